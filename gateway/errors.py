@@ -1,0 +1,206 @@
+"""Everything that can go wrong, as one tree.
+
+A class is one kind of failure: its docstring is the sentence a caller reads, ``status`` the HTTP status, ``code``
+the stable word for programs. Only ``middleware.errors`` turns one into an answer (RFC 9457).
+
+    GatewayError
+    ├── BadRequest                 400  what the caller sent is wrong
+    │   ├── InvalidBody            400
+    │   ├── InvalidParameter       400
+    │   ├── BodyTooLarge           413
+    │   └── UnsupportedMediaType   415
+    ├── Forbidden                  403
+    ├── NotFound                   404  ProjectNotFound, SessionNotFound, AgentNotFound, …
+    ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled
+    ├── NotImplementedYet          501
+    ├── UpstreamError              502  the container's side
+    │   ├── UpstreamUnreachable    502
+    │   ├── UpstreamFailed         502
+    │   ├── UpstreamRefused        503
+    │   └── UpstreamTimeout        504
+    ├── DatabaseUnavailable        503
+    └── ConfigError                     at start, never over HTTP
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """The gateway could not do this."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any):
+        """``detail`` says what was wrong here; ``members`` are extra members of the problem document."""
+        super().__init__(detail or self.title())
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+    @classmethod
+    def title(cls) -> str:
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+
+class ConfigError(GatewayError):
+    """The configuration is wrong."""
+
+    code = "config_error"
+
+
+class StartError(GatewayError):
+    """The program cannot start."""
+
+    code = "start_error"
+
+
+class BadRequest(GatewayError):
+    """The request is malformed."""
+
+    status, code = 400, "bad_request"
+
+
+class InvalidBody(BadRequest):
+    """The request's body is not what this route takes."""
+
+    code = "invalid_body"
+
+
+class InvalidParameter(BadRequest):
+    """A query parameter or header has a value that this route does not take."""
+
+    code = "invalid_parameter"
+
+
+class BodyTooLarge(BadRequest):
+    """The request's body is larger than this gateway accepts."""
+
+    status, code = 413, "body_too_large"
+
+
+class UnsupportedMediaType(BadRequest):
+    """The request's body must be JSON."""
+
+    status, code = 415, "unsupported_media_type"
+
+
+class Forbidden(GatewayError):
+    """This is not allowed."""
+
+    status, code = 403, "forbidden"
+
+
+class NotFound(GatewayError):
+    """There is no such thing."""
+
+    status, code = 404, "not_found"
+
+
+class ProjectNotFound(NotFound):
+    """There is no such project."""
+
+    code = "project_not_found"
+
+
+class AgentNotFound(NotFound):
+    """The project's container knows no such agent."""
+
+    code = "agent_not_found"
+
+
+class SessionNotFound(NotFound):
+    """There is no such session in this project."""
+
+    code = "session_not_found"
+
+
+class PermissionNotFound(NotFound):
+    """There is no such permission request in this project."""
+
+    code = "permission_not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    """This route does not take that method."""
+
+    status, code = 405, "method_not_allowed"
+
+
+class Conflict(GatewayError):
+    """The request does not fit the present state."""
+
+    status, code = 409, "conflict"
+
+
+class ProjectExists(Conflict):
+    """A project with this id exists already."""
+
+    code = "project_exists"
+
+
+class SessionBusy(Conflict):
+    """The session is running a turn; wait for its end or cancel it."""
+
+    code = "session_busy"
+
+
+class SessionEnded(Conflict):
+    """The session has ended; create a new one."""
+
+    code = "session_ended"
+
+
+class PermissionSettled(Conflict):
+    """The permission request has been settled already."""
+
+    code = "permission_settled"
+
+
+class NoDefaultAgent(Conflict):
+    """No agent was named and the project has no default agent."""
+
+    code = "no_default_agent"
+
+
+class NotImplementedYet(GatewayError):
+    """This part of the interface does not exist yet."""
+
+    status, code = 501, "not_implemented"
+
+
+class UpstreamError(GatewayError):
+    """The project's container could not be used."""
+
+    status, code = 502, "upstream_error"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """The project's container could not be reached."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamFailed(UpstreamError):
+    """The project's container answered with an error."""
+
+    code = "upstream_failed"
+
+
+class UpstreamRefused(UpstreamError):
+    """The project's container refused the connection."""
+
+    status, code = 503, "upstream_refused"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The project's container did not answer in time."""
+
+    status, code = 504, "upstream_timeout"
+
+
+class DatabaseUnavailable(GatewayError):
+    """The database cannot be used right now."""
+
+    status, code = 503, "database_unavailable"

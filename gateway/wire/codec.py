@@ -1,0 +1,187 @@
+"""JSON to attrs values and back, strictly: camelCase outside, snake_case inside, nothing guessed.
+
+``"5"`` is not a number, an unknown member is an error, and an error names the place: ``$.mcpServers[0].name: …``.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar, get_args
+
+import attrs
+import cattrs
+import msgspec
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+T = TypeVar("T")
+
+
+class DecodeError(ValueError):
+    """What came in does not fit; ``str()`` says where and what would."""
+
+
+def to_camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def _same(name: str) -> str:
+    return name
+
+
+def parse_json(raw: bytes) -> Any:
+    """JSON of any kind; ``DecodeError`` where it is none."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise DecodeError(f"not valid JSON: {exc}") from exc
+
+
+def decode(cls: type[T], raw: bytes) -> T:
+    """A JSON object as a value of ``cls``."""
+    return from_builtins(cls, parse_json(raw))
+
+
+def from_builtins(cls: type[T], value: Any, *, rename: Callable[[str], str] = to_camel) -> T:
+    """Dicts and lists as a value of ``cls``; ``rename`` gives a field's name outside."""
+    try:
+        return _converter(rename).structure(value, cls)
+    except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, TypeError, ValueError) as exc:
+        raise DecodeError("; ".join(_explain(exc, "$", rename))) from exc
+
+
+def to_builtins(value: Any) -> Any:
+    """An attrs value as dicts and lists, ready for JSON."""
+    return _converter(to_camel).unstructure(value)
+
+
+def dump_json(value: Any) -> bytes:
+    """Compact JSON; attrs values become objects."""
+    return msgspec.json.encode(to_builtins(value))
+
+
+@lru_cache
+def _converter(rename: Callable[[str], str]) -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+
+    def names(cls: type) -> dict[str, Any]:
+        return {field.name: override(rename=rename(field.name)) for field in attrs.fields(cls)}
+
+    converter.register_structure_hook_factory(
+        attrs.has,
+        lambda cls: _only_objects(
+            make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **names(cls))
+        ),
+    )
+    converter.register_unstructure_hook_factory(
+        attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, **names(cls))
+    )
+    for primitive, article in ((str, "a string"), (int, "a whole number"), (bool, "true or false")):
+        converter.register_structure_hook(primitive, _exactly(primitive, article))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_func(_is_list, _list_hook(converter))
+    converter.register_structure_hook_func(_is_mapping, _mapping_hook(converter))
+    return converter
+
+
+def _exactly(kind: type, article: str) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"must be {article}, not {_kind(value)}")
+        return value
+
+    return hook
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"must be a number, not {_kind(value)}")
+    return float(value)
+
+
+def _is_list(cls: Any) -> bool:
+    return getattr(cls, "__origin__", None) in (list, tuple)
+
+
+def _list_hook(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, cls: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError(f"must be a list, not {_kind(value)}")
+        item = get_args(cls)[0]
+        out, errors = [], []
+        for index, element in enumerate(value):
+            try:
+                out.append(converter.structure(element, item))
+            except Exception as exc:
+                exc.add_note(IterableValidationNote(f"item {index}", index, item))
+                errors.append(exc)
+        if errors:
+            raise cattrs.IterableValidationError("list", errors, cls)
+        return cls.__origin__(out)
+
+    return hook
+
+
+def _is_mapping(cls: Any) -> bool:
+    return getattr(cls, "__origin__", None) is dict
+
+
+def _mapping_hook(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, cls: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"must be an object, not {_kind(value)}")
+        item = get_args(cls)[1]
+        out, errors = {}, []
+        for key, element in value.items():
+            try:
+                out[key] = converter.structure(element, item)
+            except Exception as exc:
+                exc.add_note(IterableValidationNote(f"key {key}", key, item))
+                errors.append(exc)
+        if errors:
+            raise cattrs.IterableValidationError("object", errors, cls)
+        return out
+
+    return hook
+
+
+def _only_objects(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, cls: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"must be an object, not {_kind(value)}")
+        return structure(value, cls)
+
+    return hook
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _explain(exc: BaseException, place: str, rename: Callable[[str], str]) -> list[str]:
+    if isinstance(exc, ForbiddenExtraKeysError):
+        known = ", ".join(rename(field.name) for field in attrs.fields(exc.cl))
+        return [f"{place}.{key}: unknown (known here: {known})" for key in sorted(map(str, exc.extra_fields))]
+    if isinstance(exc, BaseValidationError):
+        return [line for sub in exc.exceptions for line in _explain(sub, place + _step(sub, rename), rename)]
+    if isinstance(exc, KeyError):
+        return [f"{place}: missing"]
+    return [f"{place}: {exc}"]
+
+
+def _step(exc: BaseException, rename: Callable[[str], str]) -> str:
+    for note in getattr(exc, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return "." + rename(note.name)
+        if isinstance(note, IterableValidationNote):
+            return f"[{note.index}]"
+    return ""
+
+
+snake_names = _same
