@@ -74,9 +74,7 @@ def _converter(rename: Callable[[str], str]) -> cattrs.Converter:
 
     converter.register_structure_hook_factory(
         attrs.has,
-        lambda cls: _only_objects(
-            make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **names(cls))
-        ),
+        lambda cls: _only_objects(make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **names(cls))),
     )
     converter.register_unstructure_hook_factory(
         attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, **names(cls))
