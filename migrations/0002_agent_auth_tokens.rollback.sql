@@ -1,0 +1,3 @@
+-- Forgets all tokens.
+
+drop table agent_auth_tokens;

@@ -1,0 +1,4 @@
+-- Forgets who follows.
+
+drop function acquire_lease(text, text, double precision);
+drop table follower_leases;

@@ -1,0 +1,30 @@
+-- Who reads each container's events: a lease by the database's clock, with a fence that appends check.
+
+create table follower_leases (
+    project_id text primary key references projects (id) on delete cascade,
+    holder     text not null,
+    fence      bigint not null,
+    expires_at timestamptz not null,
+    connected  boolean not null default false,  -- the holder is reading the container's stream
+    source     text                             -- what it read last: a container's boot, or 'unnumbered'
+);
+
+-- Gives the new fence, or null while somebody else holds the lease. The fence is raised in the log's head too, so
+-- that an append of the former holder is refused from here on.
+create function acquire_lease(p_project text, p_holder text, p_seconds double precision) returns bigint
+language plpgsql as $$
+declare
+    v_fence bigint;
+begin
+    insert into follower_leases as l (project_id, holder, fence, expires_at)
+        values (p_project, p_holder, 1, clock_timestamp() + make_interval(secs => p_seconds))
+        on conflict (project_id) do update
+        set holder = excluded.holder, fence = l.fence + 1, expires_at = excluded.expires_at, connected = false
+        where l.expires_at <= clock_timestamp()
+        returning fence into v_fence;
+    if v_fence is not null then
+        update log_heads set fence = v_fence where project_id = p_project;
+    end if;
+    return v_fence;
+end
+$$;
