@@ -3,6 +3,7 @@
 ``"5"`` is not a number, an unknown member is an error, and an error names the place: ``$.mcpServers[0].name: …``.
 """
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, get_args
@@ -40,6 +41,25 @@ def parse_json(raw: bytes) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise DecodeError(f"not valid JSON: {exc}") from exc
+
+
+def parse_foreign_json(raw: bytes) -> Any:
+    """JSON of a container or agent, which may hold lone surrogates (``"\\ud800"``) that strict readers refuse."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as exc:
+            raise DecodeError(f"not valid JSON: {exc}") from exc
+
+
+def dump_foreign_json(value: Any) -> bytes:
+    """The counterpart: lone surrogates leave as the escapes that they came in."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def decode(cls: type[T], raw: bytes) -> T:

@@ -1,0 +1,209 @@
+"""The configuration: frozen values from a TOML file, overridden by ``ACP_GATEWAY_*`` variables.
+
+A variable's name is ``ACP_GATEWAY_<TABLE>_<SETTING>``: ``ACP_GATEWAY_DATABASE_URL``, ``ACP_GATEWAY_SERVER_PORT``.
+This is the only room that reads the environment. What is unknown or wrong is named with its place.
+"""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import attrs
+
+from gateway.errors import ConfigError
+from gateway.wire.codec import DecodeError, from_builtins, snake_names
+
+PREFIX = "ACP_GATEWAY_"
+TESTS_PREFIX = "ACP_GATEWAY_TEST_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _between(low: float, high: float) -> Any:
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")
+
+    return check
+
+
+def _one_of(*words: str) -> Any:
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}, not {value!r}")
+
+    return check
+
+
+PORT = _between(1, 65535)
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfig:
+    """Where the gateway listens."""
+
+    host: str = "127.0.0.1"
+    port: int = attrs.field(default=8080, validator=PORT)
+    shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
+    max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseConfig:
+    """Which PostgreSQL, and how it is used. The URL may hold a password."""
+
+    url: str = attrs.field(default="", repr=False)
+    pool_size: int = attrs.field(default=8, validator=_between(2, 200))
+    statement_timeout: float = attrs.field(default=15.0, validator=_between(1, 3600))
+    connect_timeout: float = attrs.field(default=5.0, validator=_between(0.1, 60))
+
+
+@attrs.frozen(kw_only=True)
+class ContainersConfig:
+    """How containers are reached."""
+
+    opencode_port: int = attrs.field(default=4096, validator=PORT)
+    acp_port: int = attrs.field(default=4097, validator=PORT)
+    token: str = attrs.field(default="", repr=False)
+    connect_timeout: float = attrs.field(default=5.0, validator=_between(0.1, 300))
+    headers_timeout: float = attrs.field(default=60.0, validator=_between(0.1, 86400))
+    idle_timeout: float = attrs.field(default=300.0, validator=_between(0.1, 86400))
+
+
+@attrs.frozen(kw_only=True)
+class EventsConfig:
+    """How the log is followed and streamed."""
+
+    heartbeat: float = attrs.field(default=15.0, validator=_between(0.1, 300))
+    retry: float = attrs.field(default=1.0, validator=_between(0.01, 300))
+    lease: float = attrs.field(default=5.0, validator=_between(0.5, 300))
+    max_event_bytes: int = attrs.field(default=16_777_216, validator=_between(4096, 2**30))
+    tail_bytes: int = attrs.field(default=4_194_304, validator=_between(65536, 2**31))
+
+
+@attrs.frozen(kw_only=True)
+class AgentHostConfig:
+    """The agent host: what runs inside a container (``acp-gateway agent-host``) and beside ``acp-gateway up``."""
+
+    host: str = "127.0.0.1"
+    port: int = attrs.field(default=4097, validator=PORT)
+    workspace: str = "./workspace"
+    catalogue: str = ""
+    token: str = attrs.field(default="", repr=False)
+    permission_timeout: float = attrs.field(default=600.0, validator=_between(0.1, 86400))
+    journal_events: int = attrs.field(default=10_000, validator=_between(1, 10_000_000))
+
+
+@attrs.frozen(kw_only=True)
+class EmbeddedConfig:
+    """The embedded PostgreSQL of ``acp-gateway up``, and of ``serve`` where no database is named."""
+
+    data_dir: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class LoggingConfig:
+    """What is logged, to standard error."""
+
+    level: str = attrs.field(default="info", validator=_one_of(*LOG_LEVELS))
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Everything that can be set; ``config.example.toml`` explains each."""
+
+    server: ServerConfig = attrs.field(factory=ServerConfig)
+    database: DatabaseConfig = attrs.field(factory=DatabaseConfig)
+    containers: ContainersConfig = attrs.field(factory=ContainersConfig)
+    events: EventsConfig = attrs.field(factory=EventsConfig)
+    agent_host: AgentHostConfig = attrs.field(factory=AgentHostConfig)
+    embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
+    logging: LoggingConfig = attrs.field(factory=LoggingConfig)
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration from ``path`` (TOML; defaults where None), overridden by ``environ``.
+
+    Raises ``ConfigError`` with the file or variable, the setting and what would be right.
+    """
+    environ = os.environ if environ is None else environ
+    tables = _read(path) if path else {}
+    config = _structure(tables, source=str(path))
+    known = variables()
+    for name in sorted(environ):
+        if name in known:
+            config = _override(config, *known[name], name, environ[name])
+        elif name.startswith(PREFIX) and not name.startswith(TESTS_PREFIX):
+            raise ConfigError(f"{name}: no such setting (known: {', '.join(sorted(known))})")
+    return config
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment, for those who hand a scrubbed part of it on."""
+    return dict(os.environ)
+
+
+def variables() -> dict[str, tuple[str, str]]:
+    """Each variable's name with the table and the setting that it overrides.
+
+    ``ACP_HOST_TOKEN`` is the container contract's own name for the agent host's secret.
+    """
+    names = {
+        f"{PREFIX}{table.name}_{setting.name}".upper(): (table.name, setting.name)
+        for table in attrs.fields(Config)
+        for setting in attrs.fields(_table_class(table))
+    }
+    return names | {"ACP_HOST_TOKEN": ("agent_host", "token")}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on ``host``."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _table_class(table: "attrs.Attribute[Any]") -> type:
+    assert isinstance(table.type, type)
+    return table.type
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+
+
+def _structure(tables: dict[str, Any], *, source: str) -> Config:
+    try:
+        return from_builtins(Config, tables, rename=snake_names)
+    except DecodeError as exc:
+        raise ConfigError(f"{source}: {str(exc).replace('$.', '')}") from exc
+
+
+def _override(config: Config, table: str, setting: str, variable: str, text: str) -> Config:
+    current = getattr(config, table)
+    kind = next(field.type for field in attrs.fields(type(current)) if field.name == setting)
+    try:
+        return attrs.evolve(config, **{table: attrs.evolve(current, **{setting: _parse(kind, text)})})
+    except ValueError as exc:
+        raise ConfigError(f"{variable}: {exc}") from exc
+
+
+def _parse(kind: Any, text: str) -> Any:
+    if kind is str:
+        return text
+    if kind is int or int in get_args(kind):
+        if not text.strip().lstrip("-").isdigit():
+            raise ValueError(f"must be a whole number, not {text!r}")
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"must be a number, not {text!r}") from None

@@ -1,0 +1,202 @@
+"""What can happen in a project, as values: the events of the log and of the streams.
+
+An event's ``data`` is JSON kept as the bytes it came in. What the gateway itself says is a class below, one for each
+kind; what a container says of ``session_update``, ``agent_status``, ``auth_required`` and ``auth_complete`` passes
+unchanged, and any other kind of the container's is wrapped as ``container_event``.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import attrs
+import msgspec
+
+from gateway.wire.codec import dump_json
+from gateway.wire.sse import encode_event
+
+_CURSOR = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
+
+
+@attrs.frozen
+class Cursor:
+    """A place in a project's log: after event ``seq`` of the log's ``epoch``. As text ``<epoch>-<seq>``."""
+
+    epoch: int
+    seq: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor | None":
+        match = _CURSOR.fullmatch(text)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One entry of a project's log."""
+
+    cursor: Cursor
+    type: str
+    session_id: str | None
+    turn_id: str | None
+    agent_id: str | None
+    at: datetime
+    data: bytes
+
+    @property
+    def seq(self) -> int:
+        return self.cursor.seq
+
+    def frame(self) -> bytes:
+        """The event as a block of an event stream."""
+        return encode_event(event=self.type, id=str(self.cursor), data=self.envelope())
+
+    def envelope(self) -> bytes:
+        """``{type, sessionId?, turnId?, agentId?, at, data}``, with ``data`` as it came."""
+        head: dict[str, Any] = {"type": self.type}
+        for name, value in (
+            ("sessionId", self.session_id),
+            ("turnId", self.turn_id),
+            ("agentId", self.agent_id),
+        ):
+            if value is not None:
+                head[name] = value
+        head["at"] = timestamp(self.at)
+        return msgspec.json.encode(head)[:-1] + b',"data":' + self.data + b"}"
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339, UTC, milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_timestamp(text: Any) -> datetime | None:
+    """An RFC 3339 time with its zone, else None."""
+    try:
+        at = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return at if at.tzinfo else None
+
+
+@attrs.frozen(kw_only=True)
+class EventData:
+    """What the gateway itself puts into an event."""
+
+    type: ClassVar[str]
+
+    def to_json(self) -> bytes:
+        return dump_json(self)
+
+
+@attrs.frozen(kw_only=True)
+class SessionCreated(EventData):
+    """A session exists and can be prompted."""
+
+    type: ClassVar[str] = "session_created"
+    agent_id: str
+    title: str | None
+    working_directory: str | None
+    created_by: str
+
+
+@attrs.frozen(kw_only=True)
+class SessionEnded(EventData):
+    """A session has ended and takes no more prompts."""
+
+    type: ClassVar[str] = "session_ended"
+    ended_by: str
+
+
+@attrs.frozen(kw_only=True)
+class TurnStarted(EventData):
+    """A prompt is about to be sent; ``prompt`` is its ACP content blocks."""
+
+    type: ClassVar[str] = "turn_started"
+    prompt: list[dict[str, Any]]
+    started_by: str
+
+
+@attrs.frozen(kw_only=True)
+class TurnEnded(EventData):
+    """A turn is over. ``outcome``: completed, cancelled, failed, stalled or lost.
+
+    ``stop_reason`` is the agent's own (ACP), where it gave one; ``failure`` the class of what went wrong and
+    ``message`` a sentence about it.
+    """
+
+    type: ClassVar[str] = "turn_ended"
+    outcome: str
+    stop_reason: str | None = None
+    failure: str | None = None
+    message: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PermissionRequest(EventData):
+    """An agent asks whether it may run a tool; ``options`` are its own."""
+
+    type: ClassVar[str] = "permission_request"
+    permission_id: str
+    tool_call: Any
+    options: Any
+
+
+@attrs.frozen(kw_only=True)
+class PermissionResolved(EventData):
+    """A permission request is settled. ``outcome``: selected (with ``option_id``) or cancelled."""
+
+    type: ClassVar[str] = "permission_resolved"
+    permission_id: str
+    outcome: str
+    option_id: str | None
+    resolved_by: str
+
+
+@attrs.frozen(kw_only=True)
+class Gap(EventData):
+    """Here something is missing: what came between ``from`` and ``to`` of ``source`` cannot be had.
+
+    ``source`` is the container's boot; where it numbers nothing, all is null but the reason.
+    """
+
+    type: ClassVar[str] = "gap"
+    reason: str
+    source: str | None = None
+    from_: int | None = attrs.field(default=None, alias="from_")
+    to: int | None = None
+    count: int | None = None
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(
+            {"reason": self.reason, "source": self.source, "from": self.from_, "to": self.to, "count": self.count}
+        )
+
+
+@attrs.frozen(kw_only=True)
+class ContainerEvent(EventData):
+    """Something that a container said and this gateway has no word for."""
+
+    type: ClassVar[str] = "container_event"
+    event: str
+    data: Any
+
+
+@attrs.frozen(kw_only=True)
+class Reset(EventData):
+    """To one client: its cursor cannot be continued; start again from what the API tells now. Never stored."""
+
+    type: ClassVar[str] = "reset"
+    epoch: int
+    floor: int
+    head: int
+    reason: str
+
+    def frame(self) -> bytes:
+        """The reset as a block of an event stream; its id is the head, where the client goes on."""
+        now = timestamp(datetime.now(UTC))
+        data = b'{"type":"reset","at":"%s","data":%s}' % (now.encode(), self.to_json())
+        return encode_event(event=self.type, id=str(Cursor(self.epoch, self.head)), data=data)

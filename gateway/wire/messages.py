@@ -1,0 +1,192 @@
+"""The transcript: what people read, folded from events. Pure: events in, messages out.
+
+Roles: ``user`` and ``assistant`` and ``thought`` have ``content`` (ACP content blocks, adjacent text joined), ``tool``
+has ``toolCall`` (ACP's tool call with all its updates applied), ``plan`` has ``entries`` (the turn's newest plan).
+Kinds of update that are none of these (commands, modes, usage) stay in the log and make no message.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.events import Event, TurnStarted, timestamp
+
+_TEXT_ROLES = {"agent_message_chunk": "assistant", "agent_thought_chunk": "thought", "user_message_chunk": "user"}
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """One message of a session; ``first_seq`` to ``last_seq`` is the range of events that it covers."""
+
+    first_seq: int
+    last_seq: int
+    role: str
+    turn_id: str | None
+    tool_call_id: str | None
+    at: datetime
+    updated_at: datetime
+    #: JSON object of what the role has: ``content``, ``toolCall`` or ``entries``.
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return str(self.first_seq)
+
+    def to_json(self) -> dict[str, Any]:
+        head = {"id": self.id, "role": self.role, "turnId": self.turn_id}
+        times = {"at": timestamp(self.at), "updatedAt": timestamp(self.updated_at)}
+        return head | times | parse_foreign_json(self.body)
+
+
+@attrs.define(kw_only=True)
+class _Draft:
+    """A message that may still grow."""
+
+    first: Event
+    last: Event
+    role: str
+    message_id: Any = None
+    tool_call_id: str | None = None
+    #: Content blocks; the text of adjacent text blocks is kept in pieces, so that a long message folds in linear time.
+    blocks: list[dict[str, Any]] = attrs.field(factory=list)
+    pieces: list[str] = attrs.field(factory=list)
+    body: dict[str, Any] = attrs.field(factory=dict)
+
+    def add(self, block: Any) -> None:
+        if not isinstance(block, dict):
+            return
+        if set(block) == {"type", "text"} and block["type"] == "text" and isinstance(block["text"], str):
+            self.pieces.append(block["text"])
+            return
+        self.close_text()
+        self.blocks.append(block)
+
+    def close_text(self) -> None:
+        if self.pieces:
+            self.blocks.append({"type": "text", "text": "".join(self.pieces)})
+            self.pieces = []
+
+    def to_message(self) -> Message:
+        body = self.body
+        if self.role in ("user", "assistant", "thought"):
+            self.close_text()
+            body = {"content": self.blocks}
+        return Message(
+            first_seq=self.first.seq,
+            last_seq=self.last.seq,
+            role=self.role,
+            turn_id=self.first.turn_id,
+            tool_call_id=self.tool_call_id,
+            at=self.first.at,
+            updated_at=self.last.at,
+            body=dump_foreign_json(body),
+        )
+
+
+class Folder:
+    """Folds one session's events, in their order, into messages.
+
+    ``known`` are stored messages of tool calls that these events may go on to change.
+    """
+
+    def __init__(self, known: Iterable[Message] = ()) -> None:
+        self._drafts: list[_Draft] = []
+        self._text: _Draft | None = None
+        self._tools: dict[str, _Draft] = {}
+        self._plans: dict[str | None, _Draft] = {}
+        self._known = {message.tool_call_id: message for message in known}
+
+    def add(self, event: Event) -> None:
+        """Take the next event of the session; kinds without a message are passed over."""
+        if event.type in ("turn_started", "turn_ended"):
+            self._text = None
+        if event.type == TurnStarted.type:
+            draft = self._begin(event, "user")
+            for block in _member(parse_foreign_json(event.data), "prompt", list) or []:
+                draft.add(block)
+        elif event.type == "session_update":
+            update = _update(event)
+            fold = self._folds().get(update.get("sessionUpdate", ""))
+            if fold:
+                fold(event, update)
+
+    def messages(self) -> list[Message]:
+        """All messages so far, oldest first."""
+        return sorted((draft.to_message() for draft in self._drafts), key=lambda message: message.first_seq)
+
+    def _folds(self) -> dict[str, Callable[[Event, dict[str, Any]], None]]:
+        texts = dict.fromkeys(_TEXT_ROLES, self._fold_text)
+        return texts | {
+            "tool_call": self._fold_tool_call,
+            "tool_call_update": self._fold_tool_call,
+            "plan": self._fold_plan,
+        }
+
+    def _fold_text(self, event: Event, update: dict[str, Any]) -> None:
+        role = _TEXT_ROLES[update["sessionUpdate"]]
+        if role == "user" and event.turn_id is not None:
+            return  # the agent echoes the prompt, which stands in turn_started already
+        message_id = update.get("messageId")
+        text = self._text
+        if text is None or (text.role, text.message_id, text.first.turn_id) != (role, message_id, event.turn_id):
+            text = self._begin(event, role)
+            text.message_id = message_id
+            self._text = text
+        text.add(update.get("content"))
+        text.last = event
+
+    def _fold_tool_call(self, event: Event, update: dict[str, Any]) -> None:
+        tool_call_id = str(update.get("toolCallId"))
+        draft = self._tools.get(tool_call_id)
+        if draft is None:
+            draft = self._reopen(event, tool_call_id) or self._begin(event, "tool")
+            draft.tool_call_id = tool_call_id
+            self._tools[tool_call_id] = draft
+        changes = {name: value for name, value in update.items() if name != "sessionUpdate" and value is not None}
+        draft.body = {"toolCall": draft.body.get("toolCall", {}) | changes}
+        draft.last = event
+
+    def _fold_plan(self, event: Event, update: dict[str, Any]) -> None:
+        draft = self._plans.get(event.turn_id)
+        if draft is None:
+            draft = self._plans[event.turn_id] = self._begin(event, "plan")
+        draft.body = {"entries": _member(update, "entries", list) or []}
+        draft.last = event
+
+    def _begin(self, event: Event, role: str) -> _Draft:
+        self._text = None
+        draft = _Draft(first=event, last=event, role=role)
+        self._drafts.append(draft)
+        return draft
+
+    def _reopen(self, event: Event, tool_call_id: str) -> _Draft | None:
+        known = self._known.get(tool_call_id)
+        if known is None:
+            return None
+        first = attrs.evolve(
+            event, cursor=attrs.evolve(event.cursor, seq=known.first_seq), turn_id=known.turn_id, at=known.at
+        )
+        draft = self._begin(first, "tool")
+        draft.body = parse_foreign_json(known.body)
+        return draft
+
+
+def updated_tool_calls(events: Iterable[Event]) -> set[str]:
+    """The ids of the tool calls that these events change."""
+    updates = (_update(event) for event in events if event.type == "session_update")
+    return {str(update.get("toolCallId")) for update in updates if update.get("sessionUpdate") == "tool_call_update"}
+
+
+def _update(event: Event) -> dict[str, Any]:
+    try:
+        return _member(parse_foreign_json(event.data), "update", dict) or {}
+    except DecodeError:
+        return {}
+
+
+def _member(value: Any, name: str, kind: type) -> Any:
+    member = value.get(name) if isinstance(value, dict) else None
+    return member if isinstance(member, kind) else None
