@@ -34,6 +34,7 @@ create table events (
 
 create unique index events_by_key on events (project_id, event_key) where event_key is not null;
 create index events_by_session on events (project_id, session_id, seq) where session_id is not null;
+create index events_gaps on events (project_id, seq) where type = 'gap';
 
 -- Appends a batch of one source to a project's log. The head's row lock is held until commit, so that the order of
 -- numbers is the order of commits, and a repeated batch changes nothing.
@@ -75,7 +76,7 @@ begin
         select i.*, greatest(coalesce(i.highest, 0), v_mark) as before,
             row_number() over (partition by i.event_key order by i.place) as mention
         from input i
-    ), rows as (
+    ), wanted as (
         select c.place, 1 as part, c.type, c.session_id, coalesce(c.turn_id, t.id) as turn_id, c.agent_id, c.at,
             c.event_key, c.payload
         from counted c
@@ -91,7 +92,7 @@ begin
         from counted c
         where p_source is not null and c.n > c.before + 1
     ), numbered as (
-        select r.*, row_number() over (order by r.place, r.part) as step from rows r
+        select r.*, row_number() over (order by r.place, r.part) as step from wanted r
     ), stored as (
         insert into events (project_id, seq, type, session_id, turn_id, agent_id, at, event_key, payload)
         select p_project, base + n.step, n.type, n.session_id, n.turn_id, n.agent_id, n.at, n.event_key, n.payload

@@ -38,7 +38,8 @@ class Message:
     def to_json(self) -> dict[str, Any]:
         head = {"id": self.id, "role": self.role, "turnId": self.turn_id}
         times = {"at": timestamp(self.at), "updatedAt": timestamp(self.updated_at)}
-        return head | times | parse_foreign_json(self.body)
+        body: dict[str, Any] = parse_foreign_json(self.body)
+        return head | times | body
 
 
 @attrs.define(kw_only=True)

@@ -1,0 +1,354 @@
+-- Every statement of the gateway, by name. A name alone between dashes begins a block; the sentence below it says
+-- what the statement is for.
+
+-- insert_project --
+-- A project and the head of its log come into being together.
+with project as (
+    insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id)
+    values (%(id)s, %(owner_id)s, %(name)s, %(container_url)s, %(acp_url)s, %(default_agent_id)s)
+    returning *
+), head as (
+    insert into log_heads (project_id) select id from project
+)
+select * from project;
+
+-- get_project --
+-- A project is looked up together with its owner.
+select * from projects where id = %(id)s and owner_id = %(owner_id)s;
+
+-- get_project_for_follower --
+-- The follower works for whoever owns the project.
+select * from projects where id = %(id)s;
+
+-- list_projects --
+-- An owner's projects, oldest first, after a given one.
+select * from projects
+where owner_id = %(owner_id)s
+    and (%(after)s::text is null
+        or (created_at, id) > (select p.created_at, p.id from projects p where p.id = %(after)s))
+order by created_at, id
+limit %(limit)s;
+
+-- update_project --
+-- Changes what is given as changed; the rest stays.
+update projects set
+    name = case when 'name' = any(%(changed)s) then %(name)s else name end,
+    container_url = case when 'container_url' = any(%(changed)s) then %(container_url)s else container_url end,
+    acp_url = case when 'acp_url' = any(%(changed)s) then %(acp_url)s else acp_url end,
+    default_agent_id =
+        case when 'default_agent_id' = any(%(changed)s) then %(default_agent_id)s else default_agent_id end,
+    updated_at = now()
+where id = %(id)s and owner_id = %(owner_id)s
+returning *;
+
+-- delete_project --
+-- A project goes with all that hangs on it; its head first, so that no append comes after.
+delete from projects where id = %(id)s and owner_id = %(owner_id)s returning id;
+
+-- delete_events --
+-- A project's events, once the project is gone.
+delete from events where project_id = %(project_id)s;
+
+-- upsert_agent --
+-- What a container says of one of its agents.
+insert into project_agents as a
+    (project_id, agent_id, name, description, requires_auth, authenticated, status, error)
+values (%(project_id)s, %(agent_id)s, %(name)s, %(description)s, %(requires_auth)s, %(authenticated)s, %(status)s,
+    %(error)s)
+on conflict (project_id, agent_id) do update set
+    name = excluded.name, description = excluded.description, requires_auth = excluded.requires_auth,
+    authenticated = excluded.authenticated, status = excluded.status, error = excluded.error, updated_at = now();
+
+-- forget_agents --
+-- Agents that the container no longer has.
+delete from project_agents where project_id = %(project_id)s and agent_id <> all(%(agent_ids)s);
+
+-- set_agent_status --
+-- An agent's status as its container's event tells it.
+update project_agents set status = %(status)s, error = %(error)s, updated_at = now()
+where project_id = %(project_id)s and agent_id = %(agent_id)s;
+
+-- list_agents --
+-- What a container last said of its agents.
+select * from project_agents where project_id = %(project_id)s order by agent_id;
+
+-- insert_session --
+-- A session exists from before its container is asked, so that events of it find their session.
+insert into agent_sessions (project_id, id, user_id, agent_id, working_directory, title, status)
+values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, 'creating');
+
+-- activate_session --
+-- The container has the session.
+update agent_sessions set status = 'active', container_session_id = %(container_session_id)s, updated_at = now()
+where project_id = %(project_id)s and id = %(id)s;
+
+-- discard_session --
+-- A session that the container did not take leaves no trace.
+delete from agent_sessions where project_id = %(project_id)s and id = %(id)s and status = 'creating';
+
+-- get_session --
+-- A session with its running turn and the log's head; one that is still being created does not exist yet.
+select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head
+from agent_sessions s
+join log_heads h on h.project_id = s.project_id
+left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
+where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating';
+
+-- list_sessions --
+-- A project's sessions, newest first, after a given one.
+select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head
+from agent_sessions s
+join log_heads h on h.project_id = s.project_id
+left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
+where s.project_id = %(project_id)s
+    and (s.status = 'active' or (%(include_ended)s and s.status = 'ended'))
+    and (%(after)s::text is null
+        or (s.created_at, s.id) < (select a.created_at, a.id from agent_sessions a
+                                   where a.project_id = %(project_id)s and a.id = %(after)s))
+order by s.created_at desc, s.id desc
+limit %(limit)s;
+
+-- set_session_title --
+-- A session's title, as its people call it.
+update agent_sessions set title = %(title)s, updated_at = now()
+where project_id = %(project_id)s and id = %(id)s and status <> 'creating' returning id;
+
+-- end_session --
+-- A session that takes no more prompts.
+update agent_sessions set status = 'ended', ended_at = now(), updated_at = now()
+where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
+
+-- find_container_session --
+-- Whose session a container's session is.
+select id from agent_sessions where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
+
+-- count_sessions_in_creation --
+-- Sessions whose container has not answered yet; after a minute nobody waits for one any more.
+select count(*) as number from agent_sessions
+where project_id = %(project_id)s and status = 'creating' and created_at > now() - interval '1 minute';
+
+-- insert_turn --
+-- A turn begins; a second one in the same session violates turns_one_running.
+insert into turns (project_id, id, session_id, user_id, state)
+values (%(project_id)s, %(id)s, %(session_id)s, %(user_id)s, 'running');
+
+-- end_turn --
+-- A turn ends once.
+update turns set state = %(outcome)s, stop_reason = %(stop_reason)s, failure = %(failure)s, message = %(message)s,
+    ended_at = now()
+where project_id = %(project_id)s and id = %(id)s and state = 'running';
+
+-- get_turn --
+-- A turn of a session.
+select * from turns where project_id = %(project_id)s and id = %(id)s;
+
+-- find_turn --
+-- Which turn a container's end of turn is about: the one it names, by our id or its own, else the running one.
+select * from turns
+where project_id = %(project_id)s and session_id = %(session_id)s
+    and (id = %(container_turn_id)s or container_turn_id = %(container_turn_id)s or state = 'running')
+order by (id = %(container_turn_id)s or container_turn_id = %(container_turn_id)s) desc nulls last
+limit 1;
+
+-- running_turns --
+-- All turns of a project that have not ended.
+select * from turns where project_id = %(project_id)s and state = 'running';
+
+-- set_container_turn --
+-- The container's own name for a turn.
+update turns set container_turn_id = %(container_turn_id)s where project_id = %(project_id)s and id = %(id)s;
+
+-- request_cancel --
+-- Somebody wants the running turn to stop.
+update turns set cancel_requested_at = coalesce(cancel_requested_at, now())
+where project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'
+returning id;
+
+-- insert_permission --
+-- A permission request waits until somebody answers; told twice, it is one.
+insert into permissions
+    (project_id, id, container_request_id, session_id, turn_id, agent_id, tool_call, options, state, resolved_by,
+     resolved_at)
+values (%(project_id)s, %(id)s, %(container_request_id)s, %(session_id)s,
+    (select id from turns where project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'),
+    %(agent_id)s, %(tool_call)s, %(options)s, %(state)s, %(resolved_by)s,
+    case when %(resolved_by)s::text is not null then now() end)
+on conflict (project_id, container_request_id) do nothing;
+
+-- get_permission --
+-- A permission request with where its container knows it.
+select p.*, s.container_session_id
+from permissions p
+join agent_sessions s on s.project_id = p.project_id and s.id = p.session_id
+where p.project_id = %(project_id)s and p.id = %(id)s;
+
+-- find_permission --
+-- Which permission request a container's own request is.
+select * from permissions
+where project_id = %(project_id)s and container_request_id = %(container_request_id)s;
+
+-- list_permissions --
+-- What waits for an answer, oldest first.
+select * from permissions where project_id = %(project_id)s and state = 'waiting' order by requested_at, id;
+
+-- claim_permission --
+-- Whoever claims a waiting request answers it.
+update permissions set state = 'answering', option_id = %(option_id)s, resolved_by = %(resolved_by)s
+where project_id = %(project_id)s and id = %(id)s and state = 'waiting'
+returning id;
+
+-- settle_permission --
+-- A permission request has its outcome; the first one stays.
+update permissions set state = %(outcome)s, option_id = %(option_id)s, resolved_by = %(resolved_by)s,
+    resolved_at = now()
+where project_id = %(project_id)s and id = %(id)s and state in ('waiting', 'answering');
+
+-- unsettled_permissions --
+-- What a session's agent still waits for.
+select * from permissions
+where project_id = %(project_id)s and session_id = %(session_id)s and state in ('waiting', 'answering')
+order by requested_at, id;
+
+-- append_events --
+-- The one way into the log.
+select * from append_events(%(project_id)s, %(fence)s, %(source)s, %(numbers)s::bigint[], %(types)s::text[],
+    %(sessions)s::text[], %(turns)s::text[], %(agents)s::text[], %(ats)s::timestamptz[], %(keys)s::text[],
+    %(payloads)s::bytea[]);
+
+-- get_head --
+-- Where a project's log begins and ends.
+select epoch, floor, head from log_heads where project_id = %(project_id)s;
+
+-- get_heads --
+-- Where the logs of several projects end.
+select project_id, epoch, head from log_heads where project_id = any(%(project_ids)s);
+
+-- read_events --
+-- Events after a place, at most 500 and about 256 KiB.
+select * from (
+    select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
+    from (
+        select * from events where project_id = %(project_id)s and seq > %(after)s order by seq limit 500
+    ) e
+) counted
+where bytes_before < 262144
+order by seq;
+
+-- read_session_events --
+-- The same of one session, with the project's gaps: something of the session may be missing there.
+select * from (
+    select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
+    from (
+        (select * from events
+         where project_id = %(project_id)s and session_id = %(session_id)s and seq > %(after)s
+         order by seq limit 500)
+        union all
+        (select * from events
+         where project_id = %(project_id)s and type = 'gap' and session_id is null and seq > %(after)s
+         order by seq limit 500)
+        order by seq limit 500
+    ) e
+) counted
+where bytes_before < 262144
+order by seq;
+
+-- get_source_mark --
+-- How far a source has been stored.
+select mark from log_sources where project_id = %(project_id)s and source = %(source)s;
+
+-- acquire_lease --
+-- The right to append what a container says, with its fence; null while another holds it.
+select acquire_lease(%(project_id)s, %(holder)s, %(seconds)s) as fence;
+
+-- renew_lease --
+-- Goes on holding; no row means that it is lost.
+update follower_leases set expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s
+    and expires_at > clock_timestamp()
+returning fence;
+
+-- release_lease --
+-- Lets somebody else follow at once.
+update follower_leases set expires_at = clock_timestamp(), connected = false
+where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+
+-- get_lease --
+-- Who follows, and whether it is reading now.
+select holder, fence, connected, source, expires_at > clock_timestamp() as held
+from follower_leases where project_id = %(project_id)s;
+
+-- set_lease_connected --
+-- The holder says whether it is reading the container's stream, and which.
+update follower_leases set connected = %(connected)s, source = coalesce(%(source)s, source)
+where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+
+-- list_projects_to_follow --
+-- Projects with a living session.
+select distinct project_id as id from agent_sessions where status <> 'ended';
+
+-- get_fold --
+-- How far a session's messages cover the log, and from where on it is shown.
+select folded_to, cleared_to from agent_sessions where project_id = %(project_id)s and id = %(session_id)s;
+
+-- lock_fold --
+-- One fold of a session at a time.
+select folded_to, cleared_to from agent_sessions
+where project_id = %(project_id)s and id = %(session_id)s for update;
+
+-- set_folded --
+-- The messages cover the log up to here.
+update agent_sessions set folded_to = %(folded_to)s where project_id = %(project_id)s and id = %(session_id)s;
+
+-- set_cleared --
+-- History begins after this place.
+update agent_sessions set cleared_to = %(cleared_to)s, folded_to = greatest(folded_to, %(cleared_to)s)
+where project_id = %(project_id)s and id = %(session_id)s;
+
+-- upsert_message --
+-- A folded message; a tool call that goes on after its turn is written again.
+insert into agent_session_messages
+    (project_id, session_id, first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body)
+values (%(project_id)s, %(session_id)s, %(first_seq)s, %(last_seq)s, %(role)s, %(turn_id)s, %(tool_call_id)s, %(at)s,
+    %(updated_at)s, %(body)s)
+on conflict (project_id, session_id, first_seq) do update
+set last_seq = excluded.last_seq, updated_at = excluded.updated_at, body = excluded.body;
+
+-- list_messages --
+-- A session's folded messages after one, oldest first.
+select * from agent_session_messages
+where project_id = %(project_id)s and session_id = %(session_id)s and first_seq > %(after)s
+order by first_seq limit %(limit)s;
+
+-- list_messages_backwards --
+-- A session's folded messages before one, newest first.
+select * from agent_session_messages
+where project_id = %(project_id)s and session_id = %(session_id)s and first_seq < %(before)s
+order by first_seq desc limit %(limit)s;
+
+-- list_tool_messages --
+-- Messages of tool calls that later events may change.
+select * from agent_session_messages
+where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_id = any(%(tool_call_ids)s);
+
+-- delete_messages --
+-- A session's history as people read it.
+delete from agent_session_messages where project_id = %(project_id)s and session_id = %(session_id)s;
+
+-- get_agent_auth_token --
+-- A user's sealed token for an agent.
+select * from agent_auth_tokens where user_id = %(user_id)s and agent_id = %(agent_id)s;
+
+-- save_agent_auth_token --
+-- A user has one token for an agent; the newest counts.
+insert into agent_auth_tokens as t
+    (user_id, agent_id, token_type, sealed_access_token, sealed_refresh_token, key_id, scopes, expires_at)
+values (%(user_id)s, %(agent_id)s, %(token_type)s, %(sealed_access_token)s, %(sealed_refresh_token)s, %(key_id)s,
+    %(scopes)s::text[], %(expires_at)s)
+on conflict (user_id, agent_id) do update set
+    token_type = excluded.token_type, sealed_access_token = excluded.sealed_access_token,
+    sealed_refresh_token = excluded.sealed_refresh_token, key_id = excluded.key_id, scopes = excluded.scopes,
+    expires_at = excluded.expires_at, updated_at = now();
+
+-- delete_agent_auth_token --
+-- Forgets a user's token for an agent.
+delete from agent_auth_tokens where user_id = %(user_id)s and agent_id = %(agent_id)s;
