@@ -1,0 +1,202 @@
+"""The event-stream format, read and written: bytes in, values out, and back. No I/O.
+
+Source: WHATWG HTML, 9.2.5 "Parsing an event stream" and 9.2.6 "Interpreting an event stream".
+"""
+
+from functools import lru_cache
+
+import attrs
+
+BOM = b"\xef\xbb\xbf"
+DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+# int() refuses more than 4,300 digits, and nobody waits 10**18 ms: such a value is no reconnection time.
+_MAX_RETRY_DIGITS = 18
+
+
+@attrs.frozen(kw_only=True)
+class SSEEvent:
+    """One dispatched event."""
+
+    event: str = "message"
+    data: str
+    #: The last event id in force, this block's or an earlier one's; None until the stream has named one.
+    id: str | None = None
+    #: Reconnection time that this block set, in milliseconds.
+    retry: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OversizedEvent:
+    """Stands in the place of an event that was skipped because it was too large to keep."""
+
+    event: str = "message"
+    #: As in ``SSEEvent``, so that a reader knows where to go on.
+    id: str | None = None
+    #: Bytes of its lines, without line ends and comments.
+    size: int
+
+
+class SSEParser:
+    """Turns an event stream into events, however its bytes are cut.
+
+    Takes time linear in what is fed, and holds at most one event of ``max_event_bytes`` (the bytes of its lines
+    without line ends and comments). What is larger is skipped whole and reported as an ``OversizedEvent``.
+    A block that no empty line has ended is not an event.
+    """
+
+    def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
+        self.max_event_bytes = max_event_bytes
+        #: The last event id of the blocks that are complete: what a reconnect sends as ``Last-Event-ID``.
+        self.last_event_id: str | None = None
+        #: The last reconnection time that the stream has set, in milliseconds, with or without an event.
+        self.retry: int | None = None
+
+        self._at_start = True
+        self._after_cr = False
+        self._line = bytearray()
+        self._line_bytes = 0
+        self._id: str | None = None
+        self._retry: int | None = None
+        self._begin_block()
+
+    def feed(self, data: bytes) -> list[SSEEvent | OversizedEvent]:
+        """The events that ``data`` completes, in order."""
+        if self._at_start:
+            data = self._without_bom(data)
+        # A CR ends its line at once; the LF that may follow in a later read belongs to it.
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if not data:
+            return []
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *lines = data.split(b"\n")
+        self._extend_line(first)
+        if not lines:
+            return []
+        rest = lines.pop()
+        events: list[SSEEvent | OversizedEvent] = []
+        self._end_line(events)
+        for line in lines:
+            self._take_line(line, len(line), events)
+        self._extend_line(rest)
+        return events
+
+    def _without_bom(self, data: bytes) -> bytes:
+        self._line += data
+        data = bytes(self._line)
+        if len(data) < len(BOM) and BOM.startswith(data):
+            return b""
+        self._line.clear()
+        self._at_start = False
+        return data.removeprefix(BOM)
+
+    def _extend_line(self, piece: bytes) -> None:
+        self._line_bytes += len(piece)
+        if self._line_bytes <= self.max_event_bytes:
+            self._line += piece
+        elif not self._line:
+            self._line += piece[:1]
+        else:
+            # Too long to keep: its first byte still tells a comment from a field.
+            del self._line[1:]
+
+    def _end_line(self, events: list[SSEEvent | OversizedEvent]) -> None:
+        line, size = bytes(self._line), self._line_bytes
+        self._line.clear()
+        self._line_bytes = 0
+        self._take_line(line, size, events)
+
+    def _take_line(self, line: bytes, size: int, events: list[SSEEvent | OversizedEvent]) -> None:
+        """``line`` may be cut when its ``size`` is more than an event may have."""
+        if not size:
+            self._end_block(events)
+            return
+        if line.startswith(b":"):
+            return
+        self._size += size
+        if self._size > self.max_event_bytes:
+            self._data.clear()
+        if size <= self.max_event_bytes:
+            self._take_field(line)
+
+    def _take_field(self, line: bytes) -> None:
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            if self._size <= self.max_event_bytes:
+                self._data.append(value)
+        elif field == b"event":
+            self._event = value
+        elif field == b"id":
+            if b"\0" not in value:
+                self._id = _text(value)
+        elif field == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
+            self.retry = self._retry = int(value)
+
+    def _end_block(self, events: list[SSEEvent | OversizedEvent]) -> None:
+        self.last_event_id = self._id
+        if self._size > self.max_event_bytes:
+            events.append(OversizedEvent(event=_text(self._event) or "message", id=self._id, size=self._size))
+        elif self._data:
+            # UTF-8 never has a CR or LF inside a character, so lines decode apart as they would together.
+            events.append(
+                SSEEvent(
+                    event=_text(self._event) or "message",
+                    data=_text(b"\n".join(self._data)),
+                    id=self._id,
+                    retry=self._retry,
+                )
+            )
+        self._begin_block()
+
+    def _begin_block(self) -> None:
+        self._size = 0
+        self._data: list[bytes] = []
+        self._event = b""
+        self._retry = None
+
+
+def encode_event(*, event: str | None, data: bytes | str, id: str | None = None, retry: int | None = None) -> bytes:
+    """One event as the bytes of its block.
+
+    ``data`` that is bytes must be UTF-8; its line ends of any kind arrive as LF. ValueError when ``event`` or ``id``
+    holds a line end or NUL, which the format has no way to say, or when ``retry`` (milliseconds) is negative.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\n" in raw:
+        raw = raw.replace(b"\n", b"\ndata: ")
+    head = b"" if id is None else _field("id", id)
+    if event is not None:
+        head += _event_field(event)
+    if retry is not None:
+        if retry < 0:
+            raise ValueError(f"a reconnection time cannot be negative: {retry}")
+        head += b"retry: %d\n" % retry
+    return b"%bdata: %b\n\n" % (head, raw)
+
+
+def encode_comment(text: str) -> bytes:
+    """A comment: no client sees it, but bytes have moved. Line ends start further comment lines."""
+    raw = text.encode().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return b": %b\n\n" % raw.replace(b"\n", b"\n: ")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _field(name: str, value: str) -> bytes:
+    if "\n" in value or "\r" in value or "\0" in value:
+        raise ValueError(f"{name} must have no line end and no NUL: {value[:80]!r}")
+    return f"{name}: {value}\n".encode()
+
+
+@lru_cache(maxsize=256)
+def _event_field(event: str) -> bytes:
+    return _field("event", event)
