@@ -8,6 +8,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   ├── InvalidBody            400
     │   ├── InvalidParameter       400
     │   ├── BodyTooLarge           413
+    │   ├── RequestStalled         408
     │   └── UnsupportedMediaType   415
     ├── Forbidden                  403
     ├── NotFound                   404  ProjectNotFound, SessionNotFound, AgentNotFound, …
@@ -78,6 +79,12 @@ class BodyTooLarge(BadRequest):
     """The request's body is larger than this gateway accepts."""
 
     status, code = 413, "body_too_large"
+
+
+class RequestStalled(BadRequest):
+    """The request's body stopped arriving."""
+
+    status, code = 408, "request_stalled"
 
 
 class UnsupportedMediaType(BadRequest):

@@ -1,0 +1,1 @@
+"""The generic core: HTTP, event streams and WebSockets through one hop; knows no project and no database."""

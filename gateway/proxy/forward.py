@@ -1,0 +1,138 @@
+"""One request through the gateway: streamed both ways, changed in nothing but what belongs to a hop.
+
+What cannot be kept: an answer whose end is the end of the upstream's connection (no ``Content-Length``, no chunking)
+may have been cut short without anyone seeing it, RFC 9112 8; trailers and interim answers (1xx) stay behind; a
+``304`` loses its ``Content-Length``.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import hdrs, web
+
+from gateway.errors import BadRequest, MethodNotAllowed, UpstreamError, UpstreamUnreachable
+from gateway.proxy import websocket
+from gateway.proxy.expect import ask_for_body
+from gateway.proxy.headers import to_client, to_upstream
+from gateway.proxy.response import ForwardedResponse
+from gateway.proxy.upstream import MAX_FIELD, MAX_HEADERS, MAX_LINE, Client, Timeouts, Upstream, limit_silence
+
+logger = logging.getLogger(__name__)
+
+SERVER_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        # Compressed request bodies pass as they are.
+        "auto_decompress": False,
+        # A client that goes away cancels its request, and with it the upstream's.
+        "handler_cancellation": True,
+        "max_line_size": MAX_LINE,
+        "max_field_size": MAX_FIELD,
+        "max_headers": MAX_HEADERS,
+    }
+)
+"""What ``web.AppRunner`` must be given for ``forward`` to keep its promises.
+
+``client_max_size`` of the application bounds ``request.read()`` only, never what is forwarded.
+"""
+
+
+async def forward(
+    request: web.Request,
+    client: Client,
+    upstream: Upstream,
+    target: str,
+    *,
+    timeouts: Timeouts,
+    prefix: str,
+    extra_headers: Iterable[tuple[str, str]] = (),
+) -> web.StreamResponse:
+    """Send ``request`` to ``target`` (raw path and query) below ``upstream`` and its answer back; WebSockets too.
+
+    ``prefix`` is the path that was cut off to get ``target``, for ``X-Forwarded-Prefix``; ``extra_headers`` are set on
+    the request to the upstream in place of the client's. Before the answer has begun, failures are raised:
+    ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``, ``RequestStalled``, ``BadRequest`` (a body that
+    is not HTTP). After that nothing can be said any more, so the client's connection is aborted: a truncated answer
+    stays one.
+    """
+    if request.method == hdrs.METH_CONNECT:
+        raise MethodNotAllowed
+    response: web.StreamResponse | None = None
+    try:
+        async with client.open(
+            request.method,
+            upstream,
+            target,
+            headers=_request_headers(request, prefix, extra_headers),
+            body=_Body(request) if request.body_exists else None,
+            timeouts=timeouts,
+        ) as answer:
+            if answer.status == 101:
+                return await _switch(request, answer)
+            response = ForwardedResponse(status=answer.status, reason=answer.reason, headers=to_client(answer.headers))
+            await _relay(request, answer, response, timeouts)
+    except (UpstreamError, TimeoutError) as exc:
+        if response is None or not response.prepared:
+            raise
+        logger.info("answer broken off", extra={"upstream": str(upstream), "reason": str(exc) or "client too slow"})
+        if request.transport is not None:
+            request.transport.abort()
+    except web.RequestPayloadError as exc:
+        raise BadRequest("The request's body is not valid HTTP.") from exc
+    return response
+
+
+def _request_headers(request: web.Request, prefix: str, extra: Iterable[tuple[str, str]]) -> Any:
+    headers = to_upstream(
+        request.headers, client=request.remote, scheme=request.scheme, host=request.host, prefix=prefix
+    )
+    for name, value in extra:
+        headers[name] = value
+    if websocket.is_handshake(request):
+        headers.update(websocket.HANDSHAKE)
+    return headers
+
+
+async def _switch(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    if not websocket.is_handshake(request):
+        raise UpstreamUnreachable("The project's container switched protocols without being asked.")
+    return await websocket.tunnel(request, answer)
+
+
+async def _relay(
+    request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse, timeouts: Timeouts
+) -> None:
+    if answer.content_type == "text/event-stream":
+        limit_silence(answer, None)
+    loop = asyncio.get_running_loop()
+    try:
+        await response.prepare(request)
+        async with asyncio.timeout(None) as patience:
+            while chunk := await answer.content.readany():
+                if timeouts.idle is not None:
+                    patience.reschedule(loop.time() + timeouts.idle)
+                await response.write(chunk)
+                patience.reschedule(None)
+        await response.write_eof()
+    except ConnectionError:
+        logger.debug("the client went away")
+
+
+class _Body:
+    """The client's request body, asked for when the upstream's connection is there to take it."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        ask_for_body(self._request)
+        chunk = await self._request.content.readany()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk

@@ -1,0 +1,122 @@
+"""WebSockets through the gateway: the handshake as HTTP, then bytes.
+
+After the 101 nothing is parsed. Frames, fragments, extensions, pings, close codes and their reasons pass because they
+are bytes, a message of any size costs no more memory than the buffers, and a side that vanishes without a close frame
+has vanished for the other side too (which then reports 1006, as RFC 6455 7.1.5 wants).
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import aiohttp
+from aiohttp import hdrs, web
+from aiohttp.http import StreamWriter
+from multidict import CIMultiDict
+
+from gateway.errors import UpstreamUnreachable
+from gateway.proxy.headers import to_client
+from gateway.proxy.response import ForwardedResponse
+
+logger = logging.getLogger(__name__)
+
+HANDSHAKE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+_BUFFER = 65536  # bytes; reading pauses at twice that
+_GRACE = 5.0  # seconds for a closed side to take what was written to it
+
+
+def is_handshake(request: web.BaseRequest) -> bool:
+    """Whether the client asks for a WebSocket (RFC 6455 4.1)."""
+    return (
+        request.method == hdrs.METH_GET
+        and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+        and "upgrade" in request.headers.get(hdrs.CONNECTION, "").lower()
+    )
+
+
+async def tunnel(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Pass the upstream's 101 on, then bytes both ways until either side has gone."""
+    connection = answer.connection
+    if connection is None or connection.protocol is None or connection.transport is None:
+        raise UpstreamUnreachable("The project's container switched protocols without saying to which.")
+    response = ForwardedResponse(status=101, reason=answer.reason, headers=_switching(answer))
+    response.force_close()
+    await response.prepare(request)
+    down = _Side(request.protocol, request.transport)
+    up = _Side(connection.protocol, connection.transport)
+    try:
+        await _both_ways(up, down)
+    finally:
+        up.close()
+        down.close()
+    return response
+
+
+def _switching(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
+    headers = to_client(answer.headers)
+    headers.update(HANDSHAKE)
+    return headers
+
+
+class _Side:
+    """One end of the tunnel: what it sent, to be read, and a writer towards it."""
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.received = aiohttp.StreamReader(protocol, _BUFFER, loop=loop)
+        self.writer = StreamWriter(protocol, loop)
+        self._transport = transport
+        feed = _Feed(self.received)
+        if isinstance(protocol, web.RequestHandler):
+            protocol.set_parser(feed)  # type: ignore[arg-type]
+        else:
+            protocol.set_parser(feed, self.received)
+
+    def close(self) -> None:
+        if self._transport is None:
+            return
+        self._transport.close()
+        # close() waits for its buffer to be taken; a side that takes nothing must not keep the socket.
+        asyncio.get_running_loop().call_later(_GRACE, self._transport.abort)
+
+
+class _Feed:
+    """What aiohttp calls a parser: takes the bytes that arrive after the handshake."""
+
+    def __init__(self, reader: aiohttp.StreamReader) -> None:
+        self._reader = reader
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._reader.feed_data(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+
+async def _both_ways(up: _Side, down: _Side) -> None:
+    pumps = [asyncio.create_task(_pump(down, up)), asyncio.create_task(_pump(up, down))]
+    try:
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        for end in await asyncio.gather(*pumps, return_exceptions=True):
+            if isinstance(end, Exception) and not isinstance(end, ConnectionError):
+                logger.error("websocket tunnel failed", exc_info=end)
+        # A close frame and the end of the connection can arrive together, and the end cancels us: what was received
+        # is delivered all the same.
+        _flush(down, up)
+        _flush(up, down)
+
+
+async def _pump(source: _Side, sink: _Side) -> None:
+    while chunk := await source.received.readany():
+        await sink.writer.write(chunk)
+
+
+def _flush(source: _Side, sink: _Side) -> None:
+    transport = sink.writer.transport
+    if transport is not None and not transport.is_closing() and (rest := source.received.read_nowait()):
+        transport.write(rest)
