@@ -40,7 +40,8 @@ create index events_gaps on events (project_id, seq) where type = 'gap';
 -- numbers is the order of commits, and a repeated batch changes nothing.
 --   p_fence    refuses the batch when a newer follower exists; null where no lease is needed
 --   p_source   numbered source, or null; with it p_numbers holds the source's own number of each event: what the
---              mark says is stored is dropped, what the source skipped becomes an explicit gap
+--              mark says is stored is dropped, what the source skipped becomes an explicit gap; an event without a
+--              number is not the source's own
 --   p_keys     of these an event is stored once
 -- An event of a session that names no turn belongs to the session's running one.
 -- Gives the log's epoch, the head before, and for each stored row its place in the batch (from 1; negative: the gap
@@ -82,7 +83,7 @@ begin
         from counted c
         left join turns t on c.turn_id is null and t.project_id = p_project and t.session_id = c.session_id
             and t.state = 'running'
-        where (p_source is null or c.n > c.before)
+        where (p_source is null or c.n is null or c.n > c.before)
             and (c.event_key is null or (c.mention = 1 and not exists (
                 select from events e where e.project_id = p_project and e.event_key = c.event_key)))
         union all
@@ -105,9 +106,9 @@ begin
         from numbered n;
 
     update log_heads h set head = base + v_count where h.project_id = p_project and v_count > 0;
-    if p_source is not null and cardinality(p_numbers) > 0 then
+    if p_source is not null then
         insert into log_sources as s (project_id, source, mark)
-            values (p_project, p_source, (select max(n) from unnest(p_numbers) n))
+            select p_project, p_source, max(n) from unnest(p_numbers) n having max(n) is not null
             on conflict (project_id, source) do update
             set mark = greatest(s.mark, excluded.mark), updated_at = now();
     end if;

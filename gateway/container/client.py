@@ -1,0 +1,237 @@
+"""One project container's ACP port, spoken to.
+
+The base contract: JSON in ``{"success": true, "data": …}`` or ``{"success": false, "error": "text"}``. What a container
+can beyond it stands in the ``capabilities`` of ``GET /info``; each is independent of the others.
+
+Two of its habits matter here: ``POST …/prompt`` answers when the turn is over (hours later, with no event), unless the
+container has ``end-turn``; and errors of all kinds come as 500 with a text.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+import msgspec
+
+from gateway.errors import UpstreamFailed, UpstreamUnreachable
+from gateway.proxy.upstream import Client, Timeouts, Upstream
+from gateway.wire.codec import DecodeError, parse_foreign_json
+from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
+
+CONTROL_SECONDS = 30.0
+#: Starting an agent may install or log in; a container that needs longer has a problem of its own.
+SPAWN_SECONDS = 120.0
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+#: A stream is dead after 2.5 missed heartbeats; the base contract pings every 30 s, one with ids at least every 15 s.
+SILENCE_SECONDS = 75.0
+SILENCE_SECONDS_WITH_IDS = 37.5
+
+
+class ContainerRefused(UpstreamFailed):
+    """The project's container answered with an error."""
+
+    def __init__(self, status: int, text: str):
+        super().__init__(f"The container answered {status}: {text}", upstreamStatus=status)
+        self.upstream_status = status
+        self.text = text
+
+
+@attrs.frozen(kw_only=True)
+class ContainerInfo:
+    """What a container is: its boot, and what it can beyond the base contract."""
+
+    boot_id: str | None
+    capabilities: frozenset[str]
+
+    @property
+    def numbers_events(self) -> bool:
+        return self.boot_id is not None and "event-ids" in self.capabilities
+
+    @property
+    def tells_end_of_turn(self) -> bool:
+        return "end-turn" in self.capabilities
+
+    @property
+    def asks_permission(self) -> bool:
+        return "permissions" in self.capabilities
+
+    @property
+    def takes_content_blocks(self) -> bool:
+        return "content-blocks" in self.capabilities
+
+
+@attrs.frozen(kw_only=True)
+class ContainerAgent:
+    """An agent as its container lists it."""
+
+    id: str
+    name: str
+    description: str | None
+    requires_auth: bool
+    authenticated: bool
+    status: str
+    error: str | None
+
+
+class Container:
+    """A container's ACP port. Raises ``UpstreamError`` kinds; ``ContainerRefused`` where it answered with an error."""
+
+    def __init__(self, client: Client, upstream: Upstream, *, token: str, timeouts: Timeouts) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._timeouts = timeouts
+
+    async def info(self) -> ContainerInfo:
+        data = _object(await self._call("GET", "/info"))
+        capabilities = data.get("capabilities")
+        boot_id = data.get("bootId")
+        return ContainerInfo(
+            boot_id=boot_id if isinstance(boot_id, str) else None,
+            capabilities=frozenset(filter(_is_text, capabilities if isinstance(capabilities, list) else [])),
+        )
+
+    async def agents(self) -> list[ContainerAgent]:
+        listed = _object(await self._call("GET", "/agents")).get("agents")
+        agents = filter(lambda agent: isinstance(agent, dict) and _is_text(agent.get("id")), listed or [])
+        return [_agent(agent) for agent in agents]
+
+    async def spawn(self, agent_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        path = f"/agents/{quote(agent_id, safe='')}/spawn"
+        return _object(await self._call("POST", path, options, seconds=SPAWN_SECONDS))
+
+    async def stop(self, agent_id: str) -> dict[str, Any]:
+        return _object(await self._call("POST", f"/agents/{quote(agent_id, safe='')}/stop", {}))
+
+    async def agent_status(self, agent_id: str) -> dict[str, Any]:
+        return _object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/status"))
+
+    async def create_session(self, options: Mapping[str, Any]) -> str:
+        """A new session; gives the container's id for it."""
+        data = _object(await self._call("POST", "/session", options, seconds=SPAWN_SECONDS))
+        session_id = data.get("id")
+        if not isinstance(session_id, str) or not session_id:
+            raise UpstreamFailed("The container created a session and gave it no id.")
+        return session_id
+
+    async def end_session(self, session_id: str) -> None:
+        await self._call("DELETE", _session(session_id))
+
+    async def prompt(
+        self, session_id: str, blocks: Sequence[Mapping[str, Any]], turn_id: str, info: ContainerInfo
+    ) -> str | None:
+        """Run a turn, however long it takes; gives the container's id for it where its end comes as an event.
+
+        None means that the turn is over. ``turn_id`` is ours, for a container that takes it.
+        """
+        text = "".join(block.get("text", "") for block in blocks if block.get("type") == "text")
+        prompt: Any = list(blocks) if info.takes_content_blocks else text
+        if not info.tells_end_of_turn:
+            # Some containers read `prompt`, some `text`.
+            await self._call("POST", f"{_session(session_id)}/prompt", {"prompt": prompt, "text": text}, seconds=None)
+            return None
+        body = {"prompt": prompt, "turnId": turn_id}
+        data = await self._call("POST", f"{_session(session_id)}/prompt", body, headers={"Prefer": "respond-async"})
+        return str(_object(data).get("turnId") or turn_id)
+
+    async def cancel(self, session_id: str) -> None:
+        await self._call("POST", f"{_session(session_id)}/cancel", {})
+
+    async def answer_permission(self, request_id: str, option_id: str | None) -> None:
+        """Give the answer; ``option_id`` None takes the request back."""
+        answer = {"cancelled": True} if option_id is None else {"optionId": option_id}
+        await self._call("POST", f"/permission/{quote(request_id, safe='')}", answer)
+
+    @asynccontextmanager
+    async def events(
+        self, info: ContainerInfo, last_event_id: str | None, *, max_event_bytes: int
+    ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
+        """The container's event stream, open once this is entered; each item is what one read brought, maybe nothing.
+
+        Ends with ``UpstreamUnreachable`` when the stream ends, ``UpstreamTimeout`` when it is silent for too long.
+        """
+        headers = {**self._headers, "Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        silence = SILENCE_SECONDS_WITH_IDS if info.numbers_events else SILENCE_SECONDS
+        timeouts = attrs.evolve(self._timeouts, headers=CONTROL_SECONDS, idle=silence)
+        async with self._client.open("GET", self._upstream, "/events", headers=headers, timeouts=timeouts) as response:
+            if response.status != 200 or response.content_type != "text/event-stream":
+                raise UpstreamFailed(
+                    f"The container's event stream answered {response.status} {response.content_type}."
+                )
+            parser = SSEParser(max_event_bytes=max_event_bytes)
+
+            async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
+                async for data in response.content.iter_any():
+                    yield parser.feed(data)
+                raise UpstreamUnreachable("The container ended its event stream.")
+
+            yield batches()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        seconds: float | None = CONTROL_SECONDS,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """One call; ``seconds`` until the answer begins, None for a turn that may take hours."""
+        raw = None if body is None else msgspec.json.encode(body)
+        sent = {**self._headers, **(headers or {}), "Accept": "application/json"}
+        if raw is not None:
+            sent["Content-Type"] = "application/json"
+        timeouts = attrs.evolve(self._timeouts, headers=seconds)
+        async with self._client.open(
+            method, self._upstream, path, headers=sent, body=raw, timeouts=timeouts
+        ) as response:
+            answer = bytearray()
+            async for data in response.content.iter_any():
+                answer += data
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise UpstreamFailed("The container's answer is too large.")
+            return _open_envelope(response.status, bytes(answer))
+
+
+def _open_envelope(status: int, raw: bytes) -> Any:
+    try:
+        envelope = parse_foreign_json(raw)
+    except DecodeError:
+        if status >= 400:
+            raise ContainerRefused(status, raw[:200].decode("utf-8", "replace")) from None
+        raise UpstreamFailed("The container's answer is not JSON.") from None
+    if not isinstance(envelope, dict) or status >= 400 or envelope.get("success") is not True:
+        error = envelope.get("error") if isinstance(envelope, dict) else None
+        raise ContainerRefused(status, str(error or "no reason given")[:1000])
+    return envelope.get("data")
+
+
+def _object(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise UpstreamFailed("The container's answer has no object in `data`.")
+    return data
+
+
+def _agent(listed: dict[str, Any]) -> ContainerAgent:
+    description, error = listed.get("description"), listed.get("error")
+    return ContainerAgent(
+        id=listed["id"],
+        name=str(listed.get("name") or listed["id"]),
+        description=description if _is_text(description) else None,
+        requires_auth=listed.get("requiresAuth") is True,
+        authenticated=listed.get("authenticated") is True,
+        status=str(listed.get("status") or "stopped"),
+        error=error if _is_text(error) else None,
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _session(session_id: str) -> str:
+    return f"/session/{quote(session_id, safe='')}"

@@ -1,0 +1,222 @@
+"""Append to the log, and read from it. This is the only room that appends.
+
+An append is one transaction: its events, and the ``effects`` that must come true with them (a turn's row, a
+permission's). Those who listen are told once it is committed; an append whose caller was cancelled meanwhile is
+found by polling the head.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from gateway.db.errors import OutcomeUnknown, RaisedByDatabase
+from gateway.db.pool import Database, Row, Transaction
+from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
+from gateway.wire.events import Cursor, Event, EventData, Gap
+
+APPEND_ATTEMPTS = 3
+
+
+class StaleFence(GatewayError):
+    """Somebody else follows this container now."""
+
+    status, code = 409, "stale_fence"
+
+
+@attrs.frozen
+class Effect:
+    """A named statement that must come true together with an event."""
+
+    query: str
+    params: Mapping[str, Any]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@attrs.frozen(kw_only=True)
+class NewEvent:
+    """An event that is to be appended.
+
+    ``key``: an event of this key is stored once, whoever reports it. ``number``: its source's own number.
+    """
+
+    type: str
+    data: bytes
+    session_id: str | None = None
+    turn_id: str | None = None
+    agent_id: str | None = None
+    at: datetime = attrs.field(factory=_now)
+    key: str | None = None
+    number: int | None = None
+    effects: tuple[Effect, ...] = ()
+
+    @classmethod
+    def of(cls, data: EventData, **members: Any) -> "NewEvent":
+        return cls(type=data.type, data=data.to_json(), **members)
+
+
+@attrs.frozen(kw_only=True)
+class Head:
+    """Where a project's log begins and ends: events ``floor + 1`` to ``head`` are there."""
+
+    epoch: int
+    floor: int
+    head: int
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.head)
+
+
+@attrs.frozen(kw_only=True)
+class Appended:
+    """What an append stored, in order, and the cursor behind it."""
+
+    events: tuple[Event, ...]
+    cursor: Cursor
+
+
+Listener = Callable[[str, Appended], None]
+
+
+class Log:
+    """All projects' logs in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Have ``listener(project_id, appended)`` called after each commit of this process; it must not block."""
+        self._listeners.append(listener)
+
+    async def append(
+        self,
+        project_id: str,
+        events: Sequence[NewEvent],
+        *,
+        source: str | None = None,
+        fence: int | None = None,
+        effects: Sequence[Effect] = (),
+    ) -> Appended:
+        """Store ``events`` in this order, once; numbered ones of ``source`` are stored up to its mark only once.
+
+        An append whose outcome is unknown is repeated: what has a number or a key changes nothing the second time.
+        Raises ``StaleFence``, ``ProjectNotFound``, or what an effect violates.
+        """
+        repeatable = all(event.key or event.number is not None for event in events)
+
+        async def work(transaction: Transaction) -> Appended:
+            return await _append(transaction, project_id, events, source, fence, effects)
+
+        for attempt in range(1, APPEND_ATTEMPTS + 1):
+            try:
+                appended = await self._database.transaction(work)
+            except RaisedByDatabase as exc:
+                raise _translate(exc, project_id) from exc
+            except OutcomeUnknown as exc:
+                if not repeatable or attempt == APPEND_ATTEMPTS:
+                    raise DatabaseUnavailable() from exc
+            else:
+                for listener in self._listeners:
+                    listener(project_id, appended)
+                return appended
+        raise AssertionError("unreachable")
+
+    async def head(self, project_id: str) -> Head:
+        row = await self._database.fetch_one("get_head", project_id=project_id)
+        if row is None:
+            raise ProjectNotFound()
+        return Head(epoch=row["epoch"], floor=row["floor"], head=row["head"])
+
+    async def heads(self, project_ids: Sequence[str]) -> dict[str, Cursor]:
+        rows = await self._database.fetch_all("get_heads", project_ids=list(project_ids))
+        return {row["project_id"]: Cursor(row["epoch"], row["head"]) for row in rows}
+
+    async def read(self, project_id: str, after: Cursor, session_id: str | None = None) -> list[Event]:
+        """The next events after a place, at most 500 and about 256 KiB; of one session with the project's gaps."""
+        place = {"project_id": project_id, "after": after.seq}
+        if session_id is None:
+            rows = await self._database.fetch_all("read_events", **place)
+        else:
+            rows = await self._database.fetch_all("read_session_events", session_id=session_id, **place)
+        return [_event(row, after.epoch) for row in rows]
+
+    async def mark(self, project_id: str, source: str) -> int:
+        """The number up to which a source's events are stored; 0 where none is."""
+        row = await self._database.fetch_one("get_source_mark", project_id=project_id, source=source)
+        return row["mark"] if row else 0
+
+
+async def _append(
+    transaction: Transaction,
+    project_id: str,
+    events: Sequence[NewEvent],
+    source: str | None,
+    fence: int | None,
+    effects: Sequence[Effect],
+) -> Appended:
+    row = await transaction.fetch_one(
+        "append_events",
+        project_id=project_id,
+        fence=fence,
+        source=source,
+        numbers=[event.number for event in events],
+        types=[event.type for event in events],
+        sessions=[event.session_id for event in events],
+        turns=[event.turn_id for event in events],
+        agents=[event.agent_id for event in events],
+        ats=[event.at for event in events],
+        keys=[event.key for event in events],
+        payloads=[event.data for event in events],
+    )
+    assert row is not None
+    stored = _stored(row, events)
+    wanted = [effect for place in row["places"] if place > 0 for effect in events[place - 1].effects]
+    for effect in (*wanted, *effects):
+        await transaction.execute(effect.query, **effect.params)
+    return Appended(events=stored, cursor=Cursor(row["epoch"], row["base"] + len(stored)))
+
+
+def _stored(row: Row, events: Sequence[NewEvent]) -> tuple[Event, ...]:
+    gaps = iter(row["gaps"])
+    stored = []
+    for step, (place, turn_id) in enumerate(zip(row["places"], row["turns"], strict=True), start=1):
+        event = events[abs(place) - 1]
+        cursor = Cursor(row["epoch"], row["base"] + step)
+        if place < 0:
+            event = NewEvent(type=Gap.type, data=bytes(next(gaps)), at=event.at)
+        stored.append(
+            Event(
+                cursor=cursor,
+                type=event.type,
+                session_id=event.session_id,
+                turn_id=turn_id,
+                agent_id=event.agent_id,
+                at=event.at,
+                data=event.data,
+            )
+        )
+    return tuple(stored)
+
+
+def _event(row: Row, epoch: int) -> Event:
+    return Event(
+        cursor=Cursor(epoch, row["seq"]),
+        type=row["type"],
+        session_id=row["session_id"],
+        turn_id=row["turn_id"],
+        agent_id=row["agent_id"],
+        at=row["at"],
+        data=row["payload"],
+    )
+
+
+def _translate(exc: RaisedByDatabase, project_id: str) -> GatewayError:
+    if exc.sqlstate == "AG404":
+        return ProjectNotFound(f"There is no project {project_id!r}.")
+    return StaleFence()
