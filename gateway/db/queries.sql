@@ -86,6 +86,10 @@ where project_id = %(project_id)s and id = %(id)s;
 -- A session that the container did not take leaves no trace.
 delete from agent_sessions where project_id = %(project_id)s and id = %(id)s and status = 'creating';
 
+-- discard_stale_sessions --
+-- What a gateway that died left in creation.
+delete from agent_sessions where status = 'creating' and created_at <= now() - interval '5 minutes';
+
 -- get_session --
 -- A session with its running turn and the log's head; one that is still being created does not exist yet.
 select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head
@@ -123,9 +127,9 @@ where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
 select id from agent_sessions where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
 
 -- count_sessions_in_creation --
--- Sessions whose container has not answered yet; after a minute nobody waits for one any more.
+-- Sessions whose container has not answered yet; after five minutes nobody waits for one any more.
 select count(*) as number from agent_sessions
-where project_id = %(project_id)s and status = 'creating' and created_at > now() - interval '1 minute';
+where project_id = %(project_id)s and status = 'creating' and created_at > now() - interval '5 minutes';
 
 -- insert_turn --
 -- A turn begins; a second one in the same session violates turns_one_running.
@@ -283,8 +287,9 @@ update follower_leases set connected = %(connected)s, source = coalesce(%(source
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
 
 -- list_projects_to_follow --
--- Projects with a living session.
-select distinct project_id as id from agent_sessions where status <> 'ended';
+-- Projects with a living session, or one that is being created.
+select distinct project_id as id from agent_sessions
+where status = 'active' or (status = 'creating' and created_at > now() - interval '5 minutes');
 
 -- get_fold --
 -- How far a session's messages cover the log, and from where on it is shown.

@@ -1,0 +1,9 @@
+"""PostgreSQL: the only room that knows the driver. Everyone else names a query and gets rows.
+
+pool.py          Database: named queries and transactions in tasks of their own
+queries.sql/.py  the statements, each under a name and a sentence
+errors.py        what a statement can fail with
+connections.py   a bounded set of connections; addresses.py: which ones to try; aiopg_fixes.py: aiopg, mended
+migrate.py       migrations/ through yoyo, one process at a time
+embedded.py      a PostgreSQL of our own for `acp-gateway up`; cluster.py, leftovers.py and launcher.py are its parts
+"""

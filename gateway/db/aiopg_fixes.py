@@ -1,0 +1,121 @@
+"""aiopg's connection with the faults of release 1.4.0 mended.
+
+- A statement that the server cancels (``statement_timeout``) raised ``asyncio.CancelledError`` into a task that nobody
+  cancelled. Here the driver's own error reaches the caller and the connection stays usable.
+- libpq closes and reopens its socket during the handshake (``sslmode=prefer`` after a refused password), under
+  the same number. The event loop kept watching the closed one: asyncio waited for ever, uvloop raised
+  ``RuntimeError: UVPoll … closed``. Here the socket is let go before libpq is called and watched again after it.
+- When a connection died, ``select.select`` was asked about its descriptor, which raises for numbers from 1024 on, so
+  that a server with many clients never noticed. Here the driver is asked.
+- A failed statement closed the queue of notifications. Here only a dead connection does.
+"""
+
+import asyncio
+import weakref
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from aiopg.connection import Connection
+
+
+def _bytes(value: str | bytes | None, cursor: Any) -> bytes | None:
+    return None if value is None else bytes(psycopg2.BINARY(value, cursor))
+
+
+# The driver would give memoryviews of its own buffers.
+_BYTEA = psycopg2.extensions.new_type((17,), "BYTES", _bytes)
+_BYTEA_ARRAY = psycopg2.extensions.new_array_type((1001,), "BYTES[]", _BYTEA)
+
+
+class MendedConnection(Connection):
+    """One session of PostgreSQL, in autocommit; ``bytea`` comes as ``bytes``. Use from one coroutine at a time."""
+
+    def __init__(self, timeout: float, parameters: dict[str, str]):
+        self._established = False
+        self._reading = False
+        options: dict[str, Any] = {**parameters}
+        super().__init__(None, timeout, enable_hstore=False, **options)
+        self._reading = True
+
+    @classmethod
+    async def open(cls, parameters: dict[str, str], *, timeout: float) -> "MendedConnection":
+        """Connect within ``timeout`` seconds; ``psycopg2.Error`` or ``TimeoutError``."""
+        connection = cls(timeout, parameters)
+        await connection
+        psycopg2.extensions.register_type(_BYTEA, connection.raw)
+        psycopg2.extensions.register_type(_BYTEA_ARRAY, connection.raw)
+        connection._established = True
+        return connection
+
+    def is_alive(self) -> bool:
+        """Whether the server has not hung up. Asks the socket: the loop may not have come round to telling us."""
+        if not self._conn.closed:
+            self._ready(self._weakref)
+        return not self._conn.closed
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open and outside a transaction."""
+        idle = psycopg2.extensions.TRANSACTION_STATUS_IDLE
+        return not self._conn.closed and bool(self._conn.get_transaction_status() == idle)
+
+    @staticmethod
+    def _ready(weak_self: "weakref.ref[Any]") -> None:
+        self: MendedConnection | None = weak_self()
+        if self is None or self._conn.closed:
+            return
+        if not self._established:
+            self._let_go()
+        try:
+            state = self._conn.poll()
+        except (psycopg2.Error, psycopg2.Warning) as exc:
+            self._failed(exc)
+            return
+        while self._conn.notifies:
+            self._notifies.put_nowait(self._conn.notifies.pop(0))
+        self._watch(writing=state == psycopg2.extensions.POLL_WRITE)
+        if state == psycopg2.extensions.POLL_OK and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _failed(self, exc: Exception) -> None:
+        if self._conn.closed or not self._established:
+            # libpq has closed the socket; its number may be somebody else's from now on.
+            self._let_go()
+            self._notifies_proxy.close(exc)
+        else:
+            self._watch(writing=False)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(exc)
+
+    def _watch(self, *, writing: bool) -> None:
+        if self._fileno is None:
+            self._fileno = self._conn.fileno()
+        if not self._reading:
+            self._loop.add_reader(self._fileno, self._ready, self._weakref)
+            self._reading = True
+        if writing and not self._writing:
+            self._loop.add_writer(self._fileno, self._ready, self._weakref)
+        elif self._writing and not writing:
+            self._loop.remove_writer(self._fileno)
+        self._writing = writing
+
+    def _let_go(self) -> None:
+        if self._fileno is None:
+            return
+        self._loop.remove_reader(self._fileno)
+        if self._writing:
+            self._loop.remove_writer(self._fileno)
+        self._fileno, self._reading, self._writing = None, False, False
+
+    async def _poll(self, waiter: "asyncio.Future[None]", timeout: float) -> None:
+        self._ready(self._weakref)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        except (asyncio.CancelledError, TimeoutError):
+            # The answer is still to come: nobody else may use this connection.
+            self.close()
+            raise
+        finally:
+            self._waiter = None

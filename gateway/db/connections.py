@@ -1,0 +1,62 @@
+"""A bounded set of connections, lent one at a time.
+
+aiopg's own pool connects while it holds its only lock, so that one slow handshake stops every release and every
+acquire; after a restart of PostgreSQL the first caller reopens all of them in a row. Here a borrower opens the one
+connection it needs, and waits for nobody but PostgreSQL.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from gateway.db.aiopg_fixes import MendedConnection
+from gateway.db.errors import unavailable
+
+
+class Connections:
+    """At most ``size`` connections; ``connect`` makes one and raises ``DatabaseUnavailable`` if it cannot."""
+
+    def __init__(self, connect: Callable[[], Awaitable[MendedConnection]], *, size: int, acquire_timeout: float):
+        self._connect = connect
+        self._slots = asyncio.Semaphore(size)
+        self._acquire_timeout = acquire_timeout
+        # The last one used is lent first: it is the least likely to have been dropped by a firewall.
+        self._idle: list[MendedConnection] = []
+        self._closed = False
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[MendedConnection]:
+        """A living connection outside any transaction; ``DatabaseUnavailable`` when none is free in time."""
+        try:
+            async with asyncio.timeout(self._acquire_timeout):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise unavailable("all connections are busy") from None
+        try:
+            connection = self._take() or await self._connect()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+        finally:
+            self._slots.release()
+
+    def close(self) -> None:
+        """Close the idle ones now and the lent ones when they come back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> MendedConnection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_alive():
+                return connection
+            connection.close()
+        return None
+
+    def _give_back(self, connection: MendedConnection) -> None:
+        if connection.is_idle and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.close()

@@ -1,0 +1,170 @@
+"""``migrations/`` through yoyo: forward at every start, back one at a time.
+
+What yoyo 9.0.0 leaves to its caller:
+
+- Its lock is a row; a process that dies while it holds it locks everyone out. Here a session's advisory lock guards the
+  row, and PostgreSQL drops that lock with the connection. It is polled: a blocking wait would itself be what
+  ``CREATE INDEX CONCURRENTLY`` waits for.
+- It commits a migration on one connection and notes it as applied on another; a process that dies in between leaves
+  tables that the next start tries to create again. Here both are one transaction.
+- It notes the name of the operating system's user, which a container's user may not have, and the host's full name,
+  which may take a DNS server's timeout to find out.
+
+Everything here blocks: call it in a thread.
+"""
+
+import glob
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlBackend
+from yoyo.migrations import Migration, MigrationList, default_migration_table
+
+from gateway.db.errors import unavailable
+from gateway.errors import StartError
+
+#: Any number, the same in every gateway: the key of the advisory lock ("acpgate" in ASCII).
+GUARD = 0x616370_67617465
+_POLL = 0.1
+_CONNECT_TIMEOUT = 5
+
+
+class MigrationFailed(StartError):
+    """The database's schema could not be brought up to date."""
+
+    code = "migration_failed"
+
+
+@attrs.frozen
+class _Target:
+    """What yoyo keeps of a database's address; libpq reads URLs better than yoyo's parser does."""
+
+    url: str = attrs.field(repr=False)
+    #: yoyo asks for it and does not need it for PostgreSQL.
+    database: str = ""
+
+
+class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
+    """yoyo's PostgreSQL, connected by libpq's own reading of the URL."""
+
+    def __init__(self, url: str):
+        super().__init__(_Target(url), default_migration_table)
+
+    def copy(self) -> "_Backend":
+        return type(self)(self.uri.url)
+
+    def connect(self, target: _Target) -> Any:
+        try:
+            connection = self.driver.connect(
+                target.url, connect_timeout=_CONNECT_TIMEOUT, application_name="acp-gateway-migrate"
+            )
+        except self.driver.ProgrammingError:
+            # The driver's message repeats the URL, password included.
+            raise MigrationFailed("the database URL is not like postgresql://user:password@host:port/name") from None
+        except self.DatabaseError as exc:
+            raise unavailable(" ".join(str(exc).split())) from exc
+        connection.autocommit = True
+        return connection
+
+    def init_connection(self, connection: Any) -> None:
+        with connection.cursor() as cursor:
+            # A migration that waits for a table's lock makes everyone behind it wait too: better it fails.
+            cursor.execute("set lock_timeout = '30s'")
+
+    def get_log_data(self, migration: Migration | None = None, operation: str = "apply") -> dict[str, Any]:
+        return {
+            "id": str(uuid.uuid4()),
+            "migration_id": migration and migration.id,
+            "migration_hash": migration and migration.hash,
+            "username": "acp-gateway",
+            "hostname": socket.gethostname(),
+            "created_at_utc": datetime.now(UTC).replace(tzinfo=None),
+            "operation": operation,
+        }
+
+    def step(self, migration: Migration, direction: Literal["apply", "rollback"]) -> None:
+        """Run one migration and note it, in one transaction unless the file says ``-- transactional: false``."""
+        migration.load()
+        if not migration.use_transactions:
+            self.apply_one(migration) if direction == "apply" else self.rollback_one(migration)
+            return
+        with self.transaction():
+            migration.process_steps(self, direction)
+            self.mark_one(migration) if direction == "apply" else self.unmark_one(migration)
+
+    def try_guard(self) -> bool:
+        """Take the advisory lock that lets one process migrate at a time, if nobody has it."""
+        cursor = self.connection.cursor()
+        cursor.execute("select pg_try_advisory_lock(%s)", (GUARD,))
+        return bool(cursor.fetchone()[0])
+
+
+def migrations_dir() -> Path:
+    """Where the ``.sql`` files lie: in the wheel beside the package's rooms, in a checkout beside the package."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def migrate(url: str, *, directory: Path | None = None, wait: float = 60) -> list[str]:
+    """Apply what has not been applied; the names of it, oldest first.
+
+    ``wait`` is how many seconds another process that migrates the same database may take. ``MigrationFailed`` names the
+    migration that failed (those before it stay applied), ``DatabaseUnavailable`` that the database does not answer.
+    """
+    with _guarded(url, wait) as backend:
+        return _run(backend, backend.to_apply(_read(directory)), "apply")
+
+
+def rollback(url: str, count: int = 1, *, directory: Path | None = None, wait: float = 60) -> list[str]:
+    """Take back the newest ``count`` migrations; the names of them, newest first. Errors as for ``migrate``."""
+    with _guarded(url, wait) as backend:
+        return _run(backend, backend.to_rollback(_read(directory))[:count], "rollback")
+
+
+def _read(directory: Path | None) -> MigrationList:
+    found = read_migrations(glob.escape(str(directory or migrations_dir())))
+    if not found:
+        raise MigrationFailed(f"there are no migrations in {directory or migrations_dir()}")
+    return found
+
+
+def _run(backend: _Backend, migrations: MigrationList, direction: Literal["apply", "rollback"]) -> list[str]:
+    done = []
+    for migration in migrations:
+        try:
+            backend.step(migration, direction)
+        except backend.DatabaseError as exc:
+            raise MigrationFailed(f"migration {migration.id} failed: {str(exc).strip()}") from exc
+        done.append(migration.id)
+    return done
+
+
+@contextmanager
+def _guarded(url: str, wait: float) -> Iterator[_Backend]:
+    """A backend that is the only one at work on this database; connection errors become ``DatabaseUnavailable``."""
+    with _Backend(url) as backend:
+        try:
+            _wait_for_guard(backend, wait)
+            backend.create_lock_table()
+            backend.break_lock()  # Whoever left a row here is dead: it would hold the guard.
+            with backend.lock():
+                yield backend
+        except backend.DatabaseError as exc:
+            raise unavailable(" ".join(str(exc).split())) from exc
+
+
+def _wait_for_guard(backend: _Backend, wait: float) -> None:
+    deadline = time.monotonic() + wait
+    while not backend.try_guard():
+        if time.monotonic() > deadline:
+            raise MigrationFailed(f"another process has been migrating this database for over {wait:g} seconds")
+        time.sleep(_POLL)

@@ -1,0 +1,345 @@
+"""``Database``: named queries and transactions, run in tasks that no caller can cancel.
+
+A request's task is cancelled when its client goes away. A statement cancelled half-way would leave PostgreSQL working
+on it with nobody listening, so every statement and every transaction runs to its end in a task of the Database; a
+cancelled caller merely stops waiting for it.
+
+Beside ``aiopg_fixes`` this is the only module that knows aiopg and psycopg2.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import attrs
+import psycopg2
+import psycopg2.extensions
+
+from gateway.db.addresses import addresses
+from gateway.db.aiopg_fixes import MendedConnection
+from gateway.db.connections import Connections
+from gateway.db.errors import UnstorableText, from_sqlstate, outcome_unknown, query_timeout, unavailable
+from gateway.db.queries import Queries, Query
+from gateway.errors import ConfigError, GatewayError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+#: A row by column name. ``bytea`` is ``bytes``, ``jsonb`` is decoded, ``timestamptz`` is an aware ``datetime``.
+Row = Mapping[str, Any]
+
+#: Seconds a transaction may take in all; its statements are each bound by the statement timeout.
+TRANSACTION_LIMIT = 60.0
+#: Seconds that PostgreSQL has beyond its own statement timeout to say so, before the connection counts as dead.
+GRACE = 5.0
+
+# client_connection_check_interval: a statement whose client is gone ends within a second (PostgreSQL 14 and later).
+_SERVER_OPTIONS = {
+    "client_connection_check_interval": 1_000,
+    "lock_timeout": 5_000,
+    "idle_in_transaction_session_timeout": 30_000,
+}
+_CLIENT_OPTIONS = {
+    "application_name": "acp-gateway",
+    "keepalives_idle": "30",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+
+
+class _ConnectionLost(Exception):
+    """The connection went while PostgreSQL may have been working on what was sent last."""
+
+
+@attrs.frozen
+class _Result:
+    rows: list[dict[str, Any]]
+    #: Rows affected, or returned.
+    count: int
+    #: PostgreSQL's command tag: ``COMMIT``, ``INSERT 0 1``.
+    tag: str
+
+
+class Transaction:
+    """The inside of ``Database.transaction``. Statements of one transaction run one after another, in any task."""
+
+    def __init__(self, connection: MendedConnection, queries: Queries, limit: float):
+        self._connection = connection
+        self._queries = queries
+        self._limit = limit
+        self._turn = asyncio.Lock()
+        self._over = False
+
+    async def fetch_all(self, query: str, **params: Any) -> list[Row]:
+        return list((await self._run(query, params)).rows)
+
+    async def fetch_one(self, query: str, **params: Any) -> Row | None:
+        return next(iter((await self._run(query, params)).rows), None)
+
+    async def execute(self, query: str, **params: Any) -> int:
+        return (await self._run(query, params)).count
+
+    async def _run(self, name: str, params: Mapping[str, Any]) -> _Result:
+        query = self._queries[name]
+        query.check(params)
+        async with self._turn:
+            if self._over:
+                raise RuntimeError("the transaction is over")
+            try:
+                return await _send(self._connection, query.sql, params, self._limit)
+            except _ConnectionLost as exc:
+                # It was not committed, so it never happened.
+                raise unavailable() from exc
+
+    async def finish(self) -> None:
+        """Let a statement under way end, and no other begin."""
+        async with self._turn:
+            self._over = True
+
+
+class Database:
+    """A PostgreSQL database by its named queries. ``open`` it; ``close`` it, or use it as ``async with``.
+
+    Errors of every call: ``DatabaseUnavailable`` (nothing was changed), ``OutcomeUnknown`` (repeat it only if that is
+    harmless), and those of ``gateway.db.errors``.
+    """
+
+    def __init__(self, connections: Connections, queries: Queries, statement_timeout: float):
+        """Not for callers: see ``open``."""
+        self._connections = connections
+        self._queries = queries
+        self._limit = statement_timeout + GRACE
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        size: int = 8,
+        statement_timeout: float = 15,
+        connect_timeout: float = 5,
+        acquire_timeout: float = 5,
+        queries: Queries | None = None,
+    ) -> "Database":
+        """Connect to ``postgresql://…``; times are in seconds. ``DatabaseUnavailable`` if it does not answer.
+
+        ``acquire_timeout`` is how long a caller waits when all ``size`` connections are busy.
+        """
+        parameters = _parameters(url, statement_timeout)
+        connections = Connections(
+            lambda: _connect(parameters, connect_timeout), size=size, acquire_timeout=acquire_timeout
+        )
+        async with connections.lend():
+            return cls(connections, queries or Queries.load(), statement_timeout)
+
+    async def close(self, *, deadline: float = 10) -> None:
+        """Let what runs come to its end for ``deadline`` seconds, then cut it off."""
+        self._closed = True
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=deadline)
+            for task in late:
+                task.cancel()
+            if late:
+                logger.warning("database work cut off at shutdown", extra={"count": len(late)})
+                await asyncio.wait(late)
+        self._connections.close()
+
+    async def __aenter__(self) -> "Database":
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def fetch_all(self, query: str, **params: Any) -> list[Row]:
+        """All rows of the statement that stands under this name in ``queries.sql``."""
+        return list((await self._statement(query, params)).rows)
+
+    async def fetch_one(self, query: str, **params: Any) -> Row | None:
+        """The first row, or None."""
+        return next(iter((await self._statement(query, params)).rows), None)
+
+    async def execute(self, query: str, **params: Any) -> int:
+        """How many rows were affected."""
+        return (await self._statement(query, params)).count
+
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """What ``work`` returns, once committed; if it raises, nothing of it happened.
+
+        ``work`` runs in a task of the Database and goes on when the caller is cancelled. It must use the Transaction
+        that it is given, not the Database, and end within a minute.
+        """
+        return await self._own(self._transact(work))
+
+    async def _statement(self, name: str, params: Mapping[str, Any]) -> _Result:
+        query = self._queries[name]
+        query.check(params)
+        return await self._own(self._run(query, params))
+
+    async def _own(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._closed:
+            work.close()
+            raise unavailable("the gateway is stopping")
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            raise
+        if task.cancelled():
+            raise outcome_unknown()
+        return task.result()
+
+    async def _run(self, query: Query, params: Mapping[str, Any]) -> _Result:
+        if query.only_reads:
+            try:
+                return await self._run_once(query, params)
+            except _ConnectionLost:
+                logger.info("connection lost in a read; reading again", extra={"query": query.name})
+        try:
+            return await self._run_once(query, params)
+        except _ConnectionLost as exc:
+            raise (unavailable() if query.only_reads else outcome_unknown()) from exc
+
+    async def _run_once(self, query: Query, params: Mapping[str, Any]) -> _Result:
+        async with self._connections.lend() as connection:
+            return await _send(connection, query.sql, params, self._limit)
+
+    async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        async with self._begun() as connection:
+            transaction = Transaction(connection, self._queries, self._limit)
+            try:
+                result = await _within(TRANSACTION_LIMIT, work(transaction))
+                await transaction.finish()
+            except Exception:
+                await transaction.finish()
+                await self._roll_back(connection)
+                raise
+            except BaseException:
+                connection.close()
+                raise
+            await self._commit(connection)
+            return result
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncIterator[MendedConnection]:
+        for last in (False, True):
+            async with self._connections.lend() as connection:
+                try:
+                    await _send(connection, "BEGIN", {}, self._limit)
+                except _ConnectionLost as exc:
+                    if last:
+                        raise unavailable() from exc
+                    continue
+                yield connection
+                return
+
+    async def _commit(self, connection: MendedConnection) -> None:
+        if connection.closed:
+            raise unavailable()
+        try:
+            result = await _send(connection, "COMMIT", {}, self._limit)
+        except _ConnectionLost as exc:
+            raise outcome_unknown() from exc
+        if result.tag != "COMMIT":
+            # PostgreSQL answers COMMIT with ROLLBACK, and no error, when a statement had failed and `work` went on.
+            raise RuntimeError("the transaction was rolled back: a failed statement in it was ignored")
+
+    async def _roll_back(self, connection: MendedConnection) -> None:
+        if connection.closed:
+            return
+        try:
+            await _send(connection, "ROLLBACK", {}, self._limit)
+        except (_ConnectionLost, GatewayError):
+            connection.close()
+
+
+async def _send(connection: MendedConnection, sql: str, params: Mapping[str, Any], limit: float) -> _Result:
+    """Run one statement; ``_ConnectionLost`` if the connection did not survive it."""
+    try:
+        cursor = await connection.cursor(timeout=limit)
+        await cursor.execute(sql, params or None)
+        names = [column.name for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
+        return _Result(rows, cursor.rowcount, cursor.statusmessage)
+    except TimeoutError as exc:
+        raise _ConnectionLost from exc
+    except psycopg2.Error as exc:
+        _strip(exc)
+        if connection.closed:
+            raise _ConnectionLost from exc
+        raise from_sqlstate(exc.pgcode, exc.diag.message_primary, exc.diag.constraint_name) from exc
+    except ValueError:
+        # The driver refuses NUL and half surrogate pairs before it sends anything; its message quotes the text.
+        raise UnstorableText from None
+
+
+def _strip(exc: psycopg2.Error) -> None:
+    """Keep the SQLSTATE and drop the text: it quotes values, and errors end up in logs."""
+    exc.args = (exc.pgcode or "connection lost",)
+
+
+async def _within(limit: float, work: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(limit) as timeout:
+            return await work
+    except TimeoutError:
+        if timeout.expired():
+            raise query_timeout(f"The transaction took longer than {limit:g} seconds.") from None
+        raise
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        return
+    exc = task.exception()
+    if exc is not None:
+        logger.error("database work failed after its caller had left", exc_info=exc)
+
+
+def _parameters(url: str, statement_timeout: float) -> dict[str, str]:
+    try:
+        given = psycopg2.extensions.parse_dsn(url)
+    except psycopg2.ProgrammingError:
+        # The driver's message repeats the URL, password included.
+        raise ConfigError("the database URL is not of the form postgresql://user:password@host:port/name") from None
+    settings = {**_SERVER_OPTIONS, "statement_timeout": round(statement_timeout * 1000)}
+    ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    # The URL's own options come last, so that they win.
+    return {**_CLIENT_OPTIONS, **given, "options": f"{ours} {given.get('options', '')}".strip()}
+
+
+async def _connect(parameters: dict[str, str], timeout: float) -> MendedConnection:
+    """A connection to the first address that gives one. They share ``timeout``, so that the last has its turn too."""
+    reason = "it has no address"
+    try:
+        async with asyncio.timeout(timeout):
+            targets = await addresses(parameters)
+    except TimeoutError:
+        raise unavailable("its name could not be resolved in time") from None
+    except OSError as exc:
+        raise unavailable("its name could not be resolved") from exc
+    base = {key: value for key, value in parameters.items() if key not in ("host", "hostaddr", "port")}
+    for target in targets:
+        try:
+            return await MendedConnection.open({**base, **target}, timeout=timeout / len(targets))
+        except TimeoutError:
+            reason = "it did not answer in time"
+        except psycopg2.Error as exc:
+            reason = _reason(exc)
+    raise unavailable(reason)
+
+
+def _reason(exc: psycopg2.Error) -> str:
+    """libpq's reason without the address: ``Connection refused``, ``password authentication failed for user "x"``."""
+    line = next(iter(str(exc).strip().splitlines()), "no reason given")
+    return line.rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")

@@ -1,0 +1,89 @@
+"""A real PostgreSQL for the tests that want one, and a fresh migrated database for each of them.
+
+The embedded one is started once for the whole run; ``ACP_GATEWAY_TEST_DATABASE_URL`` names another server to use
+instead (its user must be allowed to create databases). Nothing here belongs to an event loop but ``database``.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from gateway.db.embedded import EmbeddedPostgres
+from gateway.db.migrate import migrate
+from gateway.db.pool import Database
+
+_NUMBERS = count(1)
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server, another database."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def administer(url: str, statement: str, *names: str) -> None:
+    """Run a statement that PostgreSQL wants outside of transactions; ``{}`` stands for a name."""
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def open_directory() -> Iterator[Path]:
+    """A directory that PostgreSQL's user may enter when root runs the tests; pytest's own are closed to others."""
+    directory = Path(tempfile.mkdtemp(prefix="acp-gateway-tests-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server_url(open_directory: Path) -> Iterator[str]:
+    """A PostgreSQL server whose administrator we are."""
+    given = os.environ.get("ACP_GATEWAY_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    # What a test stores need not survive the machine's power supply.
+    server = EmbeddedPostgres.start(
+        open_directory / "data", settings={"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    )
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(server_url: str) -> Iterator[str]:
+    """The name of a migrated database that nobody is connected to, for ``create database … template``."""
+    name = f"acp_gateway_template_{os.getpid()}"
+    administer(server_url, "create database {}", name)
+    migrate(with_database(server_url, name))
+    yield name
+    administer(server_url, "drop database {} with (force)", name)
+
+
+@pytest.fixture
+def database_url(server_url: str, template_database: str) -> Iterator[str]:
+    """The URL of a migrated, empty database of the test's own."""
+    name = f"acp_gateway_test_{os.getpid()}_{next(_NUMBERS)}"
+    administer(server_url, "create database {} template {}", name, template_database)
+    yield with_database(server_url, name)
+    administer(server_url, "drop database {} with (force)", name)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """That database, opened."""
+    async with await Database.open(database_url) as opened:
+        yield opened
