@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import attrs
 
@@ -147,7 +148,9 @@ class Follower:
             await asyncio.wait((reading, appending), return_when=asyncio.FIRST_COMPLETED)
             if not appending.done():
                 # The stream ended: what it brought is stored before the next one is opened.
-                await pending.join()
+                stored = asyncio.create_task(pending.join(), name=f"store {self._project_id}")
+                await asyncio.wait((stored, appending), return_when=asyncio.FIRST_COMPLETED)
+                await _end(stored)
         finally:
             await _end(reading, appending)
         for task in (appending, reading):
@@ -236,7 +239,7 @@ async def _pump(reads: AsyncIterator[Read], pending: asyncio.Queue[Read]) -> Non
             await pending.put(read)
 
 
-async def _end(*tasks: asyncio.Task[None]) -> None:
+async def _end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)

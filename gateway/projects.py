@@ -1,0 +1,118 @@
+"""Projects: whose they are, where their containers stand, and which agent is asked when none is named."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from gateway.config import ContainersConfig
+from gateway.db.errors import UniqueViolation
+from gateway.db.pool import Database, Row, Transaction
+from gateway.errors import ProjectExists, ProjectNotFound
+from gateway.proxy.upstream import Upstream
+
+
+@attrs.frozen(kw_only=True)
+class Project:
+    """A project. ``container_url`` is its OpenCode address; ``acp_url`` its ACP address where the mapping is not it."""
+
+    id: str
+    owner_id: str
+    name: str
+    container_url: str
+    acp_url: str | None
+    default_agent_id: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Project":
+        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+
+
+@attrs.frozen(kw_only=True)
+class NewProject:
+    """What a project is made from."""
+
+    id: str | None = None
+    name: str | None = None
+    container_url: str
+    acp_url: str | None = None
+    default_agent_id: str | None = None
+
+
+class Projects:
+    """All projects in one database; each is looked up together with its owner."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, owner_id: str, new: NewProject) -> Project:
+        """Raises ``ProjectExists`` where the id is taken, by whomever."""
+        project_id = new.id or f"project-{secrets.token_hex(6)}"
+        values = attrs.asdict(new) | {"id": project_id, "name": new.name or project_id, "owner_id": owner_id}
+        try:
+            row = await self._database.fetch_one("insert_project", **values)
+        except UniqueViolation as exc:
+            raise ProjectExists(f"A project with the id {project_id!r} exists already; choose another.") from exc
+        assert row is not None
+        return Project.from_row(row)
+
+    async def get(self, owner_id: str, project_id: str) -> Project:
+        row = await self._database.fetch_one("get_project", id=project_id, owner_id=owner_id)
+        if row is None:
+            raise ProjectNotFound(f"There is no project {project_id!r}.")
+        return Project.from_row(row)
+
+    async def get_for_follower(self, project_id: str) -> Project:
+        """A project whoever owns it; for work that no request asked for."""
+        row = await self._database.fetch_one("get_project_for_follower", id=project_id)
+        if row is None:
+            raise ProjectNotFound(f"There is no project {project_id!r}.")
+        return Project.from_row(row)
+
+    async def list(self, owner_id: str, *, after: str | None, limit: int) -> list[Project]:
+        rows = await self._database.fetch_all("list_projects", owner_id=owner_id, after=after, limit=limit)
+        return [Project.from_row(row) for row in rows]
+
+    async def update(self, owner_id: str, project_id: str, changes: Mapping[str, Any]) -> Project:
+        """Change what ``changes`` names: name, container_url, acp_url, default_agent_id."""
+        values = dict.fromkeys(("name", "container_url", "acp_url", "default_agent_id")) | dict(changes)
+        row = await self._database.fetch_one(
+            "update_project", id=project_id, owner_id=owner_id, changed=list(changes), **values
+        )
+        if row is None:
+            raise ProjectNotFound(f"There is no project {project_id!r}.")
+        return Project.from_row(row)
+
+    async def delete(self, owner_id: str, project_id: str) -> None:
+        """The project and all that hangs on it: sessions, log, messages."""
+
+        async def work(transaction: Transaction) -> None:
+            # The head goes with the project: an append either came before and is deleted here, or is refused.
+            if await transaction.fetch_one("delete_project", id=project_id, owner_id=owner_id) is None:
+                raise ProjectNotFound(f"There is no project {project_id!r}.")
+            await transaction.execute("delete_events", project_id=project_id)
+
+        await self._database.transaction(work)
+
+
+def opencode_upstream(project: Project, config: ContainersConfig) -> Upstream:
+    """Where the project's container serves OpenCode's own API: the port of its address, 4096 where it names none."""
+    upstream = Upstream.parse(project.container_url)
+    return upstream if urlsplit(project.container_url).port else upstream.with_port(config.opencode_port)
+
+
+def acp_upstream(project: Project, config: ContainersConfig) -> Upstream:
+    """Where the project's container speaks ACP: the address it names outright, else the mapped port (4096 → 4097).
+
+    An address with another port is mapped by the same distance (5000 → 5001), so that several containers on one host
+    keep their pairs apart.
+    """
+    if project.acp_url:
+        return Upstream.parse(project.acp_url)
+    upstream = opencode_upstream(project, config)
+    return upstream.with_port(upstream.port + config.acp_port - config.opencode_port)

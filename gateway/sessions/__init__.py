@@ -1,0 +1,1 @@
+"""Sessions, their turns, and the permissions that agents ask for."""

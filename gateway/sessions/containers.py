@@ -1,0 +1,95 @@
+"""From a project to its container, and what the container said of itself and its agents."""
+
+import logging
+
+import attrs
+
+from gateway.config import ContainersConfig
+from gateway.container.client import Container, ContainerAgent, ContainerInfo, ContainerRefused
+from gateway.db.pool import Database
+from gateway.errors import AgentNotFound, UpstreamError
+from gateway.projects import Project, Projects, acp_upstream
+from gateway.proxy.upstream import Client, Timeouts
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Agents:
+    """A project's agents; ``stale``: its container is away and this is what it said last."""
+
+    agents: tuple[ContainerAgent, ...]
+    stale: bool
+
+
+class Containers:
+    """Finds a project's container, and remembers what it says."""
+
+    def __init__(self, database: Database, projects: Projects, client: Client, config: ContainersConfig) -> None:
+        self._database = database
+        self._projects = projects
+        self._client = client
+        self._config = config
+
+    def of(self, project: Project) -> Container:
+        return Container(
+            self._client,
+            acp_upstream(project, self._config),
+            token=self._config.token,
+            timeouts=Timeouts(
+                connect=self._config.connect_timeout,
+                headers=self._config.headers_timeout,
+                idle=self._config.idle_timeout,
+            ),
+        )
+
+    async def find(self, project_id: str) -> Container:
+        """The container as the project's address is now; for the follower."""
+        return self.of(await self._projects.get_for_follower(project_id))
+
+    async def info(self, project: Project) -> ContainerInfo:
+        return await self.of(project).info()
+
+    async def agents(self, project: Project) -> Agents:
+        """The container's agents; where it is away what it said last, and its failure where it never said anything."""
+        try:
+            agents = await self.of(project).agents()
+        except UpstreamError:
+            known = await self._known(project.id)
+            if not known:
+                raise
+            return Agents(agents=tuple(known), stale=True)
+        await self._remember(project.id, agents)
+        return Agents(agents=tuple(agents), stale=False)
+
+    async def agent(self, project: Project, agent_id: str) -> ContainerAgent:
+        """One agent as its container lists it now."""
+        agents = await self.of(project).agents()
+        await self._remember(project.id, agents)
+        for agent in agents:
+            if agent.id == agent_id:
+                return agent
+        known = ", ".join(sorted(agent.id for agent in agents)) or "none"
+        raise AgentNotFound(f"The project's container knows no agent {agent_id!r} (it knows: {known}).")
+
+    async def start(self, project: Project, agent_id: str) -> None:
+        """Have the agent running; one that runs is left as it is."""
+        agent = await self.agent(project, agent_id)
+        if agent.status == "running":
+            return
+        try:
+            await self.of(project).spawn(agent_id, {})
+        except ContainerRefused as exc:
+            logger.info("agent not started", extra={"project": project.id, "agent": agent_id, "reason": exc.text})
+            raise
+
+    async def _remember(self, project_id: str, agents: list[ContainerAgent]) -> None:
+        for agent in agents:
+            values = attrs.asdict(agent)
+            await self._database.execute("upsert_agent", project_id=project_id, agent_id=values.pop("id"), **values)
+        await self._database.execute("forget_agents", project_id=project_id, agent_ids=[agent.id for agent in agents])
+
+    async def _known(self, project_id: str) -> list[ContainerAgent]:
+        rows = await self._database.fetch_all("list_agents", project_id=project_id)
+        names = [field.name for field in attrs.fields(ContainerAgent) if field.name != "id"]
+        return [ContainerAgent(id=row["agent_id"], **{name: row[name] for name in names}) for row in rows]

@@ -1,0 +1,77 @@
+"""The end of a turn, as the events that tell it. Whoever reports it, by key it is stored once."""
+
+from gateway.container.client import ContainerRefused
+from gateway.db.pool import Database, Row
+from gateway.errors import GatewayError, UpstreamRefused, UpstreamTimeout
+from gateway.log.store import Effect, NewEvent
+from gateway.wire.events import PermissionResolved, TurnEnded
+
+GATEWAY = "gateway"
+
+
+def turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:
+    """The end of a turn with its row's change."""
+    effect = {
+        "project_id": turn["project_id"],
+        "id": turn["id"],
+        "outcome": ended.outcome,
+        "stop_reason": ended.stop_reason,
+        "failure": ended.failure,
+        "message": ended.message,
+    }
+    return NewEvent.of(
+        ended,
+        session_id=turn["session_id"],
+        turn_id=turn["id"],
+        key=f"turn_ended:{turn['id']}",
+        effects=(Effect("end_turn", effect),),
+    )
+
+
+def permission_resolved(permission: Row, *, outcome: str, option_id: str | None, resolved_by: str) -> NewEvent:
+    """The outcome of a permission request (``selected`` or ``cancelled``) with its row's change."""
+    effect = {
+        "project_id": permission["project_id"],
+        "id": permission["id"],
+        "outcome": outcome,
+        "option_id": option_id,
+        "resolved_by": resolved_by,
+    }
+    return NewEvent.of(
+        PermissionResolved(
+            permission_id=permission["id"], outcome=outcome, option_id=option_id, resolved_by=resolved_by
+        ),
+        session_id=permission["session_id"],
+        turn_id=permission["turn_id"],
+        agent_id=permission["agent_id"],
+        key=f"permission_resolved:{permission['id']}",
+        effects=(Effect("settle_permission", effect),),
+    )
+
+
+async def all_endings(database: Database, turn: Row, ended: TurnEnded) -> list[NewEvent]:
+    """What the gateway itself says at the end of a turn: nobody is asked any more, and the turn is over."""
+    waiting = await database.fetch_all(
+        "unsettled_permissions", project_id=turn["project_id"], session_id=turn["session_id"]
+    )
+    cancelled = [
+        permission_resolved(permission, outcome="cancelled", option_id=None, resolved_by=GATEWAY)
+        for permission in waiting
+    ]
+    return [*cancelled, turn_ended(turn, ended)]
+
+
+def failed(exc: GatewayError) -> TurnEnded:
+    """A prompt that could not be sent, or was not answered, as the end of its turn."""
+    match exc:
+        case ContainerRefused(upstream_status=404):
+            failure = "session_lost"
+        case ContainerRefused():
+            failure = "agent_failed"
+        case UpstreamTimeout():
+            failure = "container_timeout"
+        case UpstreamRefused():
+            failure = "container_refused"
+        case _:
+            failure = "container_unreachable"
+    return TurnEnded(outcome="failed", failure=failure, message=str(exc))

@@ -1,0 +1,175 @@
+"""Sessions: created in the container and in the log, listed, ended."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from gateway.container.client import ContainerRefused
+from gateway.db.pool import Database, Row
+from gateway.errors import GatewayError, NoDefaultAgent, SessionNotFound, UpstreamError
+from gateway.log.followers import Followers
+from gateway.log.store import Effect, Log, NewEvent
+from gateway.projects import Project
+from gateway.sessions.containers import Containers
+from gateway.sessions.endings import all_endings
+from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """A session of a project, with its running turn and the place where the log ends now."""
+
+    id: str
+    project_id: str
+    user_id: str
+    agent_id: str
+    container_session_id: str
+    working_directory: str | None
+    title: str | None
+    status: str
+    turn_id: str | None
+    turn_started_at: datetime | None
+    cursor: Cursor
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Session":
+        names = {field.name for field in attrs.fields(cls)} - {"cursor"}
+        return cls(cursor=Cursor(row["epoch"], row["head"]), **{name: row[name] for name in names})
+
+
+@attrs.frozen(kw_only=True)
+class NewSession:
+    """What a session is made from; the project's default agent where none is named."""
+
+    agent_id: str | None = None
+    working_directory: str | None = None
+    title: str | None = None
+    mcp_servers: list[dict[str, Any]] | None = None
+
+
+class Sessions:
+    """All sessions in one database; each is looked up together with its project."""
+
+    def __init__(self, database: Database, log: Log, containers: Containers, followers: Followers) -> None:
+        self._database = database
+        self._log = log
+        self._containers = containers
+        self._followers = followers
+
+    async def create(self, project: Project, user_id: str, new: NewSession) -> Session:
+        """Create the session in the container, and then here, or nowhere.
+
+        Run it in a task of its own: half-way through, the container has a session that nobody knows.
+        """
+        agent_id = new.agent_id or project.default_agent_id
+        if agent_id is None:
+            raise NoDefaultAgent("Name an agentId, or set the project's defaultAgentId.")
+        await self._containers.agent(project, agent_id)
+        session_id = f"ses_{secrets.token_hex(10)}"
+        row = {"user_id": user_id, "agent_id": agent_id, "title": new.title}
+        await self._database.execute(
+            "insert_session",
+            project_id=project.id,
+            id=session_id,
+            working_directory=new.working_directory,
+            **row,
+        )
+        container = self._containers.of(project)
+        try:
+            # First somebody must read the container's events: what it says of the new session may come but once.
+            await self._followers.connected(project.id)
+            await self._containers.start(project, agent_id)
+            container_session_id = await container.create_session(_options(agent_id, new))
+        except BaseException:
+            await asyncio.shield(self._discard(project.id, session_id))
+            raise
+        activate = {"project_id": project.id, "id": session_id, "container_session_id": container_session_id}
+        try:
+            created = _created(session_id, agent_id, user_id, new)
+            await self._log.append(project.id, [created], effects=[Effect("activate_session", activate)])
+        except GatewayError:
+            with suppress(UpstreamError):
+                await container.end_session(container_session_id)
+            raise
+        return await self.get(project.id, session_id)
+
+    async def get(self, project_id: str, session_id: str) -> Session:
+        row = await self._database.fetch_one("get_session", project_id=project_id, id=session_id)
+        if row is None:
+            raise SessionNotFound(f"There is no session {session_id!r} in this project.")
+        return Session.from_row(row)
+
+    async def list(self, project_id: str, *, after: str | None, limit: int, include_ended: bool) -> list[Session]:
+        rows = await self._database.fetch_all(
+            "list_sessions", project_id=project_id, after=after, limit=limit, include_ended=include_ended
+        )
+        return [Session.from_row(row) for row in rows]
+
+    async def rename(self, project_id: str, session_id: str, title: str | None) -> Session:
+        await self._database.fetch_one("set_session_title", project_id=project_id, id=session_id, title=title)
+        return await self.get(project_id, session_id)
+
+    async def end(self, project: Project, session: Session, user_id: str) -> Session:
+        """End the session here, and in the container if it can be told; its history stays."""
+        if session.status != "ended":
+            await self._end_in_container(project, session)
+            key = {"project_id": project.id, "id": session.id}
+            ended = NewEvent.of(
+                SessionEnded(ended_by=user_id),
+                session_id=session.id,
+                agent_id=session.agent_id,
+                key=f"session_ended:{session.id}",
+                effects=(Effect("end_session", key),),
+            )
+            await self._log.append(project.id, [*await self._end_of_turn(project.id, session), ended])
+        return await self.get(project.id, session.id)
+
+    async def _end_of_turn(self, project_id: str, session: Session) -> list[NewEvent]:
+        if session.turn_id is None:
+            return []
+        turn = await self._database.fetch_one("get_turn", project_id=project_id, id=session.turn_id)
+        assert turn is not None
+        return await all_endings(self._database, turn, TurnEnded(outcome="cancelled", message="The session was ended."))
+
+    async def _end_in_container(self, project: Project, session: Session) -> None:
+        try:
+            await self._containers.of(project).end_session(session.container_session_id)
+        except UpstreamError as exc:
+            # A container that is away or has forgotten the session cannot keep its people from ending it.
+            reason = exc.text if isinstance(exc, ContainerRefused) else str(exc)
+            logger.info(
+                "session not ended in container",
+                extra={"project": project.id, "session": session.id, "reason": reason},
+            )
+
+    async def _discard(self, project_id: str, session_id: str) -> None:
+        await self._database.execute("discard_session", project_id=project_id, id=session_id)
+
+
+def _options(agent_id: str, new: NewSession) -> Mapping[str, Any]:
+    options: dict[str, Any] = {"agentId": agent_id}
+    if new.working_directory is not None:
+        options["workingDirectory"] = new.working_directory
+    if new.mcp_servers is not None:
+        options["mcpServers"] = new.mcp_servers
+    return options
+
+
+def _created(session_id: str, agent_id: str, user_id: str, new: NewSession) -> NewEvent:
+    return NewEvent.of(
+        SessionCreated(agent_id=agent_id, title=new.title, working_directory=new.working_directory, created_by=user_id),
+        session_id=session_id,
+        agent_id=agent_id,
+        key=f"session_created:{session_id}",
+    )

@@ -1,0 +1,226 @@
+"""What a container's event means: the event of the log that it becomes, and what must come true with it."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections import OrderedDict
+from typing import Any
+
+import attrs
+import msgspec
+
+from gateway.db.pool import Database
+from gateway.log.store import Effect, NewEvent
+from gateway.sessions.endings import permission_resolved, turn_ended
+from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.events import ContainerEvent, PermissionRequest, TurnEnded, parse_timestamp
+from gateway.wire.sse import SSEEvent
+
+#: Who settled a permission request that nobody here answered.
+CONTAINER = "container"
+
+_PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete"}
+_MAX_REMEMBERED = 10_000
+_FOREIGN_SECONDS = 5.0
+_CREATION_LOOK_SECONDS = 0.05
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    """A container's event; ``data`` stays the bytes that it came in."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    session_id: str | None = None
+    agent_id: str | None = None
+    timestamp: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class _Said:
+    """One event of a container, with its session found."""
+
+    project_id: str
+    type: str
+    session_id: str | None
+    agent_id: str | None
+    #: JSON as it came.
+    raw: bytes
+    #: Members of every NewEvent made from it.
+    common: dict[str, Any]
+
+    def member(self, name: str) -> Any:
+        data = parse_foreign_json(self.raw)
+        return data.get(name) if isinstance(data, dict) else None
+
+
+class Translator:
+    """Translates for all projects that this process follows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        #: (project, container's session id) → ours, or until when it is taken for somebody else's.
+        self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
+        self._statuses: dict[tuple[str, str], bytes] = {}
+
+    async def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | None:
+        """The log's event for a container's; None for what says nothing: heartbeats, a status told twice."""
+        if event.event == "ping":
+            return None
+        try:
+            envelope = _decode(event.data)
+        except DecodeError:
+            return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+        said = await self._said(project_id, event, envelope)
+        match said.type:
+            case "session_end_turn":
+                return await self._end_of_turn(said)
+            case "permission_request":
+                return self._permission_request(said)
+            case "permission_resolved":
+                return await self._permission_resolved(said)
+            case "agent_status" if event.id is None and self._is_told_twice(said):
+                return None
+            case kind if kind in _PASSED_ON:
+                return NewEvent(type=kind, data=said.raw, effects=_effects(said), **said.common)
+            case kind:
+                return NewEvent.of(ContainerEvent(event=kind, data=parse_foreign_json(said.raw)), **said.common)
+
+    async def _said(self, project_id: str, event: SSEEvent, envelope: _Envelope) -> _Said:
+        session_id = await self._session(project_id, envelope.session_id) if envelope.session_id else None
+        common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
+        at = parse_timestamp(envelope.timestamp)
+        return _Said(
+            project_id=project_id,
+            type=event.event,
+            session_id=session_id,
+            agent_id=envelope.agent_id,
+            raw=bytes(envelope.data),
+            common=common | ({"at": at} if at else {}),
+        )
+
+    async def _session(self, project_id: str, container_session_id: str) -> str | None:
+        """Our session; None for one that was made behind our back."""
+        key = (project_id, container_session_id)
+        known = self._sessions.get(key)
+        if isinstance(known, str):
+            return known
+        if known is not None and known > time.monotonic():
+            return None
+        found = await self._find_session(project_id, container_session_id)
+        self._sessions[key] = found or time.monotonic() + _FOREIGN_SECONDS
+        if len(self._sessions) > _MAX_REMEMBERED:
+            self._sessions.popitem(last=False)
+        return found
+
+    async def _find_session(self, project_id: str, container_session_id: str) -> str | None:
+        # The container speaks of a new session before its creator has heard the answer and stored the id.
+        while True:
+            pending = await self._database.fetch_one("count_sessions_in_creation", project_id=project_id)
+            row = await self._database.fetch_one(
+                "find_container_session", project_id=project_id, container_session_id=container_session_id
+            )
+            if row is not None or pending is None or not pending["number"]:
+                return row["id"] if row else None
+            await asyncio.sleep(_CREATION_LOOK_SECONDS)
+
+    async def _end_of_turn(self, said: _Said) -> NewEvent:
+        turn = await self._database.fetch_one(
+            "find_turn",
+            project_id=said.project_id,
+            session_id=said.session_id,
+            container_turn_id=str(said.member("turnId")),
+        )
+        if turn is None:
+            return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
+        ended = _ended(said.member("stopReason"), said.member("error"))
+        return attrs.evolve(turn_ended(turn, ended), agent_id=said.agent_id)
+
+    def _permission_request(self, said: _Said) -> NewEvent:
+        request_id = str(said.member("requestId") or said.member("permissionId") or said.member("id"))
+        data = PermissionRequest(
+            permission_id=f"prm_{secrets.token_hex(10)}",
+            tool_call=said.member("toolCall"),
+            options=said.member("options"),
+        )
+        if said.session_id is None:
+            return NewEvent.of(data, key=f"permission_request:{request_id}", **said.common)
+        row = {
+            "project_id": said.project_id,
+            "id": data.permission_id,
+            "container_request_id": request_id,
+            "session_id": said.session_id,
+            "agent_id": said.agent_id,
+            "tool_call": dump_foreign_json(data.tool_call),
+            "options": dump_foreign_json(data.options),
+            "state": "waiting",
+            "resolved_by": None,
+        }
+        return NewEvent.of(
+            data,
+            key=f"permission_request:{request_id}",
+            effects=(Effect("insert_permission", row),),
+            **said.common,
+        )
+
+    async def _permission_resolved(self, said: _Said) -> NewEvent:
+        permission = await self._database.fetch_one(
+            "find_permission", project_id=said.project_id, container_request_id=str(said.member("requestId"))
+        )
+        if permission is None:
+            return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
+        outcome = said.member("outcome")
+        option_id = outcome.get("optionId") if isinstance(outcome, dict) else None
+        answered_here = option_id is not None and option_id == permission["option_id"]
+        return permission_resolved(
+            permission,
+            outcome="cancelled" if option_id is None else "selected",
+            option_id=option_id,
+            resolved_by=permission["resolved_by"] if answered_here else CONTAINER,
+        )
+
+    def _is_told_twice(self, said: _Said) -> bool:
+        key = (said.project_id, said.agent_id or "")
+        before, self._statuses[key] = self._statuses.get(key), said.raw
+        return before == said.raw
+
+
+def _decode(data: str) -> _Envelope:
+    raw = data.encode("utf-8", "surrogatepass")
+    try:
+        return msgspec.json.decode(raw, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    envelope = parse_foreign_json(raw)
+    if not isinstance(envelope, dict):
+        raise DecodeError("no object")
+    session_id, agent_id = envelope.get("sessionId"), envelope.get("agentId")
+    return _Envelope(
+        data=msgspec.Raw(dump_foreign_json(envelope.get("data"))),
+        session_id=session_id if isinstance(session_id, str) else None,
+        agent_id=agent_id if isinstance(agent_id, str) else None,
+        timestamp=envelope.get("timestamp"),
+    )
+
+
+def _effects(said: _Said) -> tuple[Effect, ...]:
+    if said.type != "agent_status":
+        return ()
+    status, error = said.member("status"), said.member("error")
+    change = {
+        "project_id": said.project_id,
+        "agent_id": said.agent_id or said.member("agentId"),
+        "status": str(status),
+        "error": error if isinstance(error, str) else None,
+    }
+    return (Effect("set_agent_status", change),)
+
+
+def _ended(stop_reason: Any, error: Any) -> TurnEnded:
+    if error is not None:
+        code = error.get("code") if isinstance(error, dict) else None
+        message = error.get("message") if isinstance(error, dict) else error
+        failure = code if isinstance(code, str) and _WORD.fullmatch(code) else "agent_failed"
+        return TurnEnded(outcome="failed", failure=failure, message=str(message)[:2000])
+    reason = stop_reason if isinstance(stop_reason, str) else None
+    return TurnEnded(outcome="cancelled" if reason == "cancelled" else "completed", stop_reason=reason)

@@ -1,0 +1,225 @@
+"""Turns: a prompt until its end. What is asked is in the log before the agent sees it, and each turn ends once."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from gateway.container.client import ContainerInfo
+from gateway.db.errors import UniqueViolation
+from gateway.db.pool import Database, Row
+from gateway.errors import GatewayError, InvalidBody, NotFound, SessionBusy, SessionEnded, UpstreamError
+from gateway.log.followers import Followers
+from gateway.log.store import Appended, Effect, Log, NewEvent
+from gateway.log.tail import Tails
+from gateway.log.transcript import Transcript
+from gateway.projects import Project
+from gateway.sessions.containers import Containers
+from gateway.sessions.endings import all_endings, failed
+from gateway.sessions.sessions import Session
+from gateway.tasks import Tasks
+from gateway.wire.events import Cursor, TurnEnded, TurnStarted
+
+logger = logging.getLogger(__name__)
+
+#: A container without ``end-turn`` answers the prompt on one connection and sends the turn's events on another: the
+#: turn is over once nothing has come for this long, or after so many looks.
+QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
+#: How long a cancelled turn may take to end by itself.
+CANCEL_SECONDS = 10.0
+
+
+@attrs.frozen(kw_only=True)
+class Turn:
+    """A turn. ``state``: running, or one of the outcomes completed, cancelled, failed, stalled, lost."""
+
+    id: str
+    session_id: str
+    state: str
+    stop_reason: str | None
+    failure: str | None
+    message: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Turn":
+        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+
+
+@attrs.frozen(kw_only=True)
+class Started:
+    """A turn that has begun, and the place in the log just before its first event."""
+
+    turn_id: str
+    cursor: Cursor
+
+
+class Turns:
+    """Starts turns, waits for them, cancels them. Owns the tasks that wait for containers' answers."""
+
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        tails: Tails,
+        containers: Containers,
+        followers: Followers,
+        transcript: Transcript,
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._tails = tails
+        self._containers = containers
+        self._followers = followers
+        self._transcript = transcript
+        self._tasks = Tasks()
+        log.listen(self._fold_ended)
+
+    async def start(
+        self, project: Project, session: Session, user_id: str, blocks: Sequence[dict[str, Any]]
+    ) -> Started:
+        """Begin a turn: it is in the log, and its prompt is on its way. Run it in a task of its own."""
+        if session.status == "ended":
+            raise SessionEnded()
+        if session.turn_id is not None:
+            raise _busy(session.turn_id)
+        info = await self._containers.info(project)
+        if not info.takes_content_blocks and any(block.get("type") != "text" for block in blocks):
+            raise InvalidBody("$.prompt: this project's container takes text only")
+        await self._followers.connected(project.id)
+        turn_id = f"trn_{secrets.token_hex(10)}"
+        key = {"project_id": project.id, "id": turn_id, "session_id": session.id}
+        event = NewEvent.of(
+            TurnStarted(prompt=list(blocks), started_by=user_id),
+            session_id=session.id,
+            turn_id=turn_id,
+            agent_id=session.agent_id,
+            key=f"turn_started:{turn_id}",
+            effects=(Effect("insert_turn", key | {"user_id": user_id}),),
+        )
+        try:
+            appended = await self._log.append(project.id, [event])
+        except UniqueViolation as exc:
+            raise _busy(None) from exc
+        self._tasks.start(self._run(project, session, turn_id, blocks, info), name=f"turn {turn_id}")
+        before = appended.events[0].cursor
+        return Started(turn_id=turn_id, cursor=Cursor(before.epoch, before.seq - 1))
+
+    async def get(self, project_id: str, turn_id: str) -> Turn:
+        return Turn.from_row(await self._row(project_id, turn_id))
+
+    async def wait(self, project_id: str, turn_id: str, seconds: float) -> Turn:
+        """The turn, once it has ended or after ``seconds``."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with self._tails.watch(project_id) as tail:
+            while True:
+                seen = Cursor(tail.epoch, tail.head)
+                turn = await self.get(project_id, turn_id)
+                left = deadline - asyncio.get_running_loop().time()
+                if turn.state != "running" or left <= 0:
+                    return turn
+                await tail.wait(seen, left)
+
+    async def cancel(self, project: Project, session: Session) -> str | None:
+        """Ask the agent to stop; gives the turn that is asked, None where none is running.
+
+        A turn that has not ended after ten seconds is ended here: then what became of it is not known.
+        """
+        row = await self._database.fetch_one("request_cancel", project_id=project.id, session_id=session.id)
+        if row is None:
+            return None
+        turn_id: str = row["id"]
+        self._tasks.start(self._end_cancelled(project.id, turn_id), name=f"cancel {turn_id}")
+        await self._containers.of(project).cancel(session.container_session_id)
+        return turn_id
+
+    async def finish(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
+        """End a turn, unless it has ended already."""
+        turn = await self._row(project_id, turn_id)
+        if turn["state"] == "running":
+            await self._log.append(project_id, await all_endings(self._database, turn, ended))
+
+    async def reconcile(self, project_id: str, info: ContainerInfo, before: str | None) -> None:
+        """A container that has started anew since it was last followed runs no turn of before."""
+        if before is None or not info.numbers_events or before == info.boot_id:
+            return
+        for turn in await self._database.fetch_all("running_turns", project_id=project_id):
+            message = "The container restarted while the turn was running."
+            ended = TurnEnded(outcome="failed", failure="container_restarted", message=message)
+            await self._log.append(project_id, await all_endings(self._database, turn, ended))
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    async def _run(
+        self, project: Project, session: Session, turn_id: str, blocks: Sequence[dict[str, Any]], info: ContainerInfo
+    ) -> None:
+        """Send the prompt and, where its answer is the end of the turn, end the turn. No client can cancel this."""
+        container = self._containers.of(project)
+        try:
+            container_turn_id = await container.prompt(session.container_session_id, blocks, turn_id, info)
+        except UpstreamError as exc:
+            await self._finish_surely(project.id, turn_id, failed(exc))
+            return
+        if container_turn_id is None:
+            await self._until_quiet(project.id)
+            await self._finish_surely(project.id, turn_id, await self._answered(project.id, turn_id))
+        elif container_turn_id != turn_id:
+            await self._database.execute(
+                "set_container_turn", project_id=project.id, id=turn_id, container_turn_id=container_turn_id
+            )
+
+    async def _answered(self, project_id: str, turn_id: str) -> TurnEnded:
+        cancelled = (await self._row(project_id, turn_id))["cancel_requested_at"] is not None
+        return TurnEnded(outcome="cancelled" if cancelled else "completed")
+
+    async def _until_quiet(self, project_id: str) -> None:
+        head = None
+        for _ in range(QUIET_LOOKS):
+            latest = await self._log.head(project_id)
+            if latest == head:
+                return
+            head = latest
+            await asyncio.sleep(QUIET_SECONDS)
+
+    async def _finish_surely(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
+        """End the turn even if the database is away just now."""
+        backoff = 0.1
+        while True:
+            try:
+                await self.finish(project_id, turn_id, ended)
+                return
+            except NotFound:
+                return  # the project has been deleted
+            except GatewayError as exc:
+                logger.warning("turn not ended yet", extra={"turn": turn_id, "error": str(exc)})
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, 5.0)
+
+    async def _end_cancelled(self, project_id: str, turn_id: str) -> None:
+        turn = await self.wait(project_id, turn_id, CANCEL_SECONDS)
+        if turn.state == "running":
+            message = f"The turn was cancelled and did not end within {CANCEL_SECONDS:g} s."
+            ended = TurnEnded(outcome="lost", failure="cancel_unanswered", message=message)
+            await self._finish_surely(project_id, turn_id, ended)
+
+    def _fold_ended(self, project_id: str, appended: Appended) -> None:
+        for event in appended.events:
+            if event.type == TurnEnded.type and event.session_id is not None:
+                fold = self._transcript.fold(project_id, event.session_id)
+                self._tasks.start(fold, name=f"fold {event.session_id}")
+
+    async def _row(self, project_id: str, turn_id: str) -> Row:
+        row = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
+        if row is None:
+            raise NotFound(f"There is no turn {turn_id!r} in this project.")
+        return row
+
+
+def _busy(turn_id: str | None) -> SessionBusy:
+    return SessionBusy(turnId=turn_id) if turn_id else SessionBusy()
