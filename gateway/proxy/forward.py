@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import aiohttp
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from gateway.errors import BadRequest, MethodNotAllowed, UpstreamError, UpstreamUnreachable
+from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.proxy import websocket
 from gateway.proxy.expect import ask_for_body
 from gateway.proxy.headers import to_client, to_upstream
@@ -50,16 +50,16 @@ async def forward(
     prefix: str,
     extra_headers: Iterable[tuple[str, str]] = (),
 ) -> web.StreamResponse:
-    """Send ``request`` to ``target`` (raw path and query) below ``upstream`` and its answer back; WebSockets too.
+    """Send ``request`` to ``target`` (raw path and query) below ``upstream``, and its answer back; WebSockets too.
 
     ``prefix`` is the path that was cut off to get ``target``, for ``X-Forwarded-Prefix``; ``extra_headers`` are set on
-    the request to the upstream in place of the client's. Before the answer has begun, failures are raised:
-    ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``, ``RequestStalled``, ``BadRequest`` (a body that
-    is not HTTP). After that nothing can be said any more, so the client's connection is aborted: a truncated answer
-    stays one.
+    the request to the upstream in place of the client's.
+
+    Before the answer has begun, failures are raised: ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``,
+    ``RequestStalled``, ``BadRequest``. After that nothing can be said any more, so the client's connection is aborted:
+    a truncated answer stays one. Attach ``expect.leave_to_reader`` to the route, and a client that sends
+    ``Expect: 100-continue`` uploads nothing before the upstream is there.
     """
-    if request.method == hdrs.METH_CONNECT:
-        raise MethodNotAllowed
     response: web.StreamResponse | None = None
     try:
         async with client.open(
@@ -80,8 +80,6 @@ async def forward(
         logger.info("answer broken off", extra={"upstream": str(upstream), "reason": str(exc) or "client too slow"})
         if request.transport is not None:
             request.transport.abort()
-    except web.RequestPayloadError as exc:
-        raise BadRequest("The request's body is not valid HTTP.") from exc
     return response
 
 
@@ -126,11 +124,17 @@ class _Body:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
+        # aiohttp keeps a request's head back until there is a piece of its body, which a client may send late or only
+        # after seeing the answer's head: an empty piece lets the head go.
+        self._head_waits = request.content.total_bytes == 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._head_waits:
+            self._head_waits = False
+            return b""
         ask_for_body(self._request)
         chunk = await self._request.content.readany()
         if not chunk:

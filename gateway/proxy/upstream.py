@@ -12,7 +12,6 @@ import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
@@ -33,10 +32,8 @@ MAX_LINE = MAX_FIELD = 65536
 MAX_HEADERS = 1000
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_PATH = re.compile(
-    r"(/[!$-;=@-\[\]_a-z|~]*)?"
-)  # printable ASCII but no space, quote, `?`, `#`, `<`, `>`, `\`, `^`, "`", braces
+_AUTHORITY = re.compile(r"(\[(?P<v6>[^]]+)\]|(?P<name>[A-Za-z0-9_]([\w.-]*[A-Za-z0-9_.])?))(:(?P<port>.*))?", re.ASCII)
+_PATH = re.compile(r"(/[\w.~!$&'()*+,;=:@%/-]*)?", re.ASCII)  # RFC 3986 3.3
 _DOT_SEGMENT = re.compile(r"/(\.|%2e){1,2}(/|$)", re.IGNORECASE)
 
 # RFC 9110 9.2.1. aiohttp sends any idempotent request a second time when a reused connection drops before the answer;
@@ -58,19 +55,19 @@ class Upstream:
         """``http://host``, ``https://[::1]:4096/base``; ``ValueError`` with a sentence that says what is wrong."""
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("the address must be plain ASCII without spaces")
-        parts = urlsplit(text)
-        if parts.scheme not in DEFAULT_PORTS:
+        scheme, colon, rest = text.partition("://")
+        scheme = scheme.lower()
+        if not colon or scheme not in DEFAULT_PORTS:
             raise ValueError("the address must begin with http:// or https://")
-        if "@" in parts.netloc:
-            raise ValueError("the address must not contain a user name or password")
-        if "?" in text or "#" in text:
+        if "?" in rest or "#" in rest:
             raise ValueError("the address must not contain a query or a fragment")
-        if not parts.hostname or not _is_host(parts.netloc, parts.hostname):
-            raise ValueError("the address must name a host, such as http://127.0.0.1:4096 or http://[::1]:4096")
-        if not _PATH.fullmatch(parts.path) or _DOT_SEGMENT.search(parts.path):
+        authority, slash, path = rest.partition("/")
+        if "@" in authority:
+            raise ValueError("the address must not contain a user name or password")
+        if not _PATH.fullmatch(slash + path) or _DOT_SEGMENT.search(slash + path):
             raise ValueError("the address's path must be percent-encoded and must not contain '.' or '..' segments")
-        port = _port(parts.netloc, DEFAULT_PORTS[parts.scheme])
-        return cls(scheme=parts.scheme, host=parts.hostname, port=port, prefix=parts.path.rstrip("/"))
+        host, port = _split_authority(authority, DEFAULT_PORTS[scheme])
+        return cls(scheme=scheme, host=host, port=port, prefix=(slash + path).rstrip("/"))
 
     def with_port(self, port: int) -> Self:
         """The same address on another port."""
@@ -100,24 +97,24 @@ class Upstream:
         return URL.build(scheme=self.scheme, authority=self.authority, path=self.prefix + target, encoded=True)
 
 
-def _is_host(netloc: str, host: str) -> bool:
-    if netloc.startswith("["):
-        try:
-            socket.inet_pton(socket.AF_INET6, host)
-        except OSError:
-            return False
-        return True
-    return _NAME.fullmatch(host) is not None
-
-
-def _port(netloc: str, default: int) -> int:
-    text = netloc.rpartition("]")[2] if "]" in netloc else netloc
-    _, colon, digits = text.partition(":")
-    if not colon:
-        return default
-    if not digits.isdigit() or not 0 < int(digits) < 65536:
+def _split_authority(text: str, default_port: int) -> tuple[str, int]:
+    found = _AUTHORITY.fullmatch(text)
+    if found is None or (found["v6"] and not _is_ipv6(found["v6"])):
+        raise ValueError("the address must name a host, such as http://127.0.0.1:4096 or http://[::1]:4096")
+    host = (found["v6"] or found["name"]).lower()
+    if found["port"] is None:
+        return host, default_port
+    if not found["port"].isdigit() or not 0 < int(found["port"]) < 65536:
         raise ValueError("the address's port must be a number from 1 to 65535")
-    return int(digits)
+    return host, int(found["port"])
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, text)
+    except OSError:
+        return False
+    return True
 
 
 @attrs.frozen(kw_only=True)
