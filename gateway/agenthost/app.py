@@ -1,0 +1,81 @@
+"""The agent host as an application: `build_app(config)`.
+
+It speaks the container's contract on 4097, both parts, and finds out from each call which part its client knows.
+What a client has to ask for, so that one that knows only the base contract works unchanged:
+
+- `POST /session/{id}/prompt` answers 202 `{id, turnId}` at once where the request says `Prefer: respond-async`
+  (RFC 7240). Without it the answer comes when the turn is over, `{id, status: "processing", turnId, stopReason}`, or
+  an error with the turn's end in `data`. `session_end_turn` is sent in both cases.
+- `POST /permission/{id}` takes `{optionId}` or `{cancelled: true}`; and `{granted}`, which is the option of kind
+  `allow_once` or `reject_once`, wherever it stands in the list.
+- `GET /events` with `Last-Event-ID` replays; without, it begins with what comes next. `<bootId>-0` is the beginning.
+
+Beside the contract's events there are `permission_resolved` `{requestId, outcome, reason}`; `session_restored` `{how,
+acpSessionId}` where another process has taken a session up, how being `load`, `resume` or `new` (which has forgotten
+the conversation); and `agent_notification` `{method, params}` for what an agent tells beside `session/update`.
+
+`POST /session/{id}/load` takes `{agentId, acpSessionId, workingDirectory?, env?, mcpServers?}` for a session from
+before this host's start, so that it goes on under the id it had. What the agent tells again while it loads is no
+event, unless the body says `replay: true`.
+
+Errors are the envelope with a `code` beside `error`; a second answer to a permission has the outcome in `data`.
+"""
+
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from gateway.agenthost import handlers
+from gateway.agenthost.answers import bearer, errors
+from gateway.agenthost.handlers import HOST
+from gateway.agenthost.host import AgentHost
+from gateway.agenthost.settings import AgentHostConfig
+
+__all__ = ["HOST", "AgentHostConfig", "build_app"]
+
+
+def build_app(config: AgentHostConfig) -> web.Application:
+    """The application; it owns every process that it starts, and ends them when it ends."""
+    app = web.Application(middlewares=[errors, bearer(config.token)], client_max_size=config.body_limit)
+    app.add_routes(
+        [
+            web.get("/health", handlers.health),
+            web.get("/info", handlers.info),
+            web.get("/agents", handlers.list_agents),
+            web.post("/agents/{agent_id}/spawn", handlers.spawn_agent),
+            web.post("/agents/{agent_id}/stop", handlers.stop_agent),
+            web.get("/agents/{agent_id}/status", handlers.agent_status),
+            web.post("/agents/{agent_id}/auth/init", handlers.begin_auth),
+            web.get("/agents/{agent_id}/auth/status", handlers.auth_status),
+            web.post("/agents/{agent_id}/auth/token", handlers.take_token),
+            web.post("/session", handlers.create_session),
+            web.get("/sessions", handlers.list_sessions),
+            web.get("/session/{session_id}", handlers.get_session),
+            web.delete("/session/{session_id}", handlers.delete_session),
+            web.post("/session/{session_id}/prompt", handlers.prompt),
+            web.post("/session/{session_id}/cancel", handlers.cancel),
+            web.post("/session/{session_id}/mode", handlers.set_mode),
+            web.post("/session/{session_id}/config", handlers.set_config),
+            web.post("/session/{session_id}/load", handlers.load_session),
+            web.post("/permission/{request_id}", handlers.answer_permission),
+            web.get("/events", handlers.events, allow_head=False),
+            web.get("/events/{session_id}", handlers.events, allow_head=False),
+        ]
+    )
+    app.cleanup_ctx.append(_host(config))
+    app.on_shutdown.append(_close)
+    return app
+
+
+def _host(config: AgentHostConfig) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        app[HOST] = host = AgentHost(config)
+        yield
+        await host.close()
+
+    return context
+
+
+async def _close(app: web.Application) -> None:
+    # Before the server waits for its handlers: streams and prompts end when the host does.
+    await app[HOST].close()

@@ -1,0 +1,133 @@
+"""What the calls take, and how a request is read into it."""
+
+from typing import Any, TypeVar
+
+import attrs
+from aiohttp import web
+
+from gateway.agenthost.environment import is_name
+from gateway.errors import BodyTooLarge, InvalidBody, UnsupportedMediaType
+from gateway.wire.codec import DecodeError, decode
+
+T = TypeVar("T")
+
+_TEXT = "text"
+#: Content blocks that need a capability of the agent (ACP `promptCapabilities`).
+_NEEDS = {"image": "image", "audio": "audio", "resource": "embeddedContext"}
+
+
+@attrs.frozen(kw_only=True)
+class SpawnBody:
+    env: dict[str, str] | None = attrs.field(default=None, repr=False)
+    working_directory: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TokenBody:
+    token: str = attrs.field(repr=False)
+    #: Seconds.
+    expires_in: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SessionBody:
+    agent_id: str
+    working_directory: str | None = None
+    env: dict[str, str] | None = attrs.field(default=None, repr=False)
+    #: Passed on to the agent as they are.
+    mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class LoadBody:
+    """`agentId` and `acpSessionId` are for a session that this host does not know, from before its start."""
+
+    agent_id: str | None = None
+    acp_session_id: str | None = None
+    working_directory: str | None = None
+    env: dict[str, str] | None = attrs.field(default=None, repr=False)
+    mcp_servers: list[dict[str, Any]] | None = attrs.field(default=None, repr=False)
+    #: Whether the history that the agent tells while it loads becomes events once more.
+    replay: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class PromptBody:
+    #: A text or ACP content blocks.
+    prompt: Any = attrs.field(default=None, repr=False)
+    #: What some containers read instead; clients send both.
+    text: str | None = attrs.field(default=None, repr=False)
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """The prompt as ACP content blocks."""
+        prompt = self.text if self.prompt is None else self.prompt
+        if isinstance(prompt, str) and prompt:
+            return [{"type": _TEXT, _TEXT: prompt}]
+        if not isinstance(prompt, list) or not prompt:
+            raise InvalidBody("$.prompt: must be a text or a list of content blocks, and not empty")
+        for index, block in enumerate(prompt):
+            if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+                raise InvalidBody(f"$.prompt[{index}]: must be an ACP content block, an object with a type")
+            if block["type"] == _TEXT and not isinstance(block.get(_TEXT), str):
+                raise InvalidBody(f"$.prompt[{index}].text: must be a string")
+        return prompt
+
+
+@attrs.frozen(kw_only=True)
+class PermissionBody:
+    option_id: str | None = None
+    cancelled: bool | None = None
+    granted: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ModeBody:
+    mode_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ConfigBody:
+    config_id: str
+    #: A string, or true and false for an option of that type.
+    value: Any
+
+
+@attrs.frozen(kw_only=True)
+class NoBody:
+    pass
+
+
+async def read(request: web.Request, cls: type[T]) -> T:
+    """The request's body as a value; nothing at all is an empty object.
+
+    Raises InvalidBody with the place, BodyTooLarge, UnsupportedMediaType.
+    """
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge as exc:
+        raise BodyTooLarge(f"the body is larger than {exc.text}") from exc
+    # A page of another origin can only send JSON where a preflight allows it, and none does here.
+    if raw and request.content_type != "application/json":
+        raise UnsupportedMediaType()
+    try:
+        value = decode(cls, raw or b"{}")
+    except DecodeError as exc:
+        raise InvalidBody(str(exc)) from exc
+    _check_env(getattr(value, "env", None))
+    return value
+
+
+def check_capabilities(blocks: list[dict[str, Any]], offered: dict[str, Any]) -> None:
+    """InvalidBody where a block is of a kind that the agent does not take."""
+    for index, block in enumerate(blocks):
+        needed = _NEEDS.get(block["type"])
+        if needed is not None and offered.get(needed) is not True:
+            raise InvalidBody(f"$.prompt[{index}]: this agent takes no {block['type']} blocks")
+
+
+def _check_env(env: dict[str, str] | None) -> None:
+    for name, value in (env or {}).items():
+        if not is_name(name):
+            raise InvalidBody(f"$.env: {name!r} cannot be a variable's name")
+        if "\0" in value:
+            raise InvalidBody(f"$.env.{name}: a value cannot hold a NUL character")

@@ -1,0 +1,219 @@
+"""The agents this host can start: a table, and an operator's file that extends or overrides it.
+
+The file is TOML, one table an agent; a known id changes only the fields it names:
+
+    [agents.my-agent]
+    name = "My Agent"
+    command = ["my-agent", "--acp"]
+    credentials = ["MY_AGENT_API_KEY"]
+    env = { MY_AGENT_TELEMETRY = "off" }
+
+    [[agents.my-agent.authenticate]]
+    method_id = "api-key"
+    needs = ["MY_AGENT_API_KEY"]
+"""
+
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from gateway.errors import ConfigError
+from gateway.wire.codec import DecodeError, from_builtins, snake_names
+
+
+@attrs.frozen(kw_only=True)
+class Authenticate:
+    """ACP's `authenticate`, called after `initialize` where all of `needs` are set and the agent offers the method."""
+
+    method_id: str
+    #: Environment variables that this method reads. Without them it may open a browser and block for minutes.
+    needs: tuple[str, ...] = ()
+    meta: dict[str, Any] | None = None
+    #: Variables that the method wants beside the credential.
+    env: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class AgentSpec:
+    """How one agent is started and given its credential."""
+
+    id: str
+    name: str
+    description: str = ""
+    #: The program and its arguments, as ACP over stdio.
+    command: tuple[str, ...]
+    #: Variables that carry a credential, the preferred one first. One given in a request unsets all the others.
+    credentials: tuple[str, ...] = ()
+    requires_auth: bool = True
+    authenticate: tuple[Authenticate, ...] = ()
+    #: Set for every process of this agent; a request's variables win over these.
+    env: dict[str, str] = attrs.field(factory=dict)
+    #: A sentence for who finds the program missing.
+    install: str = ""
+
+    @property
+    def not_installed(self) -> str:
+        return "; ".join(filter(None, (f"{self.id}: program not found in PATH", self.install)))
+
+
+def _npm(package: str) -> str:
+    return f"install it with npm install -g {package}"
+
+
+# The demo runs wherever this package runs, installed or from a checkout.
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+
+_AGENTS = (
+    AgentSpec(
+        id="opencode",
+        name="OpenCode",
+        description="Open source coding agent; its free models need no account.",
+        command=("opencode", "acp"),
+        credentials=(
+            "OPENCODE_AUTH_CONTENT",
+            "OPENCODE_API_KEY",
+            "ANTHROPIC_API_KEY",
+            "OPENAI_API_KEY",
+            "OPENROUTER_API_KEY",
+        ),
+        requires_auth=False,
+        env={"OPENCODE_DISABLE_AUTOUPDATE": "true"},
+        install=_npm("opencode-ai"),
+    ),
+    AgentSpec(
+        id="claude-code",
+        name="Claude Code",
+        description="Anthropic's coding agent, by way of claude-agent-acp.",
+        command=("claude-agent-acp",),
+        # API_KEY wins over AUTH_TOKEN over OAUTH_TOKEN inside the agent: only the given one may be set.
+        credentials=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+        # Without this a refused key is retried in silence for more than a minute.
+        env={"CLAUDE_CODE_MAX_RETRIES": "0"},
+        install=_npm("@agentclientprotocol/claude-agent-acp"),
+    ),
+    AgentSpec(
+        id="codex",
+        name="Codex",
+        description="OpenAI's coding agent, by way of codex-acp.",
+        command=("codex-acp",),
+        credentials=("OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN"),
+        # The key in the environment is read by this method only.
+        authenticate=(
+            Authenticate(method_id="api-key", needs=("CODEX_API_KEY",)),
+            Authenticate(method_id="api-key", needs=("OPENAI_API_KEY",)),
+            # The same in the older Rust adapter.
+            Authenticate(method_id="codex-api-key", needs=("CODEX_API_KEY",)),
+            Authenticate(method_id="openai-api-key", needs=("OPENAI_API_KEY",)),
+        ),
+        env={"NO_BROWSER": "1"},
+        install=_npm("@agentclientprotocol/codex-acp"),
+    ),
+    AgentSpec(
+        id="gemini",
+        name="Gemini CLI",
+        description="Google's coding agent.",
+        command=("gemini", "--acp"),
+        credentials=("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS"),
+        authenticate=(
+            Authenticate(method_id="gemini-api-key", needs=("GEMINI_API_KEY",)),
+            Authenticate(method_id="vertex-ai", needs=("GOOGLE_API_KEY",), env={"GOOGLE_GENAI_USE_VERTEXAI": "true"}),
+            Authenticate(
+                method_id="oauth-personal",
+                needs=("GOOGLE_CLOUD_ACCESS_TOKEN",),
+                env={"GOOGLE_GENAI_USE_GCA": "true"},
+            ),
+        ),
+        install=_npm("@google/gemini-cli"),
+    ),
+    AgentSpec(
+        id="qwen-code",
+        name="Qwen Code",
+        description="Alibaba's coding agent; needs OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL together.",
+        command=("qwen", "--acp"),
+        credentials=("OPENAI_API_KEY",),
+        install=_npm("@qwen-code/qwen-code"),
+    ),
+    AgentSpec(
+        id="copilot",
+        name="GitHub Copilot CLI",
+        description="GitHub's coding agent; takes a fine-grained token with the Copilot Requests permission.",
+        command=("copilot", "--acp"),
+        credentials=(
+            "COPILOT_GITHUB_TOKEN",
+            "GH_TOKEN",
+            "GITHUB_TOKEN",
+            "COPILOT_PROVIDER_API_KEY",
+            "COPILOT_PROVIDER_BEARER_TOKEN",
+        ),
+        install=_npm("@github/copilot"),
+    ),
+    AgentSpec(
+        id="goose",
+        name="Goose",
+        description="Open source agent for any model; needs GOOSE_PROVIDER and GOOSE_MODEL beside the provider's key.",
+        command=("goose", "acp"),
+        credentials=(
+            "ANTHROPIC_API_KEY",
+            "OPENAI_API_KEY",
+            "GOOGLE_API_KEY",
+            "OPENROUTER_API_KEY",
+            "DATABRICKS_TOKEN",
+        ),
+        install="install it from the releases of github.com/block/goose",
+    ),
+    AgentSpec(
+        id="demo",
+        name="Demo agent",
+        description="Speaks real ACP, needs no account, and does what the prompt says; try `help`.",
+        command=(sys.executable, "-m", "gateway.agenthost.demo"),
+        requires_auth=False,
+        env={"PYTHONPATH": _PACKAGE_ROOT},
+    ),
+)
+
+BUILT_IN: Mapping[str, AgentSpec] = MappingProxyType({spec.id: spec for spec in _AGENTS})
+
+
+@attrs.frozen(kw_only=True)
+class _Entry:
+    """One agent as an operator writes it; what is left out is taken from the built-in of the same id."""
+
+    name: str | None = None
+    description: str | None = None
+    command: tuple[str, ...] | None = None
+    credentials: tuple[str, ...] | None = None
+    requires_auth: bool | None = None
+    authenticate: tuple[Authenticate, ...] | None = None
+    env: dict[str, str] | None = None
+    install: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _File:
+    agents: dict[str, _Entry] = attrs.field(factory=dict)
+
+
+def load(path: Path, base: Mapping[str, AgentSpec] = BUILT_IN) -> Mapping[str, AgentSpec]:
+    """`base` with the agents of an operator's file; `ConfigError` names the file and the place in it."""
+    try:
+        entries = from_builtins(_File, tomllib.loads(path.read_text("utf-8")), rename=snake_names).agents
+        merged = dict(base)
+        for agent_id, entry in entries.items():
+            merged[agent_id] = _merge(agent_id, entry, base.get(agent_id))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, DecodeError) as exc:
+        raise ConfigError(f"the agent catalogue {path}: {exc}") from exc
+    return MappingProxyType(merged)
+
+
+def _merge(agent_id: str, entry: _Entry, known: AgentSpec | None) -> AgentSpec:
+    given = {field.name: value for field in attrs.fields(_Entry) if (value := getattr(entry, field.name)) is not None}
+    if given.get("command") == () or (known is None and "command" not in given):
+        raise DecodeError(f"$.agents[{agent_id}].command: must name the program")
+    if known is not None:
+        return attrs.evolve(known, **given)
+    return AgentSpec(**{"id": agent_id, "name": agent_id, "requires_auth": bool(given.get("credentials")), **given})

@@ -1,0 +1,260 @@
+"""The client's half of ACP: what agents tell and ask, answered inside the workspace."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import msgspec
+from acp import RequestError
+
+from gateway.agenthost.journal import Journal
+from gateway.agenthost.link import AgentLink
+from gateway.agenthost.permissions import Permission, Permissions
+from gateway.agenthost.sessions import Session
+from gateway.agenthost.workspace import Workspace
+from gateway.errors import BadRequest, GatewayError, NotFound
+
+logger = logging.getLogger(__name__)
+
+#: Updates that `session/load` tells again.
+_HISTORY = frozenset(
+    {"user_message_chunk", "agent_message_chunk", "agent_thought_chunk", "tool_call", "tool_call_update", "plan"}
+)
+#: Updates that are kept for sessions whose id the agent has not told us yet.
+_HELD_AT_MOST = 1000
+
+
+class _Kind(msgspec.Struct):
+    session_update: Any = msgspec.field(name="sessionUpdate", default=None)
+
+
+class _Update(msgspec.Struct):
+    session_id: str = msgspec.field(name="sessionId")
+    update: _Kind
+
+
+@attrs.define(eq=False)
+class _Routes:
+    """Which session an agent means, for one of its processes."""
+
+    sessions: dict[str, Session] = attrs.field(factory=dict)
+    #: `session/new` calls under way. Agents tell of a session before they have answered with its id.
+    opening: int = 0
+    held: list[tuple[str, bytes]] = attrs.field(factory=list)
+
+
+class Client:
+    """Answers every agent of this host."""
+
+    def __init__(self, journal: Journal, permissions: Permissions, workspace: Workspace) -> None:
+        self._journal = journal
+        self._permissions = permissions
+        self._workspace = workspace
+        self._routes: dict[AgentLink, _Routes] = {}
+        #: Called with the link, what is to be said of its end, and whether that was our wish.
+        self.on_end: Callable[[AgentLink, str, bool], None] = lambda *_: None
+        self._methods: dict[str, Callable[[AgentLink, dict[str, Any]], Any]] = {
+            "session/request_permission": self._permission,
+            "fs/read_text_file": self._read,
+            "fs/write_text_file": self._write,
+            "terminal/create": self._create_terminal,
+            "terminal/output": self._terminal_output,
+            "terminal/wait_for_exit": self._wait_for_exit,
+            "terminal/kill": self._kill_terminal,
+            "terminal/release": self._release_terminal,
+        }
+
+    @contextmanager
+    def opening(self, link: AgentLink) -> Iterator[None]:
+        """Around `session/new`: what the agent tells of an unknown session meanwhile may be of the new one."""
+        routes = self._of(link)
+        routes.opening += 1
+        try:
+            yield
+        finally:
+            routes.opening -= 1
+            if not routes.opening:
+                held, routes.held = routes.held, []
+                for _, params in held:
+                    self._emit(link, None, params)
+
+    def bind(self, link: AgentLink, acp_id: str, session: Session) -> None:
+        """From now on the agent's `acp_id` is this session."""
+        routes = self._of(link)
+        routes.sessions[acp_id] = session
+        session.link, session.acp_id = link, acp_id
+        mine = [params for held_id, params in routes.held if held_id == acp_id]
+        routes.held = [held for held in routes.held if held[0] != acp_id]
+        for params in mine:
+            self._emit(link, session, params)
+
+    def unbind(self, session: Session) -> None:
+        if session.link is not None:
+            self._of(session.link).sessions.pop(session.acp_id, None)
+
+    # What a link tells.
+
+    def notified(self, link: AgentLink, method: str, params: bytes) -> None:
+        """Put a notification into the journal as it came."""
+        if method != "session/update":
+            data = b'{"method":%b,"params":%b}' % (json.dumps(method).encode(), params)
+            self._journal.append("agent_notification", data, agent_id=link.spec.id)
+            return
+        acp_id, kind = _addressee(params)
+        routes = self._of(link)
+        session = routes.sessions.get(acp_id)
+        if session is None and routes.opening and len(routes.held) < _HELD_AT_MOST:
+            routes.held.append((acp_id, params))
+        elif session is None or not (session.muted and kind in _HISTORY):
+            self._emit(link, session, params)
+
+    def requested(self, link: AgentLink, method: str, params: Any) -> Any:
+        """A request in its place among the notifications; a permission's event must stand there too."""
+        if method != "session/request_permission" or not isinstance(params, dict):
+            return params
+        session = self._of(link).sessions.get(str(params.get("sessionId")))
+        options = params.get("options")
+        if session is None or not isinstance(options, list) or not all(map(_is_option, options)):
+            return params
+        refused = "turn_cancelled" if session.turn is not None and session.turn.cancelled else None
+        return self._permissions.ask(session.id, session.agent_id, params, refused=refused)
+
+    async def answer(self, link: AgentLink, method: str, params: Any) -> Any:
+        """Answer an agent's request; RequestError where it cannot have what it asks."""
+        if (answer := self._methods.get(method)) is None:
+            raise RequestError.method_not_found(method)
+        if isinstance(params, Permission):
+            return await self._await_outcome(params)
+        try:
+            if not isinstance(params, dict):
+                raise BadRequest("the parameters must be an object")
+            return await answer(link, params)
+        except GatewayError as exc:
+            raise _request_error(exc) from exc
+        except OSError as exc:
+            raise RequestError(-32603, f"{exc.strerror}: {exc.filename}") from exc
+
+    def ended(self, link: AgentLink, text: str, *, stopped: bool) -> None:
+        routes = self._routes.pop(link, _Routes())
+        for session in routes.sessions.values():
+            self._permissions.cancel_session(session.id, "agent_stopped" if stopped else "agent_died")
+        self.on_end(link, text, stopped)
+
+    def _of(self, link: AgentLink) -> _Routes:
+        return self._routes.setdefault(link, _Routes())
+
+    def _emit(self, link: AgentLink, session: Session | None, params: bytes) -> None:
+        if session is not None:
+            session.touch()
+        self._journal.append(
+            "session_update", params, session_id=None if session is None else session.id, agent_id=link.spec.id
+        )
+
+    # What an agent asks.
+
+    async def _permission(self, link: AgentLink, params: dict[str, Any]) -> Any:
+        # `requested` takes up every request that is in order.
+        raise BadRequest("needs the sessionId of a known session, and options, each with optionId, name and kind")
+
+    async def _await_outcome(self, permission: Permission) -> dict[str, Any]:
+        try:
+            return {"outcome": await permission.outcome}
+        finally:
+            self._permissions.withdraw(permission, "agent_gone")
+
+    async def _read(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
+        line, limit = _whole(params, "line"), _whole(params, "limit")
+        text = await asyncio.to_thread(self._workspace.read_text, _path(params, "path"), line=line, limit=limit)
+        return {"content": text}
+
+    async def _write(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.to_thread(self._workspace.write_text, _path(params, "path"), _text(params, "content"))
+        return {}
+
+    async def _create_terminal(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
+        session = self._of(link).sessions.get(_text(params, "sessionId"))
+        cwd = session.cwd if session is not None else self._workspace.root
+        if params.get("cwd") is not None:
+            cwd = self._workspace.directory(_path(params, "cwd"))
+        args = params.get("args") or []
+        if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
+            raise BadRequest("args must be a list of strings")
+        terminal_id = await link.terminals.create(
+            _text(params, "command"),
+            args,
+            cwd=cwd,
+            env={**link.terminal_env, **_variables(params)},
+            output_limit=_whole(params, "outputByteLimit"),
+        )
+        return {"terminalId": terminal_id}
+
+    async def _terminal_output(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
+        return link.terminals.get(_text(params, "terminalId")).output()
+
+    async def _wait_for_exit(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
+        return await link.terminals.get(_text(params, "terminalId")).wait()
+
+    async def _kill_terminal(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
+        link.terminals.get(_text(params, "terminalId")).kill()
+        return {}
+
+    async def _release_terminal(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
+        await link.terminals.release(_text(params, "terminalId"))
+        return {}
+
+
+def _addressee(params: bytes) -> tuple[str, Any]:
+    """The agent's id of the session, and the kind of the update; empty where there is none."""
+    try:
+        notification = msgspec.json.decode(params, type=_Update)
+        return notification.session_id, notification.update.session_update
+    except msgspec.DecodeError:
+        # Not as the protocol has it, or with half an emoji in it; passed on all the same.
+        value = json.loads(params)
+    if not isinstance(value, dict):
+        return "", None
+    inner = value.get("update")
+    return str(value.get("sessionId", "")), inner.get("sessionUpdate") if isinstance(inner, dict) else None
+
+
+def _is_option(option: Any) -> bool:
+    return isinstance(option, dict) and isinstance(option.get("optionId"), str)
+
+
+def _text(params: dict[str, Any], name: str) -> str:
+    if not isinstance(value := params.get(name), str):
+        raise BadRequest(f"{name} must be a string")
+    return value
+
+
+def _path(params: dict[str, Any], name: str) -> str:
+    path = _text(params, name)
+    if not path.startswith("/"):
+        raise BadRequest(f"{name} must be an absolute path")
+    return path
+
+
+def _whole(params: dict[str, Any], name: str) -> int | None:
+    value = params.get(name)
+    if value is not None and (type(value) is not int or value < 0):
+        raise BadRequest(f"{name} must be a whole number from 0")
+    return value
+
+
+def _variables(params: dict[str, Any]) -> dict[str, str]:
+    given = params.get("env") or []
+    if not isinstance(given, list):
+        raise BadRequest("env must be a list")
+    return {_text(one, "name"): _text(one, "value") for one in given if isinstance(one, dict)}
+
+
+def _request_error(exc: GatewayError) -> RequestError:
+    if isinstance(exc, NotFound):
+        return RequestError(-32002, str(exc))
+    if 400 <= exc.status < 500:
+        return RequestError(-32602, str(exc))
+    return RequestError(-32603, str(exc))

@@ -1,0 +1,160 @@
+"""Runs one program and leaves nothing of it behind, whatever happens to who started it.
+
+    python -I -S guard.py LIFELINE COMMAND [ARGUMENT …]
+
+LIFELINE is the reading end of a pipe whose only writing end is in the agent host: when it ends, the host is gone
+(`kill -9` included) and the program is ended. The program gets standard input, output and error as they are, and a
+process group of its own. When it ends, the rest of its group is killed, and on Linux whatever it has detached. The
+guard ends as the program ended: with its exit status, or by its signal.
+
+The host sends SIGTERM to have the group terminated, SIGUSR1 to have it killed.
+
+This is a program and not a `preexec_fn`: that one runs between fork and exec in a process that may have threads
+(asyncio, uvloop), where taking any lock can deadlock. Standard library only, so that it starts in some 15 ms.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+#: Seconds between SIGTERM and SIGKILL once the host is gone.
+GRACE = 2.0
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main(lifeline: int, command: list[str]) -> None:
+    os.set_inheritable(lifeline, False)
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    for number in (*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    # Orphans of the program become children of the guard, so that it can find them.
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    guard = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _become(command, guard)
+    # Both sides set the group, so that it exists for whoever needs it first.
+    with contextlib.suppress(OSError):
+        os.setpgid(child, child)
+    _let_go_of_stdio()
+    _watch(child, lifeline, woken)
+    # The child is not reaped yet, so its process group's number cannot be another's.
+    _signal_group(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    _kill_orphans()
+    _end_as(status)
+
+
+def _become(command: list[str], guard: int) -> None:
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The guard may have died before the line above.
+        if os.getppid() == guard:
+            os.execvp(command[0], command)
+    except OSError as exc:
+        os.write(2, f"{command[0]}: {exc.strerror}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _let_go_of_stdio() -> None:
+    """The pipes must end when the program lets go of them, not when the guard does."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1):
+        os.dup2(null, stream)
+
+
+def _watch(child: int, lifeline: int, woken: int) -> None:
+    """Returns when the child has ended, still unreaped."""
+    watched = [lifeline, woken]
+    kill_at: float | None = None
+    while not _has_ended(child):
+        wait = None if kill_at is None else max(0.0, kill_at - time.monotonic())
+        ready, _, _ = select.select(watched, [], [], wait)
+        if lifeline in ready:
+            watched.remove(lifeline)
+            _signal_group(child, signal.SIGTERM)
+            kill_at = time.monotonic() + GRACE
+        if woken in ready:
+            for number in os.read(woken, 512):
+                if number in _FORWARDED:
+                    _signal_group(child, signal.SIGTERM)
+                elif number == signal.SIGUSR1:
+                    _signal_group(child, signal.SIGKILL)
+        if kill_at is not None and time.monotonic() >= kill_at:
+            _signal_group(child, signal.SIGKILL)
+            kill_at = None
+
+
+def _has_ended(child: int) -> bool:
+    """Whether the child has ended; adopted processes that have are reaped on the way."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        if ended is None:
+            return False
+        if ended.si_pid == child:
+            return True
+        os.waitpid(ended.si_pid, 0)
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _kill_orphans() -> None:
+    """Kill what the program has left in other groups and sessions. Killing one may orphan more, so again until none."""
+    while orphans := _children():
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in orphans:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as listing:
+            return [int(pid) for pid in listing.read().split()]
+    except OSError:
+        return []
+
+
+def _end_as(status: int) -> None:
+    if not os.WIFSIGNALED(status):
+        os._exit(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    # The program's core is of interest, the guard's is not.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux's prctl(2); elsewhere end of input and the lifeline have to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,290 @@
+"""The calls of the agent host: read, do, answer. `app.py` has the table of them."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from gateway import __version__
+from gateway.agenthost import bodies, stream
+from gateway.agenthost.agents import Agent
+from gateway.agenthost.answers import success
+from gateway.agenthost.errors import AgentFailed, AgentRefused
+from gateway.agenthost.host import AgentHost
+from gateway.agenthost.journal import now
+from gateway.agenthost.sessions import Session
+from gateway.errors import AgentNotFound, BadRequest, InvalidBody, SessionNotFound
+
+HOST = web.AppKey("host", AgentHost)
+
+CAPABILITIES = (
+    "event-ids",
+    "end-turn",
+    "permissions",
+    "session-env",
+    "content-blocks",
+    "modes",
+    "load-session",
+)
+_INVALID_PARAMS = -32602
+
+
+async def health(request: web.Request) -> web.Response:
+    """Whether this host answers."""
+    return success({"status": "healthy", "timestamp": now()})
+
+
+async def info(request: web.Request) -> web.Response:
+    """What this host is and can."""
+    host = request.app[HOST]
+    return success(
+        {
+            "name": host.config.name,
+            "version": __version__,
+            "workingDirectory": str(host.workspace.root),
+            "runningAgents": host.agents.running,
+            "activeSessions": len(host.sessions),
+            "connectedClients": host.streams,
+            "capabilities": CAPABILITIES,
+            "bootId": host.journal.boot_id,
+        }
+    )
+
+
+# Agents.
+
+
+async def list_agents(request: web.Request) -> web.Response:
+    """Every agent of the catalogue."""
+    return success({"agents": request.app[HOST].agents.list()})
+
+
+async def spawn_agent(request: web.Request) -> web.Response:
+    """Start an agent, initialised and authenticated, before any session needs it."""
+    host = request.app[HOST]
+    body = await bodies.read(request, bodies.SpawnBody)
+    cwd = None if body.working_directory is None else host.workspace.directory(body.working_directory)
+    spawn = host.agents.spawn(request.match_info["agent_id"], body.env, cwd)
+    agent = await host.tasks.complete(spawn, name="spawn")
+    return success({"id": agent.spec.id, "status": agent.status, "startedAt": agent.started_at})
+
+
+async def stop_agent(request: web.Request) -> web.Response:
+    """End every process of an agent."""
+    host = request.app[HOST]
+    await bodies.read(request, bodies.NoBody)
+    agent = await host.tasks.complete(host.agents.stop(request.match_info["agent_id"]), name="stop")
+    return success({"id": agent.spec.id, "status": agent.status})
+
+
+async def agent_status(request: web.Request) -> web.Response:
+    """How an agent is."""
+    agent, host = _agent(request), request.app[HOST]
+    return success(
+        {
+            "id": agent.spec.id,
+            "status": agent.status,
+            "startedAt": agent.started_at,
+            "lastActivity": agent.last_activity,
+            "sessionCount": sum(session.agent_id == agent.spec.id for session in host.sessions),
+            "error": agent.error,
+        }
+    )
+
+
+async def begin_auth(request: web.Request) -> web.Response:
+    """How to give an agent its credential. This host runs no login of its own: that is the gateway's part."""
+    agent = _agent(request)
+    await bodies.read(request, bodies.NoBody)
+    if not agent.spec.credentials:
+        return success({"message": f"{agent.spec.name} needs no credential"})
+    names = ", ".join(agent.spec.credentials)
+    return success({"message": f"send a token to auth/token, or one of these with spawn or a session's env: {names}"})
+
+
+async def auth_status(request: web.Request) -> web.Response:
+    """Whether an agent has what it needs."""
+    agent = _agent(request)
+    answer: dict[str, object] = {"authenticated": request.app[HOST].agents.authenticated(agent)}
+    if agent.token is not None and agent.token.expires_at is not None:
+        answer["expiresAt"] = agent.token.expires_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return success(answer)
+
+
+async def take_token(request: web.Request) -> web.Response:
+    """Keep a credential, in memory, for the agent's next process."""
+    host = request.app[HOST]
+    body = await bodies.read(request, bodies.TokenBody)
+    if not body.token or "\0" in body.token:
+        raise InvalidBody("$.token: must not be empty or hold a NUL character")
+    take = host.agents.take_token(request.match_info["agent_id"], body.token, body.expires_in)
+    await host.tasks.complete(take, name="token")
+    return success({"authenticated": True})
+
+
+# Sessions.
+
+
+async def create_session(request: web.Request) -> web.Response:
+    """A new session, its agent started if need be."""
+    host = request.app[HOST]
+    body = await bodies.read(request, bodies.SessionBody)
+    try:
+        host.agents.get(body.agent_id)
+    except AgentNotFound as exc:
+        raise BadRequest(f"$.agentId: {exc}") from exc
+    cwd = host.workspace.directory(body.working_directory)
+    create = host.create(body.agent_id, cwd, body.env, body.mcp_servers)
+    return success(await host.tasks.complete(create, name="create session"))
+
+
+async def list_sessions(request: web.Request) -> web.Response:
+    """Every session of this host."""
+    return success({"sessions": [session.describe() for session in request.app[HOST].sessions]})
+
+
+async def get_session(request: web.Request) -> web.Response:
+    """One session."""
+    return success(_session(request).describe())
+
+
+async def delete_session(request: web.Request) -> web.Response:
+    """End a session."""
+    host, session = request.app[HOST], _session(request)
+    await host.tasks.complete(host.delete(session), name="delete session")
+    return success({"id": session.id, "status": session.status})
+
+
+async def prompt(request: web.Request) -> web.Response:
+    """Begin a turn. With `Prefer: respond-async` the answer is 202 at once, else it is the turn's end."""
+    host, session = request.app[HOST], _session(request)
+    blocks = (await bodies.read(request, bodies.PromptBody)).blocks()
+    if session.link is not None:
+        bodies.check_capabilities(blocks, session.link.capabilities.get("promptCapabilities") or {})
+    turn = host.prompt(session, blocks)
+    if _prefers_async(request):
+        data = {"id": session.id, "turnId": turn.id}
+        return success(data, status=202, headers={"Preference-Applied": "respond-async"})
+    # The turn goes on if this client goes.
+    end = await asyncio.shield(turn.end)
+    if "error" in end:
+        raise AgentFailed(end["error"]["message"], data=end)
+    # The base contract says "processing" here, though the turn is over.
+    return success({"id": session.id, "status": "processing", **end})
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Ask the agent to end its turn; the status tells whether it has."""
+    host, session = request.app[HOST], _session(request)
+    await bodies.read(request, bodies.NoBody)
+    await host.tasks.complete(host.cancel(session), name="cancel")
+    return success({"id": session.id, "status": "processing" if session.turn is not None else "idle"})
+
+
+async def set_mode(request: web.Request) -> web.Response:
+    """ACP's `session/set_mode`."""
+    session = _session(request)
+    body = await bodies.read(request, bodies.ModeBody)
+    await _call(request, session, "session/set_mode", {"modeId": body.mode_id})
+    return success({"id": session.id, "modeId": body.mode_id})
+
+
+async def set_config(request: web.Request) -> web.Response:
+    """ACP's `session/set_config_option`; the answer has all options as they are now."""
+    session = _session(request)
+    body = await bodies.read(request, bodies.ConfigBody)
+    params = {"configId": body.config_id, "value": body.value}
+    if isinstance(body.value, bool):
+        params["type"] = "boolean"
+    elif not isinstance(body.value, str):
+        raise InvalidBody("$.value: must be a string, true or false")
+    answer = await _call(request, session, "session/set_config_option", params)
+    return success({"id": session.id, "configOptions": answer.get("configOptions", [])})
+
+
+async def load_session(request: web.Request) -> web.Response:
+    """ACP's `session/load`, for a session of this host or, with `agentId` and `acpSessionId`, one from before it."""
+    host = request.app[HOST]
+    session_id = request.match_info["session_id"]
+    body = await bodies.read(request, bodies.LoadBody)
+    try:
+        session = host.session(session_id)
+    except SessionNotFound:
+        if body.agent_id is None or body.acp_session_id is None:
+            raise
+        session = _unknown_session(host, session_id, body)
+        work = host.adopt(session, replay=body.replay)
+    else:
+        if body.agent_id not in (None, session.agent_id) or body.acp_session_id not in (None, session.acp_id):
+            raise InvalidBody("$: the session is another agent's, or another one of this agent") from None
+        work = host.load(session, replay=body.replay)
+    extras = await host.tasks.complete(work, name="load session")
+    return success({**session.describe(), **extras})
+
+
+# Permissions and events.
+
+
+async def answer_permission(request: web.Request) -> web.Response:
+    """Settle a permission request: by option, as cancelled, or yes or no for this once."""
+    permissions = request.app[HOST].permissions
+    request_id = request.match_info["request_id"]
+    body = await bodies.read(request, bodies.PermissionBody)
+    given = [name for name in ("option_id", "cancelled", "granted") if getattr(body, name) is not None]
+    if len(given) != 1 or body.cancelled is False:
+        raise InvalidBody("$: must have one of optionId, granted, and cancelled: true")
+    if body.option_id is not None:
+        outcome = permissions.choose(request_id, body.option_id)
+    elif body.granted is not None:
+        outcome = permissions.grant(request_id, granted=body.granted)
+        return success({"id": request_id, "granted": body.granted, "outcome": outcome})
+    else:
+        outcome = permissions.cancel(request_id)
+    return success({"id": request_id, "outcome": outcome})
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """All events, or one session's and those that are of no session."""
+    session = _session(request) if "session_id" in request.match_info else None
+    return await stream.serve(request, request.app[HOST], None if session is None else session.id)
+
+
+def _agent(request: web.Request) -> Agent:
+    return request.app[HOST].agents.get(request.match_info["agent_id"])
+
+
+def _session(request: web.Request) -> Session:
+    return request.app[HOST].session(request.match_info["session_id"])
+
+
+def _unknown_session(host: AgentHost, session_id: str, body: bodies.LoadBody) -> Session:
+    assert body.agent_id is not None
+    assert body.acp_session_id is not None
+    host.agents.get(body.agent_id)
+    cwd: Path = host.workspace.directory(body.working_directory)
+    return Session(
+        id=session_id,
+        agent_id=body.agent_id,
+        acp_id=body.acp_session_id,
+        cwd=cwd,
+        env=body.env or None,
+        mcp_servers=body.mcp_servers or [],
+    )
+
+
+async def _call(request: web.Request, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """A call to the agent whose refusal may be the caller's fault."""
+    host = request.app[HOST]
+    try:
+        return await host.tasks.complete(host.call(session, method, params), name=method)
+    except AgentRefused as exc:
+        if exc.rpc_code == _INVALID_PARAMS:
+            raise BadRequest(str(exc)) from exc
+        raise
+
+
+def _prefers_async(request: web.Request) -> bool:
+    """RFC 7240 section 4.1."""
+    fields = ",".join(request.headers.getall("Prefer", ()))
+    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in fields.split(","))

@@ -1,0 +1,294 @@
+"""Sessions and turns, over the agents that run them."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from gateway.agenthost.agents import Agents
+from gateway.agenthost.client import Client
+from gateway.agenthost.errors import AgentFailed, AgentRefused, AgentTimeout, AuthRequired
+from gateway.agenthost.journal import Journal
+from gateway.agenthost.link import AgentLink
+from gateway.agenthost.permissions import Permissions
+from gateway.agenthost.process import Lifeline
+from gateway.agenthost.sessions import Session, Turn
+from gateway.agenthost.settings import AgentHostConfig
+from gateway.agenthost.tasks import Tasks
+from gateway.agenthost.workspace import Workspace
+from gateway.errors import Conflict, GatewayError, NotImplementedYet, SessionBusy, SessionNotFound
+
+logger = logging.getLogger(__name__)
+
+Blocks = list[dict[str, Any]]
+_METHOD_NOT_FOUND = -32601
+
+
+class AgentHost:
+    """Everything that runs in one container. Owns its tasks, processes and events; `close()` ends them."""
+
+    def __init__(self, config: AgentHostConfig) -> None:
+        self.config = config
+        self.journal = Journal(size=config.journal_size, size_bytes=config.journal_bytes)
+        self.permissions = Permissions(self.journal, timeout=config.permission_timeout)
+        self.workspace = Workspace(config.workspace)
+        self.tasks = Tasks()
+        self.streams = 0
+        self._lifeline = Lifeline()
+        self._client = Client(self.journal, self.permissions, self.workspace)
+        self._client.on_end = self._ended
+        self.agents = Agents(config, self.journal, self._client, self._lifeline)
+        self._sessions: dict[str, Session] = {}
+        self._closed = False
+
+    async def close(self) -> None:
+        """End every agent, let every turn and every stream hear of it. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        await self.agents.close()
+        await self.tasks.close()
+        # A start that was under way when the first round began may have got through.
+        await self.agents.close()
+        self.journal.close()
+        self._lifeline.close()
+
+    @property
+    def sessions(self) -> list[Session]:
+        return list(self._sessions.values())
+
+    def session(self, session_id: str) -> Session:
+        if (session := self._sessions.get(session_id)) is None:
+            raise SessionNotFound(f"there is no session {session_id}")
+        return session
+
+    async def create(
+        self, agent_id: str, cwd: Path, env: dict[str, str] | None, mcp_servers: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """A new session; with `env` in a process of its own. What the agent said of its modes is in the answer."""
+        session = Session(agent_id=agent_id, cwd=cwd, env=env or None, mcp_servers=mcp_servers)
+        link = await self._link_for(session)
+        try:
+            extras = await self._open(session, link)
+        except BaseException:
+            await self._let_go(session, link)
+            raise
+        self._sessions[session.id] = session
+        return {**session.describe(), **extras}
+
+    async def delete(self, session: Session) -> None:
+        """End a session: its turn is cancelled, the agent forgets it, a process of its own is ended."""
+        self._sessions.pop(session.id, None)
+        if session.turn is not None:
+            await self.cancel(session)
+        if session.turn_task is not None:
+            session.turn_task.cancel()
+            await asyncio.wait([session.turn_task])
+        link = session.link
+        if link is not None and link.alive:
+            if link.has("close"):
+                try:
+                    await link.request(
+                        "session/close", {"sessionId": session.acp_id}, timeout=self.config.cancel_timeout
+                    )
+                except GatewayError as exc:
+                    logger.info("session/close failed", extra={"session": session.id, "error": str(exc)})
+            await self._let_go(session, link)
+        session.status = "ended"
+
+    # Turns.
+
+    def prompt(self, session: Session, blocks: Blocks) -> Turn:
+        """Begin a turn; it runs to its end whoever waits for it. SessionBusy while another one runs."""
+        if session.turn is not None:
+            raise SessionBusy()
+        turn = session.turn = Turn()
+        session.status = "processing"
+        session.message_count += 1
+        session.touch()
+        session.turn_task = self.tasks.start(self._run(session, turn, blocks), name=f"turn {turn.id}")
+        return turn
+
+    async def cancel(self, session: Session) -> None:
+        """Ask for the end of the turn, if one runs, and wait a while for it. What it has asked is cancelled."""
+        if (turn := session.turn) is None:
+            if session.status == "processing":
+                session.status = "idle"
+            return
+        turn.cancelled = True
+        self.permissions.cancel_session(session.id, "turn_cancelled")
+        if turn.sent and session.link is not None:
+            await session.link.notify("session/cancel", {"sessionId": session.acp_id})
+        await asyncio.wait([turn.end], timeout=self.config.cancel_timeout)
+
+    async def _run(self, session: Session, turn: Turn, blocks: Blocks) -> None:
+        end: dict[str, Any] = {"stopReason": "cancelled"}
+        try:
+            end = await self._converse(session, turn, blocks)
+        except asyncio.CancelledError:
+            # Only `delete` and `close` cancel this task, and both want its end told.
+            end = {"stopReason": "cancelled"}
+        except GatewayError as exc:
+            end = {"error": _failure(exc)}
+        except Exception:
+            logger.exception("a turn failed", extra={"session": session.id})
+            end = {"error": {"code": "internal_error", "message": "the agent host has failed; its log tells why"}}
+        finally:
+            self._end_turn(session, turn, end)
+
+    async def _converse(self, session: Session, turn: Turn, blocks: Blocks) -> dict[str, Any]:
+        link = await self.connect(session)
+        if turn.cancelled:
+            return {"stopReason": "cancelled"}
+        turn.sent = True
+        link.turns += 1
+        agent = self.agents.get(session.agent_id)
+        try:
+            # A turn may take hours; its limit is the agent's life, or somebody's cancel.
+            answer = await link.request("session/prompt", {"sessionId": session.acp_id, "prompt": blocks})
+        except AuthRequired as exc:
+            self.agents.refused(agent, exc)
+            raise
+        finally:
+            link.turns -= 1
+        self.agents.used(agent)
+        return {"stopReason": None, **answer}
+
+    def _end_turn(self, session: Session, turn: Turn, end: dict[str, Any]) -> None:
+        self.permissions.cancel_session(session.id, "turn_ended")
+        session.turn = session.turn_task = None
+        session.status = "error" if "error" in end else "idle"
+        session.touch()
+        data = {"turnId": turn.id, **end}
+        self.journal.append("session_end_turn", data, session_id=session.id, agent_id=session.agent_id)
+        turn.end.set_result(data)
+
+    # Processes.
+
+    async def connect(self, session: Session) -> AgentLink:
+        """A process that knows the session: the one it has, or, where that has ended, another that takes it up."""
+        async with session.moving:
+            if session.link is not None and session.link.alive:
+                return session.link
+            link = await self._link_for(session)
+            try:
+                how = await self._take_up(session, link)
+            except BaseException:
+                await self._let_go(session, link)
+                raise
+            data = {"how": how, "acpSessionId": session.acp_id}
+            self.journal.append("session_restored", data, session_id=session.id, agent_id=session.agent_id)
+            return link
+
+    async def load(self, session: Session, *, replay: bool) -> dict[str, Any]:
+        """ACP's `session/load` on the process that the session has or gets; with `replay` its history is told again."""
+        if session.turn is not None:
+            raise SessionBusy()
+        async with session.moving:
+            link = session.link
+            if link is None or not link.alive:
+                link = await self._link_for(session)
+            return await self._load(session, link, replay=replay)
+
+    async def adopt(self, session: Session, *, replay: bool) -> dict[str, Any]:
+        """Take up a session that this host does not know, from before its start, under the id it had."""
+        if session.id in self._sessions:
+            raise Conflict(f"there is a session {session.id} already")
+        link = await self._link_for(session)
+        try:
+            extras = await self._load(session, link, replay=replay)
+        except BaseException:
+            await self._let_go(session, link)
+            raise
+        self._sessions[session.id] = session
+        return extras
+
+    async def call(self, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """One of ACP's calls on a session; NotImplementedYet where the agent does not have it."""
+        link = await self.connect(session)
+        try:
+            return await link.request(
+                method, {"sessionId": session.acp_id, **params}, timeout=self.config.start_timeout
+            )
+        except AgentRefused as exc:
+            if exc.rpc_code == _METHOD_NOT_FOUND:
+                raise NotImplementedYet(f"{session.agent_id} does not have {method}") from exc
+            raise
+
+    async def _link_for(self, session: Session) -> AgentLink:
+        agent = self.agents.get(session.agent_id)
+        if session.env is None:
+            return await self.agents.shared(agent)
+        return await self.agents.private(agent, session.env, session.cwd)
+
+    async def _let_go(self, session: Session, link: AgentLink) -> None:
+        self._client.unbind(session)
+        if session.env is not None:
+            await link.end()
+
+    async def _take_up(self, session: Session, link: AgentLink) -> str:
+        """Load or resume the session where the agent can, else begin anew under the same id; how it was done."""
+        if link.capabilities.get("loadSession") is True:
+            try:
+                await self._load(session, link, replay=False)
+                return "load"
+            except (AgentRefused, AgentTimeout) as exc:
+                logger.info("session/load failed", extra={"session": session.id, "error": str(exc)})
+        if link.has("resume"):
+            try:
+                await link.request("session/resume", self._place(session), timeout=self.config.start_timeout)
+                self._client.bind(link, session.acp_id, session)
+                return "resume"
+            except (AgentRefused, AgentTimeout) as exc:
+                logger.info("session/resume failed", extra={"session": session.id, "error": str(exc)})
+        await self._open(session, link)
+        return "new"
+
+    async def _load(self, session: Session, link: AgentLink, *, replay: bool) -> dict[str, Any]:
+        if link.capabilities.get("loadSession") is not True:
+            raise NotImplementedYet(f"{session.agent_id} cannot load sessions")
+        session.muted = not replay
+        # The history comes before the answer, so the session must be known already.
+        self._client.bind(link, session.acp_id, session)
+        try:
+            answer = await link.request("session/load", self._place(session), timeout=self.config.start_timeout)
+        except BaseException:
+            self._client.unbind(session)
+            session.link = None
+            raise
+        finally:
+            session.muted = False
+        return _extras(answer)
+
+    async def _open(self, session: Session, link: AgentLink) -> dict[str, Any]:
+        agent = self.agents.get(session.agent_id)
+        place = self._place(session)
+        del place["sessionId"]
+        with self._client.opening(link):
+            try:
+                answer = await link.request("session/new", place, timeout=self.config.start_timeout)
+            except AuthRequired as exc:
+                self.agents.refused(agent, exc)
+                raise
+            if not isinstance(acp_id := answer.get("sessionId"), str):
+                raise AgentFailed(f"{session.agent_id}: session/new gave no sessionId")
+            self._client.bind(link, acp_id, session)
+        self.agents.used(agent)
+        return _extras(answer)
+
+    def _place(self, session: Session) -> dict[str, Any]:
+        return {"sessionId": session.acp_id, "cwd": str(session.cwd), "mcpServers": session.mcp_servers}
+
+    def _ended(self, link: AgentLink, text: str, stopped: bool) -> None:
+        self.agents.ended(link, text, stopped=stopped)
+
+
+def _extras(answer: dict[str, Any]) -> dict[str, Any]:
+    return {name: answer[name] for name in ("modes", "configOptions") if answer.get(name) is not None}
+
+
+def _failure(exc: GatewayError) -> dict[str, Any]:
+    failure: dict[str, Any] = {"code": exc.code, "message": str(exc)}
+    if isinstance(exc, AgentRefused):
+        failure["rpcCode"] = exc.rpc_code
+    return failure

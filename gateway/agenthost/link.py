@@ -1,0 +1,247 @@
+"""One agent process and the ACP connection to it, from start to end."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from acp import PROTOCOL_VERSION, RequestError
+from acp.connection import Connection
+
+from gateway import __version__
+from gateway.agenthost import environment
+from gateway.agenthost.catalogue import AgentSpec, Authenticate
+from gateway.agenthost.errors import (
+    AgentDied,
+    AgentFailed,
+    AgentRefused,
+    AgentStopped,
+    AgentTimeout,
+    AgentUnavailable,
+    AuthRequired,
+)
+from gateway.agenthost.process import ChildProcess, Lifeline
+from gateway.agenthost.settings import AgentHostConfig
+from gateway.agenthost.stdio import StdioTransport
+from gateway.agenthost.terminals import Terminals
+
+logger = logging.getLogger(__name__)
+
+_AUTH_REQUIRED = -32000
+_CAPABILITIES = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": True}
+
+
+class ClientSide(Protocol):
+    """Who answers what the agent asks, and hears what it tells."""
+
+    def notified(self, link: "AgentLink", method: str, params: bytes) -> None: ...
+
+    def requested(self, link: "AgentLink", method: str, params: Any) -> Any: ...
+
+    async def answer(self, link: "AgentLink", method: str, params: Any) -> Any: ...
+
+    def ended(self, link: "AgentLink", text: str, *, stopped: bool) -> None:
+        """The agent is gone; `stopped` tells whether this was our wish."""
+
+
+class AgentLink:
+    """An agent that runs. Whoever started it must await `end()`, also after the agent has died."""
+
+    def __init__(
+        self, spec: AgentSpec, process: ChildProcess, client: ClientSide, config: AgentHostConfig, lifeline: Lifeline
+    ) -> None:
+        self.spec = spec
+        self.process = process
+        self.terminals = Terminals(lifeline, grace=config.stop_timeout)
+        #: What `initialize` answered.
+        self.agent: dict[str, Any] = {}
+        #: Prompts that it is working on.
+        self.turns = 0
+        #: Environment for the commands that the agent has the host run.
+        self.terminal_env: dict[str, str] = {}
+        self._secrets: frozenset[str] = frozenset()
+        self._client = client
+        self._config = config
+        self._problem: str | None = None
+        self._stopping = False
+        self._output_ended = asyncio.Event()
+        self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        transport = StdioTransport(process.stdout, process.stdin, self, line_limit=config.line_limit)
+        self._connection = Connection(self._answer, cast("Any", transport))
+        self._watcher = asyncio.create_task(self._watch(), name=f"agent {spec.id}")
+
+    @classmethod
+    async def start(
+        cls,
+        spec: AgentSpec,
+        *,
+        cwd: Path,
+        given_env: Mapping[str, str],
+        client: ClientSide,
+        config: AgentHostConfig,
+        lifeline: Lifeline,
+    ) -> "AgentLink":
+        """Spawn the agent, initialise it, and authenticate where its catalogue entry says so.
+
+        Raises AgentUnavailable, AgentFailed, AgentDied, AgentTimeout.
+        """
+        env = environment.for_agent(spec, config.environment, given_env)
+        if (program := environment.find_program(spec, env)) is None:
+            raise AgentUnavailable(spec.not_installed)
+        try:
+            process = await ChildProcess.start(
+                (program, *spec.command[1:]), cwd=cwd, env=env, lifeline=lifeline, grace=config.stop_timeout
+            )
+        except OSError as exc:
+            raise AgentFailed(f"{spec.id}: cannot be started: {exc.strerror}") from exc
+        link = cls(spec, process, client, config, lifeline)
+        link._secrets = environment.secrets_of(spec, env)
+        link.terminal_env = environment.without_credentials(spec, env)
+        try:
+            await link._initialize(env)
+        except BaseException:
+            await link.end()
+            raise
+        return link
+
+    @property
+    def alive(self) -> bool:
+        return not (self._stopping or self._output_ended.is_set())
+
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """ACP's `agentCapabilities`."""
+        return _object(self.agent.get("agentCapabilities"))
+
+    def has(self, name: str) -> bool:
+        """Whether the agent has announced one of ACP's `sessionCapabilities`."""
+        return _object(self.capabilities.get("sessionCapabilities")).get(name) is not None
+
+    async def request(self, method: str, params: dict[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
+        """Call the agent. Without a timeout it may take as long as it lives.
+
+        Raises AgentDied or AgentStopped, AgentTimeout, AuthRequired, and AgentRefused for other errors of the agent.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return _object(await self._connection.send_request(method, params))
+        except RequestError as exc:
+            raise self._refusal(exc) from exc
+        except TimeoutError as exc:
+            raise AgentTimeout(f"{self.spec.id}: no answer to {method} within {timeout:g} seconds") from exc
+        except ConnectionError as exc:
+            # What broke the pipe is known only once the process has been waited for.
+            text = await asyncio.shield(self._gone)
+            raise (AgentStopped if self._stopping else AgentDied)(text) from exc
+
+    async def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Tell the agent something; one that has gone does not need to know."""
+        with contextlib.suppress(ConnectionError):
+            await self._connection.send_notification(method, params)
+
+    async def end(self) -> None:
+        """Stop the agent, if it still runs, and all that it has started. May be called again."""
+        self._stopping = self._stopping or not self._output_ended.is_set()
+        self._output_ended.set()
+        await self._watcher
+
+    def redact(self, text: str) -> str:
+        return environment.redact(text, self._secrets)
+
+    # What StdioTransport tells.
+
+    def notified(self, method: str, params: bytes) -> None:
+        self._client.notified(self, method, params)
+
+    def requested(self, method: str, params: Any) -> Any:
+        return self._client.requested(self, method, params)
+
+    def babbled(self, line: bytes) -> None:
+        self.process.tail.add(line + b"\n")
+
+    def ended(self, problem: str | None) -> None:
+        self._problem = problem
+        self._output_ended.set()
+
+    async def _answer(self, method: str, params: Any, _is_notification: bool) -> Any:
+        return await self._client.answer(self, method, params)
+
+    async def _initialize(self, env: Mapping[str, str]) -> None:
+        timeout = self._config.start_timeout
+        self.agent = await self.request(
+            "initialize",
+            {
+                "protocolVersion": PROTOCOL_VERSION,
+                "clientCapabilities": _CAPABILITIES,
+                "clientInfo": {"name": "acp-gateway", "title": "ACP gateway", "version": __version__},
+            },
+            timeout=timeout,
+        )
+        if self.agent.get("protocolVersion") != PROTOCOL_VERSION:
+            raise AgentFailed(
+                f"{self.spec.id}: speaks version {self.agent.get('protocolVersion')} of ACP, not {PROTOCOL_VERSION}"
+            )
+        if (method := self._method(env)) is not None:
+            params: dict[str, Any] = {"methodId": method.method_id}
+            if method.meta is not None:
+                params["_meta"] = method.meta
+            await self.request("authenticate", params, timeout=timeout)
+
+    def _method(self, env: Mapping[str, str]) -> Authenticate | None:
+        """The first method of the catalogue whose variables are set and that this version of the agent offers."""
+        offered = {_object(one).get("id") for one in self.agent.get("authMethods") or ()}
+        for method in self.spec.authenticate:
+            if method.method_id in offered and all(env.get(name) for name in method.needs):
+                return method
+        return None
+
+    def _refusal(self, exc: RequestError) -> AuthRequired | AgentRefused:
+        detail = exc.data.get("details") if isinstance(exc.data, dict) else None
+        text = self.redact(f"{exc}: {detail}" if isinstance(detail, str) and detail not in str(exc) else str(exc))
+        if exc.code == _AUTH_REQUIRED:
+            return AuthRequired(f"{self.spec.id}: {text}")
+        return AgentRefused(f"{self.spec.id}: {text}", rpc_code=exc.code)
+
+    async def _watch(self) -> None:
+        """Wait for the agent's end, see that nothing of it is left, and tell everybody why."""
+        await self._output_ended.wait()
+        text = f"{self.spec.id}: ended"
+        try:
+            await self._connection.close()
+            text = self._obituary(await self._clear_away())
+            self._client.ended(self, text, stopped=self._stopping)
+        finally:
+            self._gone.set_result(text)
+
+    async def _clear_away(self) -> int | None:
+        """Leave no process behind; the exit status that the agent had before that, where it had one."""
+        if not self._stopping:
+            # It has closed its output; a moment later it has an exit status, or it gets one from us.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.stop_timeout):
+                    await self.process.wait()
+        returncode = self.process.returncode
+        await self.terminals.close()
+        await self.process.end()
+        logger.info("agent ended", extra={"agent": self.spec.id, "status": returncode, "stopped": self._stopping})
+        return returncode
+
+    def _obituary(self, returncode: int | None) -> str:
+        if self._stopping:
+            return f"{self.spec.id}: stopped"
+        if self._problem is not None:
+            text = f"was ended because {self._problem}"
+        elif returncode is None:
+            text = "closed its output and was ended"
+        elif returncode < 0:
+            text = f"was killed by signal {-returncode}"
+        else:
+            text = f"ended with exit status {returncode}"
+        tail = self.redact(self.process.tail.text())
+        return f"{self.spec.id}: {text}" + (f"; its last words: {tail}" if tail else "")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

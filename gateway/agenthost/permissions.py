@@ -1,0 +1,122 @@
+"""What agents ask and people decide. Only an explicit answer allows anything; everything else is a cancellation."""
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from gateway.agenthost.journal import Journal
+from gateway.errors import BadRequest, PermissionNotFound, PermissionSettled
+
+#: Settled requests that are remembered, so that a second answer is told the outcome.
+_REMEMBERED = 1000
+
+Outcome = dict[str, Any]
+CANCELLED: Outcome = {"outcome": "cancelled"}
+
+
+@attrs.define(eq=False, kw_only=True)
+class Permission:
+    """One request that waits for its outcome."""
+
+    id: str
+    session_id: str
+    agent_id: str
+    options: list[dict[str, Any]]
+    outcome: "asyncio.Future[Outcome]"
+    timer: asyncio.TimerHandle | None = None
+
+
+class Permissions:
+    """All requests of this host, those that wait and the last ones that are settled."""
+
+    def __init__(self, journal: Journal, *, timeout: float) -> None:
+        self._journal = journal
+        self._timeout = timeout
+        self._waiting: dict[str, Permission] = {}
+        self._settled: OrderedDict[str, Outcome] = OrderedDict()
+
+    def ask(self, session_id: str, agent_id: str, params: Mapping[str, Any], *, refused: str | None) -> Permission:
+        """Take up an agent's `session/request_permission` and tell the streams of it.
+
+        `refused` is the reason why it is cancelled at once, where there is one: its turn is being cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        permission = Permission(
+            id=secrets.token_urlsafe(12),
+            session_id=session_id,
+            agent_id=agent_id,
+            options=list(params["options"]),
+            outcome=loop.create_future(),
+        )
+        self._waiting[permission.id] = permission
+        asked = {name: value for name, value in params.items() if name != "sessionId"}
+        self._emit(permission, "permission_request", {"requestId": permission.id, **asked})
+        if refused is not None:
+            self._settle(permission, CANCELLED, refused)
+        else:
+            permission.timer = loop.call_later(self._timeout, self._settle, permission, CANCELLED, "timeout")
+        return permission
+
+    def choose(self, request_id: str, option_id: str) -> Outcome:
+        """Answer with one of the options."""
+        permission = self._find(request_id)
+        if all(option.get("optionId") != option_id for option in permission.options):
+            known = ", ".join(str(option.get("optionId")) for option in permission.options)
+            raise BadRequest(f"$.optionId: there is no option {option_id!r} (known here: {known})")
+        return self._settle(permission, {"outcome": "selected", "optionId": option_id}, "answered")
+
+    def grant(self, request_id: str, *, granted: bool) -> Outcome:
+        """Answer yes or no, for this once.
+
+        No is always possible: without an option for it, the request is cancelled. Yes is not: what stands first in
+        the list may allow more than was meant.
+        """
+        permission = self._find(request_id)
+        kind = "allow_once" if granted else "reject_once"
+        for option in permission.options:
+            if option.get("kind") == kind:
+                return self.choose(request_id, option["optionId"])
+        if granted:
+            raise BadRequest("$.granted: this request has no option of kind allow_once; answer with an optionId")
+        return self._settle(permission, CANCELLED, "answered")
+
+    def cancel(self, request_id: str) -> Outcome:
+        """Answer with neither yes nor no."""
+        return self._settle(self._find(request_id), CANCELLED, "answered")
+
+    def cancel_session(self, session_id: str, reason: str) -> None:
+        """Settle what a session waits for as cancelled; `reason` stands in the event."""
+        for permission in [one for one in self._waiting.values() if one.session_id == session_id]:
+            self._settle(permission, CANCELLED, reason)
+
+    def withdraw(self, permission: Permission, reason: str) -> None:
+        """The agent waits no longer."""
+        if permission.id in self._waiting:
+            self._settle(permission, CANCELLED, reason)
+
+    def _find(self, request_id: str) -> Permission:
+        if (permission := self._waiting.get(request_id)) is not None:
+            return permission
+        if (outcome := self._settled.get(request_id)) is not None:
+            raise PermissionSettled(data={"id": request_id, "outcome": outcome})
+        raise PermissionNotFound(f"there is no permission request {request_id}")
+
+    def _settle(self, permission: Permission, outcome: Outcome, reason: str) -> Outcome:
+        if permission.timer is not None:
+            permission.timer.cancel()
+        del self._waiting[permission.id]
+        self._settled[permission.id] = outcome
+        while len(self._settled) > _REMEMBERED:
+            self._settled.popitem(last=False)
+        self._emit(
+            permission, "permission_resolved", {"requestId": permission.id, "outcome": outcome, "reason": reason}
+        )
+        permission.outcome.set_result(outcome)
+        return outcome
+
+    def _emit(self, permission: Permission, kind: str, data: dict[str, Any]) -> None:
+        self._journal.append(kind, data, session_id=permission.session_id, agent_id=permission.agent_id)

@@ -1,0 +1,67 @@
+"""What the host remembers of a session and of its turn."""
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from gateway.agenthost.journal import now
+from gateway.agenthost.link import AgentLink
+
+SessionStatus = Literal["active", "processing", "idle", "error", "ended"]
+
+
+@attrs.define(eq=False, kw_only=True)
+class Turn:
+    """One prompt, from its arrival to its end."""
+
+    id: str = attrs.field(factory=lambda: secrets.token_urlsafe(12))
+    #: What `session_end_turn` says: ``{turnId, stopReason …}`` or ``{turnId, error: {code, message}}``.
+    end: "asyncio.Future[dict[str, Any]]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+    cancelled: bool = False
+    #: Whether the agent has the prompt, so that a cancellation must be told to it.
+    sent: bool = False
+
+
+@attrs.define(eq=False, kw_only=True)
+class Session:
+    """A conversation with one agent. It outlives the agent's process."""
+
+    agent_id: str
+    cwd: Path
+    id: str = attrs.field(factory=lambda: secrets.token_urlsafe(12))
+    #: The agent's own id for it; events carry ours.
+    acp_id: str = ""
+    #: What an agent process of its own was given; None shares the agent's process.
+    env: dict[str, str] | None = attrs.field(default=None, repr=False)
+    mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
+    #: The process that knows it; when that has ended, the next prompt finds it another.
+    link: AgentLink | None = None
+    status: SessionStatus = "active"
+    created_at: str = attrs.field(factory=now)
+    last_activity: str = attrs.field(factory=now)
+    message_count: int = 0
+    turn: Turn | None = None
+    turn_task: "asyncio.Task[None] | None" = None
+    #: While the agent loads the session and tells its history again, which is in the journal's readers' hands already.
+    muted: bool = False
+    #: Held while the session moves from one process to another.
+    moving: asyncio.Lock = attrs.field(factory=asyncio.Lock, repr=False)
+
+    def touch(self) -> None:
+        self.last_activity = now()
+
+    def describe(self) -> dict[str, Any]:
+        """As `GET /session/{id}` tells it."""
+        return {
+            "id": self.id,
+            "agentId": self.agent_id,
+            "status": self.status,
+            "createdAt": self.created_at,
+            "lastActivity": self.last_activity,
+            "messageCount": self.message_count,
+            "acpSessionId": self.acp_id,
+            "workingDirectory": str(self.cwd),
+        }

@@ -1,0 +1,44 @@
+"""Work that outlives the request that asked for it, and still has an owner."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """Holds tasks until they end, logs what none awaited, cancels the rest when it closes."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def complete(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """The outcome of `work`, which goes on to its end even if the caller is cancelled."""
+        task = self.start(work, name=name)
+        # The caller hears of a failure itself; a caller who has gone need not.
+        task.remove_done_callback(self._ended)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait for it."""
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(set(self._running))
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.error("a task failed", extra={"task": task.get_name()}, exc_info=exc)

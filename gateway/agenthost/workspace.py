@@ -1,0 +1,69 @@
+"""The one directory that agents' files, sessions and terminals stay in, symbolic links resolved first."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway.agenthost.errors import OutsideWorkspace
+from gateway.errors import BadRequest, NotFound
+
+#: Bytes of a file that an agent may read or write as text in one call.
+FILE_LIMIT = 32 * 1024 * 1024
+
+
+class Workspace:
+    """Paths inside one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+
+    def resolve(self, path: str) -> Path:
+        """Where a path really leads, existing or not; OutsideWorkspace where that is not inside the root."""
+        if "\0" in path:
+            raise BadRequest("a path cannot hold a NUL character")
+        resolved = Path(os.path.realpath(self.root / path))
+        if not resolved.is_relative_to(self.root):
+            raise OutsideWorkspace(f"{path} is outside the workspace")
+        return resolved
+
+    def directory(self, path: str | None) -> Path:
+        """An existing directory inside the workspace; the root itself for None. A relative path starts at the root."""
+        resolved = self.root if path is None else self.resolve(path)
+        if not resolved.is_dir():
+            raise BadRequest(f"{path or resolved} is not a directory of the workspace")
+        return resolved
+
+    def read_text(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
+        """A file's text; with `line` (from 1) and `limit`, those lines of it. Blocks: call it in a thread."""
+        try:
+            with self._open(path, os.O_RDONLY) as file:
+                raw = file.read(FILE_LIMIT + 1)
+        except FileNotFoundError as exc:
+            raise NotFound(f"{path} does not exist") from exc
+        if len(raw) > FILE_LIMIT:
+            raise BadRequest(f"{path} is larger than {FILE_LIMIT} bytes")
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            raise BadRequest(f"{path} is not UTF-8 text") from exc
+        if line is None and limit is None:
+            return text
+        begin = max(0, (line or 1) - 1)
+        lines = text.splitlines(keepends=True)
+        return "".join(lines[begin : None if limit is None else begin + limit])
+
+    def write_text(self, path: str, content: str) -> None:
+        """Write a file, made with its directories where missing. Blocks: call it in a thread."""
+        data = content.encode("utf-8", "surrogatepass")
+        self.resolve(path).parent.mkdir(parents=True, exist_ok=True)
+        with self._open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+            file.write(data)
+
+    def _open(self, path: str, flags: int) -> BinaryIO:
+        # The path is resolved: a link in its last place was put there since. A FIFO would wait for its other end.
+        descriptor = os.open(self.resolve(path), flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BadRequest(f"{path} is not a file")
+        return open(descriptor, "rb" if flags == os.O_RDONLY else "wb")
