@@ -27,11 +27,7 @@ class Connections:
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[MendedConnection]:
         """A living connection outside any transaction; ``DatabaseUnavailable`` when none is free in time."""
-        try:
-            async with asyncio.timeout(self._acquire_timeout):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise unavailable("all connections are busy") from None
+        await self._slot()
         try:
             connection = self._take() or await self._connect()
             try:
@@ -40,6 +36,16 @@ class Connections:
                 self._give_back(connection)
         finally:
             self._slots.release()
+
+    async def _slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # Does not wait, so it needs no timer.
+            return
+        try:
+            async with asyncio.timeout(self._acquire_timeout):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise unavailable("all connections are busy") from None
 
     def close(self) -> None:
         """Close the idle ones now and the lent ones when they come back."""
