@@ -4,11 +4,14 @@ Where it cannot be had the tests are skipped, which the summary says loudly; wit
 """
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.opencode.install import NoOpenCode, cache_directory, opencode
+from tests.opencode.places import Place, beside_the_agent_host
 
 HERE = Path(__file__).parent
 PROGRAM = pytest.StashKey[Path]()
@@ -39,3 +42,9 @@ def opencode_program(request: pytest.FixtureRequest) -> Path:
     if os.environ.get("CI"):
         pytest.fail(f"CI must test a real OpenCode: {reason}")
     pytest.skip(f"no OpenCode: {reason}")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(opencode_program: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    async with beside_the_agent_host(opencode_program, tmp_path_factory.mktemp("opencode")) as place:
+        yield place

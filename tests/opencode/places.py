@@ -1,0 +1,73 @@
+"""A model, a home, an agent host with a real OpenCode in it, and a door to it, all in this process on loopback."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import attrs
+import psutil
+from aiohttp import web
+
+from gateway.agenthost.app import build_app
+from gateway.agenthost.catalogue import BUILT_IN
+from gateway.agenthost.settings import AgentHostConfig
+from tests.fakes.model import FakeModel
+from tests.opencode.doors import Door, HostDoor
+from tests.opencode.world import World
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """What a scenario needs."""
+
+    model: FakeModel
+    workspace: Path
+    door: Door
+    program: Path
+    host: web.AppRunner
+
+    def agents(self) -> list[psutil.Process]:
+        """The OpenCode processes that this process has started."""
+        return [process for process in psutil.Process().children(recursive=True) if self._is_agent(process)]
+
+    def _is_agent(self, process: psutil.Process) -> bool:
+        try:
+            return process.cmdline()[:2] == [str(self.program), "acp"]
+        except psutil.Error:
+            return False
+
+    async def stop_agents(self) -> None:
+        """End the agent host."""
+        await self.host.cleanup()
+
+
+@asynccontextmanager
+async def serve(app: web.Application) -> AsyncIterator[tuple[web.AppRunner, str]]:
+    """An application on a free port of loopback, and its address."""
+    runner = web.AppRunner(app, auto_decompress=False, handler_cancellation=True, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def host_configuration(program: Path, world: World, model: FakeModel) -> AgentHostConfig:
+    """An agent host whose OpenCode is ``program``, living in ``world`` and thinking with ``model``."""
+    spec = BUILT_IN["opencode"]
+    env = {**spec.env, **world.opencode_environment(model.url)}
+    opencode = attrs.evolve(spec, command=(str(program), "acp"), env=env)
+    return AgentHostConfig(
+        workspace=world.workspace, catalogue={"opencode": opencode}, environment=world.host_environment()
+    )
+
+
+@asynccontextmanager
+async def beside_the_agent_host(program: Path, root: Path) -> AsyncIterator[Place]:
+    """A place whose door is the agent host itself."""
+    world = World.create(root)
+    async with FakeModel() as model, serve(build_app(host_configuration(program, world, model))) as (host, url):
+        async with aiohttp.ClientSession(url) as http, HostDoor(http) as door:
+            yield Place(model=model, workspace=world.workspace, door=door, program=program, host=host)
