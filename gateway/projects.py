@@ -74,7 +74,7 @@ class Projects:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
         return Project.from_row(row)
 
-    async def list(self, owner_id: str, *, after: str | None, limit: int) -> list[Project]:
+    async def page(self, owner_id: str, *, after: str | None, limit: int) -> list[Project]:
         rows = await self._database.fetch_all("list_projects", owner_id=owner_id, after=after, limit=limit)
         return [Project.from_row(row) for row in rows]
 

@@ -5,12 +5,12 @@ from typing import Final
 
 import attrs
 
+from gateway.errors import ProjectNotFound
 from gateway.log.store import Head, Log
 from gateway.log.tail import Entry, Tail
 from gateway.wire.events import Cursor, Reset
 
 CHUNK_BYTES: Final = 262_144
-WAIT_SECONDS: Final = 1.0
 
 
 @attrs.frozen
@@ -32,12 +32,17 @@ class Stream:
         self.cursor = cursor
 
     async def next(self, seconds: float) -> Chunk | None:
-        """The next chunk, waiting for one up to ``seconds``; None where nothing came."""
+        """The next chunk, waiting for one up to ``seconds``; None where nothing came.
+
+        Raises ``ProjectNotFound`` once the project has been deleted.
+        """
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             chunk = await self._read()
             if chunk:
                 return chunk
+            if self._tail.gone:
+                raise ProjectNotFound()
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0 or not await self._tail.wait(self.cursor, left):
                 return None

@@ -40,6 +40,8 @@ class Tail:
     epoch: int = 0
     head: int = 0
     watchers: int = 0
+    #: The project has been deleted.
+    gone: bool = False
     _moved: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     def extend(self, appended: Appended) -> None:
@@ -59,6 +61,11 @@ class Tail:
             self.head = head.seq
             self._wake()
 
+    def vanish(self) -> None:
+        """The project has been deleted: nothing will come any more."""
+        self.gone = True
+        self._wake()
+
     def after(self, cursor: Cursor, limit_bytes: int) -> list[Entry] | None:
         """The entries after a place; None where the tail does not reach back that far."""
         if cursor.epoch != self.epoch or not self.entries or cursor.seq < self.entries[0].event.seq - 1:
@@ -77,7 +84,7 @@ class Tail:
         """Wait until the head is beyond a place; False when it took too long."""
         try:
             async with asyncio.timeout(seconds):
-                while (self.epoch, self.head) <= (cursor.epoch, cursor.seq):
+                while (self.epoch, self.head) <= (cursor.epoch, cursor.seq) and not self.gone:
                     await self._moved.wait()
         except TimeoutError:
             return False
@@ -131,13 +138,17 @@ class Tails:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                heads = await self._log.heads(self.watched()) if self._tails else {}
+                watched = self.watched()
+                heads = await self._log.heads(watched) if watched else {}
             except GatewayError as exc:
                 logger.warning("heads of watched logs could not be read", extra={"error": str(exc)})
                 continue
-            for project_id, head in heads.items():
-                if tail := self._tails.get(project_id):
-                    tail.move(head)
+            for project_id in watched:
+                tail = self._tails.get(project_id)
+                if tail is not None and project_id in heads:
+                    tail.move(heads[project_id])
+                elif tail is not None:
+                    tail.vanish()
 
     def _extend(self, project_id: str, appended: Appended) -> None:
         if tail := self._tails.get(project_id):

@@ -56,7 +56,7 @@ class Permissions:
         self._containers = containers
         self._tasks = Tasks()
 
-    async def list(self, project_id: str) -> list[Permission]:
+    async def waiting(self, project_id: str) -> list[Permission]:
         """What waits for an answer, oldest first."""
         rows = await self._database.fetch_all("list_permissions", project_id=project_id)
         return [Permission.from_row(row) for row in rows]

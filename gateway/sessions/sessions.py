@@ -110,7 +110,7 @@ class Sessions:
             raise SessionNotFound(f"There is no session {session_id!r} in this project.")
         return Session.from_row(row)
 
-    async def list(self, project_id: str, *, after: str | None, limit: int, include_ended: bool) -> list[Session]:
+    async def page(self, project_id: str, *, after: str | None, limit: int, include_ended: bool) -> list[Session]:
         rows = await self._database.fetch_all(
             "list_sessions", project_id=project_id, after=after, limit=limit, include_ended=include_ended
         )

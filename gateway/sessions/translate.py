@@ -10,12 +10,14 @@ from typing import Any
 import attrs
 import msgspec
 
+from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.log.store import Effect, NewEvent
 from gateway.sessions.endings import permission_resolved, turn_ended
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
-from gateway.wire.events import ContainerEvent, PermissionRequest, TurnEnded, parse_timestamp
+from gateway.wire.events import ContainerEvent, PermissionRequest, TurnEnded
 from gateway.wire.sse import SSEEvent
+from gateway.wire.times import parse_timestamp
 
 #: Who settled a permission request that nobody here answered.
 CONTAINER = "container"
@@ -62,6 +64,11 @@ class Translator:
         #: (project, container's session id) → ours, or until when it is taken for somebody else's.
         self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
         self._statuses: dict[tuple[str, str], bytes] = {}
+        self._infos: dict[str, ContainerInfo] = {}
+
+    def connected(self, project_id: str, info: ContainerInfo) -> None:
+        """The container whose events come now."""
+        self._infos[project_id] = info
 
     async def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | None:
         """The log's event for a container's; None for what says nothing: heartbeats, a status told twice."""
@@ -145,6 +152,8 @@ class Translator:
         )
         if said.session_id is None:
             return NewEvent.of(data, key=f"permission_request:{request_id}", **said.common)
+        # Without the capability the container tells of requests and allows them by itself.
+        asks = self._infos[said.project_id].asks_permission
         row = {
             "project_id": said.project_id,
             "id": data.permission_id,
@@ -153,8 +162,8 @@ class Translator:
             "agent_id": said.agent_id,
             "tool_call": dump_foreign_json(data.tool_call),
             "options": dump_foreign_json(data.options),
-            "state": "waiting",
-            "resolved_by": None,
+            "state": "waiting" if asks else "selected",
+            "resolved_by": None if asks else CONTAINER,
         }
         return NewEvent.of(
             data,

@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.wire.codec import dump_json
 from gateway.wire.sse import encode_event
+from gateway.wire.times import timestamp
 
 _CURSOR = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 
@@ -66,20 +67,6 @@ class Event:
                 head[name] = value
         head["at"] = timestamp(self.at)
         return msgspec.json.encode(head)[:-1] + b',"data":' + self.data + b"}"
-
-
-def timestamp(at: datetime) -> str:
-    """RFC 3339, UTC, milliseconds."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_timestamp(text: Any) -> datetime | None:
-    """An RFC 3339 time with its zone, else None."""
-    try:
-        at = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return at if at.tzinfo else None
 
 
 @attrs.frozen(kw_only=True)

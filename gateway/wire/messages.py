@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
-from gateway.wire.events import Event, TurnStarted, timestamp
+from gateway.wire.events import Event, TurnStarted
+from gateway.wire.times import timestamp
 
 _TEXT_ROLES = {"agent_message_chunk": "assistant", "agent_thought_chunk": "thought", "user_message_chunk": "user"}
 

@@ -1,0 +1,166 @@
+"""The gateway as one application: the place where the rooms are joined, and the route table."""
+
+import asyncio
+import logging
+import secrets
+import weakref
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from gateway.config import Config
+from gateway.container.client import ContainerInfo
+from gateway.db.pool import Database
+from gateway.handlers import agents, events, permissions, projects, sessions
+from gateway.keys import (
+    CLIENT,
+    CONFIG,
+    CONTAINERS,
+    DATABASE,
+    FOLLOWERS,
+    LOG,
+    PERMISSIONS,
+    PROJECTS,
+    SESSIONS,
+    TAILS,
+    TASKS,
+    TRANSCRIPT,
+    TURNS,
+)
+from gateway.log.follower import Rules
+from gateway.log.followers import Followers
+from gateway.log.lease import Leases
+from gateway.log.store import Log
+from gateway.log.tail import Tails
+from gateway.log.transcript import Transcript
+from gateway.middleware.errors import errors
+from gateway.middleware.identity import identity
+from gateway.middleware.passthrough import passthrough
+from gateway.middleware.project import project
+from gateway.projects import Projects
+from gateway.proxy.expect import leave_to_reader
+from gateway.proxy.upstream import Client
+from gateway.sessions.containers import Containers
+from gateway.sessions.permissions import Permissions
+from gateway.sessions.sessions import Sessions
+from gateway.sessions.translate import Translator
+from gateway.sessions.turns import Turns
+from gateway.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+PROJECT = "/api/projects/{project_id}"
+ACP = f"{PROJECT}/acp"
+SESSION = f"{ACP}/session/{{session_id}}"
+
+
+def build_app(config: Config) -> web.Application:
+    """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
+    app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
+    app[CONFIG] = config
+    app[events.STREAMS] = weakref.WeakSet()
+    app.cleanup_ctx.append(_rooms)
+    app.on_shutdown.append(events.stop_streams)
+    _add_routes(app.router)
+    return app
+
+
+def _add_routes(router: web.UrlDispatcher) -> None:
+    router.add_post("/api/projects", projects.create)
+    router.add_get("/api/projects", projects.list_all)
+    router.add_get(PROJECT, projects.get)
+    router.add_patch(PROJECT, projects.update)
+    router.add_delete(PROJECT, projects.delete)
+
+    router.add_get(f"{ACP}/agents", agents.list_all)
+    router.add_post(f"{ACP}/agents/{{agent_id}}/spawn", agents.spawn)
+    router.add_post(f"{ACP}/agents/{{agent_id}}/stop", agents.stop)
+    router.add_get(f"{ACP}/agents/{{agent_id}}/status", agents.status)
+
+    router.add_post(f"{ACP}/session", sessions.create)
+    router.add_get(f"{ACP}/session", sessions.list_all)
+    router.add_get(SESSION, sessions.get)
+    router.add_patch(SESSION, sessions.rename)
+    router.add_delete(SESSION, sessions.end)
+    router.add_post(f"{SESSION}/prompt", sessions.prompt)
+    router.add_post(f"{SESSION}/cancel", sessions.cancel)
+    router.add_get(f"{SESSION}/messages", sessions.messages)
+    router.add_delete(f"{SESSION}/messages", sessions.clear_messages)
+
+    router.add_get(f"{ACP}/events", events.project_events, allow_head=False)
+    router.add_get(f"{ACP}/events/{{session_id}}", events.session_events, allow_head=False)
+
+    router.add_get(f"{ACP}/permission", permissions.list_waiting)
+    router.add_get(f"{ACP}/permission/{{permission_id}}", permissions.get)
+    router.add_post(f"{ACP}/permission/{{permission_id}}", permissions.answer)
+
+    router.add_route("*", ACP, events.own_transport)
+    # What has matched nothing above, method included, is the container's to answer.
+    for port in (ACP, f"{PROJECT}/opencode"):
+        router.add_route("*", f"{port}/{{tail:.*}}", passthrough, expect_handler=leave_to_reader)
+    router.add_route("*", f"{PROJECT}/opencode", passthrough, expect_handler=leave_to_reader)
+
+
+async def _rooms(app: web.Application) -> AsyncIterator[None]:
+    """Open the rooms from the ground up; close them in the other order."""
+    async with AsyncExitStack() as stack:
+        await _open_rooms(app, stack)
+        yield
+
+
+async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
+    config: Config = app[CONFIG]
+    database = app[DATABASE] = await Database.open(
+        config.database.url,
+        size=config.database.pool_size,
+        statement_timeout=config.database.statement_timeout,
+        connect_timeout=config.database.connect_timeout,
+    )
+    stack.push_async_callback(database.close)
+    client = app[CLIENT] = await stack.enter_async_context(Client())
+    all_projects = app[PROJECTS] = Projects(database)
+    containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)
+    log = app[LOG] = Log(database)
+    tails = app[TAILS] = Tails(log, max_bytes=config.events.tail_bytes)
+    transcript = app[TRANSCRIPT] = Transcript(database, log)
+    translator = Translator(database)
+
+    async def on_connected(project_id: str, info: ContainerInfo, before: str | None) -> None:
+        translator.connected(project_id, info)
+        await turns.reconcile(project_id, info, before)
+
+    rules = Rules(
+        find_container=containers.find,
+        translate=translator,
+        on_connected=on_connected,
+        max_event_bytes=config.events.max_event_bytes,
+    )
+    leases = Leases(database, holder=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease)
+    followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules)
+    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript)
+    app[SESSIONS] = Sessions(database, log, containers, followers)
+    app[PERMISSIONS] = Permissions(database, log, containers)
+    app[TASKS] = Tasks()
+    for room in (followers, turns, app[PERMISSIONS], app[TASKS]):
+        stack.push_async_callback(room.close)
+    await stack.enter_async_context(_running(tails.poll(), "poll heads"))
+    await stack.enter_async_context(_running(followers.review(), "review followers"))
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """``work`` in a task for as long as this is open; its end before that is a fault, and logged."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_log_end)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("task died", exc_info=task.exception(), extra={"task": task.get_name()})

@@ -1,0 +1,1 @@
+"""One file a noun, one function a route: whose, what, remember, answer."""

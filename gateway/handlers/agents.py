@@ -1,0 +1,68 @@
+"""Agents: what a project's container has, started and stopped."""
+
+import attrs
+from aiohttp import web
+
+from gateway.container.client import ContainerRefused
+from gateway.errors import AgentNotFound
+from gateway.handlers import views
+from gateway.handlers.requests import read_body
+from gateway.keys import CONTAINERS, PROJECT, TASKS
+
+
+@attrs.frozen(kw_only=True)
+class SpawnBody:
+    """What ``POST …/spawn`` takes: variables for the agent's process, and where it works."""
+
+    env: dict[str, str] | None = attrs.field(default=None, repr=False)
+    working_directory: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NoBody:
+    """For routes that take no body."""
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """The project's agents; their last known status, marked stale, while the container is away."""
+    project = request[PROJECT]
+    found = await request.app[CONTAINERS].agents(project)
+    return views.answer(views.agents(found, project.default_agent_id))
+
+
+async def spawn(request: web.Request) -> web.Response:
+    """Start an agent's process."""
+    body = await read_body(request, SpawnBody)
+    options: dict[str, object] = {"env": body.env} if body.env is not None else {}
+    if body.working_directory is not None:
+        options["workingDirectory"] = body.working_directory
+    agent_id = await _known_agent(request)
+    container = request.app[CONTAINERS].of(request[PROJECT])
+    try:
+        return views.answer(await request.app[TASKS].complete(container.spawn(agent_id, options), name="spawn"))
+    except ContainerRefused as exc:
+        raise _missing(exc, agent_id) from exc
+
+
+async def stop(request: web.Request) -> web.Response:
+    """Stop an agent's process; a running turn of it fails."""
+    await read_body(request, NoBody)
+    agent_id = await _known_agent(request)
+    container = request.app[CONTAINERS].of(request[PROJECT])
+    return views.answer(await request.app[TASKS].complete(container.stop(agent_id), name="stop"))
+
+
+async def status(request: web.Request) -> web.Response:
+    """An agent's process as its container tells it."""
+    agent_id = await _known_agent(request)
+    return views.answer(await request.app[CONTAINERS].of(request[PROJECT]).agent_status(agent_id))
+
+
+async def _known_agent(request: web.Request) -> str:
+    # Containers answer for agents that do not exist in three different ways; the list is the truth.
+    agent = await request.app[CONTAINERS].agent(request[PROJECT], request.match_info["agent_id"])
+    return agent.id
+
+
+def _missing(exc: ContainerRefused, agent_id: str) -> Exception:
+    return AgentNotFound(f"The project's container knows no agent {agent_id!r}.") if exc.upstream_status == 404 else exc

@@ -1,0 +1,96 @@
+"""Projects: registered, listed, changed, removed."""
+
+import re
+from typing import Any, Final
+
+import attrs
+from aiohttp import web
+
+from gateway.errors import InvalidBody
+from gateway.handlers import views
+from gateway.handlers.requests import limit, read_body
+from gateway.keys import PROJECT, PROJECTS, TASKS, USER
+from gateway.projects import NewProject
+from gateway.proxy.upstream import Upstream
+
+_ID = re.compile(r"[a-z0-9-]{1,64}")
+_UNCHANGED: Final[Any] = object()
+MAX_NAME = 200
+
+
+@attrs.frozen(kw_only=True)
+class ProjectBody:
+    """What ``POST /api/projects`` takes."""
+
+    id: str | None = None
+    name: str | None = None
+    container_url: str
+    acp_url: str | None = None
+    default_agent_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ProjectChanges:
+    """What ``PATCH /api/projects/{id}`` takes; what is left out stays, null takes away."""
+
+    name: str = _UNCHANGED
+    container_url: str = _UNCHANGED
+    acp_url: str | None = _UNCHANGED
+    default_agent_id: str | None = _UNCHANGED
+
+    def given(self) -> dict[str, Any]:
+        return {name: value for name, value in attrs.asdict(self).items() if value is not _UNCHANGED}
+
+
+async def create(request: web.Request) -> web.Response:
+    """Register a project under an id of its maker's choice, or a made one."""
+    body = await read_body(request, ProjectBody)
+    _check(attrs.asdict(body))
+    new = NewProject(**attrs.asdict(body))
+    created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
+    return views.answer(views.project(created), status=201, headers={"Location": f"/api/projects/{created.id}"})
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """The asker's projects, oldest first."""
+    size = limit(request)
+    found = await request.app[PROJECTS].page(request[USER], after=request.query.get("after"), limit=size + 1)
+    return views.answer(views.listed("projects", [views.project(one) for one in found], size))
+
+
+async def get(request: web.Request) -> web.Response:
+    """One project."""
+    return views.answer(views.project(request[PROJECT]))
+
+
+async def update(request: web.Request) -> web.Response:
+    """Change a project's name, addresses or default agent."""
+    changes = (await read_body(request, ProjectChanges)).given()
+    _check(changes)
+    changed = await request.app[PROJECTS].update(request[USER], request[PROJECT].id, changes)
+    return views.answer(views.project(changed))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Remove a project with its sessions, log and messages."""
+    await request.app[PROJECTS].delete(request[USER], request[PROJECT].id)
+    return web.Response(status=204)
+
+
+def _check(values: dict[str, Any]) -> None:
+    if values.get("id") is not None and not _ID.fullmatch(values["id"]):
+        raise InvalidBody("$.id: must be 1 to 64 of a-z, 0-9 and -")
+    if values.get("name") is not None and not 1 <= len(values["name"]) <= MAX_NAME:
+        raise InvalidBody(f"$.name: must have 1 to {MAX_NAME} characters")
+    if values.get("default_agent_id") == "":
+        raise InvalidBody("$.defaultAgentId: must not be empty; null takes it away")
+    for name, member in (("container_url", "containerUrl"), ("acp_url", "acpUrl")):
+        if values.get(name) is not None:
+            _check_address(values[name], member)
+
+
+def _check_address(text: str, member: str) -> None:
+    try:
+        Upstream.parse(text)
+    except ValueError as exc:
+        raise InvalidBody(f"$.{member}: {exc}") from exc

@@ -1,0 +1,169 @@
+"""Sessions, prompts and history."""
+
+from typing import Any
+
+import attrs
+from aiohttp import web
+
+from gateway.errors import InvalidBody
+from gateway.handlers import views
+from gateway.handlers.agents import NoBody
+from gateway.handlers.requests import choice, flag, limit, number, read_body, seconds_to_wait
+from gateway.keys import PROJECT, SESSIONS, TASKS, TRANSCRIPT, TURNS, USER
+from gateway.sessions.sessions import NewSession, Session
+
+MAX_TITLE = 500
+#: ACP's content blocks with the members that each must have.
+_BLOCKS: dict[str, dict[str, type]] = {
+    "text": {"text": str},
+    "image": {"data": str, "mimeType": str},
+    "audio": {"data": str, "mimeType": str},
+    "resource_link": {"uri": str, "name": str},
+    "resource": {"resource": dict},
+}
+
+
+@attrs.frozen(kw_only=True)
+class SessionBody:
+    """What ``POST …/session`` takes."""
+
+    agent_id: str | None = None
+    working_directory: str | None = None
+    title: str | None = None
+    mcp_servers: list[dict[str, Any]] | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class TitleBody:
+    """What ``PATCH …/session/{id}`` takes."""
+
+    title: str | None
+
+
+@attrs.frozen(kw_only=True)
+class PromptBody:
+    """What ``POST …/prompt`` takes: text, or a list of ACP content blocks."""
+
+    prompt: Any = attrs.field(repr=False)
+
+
+async def create(request: web.Request) -> web.Response:
+    """Create a session with the named agent, or the project's default one."""
+    body = await read_body(request, SessionBody)
+    _check_title(body.title)
+    project = request[PROJECT]
+    work = request.app[SESSIONS].create(project, request[USER], NewSession(**attrs.asdict(body)))
+    created = await request.app[TASKS].complete(work, name="create session")
+    location = f"/api/projects/{project.id}/acp/session/{created.id}"
+    return views.answer(views.session(created), status=201, headers={"Location": location})
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """The project's sessions, newest first; those that have ended where asked for."""
+    size = limit(request)
+    found = await request.app[SESSIONS].page(
+        request[PROJECT].id,
+        after=request.query.get("after"),
+        limit=size + 1,
+        include_ended=flag(request, "includeEnded"),
+    )
+    return views.answer(views.listed("sessions", [views.session(one) for one in found], size))
+
+
+async def get(request: web.Request) -> web.Response:
+    """One session, with its running turn and the log's newest cursor."""
+    return views.answer(views.session(await _session(request)))
+
+
+async def rename(request: web.Request) -> web.Response:
+    """Give a session a title."""
+    body = await read_body(request, TitleBody)
+    _check_title(body.title)
+    renamed = await request.app[SESSIONS].rename(request[PROJECT].id, request.match_info["session_id"], body.title)
+    return views.answer(views.session(renamed))
+
+
+async def end(request: web.Request) -> web.Response:
+    """End a session; its history stays."""
+    session = await _session(request)
+    work = request.app[SESSIONS].end(request[PROJECT], session, request[USER])
+    return views.answer(views.session(await request.app[TASKS].complete(work, name="end session")))
+
+
+async def prompt(request: web.Request) -> web.Response:
+    """Send a prompt; it is in the log before the agent sees it. ``Prefer: wait=N`` waits for the turn's end."""
+    blocks = _blocks((await read_body(request, PromptBody)).prompt)
+    session = await _session(request)
+    turns = request.app[TURNS]
+    work = turns.start(request[PROJECT], session, request[USER], blocks)
+    started = await request.app[TASKS].complete(work, name="start turn")
+    seconds = seconds_to_wait(request)
+    shown: dict[str, Any] = {"turnId": started.turn_id, "cursor": str(started.cursor)}
+    if seconds is None:
+        return views.answer(shown, status=202)
+    turn = await turns.wait(request[PROJECT].id, started.turn_id, seconds)
+    shown["turn"] = views.turn(turn)
+    applied = {"Preference-Applied": f"wait={seconds}"}
+    return views.answer(shown, status=202 if turn.state == "running" else 200, headers=applied)
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Ask the agent to stop its turn; the turn's end comes as an event. Nothing running is no error."""
+    await read_body(request, NoBody)
+    session = await _session(request)
+    work = request.app[TURNS].cancel(request[PROJECT], session)
+    turn_id = await request.app[TASKS].complete(work, name="cancel turn")
+    return views.answer({"turnId": turn_id}, status=202 if turn_id else 200)
+
+
+async def messages(request: web.Request) -> web.Response:
+    """A page of the session's history, oldest first, or newest first with ``?order=desc``."""
+    session = await _session(request)
+    page = await request.app[TRANSCRIPT].page(
+        session.project_id,
+        session.id,
+        after=number(request, "after", low=0, high=2**62),
+        limit=limit(request),
+        newest_first=choice(request, "order", {"asc": False, "desc": True}, default=False),
+    )
+    return views.answer(views.messages(page))
+
+
+async def clear_messages(request: web.Request) -> web.Response:
+    """Forget the session's history as people read it; streams still resume from the log."""
+    session = await _session(request)
+    await request.app[TRANSCRIPT].clear(session.project_id, session.id)
+    return web.Response(status=204)
+
+
+async def _session(request: web.Request) -> Session:
+    return await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])
+
+
+def _check_title(title: str | None) -> None:
+    if title is not None and len(title) > MAX_TITLE:
+        raise InvalidBody(f"$.title: must have at most {MAX_TITLE} characters")
+
+
+def _blocks(given: Any) -> list[dict[str, Any]]:
+    """Text or content blocks as content blocks."""
+    if isinstance(given, str):
+        given = [{"type": "text", "text": given}]
+    if not isinstance(given, list):
+        raise InvalidBody("$.prompt: must be a string or a list of content blocks")
+    if not given or given == [{"type": "text", "text": ""}]:
+        raise InvalidBody("$.prompt: must not be empty")
+    for index, block in enumerate(given):
+        _check_block(block, f"$.prompt[{index}]")
+    return given
+
+
+def _check_block(block: Any, place: str) -> None:
+    if not isinstance(block, dict):
+        raise InvalidBody(f"{place}: must be an object")
+    members = _BLOCKS.get(block.get("type", ""))
+    if members is None:
+        raise InvalidBody(f"{place}.type: must be one of {', '.join(_BLOCKS)}")
+    for name, kind in members.items():
+        if not isinstance(block.get(name), kind):
+            raise InvalidBody(f"{place}.{name}: must be {'a string' if kind is str else 'an object'}")

@@ -1,0 +1,120 @@
+"""What goes out: each resource as the API shows it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.container.client import ContainerAgent
+from gateway.log.transcript import Page
+from gateway.projects import Project
+from gateway.sessions.containers import Agents
+from gateway.sessions.permissions import Permission
+from gateway.sessions.sessions import Session
+from gateway.sessions.turns import Turn
+from gateway.wire.codec import dump_foreign_json
+from gateway.wire.times import timestamp
+
+
+def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    try:
+        body = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        body = dump_foreign_json(value)
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+
+def project(value: Project) -> dict[str, Any]:
+    return {
+        "id": value.id,
+        "name": value.name,
+        "containerUrl": value.container_url,
+        "acpUrl": value.acp_url,
+        "defaultAgentId": value.default_agent_id,
+        "ownerId": value.owner_id,
+        "createdAt": timestamp(value.created_at),
+        "updatedAt": timestamp(value.updated_at),
+    }
+
+
+def agents(value: Agents, default_agent_id: str | None) -> dict[str, Any]:
+    return {
+        "agents": [_agent(agent, value.stale) for agent in value.agents],
+        "defaultAgentId": default_agent_id,
+        "stale": value.stale,
+    }
+
+
+def _agent(value: ContainerAgent, stale: bool) -> dict[str, Any]:
+    return {
+        "id": value.id,
+        "name": value.name,
+        "description": value.description,
+        "status": value.status,
+        "stale": stale,
+        "requiresAuth": value.requires_auth,
+        "authenticated": value.authenticated,
+        "error": value.error,
+    }
+
+
+def session(value: Session) -> dict[str, Any]:
+    running = value.turn_id is not None
+    return {
+        "id": value.id,
+        "projectId": value.project_id,
+        "agentId": value.agent_id,
+        "title": value.title,
+        "workingDirectory": value.working_directory,
+        "status": "ended" if value.status == "ended" else "running" if running else "idle",
+        "turn": {"id": value.turn_id, "startedAt": _time(value.turn_started_at)} if running else None,
+        "cursor": str(value.cursor),
+        "createdBy": value.user_id,
+        "createdAt": timestamp(value.created_at),
+        "updatedAt": timestamp(value.updated_at),
+        "endedAt": _time(value.ended_at),
+    }
+
+
+def turn(value: Turn) -> dict[str, Any]:
+    return {
+        "id": value.id,
+        "state": value.state,
+        "stopReason": value.stop_reason,
+        "failure": value.failure,
+        "message": value.message,
+        "startedAt": timestamp(value.started_at),
+        "endedAt": _time(value.ended_at),
+    }
+
+
+def messages(page: Page) -> dict[str, Any]:
+    return {"messages": [message.to_json() for message in page.messages], "next": page.next}
+
+
+def permission(value: Permission) -> dict[str, Any]:
+    return {
+        "id": value.id,
+        "sessionId": value.session_id,
+        "turnId": value.turn_id,
+        "agentId": value.agent_id,
+        "toolCall": value.tool_call,
+        "options": value.options,
+        "state": value.state,
+        "optionId": value.option_id,
+        "resolvedBy": value.resolved_by,
+        "requestedAt": timestamp(value.requested_at),
+        "resolvedAt": _time(value.resolved_at),
+    }
+
+
+def listed(name: str, entries: Sequence[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """A page of ``limit`` from one entry more than that; ``next`` is the id to ask for more after."""
+    more = len(entries) > limit
+    return {name: list(entries[:limit]), "next": entries[limit - 1]["id"] if more else None}
+
+
+def _time(at: datetime | None) -> str | None:
+    return timestamp(at) if at else None

@@ -1,0 +1,49 @@
+"""What the application and a request carry, by typed key."""
+
+from aiohttp import web
+
+from gateway.config import Config
+from gateway.db.pool import Database
+from gateway.log.followers import Followers
+from gateway.log.store import Log
+from gateway.log.tail import Tails
+from gateway.log.transcript import Transcript
+from gateway.projects import Project, Projects
+from gateway.proxy.upstream import Client, Timeouts, Upstream
+from gateway.sessions.containers import Containers
+from gateway.sessions.permissions import Permissions
+from gateway.sessions.sessions import Sessions
+from gateway.sessions.turns import Turns
+from gateway.tasks import Tasks
+
+CONFIG = web.AppKey("config", Config)
+DATABASE = web.AppKey("database", Database)
+CLIENT = web.AppKey("client", Client)
+LOG = web.AppKey("log", Log)
+TAILS = web.AppKey("tails", Tails)
+FOLLOWERS = web.AppKey("followers", Followers)
+TRANSCRIPT = web.AppKey("transcript", Transcript)
+PROJECTS = web.AppKey("projects", Projects)
+CONTAINERS = web.AppKey("containers", Containers)
+SESSIONS = web.AppKey("sessions", Sessions)
+TURNS = web.AppKey("turns", Turns)
+PERMISSIONS = web.AppKey("permissions", Permissions)
+#: Work that goes on when the client that asked for it has left.
+TASKS = web.AppKey("tasks", Tasks)
+
+REQUEST_ID = web.RequestKey("request_id", str)
+USER = web.RequestKey("user", str)
+PROJECT = web.RequestKey("project", Project)
+
+
+class Route:
+    """Where a request is to be forwarded: its upstream, the raw path and query there, and the prefix cut off."""
+
+    def __init__(self, upstream: Upstream, target: str, prefix: str, timeouts: Timeouts) -> None:
+        self.upstream = upstream
+        self.target = target
+        self.prefix = prefix
+        self.timeouts = timeouts
+
+
+ROUTE = web.RequestKey("route", Route)

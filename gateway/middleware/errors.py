@@ -1,0 +1,84 @@
+"""Every failure as one kind of answer: a problem document (RFC 9457) with a stable code and the request's id."""
+
+import logging
+import secrets
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound
+from gateway.keys import REQUEST_ID
+
+logger = logging.getLogger(__name__)
+
+PROBLEM = "application/problem+json"
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, and turn what is raised into its answer."""
+    request[REQUEST_ID] = secrets.token_hex(8)
+    try:
+        response = await handler(request)
+    except GatewayError as exc:
+        return _answer(request, exc)
+    except web.HTTPException as exc:
+        return _answer(request, _translate(request, exc))
+    except Exception:
+        logger.exception("request failed", extra=_where(request))
+        return _answer(
+            request, GatewayError("This is a fault of the gateway; its log has more under the request's id.")
+        )
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
+    return response
+
+
+def _answer(request: web.Request, exc: GatewayError) -> web.Response:
+    if exc.status >= 500:
+        logger.warning("request refused", extra={**_where(request), "code": exc.code, "reason": str(exc)})
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": exc.title(),
+        "status": exc.status,
+        "code": exc.code,
+        "detail": exc.detail or exc.title(),
+        "instance": request.rel_url.raw_path,
+        "requestId": request[REQUEST_ID],
+        **exc.members,
+    }
+    response = web.Response(
+        status=exc.status, body=msgspec.json.encode(problem), content_type=PROBLEM, headers=exc.headers
+    )
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    return response
+
+
+def _translate(request: web.Request, exc: web.HTTPException) -> GatewayError:
+    match exc:
+        case web.HTTPRequestEntityTooLarge():
+            return BodyTooLarge()
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(exc.allowed_methods))
+            return MethodNotAllowed(
+                f"{request.method} is not allowed here; allowed: {allowed}.", headers={hdrs.ALLOW: allowed}
+            )
+        case web.HTTPNotFound():
+            return NotFound(f"There is no route {request.method} {request.rel_url.raw_path}.")
+        case _:
+            return _Http(exc.status, exc.reason)
+
+
+class _Http(GatewayError):
+    """The request cannot be served."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status  # type: ignore[misc]  # one class for whatever else aiohttp answers
+        self.code = "http_error"  # type: ignore[misc]
+
+
+def _where(request: web.Request) -> dict[str, str]:
+    return {"request": request[REQUEST_ID], "method": request.method, "path": request.rel_url.raw_path}

@@ -1,0 +1,45 @@
+"""Port mapping: which project a path means, and which port of its container.
+
+``/api/projects/{id}/acp/…`` is the container's ACP port (4097), ``/api/projects/{id}/opencode/…`` OpenCode's (4096).
+The rest of the path and the query reach the container byte for byte.
+"""
+
+import re
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from gateway.config import ContainersConfig
+from gateway.keys import CONFIG, PROJECT, PROJECTS, ROUTE, USER, Route
+from gateway.projects import Project, acp_upstream, opencode_upstream
+from gateway.proxy.upstream import Timeouts
+
+_PREFIX = re.compile(r"(/api/projects/[^/?]+/(acp|opencode))(.*)", re.DOTALL)
+#: OpenCode answers these when a turn is over, which takes as long as it takes.
+_TURNS = re.compile(r"/session/[^/?]+/(message|command|shell|summarize|init)([/?]|$)")
+
+
+@web.middleware
+async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Look the project up together with its owner, and say where its container is."""
+    project_id = request.match_info.get("project_id")
+    if project_id is not None:
+        found = await request.app[PROJECTS].get(request[USER], project_id)
+        request[PROJECT] = found
+        match = _PREFIX.fullmatch(request.raw_path)
+        if match:
+            request[ROUTE] = _route(request, found, match)
+    return await handler(request)
+
+
+def _route(request: web.Request, found: Project, match: re.Match[str]) -> Route:
+    config = request.app[CONFIG].containers
+    prefix, port, target = match.groups()
+    upstream = acp_upstream(found, config) if port == "acp" else opencode_upstream(found, config)
+    is_turn = port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target)
+    return Route(upstream, target, prefix, _timeouts(config, endless=bool(is_turn)))
+
+
+def _timeouts(config: ContainersConfig, *, endless: bool) -> Timeouts:
+    headers = None if endless else config.headers_timeout
+    return Timeouts(connect=config.connect_timeout, headers=headers, idle=config.idle_timeout)
