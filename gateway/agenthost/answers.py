@@ -10,7 +10,7 @@ from aiohttp.typedefs import Middleware
 
 from gateway.agenthost.errors import Unauthorized
 from gateway.errors import GatewayError
-from gateway.wire.codec import dump_json
+from gateway.wire.codec import dump_foreign_json
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def success(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = dump_json({"success": True, "data": data})
+    body = dump_foreign_json({"success": True, "data": data})
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
@@ -27,7 +27,7 @@ def failure(text: str, *, status: int, code: str, data: Any = None) -> web.Respo
     envelope = {"success": False, "error": text, "code": code}
     if data is not None:
         envelope["data"] = data
-    return web.Response(status=status, body=dump_json(envelope), content_type="application/json")
+    return web.Response(status=status, body=dump_foreign_json(envelope), content_type="application/json")
 
 
 @web.middleware

@@ -57,6 +57,8 @@ class PromptBody:
     prompt: Any = attrs.field(default=None, repr=False)
     #: What some containers read instead; clients send both.
     text: str | None = attrs.field(default=None, repr=False)
+    #: The turn's id, where the client chooses it: a prompt that is sent again under the same id is not run again.
+    turn_id: str | None = None
 
     def blocks(self) -> list[dict[str, Any]]:
         """The prompt as ACP content blocks."""

@@ -17,6 +17,7 @@ from gateway.agenthost.permissions import Permission, Permissions
 from gateway.agenthost.sessions import Session
 from gateway.agenthost.workspace import Workspace
 from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.wire.codec import parse_foreign_json
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +215,7 @@ def _addressee(params: bytes) -> tuple[str, Any]:
         return notification.session_id, notification.update.session_update
     except msgspec.DecodeError:
         # Not as the protocol has it, or with half an emoji in it; passed on all the same.
-        value = json.loads(params)
+        value = parse_foreign_json(params)
     if not isinstance(value, dict):
         return "", None
     inner = value.get("update")

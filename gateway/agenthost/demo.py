@@ -8,9 +8,11 @@ Each line of a prompt is a directive; any other text gets a short scene that sho
 |-------------------|-----------------------------------------------------------------------------|
 | help              | says this table                                                             |
 | say TEXT          | answers with TEXT                                                           |
-| stream N          | answers with N chunks: tok0 tok1 …                                          |
+| stream N          | answers with N chunks (10 without N): tok0 tok1 …                           |
 | think TEXT        | thinks TEXT                                                                 |
 | plan A; B; C      | makes a plan and works through it                                           |
+| tool              | writes hello.txt, a tool call in three steps with a diff                    |
+| permission        | the same, but asks permission first                                         |
 | write PATH TEXT   | asks permission with a diff, then writes the file through the client        |
 | read PATH         | reads a file through the client and says what is in it                      |
 | run COMMAND       | runs a command in a terminal of the client and says its output              |
@@ -239,6 +241,8 @@ class Turn:
             "stream": self._stream,
             "think": self._think,
             "plan": self._plan,
+            "tool": self._tool,
+            "permission": self._permission,
             "write": self._write,
             "read": self._read,
             "run": self._run,
@@ -274,23 +278,32 @@ class Turn:
         await self.say("".join(f"{usage:<{width}}  {effect}\n" for usage, effect in table.items()))
 
     async def _stream(self, count: str) -> None:
-        for number in range(_whole(count, "stream")):
+        for number in range(_whole(count or "10", "stream")):
             await self.say(f"tok{number} ")
             await self._pause()
 
     async def _think(self, text: str) -> None:
-        await self._update(update_agent_thought_text(text))
+        await self._update(update_agent_thought_text(text or "thinking"))
 
     async def _plan(self, steps: str) -> None:
-        names = [step.strip() for step in steps.split(";") if step.strip()]
+        names = [step.strip() for step in (steps or "Read the code; Change it").split(";")]
         for done in range(len(names) + 1):
             states = ["completed"] * done + ["in_progress"] + ["pending"] * len(names)
             entries = [plan_entry(name, status=state) for name, state in zip(names, states, strict=False)]  # type: ignore[arg-type]
             await self._update(update_plan(entries))
             await self._pause()
 
+    async def _tool(self, _: str) -> None:
+        await self._edit("hello.txt", "hello", ask=False)
+
+    async def _permission(self, _: str) -> None:
+        await self._edit("hello.txt", "hello", ask=True)
+
     async def _write(self, rest: str) -> None:
         name, _, text = rest.partition(" ")
+        await self._edit(name, text, ask=True)
+
+    async def _edit(self, name: str, text: str, *, ask: bool) -> None:
         path = self._path(name)
         try:
             old = (await self._client.read_text_file(self._conversation.id, path)).content
@@ -301,13 +314,19 @@ class Turn:
         where = [ToolCallLocation(path=path)]
         await self._update(
             start_tool_call(
-                call_id, f"Write {name}", kind="edit", status="pending", content=[diff], locations=where, raw_input=rest
+                call_id,
+                f"Write {name}",
+                kind="edit",
+                status="pending",
+                content=[diff],
+                locations=where,
+                raw_input={"path": path},
             )
         )
         call = ToolCallUpdate(
             tool_call_id=call_id, title=f"Write {name}", kind="edit", status="pending", content=[diff], locations=where
         )
-        if not await self._allowed(call):
+        if ask and not await self._allowed(call):
             await self._update(update_tool_call(call_id, status="failed"))
             await self.say(f"I did not write {name}.\n")
             return

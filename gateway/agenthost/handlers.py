@@ -159,10 +159,11 @@ async def delete_session(request: web.Request) -> web.Response:
 async def prompt(request: web.Request) -> web.Response:
     """Begin a turn. With `Prefer: respond-async` the answer is 202 at once, else it is the turn's end."""
     host, session = request.app[HOST], _session(request)
-    blocks = (await bodies.read(request, bodies.PromptBody)).blocks()
+    body = await bodies.read(request, bodies.PromptBody)
+    blocks = body.blocks()
     if session.link is not None:
         bodies.check_capabilities(blocks, session.link.capabilities.get("promptCapabilities") or {})
-    turn = host.prompt(session, blocks)
+    turn = host.prompt(session, blocks, body.turn_id)
     if _prefers_async(request):
         data = {"id": session.id, "turnId": turn.id}
         return success(data, status=202, headers={"Preference-Applied": "respond-async"})

@@ -98,14 +98,16 @@ class AgentHost:
 
     # Turns.
 
-    def prompt(self, session: Session, blocks: Blocks) -> Turn:
-        """Begin a turn; it runs to its end whoever waits for it. SessionBusy while another one runs."""
+    def prompt(self, session: Session, blocks: Blocks, turn_id: str | None = None) -> Turn:
+        """Begin a turn; it runs to its end whoever waits for it. SessionBusy while another one runs.
+
+        With the id of a turn that there was already, it is that turn, and nothing is run.
+        """
+        if turn_id is not None and (known := session.turns.get(turn_id)) is not None:
+            return known
         if session.turn is not None:
             raise SessionBusy()
-        turn = session.turn = Turn()
-        session.status = "processing"
-        session.message_count += 1
-        session.touch()
+        turn = session.begin(turn_id)
         session.turn_task = self.tasks.start(self._run(session, turn, blocks), name=f"turn {turn.id}")
         return turn
 

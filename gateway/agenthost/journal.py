@@ -14,11 +14,12 @@ from typing import Any
 import attrs
 
 from gateway.wire.sse import encode_event
+from gateway.wire.times import timestamp
 
 
 def now() -> str:
     """The time as the contract writes it: UTC, milliseconds, Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(datetime.now(UTC))
 
 
 @attrs.frozen(kw_only=True)

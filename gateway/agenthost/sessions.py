@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from gateway.agenthost.journal import now
 from gateway.agenthost.link import AgentLink
 
 SessionStatus = Literal["active", "processing", "idle", "error", "ended"]
+
+_REMEMBERED_TURNS = 100
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -44,11 +47,24 @@ class Session:
     last_activity: str = attrs.field(factory=now)
     message_count: int = 0
     turn: Turn | None = None
+    #: The last turns by id, so that a prompt that is sent twice is run once.
+    turns: OrderedDict[str, Turn] = attrs.field(factory=OrderedDict, repr=False)
     turn_task: "asyncio.Task[None] | None" = None
     #: While the agent loads the session and tells its history again, which is in the journal's readers' hands already.
     muted: bool = False
     #: Held while the session moves from one process to another.
     moving: asyncio.Lock = attrs.field(factory=asyncio.Lock, repr=False)
+
+    def begin(self, turn_id: str | None) -> Turn:
+        """A new turn, remembered."""
+        turn = Turn() if turn_id is None else Turn(id=turn_id)
+        self.turn = self.turns[turn.id] = turn
+        while len(self.turns) > _REMEMBERED_TURNS:
+            self.turns.popitem(last=False)
+        self.status = "processing"
+        self.message_count += 1
+        self.touch()
+        return turn
 
     def touch(self) -> None:
         self.last_activity = now()

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.wire.codec import dump_foreign_json, parse_foreign_json
+
 logger = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
@@ -121,7 +123,7 @@ class StdioTransport:
                     self._incoming.notified(message.method, bytes(message.params))
                 return None
             if message.method is not None:
-                asked = self._incoming.requested(message.method, json.loads(bytes(message.params)))
+                asked = self._incoming.requested(message.method, parse_foreign_json(bytes(message.params)))
                 return {"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": asked}
             return _answer(message)
         except ValueError:
@@ -136,16 +138,16 @@ def _parse(line: bytes) -> _Message:
         return _decoder.decode(line)
     except msgspec.DecodeError:
         # Agents in JavaScript cut emoji in two; `\ud83d` alone is JSON all the same, only not to msgspec.
-        value = json.loads(line)
+        value = parse_foreign_json(line)
         if not isinstance(value, dict):
             raise ValueError("not an object") from None
         if not isinstance(value.get("method"), str | None):
             raise ValueError("the method is not a string") from None
         message = _Message(method=value.get("method"), error=value.get("error"))
         message.id = value.get("id", msgspec.UNSET)
-        message.params = msgspec.Raw(json.dumps(value.get("params")).encode())
+        message.params = msgspec.Raw(dump_foreign_json(value.get("params")))
         if "result" in value:
-            message.result = msgspec.Raw(json.dumps(value["result"]).encode())
+            message.result = msgspec.Raw(dump_foreign_json(value["result"]))
         return message
 
 
@@ -154,7 +156,7 @@ def _answer(message: _Message) -> dict[str, Any]:
     if not isinstance(message.id, int):
         raise ValueError("no request of ours has this id")
     if message.result is not msgspec.UNSET:
-        return {"jsonrpc": "2.0", "id": message.id, "result": json.loads(bytes(message.result))}
+        return {"jsonrpc": "2.0", "id": message.id, "result": parse_foreign_json(bytes(message.result))}
     error = message.error
     if not isinstance(error, dict):
         error = {"message": str(error)}
