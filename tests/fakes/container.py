@@ -35,7 +35,7 @@ import attrs
 from aiohttp import web
 
 from gateway.wire.sse import encode_event
-from tests.fakes.directives import Fail, TurnFailed, Wait, steps
+from tests.fakes.directives import Crash, Fail, TurnFailed, Wait, steps
 from tests.fakes.eventually import eventually
 
 OPENCODE_TRAFFIC = Path(__file__).with_name("container-events-opencode.sse")
@@ -476,12 +476,15 @@ class FakeContainer:
         await asyncio.gather(*turns, return_exceptions=True)
 
     async def _run_turn(self, session: Session, text: str) -> None:
-        for step in steps(text):
+        for step in steps(text, session.agent.env):
             await self._awake.wait()
             if session.cancelled.is_set():
                 return
             if isinstance(step, Fail):
                 raise TurnFailed(step.message)
+            if isinstance(step, Crash):
+                self._set_status(session.agent, "error")
+                raise TurnFailed("Agent process exited")
             if isinstance(step, Wait):
                 await _either(session.cancelled, step.seconds)
                 continue

@@ -92,17 +92,19 @@ async def test_what_is_emitted_while_nobody_listens_is_gone(container, http):
 async def test_dropped_prompt_request_does_not_stop_the_turn(container, http):
     session_id = await create_session(http)
     async with Listener(http) as listener:
-        request = asyncio.create_task(call(http, "POST", f"/session/{session_id}/prompt", {"prompt": "slow 0.3\nend"}))
+        request = asyncio.create_task(
+            call(http, "POST", f"/session/{session_id}/prompt", {"prompt": "slow 0.3\nsay end"})
+        )
         await eventually(container.turns_under_way)
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)
         assert container.turns_under_way() == 1
-        await eventually(lambda: listener.text() == "end")
+        await eventually(lambda: listener.text() == "done\nend")
 
 
 async def test_cancel_ends_the_turn_and_makes_the_session_idle(container, http):
     session_id = await create_session(http)
-    request = asyncio.create_task(call(http, "POST", f"/session/{session_id}/prompt", {"prompt": "slow 60\nend"}))
+    request = asyncio.create_task(call(http, "POST", f"/session/{session_id}/prompt", {"prompt": "slow 60\nsay end"}))
     await eventually(container.turns_under_way)
     assert await call(http, "POST", f"/session/{session_id}/cancel") == (200, {"id": session_id, "status": "idle"})
     assert (await request)[0] == 200
@@ -123,6 +125,10 @@ async def test_only_spawn_takes_an_environment_and_a_running_agent_keeps_it(cont
     await call(http, "POST", "/agents/demo/spawn", {"env": {"KEY": "1"}})
     await call(http, "POST", "/session", {"agentId": "demo", "env": {"KEY": "2"}})
     await call(http, "POST", "/agents/demo/spawn", {"env": {"KEY": "3"}})
+    session_id = await create_session(http)
+    async with Listener(http) as listener:
+        await call(http, "POST", f"/session/{session_id}/prompt", {"prompt": "env KEY"})
+        await eventually(lambda: listener.text() == "KEY=1\n")
     assert container.agents["demo"].env == {"KEY": "1"}
 
 
@@ -232,3 +238,13 @@ async def test_it_runs_as_a_program():
                 assert (await call(http, "GET", "/health"))[1]["status"] == "healthy"
         finally:
             program.terminate()
+
+
+async def test_crashed_agent_fails_its_turn_and_runs_again_when_spawned(container, http):
+    session_id = await create_session(http)
+    assert await call(http, "POST", f"/session/{session_id}/prompt", {"prompt": "crash"}) == (
+        500,
+        "Agent process exited",
+    )
+    assert (await call(http, "GET", "/agents/demo/status"))[1]["status"] == "error"
+    assert (await call(http, "POST", "/agents/demo/spawn"))[1]["status"] == "running"
