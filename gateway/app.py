@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import weakref
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -60,7 +59,7 @@ def build_app(config: Config) -> web.Application:
     """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
     app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
-    app[events.STREAMS] = weakref.WeakSet()
+    app[events.STREAMS] = events.Streams()
     app.cleanup_ctx.append(_rooms)
     app.on_shutdown.append(events.stop_streams)
     _add_routes(app.router)

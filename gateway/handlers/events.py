@@ -16,7 +16,12 @@ from gateway.wire.events import Cursor, Reset
 
 logger = logging.getLogger(__name__)
 
-STREAMS: web.AppKey[weakref.WeakSet[EventSourceResponse]] = web.AppKey("streams", weakref.WeakSet)
+
+class Streams(weakref.WeakSet[EventSourceResponse]):
+    """The open streams of this process."""
+
+
+STREAMS = web.AppKey("streams", Streams)
 #: How often a stream that has nothing to say looks whether it should end.
 LOOK_SECONDS = 1.0
 #: How long a client may take nothing of what it is sent.
@@ -42,7 +47,8 @@ async def own_transport(request: web.Request) -> web.StreamResponse:
 
 async def stop_streams(app: web.Application) -> None:
     """End all streams, so that their clients come back to a gateway that goes on."""
-    for response in set(app[STREAMS]):
+    streams = app[STREAMS]
+    for response in set(streams):
         response.stop_streaming()
 
 

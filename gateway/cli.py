@@ -1,0 +1,152 @@
+"""The command line: ``acp-gateway up | serve | agent-host | migrate``."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gateway import __version__, commands, logs
+from gateway.config import Config, load
+from gateway.errors import ConfigError, GatewayError
+
+DESCRIPTION = """\
+One HTTP server in front of the containers where coding agents run.
+
+  acp-gateway up                                     everything on this machine, with a demo agent to talk to
+  acp-gateway serve --container http://127.0.0.1:4096   beside one container (sidecar)
+  acp-gateway serve --config config.toml             in front of many, with a PostgreSQL of your own
+  acp-gateway agent-host                             inside a container: runs agents on port 4097
+  acp-gateway migrate                                bring the database's schema up to date, and stop
+
+Every setting stands in config.example.toml; ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, options
+override both."""
+
+Run = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, None]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command. Exit status: 0 done, 1 it could not be done (one sentence on standard error), 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = _configured(options)
+        logs.configure(config.logging.level)
+        run: Run = options.run
+        _loop_run(run(options, config))
+    except GatewayError as exc:
+        print(f"acp-gateway: {exc}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="acp-gateway", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"acp-gateway {__version__}")
+    commands_ = parser.add_subparsers(required=True, metavar="command", title="commands")
+
+    up = _command(commands_, "up", "everything on this machine: PostgreSQL, an agent host, the gateway, a project", _up)
+    up.add_argument("--port", type=int, help="the gateway's port (default 8080)")
+    up.add_argument(
+        "--container-port",
+        type=int,
+        default=4096,
+        metavar="PORT",
+        help="the port that stands for a container's 4096; the agent host takes the next one (default 4096)",
+    )
+    _data_dir(up)
+    _workspace(up)
+
+    serve = _command(commands_, "serve", "the gateway alone", _serve)
+    serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="the port to listen on (default 8080)")
+    serve.add_argument(
+        "--container", metavar="URL", help="sidecar: register the one container at URL as the project 'default'"
+    )
+    _data_dir(serve)
+
+    host = _command(commands_, "agent-host", "run agents inside a container, on port 4097", _agent_host)
+    host.add_argument("--host", help="the address to listen on (default 127.0.0.1; others need ACP_HOST_TOKEN)")
+    host.add_argument("--port", type=int, help="the port to listen on (default 4097)")
+    host.add_argument("--catalogue", metavar="FILE", help="a TOML file with further agents")
+    _workspace(host)
+
+    migrate = _command(commands_, "migrate", "bring the database's schema up to date, and stop", _migrate)
+    _data_dir(migrate)
+    return parser
+
+
+def _command(commands_: Any, name: str, summary: str, run: Run) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands_.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see config.example.toml")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="where the embedded PostgreSQL keeps its data, unless database.url names another "
+        "(default ~/.local/share/acp-gateway, for root /var/lib/acp-gateway)",
+    )
+
+
+def _workspace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workspace", metavar="DIR", help="the directory that agents work in (default ./workspace)")
+
+
+def _configured(options: argparse.Namespace) -> Config:
+    """The configuration with what the command line overrides."""
+    config = load(options.config)
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    own_address = "agent_host" if options.run is _agent_host else "server"
+    for option, table, setting in (
+        ("host", own_address, "host"),
+        ("port", own_address, "port"),
+        ("data_dir", "embedded", "data_dir"),
+        ("workspace", "agent_host", "workspace"),
+        ("catalogue", "agent_host", "catalogue"),
+    ):
+        if option in given:
+            config = _set(config, table, setting, given[option], option)
+    return config
+
+
+def _set(config: Config, table: str, setting: str, value: Any, option: str) -> Config:
+    try:
+        return attrs.evolve(config, **{table: attrs.evolve(getattr(config, table), **{setting: value})})
+    except ValueError as exc:
+        raise ConfigError(f"--{option.replace('_', '-')}: {exc}") from exc
+
+
+async def _up(options: argparse.Namespace, config: Config) -> None:
+    await commands.up(config, options.container_port, commands.say)
+
+
+async def _serve(options: argparse.Namespace, config: Config) -> None:
+    await commands.serve(config, options.container, commands.say)
+
+
+async def _agent_host(options: argparse.Namespace, config: Config) -> None:
+    await commands.agent_host(config, commands.say)
+
+
+async def _migrate(options: argparse.Namespace, config: Config) -> None:
+    await commands.migrate_database(config, commands.say)
+
+
+def _loop_run(work: Coroutine[Any, Any, None]) -> None:
+    if sys.platform == "win32":
+        asyncio.run(work)
+        return
+    import uvloop
+
+    uvloop.run(work)
