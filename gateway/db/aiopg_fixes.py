@@ -49,14 +49,17 @@ class MendedConnection(Connection):
         return connection
 
     def is_alive(self) -> bool:
-        """Whether the server has not hung up. Asks the socket: the loop may not have come round to telling us."""
+        """Whether the server has not hung up since ``settle``, nor announced that it will.
+
+        Asks the socket: the loop may not have come round to telling us. An idle session is told nothing but its end.
+        """
         if not self._conn.closed:
             self._ready(self._weakref)
-        return not self._conn.closed
+        return not self._conn.closed and not self._conn.notices
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it is open and outside a transaction."""
+    def settle(self) -> bool:
+        """After use: whether it can be used again, being open and outside of any transaction."""
+        self._conn.notices.clear()
         idle = psycopg2.extensions.TRANSACTION_STATUS_IDLE
         return not self._conn.closed and bool(self._conn.get_transaction_status() == idle)
 

@@ -62,7 +62,7 @@ class Connections:
         return None
 
     def _give_back(self, connection: MendedConnection) -> None:
-        if connection.is_idle and not self._closed:
+        if connection.settle() and not self._closed:
             self._idle.append(connection)
         else:
             connection.close()

@@ -200,15 +200,16 @@ class Database:
         return task.result()
 
     async def _run(self, query: Query, params: Mapping[str, Any]) -> _Result:
-        if query.only_reads:
-            try:
-                return await self._run_once(query, params)
-            except _ConnectionLost:
-                logger.info("connection lost in a read; reading again", extra={"query": query.name})
         try:
             return await self._run_once(query, params)
         except _ConnectionLost as exc:
-            raise (unavailable() if query.only_reads else outcome_unknown()) from exc
+            if not query.only_reads:
+                raise outcome_unknown() from exc
+            logger.info("connection lost in a read; reading again", extra={"query": query.name})
+        try:
+            return await self._run_once(query, params)
+        except _ConnectionLost as exc:
+            raise unavailable() from exc
 
     async def _run_once(self, query: Query, params: Mapping[str, Any]) -> _Result:
         async with self._connections.lend() as connection:

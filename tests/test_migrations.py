@@ -1,0 +1,102 @@
+"""The files in migrations/: what each must look like, and that its rollback takes back all that it did."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.db.migrate import migrate, migrations_dir, rollback
+from tests.conftest import administer, with_database
+from tests.db.things import ask
+
+ROOT = Path(__file__).parents[1]
+FORWARD = sorted(path for path in migrations_dir().glob("*.sql") if not path.stem.endswith(".rollback"))
+ALL = sorted(migrations_dir().glob("*.sql"))
+
+# Everything that a migration can make, one line each, as PostgreSQL describes it. yoyo's own tables are left out.
+SNAPSHOT = """
+select 'column', c.relname, format('%I %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod),
+        a.attnotnull, pg_get_expr(d.adbin, d.adrelid))
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm')
+        and c.relnamespace = 'public'::regnamespace
+union all select 'index', c.relname, pg_get_indexdef(c.oid)
+    from pg_class c where c.relkind in ('i', 'I') and c.relnamespace = 'public'::regnamespace
+union all select 'constraint', c.conname, c.conrelid::regclass || ' ' || pg_get_constraintdef(c.oid)
+    from pg_constraint c where c.connamespace = 'public'::regnamespace
+union all select 'function', p.proname, pg_get_functiondef(p.oid)
+    from pg_proc p where p.pronamespace = 'public'::regnamespace and p.prokind in ('f', 'p')
+union all select 'trigger', t.tgname, pg_get_triggerdef(t.oid) from pg_trigger t where not t.tgisinternal
+union all select 'sequence', s.sequencename, s.data_type::text from pg_sequences s where s.schemaname = 'public'
+union all select 'type', t.typname, t.typtype::text
+    from pg_type t where t.typnamespace = 'public'::regnamespace and t.typtype in ('e', 'd', 'r')
+union all select 'comment', d.objoid::text, d.description
+    from pg_description d join pg_class c on c.oid = d.objoid where c.relnamespace = 'public'::regnamespace
+order by 1, 2, 3
+"""
+
+
+@pytest.fixture
+def bare_url(server_url: str) -> Iterator[str]:
+    name = f"acp_gateway_migrations_{os.getpid()}"
+    administer(server_url, "create database {}", name)
+    yield with_database(server_url, name)
+    administer(server_url, "drop database {} with (force)", name)
+
+
+def snapshot(url: str) -> list[tuple[object, ...]]:
+    return [row for row in ask(url, SNAPSHOT) if "yoyo" not in str(row)]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
+def test_a_migration_is_ascii_and_says_what_it_does_in_its_first_line(path: Path) -> None:
+    text = path.read_bytes().decode("ascii")  # yoyo reads it in whatever encoding the machine prefers.
+    assert re.match(r"-- [A-Z].*\.\n", text)
+    assert re.fullmatch(r"\d{4}_[a-z0-9_]+(\.rollback)?", path.stem)
+
+
+def test_each_migration_has_a_number_of_its_own_and_a_rollback() -> None:
+    assert [path.name[:4] for path in FORWARD] == [f"{number:04}" for number in range(1, len(FORWARD) + 1)]
+    assert {path.with_suffix(".rollback.sql") for path in FORWARD} == set(ALL) - set(FORWARD)
+
+
+def test_each_rollback_takes_back_all_that_its_migration_did(bare_url: str, tmp_path: Path) -> None:
+    before = [snapshot(bare_url)]
+    for path in FORWARD:
+        for file in (path, path.with_suffix(".rollback.sql")):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        assert migrate(bare_url, directory=tmp_path) == [path.stem]
+        before.append(snapshot(bare_url))
+        assert before[-1] != before[-2]
+    complete = before.pop()
+    for path in reversed(FORWARD):
+        assert rollback(bare_url) == [path.stem]
+        assert snapshot(bare_url) == before.pop(), f"after the rollback of {path.stem}"
+    assert migrate(bare_url) == [path.stem for path in FORWARD]
+    assert snapshot(bare_url) == complete
+
+
+def test_the_wheel_carries_the_migrations_and_finds_them(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*build, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, timeout=100, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    found = subprocess.run(
+        [sys.executable, "-c", "from gateway.db.migrate import migrations_dir; print(migrations_dir())"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site")},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout.strip()
+    assert Path(found) == tmp_path / "site" / "gateway" / "migrations"
+    assert sorted(path.name for path in Path(found).iterdir()) == [path.name for path in ALL]
+    assert (tmp_path / "site" / "gateway" / "db" / "queries.sql").is_file()
