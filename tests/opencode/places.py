@@ -9,11 +9,13 @@ import attrs
 import psutil
 from aiohttp import web
 
-from gateway.agenthost.app import build_app
+from gateway.agenthost.app import build_app as build_agent_host
 from gateway.agenthost.catalogue import BUILT_IN
 from gateway.agenthost.settings import AgentHostConfig
+from gateway.app import build_app
+from gateway.config import Config, DatabaseConfig
 from tests.fakes.model import FakeModel
-from tests.opencode.doors import Door, HostDoor
+from tests.opencode.doors import Door, GatewayDoor, HostDoor
 from tests.opencode.world import World
 
 
@@ -67,7 +69,40 @@ def host_configuration(program: Path, world: World, model: FakeModel) -> AgentHo
 @asynccontextmanager
 async def beside_the_agent_host(program: Path, root: Path) -> AsyncIterator[Place]:
     """A place whose door is the agent host itself."""
-    world = World.create(root)
-    async with FakeModel() as model, serve(build_app(host_configuration(program, world, model))) as (host, url):
+    async with _agent_host(program, root) as (model, workspace, host, url):
         async with aiohttp.ClientSession(url) as http, HostDoor(http) as door:
-            yield Place(model=model, workspace=world.workspace, door=door, program=program, host=host)
+            yield Place(model=model, workspace=workspace, door=door, program=program, host=host)
+
+
+@asynccontextmanager
+async def before_the_gateway(program: Path, root: Path, database_url: str) -> AsyncIterator[Place]:
+    """A place whose door is a gateway, with the agent host as the container of its one project."""
+    async with _agent_host(program, root) as (model, workspace, host, container_url):
+        async with gateway(database_url) as http:
+            project = await register(http, containerUrl=container_url, acpUrl=container_url)
+            async with GatewayDoor(http, project) as door:
+                yield Place(model=model, workspace=workspace, door=door, program=program, host=host)
+
+
+@asynccontextmanager
+async def gateway(database_url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a gateway on that database."""
+    config = Config(database=DatabaseConfig(url=database_url))
+    async with serve(build_app(config)) as (_, url), aiohttp.ClientSession(url) as http:
+        yield http
+
+
+async def register(http: aiohttp.ClientSession, **addresses: str) -> str:
+    """A new project; returns its id."""
+    async with http.post("/api/projects", json=addresses) as answer:
+        assert answer.status == 201, await answer.text()
+        return (await answer.json())["id"]
+
+
+@asynccontextmanager
+async def _agent_host(program: Path, root: Path) -> AsyncIterator[tuple[FakeModel, Path, web.AppRunner, str]]:
+    world = World.create(root)
+    async with FakeModel() as model:
+        app = build_agent_host(host_configuration(program, world, model))
+        async with serve(app) as (runner, url):
+            yield model, world.workspace, runner, url
