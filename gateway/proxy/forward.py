@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import aiohttp
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.proxy import websocket
 from gateway.proxy.expect import ask_for_body
-from gateway.proxy.headers import to_client, to_upstream
+from gateway.proxy.headers import to_upstream
 from gateway.proxy.response import ForwardedResponse
 from gateway.proxy.upstream import MAX_FIELD, MAX_HEADERS, MAX_LINE, Client, Timeouts, Upstream, limit_silence
 
@@ -72,7 +72,7 @@ async def forward(
         ) as answer:
             if answer.status == 101:
                 return await _switch(request, answer)
-            response = ForwardedResponse(status=answer.status, reason=answer.reason, headers=to_client(answer.headers))
+            response = ForwardedResponse.of(answer)
             await _relay(request, answer, response, timeouts)
     except (UpstreamError, TimeoutError) as exc:
         if response is None or not response.prepared:
@@ -84,9 +84,9 @@ async def forward(
 
 
 def _request_headers(request: web.Request, prefix: str, extra: Iterable[tuple[str, str]]) -> Any:
-    headers = to_upstream(
-        request.headers, client=request.remote, scheme=request.scheme, host=request.host, prefix=prefix
-    )
+    # Without a Host field (HTTP/1.0), request.host would be the name of this machine, by a blocking look-up.
+    host = request.host if hdrs.HOST in request.headers else None
+    headers = to_upstream(request.headers, client=request.remote, scheme=request.scheme, host=host, prefix=prefix)
     for name, value in extra:
         headers[name] = value
     if websocket.is_handshake(request):

@@ -47,22 +47,23 @@ def end_to_end(headers: Headers, *, without: Iterable[str] = ()) -> CIMultiDict[
     return kept
 
 
-def to_upstream(headers: Headers, *, client: str | None, scheme: str, host: str, prefix: str) -> CIMultiDict[str]:
+def to_upstream(
+    headers: Headers, *, client: str | None, scheme: str, host: str | None, prefix: str
+) -> CIMultiDict[str]:
     """A request's fields as the container may see them.
 
-    ``client`` is the address of who connected to us, ``scheme`` and ``host`` what it asked for, ``prefix`` the path
-    that was cut off the front of the target ("" for none).
+    ``client`` is the address of who connected to us, ``scheme`` and ``host`` what it asked for (where it said so),
+    ``prefix`` the path that was cut off the front of the target ("" for none).
     """
     proxy_fields = {lower for name in headers if (lower := name.lower()).startswith("proxy-")}
     kept = end_to_end(headers, without=_NOT_FOR_UPSTREAM | proxy_fields)
     if client is not None:
         before = kept.getall("X-Forwarded-For", [])
         kept["X-Forwarded-For"] = ", ".join([*before, client])
-    kept["X-Forwarded-Proto"] = scheme
-    kept["X-Forwarded-Host"] = host
-    kept.popall("X-Forwarded-Prefix", None)
-    if prefix:
-        kept["X-Forwarded-Prefix"] = prefix
+    for name, value in (("Proto", scheme), ("Host", host), ("Prefix", prefix)):
+        kept.popall(f"X-Forwarded-{name}", None)
+        if value:
+            kept[f"X-Forwarded-{name}"] = value
     return kept
 
 

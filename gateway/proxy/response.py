@@ -1,10 +1,28 @@
 """The answer that a client gets for a forwarded request."""
 
+import re
+from typing import Self
+
+import aiohttp
 from aiohttp import hdrs, web
+
+from gateway.errors import UpstreamUnreachable
+from gateway.proxy.headers import to_client
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class ForwardedResponse(web.StreamResponse):
     """Says what the upstream said, and no more: aiohttp would add a Server and a Content-Type of its own."""
+
+    @classmethod
+    def of(cls, answer: aiohttp.ClientResponse) -> Self:
+        """The upstream's status and header fields; ``UpstreamUnreachable`` where they are not HTTP."""
+        headers = to_client(answer.headers)
+        # aiohttp reads control characters but refuses to write them, when it is too late to say so.
+        if _CONTROL.search("".join([answer.reason or "", *headers.values()])):
+            raise UpstreamUnreachable("The project's container answered with something that is not HTTP.")
+        return cls(status=answer.status, reason=answer.reason, headers=headers)
 
     async def _prepare_headers(self) -> None:
         invented = [name for name in (hdrs.SERVER, hdrs.CONTENT_TYPE) if name not in self.headers]

@@ -12,10 +12,8 @@ from typing import Any
 import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
-from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
-from gateway.proxy.headers import to_client
 from gateway.proxy.response import ForwardedResponse
 
 logger = logging.getLogger(__name__)
@@ -40,7 +38,8 @@ async def tunnel(request: web.Request, answer: aiohttp.ClientResponse) -> web.St
     connection = answer.connection
     if connection is None or connection.protocol is None or connection.transport is None:
         raise UpstreamUnreachable("The project's container switched protocols without saying to which.")
-    response = ForwardedResponse(status=101, reason=answer.reason, headers=_switching(answer))
+    response = ForwardedResponse.of(answer)
+    response.headers.update(HANDSHAKE)
     response.force_close()
     await response.prepare(request)
     down = _Side(request.protocol, request.transport)
@@ -51,12 +50,6 @@ async def tunnel(request: web.Request, answer: aiohttp.ClientResponse) -> web.St
         up.close()
         down.close()
     return response
-
-
-def _switching(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
-    headers = to_client(answer.headers)
-    headers.update(HANDSHAKE)
-    return headers
 
 
 class _Side:

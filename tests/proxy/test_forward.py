@@ -215,6 +215,12 @@ async def test_http_1_0_client_gets_no_chunks() -> None:
     assert (answer.body, answer.all("Transfer-Encoding")) == (b"abc", [])
 
 
+async def test_client_that_names_no_host_is_not_given_one() -> None:
+    async with raw_upstream(OK) as upstream, gateway(upstream.address) as front:
+        await ask(front, b"GET / HTTP/1.0\r\n\r\n")
+        assert upstream.requests[0].all("X-Forwarded-Host") == []
+
+
 async def test_interim_answers_are_not_the_answer() -> None:
     answer = await seen_by_client(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
     assert (answer.status, answer.body) == (200, b"ok")

@@ -94,6 +94,8 @@ async def test_tls_towards_a_plain_upstream_is_502() -> None:
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", id="half a head"),
         pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", id="another protocol"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", id="a length that is none"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-A: \x01\r\nContent-Length: 0\r\n\r\n", id="a control character"),
+        pytest.param(b"HTTP/1.1 200 O\x01\r\nContent-Length: 0\r\n\r\n", id="a control character in the reason"),
         pytest.param(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", id="101"),
     ],
 )
