@@ -16,9 +16,14 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
+from gateway.agenthost.app import AgentHostConfig
+from gateway.agenthost.app import build_app as build_agent_host
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
+from gateway.serving import bind, serving
+from tests.fakes.container import FakeContainer
+from tests.world import QUICK, Gateway, GatewayProcess, Project
 
 _NUMBERS = count(1)
 
@@ -87,3 +92,44 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """That database, opened."""
     async with await Database.open(database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+async def gateway(database_url: str) -> AsyncIterator[Gateway]:
+    """A running gateway on a database of its own."""
+    async with GatewayProcess(database_url, QUICK).run() as running:
+        yield running
+
+
+@pytest.fixture
+async def agent_host(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a running agent host, whose workspace is ``tmp_path/workspace``."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    app = build_agent_host(AgentHostConfig(workspace=workspace, environment=dict(os.environ)))
+    sock = bind("127.0.0.1", 0, purpose="the test's agent host", option="")
+    async with serving(app, sock, shutdown_timeout=2):
+        yield "http://127.0.0.1:%d" % sock.getsockname()[1]
+
+
+@pytest.fixture
+async def base_container() -> AsyncIterator[FakeContainer]:
+    """A container that speaks the base contract only."""
+    async with FakeContainer() as container:
+        yield container
+
+
+@pytest.fixture(params=["agent-host", "base-contract"])
+def container_url(request: pytest.FixtureRequest) -> str:
+    """The ACP address of a container, of each kind in turn."""
+    if request.param == "agent-host":
+        address: str = request.getfixturevalue("agent_host")
+        return address
+    container: FakeContainer = request.getfixturevalue("base_container")
+    return container.url
+
+
+@pytest.fixture
+async def project(gateway: Gateway, container_url: str) -> Project:
+    """A project in front of a container, of each kind in turn; its agent ``demo`` does what the prompt says."""
+    return await gateway.register(container_url, defaultAgentId="demo")

@@ -116,6 +116,15 @@ class Container:
             raise UpstreamFailed("The container created a session and gave it no id.")
         return session_id
 
+    async def has_session(self, session_id: str) -> bool:
+        try:
+            await self._call("GET", _session(session_id))
+        except ContainerRefused as exc:
+            if exc.upstream_status == 404:
+                return False
+            raise
+        return True
+
     async def end_session(self, session_id: str) -> None:
         await self._call("DELETE", _session(session_id))
 

@@ -1,17 +1,13 @@
 """From a project to its container, and what the container said of itself and its agents."""
 
-import logging
-
 import attrs
 
 from gateway.config import ContainersConfig
-from gateway.container.client import Container, ContainerAgent, ContainerInfo, ContainerRefused
+from gateway.container.client import Container, ContainerAgent, ContainerInfo
 from gateway.db.pool import Database
 from gateway.errors import AgentNotFound, UpstreamError
 from gateway.projects import Project, Projects, acp_upstream
 from gateway.proxy.upstream import Client, Timeouts
-
-logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -72,16 +68,13 @@ class Containers:
         known = ", ".join(sorted(agent.id for agent in agents)) or "none"
         raise AgentNotFound(f"The project's container knows no agent {agent_id!r} (it knows: {known}).")
 
-    async def start(self, project: Project, agent_id: str) -> None:
-        """Have the agent running; one that runs is left as it is."""
+    async def start(self, project: Project, agent_id: str) -> bool:
+        """Have the agent running; True where it was not, and had to be started."""
         agent = await self.agent(project, agent_id)
         if agent.status == "running":
-            return
-        try:
-            await self.of(project).spawn(agent_id, {})
-        except ContainerRefused as exc:
-            logger.info("agent not started", extra={"project": project.id, "agent": agent_id, "reason": exc.text})
-            raise
+            return False
+        await self.of(project).spawn(agent_id, {})
+        return True
 
     async def _remember(self, project_id: str, agents: list[ContainerAgent]) -> None:
         for agent in agents:

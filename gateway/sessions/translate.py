@@ -22,7 +22,7 @@ from gateway.wire.times import parse_timestamp
 #: Who settled a permission request that nobody here answered.
 CONTAINER = "container"
 
-_PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete"}
+_PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
 _MAX_REMEMBERED = 10_000
 _FOREIGN_SECONDS = 5.0
 _CREATION_LOOK_SECONDS = 0.05

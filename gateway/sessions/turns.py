@@ -20,11 +20,15 @@ from gateway.log.transcript import Transcript
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
 from gateway.sessions.endings import all_endings, failed
+from gateway.sessions.revival import Revival
 from gateway.sessions.sessions import Session
 from gateway.tasks import Tasks
 from gateway.wire.events import Cursor, TurnEnded, TurnStarted
 
 logger = logging.getLogger(__name__)
+
+#: A prompt as ACP's content blocks.
+Blocks = Sequence[dict[str, Any]]
 
 #: A container without ``end-turn`` answers the prompt on one connection and sends the turn's events on another: the
 #: turn is over once nothing has come for this long, or after so many looks.
@@ -77,12 +81,11 @@ class Turns:
         self._containers = containers
         self._followers = followers
         self._transcript = transcript
+        self._revival = Revival(database, log, containers)
         self._tasks = Tasks()
         log.listen(self._fold_ended)
 
-    async def start(
-        self, project: Project, session: Session, user_id: str, blocks: Sequence[dict[str, Any]]
-    ) -> Started:
+    async def start(self, project: Project, session: Session, user_id: str, blocks: Blocks) -> Started:
         """Begin a turn: it is in the log, and its prompt is on its way. Run it in a task of its own."""
         if session.status == "ended":
             raise SessionEnded()
@@ -92,6 +95,7 @@ class Turns:
         if not info.takes_content_blocks and any(block.get("type") != "text" for block in blocks):
             raise InvalidBody("$.prompt: this project's container takes text only")
         await self._followers.connected(project.id)
+        container_session_id = await self._revival.container_session(project, session, info)
         turn_id = f"trn_{secrets.token_hex(10)}"
         key = {"project_id": project.id, "id": turn_id, "session_id": session.id}
         event = NewEvent.of(
@@ -106,7 +110,7 @@ class Turns:
             appended = await self._log.append(project.id, [event])
         except UniqueViolation as exc:
             raise _busy(None) from exc
-        self._tasks.start(self._run(project, session, turn_id, blocks, info), name=f"turn {turn_id}")
+        self._tasks.start(self._run(project, container_session_id, turn_id, blocks, info), name=f"turn {turn_id}")
         before = appended.events[0].cursor
         return Started(turn_id=turn_id, cursor=Cursor(before.epoch, before.seq - 1))
 
@@ -157,12 +161,12 @@ class Turns:
         await self._tasks.close()
 
     async def _run(
-        self, project: Project, session: Session, turn_id: str, blocks: Sequence[dict[str, Any]], info: ContainerInfo
+        self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
     ) -> None:
         """Send the prompt and, where its answer is the end of the turn, end the turn. No client can cancel this."""
         container = self._containers.of(project)
         try:
-            container_turn_id = await container.prompt(session.container_session_id, blocks, turn_id, info)
+            container_turn_id = await container.prompt(container_session_id, blocks, turn_id, info)
         except UpstreamError as exc:
             await self._finish_surely(project.id, turn_id, failed(exc))
             return

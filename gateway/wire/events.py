@@ -1,8 +1,8 @@
 """What can happen in a project, as values: the events of the log and of the streams.
 
 An event's ``data`` is JSON kept as the bytes it came in. What the gateway itself says is a class below, one for each
-kind; what a container says of ``session_update``, ``agent_status``, ``auth_required`` and ``auth_complete`` passes
-unchanged, and any other kind of the container's is wrapped as ``container_event``.
+kind; what a container says of ``session_update``, ``agent_status``, ``auth_required``, ``auth_complete`` and
+``session_restored`` passes unchanged, and any other kind of the container's is wrapped as ``container_event``.
 """
 
 import re
@@ -88,6 +88,15 @@ class SessionCreated(EventData):
     title: str | None
     working_directory: str | None
     created_by: str
+
+
+@attrs.frozen(kw_only=True)
+class SessionRestored(EventData):
+    """A session that its container had lost goes on. ``how``: load, resume, or new (the agent has forgotten it)."""
+
+    type: ClassVar[str] = "session_restored"
+    how: str
+    reason: str
 
 
 @attrs.frozen(kw_only=True)

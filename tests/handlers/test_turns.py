@@ -1,0 +1,87 @@
+"""Sessions, prompts and history, against an agent host and against a container of the base contract alike."""
+
+import asyncio
+
+from tests.world import Project, data_of, text_of
+
+
+async def test_a_prompt_is_answered_streamed_and_kept(project: Project) -> None:
+    session = await project.create_session(title="first")
+    done = await project.prompt(session, "think hm\nstream 5")
+    assert done["turn"]["state"] == "completed"
+
+    events = await project.all_events(session)
+    kinds = [event.event for event in events]
+    assert kinds[:2] == ["session_created", "turn_started"]
+    assert kinds[-1] == "turn_ended"
+    assert text_of(events) == "tok0 tok1 tok2 tok3 tok4 "
+    messages = await project.messages(session)
+    assert [message["role"] for message in messages] == ["user", "thought", "assistant"]
+    assert messages[2]["content"] == [{"type": "text", "text": text_of(events)}]
+
+
+async def test_two_thousand_chunks_come_in_order_and_the_message_is_their_sum(project: Project) -> None:
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        await project.prompt(session, "stream 2000", wait=None)
+        events = await stream.until("turn_ended")
+    expected = "".join(f"tok{n} " for n in range(2000))
+    assert text_of(events) == expected
+    assert [int(event.id.split("-")[1]) for event in events] == list(
+        range(int(events[0].id.split("-")[1]), int(events[-1].id.split("-")[1]) + 1)
+    )
+    assert (await project.messages(session, "?order=desc&limit=1"))[0]["content"][0]["text"] == expected
+
+
+async def test_a_stream_resumes_exactly_after_its_last_event(project: Project) -> None:
+    session = await project.create_session()
+    await project.prompt(session, "stream 50")
+    events = await project.all_events(session)
+    for cut in (0, 1, len(events) // 2, len(events) - 2):
+        async with project.events(session, last_event_id=events[cut].id) as stream:
+            rest = [await stream.next() for _ in events[cut + 1 :]]
+        assert [(event.id, event.data) for event in rest] == [(event.id, event.data) for event in events[cut + 1 :]]
+
+
+async def test_a_second_prompt_is_refused_while_a_turn_runs(project: Project) -> None:
+    session = await project.create_session()
+    first = await project.prompt(session, "slow 20", wait=None)
+    second = await project.call("POST", f"/session/{session}/prompt", {"prompt": "say no"})
+    assert (second.status, second.json["code"]) == (409, "session_busy")
+    assert second.json["turnId"] == first["turnId"]
+    await project.call("POST", f"/session/{session}/cancel")
+
+
+async def test_only_one_of_many_prompts_at_once_begins(project: Project) -> None:
+    session = await project.create_session()
+    body = {"prompt": "slow 20"}
+    answers = await asyncio.gather(*(project.call("POST", f"/session/{session}/prompt", body) for _ in range(8)))
+    assert sorted(answer.status for answer in answers) == [202] + [409] * 7
+    await project.call("POST", f"/session/{session}/cancel")
+
+
+async def test_a_cancelled_turn_ends_as_cancelled(project: Project) -> None:
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        started = await project.prompt(session, "stream 3\nslow 30", wait=None)
+        await stream.until("session_update")
+        cancel = await project.call("POST", f"/session/{session}/cancel")
+        assert (cancel.status, cancel.json) == (202, {"turnId": started["turnId"]})
+        ended = (await stream.until("turn_ended"))[-1]
+    assert data_of(ended)["outcome"] == "cancelled"
+    assert (await project.prompt(session, "say again"))["turn"]["state"] == "completed"
+
+
+async def test_a_failing_turn_ends_as_failed_and_the_next_one_works(project: Project) -> None:
+    session = await project.create_session()
+    failed = (await project.prompt(session, "fail out of luck"))["turn"]
+    assert failed["state"] == "failed"
+    assert "out of luck" in failed["message"]
+    assert (await project.prompt(session, "say better"))["turn"]["state"] == "completed"
+
+
+async def test_an_agent_that_dies_mid_turn_fails_the_turn_and_the_next_prompt_works(project: Project) -> None:
+    session = await project.create_session()
+    assert (await project.prompt(session, "stream 3\ncrash"))["turn"]["state"] == "failed"
+    again = await project.prompt(session, "say back")
+    assert again["turn"]["state"] == "completed"
