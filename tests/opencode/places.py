@@ -1,5 +1,12 @@
-"""A model, a home, an agent host with a real OpenCode in it, and a door to it, all in this process on loopback."""
+"""A model, a home, an agent host with a real OpenCode in it, and a door to it, all on loopback.
 
+Servers run in this process; ``opencode serve`` and the agents are programs of their own.
+"""
+
+import asyncio
+import re
+import socket
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,8 +21,9 @@ from gateway.agenthost.catalogue import BUILT_IN
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.app import build_app
 from gateway.config import Config, DatabaseConfig
+from tests.fakes.eventually import eventually
 from tests.fakes.model import FakeModel
-from tests.opencode.doors import Door, GatewayDoor, HostDoor
+from tests.opencode.doors import PATIENCE, Door, GatewayDoor, HostDoor
 from tests.opencode.world import World
 
 
@@ -69,7 +77,7 @@ def host_configuration(program: Path, world: World, model: FakeModel) -> AgentHo
 @asynccontextmanager
 async def beside_the_agent_host(program: Path, root: Path) -> AsyncIterator[Place]:
     """A place whose door is the agent host itself."""
-    async with _agent_host(program, root) as (model, workspace, host, url):
+    async with agent_host(program, root) as (model, workspace, host, url):
         async with aiohttp.ClientSession(url) as http, HostDoor(http) as door:
             yield Place(model=model, workspace=workspace, door=door, program=program, host=host)
 
@@ -77,7 +85,7 @@ async def beside_the_agent_host(program: Path, root: Path) -> AsyncIterator[Plac
 @asynccontextmanager
 async def before_the_gateway(program: Path, root: Path, database_url: str) -> AsyncIterator[Place]:
     """A place whose door is a gateway, with the agent host as the container of its one project."""
-    async with _agent_host(program, root) as (model, workspace, host, container_url):
+    async with agent_host(program, root) as (model, workspace, host, container_url):
         async with gateway(database_url) as http:
             project = await register(http, containerUrl=container_url, acpUrl=container_url)
             async with GatewayDoor(http, project) as door:
@@ -100,9 +108,40 @@ async def register(http: aiohttp.ClientSession, **addresses: str) -> str:
 
 
 @asynccontextmanager
-async def _agent_host(program: Path, root: Path) -> AsyncIterator[tuple[FakeModel, Path, web.AppRunner, str]]:
+async def agent_host(program: Path, root: Path) -> AsyncIterator[tuple[FakeModel, Path, web.AppRunner, str]]:
+    """A model, a workspace, an agent host for both, and its address."""
     world = World.create(root)
     async with FakeModel() as model:
         app = build_agent_host(host_configuration(program, world, model))
         async with serve(app) as (runner, url):
             yield model, world.workspace, runner, url
+
+
+@asynccontextmanager
+async def opencode_serve(program: Path, root: Path, model: FakeModel) -> AsyncIterator[str]:
+    """A running ``opencode serve``; its address, as a project's ``containerUrl`` has it."""
+    world = World.create(root)
+    output = root / "serve.txt"
+    # Without a port of its own it takes 4096 where that is free.
+    command = [program, "serve", "--hostname", "127.0.0.1", "--port", str(_free_port())]
+    env = {**world.host_environment(), **world.opencode_environment(model.url)}
+    with output.open("wb") as file:
+        server = subprocess.Popen(command, cwd=world.workspace, env=env, stdout=file, stderr=file)  # noqa: ASYNC220
+    try:
+        listening = await eventually(
+            lambda: re.search(r"listening on (http://\S+)", output.read_text()), within=PATIENCE
+        )
+        yield listening[1]
+    finally:
+        server.terminate()
+        try:
+            await asyncio.to_thread(server.wait, 10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            await asyncio.to_thread(server.wait)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
