@@ -109,7 +109,7 @@ async def agent_host(tmp_path: Path) -> AsyncIterator[str]:
     app = build_agent_host(AgentHostConfig(workspace=workspace, environment=dict(os.environ)))
     sock = bind("127.0.0.1", 0, purpose="the test's agent host", option="")
     async with serving(app, sock, shutdown_timeout=2):
-        yield "http://127.0.0.1:%d" % sock.getsockname()[1]
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ class Gateway:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Call ``path`` below the gateway's address; ``body`` is sent as JSON, ``raw`` as it is (and said to be JSON)."""
+        """Call ``path`` below the gateway's address; ``body`` is sent as JSON, ``raw`` as it is, said to be JSON."""
         sent = {"Content-Type": "application/json"} if body is not None or raw is not None else {}
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         async with self.http.request(
@@ -167,7 +167,7 @@ class GatewayProcess:
         sock = bind("127.0.0.1", 0, purpose="the test's gateway", option="")
         app = build_app(config)
         async with serving(app, sock, shutdown_timeout=2):
-            url = "http://127.0.0.1:%d" % sock.getsockname()[1]
+            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
             timeout = aiohttp.ClientTimeout(total=60)
             async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as http:
                 yield Gateway(app, url, http)

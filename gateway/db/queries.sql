@@ -80,6 +80,11 @@ values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s
 -- activate_session --
 -- The container has the session.
 update agent_sessions set status = 'active', container_session_id = %(container_session_id)s, updated_at = now()
+where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
+
+-- bind_session --
+-- Which of the container's sessions this is; null while a new one is being made in place of a lost one.
+update agent_sessions set container_session_id = %(container_session_id)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s;
 
 -- discard_session --
@@ -127,9 +132,10 @@ where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
 select id from agent_sessions where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
 
 -- count_sessions_in_creation --
--- Sessions whose container has not answered yet; after five minutes nobody waits for one any more.
+-- Sessions, new or taken up again, whose container has not answered yet; after five minutes nobody waits for one any more.
 select count(*) as number from agent_sessions
-where project_id = %(project_id)s and status = 'creating' and created_at > now() - interval '5 minutes';
+where project_id = %(project_id)s and status <> 'ended' and container_session_id is null
+    and updated_at > now() - interval '5 minutes';
 
 -- insert_turn --
 -- A turn begins; a second one in the same session violates turns_one_running.

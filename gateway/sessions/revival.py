@@ -29,13 +29,20 @@ class Revival:
         """
         container = self._containers.of(project)
         started = not info.tells_end_of_turn and await self._containers.start(project, session.agent_id)
-        if not started and await container.has_session(session.container_session_id):
-            return session.container_session_id
+        known = session.container_session_id
+        if known is not None and not started and await container.has_session(known):
+            return known
         options = {"agentId": session.agent_id}
         if session.working_directory is not None:
             options["workingDirectory"] = session.working_directory
-        container_session_id = await container.create_session(options)
         key = {"project_id": project.id, "id": session.id}
+        # Events of the new session that come before its id is stored then wait for it.
+        await self._database.execute("bind_session", container_session_id=None, **key)
+        try:
+            container_session_id = await container.create_session(options)
+        except BaseException:
+            await self._database.execute("bind_session", container_session_id=session.container_session_id, **key)
+            raise
         restored = NewEvent.of(
             SessionRestored(how="new", reason="agent_restarted" if started else "container_forgot"),
             session_id=session.id,

@@ -31,7 +31,8 @@ class Session:
     project_id: str
     user_id: str
     agent_id: str
-    container_session_id: str
+    #: None while a lost one is being replaced.
+    container_session_id: str | None
     working_directory: str | None
     title: str | None
     status: str
@@ -143,6 +144,8 @@ class Sessions:
         return await all_endings(self._database, turn, TurnEnded(outcome="cancelled", message="The session was ended."))
 
     async def _end_in_container(self, project: Project, session: Session) -> None:
+        if session.container_session_id is None:
+            return
         try:
             await self._containers.of(project).end_session(session.container_session_id)
         except UpstreamError as exc:

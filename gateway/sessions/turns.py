@@ -139,7 +139,8 @@ class Turns:
             return None
         turn_id: str = row["id"]
         self._tasks.start(self._end_cancelled(project.id, turn_id), name=f"cancel {turn_id}")
-        await self._containers.of(project).cancel(session.container_session_id)
+        if session.container_session_id is not None:
+            await self._containers.of(project).cancel(session.container_session_id)
         return turn_id
 
     async def finish(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:

@@ -1,0 +1,138 @@
+"""The append function, tried from all sides against the real database."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.db.pool import Database
+from gateway.errors import ProjectNotFound
+from gateway.log.store import Log, NewEvent, StaleFence
+from gateway.projects import NewProject, Projects
+from gateway.wire.events import Cursor, Event
+
+PROJECT = "p"
+
+
+async def make_project(database: Database, id: str = PROJECT) -> None:
+    await Projects(database).create("local", NewProject(id=id, container_url="http://127.0.0.1:4096"))
+
+
+@pytest.fixture
+async def log(database: Database) -> AsyncIterator[Log]:
+    await make_project(database)
+    yield Log(database)
+
+
+async def whole(log: Log, project: str = PROJECT) -> list[Event]:
+    events: list[Event] = []
+    while batch := await log.read(project, Cursor(1, events[-1].seq if events else 0)):
+        events += batch
+    return events
+
+
+def said(text: str, number: int | None = None, key: str | None = None, **members: str) -> NewEvent:
+    return NewEvent(type="session_update", data=json.dumps(text).encode(), number=number, key=key, **members)
+
+
+async def test_events_come_back_as_they_went_in_numbered_from_one(log: Log) -> None:
+    raw = b'{"n":1.10,"big":123456789012345678901234567890,"nul":"\\u0000","half":"\\ud800","k":1,"k":2}'
+    appended = await log.append(PROJECT, [NewEvent(type="session_update", data=raw, key="a"), said("b", key="b")])
+    assert [event.cursor for event in appended.events] == [Cursor(1, 1), Cursor(1, 2)]
+    assert await whole(log) == list(appended.events)
+    assert (await whole(log))[0].data == raw
+
+
+async def test_an_event_of_a_key_is_stored_once(log: Log) -> None:
+    await log.append(PROJECT, [said("first", key="k")])
+    second = await log.append(PROJECT, [said("again", key="k"), said("other", key="o"), said("other", key="o")])
+    assert [event.data for event in second.events] == [b'"other"']
+    assert second.cursor == Cursor(1, 2)
+
+
+async def test_what_the_mark_covers_is_dropped_and_what_was_skipped_is_a_gap(log: Log) -> None:
+    await log.append(PROJECT, [said("1", 1), said("2", 2)], source="boot")
+    appended = await log.append(PROJECT, [said("2", 2), said("3", 3), said("41", 41)], source="boot")
+    kinds = [(event.type, event.seq) for event in appended.events]
+    assert kinds == [("session_update", 3), ("gap", 4), ("session_update", 5)]
+    gap = json.loads(appended.events[1].data)
+    assert gap == {"reason": "skipped", "source": "boot", "from": 4, "to": 40, "count": 37}
+    assert await log.mark(PROJECT, "boot") == 41
+
+
+async def test_sources_have_marks_of_their_own(log: Log) -> None:
+    await log.append(PROJECT, [said("a1", 1), said("a2", 2)], source="a")
+    appended = await log.append(PROJECT, [said("b1", 1)], source="b")
+    assert [event.data for event in appended.events] == [b'"b1"']
+
+
+async def test_a_stale_fence_is_refused_and_changes_nothing(log: Log, database: Database) -> None:
+    for holder in ("one", "two"):
+        row = await database.fetch_one("acquire_lease", project_id=PROJECT, holder=holder, seconds=-1)
+        assert row is not None
+    with pytest.raises(StaleFence):
+        await log.append(PROJECT, [said("late", 1)], source="boot", fence=1)
+    assert await whole(log) == []
+    assert len((await log.append(PROJECT, [said("now", 1)], source="boot", fence=2)).events) == 1
+
+
+async def test_appending_to_a_deleted_project_is_refused_and_leaves_no_event(log: Log, database: Database) -> None:
+    await log.append(PROJECT, [said("a", key="a")])
+    await Projects(database).delete("local", PROJECT)
+    with pytest.raises(ProjectNotFound):
+        await log.append(PROJECT, [said("b", key="b")])
+    assert await whole(log) == []
+
+
+async def test_concurrent_writers_leave_no_hole_and_a_reader_misses_none(log: Log) -> None:
+    writers, each = 8, 60
+    seen: list[Event] = []
+
+    async def write(writer: int) -> None:
+        for n in range(each):
+            await log.append(PROJECT, [said(f"{writer}-{n}", key=f"{writer}-{n}")])
+
+    async def read() -> None:
+        while len(seen) < writers * each:
+            seen.extend(await log.read(PROJECT, Cursor(1, seen[-1].seq if seen else 0)))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(read(), *(write(writer) for writer in range(writers)))
+    assert [event.seq for event in seen] == list(range(1, writers * each + 1))
+    for writer in range(writers):
+        own = [event.data for event in seen if event.data.startswith(b'"%d-' % writer)]
+        assert own == [b'"%d-%d"' % (writer, n) for n in range(each)]
+
+
+NUMBERS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.tuples(st.sampled_from(["a", "b"]), NUMBERS), min_size=1, max_size=8))
+async def test_any_mixture_of_repeats_and_skips_keeps_the_log_whole(
+    database: Database, batches: list[tuple[str, list[int]]]
+) -> None:
+    """Each number of a source is stored once or lies in exactly one gap; the log is 1..head without holes."""
+    project = f"p-{uuid4()}"
+    await make_project(database, project)
+    log = Log(database)
+    for source, numbers in batches:
+        batch = [said(f"{source}{number}", number) for number in numbers]
+        await asyncio.gather(*(log.append(project, batch, source=source) for _ in range(2)))
+    events = await whole(log, project)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    for source in {source for source, _ in batches}:
+        covered: list[int] = []
+        for event in events:
+            value = json.loads(event.data)
+            if event.type == "gap" and value["source"] == source:
+                assert value["count"] == value["to"] - value["from"] + 1 > 0
+                covered += range(value["from"], value["to"] + 1)
+            elif event.type != "gap" and value.startswith(source):
+                covered.append(int(value[1:]))
+        highest = max(number for one, numbers in batches if one == source for number in numbers)
+        assert covered == list(range(1, highest + 1))
