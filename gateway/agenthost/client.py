@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 import msgspec
@@ -55,7 +56,8 @@ class Client:
         self._journal = journal
         self._permissions = permissions
         self._workspace = workspace
-        self._routes: dict[AgentLink, _Routes] = {}
+        # Weak: a session may look for its way long after its agent's process has gone.
+        self._routes: WeakKeyDictionary[AgentLink, _Routes] = WeakKeyDictionary()
         #: Called with the link, what is to be said of its end, and whether that was our wish.
         self.on_end: Callable[[AgentLink, str, bool], None] = lambda *_: None
         self._methods: dict[str, Callable[[AgentLink, dict[str, Any]], Any]] = {
@@ -162,10 +164,8 @@ class Client:
         raise BadRequest("needs the sessionId of a known session, and options, each with optionId, name and kind")
 
     async def _await_outcome(self, permission: Permission) -> dict[str, Any]:
-        try:
-            return {"outcome": await permission.outcome}
-        finally:
-            self._permissions.withdraw(permission, "agent_gone")
+        # When the agent goes, so does this task; the request is settled by `ended`.
+        return {"outcome": await asyncio.shield(permission.outcome)}
 
     async def _read(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
         line, limit = _whole(params, "line"), _whole(params, "limit")

@@ -208,6 +208,7 @@ class DemoAgent:
         conversation.cancelled.clear()
         text = "\n".join(block.text for block in prompt if block.type == "text")
         conversation.history.append(("user", text))
+        conversation.save()
         turn = Turn(self._client, conversation)
         try:
             for block in prompt:

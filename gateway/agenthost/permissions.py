@@ -93,11 +93,6 @@ class Permissions:
         for permission in [one for one in self._waiting.values() if one.session_id == session_id]:
             self._settle(permission, CANCELLED, reason)
 
-    def withdraw(self, permission: Permission, reason: str) -> None:
-        """The agent waits no longer."""
-        if permission.id in self._waiting:
-            self._settle(permission, CANCELLED, reason)
-
     def _find(self, request_id: str) -> Permission:
         if (permission := self._waiting.get(request_id)) is not None:
             return permission
