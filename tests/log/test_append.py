@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -23,9 +22,9 @@ async def make_project(database: Database, id: str = PROJECT) -> None:
 
 
 @pytest.fixture
-async def log(database: Database) -> AsyncIterator[Log]:
+async def log(database: Database) -> Log:
     await make_project(database)
-    yield Log(database)
+    return Log(database)
 
 
 async def whole(log: Log, project: str = PROJECT) -> list[Event]:
