@@ -169,14 +169,15 @@ async def test_a_failure_after_the_caller_left_is_logged(things: Database, caplo
     assert caplog.records[-1].levelno == logging.ERROR
 
 
-async def test_impatient_callers_do_not_pile_up_backends(things: Database, things_url: str) -> None:
-    async def impatient() -> None:
+async def test_impatient_callers_do_not_pile_up_backends(things_url: str) -> None:
+    async def impatient(database: Database) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await things.fetch_one("sleep", seconds=0.3)
+                await database.fetch_one("sleep", seconds=0.3)
 
-    await asyncio.gather(*(impatient() for _ in range(40)))
-    assert backends(things_url) <= 2
+    async with await Database.open(things_url, size=2, acquire_timeout=0.2, queries=QUERIES) as database:
+        await asyncio.gather(*(impatient(database) for _ in range(40)))
+        assert backends(things_url) <= 2
 
 
 # Time limits
