@@ -1,6 +1,7 @@
 """The calls of the agent host: read, do, answer. `app.py` has the table of them."""
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateway.agenthost.errors import AgentFailed, AgentRefused
 from gateway.agenthost.host import AgentHost
 from gateway.agenthost.journal import now
 from gateway.agenthost.sessions import Session
-from gateway.errors import AgentNotFound, BadRequest, InvalidBody, SessionNotFound
+from gateway.errors import AgentNotFound, BadRequest, InvalidBody, NotFound, SessionNotFound
 
 HOST = web.AppKey("host", AgentHost)
 
@@ -28,6 +29,7 @@ CAPABILITIES = (
     "load-session",
 )
 _INVALID_PARAMS = -32602
+_RESOURCE_NOT_FOUND = -32002
 
 
 async def health(request: web.Request) -> web.Response:
@@ -220,7 +222,7 @@ async def load_session(request: web.Request) -> web.Response:
         if body.agent_id not in (None, session.agent_id) or body.acp_session_id not in (None, session.acp_id):
             raise InvalidBody("$: the session is another agent's, or another one of this agent") from None
         work = host.load(session, replay=body.replay)
-    extras = await host.tasks.complete(work, name="load session")
+    extras = await _asked(host.tasks.complete(work, name="load session"))
     return success({**session.describe(), **extras})
 
 
@@ -275,13 +277,19 @@ def _unknown_session(host: AgentHost, session_id: str, body: bodies.LoadBody) ->
 
 
 async def _call(request: web.Request, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """A call to the agent whose refusal may be the caller's fault."""
     host = request.app[HOST]
+    return await _asked(host.tasks.complete(host.call(session, method, params), name=method))
+
+
+async def _asked(work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """What the agent answers; its refusal may be the caller's fault."""
     try:
-        return await host.tasks.complete(host.call(session, method, params), name=method)
+        return await work
     except AgentRefused as exc:
         if exc.rpc_code == _INVALID_PARAMS:
             raise BadRequest(str(exc)) from exc
+        if exc.rpc_code == _RESOURCE_NOT_FOUND:
+            raise NotFound(str(exc)) from exc
         raise
 
 
