@@ -1,0 +1,78 @@
+"""Bodies into values: strictly, with the place of what is wrong."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway.wire.codec import (
+    DecodeError,
+    decode,
+    dump_foreign_json,
+    dump_json,
+    parse_foreign_json,
+    to_camel,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    name: str
+    how_many: int = 1
+    share: float | None = None
+    tags: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class Whole:
+    main_part: Part | None = None
+    parts: list[Part] = attrs.field(factory=list)
+    env: dict[str, str] | None = None
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b"[]", "$: must be an object, not a list"),
+        (b'"x"', "$: must be an object, not a string"),
+        (b'{"mainPart": {}}', "$.mainPart.name: missing"),
+        (b'{"mainPart": {"name": 5}}', "$.mainPart.name: must be a string, not a number"),
+        (b'{"mainPart": {"name": "a", "howMany": "5"}}', "$.mainPart.howMany: must be a whole number, not a string"),
+        (b'{"mainPart": {"name": "a", "howMany": true}}', "must be a whole number, not true or false"),
+        (b'{"mainPart": {"name": "a", "share": "1"}}', "$.mainPart.share: must be a number, not a string"),
+        (b'{"parts": {}}', "$.parts: must be a list, not an object"),
+        (b'{"parts": [{"name": "a"}, 3]}', "$.parts[1]: must be an object, not a number"),
+        (b'{"parts": [{"name": "a", "tags": ["x", null]}]}', "$.parts[0].tags[1]: must be a string, not null"),
+        (b'{"env": []}', "$.env: must be an object, not a list"),
+        (b'{"env": {"A": 1}}', "must be a string, not a number"),
+        (b'{"main_part": null}', "$.main_part: unknown (known here: mainPart, parts, env, anything)"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_place(raw: bytes, complaint: str) -> None:
+    with pytest.raises(DecodeError) as failure:
+        decode(Whole, raw)
+    assert complaint in str(failure.value)
+
+
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    with pytest.raises(DecodeError) as failure:
+        decode(Whole, b'{"parts": 1, "env": 2, "more": 3}')
+    for place in ("$.parts", "$.env", "$.more"):
+        assert place in str(failure.value)
+
+
+def test_a_value_goes_out_as_it_came_in() -> None:
+    raw = b'{"mainPart":{"name":"a","howMany":2,"share":0.5,"tags":["x"]},"parts":[],"env":{"A":"b"},"anything":[1]}'
+    assert dump_json(decode(Whole, raw)) == raw
+
+
+def test_foreign_json_keeps_half_surrogate_pairs() -> None:
+    assert dump_foreign_json(parse_foreign_json(b'{"a":"\\ud800"}')) == b'{"a":"\\ud800"}'
+
+
+def test_names_are_camel_case_outside() -> None:
+    assert [to_camel(name) for name in ("id", "agent_id", "a_b_c")] == ["id", "agentId", "aBC"]

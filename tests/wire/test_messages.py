@@ -1,0 +1,157 @@
+"""Events folded into messages: values in, values out."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.wire.events import Cursor, Event
+from gateway.wire.messages import Folder, Message, updated_tool_calls
+
+START = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def event(seq: int, type: str, data: Any, turn: str | None = "t1") -> Event:
+    return Event(
+        cursor=Cursor(1, seq),
+        type=type,
+        session_id="s",
+        turn_id=turn,
+        agent_id="demo",
+        at=START + timedelta(seconds=seq),
+        data=json.dumps(data).encode(),
+    )
+
+
+def update(seq: int, update_kind: str, turn: str | None = "t1", **members: Any) -> Event:
+    return event(seq, "session_update", {"sessionId": "x", "update": {"sessionUpdate": update_kind, **members}}, turn)
+
+
+def chunk(seq: int, text: str, kind: str = "agent_message_chunk", turn: str | None = "t1", **members: Any) -> Event:
+    return update(seq, kind, turn, content={"type": "text", "text": text}, **members)
+
+
+def fold(*events: Event, known: list[Message] | None = None) -> list[Message]:
+    folder = Folder(known or [])
+    for one in events:
+        folder.add(one)
+    return folder.messages()
+
+
+def shown(messages: list[Message]) -> list[tuple[str, Any]]:
+    return [(message.role, json.loads(message.body)) for message in messages]
+
+
+def text(value: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": value}]}
+
+
+def test_chunks_of_one_kind_are_one_message_that_covers_their_range() -> None:
+    [message] = fold(chunk(3, "a"), chunk(4, "b"), chunk(5, "c"))
+    assert shown([message]) == [("assistant", text("abc"))]
+    assert (message.id, message.first_seq, message.last_seq) == ("3", 3, 5)
+    assert message.updated_at - message.at == timedelta(seconds=2)
+
+
+def test_another_kind_of_chunk_begins_another_message() -> None:
+    messages = fold(chunk(1, "hm", "agent_thought_chunk"), chunk(2, "a"), chunk(3, "hm", "agent_thought_chunk"))
+    assert [message.role for message in messages] == ["thought", "assistant", "thought"]
+
+
+def test_a_tool_call_between_chunks_keeps_its_place() -> None:
+    messages = fold(chunk(1, "before"), update(2, "tool_call", toolCallId="c", title="run"), chunk(3, "after"))
+    assert [message.role for message in messages] == ["assistant", "tool", "assistant"]
+
+
+def test_the_end_of_a_turn_ends_its_message() -> None:
+    ended = event(2, "turn_ended", {"outcome": "completed"})
+    started = event(3, "turn_started", {"prompt": [{"type": "text", "text": "more"}]}, "t2")
+    messages = fold(chunk(1, "one"), ended, started, chunk(4, "two", turn="t2"))
+    assert shown(messages) == [("assistant", text("one")), ("user", text("more")), ("assistant", text("two"))]
+
+
+def test_messages_with_ids_of_the_agent_stay_apart() -> None:
+    assert len(fold(chunk(1, "a", messageId="m1"), chunk(2, "b", messageId="m1"), chunk(3, "c", messageId="m2"))) == 2
+
+
+def test_the_prompt_is_the_users_message_and_its_echo_is_not_shown_twice() -> None:
+    image = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+    started = event(1, "turn_started", {"prompt": [{"type": "text", "text": "look"}, image]})
+    assert shown(fold(started, chunk(2, "look", "user_message_chunk"))) == [
+        ("user", {"content": [{"type": "text", "text": "look"}, image]})
+    ]
+
+
+def test_blocks_that_are_not_plain_text_stand_between_the_text_around_them() -> None:
+    image = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+    noted = {"type": "text", "text": "n", "annotations": {"audience": ["user"]}}
+    messages = fold(
+        chunk(1, "a"),
+        update(2, "agent_message_chunk", content=image),
+        update(3, "agent_message_chunk", content=noted),
+        chunk(4, "b"),
+        chunk(5, "c"),
+    )
+    texts = [{"type": "text", "text": "a"}, image, noted, {"type": "text", "text": "bc"}]
+    assert shown(messages) == [("assistant", {"content": texts})]
+
+
+def test_a_tool_call_has_all_its_updates_applied() -> None:
+    diff = [{"type": "diff", "path": "/a", "oldText": None, "newText": "hi"}]
+    messages = fold(
+        update(1, "tool_call", toolCallId="c", title="write", kind="edit", status="pending", rawInput={"path": "/a"}),
+        update(2, "tool_call_update", toolCallId="c", status="in_progress", content=diff, title=None),
+        update(3, "tool_call_update", toolCallId="c", status="completed", rawOutput={"ok": True}),
+    )
+    expected = {
+        "toolCallId": "c",
+        "title": "write",
+        "kind": "edit",
+        "status": "completed",
+        "rawInput": {"path": "/a"},
+        "content": diff,
+        "rawOutput": {"ok": True},
+    }
+    assert shown(messages) == [("tool", {"toolCall": expected})]
+
+
+def test_a_stored_tool_call_goes_on_under_its_id() -> None:
+    known = fold(update(5, "tool_call", toolCallId="c", title="long", status="in_progress"))
+    late = update(9, "tool_call_update", None, toolCallId="c", status="completed")
+    assert updated_tool_calls([late]) == {"c"}
+    [message] = fold(late, known=known)
+    assert (message.id, message.last_seq, message.turn_id, message.at) == ("5", 9, "t1", known[0].at)
+    assert json.loads(message.body)["toolCall"] == {"toolCallId": "c", "title": "long", "status": "completed"}
+
+
+def test_a_turns_plan_is_its_newest_one_in_its_first_place() -> None:
+    old, new = [{"content": "a", "status": "pending"}], [{"content": "a", "status": "completed"}]
+    messages = fold(update(1, "plan", entries=old), chunk(2, "x"), update(3, "plan", entries=new))
+    assert shown(messages) == [("plan", {"entries": new}), ("assistant", text("x"))]
+    assert len(fold(update(1, "plan", entries=old), update(2, "plan", "t2", entries=new))) == 2
+
+
+def test_kinds_without_a_message_and_nonsense_are_passed_over() -> None:
+    odd = [
+        update(1, "available_commands_update", availableCommands=[]),
+        update(2, "something_new", x=1),
+        event(3, "session_update", {"update": "no object"}),
+        event(4, "session_update", 5),
+        event(5, "agent_status", {"status": "running"}),
+        event(6, "gap", {"reason": "skipped"}),
+        update(7, "agent_message_chunk", content="no block"),
+        update(8, "plan", entries="no list"),
+    ]
+    roles = [message.role for message in fold(*odd)]
+    assert roles == ["assistant", "plan"]
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=40), st.data())
+def test_the_sum_of_the_text_is_the_same_wherever_a_fold_is_cut(texts: list[str], data: st.DataObject) -> None:
+    events = [chunk(seq, piece) for seq, piece in enumerate(texts, start=1)]
+    cut = data.draw(st.integers(0, len(events)))
+    messages = fold(*events[:cut]) + fold(*events[cut:])
+    blocks = [block for message in messages for block in json.loads(message.body)["content"]]
+    assert "".join(block["text"] for block in blocks) == "".join(texts)
