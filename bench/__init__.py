@@ -1,0 +1,1 @@
+"""What is measured, against what: ``python -m bench`` lists it, ``python -m bench NAME`` runs it."""
