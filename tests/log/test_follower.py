@@ -1,0 +1,148 @@
+"""Following containers: what they say is stored once, in order, and what is missing is said."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+
+from gateway.agenthost.app import AgentHostConfig
+from gateway.agenthost.app import build_app as build_agent_host
+from gateway.config import EventsConfig
+from gateway.serving import bind, serving
+from tests.fakes.container import FakeContainer
+from tests.fakes.relay import Relay
+from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
+
+
+@asynccontextmanager
+async def agent_host_on(port: int, workspace: Path) -> AsyncIterator[int]:
+    app = build_agent_host(AgentHostConfig(workspace=workspace, environment=dict(os.environ)))
+    sock = bind("127.0.0.1", port, purpose="the test's agent host", option="")
+    async with serving(app, sock, shutdown_timeout=1):
+        yield sock.getsockname()[1]
+
+
+async def test_a_turn_is_recorded_with_nobody_watching(project: Project) -> None:
+    session = await project.create_session()
+    await project.prompt(session, "stream 100")
+    assert text_of(await project.all_events(session)) == "".join(f"tok{n} " for n in range(100))
+
+
+async def test_a_stream_cut_in_the_middle_of_a_turn_is_resumed_exactly(gateway: Gateway, agent_host: str) -> None:
+    async with Relay(agent_host) as relay:
+        project = await gateway.register(relay.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            await project.prompt(session, "stream 400\nslow 0.3\nstream 400\nslow 0.3\nstream 400", wait=None)
+            for _ in range(6):
+                await stream.until("session_update")
+                relay.cut_streams()
+            await stream.until("turn_ended")
+        events = await project.all_events(session)
+    tokens = [f"tok{n}" for n in range(400)]
+    assert text_of(events).split() == [*tokens, "done", *tokens, "done", *tokens]
+    assert [event for event in events if event.event == "gap"] == []
+
+
+async def test_a_gateway_that_comes_later_records_what_the_agent_host_still_has(
+    database_url: str, agent_host: str
+) -> None:
+    gateways = GatewayProcess(database_url, QUICK)
+    async with gateways.run() as first:
+        project = await first.register(agent_host)
+        session = await project.create_session()
+        await project.prompt(session, "stream 5\nslow 1\nstream 5", wait=None)
+    async with gateways.run() as second:
+        project = Project(second, "demo")
+        async with project.events(session, query="?from=start") as stream:
+            events = await stream.until("turn_ended")
+    tokens = [f"tok{n}" for n in range(5)]
+    assert text_of(events).split() == [*tokens, "done", *tokens]
+    assert data_of(events[-1])["outcome"] == "completed"
+
+
+async def test_one_of_two_gateways_follows_and_the_other_takes_over_at_once(database_url: str, agent_host: str) -> None:
+    gateways = GatewayProcess(database_url, attrs.evolve(QUICK, events=EventsConfig(lease=30)))
+    async with gateways.run() as second:
+        async with gateways.run() as first:
+            project = await first.register(agent_host)
+            session = await project.create_session()
+            await project.prompt(session, "stream 10")
+        project = Project(second, "demo")
+        # The lease had half a minute to go: it was given up, not run out.
+        async with asyncio.timeout(10):
+            await project.prompt(session, "stream 10")
+    async with gateways.run() as third:
+        events = await Project(third, "demo").all_events(session)
+    assert text_of(events) == "".join(f"tok{n} " for n in range(10)) * 2
+
+
+async def test_an_agent_host_that_restarts_ends_the_turn_and_the_session_goes_on(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    async with agent_host_on(0, tmp_path) as port:
+        project = await gateway.register(f"http://127.0.0.1:{port}")
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            started = await project.prompt(session, "stream 3\nslow 60", wait=None)
+            await stream.until("session_update")
+    async with agent_host_on(port, tmp_path):
+        async with project.events(session, last_event_id=started["cursor"]) as stream:
+            ended = (await stream.until("turn_ended"))[-1]
+        assert data_of(ended)["outcome"] == "failed"
+        assert (await project.prompt(session, "say here again"))["turn"]["state"] == "completed"
+        events = await project.all_events(session)
+    gaps = [data_of(event) for event in events if event.event == "gap"]
+    assert [gap["reason"] for gap in gaps] == ["container_restarted"]
+    assert "session_restored" in [event.event for event in events]
+    assert text_of(events).endswith("here again")
+
+
+async def test_a_break_of_a_stream_without_ids_is_a_gap(gateway: Gateway, base_container: FakeContainer) -> None:
+    project = await gateway.register(base_container.url)
+    session = await project.create_session()
+    await project.prompt(session, "say before")
+    base_container.drop_streams()
+    await base_container.wait_for_streams()
+    await project.prompt(session, "say after")
+    events = await project.all_events(session)
+    kinds = [event.event for event in events]
+    assert kinds.count("gap") == 1
+    assert kinds.index("turn_ended") < kinds.index("gap") < kinds.index("turn_started", kinds.index("gap"))
+    assert text_of(events) == "beforeafter"
+
+
+async def test_real_traffic_of_a_base_container_is_recorded_whole(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    project = await gateway.register(base_container.url)
+    await project.create_session()
+    async with project.events() as stream:
+        base_container.replay_opencode_traffic()
+        updates = []
+        while len(updates) < 37:
+            updates += [event for event in await stream.until("session_update") if event.event == "session_update"]
+    assert text_of(updates).endswith("tok18 tok19 ")
+
+
+async def test_what_no_one_can_read_is_kept_or_counted_and_the_stream_lives(
+    database_url: str, base_container: FakeContainer
+) -> None:
+    config = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, max_event_bytes=50_000))
+    async with GatewayProcess(database_url, config).run() as gateway:
+        project = await gateway.register(base_container.url)
+        session = await project.create_session()
+        async with project.events() as stream:
+            base_container.emit_bytes(b"event: session_update\ndata: {not json\n\n")
+            [kept] = await stream.until("container_event")
+            assert data_of(kept) == {"event": "session_update", "data": "{not json"}
+            base_container.emit_bytes(b"event: brand_new\ndata: [1,2]\n\n")
+            assert data_of((await stream.until("container_event"))[-1])["data"] == "[1,2]"
+            base_container.emit_bytes(b"event: session_update\ndata: " + b"x" * 200_000 + b"\n\n")
+            assert data_of((await stream.until("gap"))[-1])["reason"] == "oversized"
+            base_container.emit_bytes(b'event: error\ndata: {"type":"error","data":{"m":"\xff\x00"}}\n\n')
+            await stream.until("container_event")
+        assert (await project.prompt(session, "say alive"))["turn"]["state"] == "completed"
