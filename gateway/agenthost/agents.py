@@ -11,7 +11,7 @@ import attrs
 from gateway.agenthost import environment
 from gateway.agenthost.catalogue import AgentSpec
 from gateway.agenthost.client import Client
-from gateway.agenthost.errors import AgentUnavailable, AuthRequired
+from gateway.agenthost.errors import AgentStopped, AgentUnavailable, AuthRequired
 from gateway.agenthost.journal import Journal, now
 from gateway.agenthost.link import AgentLink
 from gateway.agenthost.process import Lifeline
@@ -73,6 +73,7 @@ class Agents:
         self._journal = journal
         self._client = client
         self._lifeline = lifeline
+        self._closing = False
         self._agents = {spec.id: Agent(spec=spec) for spec in config.catalogue.values()}
 
     def get(self, agent_id: str) -> Agent:
@@ -130,6 +131,8 @@ class Agents:
         return agent
 
     async def close(self) -> None:
+        """End every process, and start none any more. May be called again."""
+        self._closing = True
         links = [link for agent in self._agents.values() for link in agent.links]
         await asyncio.gather(*(link.end() for link in links))
 
@@ -186,6 +189,8 @@ class Agents:
         return None if found else agent.spec.not_installed
 
     async def _start(self, agent: Agent, env: Mapping[str, str], cwd: Path | None) -> AgentLink:
+        if self._closing:
+            raise AgentStopped("the agent host is stopping")
         agent.starting += 1
         agent.error, agent.needs_auth = None, False
         self._tell(agent)

@@ -44,6 +44,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if "Allow" in exc.headers:
             answer.headers["Allow"] = exc.headers["Allow"]
         return answer
+    except ConnectionError:
+        # The client has gone; there is nobody to tell.
+        raise
     except Exception:
         logger.exception("a call failed", extra={"method": request.method, "path": request.path})
         return failure("the agent host has failed; its log tells why", status=500, code="internal_error")

@@ -31,6 +31,7 @@ from gateway.agenthost.answers import bearer, errors
 from gateway.agenthost.handlers import HOST
 from gateway.agenthost.host import AgentHost
 from gateway.agenthost.settings import AgentHostConfig
+from gateway.errors import ConfigError
 
 __all__ = ["HOST", "AgentHostConfig", "build_app"]
 
@@ -70,6 +71,8 @@ def build_app(config: AgentHostConfig) -> web.Application:
 
 def _host(config: AgentHostConfig) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
+        if not config.workspace.is_dir():
+            raise ConfigError(f"the workspace {config.workspace} is not a directory")
         app[HOST] = host = AgentHost(config)
         yield
         await host.close()

@@ -107,7 +107,7 @@ async def read(request: web.Request, cls: type[T]) -> T:
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge as exc:
-        raise BodyTooLarge(f"the body is larger than {exc.text}") from exc
+        raise BodyTooLarge(f"the body is larger than {request.client_max_size} bytes") from exc
     # A page of another origin can only send JSON where a preflight allows it, and none does here.
     if raw and request.content_type != "application/json":
         raise UnsupportedMediaType()

@@ -92,8 +92,8 @@ _AGENTS = (
         command=("claude-agent-acp",),
         # API_KEY wins over AUTH_TOKEN over OAUTH_TOKEN inside the agent: only the given one may be set.
         credentials=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
-        # Without this a refused key is retried in silence for more than a minute.
-        env={"CLAUDE_CODE_MAX_RETRIES": "0"},
+        # By default a refused key is retried in silence for more than a minute.
+        env={"CLAUDE_CODE_MAX_RETRIES": "2"},
         install=_npm("@agentclientprotocol/claude-agent-acp"),
     ),
     AgentSpec(
@@ -120,7 +120,6 @@ _AGENTS = (
         command=("gemini", "--acp"),
         credentials=("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS"),
         authenticate=(
-            Authenticate(method_id="gemini-api-key", needs=("GEMINI_API_KEY",)),
             Authenticate(method_id="vertex-ai", needs=("GOOGLE_API_KEY",), env={"GOOGLE_GENAI_USE_VERTEXAI": "true"}),
             Authenticate(
                 method_id="oauth-personal",

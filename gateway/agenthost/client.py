@@ -213,7 +213,7 @@ def _addressee(params: bytes) -> tuple[str, Any]:
     try:
         notification = msgspec.json.decode(params, type=_Update)
         return notification.session_id, notification.update.session_update
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         # Not as the protocol has it, or with half an emoji in it; passed on all the same.
         value = parse_foreign_json(params)
     if not isinstance(value, dict):

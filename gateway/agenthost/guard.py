@@ -47,10 +47,7 @@ def main(lifeline: int, command: list[str]) -> None:
     with contextlib.suppress(OSError):
         os.setpgid(child, child)
     _let_go_of_stdio()
-    _watch(child, lifeline, woken)
-    # The child is not reaped yet, so its process group's number cannot be another's.
-    _signal_group(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    status = _watch(child, lifeline, woken)
     _kill_orphans()
     _end_as(status)
 
@@ -78,11 +75,11 @@ def _let_go_of_stdio() -> None:
         os.dup2(null, stream)
 
 
-def _watch(child: int, lifeline: int, woken: int) -> None:
-    """Returns when the child has ended, still unreaped."""
+def _watch(child: int, lifeline: int, woken: int) -> int:
+    """The child's wait status, once it has ended and its group with it."""
     watched = [lifeline, woken]
     kill_at: float | None = None
-    while not _has_ended(child):
+    while (status := _reap(child)) is None:
         wait = None if kill_at is None else max(0.0, kill_at - time.monotonic())
         ready, _, _ = select.select(watched, [], [], wait)
         if lifeline in ready:
@@ -98,20 +95,24 @@ def _watch(child: int, lifeline: int, woken: int) -> None:
         if kill_at is not None and time.monotonic() >= kill_at:
             _signal_group(child, signal.SIGKILL)
             kill_at = None
+    return status
 
 
-def _has_ended(child: int) -> bool:
-    """Whether the child has ended; adopted processes that have are reaped on the way."""
-    while True:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return True
-        if ended is None:
-            return False
+def _reap(child: int) -> int | None:
+    """The child's wait status if it has ended, its group killed; adopted processes that have ended are reaped too."""
+    if not hasattr(os, "waitid"):
+        # macOS before Python 3.13. The group's number is free again by now, but not taken that soon.
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            _signal_group(child, signal.SIGKILL)
+        return status if pid else None
+    while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         if ended.si_pid == child:
-            return True
+            # Not reaped yet, so the group's number cannot be another's.
+            _signal_group(child, signal.SIGKILL)
+            return os.waitpid(child, 0)[1]
         os.waitpid(ended.si_pid, 0)
+    return None
 
 
 def _signal_group(group: int, number: int) -> None:

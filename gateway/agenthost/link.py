@@ -137,9 +137,10 @@ class AgentLink:
             raise (AgentStopped if self._stopping else AgentDied)(text) from exc
 
     async def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Tell the agent something; one that has gone does not need to know."""
-        with contextlib.suppress(ConnectionError):
-            await self._connection.send_notification(method, params)
+        """Tell the agent something; one that has gone need not know, and one that does not read cannot."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(self._config.cancel_timeout):
+                await self._connection.send_notification(method, params)
 
     async def end(self) -> None:
         """Stop the agent, if it still runs, and all that it has started. May be called again."""

@@ -107,8 +107,12 @@ class StdioTransport:
                     return message
         except LineTooLong as exc:
             problem = f"it sent {exc}"
-        except (ConnectionError, OSError) as exc:
+        except OSError as exc:
             problem = f"its output could not be read: {exc}"
+        except BaseException:
+            # The loop that called this ends with it, and nobody else would tell.
+            self._incoming.ended("its output could not be understood")
+            raise
         self._incoming.ended(problem)
         return None
 
@@ -136,7 +140,7 @@ def _parse(line: bytes) -> _Message:
         # SSE frames and our JSON are UTF-8; so is NDJSON.
         line.decode("utf-8")
         return _decoder.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         # Agents in JavaScript cut emoji in two; `\ud83d` alone is JSON all the same, only not to msgspec.
         value = parse_foreign_json(line)
         if not isinstance(value, dict):

@@ -75,7 +75,7 @@ def test_file_that_is_not_there_is_said(file: Path) -> None:
 @pytest.mark.parametrize(
     ("agent", "given", "set_", "unset"),
     [
-        ("claude-code", {"CLAUDE_CODE_OAUTH_TOKEN": "t"}, {"CLAUDE_CODE_MAX_RETRIES": "0"}, "ANTHROPIC_API_KEY"),
+        ("claude-code", {"CLAUDE_CODE_OAUTH_TOKEN": "t"}, {"CLAUDE_CODE_MAX_RETRIES": "2"}, "ANTHROPIC_API_KEY"),
         ("gemini", {"GOOGLE_CLOUD_ACCESS_TOKEN": "t"}, {"GOOGLE_GENAI_USE_GCA": "true"}, "GOOGLE_GENAI_USE_VERTEXAI"),
         ("gemini", {"GOOGLE_API_KEY": "k"}, {"GOOGLE_GENAI_USE_VERTEXAI": "true"}, "GOOGLE_GENAI_USE_GCA"),
         ("gemini", {"GEMINI_API_KEY": "k"}, {}, "GOOGLE_GENAI_USE_GCA"),

@@ -151,6 +151,20 @@ async def test_client_that_does_not_read_keeps_nobody_waiting_and_is_dropped(ope
         writer.close()
 
 
+async def test_client_that_falls_behind_is_told_what_it_has_missed(open_host: OpenHost) -> None:
+    async with open_host(journal_size=20) as host:
+        session = await host.session()
+        async with host.events() as slow:
+            # Far more than the sockets hold.
+            await host.run(session, *[["say", "x", 200_000]] * 200)
+            told = await slow.until("session_end_turn")
+    assert [one.type for one in told].count("gap") >= 1
+    reached = told[0].number - 1
+    for one in told:
+        assert one.envelope.get("data", {}).get("from", one.id).endswith(f"-{reached + 1}")
+        reached = one.number
+
+
 async def test_streams_end_with_what_there_is_when_the_host_ends(open_host: OpenHost) -> None:
     async with open_host() as host:
         session = await host.session()

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -211,6 +213,36 @@ async def test_agent_that_ignores_cancel_is_told_to_be_still_processing(open_hos
         assert (await host.post(f"/session/{session}/cancel")).body["status"] == "processing"
         await host.post("/agents/scripted/stop")
         assert (await host.get(f"/session/{session}")).body["status"] == "error"
+
+
+async def test_deeply_nested_line_is_passed_over(host: Host) -> None:
+    session = await host.session()
+    nested = "[" * 100_000 + "]" * 100_000
+    line = f'{{"method":"session/update","params":{{"sessionId":"$SESSION","update":{nested}}}}}\n'
+    async with host.events() as events:
+        await host.begin(session, ["raw", line], chunk("fine"))
+        told = await events.until("session_end_turn")
+    assert text_in([one for one in told if one.type == "session_update"]) == "fine"
+
+
+async def test_cancel_of_an_agent_that_does_not_read_is_answered(open_host: OpenHost) -> None:
+    async with open_host(cancel_timeout=0.2) as host:
+        stopped, waiting = await host.session(), await host.session()
+        await host.begin(stopped, ["kill", signal.SIGSTOP])
+        # More than a pipe holds, so that nothing can be written after it.
+        await host.begin(waiting, "x" * 500_000)
+        assert (await host.post(f"/session/{waiting}/cancel")).body["status"] == "processing"
+        await host.post("/agents/scripted/stop")
+        assert (await host.get(f"/session/{waiting}")).body["status"] == "error"
+
+
+async def test_mcp_servers_are_passed_on_as_they_are(open_host: OpenHost, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    servers = [{"name": "x", "command": "/bin/x", "args": [], "env": [{"name": "A", "value": "b"}], "_meta": {"y": 1}}]
+    async with open_host(scripted("noted", script={"log": str(log)})) as host:
+        await host.session("noted", mcpServers=servers)
+    (new,) = [one for one in map(json.loads, log.read_text().splitlines()) if one.get("method") == "session/new"]
+    assert new["params"] == {"cwd": str(host.workspace.resolve()), "mcpServers": servers}
 
 
 async def test_image_reaches_the_agent(open_host: OpenHost) -> None:
