@@ -8,8 +8,8 @@ from aiohttp import web
 
 from gateway.errors import InvalidBody
 from gateway.handlers import views
-from gateway.handlers.requests import limit, read_body
-from gateway.keys import PROJECT, PROJECTS, TASKS, USER
+from gateway.handlers.requests import known_place, limit, read_body
+from gateway.keys import FOLLOWERS, PROJECT, PROJECTS, TASKS, USER
 from gateway.projects import NewProject
 from gateway.proxy.upstream import Upstream
 
@@ -54,7 +54,10 @@ async def create(request: web.Request) -> web.Response:
 async def list_all(request: web.Request) -> web.Response:
     """The asker's projects, oldest first."""
     size = limit(request)
-    found = await request.app[PROJECTS].page(request[USER], after=request.query.get("after"), limit=size + 1)
+    after = request.query.get("after")
+    if after is not None:
+        await known_place(request.app[PROJECTS].get(request[USER], after))
+    found = await request.app[PROJECTS].page(request[USER], after=after, limit=size + 1)
     return views.answer(views.listed("projects", [views.project(one) for one in found], size))
 
 
@@ -67,14 +70,22 @@ async def update(request: web.Request) -> web.Response:
     """Change a project's name, addresses or default agent."""
     changes = (await read_body(request, ProjectChanges)).given()
     _check(changes)
+    if not changes:
+        return views.answer(views.project(request[PROJECT]))
     changed = await request.app[PROJECTS].update(request[USER], request[PROJECT].id, changes)
     return views.answer(views.project(changed))
 
 
 async def delete(request: web.Request) -> web.Response:
     """Remove a project with its sessions, log and messages."""
-    await request.app[PROJECTS].delete(request[USER], request[PROJECT].id)
+    await request.app[TASKS].complete(_remove(request.app, request[USER], request[PROJECT].id), name="delete project")
     return web.Response(status=204)
+
+
+async def _remove(app: web.Application, user_id: str, project_id: str) -> None:
+    await app[PROJECTS].delete(user_id, project_id)
+    # Who follows the old container must not pass for a follower of a new project of this id.
+    await app[FOLLOWERS].leave(project_id)
 
 
 def _check(values: dict[str, Any]) -> None:

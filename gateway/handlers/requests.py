@@ -1,11 +1,13 @@
 """What comes in: bodies, query parameters and preferences, each checked with its place."""
 
 import re
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from aiohttp import hdrs, web
 
-from gateway.errors import InvalidBody, InvalidParameter, UnsupportedMediaType
+from gateway.db.errors import UnstorableText
+from gateway.errors import InvalidBody, InvalidParameter, NotFound, UnsupportedMediaType
 from gateway.wire.codec import DecodeError, decode
 
 T = TypeVar("T")
@@ -34,6 +36,14 @@ async def read_body(request: web.Request, cls: type[T]) -> T:
 def limit(request: web.Request) -> int:
     """``?limit=``: how many entries a page holds, 1 to 200."""
     return number(request, "limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
+
+
+async def known_place(entry: Awaitable[object]) -> None:
+    """``?after=``: the entry after which a page begins must exist, or the page would be empty without a word."""
+    try:
+        await entry
+    except (NotFound, UnstorableText) as exc:
+        raise InvalidParameter("?after= must be the `next` of a page, or an id that still exists.") from exc
 
 
 def number(request: web.Request, name: str, *, low: int, high: int) -> int | None:

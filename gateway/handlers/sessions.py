@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.errors import InvalidBody
 from gateway.handlers import views
 from gateway.handlers.agents import NoBody
-from gateway.handlers.requests import choice, flag, limit, number, read_body, seconds_to_wait
+from gateway.handlers.requests import choice, flag, known_place, limit, number, read_body, seconds_to_wait
 from gateway.keys import PROJECT, SESSIONS, TASKS, TRANSCRIPT, TURNS, USER
 from gateway.sessions.sessions import NewSession, Session
 
@@ -61,9 +61,12 @@ async def create(request: web.Request) -> web.Response:
 async def list_all(request: web.Request) -> web.Response:
     """The project's sessions, newest first; those that have ended where asked for."""
     size = limit(request)
+    after = request.query.get("after")
+    if after is not None:
+        await known_place(request.app[SESSIONS].get(request[PROJECT].id, after))
     found = await request.app[SESSIONS].page(
         request[PROJECT].id,
-        after=request.query.get("after"),
+        after=after,
         limit=size + 1,
         include_ended=flag(request, "includeEnded"),
     )

@@ -61,6 +61,13 @@ class Followers:
         except TimeoutError:
             raise follower.failure or UpstreamUnreachable("The container's event stream cannot be read.") from None
 
+    async def leave(self, project_id: str) -> None:
+        """Stop following this project's container, until there is a reason to again."""
+        known = self._running.pop(project_id, None)
+        if known is not None:
+            known[1].cancel()
+            await asyncio.wait((known[1],))
+
     async def close(self) -> None:
         tasks = [task for _, task in self._running.values()]
         self._running.clear()
@@ -76,9 +83,7 @@ class Followers:
         for project_id in wanted:
             self.follow(project_id)
         for project_id in self._running.keys() - wanted:
-            _, task = self._running.pop(project_id)
-            task.cancel()
-            await asyncio.wait((task,))
+            await self.leave(project_id)
 
 
 async def _first(event: asyncio.Event, seconds: float) -> None:
