@@ -15,6 +15,8 @@ from gateway.errors import StartError
 ROLE = "postgres"
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _INITDB_LIMIT = 120.0
+_FULL = 1024 * 1024
+_NO_SPACE = re.compile(rb"No space left on device|Check free disk space")
 _COMPLAINT = re.compile(r"(?:FATAL|PANIC|initdb: error):\s+(.*)")
 
 
@@ -69,7 +71,7 @@ def _initdb(cluster: Path, programs: Path, user: ServerUser) -> None:
             check=False,
         )
         if done.returncode != 0:
-            raise StartError(f"PostgreSQL's data could not be made in {cluster}: {complaint(done.stdout)}")
+            raise StartError(f"PostgreSQL's data could not be made in {cluster}: {complaint(done.stdout, fresh)}")
         if cluster.exists():
             cluster.rmdir()
         fresh.rename(cluster)
@@ -118,8 +120,10 @@ def write_access(own: Path, owner: str) -> None:
         path.chmod(0o644)
 
 
-def complaint(log: bytes) -> str:
-    """What PostgreSQL said went wrong: the last line that says so, else the last line."""
+def complaint(log: bytes, directory: Path) -> str:
+    """What went wrong in ``directory``: the last line of the log that says so, else the last line."""
+    if _NO_SPACE.search(log) or shutil.disk_usage(directory).free < _FULL:
+        return "the disk is full"
     text = log.decode(errors="replace").strip()
     found = _COMPLAINT.findall(text)
     lines = text.splitlines()

@@ -57,6 +57,21 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     return Path(home) / "acp-gateway"
 
 
+def owner_of(data_dir: Path) -> str | None:
+    """The process id of the gateway that uses ``data_dir`` just now; None where nobody does, or nobody can tell."""
+    try:
+        descriptor = os.open(data_dir / "lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode(errors="replace").strip()
+    finally:
+        os.close(descriptor)
+    return None
+
+
 class EmbeddedPostgres:
     """A running server. ``start`` makes one, ``stop`` ends it; ``url`` is what a client connects to."""
 
@@ -196,7 +211,7 @@ class EmbeddedPostgres:
     def _complaint(self) -> str:
         with self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _LOG_TAIL))
-            return complaint(log.read())
+            return complaint(log.read(), self._cluster)
 
 
 def _private(path: str, flags: int) -> int:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import attrs
 import psycopg2
 import psycopg2.extensions
+from aiopg.connection import Cursor
 
 from gateway.db.addresses import addresses
 from gateway.db.aiopg_fixes import MendedConnection
@@ -74,13 +75,13 @@ class Transaction:
         self._turn = asyncio.Lock()
         self._over = False
 
-    async def fetch_all(self, query: str, **params: Any) -> list[Row]:
+    async def fetch_all(self, query: str, /, **params: Any) -> list[Row]:
         return list((await self._run(query, params)).rows)
 
-    async def fetch_one(self, query: str, **params: Any) -> Row | None:
+    async def fetch_one(self, query: str, /, **params: Any) -> Row | None:
         return next(iter((await self._run(query, params)).rows), None)
 
-    async def execute(self, query: str, **params: Any) -> int:
+    async def execute(self, query: str, /, **params: Any) -> int:
         return (await self._run(query, params)).count
 
     async def _run(self, name: str, params: Mapping[str, Any]) -> _Result:
@@ -147,7 +148,7 @@ class Database:
                 task.cancel()
             if late:
                 logger.warning("database work cut off at shutdown", extra={"count": len(late)})
-                await asyncio.wait(late)
+                await asyncio.wait(late, timeout=deadline)
         self._connections.close()
 
     async def __aenter__(self) -> "Database":
@@ -158,15 +159,15 @@ class Database:
     ) -> None:
         await self.close()
 
-    async def fetch_all(self, query: str, **params: Any) -> list[Row]:
+    async def fetch_all(self, query: str, /, **params: Any) -> list[Row]:
         """All rows of the statement that stands under this name in ``queries.sql``."""
         return list((await self._statement(query, params)).rows)
 
-    async def fetch_one(self, query: str, **params: Any) -> Row | None:
+    async def fetch_one(self, query: str, /, **params: Any) -> Row | None:
         """The first row, or None."""
         return next(iter((await self._statement(query, params)).rows), None)
 
-    async def execute(self, query: str, **params: Any) -> int:
+    async def execute(self, query: str, /, **params: Any) -> int:
         """How many rows were affected."""
         return (await self._statement(query, params)).count
 
@@ -268,7 +269,7 @@ async def _send(connection: MendedConnection, sql: str, params: Mapping[str, Any
     """Run one statement; ``_ConnectionLost`` if the connection did not survive it."""
     try:
         cursor = await connection.cursor(timeout=limit)
-        await cursor.execute(sql, params or None)
+        await _execute(cursor, sql, params)
         names = [column.name for column in cursor.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
         return _Result(rows, cursor.rowcount, cursor.statusmessage)
@@ -279,14 +280,20 @@ async def _send(connection: MendedConnection, sql: str, params: Mapping[str, Any
         if connection.closed:
             raise _ConnectionLost from exc
         raise from_sqlstate(exc.pgcode, exc.diag.message_primary, exc.diag.constraint_name) from exc
+
+
+async def _execute(cursor: Cursor, sql: str, params: Mapping[str, Any]) -> None:
+    try:
+        await cursor.execute(sql, params or None)
     except ValueError:
         # The driver refuses NUL and half surrogate pairs before it sends anything; its message quotes the text.
         raise UnstorableText from None
 
 
 def _strip(exc: psycopg2.Error) -> None:
-    """Keep the SQLSTATE and drop the text: it quotes values, and errors end up in logs."""
-    exc.args = (exc.pgcode or "connection lost",)
+    """Drop the server's text, which quotes values: errors end up in logs."""
+    if exc.pgcode is not None:
+        exc.args = (exc.pgcode,)
 
 
 async def _within(limit: float, work: Awaitable[T]) -> T:

@@ -110,6 +110,12 @@ async def test_an_error_does_not_carry_the_values_of_its_statement(things: Datab
         assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
+async def test_a_parameter_that_the_driver_cannot_send_is_named_by_its_type(things: Database) -> None:
+    with pytest.raises(StatementFailed) as caught:
+        await things.execute("put", id={"a": 1})
+    assert "can't adapt type 'dict'" in str(caught.value.__cause__)
+
+
 async def test_a_connection_says_who_it_is_and_the_urls_own_options_win(things_url: str) -> None:
     async with await Database.open(things_url + "&options=-c%20lock_timeout%3D1234", queries=QUERIES) as database:
         row = await database.fetch_one("backend")
