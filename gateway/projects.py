@@ -1,6 +1,8 @@
 """Projects: whose they are, where their containers stand, and which agent is asked when none is named."""
 
 import secrets
+import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -44,11 +46,19 @@ class NewProject:
     default_agent_id: str | None = None
 
 
+#: How long a project that was looked up is taken as it was. Every request looks one up; a change made through
+#: another gateway is seen after this at the latest, one made here at once.
+REMEMBER_SECONDS = 1.0
+MAX_REMEMBERED = 10_000
+
+
 class Projects:
     """All projects in one database; each is looked up together with its owner."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: (owner, id) → the project and until when it may be taken for the truth; oldest first.
+        self._remembered: OrderedDict[tuple[str, str], tuple[Project, float]] = OrderedDict()
 
     async def create(self, owner_id: str, new: NewProject) -> Project:
         """Raises ``ProjectExists`` where the id is taken, by whomever."""
@@ -62,10 +72,13 @@ class Projects:
         return Project.from_row(row)
 
     async def get(self, owner_id: str, project_id: str) -> Project:
+        known = self._remembered.get((owner_id, project_id))
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
         row = await self._database.fetch_one("get_project", id=project_id, owner_id=owner_id)
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
-        return Project.from_row(row)
+        return self._remember(Project.from_row(row))
 
     async def get_for_follower(self, project_id: str) -> Project:
         """A project whoever owns it; for work that no request asked for."""
@@ -86,7 +99,7 @@ class Projects:
         )
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
-        return Project.from_row(row)
+        return self._remember(Project.from_row(row))
 
     async def delete(self, owner_id: str, project_id: str) -> None:
         """The project and all that hangs on it: sessions, log, messages."""
@@ -98,6 +111,15 @@ class Projects:
             await transaction.execute("delete_events", project_id=project_id)
 
         await self._database.transaction(work)
+        self._remembered.pop((owner_id, project_id), None)
+
+    def _remember(self, project: Project) -> Project:
+        key = (project.owner_id, project.id)
+        self._remembered.pop(key, None)
+        self._remembered[key] = (project, time.monotonic() + REMEMBER_SECONDS)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return project
 
 
 def opencode_upstream(project: Project, config: ContainersConfig) -> Upstream:
