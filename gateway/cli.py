@@ -2,34 +2,56 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from gateway import __version__, commands, logs
+from gateway import __version__, logs
 from gateway.config import Config, load
 from gateway.errors import ConfigError, GatewayError
 
 DESCRIPTION = """\
 One HTTP server in front of the containers where coding agents run.
 
-  acp-gateway up                                     everything on this machine, with a demo agent to talk to
+  acp-gateway up                                        everything on this machine, with a demo agent to talk to
   acp-gateway serve --container http://127.0.0.1:4096   beside one container (sidecar)
-  acp-gateway serve --config config.toml             in front of many, with a PostgreSQL of your own
-  acp-gateway agent-host                             inside a container: runs agents on port 4097
-  acp-gateway migrate                                bring the database's schema up to date, and stop
+  acp-gateway serve --config config.toml                in front of many, with a PostgreSQL of your own
+  acp-gateway agent-host                                inside a container: runs agents on port 4097
+  acp-gateway migrate                                   bring the database's schema up to date, and stop
 
-Every setting stands in config.example.toml; ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, options
-override both."""
+Every setting stands in config.example.toml. ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, for example
+ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for a PostgreSQL of your own; options override both.
+Ctrl-C or SIGTERM stops whatever runs. "acp-gateway COMMAND --help" tells of a command's options."""
+
+UP = """\
+Everything on this machine: an embedded PostgreSQL, an agent host that stands in for a container, the gateway, and the
+project "demo". It prints three lines to try. What is stored is kept: start it again and it is there."""
+
+SERVE = """\
+The gateway alone, in front of containers that run elsewhere. With --container it registers that one as the project
+"default" (sidecar); projects can be registered at any time with POST /api/projects. As there is no identity yet it
+listens on this machine only."""
+
+AGENT_HOST = """\
+Runs agents inside a container and speaks the container's contract on port 4097. With ACP_HOST_TOKEN set, every call
+needs that secret; to listen on other addresses than this machine's it must be set. The gateway's containers.token is
+the same secret."""
+
+MIGRATE = """\
+Bring the database's schema up to date, and stop. "up" and "serve" do this by themselves at every start; it is safe
+while others do the same."""
 
 Run = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, None]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Exit status: 0 done, 1 it could not be done (one sentence on standard error), 2 wrong usage."""
+    _mend_standard_streams()
     options = _parser().parse_args(arguments)
     try:
         config = _configured(options)
@@ -48,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="acp-gateway", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"acp-gateway {__version__}")
-    commands_ = parser.add_subparsers(required=True, metavar="command", title="commands")
+    commands = parser.add_subparsers(required=True, metavar="command", title="commands")
 
-    up = _command(commands_, "up", "everything on this machine: PostgreSQL, an agent host, the gateway, a project", _up)
+    up = _command(commands, "up", "everything on this machine, with a demo agent to talk to", UP, _up)
     up.add_argument("--port", type=int, help="the gateway's port (default 8080)")
     up.add_argument(
         "--container-port",
@@ -62,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _data_dir(up)
     _workspace(up)
 
-    serve = _command(commands_, "serve", "the gateway alone", _serve)
+    serve = _command(commands, "serve", "the gateway alone", SERVE, _serve)
     serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="the port to listen on (default 8080)")
     serve.add_argument(
@@ -70,20 +92,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     _data_dir(serve)
 
-    host = _command(commands_, "agent-host", "run agents inside a container, on port 4097", _agent_host)
+    host = _command(commands, "agent-host", "runs agents inside a container, on port 4097", AGENT_HOST, _agent_host)
     host.add_argument("--host", help="the address to listen on (default 127.0.0.1; others need ACP_HOST_TOKEN)")
     host.add_argument("--port", type=int, help="the port to listen on (default 4097)")
     host.add_argument("--catalogue", metavar="FILE", help="a TOML file with further agents")
     _workspace(host)
 
-    migrate = _command(commands_, "migrate", "bring the database's schema up to date, and stop", _migrate)
+    migrate = _command(commands, "migrate", "bring the database's schema up to date, and stop", MIGRATE, _migrate)
     _data_dir(migrate)
     return parser
 
 
-def _command(commands_: Any, name: str, summary: str, run: Run) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands_.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+def _command(commands: Any, name: str, summary: str, description: str, run: Run) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see config.example.toml")
     parser.set_defaults(run=run)
@@ -93,6 +115,7 @@ def _command(commands_: Any, name: str, summary: str, run: Run) -> argparse.Argu
 def _data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir",
+        type=_named,
         metavar="DIR",
         help="where the embedded PostgreSQL keeps its data, unless database.url names another "
         "(default ~/.local/share/acp-gateway, for root /var/lib/acp-gateway)",
@@ -100,7 +123,16 @@ def _data_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def _workspace(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workspace", metavar="DIR", help="the directory that agents work in (default ./workspace)")
+    parser.add_argument(
+        "--workspace", type=_named, metavar="DIR", help="the directory that agents work in (default ./workspace)"
+    )
+
+
+def _named(directory: str) -> str:
+    # What a shell makes of an unset variable must not mean the default directory.
+    if not directory:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return directory
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -127,20 +159,31 @@ def _set(config: Config, table: str, setting: str, value: Any, option: str) -> C
         raise ConfigError(f"--{option.replace('_', '-')}: {exc}") from exc
 
 
+# The rooms behind the commands take a moment to import; --help and a wrong option need none of them.
+
+
 async def _up(options: argparse.Namespace, config: Config) -> None:
-    await commands.up(config, options.container_port, commands.say)
+    from gateway import commands
+
+    await commands.up(config, options.container_port, say)
 
 
 async def _serve(options: argparse.Namespace, config: Config) -> None:
-    await commands.serve(config, options.container, commands.say)
+    from gateway import commands
+
+    await commands.serve(config, options.container, say)
 
 
 async def _agent_host(options: argparse.Namespace, config: Config) -> None:
-    await commands.agent_host(config, commands.say)
+    from gateway import commands
+
+    await commands.agent_host(config, say)
 
 
 async def _migrate(options: argparse.Namespace, config: Config) -> None:
-    await commands.migrate_database(config, commands.say)
+    from gateway import commands
+
+    await commands.migrate_database(config, say)
 
 
 def _loop_run(work: Coroutine[Any, Any, None]) -> None:
@@ -150,3 +193,23 @@ def _loop_run(work: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     uvloop.run(work)
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal; that nobody reads it is no reason to stop."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        # `| head -1`, a full disk. Python would complain at its end of what it could not write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _mend_standard_streams() -> None:
+    """Closed ones lead nowhere from now on: a socket would get their number otherwise, and be printed into."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream in (sys.stdout, sys.stderr):
+        # A path may hold what the terminal's encoding does not.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,30 +1,33 @@
 """What each command of ``acp-gateway`` does, once its options are in the configuration."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from socket import socket
 
 import attrs
+from aiohttp import web
 
 from gateway.agenthost import catalogue
-from gateway.agenthost.app import AgentHostConfig
-from gateway.agenthost.app import build_app as build_agent_host
+from gateway.agenthost.settings import AgentHostConfig
 from gateway.app import build_app
-from gateway.config import Config, environment, is_loopback
-from gateway.db.embedded import EmbeddedPostgres, default_data_dir
+from gateway.config import AgentHostConfig as AgentHostSettings
+from gateway.config import Config, ServerConfig, environment, is_loopback
+from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of
 from gateway.db.migrate import migrate
 from gateway.errors import ConfigError, ProjectNotFound, StartError
 from gateway.keys import PROJECTS
 from gateway.middleware.identity import LOCAL_USER
 from gateway.projects import NewProject, Projects
 from gateway.proxy.upstream import Upstream
-from gateway.serving import bind, serving, until_stopped
+from gateway.serving import address, bind, serving, stop_on_signals
 
 SIDECAR_PROJECT = "default"
 DEMO_PROJECT = DEMO_AGENT = "demo"
+#: How often a running gateway looks whether its PostgreSQL is still there.
+LOOK_SECONDS = 1.0
 
 Say = Callable[[str], None]
 
@@ -32,58 +35,59 @@ Say = Callable[[str], None]
 async def up(config: Config, container_port: int, say: Say) -> None:
     """The whole product on this machine: PostgreSQL, an agent host in a container's place, the gateway, a project."""
     began = time.monotonic()
+    stopped = stop_on_signals()
     _refuse_strangers(config)
-    host_config = attrs.evolve(config.agent_host, host="127.0.0.1", port=container_port + 1)
+    config = _side_by_side(config, container_port)
+    if not config.database.url:
+        _refuse_second(_data_dir(config))
     async with AsyncExitStack() as stack:
-        gateway_socket = stack.enter_context(
-            bind(config.server.host, config.server.port, purpose="The gateway", option="--port")
-        )
-        host_socket = stack.enter_context(
-            bind(host_config.host, host_config.port, purpose="The agent host", option="--container-port")
-        )
+        gateway_socket, host_socket = _bind_both(config, stack)
         workspace = _workspace(config)
-        config = await stack.enter_async_context(_database(config, say))
-        containers = attrs.evolve(
-            config.containers, opencode_port=container_port, acp_port=container_port + 1, token=host_config.token
-        )
-        config = attrs.evolve(config, containers=containers, agent_host=host_config)
-        agent_host = build_agent_host(_agent_host_config(config, workspace))
-        await stack.enter_async_context(serving(agent_host, host_socket, shutdown_timeout=5))
-        say(f"agent host    http://{host_config.host}:{host_config.port} (workspace {workspace})")
+        config, postgres = await stack.enter_async_context(_database(config, say))
+        if stopped.is_set():
+            return
+        await stack.enter_async_context(serving(_agent_host_app(config, workspace), host_socket, shutdown_timeout=5))
+        say(f"agent host    {_url(config.agent_host)} (workspace {workspace})")
         app = build_app(config)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, gateway_socket, shutdown_timeout=timeout))
-        address = f"http://127.0.0.1:{container_port}"
-        await _register(app[PROJECTS], DEMO_PROJECT, address, default_agent_id=DEMO_AGENT)
-        base = _base_url(config)
+        container = f"http://127.0.0.1:{container_port}"
+        await _register(app[PROJECTS], DEMO_PROJECT, container, default_agent_id=DEMO_AGENT)
+        base = _url(config.server)
         say(f"gateway       {base}")
-        say(f"project       {base}/api/projects/{DEMO_PROJECT} (container {address})")
+        say(f"project       {base}/api/projects/{DEMO_PROJECT} (container {container})")
         say(_welcome(f"{base}/api/projects/{DEMO_PROJECT}/acp", time.monotonic() - began))
-        await until_stopped()
+        await _until(stopped, postgres)
         say("\nstopping")
     say("stopped; start again with the same command, everything is kept")
 
 
 async def serve(config: Config, container: str | None, say: Say) -> None:
     """The gateway alone; with ``container``, in front of that one."""
+    stopped = stop_on_signals()
     _refuse_strangers(config)
     if container is not None:
         _check_address(container)
+    if not config.database.url:
+        _refuse_second(_data_dir(config))
     async with AsyncExitStack() as stack:
         sock = stack.enter_context(bind(config.server.host, config.server.port, purpose="The gateway", option="--port"))
-        config = await stack.enter_async_context(_database(config, say))
+        config, postgres = await stack.enter_async_context(_database(config, say))
+        if stopped.is_set():
+            return
         app = build_app(config)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, sock, shutdown_timeout=timeout))
         if container is not None:
             await _register(app[PROJECTS], SIDECAR_PROJECT, container, default_agent_id=None)
-            say(f"project       {_base_url(config)}/api/projects/{SIDECAR_PROJECT} (container {container})")
-        say(f"gateway       {_base_url(config)}")
-        await until_stopped()
+            say(f"project       {_url(config.server)}/api/projects/{SIDECAR_PROJECT} (container {container})")
+        say(f"gateway       {_url(config.server)}")
+        await _until(stopped, postgres)
 
 
 async def agent_host(config: Config, say: Say) -> None:
     """The agent host alone, as it runs inside a container."""
+    stopped = stop_on_signals()
     settings = config.agent_host
     if not settings.token and not is_loopback(settings.host):
         raise ConfigError(
@@ -91,10 +95,10 @@ async def agent_host(config: Config, say: Say) -> None:
             "and the same secret as containers.token of the gateway"
         )
     with bind(settings.host, settings.port, purpose="The agent host", option="--port") as sock:
-        app = build_agent_host(_agent_host_config(config, _workspace(config)))
-        async with serving(app, sock, shutdown_timeout=5):
-            say(f"agent host    http://{settings.host}:{settings.port} (workspace {settings.workspace})")
-            await until_stopped()
+        workspace = _workspace(config)
+        async with serving(_agent_host_app(config, workspace), sock, shutdown_timeout=5):
+            say(f"agent host    {_url(settings)} (workspace {workspace})")
+            await stopped.wait()
 
 
 async def migrate_database(config: Config, say: Say) -> None:
@@ -104,11 +108,11 @@ async def migrate_database(config: Config, say: Say) -> None:
 
 
 @asynccontextmanager
-async def _database(config: Config, say: Say) -> AsyncIterator[Config]:
+async def _database(config: Config, say: Say) -> AsyncIterator[tuple[Config, EmbeddedPostgres | None]]:
     """The configuration with a database that is there and up to date: the configured one, else the embedded one."""
     server = None
     if not config.database.url:
-        data_dir = Path(config.embedded.data_dir) if config.embedded.data_dir else default_data_dir(environment())
+        data_dir = _data_dir(config)
         server = await asyncio.to_thread(EmbeddedPostgres.start, data_dir)
         say(f"PostgreSQL    {data_dir} (log: {data_dir / 'postgres.log'})")
         config = attrs.evolve(config, database=attrs.evolve(config.database, url=server.url))
@@ -117,10 +121,63 @@ async def _database(config: Config, say: Say) -> AsyncIterator[Config]:
     try:
         applied = await asyncio.to_thread(migrate, config.database.url)
         say(f"migrations    {', '.join(applied) if applied else 'up to date'}")
-        yield config
+        yield config, server
     finally:
         if server is not None:
             await asyncio.to_thread(server.stop)
+
+
+async def _until(stopped: asyncio.Event, postgres: EmbeddedPostgres | None) -> None:
+    """Wait for the signal to stop. ``StartError`` where the embedded PostgreSQL ends first: nothing goes on without."""
+    while not stopped.is_set():
+        if postgres is not None and postgres.pid is None:
+            raise StartError("PostgreSQL has ended by itself; its log says why. Start again: what was stored is kept")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), LOOK_SECONDS)
+
+
+def _side_by_side(config: Config, container_port: int) -> Config:
+    """The configuration with an agent host on this machine in the place of a container's two ports."""
+    if not 1 <= container_port <= 65534:
+        raise ConfigError(
+            f"--container-port: must be from 1 to 65534 (the agent host takes the next one), not {container_port}"
+        )
+    if config.server.port in (container_port, container_port + 1):
+        raise ConfigError(
+            f"--port {config.server.port} is one of the two ports that stand for the container's "
+            f"({container_port} and {container_port + 1}); choose another --port or --container-port"
+        )
+    host = attrs.evolve(config.agent_host, host="127.0.0.1", port=container_port + 1)
+    containers = attrs.evolve(
+        config.containers, opencode_port=container_port, acp_port=container_port + 1, token=host.token
+    )
+    return attrs.evolve(config, containers=containers, agent_host=host)
+
+
+def _bind_both(config: Config, stack: AsyncExitStack) -> tuple[socket, socket]:
+    """The gateway's socket and the agent host's; whoever has to choose other ports hears of both at once."""
+    sockets, failures = [], []
+    for settings, purpose, option in (
+        (config.server, "The gateway", "--port"),
+        (config.agent_host, "The agent host", "--container-port"),
+    ):
+        try:
+            sockets.append(stack.enter_context(bind(settings.host, settings.port, purpose=purpose, option=option)))
+        except StartError as exc:
+            failures.append(str(exc))
+    if failures:
+        raise StartError(". ".join(failures))
+    return sockets[0], sockets[1]
+
+
+def _refuse_second(data_dir: Path) -> None:
+    """Before the ports are tried: to be told of those, one after the other, would help nobody here."""
+    owner = owner_of(data_dir)
+    if owner is not None:
+        raise StartError(
+            f"A gateway (process {owner}) is running on {data_dir} already: stop it, or give this one a --data-dir "
+            "and ports of its own"
+        )
 
 
 async def _register(projects: Projects, project_id: str, address: str, *, default_agent_id: str | None) -> None:
@@ -150,33 +207,54 @@ def _check_address(container: str) -> None:
         raise ConfigError(f"--container {container}: {exc}") from exc
 
 
+def _data_dir(config: Config) -> Path:
+    if config.embedded.data_dir:
+        return _path(config.embedded.data_dir, "The data directory")
+    try:
+        return default_data_dir(environment())
+    except RuntimeError:
+        raise StartError("There is no home directory to keep the data in; name a directory with --data-dir") from None
+
+
 def _workspace(config: Config) -> Path:
-    workspace = Path(config.agent_host.workspace).expanduser().absolute()
+    workspace = _path(config.agent_host.workspace, "The workspace")
     try:
         workspace.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
         raise StartError(
-            f"the workspace {workspace} cannot be made: {exc.strerror}; choose another with --workspace"
+            f"The workspace {workspace} cannot be made: {reason}; choose another with --workspace"
         ) from exc
     return workspace
 
 
-def _agent_host_config(config: Config, workspace: Path) -> AgentHostConfig:
+def _path(text: str, what: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as exc:
+        raise StartError(f"{what} {text}: there is no such home directory") from exc
+
+
+def _agent_host_app(config: Config, workspace: Path) -> web.Application:
+    # ACP's models take a second or two to import; the other commands do without them.
+    from gateway.agenthost.app import build_app as build_agent_host
+
     settings = config.agent_host
     agents = catalogue.load(Path(settings.catalogue)) if settings.catalogue else catalogue.BUILT_IN
-    return AgentHostConfig(
-        workspace=workspace,
-        token=settings.token or None,
-        catalogue=agents,
-        environment=environment(),
-        permission_timeout=settings.permission_timeout,
-        journal_size=settings.journal_events,
+    return build_agent_host(
+        AgentHostConfig(
+            workspace=workspace,
+            token=settings.token or None,
+            catalogue=agents,
+            environment=environment(),
+            permission_timeout=settings.permission_timeout,
+            journal_size=settings.journal_events,
+        )
     )
 
 
-def _base_url(config: Config) -> str:
-    host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
-    return f"http://{host}:{config.server.port}"
+def _url(settings: ServerConfig | AgentHostSettings) -> str:
+    return f"http://{address(settings.host, settings.port)}"
 
 
 def _welcome(acp: str, seconds: float) -> str:
@@ -188,9 +266,3 @@ ready in {seconds:.1f} s; Ctrl-C stops everything. Try it from another terminal:
   curl -s {acp}/session/$SESSION/prompt {json} -H 'Prefer: wait=60' -d '{{"prompt": "think\\nstream 5"}}'
   curl -s {acp}/session/$SESSION/messages
 """
-
-
-def say(line: str) -> None:
-    """Tell the person at the terminal."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

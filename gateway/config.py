@@ -4,12 +4,13 @@ A variable's name is ``ACP_GATEWAY_<TABLE>_<SETTING>``: ``ACP_GATEWAY_DATABASE_U
 This is the only room that reads the environment. What is unknown or wrong is named with its place.
 """
 
+import difflib
 import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 
@@ -37,6 +38,11 @@ def _one_of(*words: str) -> Any:
     return check
 
 
+def _not_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not value:
+        raise ValueError("must not be empty")
+
+
 PORT = _between(1, 65535)
 
 
@@ -44,7 +50,7 @@ PORT = _between(1, 65535)
 class ServerConfig:
     """Where the gateway listens."""
 
-    host: str = "127.0.0.1"
+    host: str = attrs.field(default="127.0.0.1", validator=_not_empty)
     port: int = attrs.field(default=8080, validator=PORT)
     shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
     max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
@@ -87,9 +93,9 @@ class EventsConfig:
 class AgentHostConfig:
     """The agent host: what runs inside a container (``acp-gateway agent-host``) and beside ``acp-gateway up``."""
 
-    host: str = "127.0.0.1"
+    host: str = attrs.field(default="127.0.0.1", validator=_not_empty)
     port: int = attrs.field(default=4097, validator=PORT)
-    workspace: str = "./workspace"
+    workspace: str = attrs.field(default="./workspace", validator=_not_empty)
     catalogue: str = ""
     token: str = attrs.field(default="", repr=False)
     permission_timeout: float = attrs.field(default=600.0, validator=_between(0.1, 86400))
@@ -136,7 +142,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         if name in known:
             config = _override(config, *known[name], name, environ[name])
         elif name.startswith(PREFIX) and not name.startswith(TESTS_PREFIX):
-            raise ConfigError(f"{name}: no such setting (known: {', '.join(sorted(known))})")
+            raise ConfigError(f"{name}: no such setting{_similar(name, known)}; config.example.toml has them all")
     return config
 
 
@@ -180,11 +186,32 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
 
 
+def _similar(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, known, n=3)
+    return f" (similar: {', '.join(found)})" if found else ""
+
+
 def _structure(tables: dict[str, Any], *, source: str) -> Config:
     try:
-        return from_builtins(Config, tables, rename=snake_names)
+        # They run below, one by one, because there each knows its place.
+        with attrs.validators.disabled():
+            config = from_builtins(Config, tables, rename=snake_names)
     except DecodeError as exc:
         raise ConfigError(f"{source}: {str(exc).replace('$.', '')}") from exc
+    if wrong := [f"{place}: {reason}" for place, reason in _out_of_range(config)]:
+        raise ConfigError(f"{source}: {'; '.join(wrong)}")
+    return config
+
+
+def _out_of_range(config: Config) -> Iterator[tuple[str, ValueError]]:
+    for table in attrs.fields(Config):
+        values = getattr(config, table.name)
+        for setting in attrs.fields(type(values)):
+            try:
+                if setting.validator:
+                    setting.validator(values, setting, getattr(values, setting.name))
+            except ValueError as exc:
+                yield f"{table.name}.{setting.name}", exc
 
 
 def _override(config: Config, table: str, setting: str, variable: str, text: str) -> Config:
@@ -199,11 +226,7 @@ def _override(config: Config, table: str, setting: str, variable: str, text: str
 def _parse(kind: Any, text: str) -> Any:
     if kind is str:
         return text
-    if kind is int or int in get_args(kind):
-        if not text.strip().lstrip("-").isdigit():
-            raise ValueError(f"must be a whole number, not {text!r}")
-        return int(text)
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
-        raise ValueError(f"must be a number, not {text!r}") from None
+        raise ValueError(f"must be a {'whole ' if kind is int else ''}number, not {text!r}") from None

@@ -20,12 +20,14 @@ class _Line(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Log to standard error from ``level`` on."""
+    """Log to standard error: the gateway's own rooms from ``level`` on, what it is built on from warning on.
+
+    At debug some packages would log what passes through them, and that is users' data.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # yoyo tells of each migration at info; what was applied is printed anyway.
-    logging.getLogger("yoyo").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("gateway").setLevel(level.upper())
 
 
 def _quoted(value: object) -> str:
