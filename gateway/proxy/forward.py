@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import aiohttp
 from aiohttp import hdrs, web
+from aiohttp.http import StreamWriter
 
 from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.proxy import websocket
@@ -103,20 +104,28 @@ async def _switch(request: web.Request, answer: aiohttp.ClientResponse) -> web.S
 async def _relay(
     request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse, timeouts: Timeouts
 ) -> None:
-    if answer.content_type == "text/event-stream":
+    if _is_event_stream(answer):
         limit_silence(answer, None)
-    loop = asyncio.get_running_loop()
+    content, writer = answer.content, cast(StreamWriter, request.writer)
     try:
         await response.prepare(request)
-        async with asyncio.timeout(None) as patience:
-            while chunk := await answer.content.readany():
-                if timeouts.idle is not None:
-                    patience.reschedule(loop.time() + timeouts.idle)
-                await response.write(chunk)
-                patience.reschedule(None)
+        if not content.total_bytes:
+            writer.send_headers()
+        while chunk := await content.readany():
+            if content.at_eof():
+                await response.write_eof(chunk)
+                return
+            await writer.write(chunk, drain=False)
+            if request.protocol.writing_paused:
+                async with asyncio.timeout(timeouts.idle):
+                    await writer.drain()
         await response.write_eof()
     except ConnectionError:
         logger.debug("the client went away")
+
+
+def _is_event_stream(answer: aiohttp.ClientResponse) -> bool:
+    return answer.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream")
 
 
 class _Body:

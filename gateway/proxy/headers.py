@@ -3,8 +3,6 @@
 Known limit: aiohttp writes header values as UTF-8, so bytes that are no UTF-8 are lost on the way.
 """
 
-from collections.abc import Iterable
-
 from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -26,25 +24,15 @@ HOP_BY_HOP = frozenset(
 
 # Authorization and Cookie are the user's towards the gateway, no container's business. Host is the next hop's own,
 # and Expect is answered here.
-_NOT_FOR_UPSTREAM = frozenset({"authorization", "cookie", "expect", "host"})
+_NOT_FOR_UPSTREAM = HOP_BY_HOP | {"authorization", "cookie", "expect", "host"}
 
 
-def end_to_end(headers: Headers, *, without: Iterable[str] = ()) -> CIMultiDict[str]:
-    """All fields but those of this hop and those named in ``without`` (lower case), repeats and order kept.
+def end_to_end(headers: Headers) -> CIMultiDict[str]:
+    """All fields but those of this hop, repeats and order kept.
 
     Each name is spelled as where it stood first: aiohttp keeps only the last of ``X-A: 1`` and ``x-a: 2``.
     """
-    drop = HOP_BY_HOP.union(without, _named_in_connection(headers))
-    if "Transfer-Encoding" in headers:
-        # RFC 9112 6.3: chunking overrides the length, and a proxy must not pass both on.
-        drop |= {"content-length"}
-    spelling: dict[str, str] = {}
-    kept = CIMultiDict[str]()
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower not in drop:
-            kept.add(spelling.setdefault(lower, name), value)
-    return kept
+    return _without(headers, HOP_BY_HOP)
 
 
 def to_upstream(
@@ -55,15 +43,17 @@ def to_upstream(
     ``client`` is the address of who connected to us, ``scheme`` and ``host`` what it asked for (where it said so),
     ``prefix`` the path that was cut off the front of the target ("" for none).
     """
-    proxy_fields = {lower for name in headers if (lower := name.lower()).startswith("proxy-")}
-    kept = end_to_end(headers, without=_NOT_FOR_UPSTREAM | proxy_fields)
+    kept = _without(headers, _NOT_FOR_UPSTREAM)
+    for name in [name for name in kept if name.lower().startswith("proxy-")]:
+        kept.popall(name, None)
     if client is not None:
         before = kept.getall("X-Forwarded-For", [])
         kept["X-Forwarded-For"] = ", ".join([*before, client])
-    for name, value in (("Proto", scheme), ("Host", host), ("Prefix", prefix)):
-        kept.popall(f"X-Forwarded-{name}", None)
+    for name, value in (("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", host), ("X-Forwarded-Prefix", prefix)):
         if value:
-            kept[f"X-Forwarded-{name}"] = value
+            kept[name] = value
+        else:
+            kept.popall(name, None)
     return kept
 
 
@@ -72,5 +62,20 @@ def to_client(headers: Headers) -> CIMultiDict[str]:
     return end_to_end(headers)
 
 
-def _named_in_connection(headers: Headers) -> set[str]:
-    return {token.strip().lower() for value in headers.getall("Connection", ()) for token in value.split(",")}
+def _without(headers: Headers, drop: frozenset[str]) -> CIMultiDict[str]:
+    if "Connection" in headers:
+        drop = drop.union(_named_in_connection(headers))
+    if "Transfer-Encoding" in headers:
+        # RFC 9112 6.3: chunking overrides the length, and a proxy must not pass both on.
+        drop = drop.union(("content-length",))
+    spelling: dict[str, str] = {}
+    kept = []
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower not in drop:
+            kept.append((spelling.setdefault(lower, name), value))
+    return CIMultiDict(kept)
+
+
+def _named_in_connection(headers: Headers) -> list[str]:
+    return [token.strip().lower() for value in headers.getall("Connection") for token in value.split(",")]

@@ -13,7 +13,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class ForwardedResponse(web.StreamResponse):
-    """Says what the upstream said, and no more: aiohttp would add a Server and a Content-Type of its own."""
+    """Says what the upstream said, and no more: aiohttp would add a Server and a Content-Type of its own.
+
+    ``prepare`` leaves the head in the writer, to go out with the first piece of the body; where there is none yet,
+    ``send_headers`` of the writer lets it go.
+    """
+
+    _send_headers_immediately = False
 
     @classmethod
     def of(cls, answer: aiohttp.ClientResponse) -> Self:

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, Self
 
 import aiohttp
@@ -201,14 +202,18 @@ class Client:
         upstream: Upstream,
     ) -> aiohttp.ClientResponse:
         assert self._session is not None, "the client is used outside its context"
-        connect = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=timeouts.connect)
         upload: _Upload | None = None
         try:
             async with asyncio.timeout(timeouts.headers) as deadline:
                 if isinstance(body, AsyncIterable):
                     body = upload = _Upload(body, deadline, timeouts)
                 return await self._session.request(
-                    method, url, headers=headers, data=body, allow_redirects=False, timeout=connect
+                    method,
+                    url,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=_until_connected(timeouts.connect),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             if upload is not None and upload.failure is not None:
@@ -264,6 +269,11 @@ class _Upload:
         if self.deadline is not None and not self.deadline.expired():
             now = asyncio.get_running_loop().time()
             self.deadline.reschedule(None if seconds is None else now + seconds)
+
+
+@lru_cache(maxsize=16)
+def _until_connected(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
 
 
 class _NotReplayed(aiohttp.ClientError):

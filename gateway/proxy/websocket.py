@@ -42,6 +42,7 @@ async def tunnel(request: web.Request, answer: aiohttp.ClientResponse) -> web.St
     response.headers.update(HANDSHAKE)
     response.force_close()
     await response.prepare(request)
+    request.writer.send_headers()
     down = _Side(request.protocol, request.transport)
     up = _Side(connection.protocol, connection.transport)
     try:
