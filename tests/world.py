@@ -8,6 +8,7 @@ from typing import Any, Self
 import aiohttp
 import attrs
 from aiohttp import web
+from yarl import URL
 
 from gateway.app import build_app
 from gateway.config import Config, ContainersConfig, DatabaseConfig, EventsConfig
@@ -83,11 +84,18 @@ class Gateway:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Call ``path`` below the gateway's address; ``body`` is sent as JSON, ``raw`` as it is, said to be JSON."""
+        """Call ``path`` below the gateway's address; ``body`` is sent as JSON, ``raw`` as it is (and said to be JSON).
+
+        ``path`` goes out as it is, percent-encoding included.
+        """
         sent = {"Content-Type": "application/json"} if body is not None or raw is not None else {}
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         async with self.http.request(
-            method, self.url + path, data=data, headers=sent | dict(headers or {}), allow_redirects=False
+            method,
+            URL(self.url + path, encoded=True),
+            data=data,
+            headers=sent | dict(headers or {}),
+            allow_redirects=False,
         ) as response:
             return Answer(status=response.status, headers=response.headers, body=await response.read())
 

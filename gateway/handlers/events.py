@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import DatabaseUnavailable, NotImplementedYet, ProjectNotFound
-from gateway.handlers.requests import choice
+from gateway.handlers.requests import choice, parameter
 from gateway.keys import CONFIG, FOLLOWERS, LOG, PROJECT, SESSIONS, TAILS
 from gateway.log.stream import Stream, judge
 from gateway.wire.events import Cursor, Reset
@@ -55,7 +55,7 @@ async def stop_streams(app: web.Application) -> None:
 async def _stream(request: web.Request, session_id: str | None) -> web.StreamResponse:
     project = request[PROJECT]
     from_start = choice(request, "from", {"start": True, "head": False}, default=False)
-    last_event_id = request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
+    last_event_id = request.headers.get("Last-Event-ID") or parameter(request, "lastEventId")
     log, tails = request.app[LOG], request.app[TAILS]
     async with tails.watch(project.id) as tail:
         request.app[FOLLOWERS].follow(project.id)

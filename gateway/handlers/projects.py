@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.errors import InvalidBody
 from gateway.handlers import views
-from gateway.handlers.requests import known_place, limit, read_body
+from gateway.handlers.requests import known_place, limit, parameter, read_body
 from gateway.keys import FOLLOWERS, PROJECT, PROJECTS, TASKS, USER
 from gateway.projects import NewProject
 from gateway.proxy.upstream import Upstream
@@ -54,7 +54,7 @@ async def create(request: web.Request) -> web.Response:
 async def list_all(request: web.Request) -> web.Response:
     """The asker's projects, oldest first."""
     size = limit(request)
-    after = request.query.get("after")
+    after = parameter(request, "after")
     if after is not None:
         await known_place(request.app[PROJECTS].get(request[USER], after))
     found = await request.app[PROJECTS].page(request[USER], after=after, limit=size + 1)

@@ -1,13 +1,15 @@
 """What comes in: bodies, query parameters and preferences, each checked with its place."""
 
+import json
 import re
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 
 from gateway.db.errors import UnstorableText
-from gateway.errors import InvalidBody, InvalidParameter, NotFound, UnsupportedMediaType
+from gateway.errors import BodyTooLarge, InvalidBody, InvalidParameter, NotFound, UnsupportedMediaType
+from gateway.proxy.expect import ask_for_body
 from gateway.wire.codec import DecodeError, decode
 
 T = TypeVar("T")
@@ -16,9 +18,12 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
 
-async def read_body(request: web.Request, cls: type[T]) -> T:
-    """The JSON body as a value of ``cls``; no body at all is an empty object."""
-    raw = await request.read()
+async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = False) -> T:
+    """The JSON body as a value of ``cls``; no body at all is an empty object.
+
+    Text with NUL is refused unless the body is passed on ``verbatim``: no process, path or database takes it.
+    """
+    raw = await _read(request)
     if not raw:
         raw = b"{}"
     elif request.content_type != "application/json":
@@ -28,9 +33,65 @@ async def read_body(request: web.Request, cls: type[T]) -> T:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
     try:
-        return decode(cls, raw)
+        body = decode(cls, raw)
     except DecodeError as exc:
         raise InvalidBody(str(exc)) from exc
+    _check_text(raw, verbatim)
+    return body
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        if (request.content_length or 0) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
+        ask_for_body(request)
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as exc:
+        raise BodyTooLarge(f"The body may have at most {request.client_max_size} bytes.") from exc
+
+
+def _check_text(raw: bytes, verbatim: bool) -> None:
+    """Refuse what a decoded value no longer shows: members that come twice, of which one would be lost without a word;
+    and NUL, with the member that has it."""
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidBody(f"$: the member {twice[:100]!r} comes more than once")
+        return members
+
+    try:
+        value = json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str)
+    except RecursionError as exc:
+        raise InvalidBody("$: nested too deeply") from exc
+    if not verbatim and (place := _place_of_nul(value, "$")):
+        raise InvalidBody(f"{place}: must not contain NUL")
+
+
+def _place_of_nul(value: Any, place: str) -> str | None:
+    match value:
+        case str():
+            return place if "\0" in value else None
+        case list():
+            entries = [(f"{place}[{index}]", element) for index, element in enumerate(value)]
+        case dict():
+            if any("\0" in name for name in value):
+                return place
+            entries = [(f"{place}.{name}", element) for name, element in value.items()]
+        case _:
+            return None
+    found = (_place_of_nul(element, below) for below, element in entries)
+    return next(filter(None, found), None)
+
+
+def parameter(request: web.Request, name: str) -> str | None:
+    """The value of ``?name=``, which may come once."""
+    values = request.query.getall(name, ())
+    if len(values) > 1:
+        raise InvalidParameter(f"?{name}= comes more than once.")
+    return values[0] if values else None
 
 
 def limit(request: web.Request) -> int:
@@ -47,7 +108,7 @@ async def known_place(entry: Awaitable[object]) -> None:
 
 
 def number(request: web.Request, name: str, *, low: int, high: int) -> int | None:
-    text = request.query.get(name)
+    text = parameter(request, name)
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 19 or not low <= int(text) <= high:
@@ -61,7 +122,7 @@ def flag(request: web.Request, name: str) -> bool:
 
 
 def choice(request: web.Request, name: str, values: dict[str, T], *, default: T) -> T:
-    text = request.query.get(name)
+    text = parameter(request, name)
     if text is None:
         return default
     if text not in values:

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.errors import InvalidBody
 from gateway.handlers import views
 from gateway.handlers.agents import NoBody
-from gateway.handlers.requests import choice, flag, known_place, limit, number, read_body, seconds_to_wait
+from gateway.handlers.requests import choice, flag, known_place, limit, number, parameter, read_body, seconds_to_wait
 from gateway.keys import PROJECT, SESSIONS, TASKS, TRANSCRIPT, TURNS, USER
 from gateway.sessions.sessions import NewSession, Session
 
@@ -61,7 +61,7 @@ async def create(request: web.Request) -> web.Response:
 async def list_all(request: web.Request) -> web.Response:
     """The project's sessions, newest first; those that have ended where asked for."""
     size = limit(request)
-    after = request.query.get("after")
+    after = parameter(request, "after")
     if after is not None:
         await known_place(request.app[SESSIONS].get(request[PROJECT].id, after))
     found = await request.app[SESSIONS].page(
@@ -95,7 +95,7 @@ async def end(request: web.Request) -> web.Response:
 
 async def prompt(request: web.Request) -> web.Response:
     """Send a prompt; it is in the log before the agent sees it. ``Prefer: wait=N`` waits for the turn's end."""
-    blocks = _blocks((await read_body(request, PromptBody)).prompt)
+    blocks = _blocks((await read_body(request, PromptBody, verbatim=True)).prompt)
     session = await _session(request)
     turns = request.app[TURNS]
     work = turns.start(request[PROJECT], session, request[USER], blocks)

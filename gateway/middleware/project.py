@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.config import ContainersConfig
+from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, SessionNotFound
 from gateway.keys import CONFIG, PROJECT, PROJECTS, ROUTE, USER, Route
 from gateway.projects import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
@@ -18,18 +19,32 @@ _PREFIX = re.compile(r"(/api/projects/[^/?]+/(acp|opencode))(.*)", re.DOTALL)
 #: OpenCode answers these when a turn is over, which takes as long as it takes.
 _TURNS = re.compile(r"/session/[^/?]+/(message|command|shell|summarize|init)([/?]|$)")
 
+_MISSING: dict[str, type[NotFound]] = {
+    "project_id": ProjectNotFound,
+    "session_id": SessionNotFound,
+    "permission_id": PermissionNotFound,
+}
+
 
 @web.middleware
 async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Look the project up together with its owner, and say where its container is."""
     project_id = request.match_info.get("project_id")
     if project_id is not None:
+        _refuse_impossible_ids(request)
         found = await request.app[PROJECTS].get(request[USER], project_id)
         request[PROJECT] = found
         match = _PREFIX.fullmatch(request.raw_path)
         if match:
             request[ROUTE] = _route(request, found, match)
     return await handler(request)
+
+
+def _refuse_impossible_ids(request: web.Request) -> None:
+    """An id with NUL in it is nobody's; the database could not even be asked."""
+    for name, missing in _MISSING.items():
+        if "\0" in request.match_info.get(name, ""):
+            raise missing()
 
 
 def _route(request: web.Request, found: Project, match: re.Match[str]) -> Route:
