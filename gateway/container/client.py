@@ -13,11 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 import attrs
-import msgspec
 
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
 from gateway.proxy.upstream import Client, Timeouts, Upstream
-from gateway.wire.codec import DecodeError, parse_foreign_json
+from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 
 CONTROL_SECONDS = 30.0
@@ -89,14 +88,14 @@ class Container:
         capabilities = data.get("capabilities")
         boot_id = data.get("bootId")
         return ContainerInfo(
-            boot_id=boot_id if isinstance(boot_id, str) else None,
+            boot_id=boot_id if _is_name(boot_id) else None,
             capabilities=frozenset(filter(_is_text, capabilities if isinstance(capabilities, list) else [])),
         )
 
     async def agents(self) -> list[ContainerAgent]:
         listed = _object(await self._call("GET", "/agents")).get("agents")
-        agents = filter(lambda agent: isinstance(agent, dict) and _is_text(agent.get("id")), listed or [])
-        return [_agent(agent) for agent in agents]
+        agents = [agent for agent in listed if isinstance(agent, dict)] if isinstance(listed, list) else []
+        return [_agent(agent) for agent in agents if _is_name(agent.get("id"))]
 
     async def spawn(self, agent_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
         path = f"/agents/{quote(agent_id, safe='')}/spawn"
@@ -112,7 +111,7 @@ class Container:
         """A new session; gives the container's id for it."""
         data = _object(await self._call("POST", "/session", options, seconds=SPAWN_SECONDS))
         session_id = data.get("id")
-        if not isinstance(session_id, str) or not session_id:
+        if not isinstance(session_id, str) or not _is_name(session_id):
             raise UpstreamFailed("The container created a session and gave it no id.")
         return session_id
 
@@ -143,7 +142,7 @@ class Container:
             return None
         body = {"prompt": prompt, "turnId": turn_id}
         data = await self._call("POST", f"{_session(session_id)}/prompt", body, headers={"Prefer": "respond-async"})
-        return str(_object(data).get("turnId") or turn_id)
+        return storable(str(_object(data).get("turnId") or turn_id))
 
     async def cancel(self, session_id: str) -> None:
         await self._call("POST", f"{_session(session_id)}/cancel", {})
@@ -190,7 +189,7 @@ class Container:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """One call; ``seconds`` until the answer begins, None for a turn that may take hours."""
-        raw = None if body is None else msgspec.json.encode(body)
+        raw = None if body is None else dump_foreign_json(body)
         sent = {**self._headers, **(headers or {}), "Accept": "application/json"}
         if raw is not None:
             sent["Content-Type"] = "application/json"
@@ -211,11 +210,11 @@ def _open_envelope(status: int, raw: bytes) -> Any:
         envelope = parse_foreign_json(raw)
     except DecodeError:
         if status >= 400:
-            raise ContainerRefused(status, raw[:200].decode("utf-8", "replace")) from None
+            raise ContainerRefused(status, storable(raw[:200].decode("utf-8", "replace"))) from None
         raise UpstreamFailed("The container's answer is not JSON.") from None
     if not isinstance(envelope, dict) or status >= 400 or envelope.get("success") is not True:
         error = envelope.get("error") if isinstance(envelope, dict) else None
-        raise ContainerRefused(status, str(error or "no reason given")[:1000])
+        raise ContainerRefused(status, storable(str(error or "no reason given")[:1000]))
     return envelope.get("data")
 
 
@@ -226,16 +225,24 @@ def _object(data: Any) -> dict[str, Any]:
 
 
 def _agent(listed: dict[str, Any]) -> ContainerAgent:
-    description, error = listed.get("description"), listed.get("error")
     return ContainerAgent(
         id=listed["id"],
-        name=str(listed.get("name") or listed["id"]),
-        description=description if _is_text(description) else None,
+        name=_text(listed, "name") or listed["id"],
+        description=_text(listed, "description"),
         requires_auth=listed.get("requiresAuth") is True,
         authenticated=listed.get("authenticated") is True,
-        status=str(listed.get("status") or "stopped"),
-        error=error if _is_text(error) else None,
+        status=_text(listed, "status") or "stopped",
+        error=_text(listed, "error"),
     )
+
+
+def _text(listed: dict[str, Any], name: str) -> str | None:
+    value = listed.get(name)
+    return storable(value) if isinstance(value, str) else None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and storable(value) == value
 
 
 def _is_text(value: Any) -> bool:

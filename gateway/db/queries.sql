@@ -49,19 +49,21 @@ delete from projects where id = %(id)s and owner_id = %(owner_id)s returning id;
 -- A project's events, once the project is gone.
 delete from events where project_id = %(project_id)s;
 
--- upsert_agent --
--- What a container says of one of its agents.
+-- upsert_agents --
+-- What a container says of its agents.
 insert into project_agents as a
     (project_id, agent_id, name, description, requires_auth, authenticated, status, error)
-values (%(project_id)s, %(agent_id)s, %(name)s, %(description)s, %(requires_auth)s, %(authenticated)s, %(status)s,
-    %(error)s)
+select distinct on (id) %(project_id)s, id, name, description, requires_auth, authenticated, status, error
+from unnest(%(ids)s::text[], %(names)s::text[], %(descriptions)s::text[], %(require_auth)s::boolean[],
+    %(authenticated)s::boolean[], %(statuses)s::text[], %(errors)s::text[])
+    as said (id, name, description, requires_auth, authenticated, status, error)
 on conflict (project_id, agent_id) do update set
     name = excluded.name, description = excluded.description, requires_auth = excluded.requires_auth,
     authenticated = excluded.authenticated, status = excluded.status, error = excluded.error, updated_at = now();
 
 -- forget_agents --
 -- Agents that the container no longer has.
-delete from project_agents where project_id = %(project_id)s and agent_id <> all(%(agent_ids)s);
+delete from project_agents where project_id = %(project_id)s and agent_id <> all(%(agent_ids)s::text[]);
 
 -- set_agent_status --
 -- An agent's status as its container's event tells it.

@@ -17,7 +17,7 @@ from gateway.container.client import Container, ContainerInfo
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
 from gateway.log.lease import Lease, Leases
 from gateway.log.store import Log, NewEvent, StaleFence
-from gateway.wire.events import Gap
+from gateway.wire.events import ContainerEvent, Gap
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
 logger = logging.getLogger(__name__)
@@ -193,6 +193,10 @@ class Follower:
             except DatabaseUnavailable as exc:
                 logger.warning("translation waits", extra={"project": self._project_id, "error": str(exc)})
                 await asyncio.sleep(MIN_BACKOFF_SECONDS)
+            except Exception:
+                # One event that nobody foresaw must not hold up all that come after it, again and again.
+                logger.exception("event not understood", extra={"project": self._project_id, "event": event.event})
+                return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
 
 
 @attrs.define

@@ -77,9 +77,17 @@ class Containers:
         return True
 
     async def _remember(self, project_id: str, agents: list[ContainerAgent]) -> None:
-        for agent in agents:
-            values = attrs.asdict(agent)
-            await self._database.execute("upsert_agent", project_id=project_id, agent_id=values.pop("id"), **values)
+        await self._database.execute(
+            "upsert_agents",
+            project_id=project_id,
+            ids=[agent.id for agent in agents],
+            names=[agent.name for agent in agents],
+            descriptions=[agent.description for agent in agents],
+            require_auth=[agent.requires_auth for agent in agents],
+            authenticated=[agent.authenticated for agent in agents],
+            statuses=[agent.status for agent in agents],
+            errors=[agent.error for agent in agents],
+        )
         await self._database.execute("forget_agents", project_id=project_id, agent_ids=[agent.id for agent in agents])
 
     async def _known(self, project_id: str) -> list[ContainerAgent]:

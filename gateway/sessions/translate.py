@@ -14,7 +14,7 @@ from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.log.store import Effect, NewEvent
 from gateway.sessions.endings import permission_resolved, turn_ended
-from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import ContainerEvent, PermissionRequest, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
@@ -136,7 +136,7 @@ class Translator:
             "find_turn",
             project_id=said.project_id,
             session_id=said.session_id,
-            container_turn_id=str(said.member("turnId")),
+            container_turn_id=storable(str(said.member("turnId"))),
         )
         if turn is None:
             return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
@@ -144,7 +144,7 @@ class Translator:
         return attrs.evolve(turn_ended(turn, ended), agent_id=said.agent_id)
 
     def _permission_request(self, said: _Said) -> NewEvent:
-        request_id = str(said.member("requestId") or said.member("permissionId") or said.member("id"))
+        request_id = storable(str(said.member("requestId") or said.member("permissionId") or said.member("id")))
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
             tool_call=said.member("toolCall"),
@@ -173,13 +173,15 @@ class Translator:
         )
 
     async def _permission_resolved(self, said: _Said) -> NewEvent:
+        request_id = storable(str(said.member("requestId")))
         permission = await self._database.fetch_one(
-            "find_permission", project_id=said.project_id, container_request_id=str(said.member("requestId"))
+            "find_permission", project_id=said.project_id, container_request_id=request_id
         )
         if permission is None:
             return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
         outcome = said.member("outcome")
-        option_id = outcome.get("optionId") if isinstance(outcome, dict) else None
+        chosen = outcome.get("optionId") if isinstance(outcome, dict) else None
+        option_id = storable(chosen) if isinstance(chosen, str) else None
         answered_here = option_id is not None and option_id == permission["option_id"]
         return permission_resolved(
             permission,
@@ -195,11 +197,20 @@ class Translator:
 
 
 def _decode(data: str) -> _Envelope:
-    raw = data.encode("utf-8", "surrogatepass")
+    """Raises ``DecodeError`` for what is no JSON object, or names its session or agent in a way nobody can store."""
+    raw = data.encode()
     try:
-        return msgspec.json.decode(raw, type=_Envelope)
+        envelope = msgspec.json.decode(raw, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
+        envelope = _decode_leniently(raw)
+    for name in (envelope.session_id, envelope.agent_id):
+        if name is not None and storable(name) != name:
+            raise DecodeError("an id that cannot be stored")
+    return envelope
+
+
+def _decode_leniently(raw: bytes) -> _Envelope:
+    """For what the fast reader refuses: half surrogate pairs somewhere, ids that are no text."""
     envelope = parse_foreign_json(raw)
     if not isinstance(envelope, dict):
         raise DecodeError("no object")
@@ -218,9 +229,9 @@ def _effects(said: _Said) -> tuple[Effect, ...]:
     status, error = said.member("status"), said.member("error")
     change = {
         "project_id": said.project_id,
-        "agent_id": said.agent_id or said.member("agentId"),
-        "status": str(status),
-        "error": error if isinstance(error, str) else None,
+        "agent_id": said.agent_id or storable(str(said.member("agentId"))),
+        "status": storable(str(status)),
+        "error": storable(error) if isinstance(error, str) else None,
     }
     return (Effect("set_agent_status", change),)
 
@@ -230,6 +241,6 @@ def _ended(stop_reason: Any, error: Any) -> TurnEnded:
         code = error.get("code") if isinstance(error, dict) else None
         message = error.get("message") if isinstance(error, dict) else error
         failure = code if isinstance(code, str) and _WORD.fullmatch(code) else "agent_failed"
-        return TurnEnded(outcome="failed", failure=failure, message=str(message)[:2000])
-    reason = stop_reason if isinstance(stop_reason, str) else None
+        return TurnEnded(outcome="failed", failure=failure, message=storable(str(message)[:2000]))
+    reason = storable(stop_reason) if isinstance(stop_reason, str) else None
     return TurnEnded(outcome="cancelled" if reason == "cancelled" else "completed", stop_reason=reason)

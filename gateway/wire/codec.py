@@ -62,6 +62,11 @@ def dump_foreign_json(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+def storable(text: str) -> str:
+    """Foreign text as PostgreSQL can hold it and UTF-8 can carry it: no NUL, no half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 def decode(cls: type[T], raw: bytes) -> T:
     """A JSON object as a value of ``cls``."""
     return from_builtins(cls, parse_json(raw))

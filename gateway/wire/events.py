@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 import msgspec
 
-from gateway.wire.codec import dump_json
+from gateway.wire.codec import dump_foreign_json, to_builtins
 from gateway.wire.sse import encode_event
 from gateway.wire.times import timestamp
 
@@ -76,7 +76,7 @@ class EventData:
     type: ClassVar[str]
 
     def to_json(self) -> bytes:
-        return dump_json(self)
+        return dump_foreign_json(to_builtins(self))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,12 +1,16 @@
 """Following containers: what they say is stored once, in order, and what is missing is said."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import attrs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
@@ -137,7 +141,7 @@ async def test_what_no_one_can_read_is_kept_or_counted_and_the_stream_lives(
         session = await project.create_session()
         async with project.events() as stream:
             base_container.emit_bytes(b"event: session_update\ndata: {not json\n\n")
-            [kept] = await stream.until("container_event")
+            kept = (await stream.until("container_event"))[-1]
             assert data_of(kept) == {"event": "session_update", "data": "{not json"}
             base_container.emit_bytes(b"event: brand_new\ndata: [1,2]\n\n")
             assert data_of((await stream.until("container_event"))[-1])["data"] == "[1,2]"
@@ -146,3 +150,60 @@ async def test_what_no_one_can_read_is_kept_or_counted_and_the_stream_lives(
             base_container.emit_bytes(b'event: error\ndata: {"type":"error","data":{"m":"\xff\x00"}}\n\n')
             await stream.until("container_event")
         assert (await project.prompt(session, "say alive"))["turn"]["state"] == "completed"
+
+
+MEMBERS = st.sampled_from(
+    [
+        "sessionId",
+        "agentId",
+        "data",
+        "update",
+        "sessionUpdate",
+        "content",
+        "toolCallId",
+        "requestId",
+        "turnId",
+        "stopReason",
+        "error",
+        "options",
+        "toolCall",
+        "outcome",
+        "optionId",
+        "status",
+        "timestamp",
+        "prompt",
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["\ud800", "\0", "cancelled"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=4),
+    max_leaves=12,
+)
+KINDS = [
+    "session_update",
+    "session_end_turn",
+    "permission_request",
+    "permission_resolved",
+    "agent_status",
+    "error",
+    "a_b",
+    "",
+    "ä\0",
+]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(st.tuples(st.sampled_from(KINDS), JSON, st.booleans()), min_size=1, max_size=30))
+async def test_whatever_a_container_says_its_stream_lives(
+    database_url: str, base_container: FakeContainer, events: list[tuple[str, object, bool]]
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(base_container.url, id=f"p-{uuid4()}")
+        session = await project.create_session()
+        own = list(base_container.sessions)[-1]
+        for kind, value, whole in events:
+            envelope = {"type": kind, "sessionId": own, "agentId": "demo", "data": value} if whole else value
+            line = json.dumps(envelope, ensure_ascii=True)
+            base_container.emit_bytes(f"event: {kind}\ndata: {line}\n\n".encode("utf-8", "replace"))
+        assert (await project.prompt(session, "say alive"))["turn"]["state"] == "completed"
+        assert (await project.messages(session))[-1]["content"][-1]["text"].endswith("alive")
