@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.agenthost.conftest import OpenHost
-from tests.agenthost.hosts import SCRIPTED, Host, alive, chunk, scripted, text_in
+from tests.agenthost.hosts import SCRIPTED, Host, alive, chunk, scripted, text_in, until
 from tests.fakes.eventually import eventually
 
 
@@ -327,7 +327,12 @@ async def test_guard_that_is_killed_takes_its_agent_with_it(host: Host) -> None:
     pid = await pid_of(host, session)
     os.kill(_parent(pid), signal.SIGKILL)
     await eventually(lambda: not alive(pid))
+    await until(lambda: has_status(host, "error"))
     assert (await host.run(session, chunk("x"))).status == 200
+
+
+async def has_status(host: Host, status: str) -> bool:
+    return bool((await host.get("/agents/scripted/status")).body["status"] == status)
 
 
 async def test_agent_is_in_a_process_group_of_its_own(host: Host) -> None:
