@@ -164,9 +164,15 @@ def _blocks(given: Any) -> list[dict[str, Any]]:
 def _check_block(block: Any, place: str) -> None:
     if not isinstance(block, dict):
         raise InvalidBody(f"{place}: must be an object")
-    members = _BLOCKS.get(block.get("type", ""))
-    if members is None:
+    kind = block.get("type")
+    if not isinstance(kind, str) or kind not in _BLOCKS:
         raise InvalidBody(f"{place}.type: must be one of {', '.join(_BLOCKS)}")
+    _check_members(block, _BLOCKS[kind], place)
+    if kind == "resource":
+        _check_members(block["resource"], {"uri": str}, f"{place}.resource")
+
+
+def _check_members(block: dict[str, Any], members: dict[str, type], place: str) -> None:
     for name, kind in members.items():
         if not isinstance(block.get(name), kind):
             raise InvalidBody(f"{place}.{name}: must be {'a string' if kind is str else 'an object'}")

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import attrs
 import pytest
 from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.config import ServerConfig
 from gateway.handlers import agents, events, permissions, projects, sessions
@@ -305,6 +307,67 @@ async def test_no_body_is_an_empty_object(world: World) -> None:
             problem(answer, 400, "invalid_body", says="$")
         else:
             assert answer.status < 300, (str(route), answer.body)
+
+
+WRONG_PROMPTS: list[tuple[Any, str]] = [
+    ("", "$.prompt: must not be empty"),
+    ([], "$.prompt: must not be empty"),
+    ([{"type": "text", "text": ""}], "$.prompt: must not be empty"),
+    (["text"], "$.prompt[0]: must be an object"),
+    ([None], "$.prompt[0]: must be an object"),
+    ([{}], "$.prompt[0].type: must be one of text, image, audio, resource_link, resource"),
+    ([{"type": 5}], "$.prompt[0].type: must be one of"),
+    ([{"type": None}], "$.prompt[0].type: must be one of"),
+    ([{"type": ["text"]}], "$.prompt[0].type: must be one of"),
+    ([{"type": {"text": "text"}}], "$.prompt[0].type: must be one of"),
+    ([{"type": "text"}], "$.prompt[0].text: must be a string"),
+    ([{"type": "text", "text": 5}], "$.prompt[0].text: must be a string"),
+    ([{"type": "text", "text": "fine"}, {"type": "image", "data": "x"}], "$.prompt[1].mimeType: must be a string"),
+    ([{"type": "resource", "resource": []}], "$.prompt[0].resource: must be an object"),
+    ([{"type": "resource", "resource": {}}], "$.prompt[0].resource.uri: must be a string"),
+    ([{"type": "resource_link", "uri": "file:///a"}], "$.prompt[0].name: must be a string"),
+]
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+async def test_a_prompt_that_is_no_content_is_refused_with_its_place(world: World) -> None:
+    [route] = [route for route in world.routes if route.handler is sessions.prompt]
+    for prompt, says in WRONG_PROMPTS:
+        problem(await world.send(route, json.dumps({"prompt": prompt}).encode()), 400, "invalid_body", says=says)
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+async def test_content_that_the_container_does_not_take_is_refused(world: World) -> None:
+    [route] = [route for route in world.routes if route.handler is sessions.prompt]
+    image = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+    answer = await world.send(route, json.dumps({"prompt": [image]}).encode())
+    problem(answer, 400, "invalid_body", says="$.prompt: this project's container takes text only")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+async def test_no_body_whatever_is_a_fault_of_the_gateway(world: World, data: st.DataObject) -> None:
+    route = data.draw(st.sampled_from(_with_body(world)))
+    _, members = BODIES[route.handler]
+    body = data.draw(JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(members, JSON)))
+    raw = data.draw(st.just(json.dumps(body).encode()) | st.binary(max_size=50))
+    answer = await world.send(route, raw)
+    if answer.status >= 300:
+        problem(answer, answer.status)
+        assert answer.status < 500, (str(route), raw, answer.body)
 
 
 UNKNOWN_IDS = ["nobody", "%00", "a%00b", "a%2Fb", "%2E%2E", "x" * 5000, "%C3%A4", "%ff", "%ED%A0%80", "%F0%9F%98%80",
