@@ -13,7 +13,7 @@ import attrs
 import psutil
 
 from bench.contenders import CONTENDERS, Contender
-from bench.load import generator, put
+from bench.load import Load, generator, put
 from bench.processes import Missing, cpu_seconds, running
 from bench.upstream import LARGE, SMALL
 
@@ -82,16 +82,13 @@ def _measure(
     workload: Workload, proxies: list[tuple[Contender, psutil.Process]], *, rounds: int, seconds: int
 ) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {contender.name: [] for contender, _ in proxies}
+    for contender, _ in proxies:
+        _put(contender, workload, seconds=1)  # Node compiles what is hot, connections are made
     # Round by round, so that what disturbs the machine for a while disturbs everyone.
     for _ in range(rounds):
         for contender, process in proxies:
             before = cpu_seconds(process)
-            load = put(
-                contender.url + workload.path,
-                connections=workload.connections,
-                seconds=seconds,
-                body_size=workload.body_size,
-            )
+            load = _put(contender, workload, seconds=seconds)
             used = cpu_seconds(process) - before
             samples[contender.name].append(
                 Sample(
@@ -101,6 +98,11 @@ def _measure(
                 )
             )
     return samples
+
+
+def _put(contender: Contender, workload: Workload, *, seconds: int) -> Load:
+    url = contender.url + workload.path
+    return put(url, connections=workload.connections, seconds=seconds, body_size=workload.body_size)
 
 
 def _report(workload: Workload, samples: dict[str, list[Sample]]) -> None:

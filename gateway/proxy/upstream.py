@@ -52,6 +52,7 @@ class Upstream:
     prefix: str = ""  # a path without a slash at its end, percent-encoded as it was given
 
     @classmethod
+    @lru_cache(maxsize=4096)  # an address is parsed for every request to it
     def parse(cls, text: str) -> Self:
         """``http://host``, ``https://[::1]:4096/base``; ``ValueError`` with a sentence that says what is wrong."""
         if not text.isascii() or not text.isprintable() or " " in text:
