@@ -24,12 +24,16 @@ import time
 
 #: Seconds between SIGTERM and SIGKILL once the host is gone.
 GRACE = 2.0
+_MOST_DESCRIPTORS = 65536
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(lifeline: int, command: list[str]) -> None:
+    # uvloop leaves a second descriptor of each pipe to its children: the pipe would not end when they close it.
+    os.closerange(3, lifeline)
+    os.closerange(lifeline + 1, _MOST_DESCRIPTORS)
     os.set_inheritable(lifeline, False)
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
