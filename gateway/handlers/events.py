@@ -10,7 +10,7 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import DatabaseUnavailable, NotImplementedYet, ProjectNotFound
 from gateway.handlers.requests import choice, parameter
-from gateway.keys import CONFIG, FOLLOWERS, LOG, PROJECT, SESSIONS, TAILS
+from gateway.keys import CONFIG, FOLLOWERS, LOG, PROJECT, REQUEST_ID, SESSIONS, TAILS
 from gateway.log.stream import Stream, judge
 from gateway.wire.events import Cursor, Reset
 
@@ -75,6 +75,7 @@ async def _open(request: web.Request) -> EventSourceResponse:
     config = request.app[CONFIG].events
     response = EventSourceResponse(ping_interval=config.heartbeat, send_timeout=STALL_SECONDS)
     response.headers.update(_HEADERS)
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
     await response.prepare(request)
     request.app[STREAMS].add(response)
     # Something at once, so that whoever looks sees that the stream is open.
