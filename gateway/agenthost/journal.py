@@ -5,14 +5,15 @@ An id is ``<bootId>-<n>``; n counts up by one from 1. A reader that falls behind
 
 import asyncio
 import itertools
-import json
 import secrets
 from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
+import msgspec
 
+from gateway.wire.codec import dump_foreign_json
 from gateway.wire.sse import encode_event
 from gateway.wire.times import timestamp
 
@@ -153,13 +154,13 @@ def event_frame(
     event_id: str, kind: str, data: Any, *, session_id: str | None = None, agent_id: str | None = None
 ) -> bytes:
     """One event as a server-sent one: `id`, `event`, and the contract's envelope in one `data` line."""
-    raw = data if isinstance(data, bytes) else json.dumps(data, separators=(",", ":")).encode()
+    raw = data if isinstance(data, bytes) else dump_foreign_json(data)
     head: dict[str, str] = {"type": kind}
     if session_id is not None:
         head["sessionId"] = session_id
     if agent_id is not None:
         head["agentId"] = agent_id
-    opening = json.dumps(head, separators=(",", ":"))[:-1].encode()
+    opening = msgspec.json.encode(head)[:-1]
     # The contract has one data line. Raw line ends can only stand between JSON's tokens.
     raw = raw.replace(b"\r", b" ").replace(b"\n", b" ")
     envelope = b'%b,"data":%b,"timestamp":"%b"}' % (opening, raw, now().encode())

@@ -3,13 +3,14 @@
 import asyncio
 import secrets
 from collections import OrderedDict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from gateway.agenthost.journal import now
 from gateway.agenthost.link import AgentLink
+from gateway.wire.times import timestamp
 
 SessionStatus = Literal["active", "processing", "idle", "error", "ended"]
 
@@ -43,8 +44,8 @@ class Session:
     #: The process that knows it; when that has ended, the next prompt finds it another.
     link: AgentLink | None = None
     status: SessionStatus = "active"
-    created_at: str = attrs.field(factory=now)
-    last_activity: str = attrs.field(factory=now)
+    created_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    last_activity: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     message_count: int = 0
     turn: Turn | None = None
     #: The last turns by id, so that a prompt that is sent twice is run once.
@@ -67,7 +68,7 @@ class Session:
         return turn
 
     def touch(self) -> None:
-        self.last_activity = now()
+        self.last_activity = datetime.now(UTC)
 
     def describe(self) -> dict[str, Any]:
         """As `GET /session/{id}` tells it."""
@@ -75,8 +76,8 @@ class Session:
             "id": self.id,
             "agentId": self.agent_id,
             "status": self.status,
-            "createdAt": self.created_at,
-            "lastActivity": self.last_activity,
+            "createdAt": timestamp(self.created_at),
+            "lastActivity": timestamp(self.last_activity),
             "messageCount": self.message_count,
             "acpSessionId": self.acp_id,
             "workingDirectory": str(self.cwd),
