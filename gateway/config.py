@@ -187,8 +187,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _similar(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, known, n=3)
-    return f" (similar: {', '.join(found)})" if found else ""
+    by_rest = {variable.removeprefix(PREFIX): variable for variable in known}
+    found = difflib.get_close_matches(name.removeprefix(PREFIX), by_rest, n=3, cutoff=0.5)
+    return f" (similar: {', '.join(by_rest[rest] for rest in found)})" if found else ""
 
 
 def _structure(tables: dict[str, Any], *, source: str) -> Config:

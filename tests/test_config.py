@@ -1,0 +1,125 @@
+"""The configuration: read from a file, overridden by variables, and refused with the place of what is wrong."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from gateway.config import Config, is_loopback, load, variables
+from gateway.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def refusal(path: Path | None, environ: dict[str, str]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ)
+    return str(caught.value)
+
+
+def test_with_nothing_given_everything_has_a_default() -> None:
+    assert load(None, {}) == Config()
+
+
+def test_a_file_sets_what_it_names_and_leaves_the_rest(file: Path) -> None:
+    file.write_text('[server]\nport = 9000\n[events]\nheartbeat = 5\n[logging]\nlevel = "debug"\n')
+    config = load(file, {})
+    assert (config.server.port, config.events.heartbeat, config.logging.level) == (9000, 5.0, "debug")
+    assert config.database == Config().database
+
+
+@pytest.mark.parametrize("name", sorted(variables()))
+def test_each_setting_has_a_variable_that_overrides_the_file(name: str, file: Path) -> None:
+    table, setting = variables()[name]
+    default = getattr(getattr(Config(), table), setting)
+    # Each of the numbers is allowed one more; the texts that are checked have a word of their own.
+    text = {"logging": "error"}.get(table, "127.0.0.9") if isinstance(default, str) else str(default + 1)
+    config = load(None, {name: text})
+    assert getattr(getattr(config, table), setting) == type(default)(text)
+    assert config != Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[server]\nport = 0", "server.port: must be from 1 to 65535, not 0"),
+        ("[server]\nport = '80'", "server.port: must be a whole number, not a string"),
+        ("[server]\nport = 80.5", "server.port: must be a whole number, not a number"),
+        ("[server]\nport = true", "server.port: must be a whole number, not true or false"),
+        ("[server]\nprot = 80", "server.prot: unknown (known here: host, port, "),
+        ("[sever]\nport = 80", "sever: unknown (known here: server, database, "),
+        ("server = 80", "server: must be an object, not a number"),
+        ("[events]\nlease = nan", "events.lease: must be from 0.5 to 300, not nan"),
+        ("[events]\nlease = inf", "events.lease: must be from 0.5 to 300, not inf"),
+        ("[logging]\nlevel = 'loud'", "logging.level: must be one of debug, info, warning, error, not 'loud'"),
+        ("[agent_host]\nworkspace = ''", "agent_host.workspace: must not be empty"),
+        ("[server\nport = 80", "not valid TOML: "),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_file_and_setting(file: Path, text: str, place: str) -> None:
+    file.write_text(text)
+    assert refusal(file, {}).startswith(f"{file}: {place}")
+
+
+def test_all_that_is_out_of_range_is_named_at_once(file: Path) -> None:
+    file.write_text("[server]\nport = 0\n[database]\npool_size = 0\n")
+    said = refusal(file, {})
+    assert "server.port: " in said
+    assert "database.pool_size: " in said
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "."])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    assert refusal(tmp_path / name, {}).startswith(f"{tmp_path / name}: cannot be read: ")
+
+
+def test_a_file_that_is_not_utf_8_is_named(file: Path) -> None:
+    file.write_bytes(b"[server]\nhost = '\xff'\n")
+    assert refusal(file, {}).startswith(f"{file}: not valid TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("ACP_GATEWAY_SERVER_PORT", "many", "ACP_GATEWAY_SERVER_PORT: must be a whole number, not 'many'"),
+        ("ACP_GATEWAY_SERVER_PORT", "", "ACP_GATEWAY_SERVER_PORT: must be a whole number, not ''"),
+        ("ACP_GATEWAY_SERVER_PORT", "70000", "ACP_GATEWAY_SERVER_PORT: must be from 1 to 65535, not 70000"),
+        ("ACP_GATEWAY_EVENTS_LEASE", "long", "ACP_GATEWAY_EVENTS_LEASE: must be a number, not 'long'"),
+        ("ACP_GATEWAY_EVENTS_LEASE", "nan", "ACP_GATEWAY_EVENTS_LEASE: must be from 0.5 to 300, not nan"),
+        ("ACP_GATEWAY_LOGGING_LEVEL", "loud", "ACP_GATEWAY_LOGGING_LEVEL: must be one of debug, info, warning"),
+        (
+            "ACP_GATEWAY_DATABASE_URI",
+            "x",
+            "ACP_GATEWAY_DATABASE_URI: no such setting (similar: ACP_GATEWAY_DATABASE_URL",
+        ),
+        ("ACP_GATEWAY_QQQQQ", "x", "ACP_GATEWAY_QQQQQ: no such setting; config.example.toml has them all"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, text: str, said: str) -> None:
+    assert refusal(None, {name: text}).startswith(said)
+
+
+def test_variables_of_others_are_none_of_its_business() -> None:
+    assert load(None, {"PATH": "/bin", "ACP_GATEWAY_TEST_DATABASE_URL": "x", "GATEWAY_PORT": "1"}) == Config()
+
+
+def test_secrets_are_not_in_what_a_configuration_prints() -> None:
+    names = {"ACP_GATEWAY_DATABASE_URL", "ACP_GATEWAY_CONTAINERS_TOKEN", "ACP_HOST_TOKEN"}
+    assert "correct-horse" not in repr(load(None, dict.fromkeys(names, "correct-horse")))
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Config().server.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True), ("0.0.0.0", False),
+     ("::", False), ("192.0.2.1", False), ("localhost.example.org", False), ("", False)],
+)  # fmt: skip
+def test_only_addresses_of_this_machine_are_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
