@@ -7,6 +7,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     ├── BadRequest                 400  what the caller sent is wrong
     │   ├── InvalidBody            400
     │   ├── InvalidParameter       400
+    │   ├── RefusedByContainer     400
     │   ├── BodyTooLarge           413
     │   ├── RequestStalled         408
     │   └── UnsupportedMediaType   415
@@ -73,6 +74,12 @@ class InvalidParameter(BadRequest):
     """A query parameter or header has a value that this route does not take."""
 
     code = "invalid_parameter"
+
+
+class RefusedByContainer(BadRequest):
+    """The project's container does not take this."""
+
+    code = "refused_by_container"
 
 
 class BodyTooLarge(BadRequest):

@@ -3,10 +3,8 @@
 import attrs
 from aiohttp import web
 
-from gateway.container.client import ContainerRefused
-from gateway.errors import AgentNotFound
 from gateway.handlers import views
-from gateway.handlers.requests import read_body
+from gateway.handlers.requests import read_body, telling_refusals
 from gateway.keys import CONTAINERS, PROJECT, TASKS
 
 
@@ -38,10 +36,8 @@ async def spawn(request: web.Request) -> web.Response:
         options["workingDirectory"] = body.working_directory
     agent_id = await _known_agent(request)
     container = request.app[CONTAINERS].of(request[PROJECT])
-    try:
+    with telling_refusals():
         return views.answer(await request.app[TASKS].complete(container.spawn(agent_id, options), name="spawn"))
-    except ContainerRefused as exc:
-        raise _missing(exc, agent_id) from exc
 
 
 async def stop(request: web.Request) -> web.Response:
@@ -62,7 +58,3 @@ async def _known_agent(request: web.Request) -> str:
     # Containers answer for agents that do not exist in three different ways; the list is the truth.
     agent = await request.app[CONTAINERS].agent(request[PROJECT], request.match_info["agent_id"])
     return agent.id
-
-
-def _missing(exc: ContainerRefused, agent_id: str) -> Exception:
-    return AgentNotFound(f"The project's container knows no agent {agent_id!r}.") if exc.upstream_status == 404 else exc

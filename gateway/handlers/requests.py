@@ -2,13 +2,22 @@
 
 import json
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 
+from gateway.container.client import ContainerRefused
 from gateway.db.errors import UnstorableText
-from gateway.errors import BodyTooLarge, InvalidBody, InvalidParameter, NotFound, UnsupportedMediaType
+from gateway.errors import (
+    BodyTooLarge,
+    InvalidBody,
+    InvalidParameter,
+    NotFound,
+    RefusedByContainer,
+    UnsupportedMediaType,
+)
 from gateway.proxy.expect import ask_for_body
 from gateway.wire.codec import DecodeError, decode
 
@@ -135,3 +144,14 @@ def seconds_to_wait(request: web.Request) -> int | None:
     """``Prefer: wait=N`` (RFC 7240 4.3); what else a client prefers is not an error."""
     match = _WAIT.search(",".join(request.headers.getall("Prefer", ())))
     return int(match[1]) if match else None
+
+
+@contextmanager
+def telling_refusals() -> Iterator[None]:
+    """What a container calls malformed (a directory outside its workspace, say) is the caller's to mend: 400."""
+    try:
+        yield
+    except ContainerRefused as exc:
+        if exc.upstream_status == 400:
+            raise RefusedByContainer(exc.text) from exc
+        raise

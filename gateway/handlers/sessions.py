@@ -8,7 +8,17 @@ from aiohttp import web
 from gateway.errors import InvalidBody
 from gateway.handlers import views
 from gateway.handlers.agents import NoBody
-from gateway.handlers.requests import choice, flag, known_place, limit, number, parameter, read_body, seconds_to_wait
+from gateway.handlers.requests import (
+    choice,
+    flag,
+    known_place,
+    limit,
+    number,
+    parameter,
+    read_body,
+    seconds_to_wait,
+    telling_refusals,
+)
 from gateway.keys import PROJECT, SESSIONS, TASKS, TRANSCRIPT, TURNS, USER
 from gateway.sessions.sessions import NewSession, Session
 
@@ -53,7 +63,8 @@ async def create(request: web.Request) -> web.Response:
     _check_title(body.title)
     project = request[PROJECT]
     work = request.app[SESSIONS].create(project, request[USER], NewSession(**attrs.asdict(body)))
-    created = await request.app[TASKS].complete(work, name="create session")
+    with telling_refusals():
+        created = await request.app[TASKS].complete(work, name="create session")
     location = f"/api/projects/{project.id}/acp/session/{created.id}"
     return views.answer(views.session(created), status=201, headers={"Location": location})
 
