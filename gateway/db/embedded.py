@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -86,6 +87,7 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None
         self._launched = threading.Event()
         self._ended = threading.Event()
+        self._reaping = threading.Lock()
         self._launch_error: OSError | None = None
 
     @classmethod
@@ -124,10 +126,8 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """End it: clients are cut off, what they committed is on disk. Harmless when it has ended already."""
         for number, seconds in _STOP:
-            if self.pid is None or self._process is None:
+            if not self._signal(number) or self._ended.wait(seconds):
                 break
-            self._process.send_signal(number)
-            self._ended.wait(seconds)
         if self._sockets is not None:
             _remove_sockets(self._sockets)
             self._sockets = None
@@ -183,10 +183,21 @@ class EmbeddedPostgres:
             return
         finally:
             self._launched.set()
-        # Not Popen.wait, which holds the lock that send_signal needs.
-        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-        self._process.wait()
-        self._ended.set()
+        # Leave the child unreaped until the lock is held: so long its number cannot become somebody else's.
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        with self._reaping:
+            self._process.wait()
+            self._ended.set()
+
+    def _signal(self, number: signal.Signals) -> bool:
+        """Whether there was a server to send it to."""
+        with self._reaping:
+            # Not Popen.send_signal, which may reap the child before the thread that waits for it has seen it end.
+            if self.pid is None:
+                return False
+            os.kill(self.pid, number)
+            return True
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_LIMIT

@@ -194,6 +194,15 @@ def test_a_crash_of_postgresql_is_recovered_from(data_dir: Path, start: Start) -
     assert ("before a crash",) in ask(start(data_dir).url, "select a from kept")
 
 
+def test_stopping_a_server_that_just_crashed_does_not_wait_for_it(data_dir: Path, start: Start) -> None:
+    for _ in range(5):
+        server = start(data_dir)
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        server.stop()
+        assert server.pid is None
+
+
 @pytest.mark.parametrize("zombie", [False, True], ids=["stranger", "zombie"])
 def test_a_stale_pid_file_with_the_number_of_another_process_stops_nobody(
     data_dir: Path, start: Start, zombie: bool
