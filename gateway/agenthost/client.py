@@ -87,6 +87,7 @@ class Client:
 
     def bind(self, link: AgentLink, acp_id: str, session: Session) -> None:
         """From now on the agent's `acp_id` is this session."""
+        self.unbind(session)
         routes = self._of(link)
         routes.sessions[acp_id] = session
         session.link, session.acp_id = link, acp_id

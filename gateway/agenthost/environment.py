@@ -1,5 +1,6 @@
 """What an agent's process finds in its environment, and what must not be told about it."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH", r
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Shorter values are words that stand in any text; hiding them would garble it and protect nothing.
 _SHORTEST_SECRET = 6
+_SHORTEST_INNER_SECRET = 16
 
 
 def is_name(name: str) -> bool:
@@ -70,11 +72,29 @@ def has_credential(spec: AgentSpec, env: Mapping[str, str]) -> bool:
 
 def secrets_of(spec: AgentSpec, env: Mapping[str, str]) -> frozenset[str]:
     """The values that must not stand in an error or a log."""
-    return frozenset(
-        value
-        for name, value in env.items()
-        if len(value) >= _SHORTEST_SECRET and (name in spec.credentials or _SECRET_NAME.search(name))
-    )
+    named = [value for name, value in env.items() if name in spec.credentials or _SECRET_NAME.search(name)]
+    return frozenset(text for value in named for text in (value, *_texts_in(value)) if len(text) >= _SHORTEST_SECRET)
+
+
+def _texts_in(value: str) -> list[str]:
+    """The longer texts of a credential that is JSON, as OPENCODE_AUTH_CONTENT is: an agent quotes them one by one."""
+    if not value.lstrip().startswith("{"):
+        return []
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    texts: list[str] = []
+    below = [document]
+    while below:
+        match below.pop():
+            case dict() as members:
+                below.extend(members.values())
+            case list() as items:
+                below.extend(items)
+            case str() as text if len(text) >= _SHORTEST_INNER_SECRET:
+                texts.append(text)
+    return texts
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

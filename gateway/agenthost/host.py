@@ -14,9 +14,9 @@ from gateway.agenthost.permissions import Permissions
 from gateway.agenthost.process import Lifeline
 from gateway.agenthost.sessions import Session, Turn
 from gateway.agenthost.settings import AgentHostConfig
-from gateway.agenthost.tasks import Tasks
 from gateway.agenthost.workspace import Workspace
 from gateway.errors import Conflict, GatewayError, NotImplementedYet, SessionBusy, SessionNotFound
+from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -79,22 +79,16 @@ class AgentHost:
     async def delete(self, session: Session) -> None:
         """End a session: its turn is cancelled, the agent forgets it, a process of its own is ended."""
         self._sessions.pop(session.id, None)
+        session.status = "ended"
         if session.turn is not None:
             await self.cancel(session)
         if session.turn_task is not None:
             session.turn_task.cancel()
             await asyncio.wait([session.turn_task])
-        link = session.link
-        if link is not None and link.alive:
-            if link.has("close"):
-                try:
-                    await link.request(
-                        "session/close", {"sessionId": session.acp_id}, timeout=self.config.cancel_timeout
-                    )
-                except GatewayError as exc:
-                    logger.info("session/close failed", extra={"session": session.id, "error": str(exc)})
-            await self._let_go(session, link)
-        session.status = "ended"
+        # A call that is moving the session to another process finishes first; later ones find it ended.
+        async with session.moving:
+            if session.link is not None and session.link.alive:
+                await self._forget(session, session.link)
 
     # Turns.
 
@@ -159,7 +153,8 @@ class AgentHost:
     def _end_turn(self, session: Session, turn: Turn, end: dict[str, Any]) -> None:
         self.permissions.cancel_session(session.id, "turn_ended")
         session.turn = session.turn_task = None
-        session.status = "error" if "error" in end else "idle"
+        if session.status != "ended":
+            session.status = "error" if "error" in end else "idle"
         session.touch()
         data = {"turnId": turn.id, **end}
         self.journal.append("session_end_turn", data, session_id=session.id, agent_id=session.agent_id)
@@ -170,6 +165,8 @@ class AgentHost:
     async def connect(self, session: Session) -> AgentLink:
         """A process that knows the session: the one it has, or, where that has ended, another that takes it up."""
         async with session.moving:
+            if session.status == "ended":
+                raise SessionNotFound(f"there is no session {session.id}")
             if session.link is not None and session.link.alive:
                 return session.link
             link = await self._link_for(session)
@@ -186,10 +183,8 @@ class AgentHost:
         """ACP's `session/load` on the process that the session has or gets; with `replay` its history is told again."""
         if session.turn is not None:
             raise SessionBusy()
+        link = await self.connect(session)
         async with session.moving:
-            link = session.link
-            if link is None or not link.alive:
-                link = await self._link_for(session)
             return await self._load(session, link, replay=replay)
 
     async def adopt(self, session: Session, *, replay: bool) -> dict[str, Any]:
@@ -228,6 +223,15 @@ class AgentHost:
         if session.env is not None:
             await link.end()
 
+    async def _forget(self, session: Session, link: AgentLink) -> None:
+        """Have the agent forget a session, where it can."""
+        if link.has("close"):
+            try:
+                await link.request("session/close", {"sessionId": session.acp_id}, timeout=self.config.cancel_timeout)
+            except GatewayError as exc:
+                logger.info("session/close failed", extra={"session": session.id, "error": str(exc)})
+        await self._let_go(session, link)
+
     async def _take_up(self, session: Session, link: AgentLink) -> str:
         """Load or resume the session where the agent can, else begin anew under the same id; how it was done."""
         if link.capabilities.get("loadSession") is True:
@@ -238,7 +242,7 @@ class AgentHost:
                 logger.info("session/load failed", extra={"session": session.id, "error": str(exc)})
         if link.has("resume"):
             try:
-                await link.request("session/resume", self._place(session), timeout=self.config.start_timeout)
+                await self._place_on(link, session, "session/resume", self._place(session))
                 self._client.bind(link, session.acp_id, session)
                 return "resume"
             except (AgentRefused, AgentTimeout) as exc:
@@ -250,33 +254,34 @@ class AgentHost:
         if link.capabilities.get("loadSession") is not True:
             raise NotImplementedYet(f"{session.agent_id} cannot load sessions")
         session.muted = not replay
-        # The history comes before the answer, so the session must be known already.
+        # The history comes before the answer, so the session must be known already. Where it cannot be loaded, its
+        # next prompt finds it on this process, or is told that it is not there.
         self._client.bind(link, session.acp_id, session)
         try:
-            answer = await link.request("session/load", self._place(session), timeout=self.config.start_timeout)
-        except BaseException:
-            self._client.unbind(session)
-            session.link = None
-            raise
+            return _extras(await self._place_on(link, session, "session/load", self._place(session)))
         finally:
             session.muted = False
-        return _extras(answer)
 
     async def _open(self, session: Session, link: AgentLink) -> dict[str, Any]:
-        agent = self.agents.get(session.agent_id)
         place = self._place(session)
         del place["sessionId"]
         with self._client.opening(link):
-            try:
-                answer = await link.request("session/new", place, timeout=self.config.start_timeout)
-            except AuthRequired as exc:
-                self.agents.refused(agent, exc)
-                raise
+            answer = await self._place_on(link, session, "session/new", place)
             if not isinstance(acp_id := answer.get("sessionId"), str):
                 raise AgentFailed(f"{session.agent_id}: session/new gave no sessionId")
             self._client.bind(link, acp_id, session)
-        self.agents.used(agent)
         return _extras(answer)
+
+    async def _place_on(self, link: AgentLink, session: Session, method: str, place: dict[str, Any]) -> dict[str, Any]:
+        """One of the calls that give a session to a process; they show whether the agent has its credential."""
+        agent = self.agents.get(session.agent_id)
+        try:
+            answer = await link.request(method, place, timeout=self.config.start_timeout)
+        except AuthRequired as exc:
+            self.agents.refused(agent, exc)
+            raise
+        self.agents.used(agent)
+        return answer
 
     def _place(self, session: Session) -> dict[str, Any]:
         return {"sessionId": session.acp_id, "cwd": str(session.cwd), "mcpServers": session.mcp_servers}

@@ -241,6 +241,9 @@ class AgentLink:
         else:
             text = f"ended with exit status {returncode}"
         tail = self.redact(self.process.tail.text())
+        if self.process.tail.full:
+            # It may begin in the middle of a secret, which is not found then.
+            tail = tail[max(map(len, self._secrets), default=0) :]
         return f"{self.spec.id}: {text}" + (f"; its last words: {tail}" if tail else "")
 
 

@@ -43,6 +43,11 @@ class Tail:
     def text(self) -> str:
         return self._kept.decode("utf-8", "replace").strip()
 
+    @property
+    def full(self) -> bool:
+        """Whether something has been cut off, and the text begins anywhere."""
+        return len(self._kept) == self._size
+
 
 class ChildProcess:
     """A running program; `end()` must be awaited by whoever started it."""

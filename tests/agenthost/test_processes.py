@@ -132,6 +132,33 @@ async def test_last_words_of_a_dead_agent_are_told_without_its_secrets(open_host
     assert len(answer.body["error"]) < 10_000
 
 
+async def test_secret_that_is_cut_where_the_last_words_begin_is_not_told(open_host: OpenHost) -> None:
+    secret = "0123456789abcdef" * 4
+    async with open_host(scripted("keyed", credentials=("KEYED",))) as host:
+        session = await host.session("keyed", env={"KEYED": secret})
+        answer = await host.run(session, ["stderr", "x" * 9000 + secret + "y" * (8 * 1024 - 40)], ["exit", 1])
+    assert "cdef" not in answer.body["error"]
+
+
+async def test_texts_of_a_credential_that_is_json_are_secrets_too(open_host: OpenHost) -> None:
+    document = json.dumps({"github": {"type": "oauth", "access": "gho_0123456789abcdef"}})
+    async with open_host(scripted("keyed", credentials=("KEYED",))) as host:
+        session = await host.session("keyed", env={"KEYED": document})
+        answer = await host.run(session, ["stderr", "oauth: no such token gho_0123456789abcdef"], ["exit", 1])
+    assert answer.body["error"].endswith("oauth: no such token ***")
+
+
+async def test_session_deleted_while_it_moves_leaves_no_process(open_host: OpenHost) -> None:
+    async with open_host(scripted("slow", script={"before_new": [["sleep", 0.2]]})) as host:
+        session = await host.session("slow", env={"A": "1"})
+        await host.run(session, ["exit", 1])
+        moving = asyncio.create_task(host.post(f"/session/{session}/mode", {"modeId": "x"}))
+        await until(lambda: has_status(host, "running", "slow"))
+        await host.delete(f"/session/{session}")
+        await moving
+        assert (await host.get("/info")).body["runningAgents"] == 0
+
+
 async def test_agent_that_dies_at_start_is_told_with_its_last_words(open_host: OpenHost) -> None:
     script = {"exit": 2, "stderr": "no longer maintained, use something else\n"}
     async with open_host(scripted("tombstone", script=script)) as host:
@@ -331,8 +358,8 @@ async def test_guard_that_is_killed_takes_its_agent_with_it(host: Host) -> None:
     assert (await host.run(session, chunk("x"))).status == 200
 
 
-async def has_status(host: Host, status: str) -> bool:
-    return bool((await host.get("/agents/scripted/status")).body["status"] == status)
+async def has_status(host: Host, status: str, agent: str = "scripted") -> bool:
+    return bool((await host.get(f"/agents/{agent}/status")).body["status"] == status)
 
 
 async def test_agent_is_in_a_process_group_of_its_own(host: Host) -> None:
