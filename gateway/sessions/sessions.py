@@ -124,7 +124,6 @@ class Sessions:
     async def end(self, project: Project, session: Session, user_id: str) -> Session:
         """End the session here, and in the container if it can be told; its history stays."""
         if session.status != "ended":
-            await self._end_in_container(project, session)
             key = {"project_id": project.id, "id": session.id}
             ended = NewEvent.of(
                 SessionEnded(ended_by=user_id),
@@ -133,7 +132,9 @@ class Sessions:
                 key=f"session_ended:{session.id}",
                 effects=(Effect("end_session", key),),
             )
+            # Before the container is told: it fails the prompt of a session that it ends, but the turn was cancelled.
             await self._log.append(project.id, [*await self._end_of_turn(project.id, session), ended])
+            await self._end_in_container(project, session)
         return await self.get(project.id, session.id)
 
     async def _end_of_turn(self, project_id: str, session: Session) -> list[NewEvent]:
