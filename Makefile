@@ -1,10 +1,25 @@
-.PHONY: up test lint bench clean
+.PHONY: help up test lint bench clean
+.DEFAULT_GOAL := help
 
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# What a Python must be able to do: be of the right age, and make an environment with pip in it (Debian has that in a
+# package of its own).
+CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+
+help:
+	@echo 'make up       everything on this machine: http://127.0.0.1:8080, with a demo agent; Ctrl-C stops it'
+	@echo 'make test     all tests'
+	@echo 'make lint     ruff, and mypy on gateway/'
+	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
+	@echo 'make clean    remove what these made'
+	@echo
+	@echo 'ARGS go to the program, for example: make up ARGS="--port 9000"    make test ARGS="tests/wire -x"'
+	@echo 'PYTHON is the Python to use (3.11 to 3.14): make up PYTHON=python3.13'
 
 # Ctrl-C reaches the gateway directly; it stops everything that it started.
 up: $(STAMP)
@@ -25,12 +40,24 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/pyvenv.cfg:
-	$(PYTHON) -m venv $(VENV)
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	    if "$$python" -c '$(CHECK)' 2>/dev/null; then \
+	        echo "making $(VENV) with $$("$$python" --version)"; \
+	        "$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; \
+	        exit 0; \
+	    fi; \
+	done; \
+	echo 'This needs Python 3.11 to 3.14 with venv and ensurepip (on Debian and Ubuntu: apt install python3-venv);' \
+	    'tried: $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11).' \
+	    'Say which to use with make PYTHON=/path/to/python.' >&2; \
+	exit 1
 
 $(STAMP): $(VENV)/pyvenv.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@echo 'installing into $(VENV)'
+	@$(PIP) -e .
 	@touch $@
 
 $(DEV_STAMP): $(VENV)/pyvenv.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo 'installing into $(VENV), with what tests and lint need'
+	@$(PIP) -e '.[dev]'
 	@touch $(STAMP) $@

@@ -1,0 +1,144 @@
+"""The README and ``docs/`` against the programs: what they show works when pasted, what they list is all there is."""
+
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+import gateway
+from gateway import cli
+from gateway.agenthost import catalogue
+from gateway.app import build_app
+from gateway.config import Config, variables
+from gateway.errors import GatewayError
+from gateway.sessions import translate
+from gateway.wire.events import EventData
+from tests.program import Place
+
+ROOT = Path(__file__).parents[1]
+README, API, AGENTS = ROOT / "README.md", ROOT / "docs" / "api.md", ROOT / "docs" / "agents.md"
+T = TypeVar("T")
+PAGES = (README, API, AGENTS)
+#: A stream goes on for ever, which ``-N`` stands for; everything else must succeed.
+CURL = """
+curl() {
+    case " $* " in
+        *" -sN "*) command curl --max-time 2 "$@" || [ $? = 28 ] ;;
+        *) command curl --fail --show-error --max-time 60 "$@" ;;
+    esac
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(open_directory: Path) -> Iterator[Place]:
+    """A running ``acp-gateway up``."""
+    place = Place.make(open_directory / "readme")
+    with place.up():
+        yield place
+
+
+@pytest.mark.parametrize("page", [README, API], ids=lambda page: page.name)
+def test_the_examples_work_when_pasted_one_after_the_other(page: Path, place: Place) -> None:
+    examples = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(examples) > 6
+    script = CURL + "\n".join(examples).replace("127.0.0.1:8080", f"127.0.0.1:{place.port}")
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail"],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert '"state":"completed"' in done.stdout
+    assert "event: turn_ended" in done.stdout
+
+
+def test_every_error_that_a_caller_can_meet_is_in_the_reference() -> None:
+    listed = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+|any) \|", API.read_text(), re.MULTILINE))
+    at_start = {"config_error", "start_error", "migration_failed"}
+    codes = {error.code: str(error.status) for error in _all(GatewayError) if error.code not in at_start}
+    assert listed == {**codes, "http_error": "any"}
+    assert all(f"`{code}`" in API.read_text() for code in at_start)
+
+
+def test_every_kind_of_event_is_in_the_reference() -> None:
+    section = API.read_text().split("## Events")[1].split("## Permissions")[0]
+    listed = re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)
+    own = {kind.type for kind in _all(EventData) if kind is not EventData}
+    assert sorted(listed) == sorted(own | translate._PASSED_ON)
+
+
+def test_every_failure_of_a_turn_is_in_the_reference() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "gateway" / "sessions").glob("*.py"))
+    failures = set(re.findall(r"\bfailure\s*=\s*\"([a-z_]+)\"", source))
+    assert len(failures) > 4
+    assert {failure for failure in failures if f"`{failure}`" not in API.read_text()} == set()
+
+
+def test_every_route_is_in_the_reference() -> None:
+    shown = re.findall(r"`([A-Z]+) (/api/projects|…)([^\s`?]*)", API.read_text())
+    listed = {(method, _unnamed(path if base == "…" else base + path)) for method, base, path in shown}
+    for route in build_app(Config()).router.routes():
+        # Any method is passthrough, or the bare path that answers 501; HEAD goes with GET.
+        if route.method not in ("*", "HEAD"):
+            assert route.resource is not None
+            path = _unnamed(route.resource.canonical)
+            assert (route.method, path.replace("/api/projects/{}/acp", "/acp")) in listed
+
+
+def _unnamed(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
+
+
+def test_every_agent_of_the_catalogue_is_listed_with_its_variables() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| ([^|]+) \|", AGENTS.read_text(), re.MULTILINE)
+    listed = {agent: tuple(re.findall(r"`(\w+)`", credentials)) for agent, credentials in rows}
+    assert listed == {agent.id: tuple(agent.credentials) for agent in catalogue.BUILT_IN.values()}
+
+
+def test_the_catalogue_of_ones_own_that_is_shown_loads(tmp_path: Path) -> None:
+    shown = re.search(r"^```toml\n(.*?)^```", AGENTS.read_text(), re.DOTALL | re.MULTILINE)
+    assert shown is not None
+    (tmp_path / "agents.toml").write_text(shown[1])
+    assert "my-agent" in catalogue.load(tmp_path / "agents.toml")
+
+
+def test_every_command_is_in_the_readme() -> None:
+    usage = inspect.getsource(cli)
+    commands = set(re.findall(r"_command\(\s*commands, \"([a-z-]+)\"", usage))
+    assert len(commands) == 4
+    assert {command for command in commands if f"`acp-gateway {command}" not in README.read_text()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_variables_that_are_named_exist(page: Path) -> None:
+    assert set(re.findall(r"ACP_GATEWAY_[A-Z_]+[A-Z]", page.read_text())) <= set(variables())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_other_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def _all(base: type[T]) -> list[type[T]]:
+    """A class with all that derive from it, in whatever room they are."""
+    for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
+        # Those two are programs, and run when they are imported.
+        if not module.name.endswith(("__main__", ".guard")):
+            import_module(module.name)
+    found = [base]
+    for one in found:
+        found.extend(one.__subclasses__())
+    return found
