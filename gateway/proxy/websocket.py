@@ -72,7 +72,13 @@ class _Side:
             return
         self._transport.close()
         # close() waits for its buffer to be taken; a side that takes nothing must not keep the socket.
-        asyncio.get_running_loop().call_later(_GRACE, self._transport.abort)
+        asyncio.get_running_loop().call_later(_GRACE, _give_up, self._transport)
+
+
+def _give_up(transport: asyncio.Transport) -> None:
+    # Python 3.11's transports cannot be aborted once they have closed, and do not tell: what is closed holds no bytes.
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 class _Feed:

@@ -228,7 +228,8 @@ async def connect(address: Upstream) -> AsyncIterator[Peer]:
     try:
         yield peer
     finally:
-        peer.abort()
+        if not peer.writer.is_closing():
+            peer.abort()
         await peer.close()
 
 

@@ -117,14 +117,38 @@ async def test_upstream_closes_with_code_and_reason(code: int) -> None:
         assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, code, "enough")
 
 
-async def test_close_frame_that_comes_with_the_end_of_the_connection_is_delivered() -> None:
-    async with raw_upstream(_collect := Collector()) as upstream, gateway(upstream.address) as front:
+async def test_what_a_client_sent_before_it_closed_is_delivered() -> None:
+    # With some of these sizes the end of the connection finds a part still waiting in the gateway.
+    sizes = list(range(1 << 16, 6 << 20, 1 << 16))
+    reading, done = asyncio.Event(), asyncio.Event()
+    got: list[int] = []
+
+    async def read_late(peer: Peer) -> None:
+        await peer.head()
+        peer.writer.transport.pause_reading()
+        await peer.send(SWITCHED)
+        await reading.wait()
+        peer.writer.transport.resume_reading()
+        got.append(len(await peer.reader.read()))
+        if len(got) == len(sizes):
+            done.set()
+
+    async def send_and_close(front: Upstream, size: int) -> None:
         async with connect(front) as peer:
             await peer.send(HANDSHAKE)
             await peer.head()
-            peer.writer.write(b"the last words")
+            peer.writer.write(bytes(size))
             peer.writer.close()
-        assert await asyncio.wait_for(_collect.all, 5) == b"the last words"
+            await peer.writer.wait_closed()
+
+    async with raw_upstream(read_late) as upstream, gateway(upstream.address) as front:
+        async with asyncio.TaskGroup() as clients:
+            for size in sizes:
+                clients.create_task(send_and_close(front, size))
+            await asyncio.sleep(0.5)
+            reading.set()
+        await asyncio.wait_for(done.wait(), 10)
+    assert sorted(got) == sizes
 
 
 class Collector:
