@@ -223,7 +223,7 @@ async def test_other_preferences_are_no_matter(base_project: Project) -> None:
 
 async def test_a_prompt_may_hold_any_text(project: Project) -> None:
     session = await project.create_session()
-    text = 'say \u0000 \u2028 \U0001f600 \\ " </script> \x7f \ufffe'
+    text = "say \0 \xa0 \U0001f600 \\ ' </script> \x7f \ufffe"
     assert (await project.prompt(session, text))["turn"]["state"] == "completed"
     messages = await project.messages(session)
     assert messages[0]["content"] == [{"type": "text", "text": text}]
