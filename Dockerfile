@@ -26,6 +26,5 @@ ENV PATH=/opt/acp-gateway/bin:$PATH \
 USER acp
 WORKDIR /home/acp
 VOLUME /var/lib/acp-gateway
-EXPOSE 8080
 ENTRYPOINT ["acp-gateway"]
 CMD ["serve", "--container", "http://127.0.0.1:4096"]
