@@ -1,5 +1,6 @@
 """Every failure as one kind of answer: a problem document (RFC 9457) with a stable code and the request's id."""
 
+import itertools
 import logging
 import secrets
 from typing import Any
@@ -14,12 +15,15 @@ from gateway.keys import REQUEST_ID
 logger = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+#: A request's id is its process's and its number in it; randomness for each would cost a call into the kernel.
+_PROCESS = secrets.token_hex(4)
+_NUMBERS = itertools.count(1)
 
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, and turn what is raised into its answer."""
-    request[REQUEST_ID] = secrets.token_hex(8)
+    request[REQUEST_ID] = f"{_PROCESS}{next(_NUMBERS):08x}"
     try:
         response = await handler(request)
     except GatewayError as exc:
