@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -67,24 +68,27 @@ def build_app(config: Config) -> web.Application:
 
 
 def _add_routes(router: web.UrlDispatcher) -> None:
-    router.add_post("/api/projects", projects.create)
+    # A client that waits for 100 uploads nothing to a project that does not exist.
+    post = partial(router.add_post, expect_handler=leave_to_reader)
+    patch = partial(router.add_patch, expect_handler=leave_to_reader)
+    post("/api/projects", projects.create)
     router.add_get("/api/projects", projects.list_all)
     router.add_get(PROJECT, projects.get)
-    router.add_patch(PROJECT, projects.update)
+    patch(PROJECT, projects.update)
     router.add_delete(PROJECT, projects.delete)
 
     router.add_get(f"{ACP}/agents", agents.list_all)
-    router.add_post(f"{ACP}/agents/{{agent_id}}/spawn", agents.spawn)
-    router.add_post(f"{ACP}/agents/{{agent_id}}/stop", agents.stop)
+    post(f"{ACP}/agents/{{agent_id}}/spawn", agents.spawn)
+    post(f"{ACP}/agents/{{agent_id}}/stop", agents.stop)
     router.add_get(f"{ACP}/agents/{{agent_id}}/status", agents.status)
 
-    router.add_post(f"{ACP}/session", sessions.create)
+    post(f"{ACP}/session", sessions.create)
     router.add_get(f"{ACP}/session", sessions.list_all)
     router.add_get(SESSION, sessions.get)
-    router.add_patch(SESSION, sessions.rename)
+    patch(SESSION, sessions.rename)
     router.add_delete(SESSION, sessions.end)
-    router.add_post(f"{SESSION}/prompt", sessions.prompt)
-    router.add_post(f"{SESSION}/cancel", sessions.cancel)
+    post(f"{SESSION}/prompt", sessions.prompt)
+    post(f"{SESSION}/cancel", sessions.cancel)
     router.add_get(f"{SESSION}/messages", sessions.messages)
     router.add_delete(f"{SESSION}/messages", sessions.clear_messages)
 
@@ -93,7 +97,7 @@ def _add_routes(router: web.UrlDispatcher) -> None:
 
     router.add_get(f"{ACP}/permission", permissions.list_waiting)
     router.add_get(f"{ACP}/permission/{{permission_id}}", permissions.get)
-    router.add_post(f"{ACP}/permission/{{permission_id}}", permissions.answer)
+    post(f"{ACP}/permission/{{permission_id}}", permissions.answer)
 
     router.add_route("*", ACP, events.own_transport)
     # What has matched nothing above, method included, is the container's to answer.

@@ -122,13 +122,13 @@ class Projects:
         return project
 
 
-def opencode_upstream(project: Project, config: ContainersConfig) -> Upstream:
+def opencode_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
     """Where the project's container serves OpenCode's own API: the port of its address, 4096 where it names none."""
     upstream = Upstream.parse(project.container_url)
     return upstream if urlsplit(project.container_url).port else upstream.with_port(config.opencode_port)
 
 
-def acp_upstream(project: Project, config: ContainersConfig) -> Upstream:
+def acp_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
     """Where the project's container speaks ACP: the address it names outright, else the mapped port (4096 → 4097).
 
     An address with another port is mapped by the same distance (5000 → 5001), so that several containers on one host

@@ -9,8 +9,8 @@ from aiohttp import web
 from gateway.errors import InvalidBody
 from gateway.handlers import views
 from gateway.handlers.requests import known_place, limit, parameter, read_body
-from gateway.keys import FOLLOWERS, PROJECT, PROJECTS, TASKS, USER
-from gateway.projects import NewProject
+from gateway.keys import CONFIG, FOLLOWERS, PROJECT, PROJECTS, TASKS, USER
+from gateway.projects import NewProject, Project, acp_upstream
 from gateway.proxy.upstream import Upstream
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
@@ -47,6 +47,7 @@ async def create(request: web.Request) -> web.Response:
     body = await read_body(request, ProjectBody)
     _check(attrs.asdict(body))
     new = NewProject(**attrs.asdict(body))
+    _check_mapping(request, new)
     created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
     return views.answer(views.project(created), status=201, headers={"Location": f"/api/projects/{created.id}"})
 
@@ -72,6 +73,7 @@ async def update(request: web.Request) -> web.Response:
     _check(changes)
     if not changes:
         return views.answer(views.project(request[PROJECT]))
+    _check_mapping(request, attrs.evolve(request[PROJECT], **changes))
     changed = await request.app[PROJECTS].update(request[USER], request[PROJECT].id, changes)
     return views.answer(views.project(changed))
 
@@ -105,3 +107,9 @@ def _check_address(text: str, member: str) -> None:
         Upstream.parse(text)
     except ValueError as exc:
         raise InvalidBody(f"$.{member}: {exc}") from exc
+
+
+def _check_mapping(request: web.Request, project: Project | NewProject) -> None:
+    port = acp_upstream(project, request.app[CONFIG].containers).port
+    if not 0 < port < 65536:
+        raise InvalidBody(f"$.containerUrl: its ACP port would be {port}, which no port is; name the acpUrl as well")

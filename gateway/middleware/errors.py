@@ -5,12 +5,12 @@ import logging
 import secrets
 from typing import Any
 
-import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound
 from gateway.keys import REQUEST_ID
+from gateway.wire.codec import dump_foreign_json
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +26,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = f"{_PROCESS}{next(_NUMBERS):08x}"
     try:
         response = await handler(request)
-    except GatewayError as exc:
-        return _answer(request, exc)
-    except web.HTTPException as exc:
-        return _answer(request, _translate(request, exc))
-    except Exception:
-        logger.exception("request failed", extra=_where(request))
-        return _answer(
-            request, GatewayError("This is a fault of the gateway; its log has more under the request's id.")
-        )
+    except Exception as exc:
+        if request.writer.output_size > 0:
+            # The answer has begun: aiohttp breaks the connection off, so that it does not look complete.
+            raise
+        return _answer(request, _as_problem(request, exc))
     if not response.prepared:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
     return response
@@ -54,14 +50,16 @@ def _answer(request: web.Request, exc: GatewayError) -> web.Response:
         **exc.members,
     }
     response = web.Response(
-        status=exc.status, body=msgspec.json.encode(problem), content_type=PROBLEM, headers=exc.headers
+        status=exc.status, body=dump_foreign_json(problem), content_type=PROBLEM, headers=exc.headers
     )
     response.headers["X-Request-Id"] = request[REQUEST_ID]
     return response
 
 
-def _translate(request: web.Request, exc: web.HTTPException) -> GatewayError:
+def _as_problem(request: web.Request, exc: Exception) -> GatewayError:
     match exc:
+        case GatewayError():
+            return exc
         case web.HTTPRequestEntityTooLarge():
             return BodyTooLarge()
         case web.HTTPMethodNotAllowed():
@@ -71,8 +69,11 @@ def _translate(request: web.Request, exc: web.HTTPException) -> GatewayError:
             )
         case web.HTTPNotFound():
             return NotFound(f"There is no route {request.method} {request.rel_url.raw_path}.")
-        case _:
+        case web.HTTPException():
             return _Http(exc.status, exc.reason)
+        case _:
+            logger.error("request failed", exc_info=exc, extra=_where(request))
+            return GatewayError("This is a fault of the gateway; its log has more under the request's id.")
 
 
 class _Http(GatewayError):

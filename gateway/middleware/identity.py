@@ -16,10 +16,11 @@ _READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
 @web.middleware
 async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take the request for the local user's, unless it is another site's that uses this machine's browser."""
-    host = urlsplit(f"//{request.host}").hostname or ""
-    if not is_loopback(host):
+    # Without the field (HTTP/1.0) no page asks, and request.host would be a blocking look-up of this machine's name.
+    host = request.headers.get(hdrs.HOST, "localhost")
+    if not _is_here(f"//{host}"):
         # A foreign name that resolves to this machine is how a web page gets around the same-origin policy.
-        raise Forbidden(f"This gateway serves this machine only, not the host name {host!r}.")
+        raise Forbidden(f"This gateway serves this machine only, not the host name {host[:100]!r}.")
     if request.method not in _READING or _is_upgrade(request):
         _refuse_foreign_pages(request)
     request[USER] = LOCAL_USER
@@ -28,10 +29,19 @@ async def identity(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _refuse_foreign_pages(request: web.Request) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and not is_loopback(urlsplit(origin).hostname or ""):
-        raise Forbidden(f"Pages of {origin} may not change anything here.")
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+    if origin is not None and not _is_here(origin):
+        raise Forbidden(f"Pages of {origin[:100]!r} may not change anything here.")
+    if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
         raise Forbidden("Pages of other sites may not change anything here.")
+
+
+def _is_here(address: str) -> bool:
+    """Whether a URL names this machine, and in no way that could be read as another's."""
+    try:
+        parts = urlsplit(address)
+        return "@" not in parts.netloc and is_loopback(parts.hostname or "")
+    except ValueError:
+        return False
 
 
 def _is_upgrade(request: web.Request) -> bool:

@@ -5,6 +5,7 @@ The rest of the path and the query reach the container byte for byte.
 """
 
 import re
+from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -15,7 +16,9 @@ from gateway.keys import CONFIG, PROJECT, PROJECTS, ROUTE, USER, Route
 from gateway.projects import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
 
-_PREFIX = re.compile(r"(/api/projects/[^/?]+/(acp|opencode))(.*)", re.DOTALL)
+#: A request target of RFC 9112 3.2: a path whose fourth part names the port, maybe behind a scheme and an authority.
+_TARGET = re.compile(r"(?:https?://[^/?]*)?(?:/[^/?]+){3}/([^/?]+)(.*)", re.DOTALL | re.IGNORECASE)
+_PORTS = {"acp": acp_upstream, "opencode": opencode_upstream}
 #: OpenCode answers these when a turn is over, which takes as long as it takes.
 _TURNS = re.compile(r"/session/[^/?]+/(message|command|shell|summarize|init)([/?]|$)")
 
@@ -34,9 +37,9 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         _refuse_impossible_ids(request)
         found = await request.app[PROJECTS].get(request[USER], project_id)
         request[PROJECT] = found
-        match = _PREFIX.fullmatch(request.raw_path)
-        if match:
-            request[ROUTE] = _route(request, found, match)
+        match = _TARGET.fullmatch(request.raw_path)
+        if match and (port := unquote(match[1])) in _PORTS:
+            request[ROUTE] = _route(request, found, port, target=match[2])
     return await handler(request)
 
 
@@ -47,12 +50,11 @@ def _refuse_impossible_ids(request: web.Request) -> None:
             raise missing()
 
 
-def _route(request: web.Request, found: Project, match: re.Match[str]) -> Route:
+def _route(request: web.Request, found: Project, port: str, *, target: str) -> Route:
     config = request.app[CONFIG].containers
-    prefix, port, target = match.groups()
-    upstream = acp_upstream(found, config) if port == "acp" else opencode_upstream(found, config)
     is_turn = port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target)
-    return Route(upstream, target, prefix, _timeouts(config, endless=bool(is_turn)))
+    timeouts = _timeouts(config, endless=bool(is_turn))
+    return Route(_PORTS[port](found, config), target, f"/api/projects/{found.id}/{port}", timeouts)
 
 
 def _timeouts(config: ContainersConfig, *, endless: bool) -> Timeouts:

@@ -1,0 +1,227 @@
+"""Passthrough: what has no handler of ours reaches the right port as it is, or is a problem that says why not."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+from aiohttp import web
+
+from gateway.config import ContainersConfig
+from gateway.proxy.upstream import Upstream
+from tests.fakes.container import FakeContainer
+from tests.fakes.eventually import eventually
+from tests.middleware.conftest import Ports
+from tests.proxy.peers import Message, connect, raw_upstream, serve
+from tests.world import QUICK, Gateway, GatewayProcess, Project
+
+PROJECT = "/api/projects/demo"
+
+
+def problem(answer: Message) -> dict[str, Any]:
+    assert answer.one("Content-Type") == "application/problem+json", answer
+    document: dict[str, Any] = json.loads(answer.body)
+    assert answer.one("X-Request-Id") == document["requestId"]
+    assert document["status"] == answer.status
+    return document
+
+
+TARGETS = [
+    (f"{PROJECT}/acp/health", "acp", "/health"),
+    (f"{PROJECT}/acp/", "acp", "/"),
+    (f"{PROJECT}/acp//", "acp", "//"),
+    (f"{PROJECT}/acp/session/", "acp", "/session/"),
+    (f"{PROJECT}/acp//session", "acp", "//session"),
+    (f"{PROJECT}/acp/session/x/y/z?a=1&a=2", "acp", "/session/x/y/z?a=1&a=2"),
+    (f"{PROJECT}/opencode", "opencode", "/"),
+    (f"{PROJECT}/opencode?x=1", "opencode", "/?x=1"),
+    (f"{PROJECT}/opencode/", "opencode", "/"),
+    (f"{PROJECT}/opencode/session", "opencode", "/session"),
+    (f"{PROJECT}/opencode/acp/agents", "opencode", "/acp/agents"),
+    (
+        f"{PROJECT}/opencode/a%2Fb%20c/%7Euser/%C3%A9/../;v=1?x=%2B+%20&y=[]",
+        "opencode",
+        "/a%2Fb%20c/%7Euser/%C3%A9/../;v=1?x=%2B+%20&y=[]",
+    ),
+    (f"{PROJECT}/acp/%00/%ff", "acp", "/%00/%ff"),
+    ("/%61pi/projects/demo/acp/x%2Fy", "acp", "/x%2Fy"),
+    ("/api/projects/d%65mo/acp/x", "acp", "/x"),
+    ("/api/projects/demo/%61cp/x", "acp", "/x"),
+    ("/api/projects/demo/%6Fpencode/x", "opencode", "/x"),
+    (f"http://127.0.0.1{PROJECT}/opencode/x?y", "opencode", "/x?y"),
+]
+
+
+async def test_a_path_reaches_its_port_without_the_prefix_byte_for_byte(ports: Ports) -> None:
+    for target, port, reached in TARGETS:
+        answer = await ports.ask(f"GET {target}")
+        assert (answer.status, answer.one("X-Port")) == (200, port)
+        upstream = ports.acp if port == "acp" else ports.opencode
+        assert upstream.requests[-1].target == reached
+
+
+async def test_the_container_is_told_how_it_was_addressed(ports: Ports) -> None:
+    lies = ["X-Forwarded-Host: evil.example", "X-Forwarded-Prefix: /x", "X-Forwarded-Proto: gopher"]
+    for port, upstream in (("acp", ports.acp), ("opencode", ports.opencode)):
+        await ports.ask(f"GET {PROJECT}/{port}/x", *lies)
+        [request] = upstream.requests
+        assert request.one("X-Forwarded-For") == "127.0.0.1"
+        assert request.one("X-Forwarded-Proto") == "http"
+        assert request.one("X-Forwarded-Host") == ports.gateway.url.removeprefix("http://")
+        assert request.one("X-Forwarded-Prefix") == f"{PROJECT}/{port}"
+        assert request.one("Host") == upstream.address.authority
+
+
+async def test_what_belongs_to_the_gateways_user_does_not_reach_the_container(ports: Ports) -> None:
+    secrets = ["Authorization: Bearer geheim", "Cookie: id=geheim", "Proxy-Authorization: Basic geheim"]
+    for port, upstream in (("acp", ports.acp), ("opencode", ports.opencode)):
+        await ports.ask(f"GET {PROJECT}/{port}/x", *secrets)
+        assert "geheim" not in str(upstream.requests)
+
+
+async def test_the_containers_own_secret_goes_to_its_acp_port_only(database_url: str) -> None:
+    containers = attrs.evolve(QUICK.containers, token="host-secret")
+    async with GatewayProcess(database_url, QUICK).configured(containers=containers).run() as gateway:
+        async with raw_upstream(b"HTTP/1.1 204 No Content\r\n\r\n") as upstream:
+            address = str(upstream.address)
+            await gateway.register(address, containerUrl=address)
+            await gateway.call("GET", f"{PROJECT}/acp/x", headers={"Authorization": "Bearer mine"})
+            await gateway.call("GET", f"{PROJECT}/opencode/x", headers={"Authorization": "Bearer mine"})
+    assert [request.all("Authorization") for request in upstream.requests] == [["Bearer host-secret"], []]
+
+
+async def test_our_routes_with_another_method_are_the_containers(
+    base_container: FakeContainer, gateway: Gateway
+) -> None:
+    project = await gateway.register(base_container.url)
+    for method, path in (("PUT", "/session"), ("POST", "/agents"), ("DELETE", "/permission/x"), ("PUT", "/events")):
+        answer = await project.call(method, path, {})
+        assert (answer.status, answer.json) == (404, {"success": False, "error": "Not found"}), (method, path)
+        assert base_container.requests[-1].method == method
+
+
+async def test_the_containers_own_404_and_405_pass(ports: Ports, gateway: Gateway) -> None:
+    for status in (404, 405, 500, 503):
+        raw = f"HTTP/1.1 {status} So\r\nAllow: BREW\r\nX-Request-Id: its-own\r\nContent-Length: 2\r\n\r\nhm".encode()
+        async with raw_upstream(raw) as upstream:
+            await gateway.call("PATCH", PROJECT, {"acpUrl": str(upstream.address)})
+            answer = await ports.ask(f"PUT {PROJECT}/acp/agents", body=b"x")
+        assert (answer.start, answer.body) == (f"HTTP/1.1 {status} So", b"hm")
+        assert (answer.one("Allow"), answer.one("X-Request-Id")) == ("BREW", "its-own")
+
+
+async def test_an_unknown_project_has_no_ports(ports: Ports) -> None:
+    for target in ("/api/projects/nobody/acp/x", "/api/projects/nobody/opencode/", "/api/projects/demo%2Facp/acp/x"):
+        answer = await ports.ask(f"GET {target}")
+        assert (answer.status, problem(answer)["code"]) == (404, "project_not_found")
+    assert ports.acp.requests == ports.opencode.requests == []
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine on which nobody listens, and nobody else can begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+async def test_a_container_that_cannot_be_had_is_a_problem_with_a_code(database_url: str, closed_port: int) -> None:
+    containers = ContainersConfig(connect_timeout=2, headers_timeout=0.3, idle_timeout=5)
+
+    async def say_nothing(peer: Any) -> None:
+        await peer.closed()
+
+    async def hang_up(peer: Any) -> None:
+        await peer.head()
+
+    async with (
+        GatewayProcess(database_url, QUICK).configured(containers=containers).run() as gateway,
+        raw_upstream(say_nothing) as silent,
+        raw_upstream(hang_up) as rude,
+        raw_upstream(b"SSH-2.0-OpenSSH\r\n\r\n") as foreign,
+    ):
+        await gateway.register("http://h:1")
+        for address, status, code in (
+            (f"http://127.0.0.1:{closed_port}", 503, "upstream_refused"),
+            ("http://nobody.invalid", 502, "upstream_unreachable"),
+            (str(rude.address), 502, "upstream_unreachable"),
+            (str(foreign.address), 502, "upstream_unreachable"),
+            (str(silent.address), 504, "upstream_timeout"),
+        ):
+            await gateway.call("PATCH", PROJECT, {"containerUrl": address, "acpUrl": address})
+            for path in ("/acp/x", "/opencode/x"):
+                answer = await gateway.call("POST", PROJECT + path, {})
+                assert (answer.status, answer.json["code"]) == (status, code), address
+                assert answer.headers["Content-Type"] == "application/problem+json"
+                assert answer.json["requestId"] == answer.headers["X-Request-Id"]
+
+
+async def test_a_websocket_passes_through(gateway: Gateway) -> None:
+    codes: list[int | None] = []
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        sock = web.WebSocketResponse(protocols=["chat"])
+        await sock.prepare(request)
+        await sock.send_str(request.raw_path)
+        async for message in sock:
+            await sock.send_bytes(message.data)
+        codes.append(sock.close_code)
+        return sock
+
+    async with serve(echo) as upstream:
+        await gateway.register(str(upstream), containerUrl=str(upstream))
+        for port in ("opencode", "acp"):
+            url = f"{gateway.url}{PROJECT}/{port}/pty/1?cursor=0"
+            async with gateway.http.ws_connect(url, protocols=["chat"]) as sock:
+                assert sock.protocol == "chat"
+                assert await sock.receive_str() == "/pty/1?cursor=0"
+                await sock.send_bytes(b"\x00\xff")
+                assert (await sock.receive()).data == b"\x00\xff"
+                await sock.close(code=4321)
+            assert await eventually(lambda: codes) == [4321]
+            codes.clear()
+
+
+async def test_a_body_is_not_asked_for_on_behalf_of_nobody(ports: Ports) -> None:
+    expects = ["Expect: 100-continue", "Content-Type: application/json", "Content-Length: 9"]
+    for start in (
+        "POST /api/projects/nobody/acp/upload",
+        "POST /api/projects/nobody/acp/session",
+        "PUT /api/projects/nobody/opencode/x",
+        "PATCH /api/projects/nobody",
+    ):
+        answer = await ports.ask(start, *expects)
+        assert (answer.status, problem(answer)["code"]) == (404, "project_not_found")
+
+
+async def test_a_body_that_would_be_too_large_is_not_asked_for(ports: Ports) -> None:
+    expects = ["Expect: 100-continue", "Content-Type: application/json", "Content-Length: 99999999999"]
+    answer = await ports.ask("POST /api/projects", *expects)
+    assert (answer.status, problem(answer)["code"]) == (413, "body_too_large")
+
+
+async def test_a_body_that_is_wanted_is_asked_for(ports: Ports) -> None:
+    address = Upstream.parse(ports.gateway.url)
+    body = b'{"name": "asked"}'
+    async with connect(address) as peer:
+        head = [f"PATCH {PROJECT} HTTP/1.1", f"Host: {address.authority}", "Content-Type: application/json"]
+        head += ["Expect: 100-continue", f"Content-Length: {len(body)}", "", ""]
+        await peer.send("\r\n".join(head).encode())
+        assert (await peer.message()).status == 100
+        await peer.send(body)
+        assert json.loads((await peer.message()).body)["name"] == "asked"
+
+
+async def test_the_bare_path_is_kept_for_acps_own_transport(gateway: Gateway, base_container: FakeContainer) -> None:
+    project: Project = await gateway.register(base_container.url)
+    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
+        answer = await project.call(method, "", headers={"Content-Type": "application/json"})
+        assert (answer.status, answer.json["code"]) == (501, "not_implemented"), method
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await gateway.http.ws_connect(gateway.url + project.acp)
+    assert refused.value.status == 501
+    assert base_container.requests == []
