@@ -68,6 +68,10 @@ def build_app(config: Config) -> web.Application:
 
 
 def _add_routes(router: web.UrlDispatcher) -> None:
+    # First, because a route is found by trying one after the other, and this one is asked for most.
+    router.add_route("*", f"{PROJECT}/opencode/{{tail:.*}}", passthrough, expect_handler=leave_to_reader)
+    router.add_route("*", f"{PROJECT}/opencode", passthrough, expect_handler=leave_to_reader)
+
     # A client that waits for 100 uploads nothing to a project that does not exist.
     post = partial(router.add_post, expect_handler=leave_to_reader)
     patch = partial(router.add_patch, expect_handler=leave_to_reader)
@@ -101,9 +105,7 @@ def _add_routes(router: web.UrlDispatcher) -> None:
 
     router.add_route("*", ACP, events.own_transport)
     # What has matched nothing above, method included, is the container's to answer.
-    for port in (ACP, f"{PROJECT}/opencode"):
-        router.add_route("*", f"{port}/{{tail:.*}}", passthrough, expect_handler=leave_to_reader)
-    router.add_route("*", f"{PROJECT}/opencode", passthrough, expect_handler=leave_to_reader)
+    router.add_route("*", f"{ACP}/{{tail:.*}}", passthrough, expect_handler=leave_to_reader)
 
 
 async def _rooms(app: web.Application) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,8 +125,7 @@ class Projects:
 
 def opencode_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
     """Where the project's container serves OpenCode's own API: the port of its address, 4096 where it names none."""
-    upstream = Upstream.parse(project.container_url)
-    return upstream if urlsplit(project.container_url).port else upstream.with_port(config.opencode_port)
+    return _with_port(project.container_url, config.opencode_port)
 
 
 def acp_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
@@ -138,3 +138,9 @@ def acp_upstream(project: Project | NewProject, config: ContainersConfig) -> Ups
         return Upstream.parse(project.acp_url)
     upstream = opencode_upstream(project, config)
     return upstream.with_port(upstream.port + config.acp_port - config.opencode_port)
+
+
+@lru_cache(maxsize=4096)
+def _with_port(url: str, default: int) -> Upstream:
+    upstream = Upstream.parse(url)
+    return upstream if urlsplit(url).port else upstream.with_port(default)

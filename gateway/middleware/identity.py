@@ -1,5 +1,6 @@
 """Who asks. With no identity configured that is one local user, and only this machine can ask."""
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -10,6 +11,8 @@ from gateway.errors import Forbidden
 from gateway.keys import USER
 
 LOCAL_USER = "local"
+#: Longer than any name of this machine.
+MAX_ADDRESS = 300
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
 
 
@@ -37,6 +40,11 @@ def _refuse_foreign_pages(request: web.Request) -> None:
 
 def _is_here(address: str) -> bool:
     """Whether a URL names this machine, and in no way that could be read as another's."""
+    return len(address) <= MAX_ADDRESS and _names_this_machine(address)
+
+
+@lru_cache(maxsize=256)
+def _names_this_machine(address: str) -> bool:
     try:
         parts = urlsplit(address)
         return "@" not in parts.netloc and is_loopback(parts.hostname or "")
