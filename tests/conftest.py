@@ -44,10 +44,19 @@ def administer(url: str, statement: str, *names: str) -> None:
         connection.close()
 
 
+def _memory() -> str | None:
+    shared = "/dev/shm"
+    roomy = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2**31
+    return shared if roomy else None
+
+
 @pytest.fixture(scope="session")
 def open_directory() -> Iterator[Path]:
-    """A directory that PostgreSQL's user may enter when root runs the tests; pytest's own are closed to others."""
-    directory = Path(tempfile.mkdtemp(prefix="acp-gateway-tests-"))
+    """A directory that PostgreSQL's user may enter when root runs the tests; pytest's own are closed to others.
+
+    In memory where there is room: a database for each test then takes a tenth of the time.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="acp-gateway-tests-", dir=_memory()))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
