@@ -15,6 +15,7 @@ from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.handlers import agents, events, permissions, projects, sessions
 from gateway.keys import (
+    ALONE,
     CLIENT,
     CONFIG,
     CONTAINERS,
@@ -56,10 +57,14 @@ ACP = f"{PROJECT}/acp"
 SESSION = f"{ACP}/session/{{session_id}}"
 
 
-def build_app(config: Config) -> web.Application:
-    """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
+def build_app(config: Config, *, alone: bool = False) -> web.Application:
+    """The application for ``config``; it connects to its database when it starts, and lets go when it stops.
+
+    ``alone``: no other gateway uses that database.
+    """
     app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
+    app[ALONE] = alone
     app[events.STREAMS] = events.Streams()
     app.cleanup_ctx.append(_rooms)
     app.on_shutdown.append(events.stop_streams)
@@ -144,7 +149,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     )
     leases = Leases(database, holder=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease)
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules)
-    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript)
+    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, alone=app[ALONE])
     app[SESSIONS] = Sessions(database, log, containers, followers)
     app[PERMISSIONS] = Permissions(database, log, containers)
     app[TASKS] = Tasks()

@@ -48,7 +48,7 @@ async def up(config: Config, container_port: int, say: Say) -> None:
             return
         await stack.enter_async_context(serving(_agent_host_app(config, workspace), host_socket, shutdown_timeout=5))
         say(f"agent host    {_url(config.agent_host)} (workspace {workspace})")
-        app = build_app(config)
+        app = build_app(config, alone=postgres is not None)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, gateway_socket, shutdown_timeout=timeout))
         container = f"http://127.0.0.1:{container_port}"
@@ -75,7 +75,7 @@ async def serve(config: Config, container: str | None, say: Say) -> None:
         config, postgres = await stack.enter_async_context(_database(config, say))
         if stopped.is_set():
             return
-        app = build_app(config)
+        app = build_app(config, alone=postgres is not None)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, sock, shutdown_timeout=timeout))
         if container is not None:

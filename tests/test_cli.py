@@ -10,7 +10,7 @@ from socket import create_server
 import pytest
 
 from tests.fakes.container import FakeContainer
-from tests.program import Ended, Place, call, run, run_to_end
+from tests.program import Ended, Place, call, run, run_to_end, wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root may not do")
 COMMANDS = ("up", "serve", "agent-host", "migrate")
@@ -177,20 +177,28 @@ def test_serve_registers_its_one_container_once(place: Place, database_url: str)
             assert program.wait() == 0
 
 
-async def test_serve_runs_turns_in_a_container_that_is_registered_later(
-    place: Place, database_url: str, base_container: FakeContainer
+@pytest.mark.parametrize("how", ["sigterm", "kill -9"])
+async def test_a_turn_whose_gateway_ends_before_the_container_tells_its_end_is_lost_and_the_session_goes_on(
+    place: Place, base_container: FakeContainer, how: str
 ) -> None:
+    acp = f"{place.url}/api/projects/mine/acp"
+    options = ["--port", str(place.port), "--data-dir", str(place.data_dir)]
+
     def talk() -> None:
-        environ = {"ACP_GATEWAY_DATABASE_URL": database_url}
-        with run("serve", "--port", str(place.port), directory=place.directory, environ=environ) as program:
-            program.wait_until_says(GATEWAY)
+        with run("serve", *options, directory=place.directory) as first:
+            first.wait_until_says(GATEWAY)
             body = {"id": "mine", "containerUrl": "http://127.0.0.1:4096", "acpUrl": base_container.url}
             assert call("POST", f"{place.url}/api/projects", body)[0] == 201
-            acp = f"{place.url}/api/projects/mine/acp"
             status, session = call("POST", f"{acp}/session", {"agentId": "demo"})
             assert status == 201, session
-            path = f"{acp}/session/{session['id']}/prompt"
-            done = call("POST", path, {"prompt": "say hello"}, {"Prefer": "wait=30"})[1]
+            path = f"{acp}/session/{session['id']}"
+            assert call("POST", f"{path}/prompt", {"prompt": "slow 60"})[0] == 202
+            first.process.terminate() if how == "sigterm" else first.process.kill()
+            first.wait()
+        with run("serve", *options, directory=place.directory) as second:
+            second.wait_until_says(GATEWAY)
+            wait_until(lambda: call("GET", path)[1]["status"] == "idle")
+            done = call("POST", f"{path}/prompt", {"prompt": "say hello"}, {"Prefer": "wait=30"})[1]
             assert done["turn"]["state"] == "completed"
 
     await asyncio.to_thread(talk)

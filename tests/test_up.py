@@ -194,8 +194,8 @@ def test_what_kill_9_leaves_is_put_right_by_the_next_start(prepared: Place) -> N
         descendants = first.descendants()
         first.process.kill()
         first.wait()
-        assert psutil.wait_procs(descendants, timeout=20)[1] == []
     with prepared.up():
+        assert psutil.wait_procs(descendants, timeout=20)[1] == []
         # The container that ran the turn is gone, which is told once the dead gateway's lease has run out.
         wait_until(lambda: prompt(prepared, session, "say after")[0] == 200)
         texts = [block["text"] for message in messages(prepared, session) for block in message.get("content", [])]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,7 +74,10 @@ class Turns:
         containers: Containers,
         followers: Followers,
         transcript: Transcript,
+        *,
+        alone: bool = False,
     ) -> None:
+        """``alone``: no other gateway uses this database, so that a turn that is not waited for here is by nobody."""
         self._database = database
         self._log = log
         self._tails = tails
@@ -82,6 +85,9 @@ class Turns:
         self._followers = followers
         self._transcript = transcript
         self._revival = Revival(database, log, containers)
+        self._alone = alone
+        #: The turns whose prompt this process has sent and whose answer it has not got.
+        self._sent: set[str] = set()
         self._tasks = Tasks()
         log.listen(self._fold_ended)
 
@@ -106,10 +112,15 @@ class Turns:
             key=f"turn_started:{turn_id}",
             effects=(Effect("insert_turn", key | {"user_id": user_id}),),
         )
+        self._sent.add(turn_id)
         try:
             appended = await self._log.append(project.id, [event])
         except UniqueViolation as exc:
+            self._sent.discard(turn_id)
             raise _busy(None) from exc
+        except BaseException:
+            self._sent.discard(turn_id)
+            raise
         self._tasks.start(self._run(project, container_session_id, turn_id, blocks, info), name=f"turn {turn_id}")
         before = appended.events[0].cursor
         return Started(turn_id=turn_id, cursor=Cursor(before.epoch, before.seq - 1))
@@ -150,13 +161,26 @@ class Turns:
             await self._log.append(project_id, await all_endings(self._database, turn, ended))
 
     async def reconcile(self, project_id: str, info: ContainerInfo, before: str | None) -> None:
-        """A container that has started anew since it was last followed runs no turn of before."""
-        if before is None or not info.numbers_events or before == info.boot_id:
-            return
-        for turn in await self._database.fetch_all("running_turns", project_id=project_id):
+        """End the turns that nobody will tell the end of, now that the container is followed (again).
+
+        A container that has started anew since runs none of them. One that tells no end of a turn answers the gateway
+        that sent the prompt: once that gateway is gone, nobody hears it.
+        """
+        if before is not None and info.numbers_events and before != info.boot_id:
             message = "The container restarted while the turn was running."
             ended = TurnEnded(outcome="failed", failure="container_restarted", message=message)
-            await self._log.append(project_id, await all_endings(self._database, turn, ended))
+            await self._end_running(project_id, ended)
+        elif self._alone and not info.tells_end_of_turn:
+            message = (
+                "The gateway restarted while the turn was running, and its container tells only once how it ended."
+            )
+            ended = TurnEnded(outcome="lost", failure="gateway_restarted", message=message)
+            await self._end_running(project_id, ended, but=self._sent)
+
+    async def _end_running(self, project_id: str, ended: TurnEnded, *, but: Container[str] = ()) -> None:
+        for turn in await self._database.fetch_all("running_turns", project_id=project_id):
+            if turn["id"] not in but:
+                await self._log.append(project_id, await all_endings(self._database, turn, ended))
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -165,6 +189,14 @@ class Turns:
         self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
     ) -> None:
         """Send the prompt and, where its answer is the end of the turn, end the turn. No client can cancel this."""
+        try:
+            await self._send(project, container_session_id, turn_id, blocks, info)
+        finally:
+            self._sent.discard(turn_id)
+
+    async def _send(
+        self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
+    ) -> None:
         container = self._containers.of(project)
         try:
             container_turn_id = await container.prompt(container_session_id, blocks, turn_id, info)
