@@ -145,15 +145,16 @@ class Translator:
 
     def _permission_request(self, said: _Said) -> NewEvent:
         request_id = storable(str(said.member("requestId") or said.member("permissionId") or said.member("id")))
+        # Without the capability the container tells of requests and allows them by itself.
+        asks = self._infos[said.project_id].asks_permission
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
             tool_call=said.member("toolCall"),
             options=said.member("options"),
+            resolved_by=None if asks else CONTAINER,
         )
         if said.session_id is None:
             return NewEvent.of(data, key=f"permission_request:{request_id}", **said.common)
-        # Without the capability the container tells of requests and allows them by itself.
-        asks = self._infos[said.project_id].asks_permission
         row = {
             "project_id": said.project_id,
             "id": data.permission_id,
@@ -163,7 +164,7 @@ class Translator:
             "tool_call": dump_foreign_json(data.tool_call),
             "options": dump_foreign_json(data.options),
             "state": "waiting" if asks else "selected",
-            "resolved_by": None if asks else CONTAINER,
+            "resolved_by": data.resolved_by,
         }
         return NewEvent.of(
             data,

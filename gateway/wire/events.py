@@ -133,12 +133,17 @@ class TurnEnded(EventData):
 
 @attrs.frozen(kw_only=True)
 class PermissionRequest(EventData):
-    """An agent asks whether it may run a tool; ``options`` are its own."""
+    """An agent asks whether it may run a tool; ``options`` are its own.
+
+    ``resolved_by`` says who has decided already: a container that only tells of what it allows. Else nobody, and it
+    waits for an answer.
+    """
 
     type: ClassVar[str] = "permission_request"
     permission_id: str
     tool_call: Any
     options: Any
+    resolved_by: str | None = None
 
 
 @attrs.frozen(kw_only=True)

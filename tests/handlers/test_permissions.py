@@ -53,6 +53,7 @@ async def test_what_waits_is_listed_until_it_is_answered(host_project: Project) 
         assert (waiting["agentId"], waiting["optionId"], waiting["resolvedBy"]) == ("demo", None, None)
         assert waiting["turnId"] == (await host_project.call("GET", f"/session/{session}")).json["turn"]["id"]
         assert waiting["toolCall"] == request["toolCall"]
+        assert request["resolvedBy"] is None
         assert [option["optionId"] for option in waiting["options"]] == ["allow", "always", "reject"]
         assert (await host_project.call("GET", f"/permission/{waiting['id']}")).json == waiting
         await answer(host_project, request, optionId="reject")
@@ -163,6 +164,7 @@ async def test_a_container_that_does_not_ask_has_allowed_it_and_nothing_waits(
         told = {"requestId": "r1", "toolCall": {"toolCallId": "t"}, "options": options}
         base_container.emit("permission_request", told, session_id=known)
         request = data_of((await stream.until("permission_request"))[-1])
+    assert request["resolvedBy"] == "container"
     assert (await base_project.call("GET", "/permission")).json == {"permissions": []}
     shown = (await base_project.call("GET", f"/permission/{request['permissionId']}")).json
     assert (shown["state"], shown["resolvedBy"], shown["options"]) == ("selected", "container", options)
