@@ -5,3 +5,4 @@ drop function append_events(
 drop table events;
 drop table log_sources;
 drop table log_heads;
+drop sequence log_epochs;

@@ -1,8 +1,12 @@
 -- The log: each project's events, numbered 1, 2, 3 without holes in the order in which they were committed.
 
+-- Each log has an epoch of its own, so that a cursor of another log, a deleted one of the same project included, is
+-- seen to be none of this one's.
+create sequence log_epochs as integer;
+
 create table log_heads (
     project_id text primary key references projects (id) on delete cascade,
-    epoch      integer not null default 1,  -- raised when the log is restored from a backup
+    epoch      integer not null default nextval('log_epochs'),  -- raised when the log is restored from a backup
     head       bigint not null default 0,   -- seq of the newest event
     floor      bigint not null default 0,   -- events up to here have been deleted
     fence      bigint not null default 0    -- the newest follower's; appends under an older one are refused

@@ -8,7 +8,8 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound
+from gateway.db.errors import ForeignKeyViolation
+from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound, ProjectNotFound
 from gateway.keys import REQUEST_ID
 from gateway.wire.codec import dump_foreign_json
 
@@ -58,6 +59,9 @@ def _answer(request: web.Request, exc: GatewayError) -> web.Response:
 
 def _as_problem(request: web.Request, exc: Exception) -> GatewayError:
     match exc:
+        case ForeignKeyViolation():
+            # Whatever refers to something refers to its project.
+            return ProjectNotFound("The project has been deleted meanwhile.")
         case GatewayError():
             return exc
         case web.HTTPRequestEntityTooLarge():

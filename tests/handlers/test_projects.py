@@ -1,5 +1,6 @@
 """Projects through the API: made, found, listed, changed, removed."""
 
+import asyncio
 import re
 from itertools import product
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.handlers.expected import problem, rows
-from tests.world import Gateway
+from tests.world import Gateway, Project, data_of
 
 ADDRESS = "http://127.0.0.1:4096"
 MEMBERS = {"id", "name", "containerUrl", "acpUrl", "defaultAgentId", "ownerId", "createdAt", "updatedAt"}
@@ -230,3 +231,30 @@ async def test_a_project_deleted_while_a_turn_runs_stays_deleted(
     base_container.emit("session_update", {"update": {}}, session_id=next(iter(base_container.sessions)))
     await eventually(lambda: not base_container.streams)
     assert not any(rows(database_url, of_project="demo").values())
+
+
+async def test_a_cursor_of_a_deleted_project_is_none_of_the_new_ones(base_project: Project, gateway: Gateway) -> None:
+    session = await base_project.create_session()
+    await base_project.prompt(session, "say old")
+    old = (await base_project.all_events(session))[1].id
+    container_url = (await gateway.call("GET", "/api/projects/demo")).json["acpUrl"]
+    await gateway.call("DELETE", "/api/projects/demo")
+    project = await gateway.register(container_url, defaultAgentId="demo")
+    await project.prompt(await project.create_session(), "say new")
+    async with project.events(last_event_id=old) as stream:
+        reset = await stream.next()
+    assert (reset.event, data_of(reset)["reason"]) == ("reset", "other_epoch")
+
+
+async def test_a_project_deleted_while_a_session_is_made_is_404(
+    base_project: Project, gateway: Gateway, base_container: FakeContainer, database_url: str
+) -> None:
+    await base_project.create_session()
+    base_container.freeze()
+    asked = len(base_container.requests)
+    making = asyncio.create_task(base_project.call("POST", "/session", {}))
+    await eventually(lambda: len(base_container.requests) > asked)
+    await gateway.call("DELETE", "/api/projects/demo")
+    base_container.thaw()
+    problem(await making, 404, "project_not_found")
+    assert not any(rows(database_url).values())
