@@ -68,6 +68,7 @@ def build_app(config: Config, *, alone: bool = False) -> web.Application:
     app[events.STREAMS] = events.Streams()
     app.cleanup_ctx.append(_rooms)
     app.on_shutdown.append(events.stop_streams)
+    app.on_shutdown.append(_stop_waiting)
     _add_routes(app.router)
     return app
 
@@ -111,6 +112,10 @@ def _add_routes(router: web.UrlDispatcher) -> None:
     router.add_route("*", ACP, events.own_transport)
     # What has matched nothing above, method included, is the container's to answer.
     router.add_route("*", f"{ACP}/{{tail:.*}}", passthrough, expect_handler=leave_to_reader)
+
+
+async def _stop_waiting(app: web.Application) -> None:
+    app[TURNS].stop_waiting()
 
 
 async def _rooms(app: web.Application) -> AsyncIterator[None]:

@@ -36,8 +36,9 @@ def address(host: str, port: int) -> str:
 
 @asynccontextmanager
 async def serving(app: web.Application, sock: socket.socket, *, shutdown_timeout: float) -> AsyncIterator[None]:
-    """``app`` answers on ``sock`` for as long as this is open."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_timeout, **SERVER_OPTIONS)
+    """``app`` answers on ``sock`` for as long as this is open; then for ``shutdown_timeout`` more at most."""
+    # aiohttp takes it twice: for requests to end by themselves, and for their handlers once they are cancelled.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_timeout / 2, **SERVER_OPTIONS)
     try:
         await runner.setup()
         await web.SockSite(runner, sock, backlog=BACKLOG).start()

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,11 @@ def messages(place: Place, session: str) -> list[Any]:
     return found
 
 
-def open_event_stream(place: Place) -> socket.socket:
-    """A client that has seen the beginning of a stream and goes on listening."""
+def open_event_stream(place: Place, session: str) -> socket.socket:
+    """A client that has seen a turn begin and goes on listening."""
     client = socket.create_connection(("127.0.0.1", place.port), timeout=30)
-    client.sendall(b"GET /api/projects/demo/acp/events?from=start HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    path = f"/api/projects/demo/acp/events/{session}?from=start"
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     seen = b""
     while b"turn_started" not in seen:
         data = client.recv(65536)
@@ -165,10 +167,10 @@ def test_a_second_start_keeps_sessions_and_messages(prepared: Place) -> None:
 
 @pytest.mark.parametrize("how", ["ctrl-c", "sigterm"])
 def test_it_stops_all_of_itself_while_a_turn_runs_and_a_stream_is_open(prepared: Place, how: str) -> None:
-    with prepared.up() as program:
+    with prepared.up() as program, ThreadPoolExecutor(1) as clients:
         session = new_session(prepared)
-        assert prompt(prepared, session, "slow 600", wait=None)[0] == 202
-        with open_event_stream(prepared) as client:
+        waiting = clients.submit(prompt, prepared, session, "slow 600", wait=600)
+        with open_event_stream(prepared, session) as client:
             descendants = program.descendants()
             assert len(descendants) > 3
             began = time.monotonic()
@@ -181,6 +183,8 @@ def test_it_stops_all_of_itself_while_a_turn_runs_and_a_stream_is_open(prepared:
             assert time.monotonic() - began < STOP_SECONDS
             while client.recv(65536):
                 pass
+        status, answer = waiting.result()
+        assert (status, answer["turn"]["state"]) == (202, "running")
         assert psutil.wait_procs(descendants, timeout=0)[1] == []
         assert "Traceback" not in program.complained()
         assert "everything is kept" in program.said()

@@ -35,6 +35,8 @@ Blocks = Sequence[dict[str, Any]]
 QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
 #: How long a cancelled turn may take to end by itself.
 CANCEL_SECONDS = 10.0
+#: How often those who wait for a turn look whether the gateway stops.
+LOOK_SECONDS = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +90,7 @@ class Turns:
         self._alone = alone
         #: The turns whose prompt this process has sent and whose answer it has not got.
         self._sent: set[str] = set()
+        self._stopping = False
         self._tasks = Tasks()
         log.listen(self._fold_ended)
 
@@ -129,16 +132,20 @@ class Turns:
         return Turn.from_row(await self._row(project_id, turn_id))
 
     async def wait(self, project_id: str, turn_id: str, seconds: float) -> Turn:
-        """The turn, once it has ended or after ``seconds``."""
+        """The turn, once it has ended, after ``seconds``, or when the gateway stops."""
         deadline = asyncio.get_running_loop().time() + seconds
         async with self._tails.watch(project_id) as tail:
             while True:
                 seen = Cursor(tail.epoch, tail.head)
                 turn = await self.get(project_id, turn_id)
                 left = deadline - asyncio.get_running_loop().time()
-                if turn.state != "running" or left <= 0:
+                if turn.state != "running" or left <= 0 or self._stopping:
                     return turn
-                await tail.wait(seen, left)
+                await tail.wait(seen, min(left, LOOK_SECONDS))
+
+    def stop_waiting(self) -> None:
+        """The gateway is about to stop: whoever waits for a turn is told that it runs."""
+        self._stopping = True
 
     async def cancel(self, project: Project, session: Session) -> str | None:
         """Ask the agent to stop; gives the turn that is asked, None where none is running.
@@ -240,7 +247,7 @@ class Turns:
 
     async def _end_cancelled(self, project_id: str, turn_id: str) -> None:
         turn = await self.wait(project_id, turn_id, CANCEL_SECONDS)
-        if turn.state == "running":
+        if turn.state == "running" and not self._stopping:
             message = f"The turn was cancelled and did not end within {CANCEL_SECONDS:g} s."
             ended = TurnEnded(outcome="lost", failure="cancel_unanswered", message=message)
             await self._finish_surely(project_id, turn_id, ended)
