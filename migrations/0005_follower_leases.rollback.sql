@@ -2,3 +2,4 @@
 
 drop function acquire_lease(text, text, double precision);
 drop table follower_leases;
+drop sequence follower_fences;

@@ -1,5 +1,8 @@
 -- Who reads each container's events: a lease by the database's clock, with a fence that appends check.
 
+-- No fence is given twice, not even to a project that was deleted and made again.
+create sequence follower_fences;
+
 create table follower_leases (
     project_id text primary key references projects (id) on delete cascade,
     holder     text not null,
@@ -17,9 +20,9 @@ declare
     v_fence bigint;
 begin
     insert into follower_leases as l (project_id, holder, fence, expires_at)
-        values (p_project, p_holder, 1, clock_timestamp() + make_interval(secs => p_seconds))
+        values (p_project, p_holder, nextval('follower_fences'), clock_timestamp() + make_interval(secs => p_seconds))
         on conflict (project_id) do update
-        set holder = excluded.holder, fence = l.fence + 1, expires_at = excluded.expires_at, connected = false
+        set holder = excluded.holder, fence = excluded.fence, expires_at = excluded.expires_at, connected = false
         where l.expires_at <= clock_timestamp()
         returning fence into v_fence;
     if v_fence is not null then

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
+from gateway.log.lease import Leases
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.projects import NewProject, Projects
 from gateway.wire.events import Cursor, Event
@@ -70,13 +71,26 @@ async def test_sources_have_marks_of_their_own(log: Log) -> None:
 
 
 async def test_a_stale_fence_is_refused_and_changes_nothing(log: Log, database: Database) -> None:
-    for holder in ("one", "two"):
-        row = await database.fetch_one("acquire_lease", project_id=PROJECT, holder=holder, seconds=-1)
-        assert row is not None
+    old, new = [await Leases(database, holder=holder, seconds=-1).acquire(PROJECT) for holder in ("one", "two")]
+    assert old is not None
+    assert new is not None
     with pytest.raises(StaleFence):
-        await log.append(PROJECT, [said("late", 1)], source="boot", fence=1)
+        await log.append(PROJECT, [said("late", 1)], source="boot", fence=old.fence)
     assert await whole(log) == []
-    assert len((await log.append(PROJECT, [said("now", 1)], source="boot", fence=2)).events) == 1
+    assert len((await log.append(PROJECT, [said("now", 1)], source="boot", fence=new.fence)).events) == 1
+
+
+async def test_a_project_made_again_gives_no_fence_a_second_time(log: Log, database: Database) -> None:
+    leases = Leases(database, holder="one", seconds=60)
+    before = await leases.acquire(PROJECT)
+    await Projects(database).delete("local", PROJECT)
+    await make_project(database)
+    after = await leases.acquire(PROJECT)
+    assert before is not None
+    assert after is not None
+    assert after.fence != before.fence
+    with pytest.raises(StaleFence):
+        await log.append(PROJECT, [said("late", 1)], source="boot", fence=before.fence)
 
 
 async def test_appending_to_a_deleted_project_is_refused_and_leaves_no_event(log: Log, database: Database) -> None:
