@@ -58,8 +58,7 @@ def test_the_examples_work_when_pasted_one_after_the_other(page: Path, place: Pl
         timeout=100,
         env={"PATH": os.environ["PATH"]},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     assert '"state":"completed"' in done.stdout
     assert "event: turn_ended" in done.stdout
 
