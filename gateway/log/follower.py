@@ -121,8 +121,9 @@ class Follower:
         async with container.events(info, source.last_event_id, max_event_bytes=self._rules.max_event_bytes) as reads:
             before = await self._leases.last_source(self._project_id)
             await self._append_break(lease, source, before)
-            await self._leases.connected(lease, source.boot)
+            # Before anybody is told that the container is followed: a prompt that is sent from then on is of this boot.
             await self._rules.on_connected(self._project_id, info, before)
+            await self._leases.connected(lease, source.boot)
             self.failure = None
             self.connected.set()
             logger.info("following", extra={"project": self._project_id, "source": source.boot})
