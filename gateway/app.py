@@ -142,9 +142,9 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     transcript = app[TRANSCRIPT] = Transcript(database, log)
     translator = Translator(database)
 
-    async def on_connected(project_id: str, info: ContainerInfo, before: str | None) -> None:
+    async def on_connected(project_id: str, info: ContainerInfo) -> None:
         translator.connected(project_id, info)
-        await turns.reconcile(project_id, info, before)
+        await turns.reconcile(project_id, info)
 
     rules = Rules(
         find_container=containers.find,
@@ -153,6 +153,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         max_event_bytes=config.events.max_event_bytes,
     )
     leases = Leases(database, holder=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease)
+    if app[ALONE]:
+        await leases.expire_all()
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules)
     turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, alone=app[ALONE])
     app[SESSIONS] = Sessions(database, log, containers, followers)

@@ -60,6 +60,7 @@ class Projects:
         self._database = database
         #: (owner, id) → the project and until when it may be taken for the truth; oldest first.
         self._remembered: OrderedDict[tuple[str, str], tuple[Project, float]] = OrderedDict()
+        self._changes = 0
 
     async def create(self, owner_id: str, new: NewProject) -> Project:
         """Raises ``ProjectExists`` where the id is taken, by whomever."""
@@ -76,10 +77,13 @@ class Projects:
         known = self._remembered.get((owner_id, project_id))
         if known is not None and known[1] > time.monotonic():
             return known[0]
+        changes = self._changes
         row = await self._database.fetch_one("get_project", id=project_id, owner_id=owner_id)
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
-        return self._remember(Project.from_row(row))
+        found = Project.from_row(row)
+        # What was changed while it was read may be newer.
+        return self._remember(found) if changes == self._changes else found
 
     async def get_for_follower(self, project_id: str) -> Project:
         """A project whoever owns it; for work that no request asked for."""
@@ -100,18 +104,21 @@ class Projects:
         )
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
+        self._changes += 1
         return self._remember(Project.from_row(row))
 
     async def delete(self, owner_id: str, project_id: str) -> None:
         """The project and all that hangs on it: sessions, log, messages."""
 
         async def work(transaction: Transaction) -> None:
-            # The head goes with the project: an append either came before and is deleted here, or is refused.
+            # An append either came before and is deleted here, or finds no head and is refused.
+            await transaction.fetch_one("lock_log", id=project_id, owner_id=owner_id)
             if await transaction.fetch_one("delete_project", id=project_id, owner_id=owner_id) is None:
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
             await transaction.execute("delete_events", project_id=project_id)
 
         await self._database.transaction(work)
+        self._changes += 1
         self._remembered.pop((owner_id, project_id), None)
 
     def _remember(self, project: Project) -> Project:

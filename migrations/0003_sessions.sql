@@ -31,6 +31,7 @@ create table turns (
     state               text not null
         check (state in ('running', 'completed', 'cancelled', 'failed', 'stalled', 'lost')),
     container_turn_id   text,
+    container_boot_id   text,  -- the container's boot that was given the prompt; a later one does not run it
     stop_reason         text,
     failure             text,
     message             text,

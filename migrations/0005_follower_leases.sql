@@ -19,6 +19,11 @@ language plpgsql as $$
 declare
     v_fence bigint;
 begin
+    -- Those who wait for their turn ask every second: they lock nothing.
+    perform from follower_leases l where l.project_id = p_project and l.expires_at > clock_timestamp();
+    if found then
+        return null;
+    end if;
     insert into follower_leases as l (project_id, holder, fence, expires_at)
         values (p_project, p_holder, nextval('follower_fences'), clock_timestamp() + make_interval(secs => p_seconds))
         on conflict (project_id) do update

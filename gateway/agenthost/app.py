@@ -6,7 +6,8 @@ What a client has to ask for, so that one that knows only the base contract work
 - `POST /session/{id}/prompt` answers 202 `{id, turnId}` at once where the request says `Prefer: respond-async`
   (RFC 7240). Without it the answer comes when the turn is over, `{id, status: "processing", turnId, stopReason}`, or
   an error with the turn's end in `data`. `session_end_turn` is sent in both cases. A client may choose the turn's id
-  (`turnId` in the body): a prompt that is sent again under the id of one of the last turns is not run again.
+  (`turnId` in the body, capability `turn-ids`): a prompt that is sent again under the id of one of the last turns is
+  not run again.
 - `POST /permission/{id}` takes `{optionId}` or `{cancelled: true}`; and `{granted}`, which is the option of kind
   `allow_once` or `reject_once`, wherever it stands in the list.
 - `GET /events` with `Last-Event-ID` replays; without, it begins with what comes next. `<bootId>-0` is the beginning.

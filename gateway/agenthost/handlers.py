@@ -25,6 +25,7 @@ CAPABILITIES = (
     "permissions",
     "session-env",
     "content-blocks",
+    "turn-ids",
     "modes",
     "load-session",
 )

@@ -57,6 +57,11 @@ class ContainerInfo:
         return "permissions" in self.capabilities
 
     @property
+    def takes_turn_ids(self) -> bool:
+        """A prompt that is sent twice under one id is run once."""
+        return self.tells_end_of_turn and "turn-ids" in self.capabilities
+
+    @property
     def takes_content_blocks(self) -> bool:
         return "content-blocks" in self.capabilities
 

@@ -30,7 +30,13 @@ order by created_at, id
 limit %(limit)s;
 
 -- update_project --
--- Changes what is given as changed; the rest stays.
+-- Changes what is given as changed; the rest stays. With another address the container's follower begins anew.
+with expired as (
+    update follower_leases l set expires_at = clock_timestamp(), connected = false
+    from projects p
+    where p.id = %(id)s and p.owner_id = %(owner_id)s and l.project_id = p.id
+        and array['container_url', 'acp_url'] && %(changed)s::text[]
+)
 update projects set
     name = case when 'name' = any(%(changed)s) then %(name)s else name end,
     container_url = case when 'container_url' = any(%(changed)s) then %(container_url)s else container_url end,
@@ -41,8 +47,14 @@ update projects set
 where id = %(id)s and owner_id = %(owner_id)s
 returning *;
 
+-- lock_log --
+-- Before a project is deleted: whoever appends holds the head first, and what hangs on the project after it.
+select h.project_id from log_heads h join projects p on p.id = h.project_id
+where p.id = %(id)s and p.owner_id = %(owner_id)s
+for update of h;
+
 -- delete_project --
--- A project goes with all that hangs on it; its head first, so that no append comes after.
+-- A project goes with all that hangs on it.
 delete from projects where id = %(id)s and owner_id = %(owner_id)s returning id;
 
 -- delete_events --
@@ -84,10 +96,19 @@ values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s
 update agent_sessions set status = 'active', container_session_id = %(container_session_id)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
 
--- bind_session --
--- Which of the container's sessions this is; null while a new one is being made in place of a lost one.
-update agent_sessions set container_session_id = %(container_session_id)s, updated_at = now()
-where project_id = %(project_id)s and id = %(id)s;
+-- unbind_session --
+-- The container has lost the session. Whoever takes it from what is known of it makes the new one; one that has been
+-- without for five minutes was left so by a gateway that died.
+update agent_sessions set container_session_id = null, updated_at = now()
+where project_id = %(project_id)s and id = %(id)s and status = 'active'
+    and (container_session_id = %(known)s
+        or (container_session_id is null and updated_at < now() - interval '5 minutes'))
+returning id;
+
+-- rebind_session --
+-- No new one could be made; the next prompt tries again.
+update agent_sessions set container_session_id = %(known)s, updated_at = now()
+where project_id = %(project_id)s and id = %(id)s and container_session_id is null;
 
 -- discard_session --
 -- A session that the container did not take leaves no trace.
@@ -140,9 +161,13 @@ where project_id = %(project_id)s and status <> 'ended' and container_session_id
     and updated_at > now() - interval '5 minutes';
 
 -- insert_turn --
--- A turn begins; a second one in the same session violates turns_one_running.
-insert into turns (project_id, id, session_id, user_id, state)
-values (%(project_id)s, %(id)s, %(session_id)s, %(user_id)s, 'running');
+-- A turn begins, in a session that lives and is the container's session that will be prompted; a second one in the
+-- same session violates turns_one_running.
+insert into turns (project_id, id, session_id, user_id, state, container_boot_id)
+select project_id, %(id)s, id, %(user_id)s, 'running', %(container_boot_id)s
+from agent_sessions
+where project_id = %(project_id)s and id = %(session_id)s and status = 'active'
+    and container_session_id = %(container_session_id)s;
 
 -- end_turn --
 -- A turn ends once.
@@ -171,10 +196,12 @@ select * from turns where project_id = %(project_id)s and state = 'running';
 update turns set container_turn_id = %(container_turn_id)s where project_id = %(project_id)s and id = %(id)s;
 
 -- request_cancel --
--- Somebody wants the running turn to stop.
-update turns set cancel_requested_at = coalesce(cancel_requested_at, now())
-where project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'
-returning id;
+-- Somebody wants the running turn to stop; with where its container knows it.
+update turns t set cancel_requested_at = coalesce(cancel_requested_at, now())
+from agent_sessions s
+where t.project_id = %(project_id)s and t.session_id = %(session_id)s and t.state = 'running'
+    and s.project_id = t.project_id and s.id = t.session_id
+returning t.id, s.container_session_id;
 
 -- insert_permission --
 -- A permission request waits until somebody answers; told twice, it is one.
@@ -283,6 +310,10 @@ returning fence;
 -- Lets somebody else follow at once.
 update follower_leases set expires_at = clock_timestamp(), connected = false
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+
+-- expire_leases --
+-- The only gateway on its database has started: whoever held them is gone.
+update follower_leases set expires_at = clock_timestamp(), connected = false;
 
 -- get_lease --
 -- Who follows, and whether it is reading now.

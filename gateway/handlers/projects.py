@@ -74,14 +74,22 @@ async def update(request: web.Request) -> web.Response:
     if not changes:
         return views.answer(views.project(request[PROJECT]))
     _check_mapping(request, attrs.evolve(request[PROJECT], **changes))
-    changed = await request.app[PROJECTS].update(request[USER], request[PROJECT].id, changes)
-    return views.answer(views.project(changed))
+    work = _change(request.app, request[USER], request[PROJECT].id, changes)
+    return views.answer(views.project(await request.app[TASKS].complete(work, name="change project")))
 
 
 async def delete(request: web.Request) -> web.Response:
     """Remove a project with its sessions, log and messages."""
     await request.app[TASKS].complete(_remove(request.app, request[USER], request[PROJECT].id), name="delete project")
     return web.Response(status=204)
+
+
+async def _change(app: web.Application, user_id: str, project_id: str, changes: dict[str, Any]) -> Project:
+    changed = await app[PROJECTS].update(user_id, project_id, changes)
+    if changes.keys() & {"container_url", "acp_url"}:
+        # Who follows the former container must not pass for a follower of this one.
+        await app[FOLLOWERS].leave(project_id)
+    return changed
 
 
 async def _remove(app: web.Application, user_id: str, project_id: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from gateway.container.client import Container, ContainerInfo
-from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
+from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
 from gateway.log.lease import Lease, Leases
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.wire.events import ContainerEvent, Gap
@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 UNNUMBERED = "unnumbered"
 #: What has been read and not been appended yet, in reads of the socket; past that the container has to wait.
-MAX_PENDING_READS = 4096
+MAX_PENDING_READS = 256
 MAX_BATCH_EVENTS = 500
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
 
 Read = Sequence[SSEEvent | OversizedEvent]
 #: What a container's event means for the log; None where it means nothing. Numbers and sources are not its business.
 Translate = Callable[[str, SSEEvent], Awaitable[NewEvent | None]]
-#: Called once a container's stream is open, with the source that was followed before, if any.
-OnConnected = Callable[[str, ContainerInfo, str | None], Awaitable[None]]
+#: Called once a container's stream is open.
+OnConnected = Callable[[str, ContainerInfo], Awaitable[None]]
 FindContainer = Callable[[str], Awaitable[Container]]
 
 
@@ -54,7 +54,7 @@ class Follower:
         self._log = log
         self._leases = leases
         self._rules = rules
-        #: Set while this process reads the container's stream.
+        #: Set while the container's stream is being read.
         self.connected = asyncio.Event()
         #: Why the last attempt failed, for those who wait for the connection.
         self.failure: GatewayError | None = None
@@ -91,10 +91,12 @@ class Follower:
         while True:
             await asyncio.sleep(self._leases.seconds / 3)
             try:
-                if not await self._leases.renew(lease):
-                    raise StaleFence()
-            except DatabaseUnavailable as exc:
+                kept = await self._leases.renew(lease)
+            except GatewayError as exc:
                 logger.warning("lease not renewed", extra={"project": self._project_id, "error": str(exc)})
+                continue
+            if not kept:
+                raise StaleFence()
 
     async def _follow(self, lease: Lease) -> None:
         backoff = MIN_BACKOFF_SECONDS
@@ -122,7 +124,7 @@ class Follower:
             before = await self._leases.last_source(self._project_id)
             await self._append_break(lease, source, before)
             # Before anybody is told that the container is followed: a prompt that is sent from then on is of this boot.
-            await self._rules.on_connected(self._project_id, info, before)
+            await self._rules.on_connected(self._project_id, info)
             await self._leases.connected(lease, source.boot)
             self.failure = None
             self.connected.set()
@@ -174,7 +176,9 @@ class Follower:
         for event in events:
             number = source.number(event)
             if source.numbered and number is None:
-                continue  # the container's own word on a gap: the numbers tell it too
+                if event.event == "gap":
+                    continue  # the container's own word on it: the numbers tell it too
+                raise UpstreamUnreachable("The container restarted between two calls.")
             new = _oversized(event, source) if isinstance(event, OversizedEvent) else await self._translate(event)
             if new is not None:
                 batch.append(attrs.evolve(new, number=number if source.numbered else source.count()))

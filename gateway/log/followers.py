@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 REVIEW_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.02
 
 
 class Followers:
@@ -27,6 +27,8 @@ class Followers:
         self._leases = leases
         self._rules = rules
         self._running: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
+        #: When each was last asked for, by the loop's clock.
+        self._asked: dict[str, float] = {}
 
     async def review(self) -> None:
         """Start and stop followers as sessions and streams come and go, until cancelled."""
@@ -39,6 +41,7 @@ class Followers:
 
     def follow(self, project_id: str) -> Follower:
         """Follow this project's container from now on, for as long as there is a reason to."""
+        self._asked[project_id] = asyncio.get_running_loop().time()
         known = self._running.get(project_id)
         if known and not known[1].done():
             return known[0]
@@ -56,13 +59,15 @@ class Followers:
         follower = self.follow(project_id)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                while not follower.connected.is_set() and not await self._leases.is_connected(project_id):
-                    await _first(follower.connected, POLL_SECONDS)
+                # The lease is the truth, here too: with another address of the container it has been taken back.
+                while not await self._leases.is_connected(project_id):  # noqa: ASYNC110 - another gateway may set it
+                    await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             raise follower.failure or UpstreamUnreachable("The container's event stream cannot be read.") from None
 
     async def leave(self, project_id: str) -> None:
         """Stop following this project's container, until there is a reason to again."""
+        self._asked.pop(project_id, None)
         known = self._running.pop(project_id, None)
         if known is not None:
             known[1].cancel()
@@ -77,21 +82,16 @@ class Followers:
             await asyncio.wait(tasks)
 
     async def _review(self) -> None:
+        began = asyncio.get_running_loop().time()
         await self._database.execute("discard_stale_sessions")
         wanted = {row["id"] for row in await self._database.fetch_all("list_projects_to_follow")}
         wanted.update(self._tails.watched())
         for project_id in wanted:
             self.follow(project_id)
         for project_id in self._running.keys() - wanted:
-            await self.leave(project_id)
-
-
-async def _first(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
+            # One that was asked for meanwhile may have its reason since the reasons were read.
+            if self._asked.get(project_id, 0.0) < began:
+                await self.leave(project_id)
 
 
 def _log_end(task: asyncio.Task[None]) -> None:

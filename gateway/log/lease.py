@@ -36,6 +36,10 @@ class Leases:
         row = await self._database.fetch_one("renew_lease", seconds=self.seconds, **self._key(lease))
         return row is not None
 
+    async def expire_all(self) -> None:
+        """For the only gateway on its database, when it starts: whoever held a lease is gone."""
+        await self._database.execute("expire_leases")
+
     async def release(self, lease: Lease) -> None:
         await self._database.execute("release_lease", **self._key(lease))
 

@@ -25,12 +25,20 @@ class StaleFence(GatewayError):
     status, code = 409, "stale_fence"
 
 
+class EffectRefused(GatewayError):
+    """What was to come true together with an event cannot any more."""
+
+    status, code = 409, "effect_refused"
+
+
 @attrs.frozen
 class Effect:
     """A named statement that must come true together with an event."""
 
     query: str
     params: Mapping[str, Any]
+    #: Whether the append is to fail, with ``EffectRefused``, where the statement finds nothing to change.
+    required: bool = False
 
 
 def _now() -> datetime:
@@ -106,7 +114,7 @@ class Log:
         """Store ``events`` in this order, once; numbered ones of ``source`` are stored up to its mark only once.
 
         An append whose outcome is unknown is repeated: what has a number or a key changes nothing the second time.
-        Raises ``StaleFence``, ``ProjectNotFound``, or what an effect violates.
+        Raises ``StaleFence``, ``ProjectNotFound``, ``EffectRefused``, or what an effect violates.
         """
         repeatable = all(event.key or event.number is not None for event in events)
 
@@ -178,7 +186,9 @@ async def _append(
     stored = _stored(row, events)
     wanted = [effect for place in row["places"] if place > 0 for effect in events[place - 1].effects]
     for effect in (*wanted, *effects):
-        await transaction.execute(effect.query, **effect.params)
+        changed = await transaction.execute(effect.query, **effect.params)
+        if effect.required and not changed:
+            raise EffectRefused()
     return Appended(events=stored, cursor=Cursor(row["epoch"], row["base"] + len(stored)))
 
 

@@ -1,9 +1,11 @@
 """Taking up a session that its container has lost: it restarted, forgot an idle one, or the agent's process died."""
 
 import logging
+from contextlib import suppress
 
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
+from gateway.errors import GatewayError, SessionBusy, UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
@@ -36,20 +38,26 @@ class Revival:
         if session.working_directory is not None:
             options["workingDirectory"] = session.working_directory
         key = {"project_id": project.id, "id": session.id}
-        # Events of the new session that come before its id is stored then wait for it.
-        await self._database.execute("bind_session", container_session_id=None, **key)
+        # One of those who find it lost makes the new one; what that says before its id is stored waits for it.
+        if await self._database.fetch_one("unbind_session", known=known, **key) is None:
+            raise SessionBusy("The session is being taken up again, or has ended; try again.")
         try:
             container_session_id = await container.create_session(options)
         except BaseException:
-            await self._database.execute("bind_session", container_session_id=session.container_session_id, **key)
+            await self._database.execute("rebind_session", known=known, **key)
             raise
         restored = NewEvent.of(
             SessionRestored(how="new", reason="agent_restarted" if started else "container_forgot"),
             session_id=session.id,
             agent_id=session.agent_id,
             key=f"session_restored:{container_session_id}",
-            effects=(Effect("activate_session", key | {"container_session_id": container_session_id}),),
+            effects=(Effect("activate_session", key | {"container_session_id": container_session_id}, required=True),),
         )
-        await self._log.append(project.id, [restored])
+        try:
+            await self._log.append(project.id, [restored])
+        except GatewayError:
+            with suppress(UpstreamError):
+                await container.end_session(container_session_id)
+            raise
         logger.info("session taken up anew", extra={"project": project.id, "session": session.id})
         return container_session_id

@@ -24,7 +24,10 @@ CONTAINER = "container"
 
 _PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
 _MAX_REMEMBERED = 10_000
-_FOREIGN_SECONDS = 5.0
+#: How long a session that is not ours is taken for foreign without looking again.
+_FOREIGN_SECONDS = 0.5
+#: How long one that may be ours in a moment is waited for.
+_CREATION_SECONDS = 20.0
 _CREATION_LOOK_SECONDS = 0.05
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -69,6 +72,9 @@ class Translator:
     def connected(self, project_id: str, info: ContainerInfo) -> None:
         """The container whose events come now."""
         self._infos[project_id] = info
+        # The project may be another one by now that was made under the same id.
+        for key in [key for key in self._sessions if key[0] == project_id]:
+            del self._sessions[key]
 
     async def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | None:
         """The log's event for a container's; None for what says nothing: heartbeats, a status told twice."""
@@ -114,20 +120,23 @@ class Translator:
             return known
         if known is not None and known > time.monotonic():
             return None
-        found = await self._find_session(project_id, container_session_id)
+        patience = _CREATION_SECONDS if known is None else 0.0
+        found = await self._find_session(project_id, container_session_id, patience)
         self._sessions[key] = found or time.monotonic() + _FOREIGN_SECONDS
         if len(self._sessions) > _MAX_REMEMBERED:
             self._sessions.popitem(last=False)
         return found
 
-    async def _find_session(self, project_id: str, container_session_id: str) -> str | None:
-        # The container speaks of a new session before its creator has heard the answer and stored the id.
+    async def _find_session(self, project_id: str, container_session_id: str, patience: float) -> str | None:
+        # The container speaks of a new session before its creator has heard the answer and stored the id. All that it
+        # says waits meanwhile, so each id is waited for but once.
+        deadline = time.monotonic() + patience
         while True:
             pending = await self._database.fetch_one("count_sessions_in_creation", project_id=project_id)
             row = await self._database.fetch_one(
                 "find_container_session", project_id=project_id, container_session_id=container_session_id
             )
-            if row is not None or pending is None or not pending["number"]:
+            if row is not None or pending is None or not pending["number"] or time.monotonic() >= deadline:
                 return row["id"] if row else None
             await asyncio.sleep(_CREATION_LOOK_SECONDS)
 

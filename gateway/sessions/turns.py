@@ -3,18 +3,26 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerInfo
+from gateway.container.client import ContainerInfo, ContainerRefused
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, InvalidBody, NotFound, SessionBusy, SessionEnded, UpstreamError
+from gateway.errors import (
+    GatewayError,
+    InvalidBody,
+    NotFound,
+    SessionBusy,
+    SessionEnded,
+    UpstreamError,
+    UpstreamRefused,
+)
 from gateway.log.followers import Followers
-from gateway.log.store import Appended, Effect, Log, NewEvent
+from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.projects import Project
@@ -33,6 +41,8 @@ Blocks = Sequence[dict[str, Any]]
 #: A container without ``end-turn`` answers the prompt on one connection and sends the turn's events on another: the
 #: turn is over once nothing has come for this long, or after so many looks.
 QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
+#: Between the attempts to deliver a prompt that may have arrived already.
+RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: How long a cancelled turn may take to end by itself.
 CANCEL_SECONDS = 10.0
 #: How often those who wait for a turn look whether the gateway stops.
@@ -113,7 +123,18 @@ class Turns:
             turn_id=turn_id,
             agent_id=session.agent_id,
             key=f"turn_started:{turn_id}",
-            effects=(Effect("insert_turn", key | {"user_id": user_id}),),
+            effects=(
+                Effect(
+                    "insert_turn",
+                    key
+                    | {
+                        "user_id": user_id,
+                        "container_session_id": container_session_id,
+                        "container_boot_id": info.boot_id,
+                    },
+                    required=True,
+                ),
+            ),
         )
         self._sent.add(turn_id)
         try:
@@ -121,6 +142,9 @@ class Turns:
         except UniqueViolation as exc:
             self._sent.discard(turn_id)
             raise _busy(None) from exc
+        except EffectRefused as exc:
+            self._sent.discard(turn_id)
+            raise SessionEnded("The session has ended, or was taken up again, while the prompt came in.") from exc
         except BaseException:
             self._sent.discard(turn_id)
             raise
@@ -157,8 +181,8 @@ class Turns:
             return None
         turn_id: str = row["id"]
         self._tasks.start(self._end_cancelled(project.id, turn_id), name=f"cancel {turn_id}")
-        if session.container_session_id is not None:
-            await self._containers.of(project).cancel(session.container_session_id)
+        if row["container_session_id"] is not None:
+            await self._containers.of(project).cancel(row["container_session_id"])
         return turn_id
 
     async def finish(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
@@ -167,27 +191,27 @@ class Turns:
         if turn["state"] == "running":
             await self._log.append(project_id, await all_endings(self._database, turn, ended))
 
-    async def reconcile(self, project_id: str, info: ContainerInfo, before: str | None) -> None:
+    async def reconcile(self, project_id: str, info: ContainerInfo) -> None:
         """End the turns that nobody will tell the end of, now that the container is followed (again).
 
-        A container that has started anew since runs none of them. One that tells no end of a turn answers the gateway
+        A container's boot runs no turn that another was given. One that tells no end of a turn answers the gateway
         that sent the prompt: once that gateway is gone, nobody hears it.
         """
-        if before is not None and info.numbers_events and before != info.boot_id:
+        running = await self._database.fetch_all("running_turns", project_id=project_id)
+        if info.boot_id is not None:
             message = "The container restarted while the turn was running."
             ended = TurnEnded(outcome="failed", failure="container_restarted", message=message)
-            await self._end_running(project_id, ended)
+            await self._end_all([turn for turn in running if turn["container_boot_id"] != info.boot_id], ended)
         elif self._alone and not info.tells_end_of_turn:
             message = (
                 "The gateway restarted while the turn was running, and its container tells only once how it ended."
             )
             ended = TurnEnded(outcome="lost", failure="gateway_restarted", message=message)
-            await self._end_running(project_id, ended, but=self._sent)
+            await self._end_all([turn for turn in running if turn["id"] not in self._sent], ended)
 
-    async def _end_running(self, project_id: str, ended: TurnEnded, *, but: Container[str] = ()) -> None:
-        for turn in await self._database.fetch_all("running_turns", project_id=project_id):
-            if turn["id"] not in but:
-                await self._log.append(project_id, await all_endings(self._database, turn, ended))
+    async def _end_all(self, turns: list[Row], ended: TurnEnded) -> None:
+        for turn in turns:
+            await self._log.append(turn["project_id"], await all_endings(self._database, turn, ended))
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -204,19 +228,36 @@ class Turns:
     async def _send(
         self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
     ) -> None:
-        container = self._containers.of(project)
         try:
-            container_turn_id = await container.prompt(container_session_id, blocks, turn_id, info)
+            container_turn_id = await self._deliver(project, container_session_id, turn_id, blocks, info)
         except UpstreamError as exc:
             await self._finish_surely(project.id, turn_id, failed(exc))
             return
         if container_turn_id is None:
-            await self._until_quiet(project.id)
-            await self._finish_surely(project.id, turn_id, await self._answered(project.id, turn_id))
+            await self._finish_surely(project.id, turn_id, None)
         elif container_turn_id != turn_id:
             await self._database.execute(
                 "set_container_turn", project_id=project.id, id=turn_id, container_turn_id=container_turn_id
             )
+
+    async def _deliver(
+        self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
+    ) -> str | None:
+        """Have the container take the prompt: once, unless it knows a prompt again by its turn's id.
+
+        A connection that breaks before the answer leaves open whether the prompt was taken.
+        """
+        container = self._containers.of(project)
+        for pause in (*RETRY_PAUSES, None):
+            try:
+                return await container.prompt(container_session_id, blocks, turn_id, info)
+            except (ContainerRefused, UpstreamRefused):
+                raise
+            except UpstreamError:
+                if pause is None or not info.takes_turn_ids:
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
 
     async def _answered(self, project_id: str, turn_id: str) -> TurnEnded:
         cancelled = (await self._row(project_id, turn_id))["cancel_requested_at"] is not None
@@ -231,11 +272,14 @@ class Turns:
             head = latest
             await asyncio.sleep(QUIET_SECONDS)
 
-    async def _finish_surely(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
-        """End the turn even if the database is away just now."""
+    async def _finish_surely(self, project_id: str, turn_id: str, ended: TurnEnded | None) -> None:
+        """End the turn even if the database is away just now; None: as the prompt's plain answer says."""
         backoff = 0.1
         while True:
             try:
+                if ended is None:
+                    await self._until_quiet(project_id)
+                    ended = await self._answered(project_id, turn_id)
                 await self.finish(project_id, turn_id, ended)
                 return
             except NotFound:

@@ -14,6 +14,8 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        #: A piece of a request: the next one that has it arrives, and its connection is cut when the answer comes.
+        self.lose_answer_to: bytes | None = None
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -49,7 +51,8 @@ class Relay:
         both = {writer, up_writer}
         self._writers |= both
         try:
-            await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
+            lost = asyncio.Event()
+            await asyncio.gather(self._pump_up(reader, up_writer, lost), _pump_down(up_reader, writer, lost))
         except OSError:
             pass  # cut, by the test or by either end
         finally:
@@ -57,9 +60,20 @@ class Relay:
             for one in both:
                 one.transport.abort()
 
+    async def _pump_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+        while data := await reader.read(65536):
+            if self.lose_answer_to is not None and self.lose_answer_to in data:
+                self.lose_answer_to = None
+                lost.set()
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _pump_down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
     while data := await reader.read(65536):
+        if lost.is_set():
+            raise ConnectionAbortedError
         writer.write(data)
         await writer.drain()
     writer.write_eof()

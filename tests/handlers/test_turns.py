@@ -2,7 +2,9 @@
 
 import asyncio
 
-from tests.world import Project, data_of, text_of
+from tests.fakes.container import FakeContainer
+from tests.fakes.relay import Relay
+from tests.world import Gateway, Project, data_of, text_of
 
 
 async def test_a_prompt_is_answered_streamed_and_kept(project: Project) -> None:
@@ -85,3 +87,59 @@ async def test_an_agent_that_dies_mid_turn_fails_the_turn_and_the_next_prompt_wo
     assert (await project.prompt(session, "stream 3\ncrash"))["turn"]["state"] == "failed"
     again = await project.prompt(session, "say back")
     assert again["turn"]["state"] == "completed"
+
+
+async def test_of_two_prompts_for_a_lost_session_one_makes_the_new_one(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    project = await gateway.register(base_container.url)
+    session = await project.create_session()
+    for known in list(base_container.sessions):
+        base_container.forget(known)
+    body, headers = {"prompt": "stream 3"}, {"Prefer": "wait=20"}
+    path = f"/session/{session}/prompt"
+    answers = await asyncio.gather(*(project.call("POST", path, body, headers=headers) for _ in range(4)))
+    assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+    events = await project.all_events(session)
+    assert [event.event for event in events].count("session_restored") == 1
+    assert text_of(events) == "tok0 tok1 tok2 "
+    assert len(base_container.sessions) == 1
+
+
+async def test_a_session_that_ends_while_a_prompt_comes_in_is_left_with_no_turn(project: Project) -> None:
+    for _ in range(5):
+        session = await project.create_session()
+        prompt = project.call("POST", f"/session/{session}/prompt", {"prompt": "slow 30"})
+        sent, ended = await asyncio.gather(prompt, project.call("DELETE", f"/session/{session}"))
+        assert sent.status in (202, 409)
+        assert ended.json["status"] == "ended"
+        shown = (await project.call("GET", f"/session/{session}")).json
+        assert (shown["status"], shown["turn"]) == ("ended", None)
+        kinds = [event.event for event in await project.all_events(session)]
+        assert kinds.count("turn_started") == kinds.count("turn_ended") == (sent.status == 202)
+        assert kinds[-1] == "session_ended"
+
+
+async def test_after_a_change_of_address_the_new_container_is_followed(gateway: Gateway, agent_host: str) -> None:
+    async with FakeContainer() as old:
+        project = await gateway.register(old.url)
+        session = await project.create_session()
+        await project.prompt(session, "say old")
+        changed = await gateway.call("PATCH", "/api/projects/demo", {"acpUrl": agent_host})
+        assert changed.status == 200
+        async with asyncio.timeout(15):
+            assert (await project.prompt(session, "say new"))["turn"]["state"] == "completed"
+    assert text_of(await project.all_events(session)) == "oldnew"
+
+
+async def test_a_prompt_whose_answer_is_lost_is_run_once_and_its_turn_ends_truly(
+    gateway: Gateway, agent_host: str
+) -> None:
+    async with Relay(agent_host) as relay:
+        project = await gateway.register(relay.url)
+        session = await project.create_session()
+        relay.lose_answer_to = b"/prompt HTTP/1.1"
+        done = await project.prompt(session, "stream 3")
+        assert relay.lose_answer_to is None
+    assert (done["turn"]["state"], done["turn"]["stopReason"]) == ("completed", "end_turn")
+    assert text_of(await project.all_events(session)) == "tok0 tok1 tok2 "
