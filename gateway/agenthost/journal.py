@@ -85,9 +85,11 @@ class Journal:
 
         It goes to the streams of its session, or of every session where it has none or `to_all` is set.
         """
-        self._head += 1
-        frame = event_frame(self.id_of(self._head), kind, data, session_id=session_id, agent_id=agent_id)
-        self._events.append(Event(number=self._head, session_id=None if to_all else session_id, frame=frame))
+        number = self._head + 1
+        # Before the head moves: what cannot be framed takes no number, or readers would count a hole as an event.
+        frame = event_frame(self.id_of(number), kind, data, session_id=session_id, agent_id=agent_id)
+        self._head = number
+        self._events.append(Event(number=number, session_id=None if to_all else session_id, frame=frame))
         self._bytes += len(frame)
         while len(self._events) > 1 and (len(self._events) > self._size or self._bytes > self._size_bytes):
             self._bytes -= len(self._events.popleft().frame)
