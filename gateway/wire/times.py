@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
+#: What can be shown in every zone: nearer to the ends of the calendar, a change of zone leaves it.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
 
 def timestamp(at: datetime) -> str:
     """RFC 3339, UTC, milliseconds."""
@@ -10,9 +13,9 @@ def timestamp(at: datetime) -> str:
 
 
 def parse_timestamp(text: Any) -> datetime | None:
-    """An RFC 3339 time with its zone, else None."""
+    """An RFC 3339 time with its zone, from 1970 to 9998 (UTC); else None."""
     try:
         at = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
-    return at if at.tzinfo else None
+    return at if at.tzinfo and _FIRST <= at < _LAST else None
