@@ -71,10 +71,7 @@ def _check_text(raw: bytes, verbatim: bool) -> None:
             raise InvalidBody(f"$: the member {twice[:100]!r} comes more than once")
         return members
 
-    try:
-        value = json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str)
-    except RecursionError as exc:
-        raise InvalidBody("$: nested too deeply") from exc
+    value = json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str)
     if not verbatim and (place := _place_of_nul(value, "$")):
         raise InvalidBody(f"{place}: must not contain NUL")
 

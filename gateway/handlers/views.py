@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from gateway.container.client import ContainerAgent
@@ -19,11 +18,7 @@ from gateway.wire.times import timestamp
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    try:
-        body = msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        body = dump_foreign_json(value)
-    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+    return web.Response(body=dump_foreign_json(value), status=status, content_type="application/json", headers=headers)
 
 
 def project(value: Project) -> dict[str, Any]:

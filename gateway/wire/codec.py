@@ -4,8 +4,9 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from math import isfinite
 from typing import Any, TypeVar, get_args
 
 import attrs
@@ -20,6 +21,10 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 T = TypeVar("T")
+
+#: Lists and objects in one another. Real messages have some ten; Python gives up at a depth that changes with the
+#: caller's own, so what is read here could not be written there.
+MAX_DEPTH = 128
 
 
 class DecodeError(ValueError):
@@ -36,11 +41,38 @@ def _same(name: str) -> str:
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON of any kind; ``DecodeError`` where it is none."""
+    """JSON of any kind; ``DecodeError`` where it is none, or nested more than ``MAX_DEPTH`` deep."""
     try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        value = msgspec.json.decode(raw)
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DecodeError(f"not valid JSON: {exc}") from exc
+    if is_too_deep(value, raw):
+        raise _too_deep()
+    return value
+
+
+def is_too_deep(value: Any, raw: bytes) -> bool:
+    """Whether ``value``, which was read from ``raw``, is nested more than ``MAX_DEPTH`` deep."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, list | dict)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _too_deep() -> DecodeError:
+    return DecodeError(f"$: nested too deeply (at most {MAX_DEPTH} lists and objects in one another)")
 
 
 def parse_foreign_json(raw: bytes) -> Any:
@@ -49,9 +81,18 @@ def parse_foreign_json(raw: bytes) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
-            return json.loads(raw)
+            return json.loads(raw, parse_constant=_no_number, parse_float=_finite)
         except (ValueError, RecursionError) as exc:
             raise DecodeError(f"not valid JSON: {exc}") from exc
+
+
+def _no_number(_: str) -> None:
+    """NaN and Infinity are no JSON, whatever wrote them: null, as what msgspec makes of them."""
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def dump_foreign_json(value: Any) -> bytes:

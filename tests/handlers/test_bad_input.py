@@ -183,8 +183,8 @@ NO_OBJECTS = {
     b'{"a": "\xed\xa0\x80"}': "not valid JSON",
     b"\xef\xbb\xbf{}": "not valid JSON",
     b"<html>": "not valid JSON",
-    b"[" * 60000: "not valid JSON",
-    b'{"a":' * 10000: "not valid JSON",
+    b"[" * 60000: "nested too deeply",
+    b'{"a":' * 10000: "nested too deeply",
     b"[]": "$: must be an object, not a list",
     b"5": "$: must be an object, not a number",
     b"-1e999": "",
@@ -334,6 +334,19 @@ async def test_a_prompt_that_is_no_content_is_refused_with_its_place(world: Worl
     [route] = [route for route in world.routes if route.handler is sessions.prompt]
     for prompt, says in WRONG_PROMPTS:
         problem(await world.send(route, json.dumps({"prompt": prompt}).encode()), 400, "invalid_body", says=says)
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+async def test_a_body_that_is_nested_too_deeply_is_refused(world: World) -> None:
+    for route in _with_body(world):
+        for depth in (450, 900, 5000):
+            nested = b'{"a":' * depth + b"1" + b"}" * depth
+            for raw in (
+                b'{"prompt": [{"type": "text", "text": "x", "_meta": %b}]}' % nested,
+                b'{"agentId": "demo", "mcpServers": [%b]}' % nested,
+                nested,
+            ):
+                problem(await world.send(route, raw), 400, "invalid_body", says="$: nested too deeply")
 
 
 @pytest.mark.usefixtures("nothing_is_done")

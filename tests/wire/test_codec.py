@@ -6,11 +6,13 @@ import attrs
 import pytest
 
 from gateway.wire.codec import (
+    MAX_DEPTH,
     DecodeError,
     decode,
     dump_foreign_json,
     dump_json,
     parse_foreign_json,
+    parse_json,
     to_camel,
 )
 
@@ -72,6 +74,24 @@ def test_a_value_goes_out_as_it_came_in() -> None:
 
 def test_foreign_json_keeps_half_surrogate_pairs() -> None:
     assert dump_foreign_json(parse_foreign_json(b'{"a":"\\ud800"}')) == b'{"a":"\\ud800"}'
+
+
+def test_what_is_no_number_in_json_leaves_foreign_json_as_null() -> None:
+    raw = b'{"a":"\\ud800","b":[NaN,Infinity,-Infinity,1e400,1.5]}'
+    assert dump_foreign_json(parse_foreign_json(raw)) == b'{"a":"\\ud800","b":[null,null,null,null,1.5]}'
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 450, 900, 100_000])
+@pytest.mark.parametrize(("before", "after"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_json_that_is_nested_too_deeply_is_refused(depth: int, before: bytes, after: bytes) -> None:
+    with pytest.raises(DecodeError, match="nested too deeply"):
+        parse_json(before * depth + b"1" + after * depth)
+
+
+def test_json_may_be_wide_and_as_deep_as_is_allowed() -> None:
+    deepest = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+    assert dump_json(parse_json(deepest)) == deepest
+    assert len(parse_json(b"[%b]" % b",".join([b"[[]]"] * 1000))) == 1000
 
 
 def test_names_are_camel_case_outside() -> None:
