@@ -5,16 +5,19 @@ has ``toolCall`` (ACP's tool call with all its updates applied), ``plan`` has ``
 Kinds of update that are none of these (commands, modes, usage) stay in the log and make no message.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.codec import DecodeError, dump_foreign_json, is_too_deep, parse_foreign_json, storable
 from gateway.wire.events import Event, TurnStarted
 from gateway.wire.times import timestamp
 
+#: An id of the agent's that is longer is stored as its digest: an index takes no more than some 2,700 bytes.
+_MAX_ID = 200
 _TEXT_ROLES = {"agent_message_chunk": "assistant", "agent_thought_chunk": "thought", "user_message_chunk": "user"}
 
 
@@ -111,7 +114,8 @@ class Folder:
                 draft.add(block)
         elif event.type == "session_update":
             update = _update(event)
-            fold = self._folds().get(update.get("sessionUpdate", ""))
+            kind = update.get("sessionUpdate")
+            fold = self._folds().get(kind) if isinstance(kind, str) else None
             if fold:
                 fold(event, update)
 
@@ -141,7 +145,7 @@ class Folder:
         text.last = event
 
     def _fold_tool_call(self, event: Event, update: dict[str, Any]) -> None:
-        tool_call_id = str(update.get("toolCallId"))
+        tool_call_id = _tool_call_id(update)
         draft = self._tools.get(tool_call_id)
         if draft is None:
             draft = self._reopen(event, tool_call_id) or self._begin(event, "tool")
@@ -179,14 +183,21 @@ class Folder:
 def updated_tool_calls(events: Iterable[Event]) -> set[str]:
     """The ids of the tool calls that these events change."""
     updates = (_update(event) for event in events if event.type == "session_update")
-    return {str(update.get("toolCallId")) for update in updates if update.get("sessionUpdate") == "tool_call_update"}
+    return {_tool_call_id(update) for update in updates if update.get("sessionUpdate") == "tool_call_update"}
+
+
+def _tool_call_id(update: dict[str, Any]) -> str:
+    text = storable(str(update.get("toolCallId")))
+    return text if len(text) <= _MAX_ID else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _update(event: Event) -> dict[str, Any]:
+    """The update; empty for what is none, or is nested so deeply that no page could show it."""
     try:
-        return _member(parse_foreign_json(event.data), "update", dict) or {}
+        value = parse_foreign_json(event.data)
     except DecodeError:
         return {}
+    return {} if is_too_deep(value, event.data) else _member(value, "update", dict) or {}
 
 
 def _member(value: Any, name: str, kind: type) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.wire.sse import encode_event
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
@@ -40,6 +41,42 @@ async def pages(project: Project, path: str, name: str, query: str = "") -> list
         found += answer.json[name]
         after = answer.json["next"]
     return found
+
+
+async def test_a_history_is_readable_whatever_the_agent_has_said(
+    base_project: Project, base_container: FakeContainer
+) -> None:
+    session = await base_project.create_session()
+    [known] = base_container.sessions
+    async with base_project.events(session) as stream:
+        for update in (
+            {"sessionUpdate": []},
+            {"sessionUpdate": {"a": 1}, "toolCallId": "\0"},
+            {"sessionUpdate": "tool_call", "toolCallId": "a\0b", "title": "\0"},
+            {"sessionUpdate": "tool_call_update", "toolCallId": "a\0b", "status": "completed"},
+            {"sessionUpdate": "tool_call_update", "toolCallId": "x" * 5000, "status": "\ud800"},
+            5,
+        ):
+            base_container.emit("session_update", {"sessionId": "x", "update": update}, session_id=known)
+        for _ in range(6):
+            await stream.until("session_update")
+    told = [("tool", "a\0b"), ("tool", "x" * 5000)]
+    assert [(one["role"], one["toolCall"]["toolCallId"]) for one in await base_project.messages(session)] == told
+    await base_project.prompt(session, "say hi")
+    folded = await base_project.messages(session)
+    assert [one["role"] for one in folded] == ["tool", "tool", "user", "assistant"]
+
+
+async def test_an_event_of_an_impossible_time_is_shown(base_project: Project, base_container: FakeContainer) -> None:
+    session = await base_project.create_session()
+    [known] = base_container.sessions
+    async with base_project.events(session) as stream:
+        for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+            envelope = {"sessionId": known, "data": {"update": {}}, "timestamp": at}
+            frame = encode_event(event="session_update", data=json.dumps(envelope))
+            base_container.emit_bytes(frame)
+            shown = (await stream.until("session_update"))[-1]
+            assert json.loads(shown.data)["at"].startswith("20")
 
 
 async def test_a_session_is_made_with_what_was_asked_and_found_where_location_says(project: Project) -> None:

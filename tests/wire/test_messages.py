@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.wire.codec import dump_foreign_json, storable
 from gateway.wire.events import Cursor, Event
 from gateway.wire.messages import Folder, Message, updated_tool_calls
 
@@ -146,6 +147,58 @@ def test_kinds_without_a_message_and_nonsense_are_passed_over() -> None:
     ]
     roles = [message.role for message in fold(*odd)]
     assert roles == ["assistant", "plan"]
+
+
+def test_ids_that_no_database_holds_are_stored_as_something_it_does() -> None:
+    for odd in ("a\0b", "\ud800", "x" * 5000, ["\0"], {"\0": 1}, None):
+        told = update(1, "tool_call_update", toolCallId=odd, status="completed")
+        [message] = fold(told)
+        assert updated_tool_calls([told]) == {message.tool_call_id}
+        assert message.tool_call_id is not None
+        assert storable(message.tool_call_id) == message.tool_call_id
+        assert len(message.tool_call_id) <= 200
+        assert message.to_json()["toolCall"].get("toolCallId") == odd
+
+
+def test_an_update_that_is_nested_too_deeply_makes_no_message() -> None:
+    deep: Any = "bottom"
+    for _ in range(900):
+        deep = [deep]
+    assert fold(update(1, "tool_call", toolCallId="c", rawInput=deep)) == []
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KINDS = st.sampled_from(["agent_message_chunk", "user_message_chunk", "tool_call", "tool_call_update", "plan"])
+NAMES = st.sampled_from(["toolCallId", "content", "entries", "messageId", "status", "rawInput"])
+
+
+@given(
+    st.lists(
+        st.builds(lambda members, kind: members | {"sessionUpdate": kind}, st.dictionaries(NAMES, ANY_JSON), KINDS)
+        | st.builds(lambda kind: {"sessionUpdate": kind}, ANY_JSON)
+        | ANY_JSON,
+        max_size=6,
+    )
+)
+def test_whatever_an_agent_says_folds_and_is_shown_again(updates: list[Any]) -> None:
+    events = [event(seq, "session_update", {"update": one}, turn=None) for seq, one in enumerate(updates, start=1)]
+    messages = fold(*events)
+    fold(*events, known=messages)
+    for message in messages:
+        assert message.tool_call_id is None or storable(message.tool_call_id) == message.tool_call_id
+    for name in updated_tool_calls(events):
+        assert storable(name) == name
+
+    def fail(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    json.loads(dump_foreign_json([message.to_json() for message in messages]), parse_constant=fail)
 
 
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=40), st.data())
