@@ -49,6 +49,8 @@ create table permissions (
     project_id           text not null references projects (id) on delete cascade,
     id                   text not null,
     container_request_id text not null,
+    container_boot_id    text,           -- the boot that asks; a later one may give the id to another request
+    request_key          text not null,  -- which request it is: a digest of its boot, its session and its id there
     session_id           text not null,
     turn_id              text,
     agent_id             text,
@@ -62,6 +64,6 @@ create table permissions (
     primary key (project_id, id)
 );
 
-create unique index permissions_by_request on permissions (project_id, container_request_id);
+create unique index permissions_by_request on permissions (project_id, request_key);
 create index permissions_unsettled on permissions (project_id, requested_at)
     where state in ('waiting', 'answering');

@@ -206,13 +206,13 @@ returning t.id, s.container_session_id;
 -- insert_permission --
 -- A permission request waits until somebody answers; told twice, it is one.
 insert into permissions
-    (project_id, id, container_request_id, session_id, turn_id, agent_id, tool_call, options, state, resolved_by,
-     resolved_at)
-values (%(project_id)s, %(id)s, %(container_request_id)s, %(session_id)s,
+    (project_id, id, container_request_id, container_boot_id, request_key, session_id, turn_id, agent_id, tool_call,
+     options, state, resolved_by, resolved_at)
+values (%(project_id)s, %(id)s, %(container_request_id)s, %(container_boot_id)s, %(request_key)s, %(session_id)s,
     (select id from turns where project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'),
     %(agent_id)s, %(tool_call)s, %(options)s, %(state)s, %(resolved_by)s,
     case when %(resolved_by)s::text is not null then now() end)
-on conflict (project_id, container_request_id) do nothing;
+on conflict (project_id, request_key) do nothing;
 
 -- get_permission --
 -- A permission request with where its container knows it.
@@ -223,8 +223,7 @@ where p.project_id = %(project_id)s and p.id = %(id)s;
 
 -- find_permission --
 -- Which permission request a container's own request is.
-select * from permissions
-where project_id = %(project_id)s and container_request_id = %(container_request_id)s;
+select * from permissions where project_id = %(project_id)s and request_key = %(request_key)s;
 
 -- list_permissions --
 -- What waits for an answer, oldest first.
@@ -235,6 +234,10 @@ select * from permissions where project_id = %(project_id)s and state = 'waiting
 update permissions set state = 'answering', option_id = %(option_id)s, resolved_by = %(resolved_by)s
 where project_id = %(project_id)s and id = %(id)s and state = 'waiting'
 returning id;
+
+-- answering_permissions --
+-- What has an answer that its container may not have yet.
+select id from permissions where project_id = %(project_id)s and state = 'answering';
 
 -- settle_permission --
 -- A permission request has its outcome; the first one stays.

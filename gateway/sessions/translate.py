@@ -1,6 +1,7 @@
 """What a container's event means: the event of the log that it becomes, and what must come true with it."""
 
 import asyncio
+import hashlib
 import re
 import secrets
 import time
@@ -48,6 +49,7 @@ class _Said:
     project_id: str
     type: str
     session_id: str | None
+    container_session_id: str | None
     agent_id: str | None
     #: JSON as it came.
     raw: bytes
@@ -107,6 +109,7 @@ class Translator:
             project_id=project_id,
             type=event.event,
             session_id=session_id,
+            container_session_id=envelope.session_id,
             agent_id=envelope.agent_id,
             raw=bytes(envelope.data),
             common=common | ({"at": at} if at else {}),
@@ -153,9 +156,12 @@ class Translator:
         return attrs.evolve(turn_ended(turn, ended), agent_id=said.agent_id)
 
     def _permission_request(self, said: _Said) -> NewEvent:
-        request_id = storable(str(said.member("requestId") or said.member("permissionId") or said.member("id")))
+        request_id = _request_id(said)
+        info = self._infos[said.project_id]
+        request_key = _request_key(info, said, request_id) if request_id else secrets.token_hex(32)
+        event_key = f"permission_request:{request_key}" if request_id else None
         # Without the capability the container tells of requests and allows them by itself.
-        asks = self._infos[said.project_id].asks_permission
+        asks = info.asks_permission
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
             tool_call=said.member("toolCall"),
@@ -163,11 +169,13 @@ class Translator:
             resolved_by=None if asks else CONTAINER,
         )
         if said.session_id is None:
-            return NewEvent.of(data, key=f"permission_request:{request_id}", **said.common)
+            return NewEvent.of(data, key=event_key, **said.common)
         row = {
             "project_id": said.project_id,
             "id": data.permission_id,
-            "container_request_id": request_id,
+            "container_request_id": request_id or f"unnamed-{request_key}",
+            "container_boot_id": info.boot_id,
+            "request_key": request_key,
             "session_id": said.session_id,
             "agent_id": said.agent_id,
             "tool_call": dump_foreign_json(data.tool_call),
@@ -177,22 +185,23 @@ class Translator:
         }
         return NewEvent.of(
             data,
-            key=f"permission_request:{request_id}",
+            key=event_key,
             effects=(Effect("insert_permission", row),),
             **said.common,
         )
 
     async def _permission_resolved(self, said: _Said) -> NewEvent:
-        request_id = storable(str(said.member("requestId")))
+        request_id = _request_id(said) or ""
+        request_key = _request_key(self._infos[said.project_id], said, request_id)
         permission = await self._database.fetch_one(
-            "find_permission", project_id=said.project_id, container_request_id=request_id
+            "find_permission", project_id=said.project_id, request_key=request_key
         )
         if permission is None:
             return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
         outcome = said.member("outcome")
         chosen = outcome.get("optionId") if isinstance(outcome, dict) else None
         option_id = storable(chosen) if isinstance(chosen, str) else None
-        answered_here = option_id is not None and option_id == permission["option_id"]
+        answered_here = permission["state"] == "answering" and option_id == permission["option_id"]
         return permission_resolved(
             permission,
             outcome="cancelled" if option_id is None else "selected",
@@ -231,6 +240,24 @@ def _decode_leniently(raw: bytes) -> _Envelope:
         agent_id=agent_id if isinstance(agent_id, str) else None,
         timestamp=envelope.get("timestamp"),
     )
+
+
+def _request_id(said: _Said) -> str | None:
+    """The container's id for a permission request, under whichever name; None where it has given none."""
+    for name in ("requestId", "permissionId", "id"):
+        value = said.member(name)
+        if value != "" and isinstance(value, str | int) and not isinstance(value, bool):
+            return storable(str(value))
+    return None
+
+
+def _request_key(info: ContainerInfo, said: _Said, request_id: str) -> str:
+    """Which request this is: a container that starts anew may count its requests from 1 again.
+
+    A digest, because an index takes no more than some 2,700 bytes.
+    """
+    scope = (info.boot_id or "", said.container_session_id or "", request_id)
+    return hashlib.sha256("\0".join(scope).encode()).hexdigest()
 
 
 def _effects(said: _Said) -> tuple[Effect, ...]:
