@@ -145,6 +145,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     async def on_connected(project_id: str, info: ContainerInfo) -> None:
         translator.connected(project_id, info)
         await turns.reconcile(project_id, info)
+        await app[PERMISSIONS].redeliver(project_id)
 
     rules = Rules(
         find_container=containers.find,

@@ -29,12 +29,16 @@ SILENCE_SECONDS_WITH_IDS = 37.5
 
 
 class ContainerRefused(UpstreamFailed):
-    """The project's container answered with an error."""
+    """The project's container answered with an error.
 
-    def __init__(self, status: int, text: str):
+    ``data``: what it says beside it, any JSON; the outcome of a permission request that is settled, say.
+    """
+
+    def __init__(self, status: int, text: str, data: Any = None):
         super().__init__(f"The container answered {status}: {text}", upstreamStatus=status)
         self.upstream_status = status
         self.text = text
+        self.data = data
 
 
 @attrs.frozen(kw_only=True)
@@ -218,8 +222,8 @@ def _open_envelope(status: int, raw: bytes) -> Any:
             raise ContainerRefused(status, storable(raw[:200].decode("utf-8", "replace"))) from None
         raise UpstreamFailed("The container's answer is not JSON.") from None
     if not isinstance(envelope, dict) or status >= 400 or envelope.get("success") is not True:
-        error = envelope.get("error") if isinstance(envelope, dict) else None
-        raise ContainerRefused(status, storable(str(error or "no reason given")[:1000]))
+        error, data = (envelope.get("error"), envelope.get("data")) if isinstance(envelope, dict) else (None, None)
+        raise ContainerRefused(status, storable(str(error or "no reason given")[:1000]), data)
     return envelope.get("data")
 
 

@@ -7,21 +7,44 @@ from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerRefused
+from gateway.container.client import Container, ContainerRefused
+from gateway.db.errors import OutcomeUnknown
 from gateway.db.pool import Database, Row
-from gateway.errors import InvalidBody, PermissionNotFound, PermissionSettled, UpstreamError
+from gateway.errors import (
+    GatewayError,
+    InvalidBody,
+    NotFound,
+    PermissionNotFound,
+    PermissionSettled,
+    UpstreamError,
+)
 from gateway.log.store import Log
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
 from gateway.sessions.endings import permission_resolved
 from gateway.sessions.translate import CONTAINER
 from gateway.tasks import Tasks
-from gateway.wire.codec import parse_foreign_json
+from gateway.wire.codec import parse_foreign_json, storable
 
 logger = logging.getLogger(__name__)
 
 #: An answer is brought to a container that is away for this long, then every so often until the request is settled.
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.2, 10.0
+
+
+@attrs.frozen(kw_only=True)
+class _Outcome:
+    """How a request is settled; ``option_id`` None where it is cancelled."""
+
+    option_id: str | None
+    resolved_by: str
+
+    @property
+    def word(self) -> str:
+        return "cancelled" if self.option_id is None else "selected"
+
+
+_LOST = _Outcome(option_id=None, resolved_by=CONTAINER)
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +78,8 @@ class Permissions:
         self._log = log
         self._containers = containers
         self._tasks = Tasks()
+        #: (project, permission) whose answer is being brought to its container.
+        self._under_way: set[tuple[str, str]] = set()
 
     async def waiting(self, project_id: str) -> list[Permission]:
         """What waits for an answer, oldest first."""
@@ -75,49 +100,106 @@ class Permissions:
         permission = await self.get(project.id, permission_id)
         chosen = _choose(permission, option_id, granted)
         claim = {"project_id": project.id, "id": permission_id, "option_id": chosen, "resolved_by": user_id}
-        if await self._database.fetch_one("claim_permission", **claim) is None:
+        try:
+            claimed = await self._database.fetch_one("claim_permission", **claim)
+        except OutcomeUnknown:
+            self._deliver_soon(project.id, permission_id)
+            raise
+        if claimed is None:
             raise _settled(await self.get(project.id, permission_id))
         try:
-            await self._deliver(project, permission_id)
-        except UpstreamError:
-            self._tasks.start(self._deliver_later(project, permission_id), name=f"permission {permission_id}")
+            await self._deliver_now(project.id, permission_id)
+        except GatewayError as exc:
+            self._deliver_soon(project.id, permission_id)
+            if not isinstance(exc, UpstreamError):
+                raise
         return await self.get(project.id, permission_id)
+
+    async def redeliver(self, project_id: str) -> None:
+        """Bring the container the answers that a gateway has claimed, and then stopped or lost its database."""
+        for row in await self._database.fetch_all("answering_permissions", project_id=project_id):
+            self._deliver_soon(project_id, row["id"])
 
     async def close(self) -> None:
         await self._tasks.close()
 
-    async def _deliver(self, project: Project, permission_id: str) -> None:
-        """Give the container the claimed answer, and the log the outcome that the container tells."""
-        row = await self._row(project.id, permission_id)
-        if row["state"] != "answering":
-            return
-        outcome = "cancelled" if row["option_id"] is None else "selected"
-        option_id, resolved_by = row["option_id"], row["resolved_by"]
+    async def _deliver_now(self, project_id: str, permission_id: str) -> None:
+        place = (project_id, permission_id)
+        self._under_way.add(place)
         try:
-            await self._containers.of(project).answer_permission(row["container_request_id"], option_id)
-        except ContainerRefused as exc:
-            if exc.upstream_status not in (404, 409, 410):
-                raise
-            # It is settled there already, by a timeout or by the turn's end: nothing was given.
-            outcome, option_id, resolved_by = "cancelled", None, CONTAINER
-        event = permission_resolved(row, outcome=outcome, option_id=option_id, resolved_by=resolved_by)
-        await self._log.append(project.id, [event])
+            await self._deliver(project_id, permission_id)
+        finally:
+            self._under_way.discard(place)
 
-    async def _deliver_later(self, project: Project, permission_id: str) -> None:
+    def _deliver_soon(self, project_id: str, permission_id: str) -> None:
+        place = (project_id, permission_id)
+        if place in self._under_way:
+            return
+        self._under_way.add(place)
+        task = self._tasks.start(self._deliver_until_settled(project_id, permission_id), name=f"answer {permission_id}")
+        task.add_done_callback(lambda _: self._under_way.discard(place))
+
+    async def _deliver_until_settled(self, project_id: str, permission_id: str) -> None:
+        """However long it takes: the container may be away, or the database."""
         backoff = FIRST_BACKOFF_SECONDS
-        while (await self._row(project.id, permission_id))["state"] == "answering":
+        while True:
+            try:
+                await self._deliver(project_id, permission_id)
+                return
+            except NotFound:
+                return  # with its project
+            except GatewayError as exc:
+                logger.info("answer not delivered yet", extra={"permission": permission_id, "error": str(exc)})
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
-            try:
-                await self._deliver(project, permission_id)
-            except UpstreamError as exc:
-                logger.info("answer not delivered yet", extra={"permission": permission_id, "error": str(exc)})
+
+    async def _deliver(self, project_id: str, permission_id: str) -> None:
+        """Give the container the claimed answer, and the log the outcome that the container tells."""
+        row = await self._row(project_id, permission_id)
+        if row["state"] != "answering":
+            return
+        outcome = await _give(await self._containers.find(project_id), row)
+        event = permission_resolved(
+            row, outcome=outcome.word, option_id=outcome.option_id, resolved_by=outcome.resolved_by
+        )
+        await self._log.append(project_id, [event])
 
     async def _row(self, project_id: str, permission_id: str) -> Row:
         row = await self._database.fetch_one("get_permission", project_id=project_id, id=permission_id)
         if row is None:
             raise PermissionNotFound(f"There is no permission request {permission_id!r} in this project.")
         return row
+
+
+async def _give(container: Container, row: Row) -> _Outcome:
+    """Give a container the answer of a permission's row; how the request is settled there now."""
+    boot_id = row["container_boot_id"]
+    # Of another boot, the id may be another request's, which nobody has allowed.
+    if boot_id is not None and (await container.info()).boot_id != boot_id:
+        return _LOST
+    claimed = _Outcome(option_id=row["option_id"], resolved_by=row["resolved_by"])
+    try:
+        await container.answer_permission(row["container_request_id"], claimed.option_id)
+    except ContainerRefused as exc:
+        if exc.upstream_status == 409:
+            return _settled_there(exc.data, claimed)
+        if exc.upstream_status in (404, 410):
+            return _LOST
+        raise
+    return claimed
+
+
+def _settled_there(data: Any, claimed: _Outcome) -> _Outcome:
+    """The outcome that a container tells of a request that is settled there already.
+
+    It may be ours, whose answer was lost on the way; else a timeout's or the turn's end, which give nothing.
+    """
+    outcome = data.get("outcome") if isinstance(data, dict) else None
+    if not isinstance(outcome, dict):
+        return _LOST
+    option_id = outcome.get("optionId") if outcome.get("outcome") == "selected" else None
+    option_id = storable(option_id) if isinstance(option_id, str) else None
+    return claimed if option_id == claimed.option_id else _Outcome(option_id=option_id, resolved_by=CONTAINER)
 
 
 def _choose(permission: Permission, option_id: str | None, granted: bool | None) -> str | None:

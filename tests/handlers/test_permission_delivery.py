@@ -1,0 +1,229 @@
+"""Answers on their way to a container that is away, forgets, or counts anew; and gateways that stop meanwhile."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.db.relay import Relay
+from tests.fakes.container import ContainerError, FakeContainer
+from tests.handlers.expected import problem
+from tests.world import QUICK, EventStream, GatewayProcess, Project, data_of
+
+OPTIONS = [{"optionId": "yes", "name": "Yes", "kind": "allow_once"}]
+
+
+class AskingContainer(FakeContainer):
+    """Asks for permission, and settles a request with its first answer; its events have no ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boot_id: str | None = None
+        #: Request → its outcome, as a second answer is told it.
+        self.settled: dict[str, Any] = {}
+        #: Answers are refused with 500.
+        self.failing = False
+        #: The next answer is taken, and its taker hears nothing of it.
+        self.deaf_once = False
+        #: The outcome is told to the streams, and is heard there, before the answer's taker hears of it.
+        self.hears_first: EventStream | None = None
+
+    async def info(self, request: web.Request) -> Any:
+        boot = {"bootId": self.boot_id} if self.boot_id else {}
+        return {**(await super().info(request)), "capabilities": ["permissions"], **boot}
+
+    def ask(self, session_id: str | None = None, **members: Any) -> None:
+        known = session_id or next(iter(self.sessions))
+        asked = {"toolCall": {"toolCallId": "t"}, "options": OPTIONS, **members}
+        self.emit("permission_request", asked, session_id=known)
+
+    async def permission(self, request: web.Request) -> Any:
+        request_id = request.match_info["permission_id"]
+        if self.failing:
+            raise ContainerError("not now")
+        if request_id in self.settled:
+            data = {"id": request_id, "outcome": self.settled[request_id]}
+            return web.json_response({"success": False, "error": "settled", "data": data}, status=409)
+        body = await request.json()
+        chosen = {"outcome": "selected", "optionId": body["optionId"]} if "optionId" in body else None
+        self.settled[request_id] = chosen or {"outcome": "cancelled"}
+        if self.hears_first is not None:
+            told = {"requestId": request_id, "outcome": self.settled[request_id]}
+            self.emit("permission_resolved", told, session_id=next(iter(self.sessions)))
+            await self.hears_first.until("permission_resolved")
+        if self.deaf_once:
+            self.deaf_once = False
+            assert request.transport is not None
+            request.transport.abort()
+        return {"id": request_id}
+
+
+@pytest.fixture
+async def container() -> AsyncIterator[AskingContainer]:
+    async with AskingContainer() as running:
+        yield running
+
+
+async def requested(stream: EventStream) -> Any:
+    return data_of((await stream.until("permission_request"))[-1])
+
+
+async def answer(project: Project, request: Any, **body: Any) -> Any:
+    return await project.call("POST", f"/permission/{request['permissionId']}", body)
+
+
+async def state(project: Project, request: Any) -> tuple[str, str | None, str | None]:
+    shown = (await project.call("GET", f"/permission/{request['permissionId']}")).json
+    return shown["state"], shown["optionId"], shown["resolvedBy"]
+
+
+async def test_an_answer_is_brought_to_the_container_by_the_next_gateway(
+    database_url: str, container: AskingContainer
+) -> None:
+    container.failing = True
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            request = await requested(stream)
+        answered = await answer(project, request, optionId="yes")
+        assert (answered.status, answered.json["state"]) == (202, "answering")
+    container.failing = False
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = Project(gateway, project.id)
+        async with project.events(query="?from=start") as stream:
+            await stream.until("permission_resolved")
+        assert await state(project, request) == ("selected", "yes", "local")
+    assert container.settled == {"r1": {"outcome": "selected", "optionId": "yes"}}
+
+
+async def test_an_answer_that_the_database_could_not_take_is_brought_to_its_end(
+    database_url: str, container: AskingContainer
+) -> None:
+    async with Relay(database_url) as relay, GatewayProcess(relay.url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            request = await requested(stream)
+            relay.cut_before(b"from append_events(")
+            problem(await answer(project, request, optionId="yes"), 503)
+            await stream.until("permission_resolved")
+        assert await state(project, request) == ("selected", "yes", "local")
+
+
+async def test_an_answer_given_to_a_container_that_was_not_heard_is_the_answerers(
+    database_url: str, container: AskingContainer
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            request = await requested(stream)
+            container.deaf_once = True
+            assert (await answer(project, request, optionId="yes")).status == 202
+            told = data_of((await stream.until("permission_resolved"))[-1])
+        assert (told["outcome"], told["optionId"], told["resolvedBy"]) == ("selected", "yes", "local")
+
+
+@pytest.mark.parametrize(
+    ("there", "shown"),
+    [
+        ({"outcome": "cancelled"}, ("cancelled", None, "container")),
+        ({"outcome": "selected", "optionId": "other"}, ("selected", "other", "container")),
+    ],
+)
+async def test_what_the_container_has_settled_otherwise_is_told_as_it_is_there(
+    database_url: str, container: AskingContainer, there: Any, shown: Any
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            request = await requested(stream)
+            container.settled["r1"] = there
+            await answer(project, request, optionId="yes")
+        assert await state(project, request) == shown
+
+
+async def test_a_refusal_is_the_answerers_even_if_the_containers_event_comes_first(
+    database_url: str, container: AskingContainer
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            request = await requested(stream)
+            container.hears_first = stream
+            await answer(project, request, granted=False)
+        assert await state(project, request) == ("cancelled", None, "local")
+
+
+async def test_ids_that_begin_anew_with_another_boot_are_other_requests(
+    database_url: str, container: AskingContainer
+) -> None:
+    container.boot_id = "first"
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        known = next(iter(container.sessions))
+        async with project.events(session) as stream:
+            container.ask(known, requestId=1)
+            first = await requested(stream)
+            container.boot_id = "second"
+            container.drop_streams()
+            await container.wait_for_streams()
+            container.ask(known, requestId=1)
+            second = await requested(stream)
+        assert first["permissionId"] != second["permissionId"]
+        # The first one's id is the second's by now: an answer to the first must not allow the second.
+        await answer(project, first, optionId="yes")
+        assert await state(project, first) == ("cancelled", None, "container")
+        assert container.settled == {}
+        assert (await state(project, second))[0] == "waiting"
+        await answer(project, second, optionId="yes")
+        assert await state(project, second) == ("selected", "yes", "local")
+
+
+async def test_the_same_id_in_two_sessions_is_two_requests(database_url: str, container: AskingContainer) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        for _ in range(2):
+            await project.create_session()
+        async with project.events() as stream:
+            for known in container.sessions:
+                container.ask(known, requestId="r1")
+            asked = [await requested(stream) for _ in container.sessions]
+        waiting = (await project.call("GET", "/permission")).json["permissions"]
+        assert {one["id"] for one in waiting} == {one["permissionId"] for one in asked}
+        assert len({one["sessionId"] for one in waiting}) == 2
+
+
+async def test_requests_without_an_id_are_all_listed(database_url: str, container: AskingContainer) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            for odd in ({}, {}, {"requestId": None}, {"requestId": ""}, {"requestId": ["a"]}):
+                container.ask(**odd)
+            asked = [await requested(stream) for _ in range(5)]
+        waiting = (await project.call("GET", "/permission")).json["permissions"]
+        assert {one["id"] for one in waiting} == {one["permissionId"] for one in asked}
+        assert len(waiting) == 5
+
+
+async def test_an_id_of_any_length_names_its_request_once(database_url: str, container: AskingContainer) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            for request_id in ("x" * 6000, "x" * 6000, 0, 0, "last"):
+                container.ask(requestId=request_id)
+            asked = [await requested(stream) for _ in range(3)]
+        waiting = (await project.call("GET", "/permission")).json["permissions"]
+        assert {one["id"] for one in waiting} == {one["permissionId"] for one in asked}
