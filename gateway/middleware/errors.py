@@ -50,9 +50,8 @@ def _answer(request: web.Request, exc: GatewayError) -> web.Response:
         "requestId": request[REQUEST_ID],
         **exc.members,
     }
-    response = web.Response(
-        status=exc.status, body=dump_foreign_json(problem), content_type=PROBLEM, headers=exc.headers
-    )
+    body = dump_foreign_json(problem) + b"\n"
+    response = web.Response(status=exc.status, body=body, content_type=PROBLEM, headers=exc.headers)
     response.headers["X-Request-Id"] = request[REQUEST_ID]
     return response
 

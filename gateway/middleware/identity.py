@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler
 from gateway.config import is_loopback
 from gateway.errors import Forbidden
 from gateway.keys import USER
+from gateway.middleware.hosts import project_of_host
 
 LOCAL_USER = "local"
 #: Longer than any name of this machine.
@@ -32,10 +33,19 @@ async def identity(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _refuse_foreign_pages(request: web.Request) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and not _is_here(origin):
+    if origin is not None and not _is_welcome(origin, request.headers.get(hdrs.HOST, "")):
         raise Forbidden(f"Pages of {origin[:100]!r} may not change anything here.")
     if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
         raise Forbidden("Pages of other sites may not change anything here.")
+
+
+def _is_welcome(origin: str, host: str) -> bool:
+    """Whether a page of ``origin`` may ask ``host``. A container's page, on its project's host, may ask that alone."""
+    try:
+        page = urlsplit(origin)
+        return _is_here(origin) and (page.netloc == host or project_of_host(page.netloc) is None)
+    except ValueError:
+        return False
 
 
 def _is_here(address: str) -> bool:
@@ -47,7 +57,9 @@ def _is_here(address: str) -> bool:
 def _names_this_machine(address: str) -> bool:
     try:
         parts = urlsplit(address)
-        return "@" not in parts.netloc and is_loopback(parts.hostname or "")
+        return "@" not in parts.netloc and (
+            is_loopback(parts.hostname or "") or project_of_host(parts.netloc) is not None
+        )
     except ValueError:
         return False
 

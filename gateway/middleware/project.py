@@ -1,7 +1,8 @@
 """Port mapping: which project a path means, and which port of its container.
 
 ``/api/projects/{id}/acp/…`` is the container's ACP port (4097), ``/api/projects/{id}/opencode/…`` OpenCode's (4096).
-The rest of the path and the query reach the container byte for byte.
+The rest of the path and the query reach the container byte for byte. A browser that opens OpenCode's page there is
+sent on to the project's own host, ``{id}.localhost``, all of which is OpenCode's.
 """
 
 import re
@@ -13,11 +14,15 @@ from aiohttp.typedefs import Handler
 from gateway.config import ContainersConfig
 from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, SessionNotFound
 from gateway.keys import CONFIG, PROJECT, PROJECTS, ROUTE, USER, Route
+from gateway.middleware.hosts import project_of_host
+from gateway.middleware.passthrough import passthrough
 from gateway.projects import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
 
 #: A request target of RFC 9112 3.2: a path whose fourth part names the port, maybe behind a scheme and an authority.
 _TARGET = re.compile(r"(?:https?://[^/?]*)?(?:/[^/?]+){3}/([^/?]+)(.*)", re.DOTALL | re.IGNORECASE)
+#: The same without looking into the path.
+_ORIGIN_FORM = re.compile(r"(?:https?://[^/?]*)?(/.*)", re.DOTALL | re.IGNORECASE)
 _PORTS = {"acp": acp_upstream, "opencode": opencode_upstream}
 #: OpenCode answers these when a turn is over, which takes as long as it takes.
 _TURNS = re.compile(r"/session/[^/?]+/(message|command|shell|summarize|init)([/?]|$)")
@@ -32,6 +37,12 @@ _MISSING: dict[str, type[NotFound]] = {
 @web.middleware
 async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Look the project up together with its owner, and say where its container is."""
+    own = project_of_host(request.headers.get(hdrs.HOST, ""))
+    if own is not None:
+        found = await request.app[PROJECTS].get(request[USER], own)
+        target = _ORIGIN_FORM.fullmatch(request.raw_path)
+        request[ROUTE] = _route(request, found, "opencode", target=target[1] if target else "/", prefix="")
+        return await passthrough(request)
     project_id = request.match_info.get("project_id")
     if project_id is not None:
         _refuse_impossible_ids(request)
@@ -39,8 +50,23 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[PROJECT] = found
         match = _TARGET.fullmatch(request.raw_path)
         if match and (port := unquote(match[1])) in _PORTS:
-            request[ROUTE] = _route(request, found, port, target=match[2])
+            if port == "opencode" and _opens_a_page(request):
+                return _to_own_host(request, found, target=match[2])
+            prefix = f"/api/projects/{found.id}/{port}"
+            request[ROUTE] = _route(request, found, port, target=match[2], prefix=prefix)
     return await handler(request)
+
+
+def _opens_a_page(request: web.Request) -> bool:
+    """Whether a browser asks in order to show the answer as a page (Fetch Metadata)."""
+    return request.method == hdrs.METH_GET and request.headers.get("Sec-Fetch-Dest") == "document"
+
+
+def _to_own_host(request: web.Request, found: Project, *, target: str) -> web.Response:
+    port = request.url.port
+    host = f"{found.id}.localhost" + (f":{port}" if port else "")
+    path = target if target.startswith("/") else f"/{target}"
+    return web.Response(status=307, headers={hdrs.LOCATION: f"{request.scheme}://{host}{path}"})
 
 
 def _refuse_impossible_ids(request: web.Request) -> None:
@@ -50,11 +76,11 @@ def _refuse_impossible_ids(request: web.Request) -> None:
             raise missing()
 
 
-def _route(request: web.Request, found: Project, port: str, *, target: str) -> Route:
+def _route(request: web.Request, found: Project, port: str, *, target: str, prefix: str) -> Route:
     config = request.app[CONFIG].containers
     is_turn = port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target)
     timeouts = _timeouts(config, endless=bool(is_turn))
-    return Route(_PORTS[port](found, config), target, f"/api/projects/{found.id}/{port}", timeouts)
+    return Route(_PORTS[port](found, config), target, prefix, timeouts)
 
 
 def _timeouts(config: ContainersConfig, *, endless: bool) -> Timeouts:
