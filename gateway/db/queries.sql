@@ -245,6 +245,11 @@ update permissions set state = %(outcome)s, option_id = %(option_id)s, resolved_
     resolved_at = now()
 where project_id = %(project_id)s and id = %(id)s and state in ('waiting', 'answering');
 
+-- settle_permissions_of_turn --
+-- A turn that is over waits for no answer, whether its container has said so or not.
+update permissions set state = 'cancelled', option_id = null, resolved_by = 'container', resolved_at = now()
+where project_id = %(project_id)s and turn_id = %(turn_id)s and state in ('waiting', 'answering');
+
 -- unsettled_permissions --
 -- What a session's agent still waits for.
 select * from permissions

@@ -24,7 +24,10 @@ def turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:
         session_id=turn["session_id"],
         turn_id=turn["id"],
         key=f"turn_ended:{turn['id']}",
-        effects=(Effect("end_turn", effect),),
+        effects=(
+            Effect("end_turn", effect),
+            Effect("settle_permissions_of_turn", {"project_id": turn["project_id"], "turn_id": turn["id"]}),
+        ),
     )
 
 
