@@ -131,10 +131,10 @@ def test_a_port_that_is_none_is_named_by_its_option(place: Place) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        (f"postgresql://me:{PASSWORD}@127.0.0.1:1/gateway", "refused"),
+        (f"postgresql://me:{PASSWORD}@127.0.0.1:1/gateway", "failed: Connection refused"),
         (f"postgresql://me:{PASSWORD}@nowhere.invalid/gateway", "nowhere.invalid"),
-        (f"me:{PASSWORD}@host/gateway", "postgresql://user:password@host:port/name"),
-        (f"http://me:{PASSWORD}@host/gateway", "postgresql://user:password@host:port/name"),
+        (f"me:{PASSWORD}@host/gateway", "database.url (or ACP_GATEWAY_DATABASE_URL) is not of the form postgresql://"),
+        (f"http://me:{PASSWORD}@host/gateway", "database.url (or ACP_GATEWAY_DATABASE_URL) is not of the form"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_one_sentence_without_its_password(place: Place, url: str, said: str) -> None:

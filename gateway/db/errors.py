@@ -15,6 +15,10 @@ from gateway.errors import BadRequest, Conflict, DatabaseUnavailable, GatewayErr
 
 #: Seconds after which a client may ask again; a restart of PostgreSQL takes about that long.
 RETRY_AFTER = {"Retry-After": "2"}
+#: Without the value, which has a password in it.
+MALFORMED_URL = (
+    "database.url (or ACP_GATEWAY_DATABASE_URL) is not of the form postgresql://user:password@host:port/name"
+)
 
 
 class QueryTimeout(DatabaseUnavailable):

@@ -28,8 +28,8 @@ from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.migrations import Migration, MigrationList, default_migration_table
 
-from gateway.db.errors import unavailable
-from gateway.errors import StartError
+from gateway.db.errors import MALFORMED_URL, unavailable
+from gateway.errors import ConfigError, StartError
 
 #: Any number, the same in every gateway: the key of the advisory lock ("acpgate" in ASCII).
 GUARD = 0x616370_67617465
@@ -68,9 +68,9 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
             )
         except self.driver.ProgrammingError:
             # The driver's message repeats the URL, password included.
-            raise MigrationFailed("the database URL is not like postgresql://user:password@host:port/name") from None
+            raise ConfigError(MALFORMED_URL) from None
         except self.DatabaseError as exc:
-            raise unavailable(" ".join(str(exc).split())) from exc
+            raise unavailable(_reason(exc)) from exc
         connection.autocommit = True
         return connection
 
@@ -105,6 +105,12 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
         cursor = self.connection.cursor()
         cursor.execute("select pg_try_advisory_lock(%s)", (GUARD,))
         return bool(cursor.fetchone()[0])
+
+
+def _reason(exc: Exception) -> str:
+    """libpq's sentence; the lines after it ask whether the server is running, or quote the statement."""
+    lines = str(exc).strip().splitlines() or ["no reason given"]
+    return lines[0].rstrip(".")
 
 
 def migrations_dir() -> Path:
@@ -159,7 +165,7 @@ def _guarded(url: str, wait: float) -> Iterator[_Backend]:
             with backend.lock():
                 yield backend
         except backend.DatabaseError as exc:
-            raise unavailable(" ".join(str(exc).split())) from exc
+            raise unavailable(_reason(exc)) from exc
 
 
 def _wait_for_guard(backend: _Backend, wait: float) -> None:

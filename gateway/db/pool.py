@@ -22,7 +22,7 @@ from aiopg.connection import Cursor
 from gateway.db.addresses import addresses
 from gateway.db.aiopg_fixes import MendedConnection
 from gateway.db.connections import Connections
-from gateway.db.errors import UnstorableText, from_sqlstate, outcome_unknown, query_timeout, unavailable
+from gateway.db.errors import MALFORMED_URL, UnstorableText, from_sqlstate, outcome_unknown, query_timeout, unavailable
 from gateway.db.queries import Queries, Query
 from gateway.errors import ConfigError, GatewayError
 
@@ -319,7 +319,7 @@ def _parameters(url: str, statement_timeout: float) -> dict[str, str]:
         given = psycopg2.extensions.parse_dsn(url)
     except psycopg2.ProgrammingError:
         # The driver's message repeats the URL, password included.
-        raise ConfigError("the database URL is not of the form postgresql://user:password@host:port/name") from None
+        raise ConfigError(MALFORMED_URL) from None
     settings = {**_SERVER_OPTIONS, "statement_timeout": round(statement_timeout * 1000)}
     ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
     # The URL's own options come last, so that they win.
