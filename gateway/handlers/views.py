@@ -18,7 +18,9 @@ from gateway.wire.times import timestamp
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(body=dump_foreign_json(value), status=status, content_type="application/json", headers=headers)
+    """``value`` as JSON on a line of its own, so that a terminal's prompt does not follow it."""
+    body = dump_foreign_json(value) + b"\n"
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def project(value: Project) -> dict[str, Any]:

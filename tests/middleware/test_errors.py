@@ -48,3 +48,9 @@ async def test_a_containers_error_may_hold_any_text(gateway: Gateway, base_conta
     answer = await project.call("POST", "/agents/demo/spawn")
     assert (answer.status, answer.json["code"]) == (502, "upstream_failed")
     assert "ä \U0001f600" in answer.json["detail"]
+
+
+async def test_every_json_of_ours_is_a_line_of_its_own(gateway: Gateway) -> None:
+    for path, status in (("/api/projects", 200), ("/api/projects/nobody", 404), ("/nothing", 404)):
+        answer = await gateway.call("GET", path)
+        assert (answer.status, answer.body.count(b"\n"), answer.body[-1:]) == (status, 1, b"\n")
