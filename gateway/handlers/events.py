@@ -102,8 +102,11 @@ async def _relay(stream: Stream, response: EventSourceResponse, retry: bytes) ->
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(retry + chunk.data)
-        except (TimeoutError, ConnectionError):
+        except TimeoutError:
             logger.info("stream ended: its client takes nothing")
+            return
+        except ConnectionError:
+            logger.debug("stream ended: its client has gone")
             return
         retry = b""
         stream.advance(chunk)
