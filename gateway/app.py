@@ -99,6 +99,7 @@ def _add_routes(router: web.UrlDispatcher) -> None:
     router.add_delete(SESSION, sessions.end)
     post(f"{SESSION}/prompt", sessions.prompt)
     post(f"{SESSION}/cancel", sessions.cancel)
+    router.add_get(f"{SESSION}/turns/{{turn_id}}", sessions.turn)
     router.add_get(f"{SESSION}/messages", sessions.messages)
     router.add_delete(f"{SESSION}/messages", sessions.clear_messages)
 

@@ -12,13 +12,14 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   ├── RequestStalled         408
     │   └── UnsupportedMediaType   415
     ├── Forbidden                  403
-    ├── NotFound                   404  ProjectNotFound, SessionNotFound, AgentNotFound, …
-    ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled
+    ├── NotFound                   404  ProjectNotFound, SessionNotFound, TurnNotFound, AgentNotFound, …
+    ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled, …
     ├── NotImplementedYet          501
     ├── UpstreamError              502  the container's side
     │   ├── UpstreamUnreachable    502
     │   ├── UpstreamFailed         502
     │   ├── UpstreamRefused        503
+    │   ├── AgentUnavailable       503
     │   └── UpstreamTimeout        504
     ├── DatabaseUnavailable        503
     └── ConfigError                     at start, never over HTTP
@@ -130,6 +131,12 @@ class SessionNotFound(NotFound):
     code = "session_not_found"
 
 
+class TurnNotFound(NotFound):
+    """There is no such turn in this session."""
+
+    code = "turn_not_found"
+
+
 class PermissionNotFound(NotFound):
     """There is no such permission request in this project."""
 
@@ -178,6 +185,12 @@ class NoDefaultAgent(Conflict):
     code = "no_default_agent"
 
 
+class ConflictInContainer(Conflict):
+    """The request does not fit the present state of the project's container."""
+
+    code = "conflict_in_container"
+
+
 class NotImplementedYet(GatewayError):
     """This part of the interface does not exist yet."""
 
@@ -206,6 +219,12 @@ class UpstreamRefused(UpstreamError):
     """The project's container refused the connection."""
 
     status, code = 503, "upstream_refused"
+
+
+class AgentUnavailable(UpstreamError):
+    """The agent's program is not installed in the project's container."""
+
+    status, code = 503, "agent_unavailable"
 
 
 class UpstreamTimeout(UpstreamError):

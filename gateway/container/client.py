@@ -32,13 +32,15 @@ class ContainerRefused(UpstreamFailed):
     """The project's container answered with an error.
 
     ``data``: what it says beside it, any JSON; the outcome of a permission request that is settled, say.
+    ``upstream_code``: its word for programs, any JSON; the base contract has none.
     """
 
-    def __init__(self, status: int, text: str, data: Any = None):
+    def __init__(self, status: int, text: str, data: Any = None, code: Any = None):
         super().__init__(f"The container answered {status}: {text}", upstreamStatus=status)
         self.upstream_status = status
         self.text = text
         self.data = data
+        self.upstream_code = code
 
 
 @attrs.frozen(kw_only=True)
@@ -222,8 +224,9 @@ def _open_envelope(status: int, raw: bytes) -> Any:
             raise ContainerRefused(status, storable(raw[:200].decode("utf-8", "replace"))) from None
         raise UpstreamFailed("The container's answer is not JSON.") from None
     if not isinstance(envelope, dict) or status >= 400 or envelope.get("success") is not True:
-        error, data = (envelope.get("error"), envelope.get("data")) if isinstance(envelope, dict) else (None, None)
-        raise ContainerRefused(status, storable(str(error or "no reason given")[:1000]), data)
+        told = envelope if isinstance(envelope, dict) else {}
+        text = storable(str(told.get("error") or "no reason given")[:1000])
+        raise ContainerRefused(status, text, told.get("data"), told.get("code"))
     return envelope.get("data")
 
 

@@ -45,13 +45,15 @@ async def stop(request: web.Request) -> web.Response:
     await read_body(request, NoBody)
     agent_id = await _known_agent(request)
     container = request.app[CONTAINERS].of(request[PROJECT])
-    return views.answer(await request.app[TASKS].complete(container.stop(agent_id), name="stop"))
+    with telling_refusals():
+        return views.answer(await request.app[TASKS].complete(container.stop(agent_id), name="stop"))
 
 
 async def status(request: web.Request) -> web.Response:
     """An agent's process as its container tells it."""
     agent_id = await _known_agent(request)
-    return views.answer(await request.app[CONTAINERS].of(request[PROJECT]).agent_status(agent_id))
+    with telling_refusals():
+        return views.answer(await request.app[CONTAINERS].of(request[PROJECT]).agent_status(agent_id))
 
 
 async def _known_agent(request: web.Request) -> str:

@@ -11,7 +11,9 @@ from aiohttp import hdrs, web
 from gateway.container.client import ContainerRefused
 from gateway.db.errors import UnstorableText
 from gateway.errors import (
+    AgentUnavailable,
     BodyTooLarge,
+    ConflictInContainer,
     InvalidBody,
     InvalidParameter,
     NotFound,
@@ -145,10 +147,19 @@ def seconds_to_wait(request: web.Request) -> int | None:
 
 @contextmanager
 def telling_refusals() -> Iterator[None]:
-    """What a container calls malformed (a directory outside its workspace, say) is the caller's to mend: 400."""
+    """A container's refusals that its caller can do something about, in the container's own words.
+
+    Malformed (a directory outside its workspace, say) is 400, a state that does not allow it 409, and an agent that
+    nobody has installed 503; whatever else it refuses with is a failure of the container.
+    """
     try:
         yield
     except ContainerRefused as exc:
         if exc.upstream_status == 400:
             raise RefusedByContainer(exc.text) from exc
+        if exc.upstream_status == 409:
+            raise ConflictInContainer(exc.text) from exc
+        # By its code: whatever stands in front of a container answers 503 while that is not there.
+        if exc.upstream_status == 503 and exc.upstream_code == AgentUnavailable.code:
+            raise AgentUnavailable(exc.text) from exc
         raise

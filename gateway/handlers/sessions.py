@@ -110,15 +110,22 @@ async def prompt(request: web.Request) -> web.Response:
     session = await _session(request)
     turns = request.app[TURNS]
     work = turns.start(request[PROJECT], session, request[USER], blocks)
-    started = await request.app[TASKS].complete(work, name="start turn")
+    with telling_refusals():
+        started = await request.app[TASKS].complete(work, name="start turn")
     seconds = seconds_to_wait(request)
     shown: dict[str, Any] = {"turnId": started.turn_id, "cursor": str(started.cursor)}
     if seconds is None:
         return views.answer(shown, status=202)
-    turn = await turns.wait(request[PROJECT].id, started.turn_id, seconds)
-    shown["turn"] = views.turn(turn)
+    latest = await turns.wait(request[PROJECT].id, started.turn_id, seconds)
+    shown["turn"] = views.turn(latest)
     applied = {"Preference-Applied": f"wait={seconds}"}
-    return views.answer(shown, status=202 if turn.state == "running" else 200, headers=applied)
+    return views.answer(shown, status=202 if latest.state == "running" else 200, headers=applied)
+
+
+async def turn(request: web.Request) -> web.Response:
+    """One turn of the session: whether it runs, and how it ended."""
+    found = await request.app[TURNS].of_session(await _session(request), request.match_info["turn_id"])
+    return views.answer(views.turn(found))
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -126,7 +133,8 @@ async def cancel(request: web.Request) -> web.Response:
     await read_body(request, NoBody)
     session = await _session(request)
     work = request.app[TURNS].cancel(request[PROJECT], session)
-    turn_id = await request.app[TASKS].complete(work, name="cancel turn")
+    with telling_refusals():
+        turn_id = await request.app[TASKS].complete(work, name="cancel turn")
     return views.answer({"turnId": turn_id}, status=202 if turn_id else 200)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from gateway.container.client import ContainerInfo, ContainerRefused
-from gateway.db.errors import UniqueViolation
+from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
 from gateway.errors import (
     GatewayError,
@@ -18,6 +18,7 @@ from gateway.errors import (
     NotFound,
     SessionBusy,
     SessionEnded,
+    TurnNotFound,
     UpstreamError,
     UpstreamRefused,
 )
@@ -154,6 +155,16 @@ class Turns:
 
     async def get(self, project_id: str, turn_id: str) -> Turn:
         return Turn.from_row(await self._row(project_id, turn_id))
+
+    async def of_session(self, session: Session, turn_id: str) -> Turn:
+        """The turn, if it is one of this session's."""
+        try:
+            turn = await self.get(session.project_id, turn_id)
+        except UnstorableText as exc:
+            raise TurnNotFound() from exc
+        if turn.session_id != session.id:
+            raise TurnNotFound(f"There is no turn {turn_id!r} in this session.")
+        return turn
 
     async def wait(self, project_id: str, turn_id: str, seconds: float) -> Turn:
         """The turn, once it has ended, after ``seconds``, or when the gateway stops."""
@@ -305,7 +316,7 @@ class Turns:
     async def _row(self, project_id: str, turn_id: str) -> Row:
         row = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
         if row is None:
-            raise NotFound(f"There is no turn {turn_id!r} in this project.")
+            raise TurnNotFound(f"There is no turn {turn_id!r} in this project.")
         return row
 
 

@@ -136,7 +136,7 @@ class FakeContainer:
         self.sessions: dict[str, Session] = {}
         self.streams: list[Stream] = []
         self.port = 0
-        self._failures: list[tuple[str, str]] = []
+        self._failures: list[tuple[str, str, int]] = []
         self._cut_next_answer = False
         self._awake = asyncio.Event()
         self._awake.set()
@@ -245,9 +245,9 @@ class FakeContainer:
         """The agent's process dies; the prompts that it works on fail."""
         await self._end_process(self.agents[agent_id], "error")
 
-    def fail_next(self, path: str, error: str = "it broke") -> None:
-        """The next request to ``path`` is answered 500 with ``error``."""
-        self._failures.append((path, error))
+    def fail_next(self, path: str, error: str = "it broke", status: int = 500) -> None:
+        """The next request to ``path`` is answered with ``error``."""
+        self._failures.append((path, error, status))
 
     def die_in_next_answer(self) -> None:
         """The next answer breaks off in the middle of its body."""
@@ -436,7 +436,7 @@ class FakeContainer:
         for failure in self._failures:
             if failure[0] == path:
                 self._failures.remove(failure)
-                raise ContainerError(failure[1])
+                raise ContainerError(failure[1], failure[2])
 
     async def _cut(self, request: web.Request, response: web.Response) -> web.StreamResponse:
         self._cut_next_answer = False

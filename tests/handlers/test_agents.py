@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.container import FakeContainer
 from tests.handlers.expected import problem
 from tests.world import Gateway, Project, text_of
@@ -132,3 +134,33 @@ async def test_two_projects_on_one_container_have_their_own_defaults(
     other = await gateway.register(base_container.url, id="other", defaultAgentId="opencode")
     assert (await base_project.call("GET", "/agents")).json["defaultAgentId"] == "demo"
     assert (await other.call("GET", "/agents")).json["defaultAgentId"] == "opencode"
+
+
+async def test_other_variables_for_an_agent_in_the_middle_of_a_turn_are_a_conflict_in_the_container(
+    host_project: Project,
+) -> None:
+    session = await host_project.create_session()
+    await host_project.prompt(session, "slow 30", wait=None)
+    answer = await host_project.call("POST", "/agents/demo/spawn", {"env": {"COLOUR": "red"}})
+    problem(answer, 409, "conflict_in_container", says="demo is running a turn")
+    await host_project.call("POST", f"/session/{session}/cancel")
+
+
+@pytest.fixture
+def empty_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+async def test_an_agent_that_nobody_has_installed_says_how_to(empty_path: None, host_project: Project) -> None:
+    for path, body in (("/agents/goose/spawn", {}), ("/session", {"agentId": "goose"})):
+        problem(
+            await host_project.call("POST", path, body), 503, "agent_unavailable", says="not found in PATH; install"
+        )
+
+
+async def test_503_of_whatever_stands_before_a_container_is_a_failure_of_the_container(
+    base_project: Project, base_container: FakeContainer
+) -> None:
+    base_container.fail_next("/agents/demo/spawn", "no such upstream", status=503)
+    document = problem(await base_project.call("POST", "/agents/demo/spawn"), 502, "upstream_failed")
+    assert document["upstreamStatus"] == 503

@@ -52,6 +52,7 @@ WITHOUT_BODY = {
     sessions.list_all,
     sessions.get,
     sessions.end,
+    sessions.turn,
     sessions.messages,
     sessions.clear_messages,
     events.project_events,
@@ -126,7 +127,7 @@ async def world(database_url: str, base_container: FakeContainer) -> AsyncIterat
     async with GatewayProcess(database_url, QUICK).configured(server=server).run() as gateway:
         project = await gateway.register(base_container.url, defaultAgentId="demo")
         session = await project.create_session()
-        await project.prompt(session, "say before")
+        turn = (await project.prompt(session, "say before"))["turnId"]
         async with project.events(session) as stream:
             request = {"requestId": "r1", "toolCall": {}, "options": [{"optionId": "ok", "kind": "allow_once"}]}
             [known] = base_container.sessions
@@ -136,6 +137,7 @@ async def world(database_url: str, base_container: FakeContainer) -> AsyncIterat
         ids = {
             "project_id": "demo",
             "session_id": session,
+            "turn_id": turn,
             "permission_id": asked["permissionId"],
             "agent_id": "demo",
         }

@@ -4,6 +4,7 @@ import asyncio
 
 from tests.fakes.container import FakeContainer
 from tests.fakes.relay import Relay
+from tests.handlers.expected import problem
 from tests.world import Gateway, Project, data_of, text_of
 
 
@@ -143,3 +144,23 @@ async def test_a_prompt_whose_answer_is_lost_is_run_once_and_its_turn_ends_truly
         assert relay.lose_answer_to is None
     assert (done["turn"]["state"], done["turn"]["stopReason"]) == ("completed", "end_turn")
     assert text_of(await project.all_events(session)) == "tok0 tok1 tok2 "
+
+
+async def test_how_a_turn_goes_and_ended_can_be_asked_whenever_one_likes(project: Project) -> None:
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        turn = (await project.prompt(session, "slow 30", wait=None))["turnId"]
+        running = await project.call("GET", f"/session/{session}/turns/{turn}")
+        assert (running.status, running.json["state"], running.json["endedAt"]) == (200, "running", None)
+        await project.call("POST", f"/session/{session}/cancel")
+        await stream.until("turn_ended")
+    ended = (await project.call("GET", f"/session/{session}/turns/{turn}")).json
+    assert (ended["id"], ended["state"], ended["startedAt"]) == (turn, "cancelled", running.json["startedAt"])
+    waited = (await project.prompt(session, "say on"))["turn"]
+    assert (await project.call("GET", f"/session/{session}/turns/{waited['id']}")).json == waited
+
+
+async def test_a_turn_of_another_session_is_404(base_project: Project) -> None:
+    mine, other = await base_project.create_session(), await base_project.create_session()
+    turn = (await base_project.prompt(other, "say mine"))["turnId"]
+    problem(await base_project.call("GET", f"/session/{mine}/turns/{turn}"), 404, "turn_not_found", says=turn)
