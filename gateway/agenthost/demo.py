@@ -22,6 +22,7 @@ Each line of a prompt is a directive; any other text gets a short scene that sho
 | session           | says its own id of the session, its prompts so far, and its process         |
 | fail TEXT         | answers the prompt with an error                                            |
 | crash STATUS      | ends at once, in the middle of the turn                                     |
+| any other text    | shows all this, asks permission to write demo-note.txt, waits for an answer |
 
 Content blocks other than text are named with their type and size. There are two modes, `ask` and `auto` (which does
 not ask before it writes), and one option, `speed`, for the pause between chunks. Sessions are kept in
@@ -406,7 +407,7 @@ class Turn:
             "Hello! I am the demo agent: no model, no account, but real ACP. "
             "You have just seen a thought and a plan, and this text is streamed. "
             "Say `stream 2000`, `slow 5`, `run ls` or `help` to direct me. "
-            "Now I will ask whether I may write a note into the workspace.\n"
+            "Now I will ask whether I may write a note into the workspace, and wait for the answer.\n"
         )
         for word in answer.split(" "):
             await self.say(word if word.endswith("\n") else f"{word} ")
