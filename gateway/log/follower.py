@@ -58,6 +58,8 @@ class Follower:
         self.connected = asyncio.Event()
         #: Why the last attempt failed, for those who wait for the connection.
         self.failure: GatewayError | None = None
+        #: Set while this process holds the project's lease, as far as it knows.
+        self.holding = False
 
     async def run(self) -> None:
         """Take the lease and follow, again and again, until cancelled or until the project is gone."""
@@ -76,9 +78,11 @@ class Follower:
     async def _hold(self, lease: Lease) -> None:
         renewing = asyncio.create_task(self._keep(lease), name=f"lease {self._project_id}")
         following = asyncio.create_task(self._follow(lease), name=f"follow {self._project_id}")
+        self.holding = True
         try:
             await asyncio.wait((renewing, following), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self.holding = False
             await _end(renewing, following)
             with suppress(GatewayError):
                 await self._leases.release(lease)

@@ -51,6 +51,10 @@ class Followers:
         self._running[project_id] = (follower, task)
         return follower
 
+    def held(self) -> list[str]:
+        """The projects whose lease this process holds, as far as it knows: their housekeeping is done here."""
+        return [project_id for project_id, (follower, _) in self._running.items() if follower.holding]
+
     async def connected(self, project_id: str) -> None:
         """Wait until somebody, here or elsewhere, reads the container's stream: what it says from now on is recorded.
 
