@@ -271,19 +271,24 @@ select epoch, floor, head from log_heads where project_id = %(project_id)s;
 select project_id, epoch, head from log_heads where project_id = any(%(project_ids)s);
 
 -- read_events --
--- Events after a place, at most 500 and about 256 KiB.
-select * from (
+-- Where a log begins and ends, beside each of the events after a place, at most 500 and about 256 KiB; beside nothing
+-- where there is none.
+select h.epoch, h.floor, h.head, e.seq, e.type, e.session_id, e.turn_id, e.agent_id, e.at, e.payload
+from log_heads h
+left join (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         select * from events where project_id = %(project_id)s and seq > %(after)s order by seq limit 500
     ) e
-) counted
-where bytes_before < 262144
-order by seq;
+) e on e.bytes_before < 262144
+where h.project_id = %(project_id)s
+order by e.seq;
 
 -- read_session_events --
 -- The same of one session, with the project's gaps: something of the session may be missing there.
-select * from (
+select h.epoch, h.floor, h.head, e.seq, e.type, e.session_id, e.turn_id, e.agent_id, e.at, e.payload
+from log_heads h
+left join (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         (select * from events
@@ -295,9 +300,9 @@ select * from (
          order by seq limit 500)
         order by seq limit 500
     ) e
-) counted
-where bytes_before < 262144
-order by seq;
+) e on e.bytes_before < 262144
+where h.project_id = %(project_id)s
+order by e.seq;
 
 -- get_source_mark --
 -- How far a source has been stored.

@@ -14,6 +14,7 @@ import attrs
 from gateway.db.errors import OutcomeUnknown, RaisedByDatabase
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
+from gateway.log import reading
 from gateway.wire.events import Cursor, Event, EventData, Gap
 
 APPEND_ATTEMPTS = 3
@@ -146,13 +147,11 @@ class Log:
         return {row["project_id"]: Cursor(row["epoch"], row["head"]) for row in rows}
 
     async def read(self, project_id: str, after: Cursor, session_id: str | None = None) -> list[Event]:
-        """The next events after a place, at most 500 and about 256 KiB; of one session with the project's gaps."""
-        place = {"project_id": project_id, "after": after.seq}
-        if session_id is None:
-            rows = await self._database.fetch_all("read_events", **place)
-        else:
-            rows = await self._database.fetch_all("read_session_events", session_id=session_id, **place)
-        return [_event(row, after.epoch) for row in rows]
+        """The next events after a place, at most 500 and about 256 KiB; of one session with the project's gaps.
+
+        Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
+        """
+        return await reading.read(self._database, project_id, after, session_id)
 
     async def mark(self, project_id: str, source: str) -> int:
         """The number up to which a source's events are stored; 0 where none is."""
@@ -212,18 +211,6 @@ def _stored(row: Row, events: Sequence[NewEvent]) -> tuple[Event, ...]:
             )
         )
     return tuple(stored)
-
-
-def _event(row: Row, epoch: int) -> Event:
-    return Event(
-        cursor=Cursor(epoch, row["seq"]),
-        type=row["type"],
-        session_id=row["session_id"],
-        turn_id=row["turn_id"],
-        agent_id=row["agent_id"],
-        at=row["at"],
-        data=row["payload"],
-    )
 
 
 def _translate(exc: RaisedByDatabase, project_id: str) -> GatewayError:
