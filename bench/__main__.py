@@ -3,9 +3,16 @@
 import argparse
 from collections.abc import Callable
 
-from bench import proxy
+from bench import append, fanout, idle, latency, proxy, replay
 
-BENCHMARKS: dict[str, Callable[[list[str]], None]] = {"proxy": proxy.main}
+BENCHMARKS: dict[str, Callable[[list[str]], None]] = {
+    "proxy": proxy.main,
+    "fanout": fanout.main,
+    "append": append.main,
+    "replay": replay.main,
+    "idle": idle.main,
+    "latency": latency.main,
+}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,9 +55,15 @@ def npm_program(package: str, version: str) -> Path:
 
 
 @contextmanager
-def running(command: Sequence[str], *, answers: str) -> Iterator[psutil.Process]:
+def running(
+    command: Sequence[str], *, answers: str, environment: Mapping[str, str] | None = None
+) -> Iterator[psutil.Process]:
     """The process of ``command``, once the URL ``answers`` does; stopped afterwards."""
-    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+    environ = {**os.environ, **(environment or {})}
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdout=said, stderr=said, env=environ) as process,
+    ):
         try:
             _wait_until_it_answers(process, answers)
             yield psutil.Process(process.pid)

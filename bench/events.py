@@ -1,0 +1,52 @@
+"""The events of a benchmark: 300 bytes each, with the moment of their making inside.
+
+The moment is of the system's monotonic clock, which all processes of one machine share.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+SIZE = 300
+#: Stands once in each event, directly before its moment.
+MARK = b'"t='
+#: Digits of a moment, in microseconds.
+DIGITS = 14
+#: How often a paced source looks how many events are due.
+TICK_SECONDS = 0.002
+
+_TEMPLATE = (
+    b'{"type":"session_update","sessionId":"%s","agentId":"demo","data":{"sessionId":"acp-1","update":'
+    b'{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"t=%014d %s"}}}}'
+)
+
+
+def moment() -> int:
+    """Now, in microseconds."""
+    return time.monotonic_ns() // 1000
+
+
+def make(session: bytes, padding: bytes) -> bytes:
+    """One event of now; ``padding`` as ``padding_for`` gives it."""
+    return _TEMPLATE % (session, moment(), padding)
+
+
+def padding_for(session: bytes) -> bytes:
+    return b"x" * (SIZE - len(_TEMPLATE % (session, 0, b"")))
+
+
+async def paced(count: int, rate: float) -> AsyncIterator[int]:
+    """How many events are due now, again and again until ``count`` are out; ``rate`` events/s, 0 for no pause."""
+    if not rate:
+        while count:
+            due = min(500, count)
+            count -= due
+            yield due
+        return
+    began, sent = time.monotonic(), 0
+    while sent < count:
+        due = min(count, int((time.monotonic() - began) * rate) + 1) - sent
+        if due > 0:
+            sent += due
+            yield due
+        await asyncio.sleep(TICK_SECONDS)
