@@ -23,6 +23,7 @@ from gateway.keys import (
     FOLLOWERS,
     LOG,
     PERMISSIONS,
+    PRESENCE,
     PROJECTS,
     SESSIONS,
     TAILS,
@@ -33,6 +34,7 @@ from gateway.keys import (
 from gateway.log.follower import Rules
 from gateway.log.followers import Followers
 from gateway.log.lease import Leases
+from gateway.log.presence import Presence
 from gateway.log.store import Log
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
@@ -44,6 +46,9 @@ from gateway.projects import Projects
 from gateway.proxy.expect import leave_to_reader
 from gateway.proxy.upstream import Client
 from gateway.sessions.containers import Containers
+from gateway.sessions.delivery import Delivery
+from gateway.sessions.endings import Endings
+from gateway.sessions.keeper import Keeper
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.translate import Translator
@@ -154,18 +159,28 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         on_connected=on_connected,
         max_event_bytes=config.events.max_event_bytes,
     )
-    leases = Leases(database, holder=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease)
+    presence = app[PRESENCE] = Presence(
+        database, gateway_id=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease
+    )
+    leases = Leases(database, holder=presence.gateway_id, seconds=config.events.lease)
     if app[ALONE]:
         await leases.expire_all()
+        await presence.expire_others()
+    await stack.enter_async_context(presence.announced())
+    await stack.enter_async_context(_running(presence.keep(), "keep presence"))
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules)
-    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, alone=app[ALONE])
+    endings = Endings(database, log)
+    delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
+    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, endings, delivery)
+    keeper = Keeper(database, endings, delivery, followers, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers)
     app[PERMISSIONS] = Permissions(database, log, containers)
     app[TASKS] = Tasks()
-    for room in (followers, turns, app[PERMISSIONS], app[TASKS]):
+    for room in (followers, delivery, turns, app[PERMISSIONS], app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
+    await stack.enter_async_context(_running(keeper.keep(), "keep house"))
 
 
 @asynccontextmanager

@@ -90,6 +90,13 @@ class EventsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class TurnsConfig:
+    """How turns that end by themselves no more are ended."""
+
+    lost_after: float = attrs.field(default=300.0, validator=_between(0.1, 86400))
+
+
+@attrs.frozen(kw_only=True)
 class AgentHostConfig:
     """The agent host: what runs inside a container (``acp-gateway agent-host``) and beside ``acp-gateway up``."""
 
@@ -124,6 +131,7 @@ class Config:
     database: DatabaseConfig = attrs.field(factory=DatabaseConfig)
     containers: ContainersConfig = attrs.field(factory=ContainersConfig)
     events: EventsConfig = attrs.field(factory=EventsConfig)
+    turns: TurnsConfig = attrs.field(factory=TurnsConfig)
     agent_host: AgentHostConfig = attrs.field(factory=AgentHostConfig)
     embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)

@@ -5,6 +5,7 @@ from aiohttp import web
 from gateway.config import Config
 from gateway.db.pool import Database
 from gateway.log.followers import Followers
+from gateway.log.presence import Presence
 from gateway.log.store import Log
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
@@ -29,6 +30,8 @@ PROJECTS = web.AppKey("projects", Projects)
 CONTAINERS = web.AppKey("containers", Containers)
 SESSIONS = web.AppKey("sessions", Sessions)
 TURNS = web.AppKey("turns", Turns)
+#: This process among the gateways of its database; its id is that of whatever the process holds.
+PRESENCE = web.AppKey("presence", Presence)
 PERMISSIONS = web.AppKey("permissions", Permissions)
 #: Work that goes on when the client that asked for it has left.
 TASKS = web.AppKey("tasks", Tasks)

@@ -161,13 +161,21 @@ where project_id = %(project_id)s and status <> 'ended' and container_session_id
     and updated_at > now() - interval '5 minutes';
 
 -- insert_turn --
--- A turn begins, in a session that lives and is the container's session that will be prompted; a second one in the
--- same session violates turns_one_running.
-insert into turns (project_id, id, session_id, user_id, state, container_boot_id)
-select project_id, %(id)s, id, %(user_id)s, 'running', %(container_boot_id)s
-from agent_sessions
-where project_id = %(project_id)s and id = %(session_id)s and status = 'active'
-    and container_session_id = %(container_session_id)s;
+-- A turn begins with the newest event, in a session that lives and is the container's session that will be prompted; a
+-- second one in the same session violates turns_one_running.
+insert into turns (project_id, id, session_id, user_id, state, container_boot_id, gateway_id, before_seq)
+select s.project_id, %(id)s, s.id, %(user_id)s, 'running', %(container_boot_id)s, %(gateway_id)s, h.head - 1
+from agent_sessions s join log_heads h on h.project_id = s.project_id
+where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'active'
+    and s.container_session_id = %(container_session_id)s;
+
+-- mark_sent --
+-- A prompt is about to be sent by the gateway that the turn names: not one that was cancelled before, nor one that
+-- another gateway has taken over.
+update turns set sent_at = coalesce(sent_at, clock_timestamp())
+where project_id = %(project_id)s and id = %(id)s and gateway_id = %(gateway_id)s and state = 'running'
+    and (cancel_requested_at is null or sent_at is not null)
+returning id;
 
 -- end_turn --
 -- A turn ends once.
@@ -176,8 +184,9 @@ update turns set state = %(outcome)s, stop_reason = %(stop_reason)s, failure = %
 where project_id = %(project_id)s and id = %(id)s and state = 'running';
 
 -- get_turn --
--- A turn of a session.
-select * from turns where project_id = %(project_id)s and id = %(id)s;
+-- A turn of a session, with its log's epoch.
+select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
+where t.project_id = %(project_id)s and t.id = %(id)s;
 
 -- find_turn --
 -- Which turn a container's end of turn is about: the one it names, by our id or its own, else the running one.
@@ -191,9 +200,46 @@ limit 1;
 -- All turns of a project that have not ended.
 select * from turns where project_id = %(project_id)s and state = 'running';
 
--- set_container_turn --
--- The container's own name for a turn.
-update turns set container_turn_id = %(container_turn_id)s where project_id = %(project_id)s and id = %(id)s;
+-- set_delivered --
+-- The container has taken a turn's prompt, maybe under a name of its own, and tells its end by an event.
+update turns set delivered_at = now(), container_turn_id = %(container_turn_id)s
+where project_id = %(project_id)s and id = %(id)s;
+
+-- set_unanswered --
+-- Nobody hears any more what the container answers to the prompt.
+update turns set unanswered_since = coalesce(unanswered_since, clock_timestamp())
+where project_id = %(project_id)s and id = %(id)s and state = 'running';
+
+-- claim_turn --
+-- Whoever claims a turn of a dead gateway looks after it; one that this gateway holds already is its own.
+update turns t set gateway_id = %(gateway_id)s
+where t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'running'
+    and (t.gateway_id = %(gateway_id)s or not exists (
+        select from gateways g where g.id = t.gateway_id and g.expires_at > clock_timestamp()))
+returning t.*;
+
+-- turns_to_look_after --
+-- The running turns of the projects that a gateway keeps house for, and its own, with what the keeper goes by; ages in
+-- seconds by this clock. `undelivered`: nobody brings the prompt to its container any more, or this gateway does.
+select t.*, s.agent_id, s.container_session_id, t.project_id = any(%(project_ids)s) as kept_here,
+    (t.delivered_at is null and t.unanswered_since is null
+        and (t.gateway_id = %(gateway_id)s or g.id is null)) as undelivered,
+    newest.seq as newest_seq,
+    extract(epoch from clock_timestamp() - t.said_at)::float8 as silent_seconds,
+    extract(epoch from clock_timestamp() - t.unanswered_since)::float8 as unanswered_seconds
+from turns t
+join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
+left join gateways g on g.id = t.gateway_id and g.expires_at > clock_timestamp()
+left join lateral (
+    select e.seq from events e where e.project_id = t.project_id and e.session_id = t.session_id
+    order by e.seq desc limit 1
+) newest on true
+where t.state = 'running' and (t.project_id = any(%(project_ids)s) or t.gateway_id = %(gateway_id)s);
+
+-- note_newest --
+-- The newest event of a turn's session has been seen, and is a new one.
+update turns set said_seq = %(seq)s, said_at = clock_timestamp()
+where project_id = %(project_id)s and id = %(id)s and state = 'running';
 
 -- request_cancel --
 -- Somebody wants the running turn to stop; with where its container knows it.
@@ -337,6 +383,23 @@ from follower_leases where project_id = %(project_id)s;
 -- The holder says whether it is reading the container's stream, and which.
 update follower_leases set connected = %(connected)s, source = coalesce(%(source)s, source)
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+
+-- renew_gateway --
+-- A gateway lives; one that was forgotten while it was paused is there again.
+insert into gateways as g (id, expires_at) values (%(id)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+on conflict (id) do update set expires_at = excluded.expires_at;
+
+-- delete_gateway --
+-- A gateway has stopped: what it held is anybody's at once.
+delete from gateways where id = %(id)s;
+
+-- expire_gateways --
+-- The only gateway on its database has started: all others are dead.
+update gateways set expires_at = least(expires_at, clock_timestamp()) where id <> %(id)s;
+
+-- forget_dead_gateways --
+-- Rows of gateways that nobody will hear of again.
+delete from gateways where expires_at < clock_timestamp() - interval '1 hour';
 
 -- list_projects_to_follow --
 -- Projects with a living session, or one that is being created.

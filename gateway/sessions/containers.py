@@ -39,9 +39,13 @@ class Containers:
             ),
         )
 
+    async def project(self, project_id: str) -> Project:
+        """A project, whoever owns it, as its address is now; for work that no request asked for."""
+        return await self._projects.get_for_follower(project_id)
+
     async def find(self, project_id: str) -> Container:
         """The container as the project's address is now; for the follower."""
-        return self.of(await self._projects.get_for_follower(project_id))
+        return self.of(await self.project(project_id))
 
     async def info(self, project: Project) -> ContainerInfo:
         return await self.of(project).info()

@@ -1,12 +1,38 @@
 """The end of a turn, as the events that tell it. Whoever reports it, by key it is stored once."""
 
+from contextlib import suppress
+
 from gateway.container.client import ContainerRefused
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, UpstreamRefused, UpstreamTimeout
-from gateway.log.store import Effect, NewEvent
+from gateway.errors import GatewayError, NotFound, UpstreamRefused, UpstreamTimeout
+from gateway.log.store import Effect, Log, NewEvent
+from gateway.sessions.surely import surely
 from gateway.wire.events import PermissionResolved, TurnEnded
 
 GATEWAY = "gateway"
+
+RESTARTED = TurnEnded(
+    outcome="failed", failure="container_restarted", message="The container restarted while the turn was running."
+)
+
+
+class Endings:
+    """Ends turns in the log of one database."""
+
+    def __init__(self, database: Database, log: Log) -> None:
+        self._database = database
+        self._log = log
+
+    async def end(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
+        """End a turn, unless it has ended already."""
+        turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
+        if turn is not None and turn["state"] == "running":
+            await self._log.append(project_id, await all_endings(self._database, turn, ended))
+
+    async def end_surely(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
+        """The same even if the database is away just now, however long that takes: only this process knows the end."""
+        with suppress(NotFound):
+            await surely(lambda: self.end(project_id, turn_id, ended), turn_id=turn_id)
 
 
 def turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:

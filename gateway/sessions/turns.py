@@ -1,26 +1,19 @@
 """Turns: a prompt until its end. What is asked is in the log before the agent sees it, and each turn ends once."""
 
 import asyncio
-import logging
 import secrets
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerInfo, ContainerRefused
+from gateway.container.client import ContainerInfo
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
 from gateway.errors import (
-    GatewayError,
     InvalidBody,
-    NotFound,
     SessionBusy,
     SessionEnded,
     TurnNotFound,
-    UpstreamError,
-    UpstreamRefused,
 )
 from gateway.log.followers import Followers
 from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
@@ -28,22 +21,13 @@ from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
-from gateway.sessions.endings import all_endings, failed
+from gateway.sessions.delivery import Blocks, Delivery, Prompt
+from gateway.sessions.endings import RESTARTED, Endings
 from gateway.sessions.revival import Revival
 from gateway.sessions.sessions import Session
 from gateway.tasks import Tasks
 from gateway.wire.events import Cursor, TurnEnded, TurnStarted
 
-logger = logging.getLogger(__name__)
-
-#: A prompt as ACP's content blocks.
-Blocks = Sequence[dict[str, Any]]
-
-#: A container without ``end-turn`` answers the prompt on one connection and sends the turn's events on another: the
-#: turn is over once nothing has come for this long, or after so many looks.
-QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
-#: Between the attempts to deliver a prompt that may have arrived already.
-RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: How long a cancelled turn may take to end by itself.
 CANCEL_SECONDS = 10.0
 #: How often those who wait for a turn look whether the gateway stops.
@@ -77,7 +61,7 @@ class Started:
 
 
 class Turns:
-    """Starts turns, waits for them, cancels them. Owns the tasks that wait for containers' answers."""
+    """Starts turns, waits for them, cancels them."""
 
     def __init__(
         self,
@@ -87,26 +71,31 @@ class Turns:
         containers: Containers,
         followers: Followers,
         transcript: Transcript,
-        *,
-        alone: bool = False,
+        endings: Endings,
+        delivery: Delivery,
     ) -> None:
-        """``alone``: no other gateway uses this database, so that a turn that is not waited for here is by nobody."""
         self._database = database
         self._log = log
         self._tails = tails
         self._containers = containers
         self._followers = followers
         self._transcript = transcript
+        self._endings = endings
+        self._delivery = delivery
         self._revival = Revival(database, log, containers)
-        self._alone = alone
-        #: The turns whose prompt this process has sent and whose answer it has not got.
-        self._sent: set[str] = set()
         self._stopping = False
         self._tasks = Tasks()
         log.listen(self._fold_ended)
 
-    async def start(self, project: Project, session: Session, user_id: str, blocks: Blocks) -> Started:
-        """Begin a turn: it is in the log, and its prompt is on its way. Run it in a task of its own."""
+    async def start(
+        self, project: Project, session: Session, user_id: str, blocks: Blocks, *, turn_id: str | None = None
+    ) -> Started:
+        """Begin a turn: it is in the log, and its prompt is on its way. Run it in a task of its own.
+
+        With the id of a turn that there is already, it is that turn, and nothing happens.
+        """
+        if turn_id is not None and (known := await self._find(project.id, turn_id)) is not None:
+            return _started(known)
         if session.status == "ended":
             raise SessionEnded()
         if session.turn_id is not None:
@@ -116,40 +105,35 @@ class Turns:
             raise InvalidBody("$.prompt: this project's container takes text only")
         await self._followers.connected(project.id)
         container_session_id = await self._revival.container_session(project, session, info)
-        turn_id = f"trn_{secrets.token_hex(10)}"
+        turn_id = turn_id or f"trn_{secrets.token_hex(10)}"
         key = {"project_id": project.id, "id": turn_id, "session_id": session.id}
+        bound = {
+            "user_id": user_id,
+            "container_session_id": container_session_id,
+            "container_boot_id": info.boot_id,
+            "gateway_id": self._delivery.gateway_id,
+        }
         event = NewEvent.of(
             TurnStarted(prompt=list(blocks), started_by=user_id),
             session_id=session.id,
             turn_id=turn_id,
             agent_id=session.agent_id,
             key=f"turn_started:{turn_id}",
-            effects=(
-                Effect(
-                    "insert_turn",
-                    key
-                    | {
-                        "user_id": user_id,
-                        "container_session_id": container_session_id,
-                        "container_boot_id": info.boot_id,
-                    },
-                    required=True,
-                ),
-            ),
+            effects=(Effect("insert_turn", key | bound, required=True),),
         )
-        self._sent.add(turn_id)
         try:
             appended = await self._log.append(project.id, [event])
         except UniqueViolation as exc:
-            self._sent.discard(turn_id)
             raise _busy(None) from exc
         except EffectRefused as exc:
-            self._sent.discard(turn_id)
             raise SessionEnded("The session has ended, or was taken up again, while the prompt came in.") from exc
-        except BaseException:
-            self._sent.discard(turn_id)
-            raise
-        self._tasks.start(self._run(project, container_session_id, turn_id, blocks, info), name=f"turn {turn_id}")
+        prompt = Prompt(
+            project=project, turn_id=turn_id, container_session_id=container_session_id, blocks=blocks, info=info
+        )
+        self._delivery.start(prompt)
+        if not appended.events:
+            # Stored by an attempt whose outcome was not told, or under a reserved id by somebody who was quicker.
+            return _started(await self._row(project.id, turn_id))
         before = appended.events[0].cursor
         return Started(turn_id=turn_id, cursor=Cursor(before.epoch, before.seq - 1))
 
@@ -196,116 +180,21 @@ class Turns:
             await self._containers.of(project).cancel(row["container_session_id"])
         return turn_id
 
-    async def finish(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
-        """End a turn, unless it has ended already."""
-        turn = await self._row(project_id, turn_id)
-        if turn["state"] == "running":
-            await self._log.append(project_id, await all_endings(self._database, turn, ended))
-
     async def reconcile(self, project_id: str, info: ContainerInfo) -> None:
-        """End the turns that nobody will tell the end of, now that the container is followed (again).
-
-        A container's boot runs no turn that another was given. One that tells no end of a turn answers the gateway
-        that sent the prompt: once that gateway is gone, nobody hears it.
-        """
-        running = await self._database.fetch_all("running_turns", project_id=project_id)
-        if info.boot_id is not None:
-            message = "The container restarted while the turn was running."
-            ended = TurnEnded(outcome="failed", failure="container_restarted", message=message)
-            await self._end_all([turn for turn in running if turn["container_boot_id"] != info.boot_id], ended)
-        elif self._alone and not info.tells_end_of_turn:
-            message = (
-                "The gateway restarted while the turn was running, and its container tells only once how it ended."
-            )
-            ended = TurnEnded(outcome="lost", failure="gateway_restarted", message=message)
-            await self._end_all([turn for turn in running if turn["id"] not in self._sent], ended)
-
-    async def _end_all(self, turns: list[Row], ended: TurnEnded) -> None:
-        for turn in turns:
-            await self._log.append(turn["project_id"], await all_endings(self._database, turn, ended))
+        """End the turns that were given to another boot of the container than is followed now: it does not run them."""
+        for turn in await self._database.fetch_all("running_turns", project_id=project_id):
+            if turn["container_boot_id"] != info.boot_id:
+                await self._endings.end(project_id, turn["id"], RESTARTED)
 
     async def close(self) -> None:
         await self._tasks.close()
-
-    async def _run(
-        self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
-    ) -> None:
-        """Send the prompt and, where its answer is the end of the turn, end the turn. No client can cancel this."""
-        try:
-            await self._send(project, container_session_id, turn_id, blocks, info)
-        finally:
-            self._sent.discard(turn_id)
-
-    async def _send(
-        self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
-    ) -> None:
-        try:
-            container_turn_id = await self._deliver(project, container_session_id, turn_id, blocks, info)
-        except UpstreamError as exc:
-            await self._finish_surely(project.id, turn_id, failed(exc))
-            return
-        if container_turn_id is None:
-            await self._finish_surely(project.id, turn_id, None)
-        elif container_turn_id != turn_id:
-            await self._database.execute(
-                "set_container_turn", project_id=project.id, id=turn_id, container_turn_id=container_turn_id
-            )
-
-    async def _deliver(
-        self, project: Project, container_session_id: str, turn_id: str, blocks: Blocks, info: ContainerInfo
-    ) -> str | None:
-        """Have the container take the prompt: once, unless it knows a prompt again by its turn's id.
-
-        A connection that breaks before the answer leaves open whether the prompt was taken.
-        """
-        container = self._containers.of(project)
-        for pause in (*RETRY_PAUSES, None):
-            try:
-                return await container.prompt(container_session_id, blocks, turn_id, info)
-            except (ContainerRefused, UpstreamRefused):
-                raise
-            except UpstreamError:
-                if pause is None or not info.takes_turn_ids:
-                    raise
-            await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
-
-    async def _answered(self, project_id: str, turn_id: str) -> TurnEnded:
-        cancelled = (await self._row(project_id, turn_id))["cancel_requested_at"] is not None
-        return TurnEnded(outcome="cancelled" if cancelled else "completed")
-
-    async def _until_quiet(self, project_id: str) -> None:
-        head = None
-        for _ in range(QUIET_LOOKS):
-            latest = await self._log.head(project_id)
-            if latest == head:
-                return
-            head = latest
-            await asyncio.sleep(QUIET_SECONDS)
-
-    async def _finish_surely(self, project_id: str, turn_id: str, ended: TurnEnded | None) -> None:
-        """End the turn even if the database is away just now; None: as the prompt's plain answer says."""
-        backoff = 0.1
-        while True:
-            try:
-                if ended is None:
-                    await self._until_quiet(project_id)
-                    ended = await self._answered(project_id, turn_id)
-                await self.finish(project_id, turn_id, ended)
-                return
-            except NotFound:
-                return  # the project has been deleted
-            except GatewayError as exc:
-                logger.warning("turn not ended yet", extra={"turn": turn_id, "error": str(exc)})
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, 5.0)
 
     async def _end_cancelled(self, project_id: str, turn_id: str) -> None:
         turn = await self.wait(project_id, turn_id, CANCEL_SECONDS)
         if turn.state == "running" and not self._stopping:
             message = f"The turn was cancelled and did not end within {CANCEL_SECONDS:g} s."
             ended = TurnEnded(outcome="lost", failure="cancel_unanswered", message=message)
-            await self._finish_surely(project_id, turn_id, ended)
+            await self._endings.end_surely(project_id, turn_id, ended)
 
     def _fold_ended(self, project_id: str, appended: Appended) -> None:
         for event in appended.events:
@@ -313,11 +202,18 @@ class Turns:
                 fold = self._transcript.fold(project_id, event.session_id)
                 self._tasks.start(fold, name=f"fold {event.session_id}")
 
+    async def _find(self, project_id: str, turn_id: str) -> Row | None:
+        return await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
+
     async def _row(self, project_id: str, turn_id: str) -> Row:
-        row = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
+        row = await self._find(project_id, turn_id)
         if row is None:
             raise TurnNotFound(f"There is no turn {turn_id!r} in this project.")
         return row
+
+
+def _started(row: Row) -> Started:
+    return Started(turn_id=row["id"], cursor=Cursor(row["epoch"], row["before_seq"]))
 
 
 def _busy(turn_id: str | None) -> SessionBusy:

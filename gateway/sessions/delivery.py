@@ -1,0 +1,209 @@
+"""Bringing a turn's prompt to its container: once, whatever dies, and ending the turn where the answer is its end.
+
+A turn names the gateway that does this. ``sent_at`` is written just before the prompt is sent, so that whoever takes
+over what a dead gateway held can tell what may have arrived; a container that knows prompts by their turn's id
+(``turn-ids``) is simply sent the prompt again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from gateway.container.client import ContainerInfo, ContainerRefused
+from gateway.db.pool import Database, Row
+from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamRefused
+from gateway.log.store import Log
+from gateway.projects import Project
+from gateway.sessions.containers import Containers
+from gateway.sessions.endings import RESTARTED, Endings, failed
+from gateway.sessions.surely import surely
+from gateway.tasks import Tasks
+from gateway.wire.codec import parse_foreign_json
+from gateway.wire.events import Cursor, TurnEnded, TurnStarted
+
+logger = logging.getLogger(__name__)
+
+#: A prompt as ACP's content blocks.
+Blocks = Sequence[dict[str, Any]]
+
+#: A container without ``end-turn`` answers the prompt on one connection and sends the turn's events on another: the
+#: turn is over once nothing has come for this long, or after so many looks.
+QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
+#: Between the attempts to deliver a prompt that may have arrived already.
+RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+@attrs.frozen(kw_only=True)
+class Prompt:
+    """What is brought to a container."""
+
+    project: Project
+    turn_id: str
+    container_session_id: str
+    blocks: Blocks = attrs.field(repr=False)
+    info: ContainerInfo
+
+
+class Delivery:
+    """The prompts that this process, as ``gateway_id``, brings to containers. Owns the tasks that do."""
+
+    def __init__(
+        self, database: Database, log: Log, containers: Containers, endings: Endings, *, gateway_id: str
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._containers = containers
+        self._endings = endings
+        self.gateway_id = gateway_id
+        #: The turns whose prompt is on its way, or whose answer is waited for.
+        self._under_way: set[str] = set()
+        self._tasks = Tasks()
+
+    def start(self, prompt: Prompt) -> None:
+        """Send a turn's prompt, and see to its end where that is the answer. No client can cancel this."""
+        self._begin(self._run(prompt), prompt.turn_id)
+
+    def take_up(self, turn: Row) -> None:
+        """Go on with a turn that a dead gateway held, or that this one could not bring to its container before."""
+        self._begin(self._take_up(turn), turn["id"])
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    def _begin(self, work: Coroutine[Any, Any, None], turn_id: str) -> None:
+        if turn_id in self._under_way:
+            work.close()
+            return
+        self._under_way.add(turn_id)
+        task = self._tasks.start(work, name=f"turn {turn_id}")
+        task.add_done_callback(lambda _: self._under_way.discard(turn_id))
+
+    async def _take_up(self, turn: Row) -> None:
+        try:
+            claimed = await self._database.fetch_one("claim_turn", **self._key(turn["project_id"], turn["id"]))
+            if claimed is not None:
+                await self._go_on(claimed)
+        except NotFound:
+            return  # with its project
+        except GatewayError as exc:
+            # The keeper comes again while the turn runs.
+            logger.info("turn not taken up yet", extra={"turn": turn["id"], "error": str(exc)})
+
+    async def _go_on(self, turn: Row) -> None:
+        project = await self._containers.project(turn["project_id"])
+        info = await self._containers.info(project)
+        if turn["container_boot_id"] != info.boot_id:
+            await self._endings.end_surely(project.id, turn["id"], RESTARTED)
+            return
+        blocks = await self._asked(turn)
+        if blocks is None or (turn["sent_at"] is not None and not info.takes_turn_ids):
+            await self._leave_unanswered(project.id, turn["id"])
+            return
+        session = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
+        if session is None or session["container_session_id"] is None:
+            return
+        logger.info("turn taken up", extra={"turn": turn["id"], "sent": turn["sent_at"] is not None})
+        await self._run(
+            Prompt(
+                project=project,
+                turn_id=turn["id"],
+                container_session_id=session["container_session_id"],
+                blocks=blocks,
+                info=info,
+            )
+        )
+
+    async def _asked(self, turn: Row) -> Blocks | None:
+        """The prompt as the log has it; None for a turn from before the log's place of it was kept."""
+        if turn["before_seq"] is None:
+            return None
+        head = await self._log.head(turn["project_id"])
+        place = Cursor(head.epoch, turn["before_seq"])
+        for event in (await self._log.read(turn["project_id"], place, turn["session_id"]))[:1]:
+            if event.type == TurnStarted.type and event.turn_id == turn["id"]:
+                blocks: Blocks = parse_foreign_json(event.data)["prompt"]
+                return blocks
+        return None
+
+    async def _run(self, prompt: Prompt) -> None:
+        project_id, turn_id = prompt.project.id, prompt.turn_id
+        if not await self._mark_sent(project_id, turn_id):
+            return
+        try:
+            container_turn_id = await self._send(prompt)
+        except UpstreamError as exc:
+            await self._endings.end_surely(project_id, turn_id, failed(exc))
+            return
+        if container_turn_id is None:
+            await self._end_answered(project_id, turn_id)
+        else:
+            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=container_turn_id)
+
+    async def _mark_sent(self, project_id: str, turn_id: str) -> bool:
+        """Whether the prompt is still to be sent: it was not cancelled meanwhile, nor has another gateway taken it."""
+        if await self._surely("mark_sent", **self._key(project_id, turn_id)):
+            return True
+        turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
+        if turn is not None and turn["gateway_id"] == self.gateway_id and turn["cancel_requested_at"] is not None:
+            ended = TurnEnded(outcome="cancelled", message="The turn was cancelled before its prompt was sent.")
+            await self._endings.end_surely(project_id, turn_id, ended)
+        return False
+
+    async def _send(self, prompt: Prompt) -> str | None:
+        """Have the container take the prompt: once, unless it knows a prompt again by its turn's id.
+
+        A connection that breaks before the answer leaves open whether the prompt was taken.
+        """
+        container = self._containers.of(prompt.project)
+        for pause in (*RETRY_PAUSES, None):
+            try:
+                return await container.prompt(prompt.container_session_id, prompt.blocks, prompt.turn_id, prompt.info)
+            except (ContainerRefused, UpstreamRefused):
+                raise
+            except UpstreamError:
+                if pause is None or not prompt.info.takes_turn_ids:
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def _end_answered(self, project_id: str, turn_id: str) -> None:
+        """End a turn as the plain answer to its prompt says, once its events are in the log."""
+        await self._until_quiet(project_id)
+
+        async def end() -> None:
+            turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
+            if turn is not None:
+                cancelled = turn["cancel_requested_at"] is not None
+                ended = TurnEnded(outcome="cancelled" if cancelled else "completed")
+                await self._endings.end(project_id, turn_id, ended)
+
+        with suppress(NotFound):
+            await surely(end, turn_id=turn_id)
+
+    async def _until_quiet(self, project_id: str) -> None:
+        head = None
+        for _ in range(QUIET_LOOKS):
+            try:
+                latest = await self._log.head(project_id)
+            except NotFound:
+                return
+            except GatewayError:
+                latest = None
+            if latest is not None and latest == head:
+                return
+            head = latest
+            await asyncio.sleep(QUIET_SECONDS)
+
+    async def _leave_unanswered(self, project_id: str, turn_id: str) -> None:
+        """The answer went to a gateway that is dead: the turn's events still come, its end has to be found out."""
+        await self._surely("set_unanswered", project_id=project_id, id=turn_id)
+
+    async def _surely(self, query: str, **params: Any) -> int:
+        return await surely(lambda: self._database.execute(query, **params), turn_id=str(params["id"]))
+
+    def _key(self, project_id: str, turn_id: str) -> dict[str, Any]:
+        return {"project_id": project_id, "id": turn_id, "gateway_id": self.gateway_id}
