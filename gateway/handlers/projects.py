@@ -19,17 +19,6 @@ MAX_NAME = 200
 
 
 @attrs.frozen(kw_only=True)
-class ProjectBody:
-    """What ``POST /api/projects`` takes."""
-
-    id: str | None = None
-    name: str | None = None
-    container_url: str
-    acp_url: str | None = None
-    default_agent_id: str | None = None
-
-
-@attrs.frozen(kw_only=True)
 class ProjectChanges:
     """What ``PATCH /api/projects/{id}`` takes; what is left out stays, null takes away."""
 
@@ -44,9 +33,8 @@ class ProjectChanges:
 
 async def create(request: web.Request) -> web.Response:
     """Register a project under an id of its maker's choice, or a made one."""
-    body = await read_body(request, ProjectBody)
-    _check(attrs.asdict(body))
-    new = NewProject(**attrs.asdict(body))
+    new = await read_body(request, NewProject)
+    _check(attrs.asdict(new))
     _check_mapping(request, new)
     created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
     return views.answer(views.project(created), status=201, headers={"Location": f"/api/projects/{created.id}"})
