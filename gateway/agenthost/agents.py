@@ -11,12 +11,12 @@ import attrs
 from gateway.agenthost import environment
 from gateway.agenthost.catalogue import AgentSpec
 from gateway.agenthost.client import Client
-from gateway.agenthost.errors import AgentStopped, AgentUnavailable, AuthRequired
+from gateway.agenthost.errors import AgentStopped, AuthRequired
 from gateway.agenthost.journal import Journal, now
 from gateway.agenthost.link import AgentLink
 from gateway.agenthost.process import Lifeline
 from gateway.agenthost.settings import AgentHostConfig
-from gateway.errors import AgentNotFound, BadRequest, Conflict, GatewayError
+from gateway.errors import AgentNotFound, AgentUnavailable, BadRequest, Conflict, GatewayError
 
 
 @attrs.frozen(kw_only=True)

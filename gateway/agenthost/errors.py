@@ -11,12 +11,6 @@ class Unauthorized(GatewayError):
     status, code = 401, "unauthorized"
 
 
-class AgentUnavailable(GatewayError):
-    """The agent's program is not installed here."""
-
-    status, code = 503, "agent_unavailable"
-
-
 class AgentFailed(GatewayError):
     """The agent could not be started, or answered what no client can use."""
 

@@ -19,13 +19,13 @@ from gateway.agenthost.errors import (
     AgentRefused,
     AgentStopped,
     AgentTimeout,
-    AgentUnavailable,
     AuthRequired,
 )
 from gateway.agenthost.process import ChildProcess, Lifeline
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.agenthost.stdio import StdioTransport
 from gateway.agenthost.terminals import Terminals
+from gateway.errors import AgentUnavailable
 
 logger = logging.getLogger(__name__)
 
