@@ -38,7 +38,7 @@ class Project:
 
 @attrs.frozen(kw_only=True)
 class NewProject:
-    """What a project is made from."""
+    """What a project is made from, and the body of ``POST /api/projects``."""
 
     id: str | None = None
     name: str | None = None
@@ -104,8 +104,8 @@ class Projects:
         )
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
-        self._changes += 1
-        return self._remember(Project.from_row(row))
+        self._forget(owner_id, project_id)
+        return Project.from_row(row)
 
     async def delete(self, owner_id: str, project_id: str) -> None:
         """The project and all that hangs on it: sessions, log, messages."""
@@ -118,6 +118,10 @@ class Projects:
             await transaction.execute("delete_events", project_id=project_id)
 
         await self._database.transaction(work)
+        self._forget(owner_id, project_id)
+
+    def _forget(self, owner_id: str, project_id: str) -> None:
+        # Of two changes at once the later one may be told of first: neither is remembered, the next reader looks.
         self._changes += 1
         self._remembered.pop((owner_id, project_id), None)
 
