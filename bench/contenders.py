@@ -66,6 +66,13 @@ def forward_alone(upstream: int, home: Path) -> Contender:
     return Contender(name="forward alone", command=command, url=f"http://127.0.0.1:{port}")
 
 
+def plain_aiohttp(upstream: int, home: Path) -> Contender:
+    """aiohttp's own server and client, the straightforward way: what all of the above stands on."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.plain_aiohttp", str(port), f"http://127.0.0.1:{upstream}"]
+    return Contender(name="plain aiohttp", command=command, url=f"http://127.0.0.1:{port}")
+
+
 def nginx(upstream: int, home: Path) -> Contender:
     """One worker of nginx, with connections to the upstream kept open."""
     found = program("nginx", "on Debian: apt-get install nginx-light")
@@ -87,4 +94,10 @@ def configurable_http_proxy(upstream: int, home: Path) -> Contender:
     return Contender(name="configurable-http-proxy", command=command, url=f"http://127.0.0.1:{port}")
 
 
-CONTENDERS: tuple[Callable[[int, Path], Contender], ...] = (gateway, forward_alone, nginx, configurable_http_proxy)
+CONTENDERS: tuple[Callable[[int, Path], Contender], ...] = (
+    gateway,
+    forward_alone,
+    plain_aiohttp,
+    nginx,
+    configurable_http_proxy,
+)

@@ -42,7 +42,7 @@ class Sample:
 
 
 def main(arguments: list[str]) -> None:
-    """requests/s and MB/s through the gateway, nginx and configurable-http-proxy, and their ratios"""
+    """requests/s and MB/s through the gateway, plain aiohttp, nginx and configurable-http-proxy, and their ratios"""
     parser = argparse.ArgumentParser(prog="python -m bench proxy", description=main.__doc__)
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement (default 3)")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is told (default 3)")
@@ -119,3 +119,5 @@ def _report(workload: Workload, samples: dict[str, list[Sample]]) -> None:
     first, *others = core
     for other in others:
         print(f"  a core, {first} / {other}: {core[first] / core[other]:.2f}")
+    if {"plain aiohttp", "nginx"} <= core.keys():
+        print(f"  a core, plain aiohttp / nginx: {core['plain aiohttp'] / core['nginx']:.2f}")
