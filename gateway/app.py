@@ -21,6 +21,7 @@ from gateway.keys import (
     CONTAINERS,
     DATABASE,
     FOLLOWERS,
+    IDEMPOTENCY_KEYS,
     LOG,
     PERMISSIONS,
     PRESENCE,
@@ -48,6 +49,7 @@ from gateway.proxy.upstream import Client
 from gateway.sessions.containers import Containers
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
+from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.keeper import Keeper
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.sessions import Sessions
@@ -175,12 +177,16 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     keeper = Keeper(database, endings, delivery, followers, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers)
     app[PERMISSIONS] = Permissions(database, log, containers)
+    keys = app[IDEMPOTENCY_KEYS] = IdempotencyKeys(
+        database, hold_seconds=config.events.lease, hours=config.server.idempotency_hours
+    )
     app[TASKS] = Tasks()
     for room in (followers, delivery, turns, app[PERMISSIONS], app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
+    await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))
 
 
 @asynccontextmanager

@@ -54,6 +54,7 @@ class ServerConfig:
     port: int = attrs.field(default=8080, validator=PORT)
     shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
     max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
+    idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))
 
 
 @attrs.frozen(kw_only=True)

@@ -14,6 +14,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     ├── Forbidden                  403
     ├── NotFound                   404  ProjectNotFound, SessionNotFound, TurnNotFound, AgentNotFound, …
     ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled, …
+    ├── IdempotencyKeyReused       422
     ├── NotImplementedYet          501
     ├── UpstreamError              502  the container's side
     │   ├── UpstreamUnreachable    502
@@ -177,6 +178,18 @@ class PermissionSettled(Conflict):
     """The permission request has been settled already."""
 
     code = "permission_settled"
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The same call is still being worked on; ask again for its answer."""
+
+    code = "idempotency_key_in_use"
+
+
+class IdempotencyKeyReused(GatewayError):
+    """This Idempotency-Key has been used for another call, of another route or with another body; take a new key."""
+
+    status, code = 422, "idempotency_key_reused"
 
 
 class NoDefaultAgent(Conflict):

@@ -12,6 +12,7 @@ from gateway.log.transcript import Transcript
 from gateway.projects import Project, Projects
 from gateway.proxy.upstream import Client, Timeouts, Upstream
 from gateway.sessions.containers import Containers
+from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.turns import Turns
@@ -33,6 +34,7 @@ TURNS = web.AppKey("turns", Turns)
 #: This process among the gateways of its database; its id is that of whatever the process holds.
 PRESENCE = web.AppKey("presence", Presence)
 PERMISSIONS = web.AppKey("permissions", Permissions)
+IDEMPOTENCY_KEYS = web.AppKey("idempotency_keys", IdempotencyKeys)
 #: Work that goes on when the client that asked for it has left.
 TASKS = web.AppKey("tasks", Tasks)
 

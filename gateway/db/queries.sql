@@ -87,9 +87,17 @@ where project_id = %(project_id)s and agent_id = %(agent_id)s;
 select * from project_agents where project_id = %(project_id)s order by agent_id;
 
 -- insert_session --
--- A session exists from before its container is asked, so that events of it find their session.
+-- A session exists from before its container is asked, so that events of it find their session. One of this id may
+-- have been left in creation by a gateway that died.
 insert into agent_sessions (project_id, id, user_id, agent_id, working_directory, title, status)
-values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, 'creating');
+values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, 'creating')
+on conflict (project_id, id) do nothing;
+
+-- activate_new_session --
+-- The container has made the session that was asked for; the first one that it made for this session stays.
+update agent_sessions set status = 'active', container_session_id = %(container_session_id)s, updated_at = now()
+where project_id = %(project_id)s and id = %(id)s
+    and (status = 'creating' or (status = 'active' and container_session_id = %(container_session_id)s));
 
 -- activate_session --
 -- The container has the session.
@@ -277,7 +285,8 @@ select * from permissions where project_id = %(project_id)s and state = 'waiting
 
 -- claim_permission --
 -- Whoever claims a waiting request answers it.
-update permissions set state = 'answering', option_id = %(option_id)s, resolved_by = %(resolved_by)s
+update permissions set state = 'answering', option_id = %(option_id)s, resolved_by = %(resolved_by)s,
+    answer_id = %(answer_id)s, answered_at = now()
 where project_id = %(project_id)s and id = %(id)s and state = 'waiting'
 returning id;
 
@@ -472,3 +481,58 @@ on conflict (user_id, agent_id) do update set
 -- delete_agent_auth_token --
 -- Forgets a user's token for an agent.
 delete from agent_auth_tokens where user_id = %(user_id)s and agent_id = %(agent_id)s;
+
+-- hold_idempotency_key --
+-- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has
+-- died. Gives the id that the key reserves; no row while somebody else works on it, and once it is answered.
+insert into idempotency_keys as k (project_id, user_id, key, digest, resource_id, holder, held_until)
+values (%(project_id)s, %(user_id)s, %(key)s, %(digest)s, %(resource_id)s, %(holder)s,
+    clock_timestamp() + make_interval(secs => %(seconds)s))
+on conflict (project_id, user_id, key) do update set
+    digest = excluded.digest, holder = excluded.holder, held_until = excluded.held_until, status = null,
+    location = null, body = null,
+    resource_id = case when k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
+        then excluded.resource_id else k.resource_id end,
+    created_at = case when k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
+        then excluded.created_at else k.created_at end
+where k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
+    or (k.status is null and k.digest = excluded.digest and k.held_until <= clock_timestamp())
+returning resource_id;
+
+-- get_idempotency_key --
+-- Which call a key is of, and what that was answered.
+select digest, status, location, body from idempotency_keys
+where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s
+    and created_at > now() - make_interval(secs => %(hours)s * 3600);
+
+-- renew_idempotency_key --
+-- Its call is still being worked on.
+update idempotency_keys set held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s and holder = %(holder)s
+    and status is null;
+
+-- answer_idempotency_key --
+-- Its call is answered.
+update idempotency_keys set status = %(status)s, location = %(location)s, body = %(body)s
+where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s and holder = %(holder)s
+    and status is null;
+
+-- forget_idempotency_key --
+-- Its call failed and has done nothing.
+delete from idempotency_keys
+where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s and holder = %(holder)s
+    and status is null;
+
+-- free_idempotency_key --
+-- Its call failed and may have done something: whoever sends it again finds out.
+update idempotency_keys set held_until = clock_timestamp()
+where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s and holder = %(holder)s
+    and status is null;
+
+-- delete_old_idempotency_keys --
+-- Keys that do not count any more, some at a time.
+delete from idempotency_keys where (project_id, user_id, key) in (
+    select project_id, user_id, key from idempotency_keys
+    where created_at <= now() - make_interval(secs => %(hours)s * 3600)
+    order by created_at limit %(limit)s
+    for update skip locked);

@@ -1,11 +1,15 @@
 """Agents: what a project's container has, started and stopped."""
 
+import secrets
+
 import attrs
 from aiohttp import web
 
 from gateway.handlers import views
+from gateway.handlers.idempotency import answer, once, respond
 from gateway.handlers.requests import read_body, telling_refusals
 from gateway.keys import CONTAINERS, PROJECT, TASKS
+from gateway.sessions.idempotency import Answer
 
 
 @attrs.frozen(kw_only=True)
@@ -34,10 +38,18 @@ async def spawn(request: web.Request) -> web.Response:
     options: dict[str, object] = {"env": body.env} if body.env is not None else {}
     if body.working_directory is not None:
         options["workingDirectory"] = body.working_directory
-    agent_id = await _known_agent(request)
     container = request.app[CONTAINERS].of(request[PROJECT])
+
+    async def work(_: str | None) -> Answer:
+        # A process that runs is not started again, so it does no harm where a call comes again after a crash.
+        return answer(views.spawned(await container.spawn(await _known_agent(request), options)))
+
     with telling_refusals():
-        return views.answer(await request.app[TASKS].complete(container.spawn(agent_id, options), name="spawn"))
+        return respond(await once(request, _new_spawn_id, work, name="spawn"))
+
+
+def _new_spawn_id() -> str:
+    return f"spawn_{secrets.token_hex(10)}"
 
 
 async def stop(request: web.Request) -> web.Response:

@@ -4,9 +4,11 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody
-from gateway.handlers import views
+from gateway.handlers import idempotency, views
 from gateway.handlers.requests import read_body
-from gateway.keys import PERMISSIONS, PROJECT, TASKS, USER
+from gateway.keys import PERMISSIONS, PROJECT, USER
+from gateway.sessions.idempotency import Answer
+from gateway.sessions.permissions import new_answer_id
 
 
 @attrs.frozen(kw_only=True)
@@ -34,12 +36,16 @@ async def answer(request: web.Request) -> web.Response:
     body = await read_body(request, AnswerBody)
     if (body.option_id is None) == (body.granted is None):
         raise InvalidBody("$: give either optionId or granted")
-    work = request.app[PERMISSIONS].answer(
-        request[PROJECT],
-        request.match_info["permission_id"],
-        request[USER],
-        option_id=body.option_id,
-        granted=body.granted,
-    )
-    answered = await request.app[TASKS].complete(work, name="answer permission")
-    return views.answer(views.permission(answered), status=202 if answered.state == "answering" else 200)
+
+    async def work(answer_id: str | None) -> Answer:
+        answered = await request.app[PERMISSIONS].answer(
+            request[PROJECT],
+            request.match_info["permission_id"],
+            request[USER],
+            option_id=body.option_id,
+            granted=body.granted,
+            answer_id=answer_id,
+        )
+        return idempotency.answer(views.permission(answered), status=202 if answered.state == "answering" else 200)
+
+    return idempotency.respond(await idempotency.once(request, new_answer_id, work, name="answer permission"))

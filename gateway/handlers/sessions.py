@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.errors import InvalidBody
 from gateway.handlers import views
 from gateway.handlers.agents import NoBody
+from gateway.handlers.idempotency import answer, once, respond
 from gateway.handlers.requests import (
     choice,
     flag,
@@ -20,7 +21,10 @@ from gateway.handlers.requests import (
     telling_refusals,
 )
 from gateway.keys import PROJECT, SESSIONS, TASKS, TRANSCRIPT, TURNS, USER
-from gateway.sessions.sessions import NewSession, Session
+from gateway.sessions.idempotency import Answer
+from gateway.sessions.sessions import NewSession, Session, new_session_id
+from gateway.sessions.turns import new_turn_id
+from gateway.wire.codec import parse_foreign_json
 
 MAX_TITLE = 500
 #: ACP's content blocks with the members that each must have.
@@ -61,12 +65,15 @@ async def create(request: web.Request) -> web.Response:
     """Create a session with the named agent, or the project's default one."""
     body = await read_body(request, SessionBody)
     _check_title(body.title)
-    project = request[PROJECT]
-    work = request.app[SESSIONS].create(project, request[USER], NewSession(**attrs.asdict(body)))
+    project, new = request[PROJECT], NewSession(**attrs.asdict(body))
+
+    async def work(session_id: str | None) -> Answer:
+        created = await request.app[SESSIONS].create(project, request[USER], new, session_id=session_id)
+        location = f"/api/projects/{project.id}/acp/session/{created.id}"
+        return answer(views.session(created), status=201, location=location)
+
     with telling_refusals():
-        created = await request.app[TASKS].complete(work, name="create session")
-    location = f"/api/projects/{project.id}/acp/session/{created.id}"
-    return views.answer(views.session(created), status=201, headers={"Location": location})
+        return respond(await once(request, new_session_id, work, name="create session"))
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -109,14 +116,18 @@ async def prompt(request: web.Request) -> web.Response:
     blocks = _blocks((await read_body(request, PromptBody, verbatim=True)).prompt)
     session = await _session(request)
     turns = request.app[TURNS]
-    work = turns.start(request[PROJECT], session, request[USER], blocks)
+
+    async def work(turn_id: str | None) -> Answer:
+        started = await turns.start(request[PROJECT], session, request[USER], blocks, turn_id=turn_id)
+        return answer({"turnId": started.turn_id, "cursor": str(started.cursor)}, status=202)
+
     with telling_refusals():
-        started = await request.app[TASKS].complete(work, name="start turn")
+        accepted = await once(request, new_turn_id, work, name="start turn")
     seconds = seconds_to_wait(request)
-    shown: dict[str, Any] = {"turnId": started.turn_id, "cursor": str(started.cursor)}
     if seconds is None:
-        return views.answer(shown, status=202)
-    latest = await turns.wait(request[PROJECT].id, started.turn_id, seconds)
+        return respond(accepted)
+    shown = parse_foreign_json(accepted.body)
+    latest = await turns.wait(request[PROJECT].id, shown["turnId"], seconds)
     shown["turn"] = views.turn(latest)
     applied = {"Preference-Applied": f"wait={seconds}"}
     return views.answer(shown, status=202 if latest.state == "running" else 200, headers=applied)

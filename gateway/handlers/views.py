@@ -57,6 +57,11 @@ def _agent(value: ContainerAgent, stale: bool) -> dict[str, Any]:
     }
 
 
+def spawned(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the contract knows of a container's answer: it is kept for its key, and must not hold variables."""
+    return {name: said[name] for name in ("id", "status", "startedAt") if name in said}
+
+
 def session(value: Session) -> dict[str, Any]:
     running = value.turn_id is not None
     return {

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -70,6 +71,10 @@ class Permission:
         return cls(**{name: parse_foreign_json(value) if name in json else value for name, value in values.items()})
 
 
+def new_answer_id() -> str:
+    return f"ans_{secrets.token_hex(10)}"
+
+
 class Permissions:
     """All permission requests in one database. Owns the tasks that bring answers to containers."""
 
@@ -90,23 +95,40 @@ class Permissions:
         return Permission.from_row(await self._row(project_id, permission_id))
 
     async def answer(
-        self, project: Project, permission_id: str, user_id: str, *, option_id: str | None, granted: bool | None
+        self,
+        project: Project,
+        permission_id: str,
+        user_id: str,
+        *,
+        option_id: str | None,
+        granted: bool | None,
+        answer_id: str | None = None,
     ) -> Permission:
         """Answer with one of the agent's options, or yes or no for this once. Run it in a task of its own.
+
+        An answer that has claimed the request under a reserved ``answer_id`` is brought to its end when it comes again.
 
         Raises ``PermissionSettled`` for every answer but the first. Where the container is away the answer is kept
         and brought to it as soon as it is back; the permission is ``answering`` until then.
         """
         permission = await self.get(project.id, permission_id)
         chosen = _choose(permission, option_id, granted)
-        claim = {"project_id": project.id, "id": permission_id, "option_id": chosen, "resolved_by": user_id}
+        claim = {
+            "project_id": project.id,
+            "id": permission_id,
+            "option_id": chosen,
+            "resolved_by": user_id,
+            "answer_id": answer_id or new_answer_id(),
+        }
         try:
             claimed = await self._database.fetch_one("claim_permission", **claim)
         except OutcomeUnknown:
             self._deliver_soon(project.id, permission_id)
             raise
         if claimed is None:
-            raise _settled(await self.get(project.id, permission_id))
+            latest = await self._row(project.id, permission_id)
+            if answer_id is None or latest["answer_id"] != answer_id:
+                raise _settled(Permission.from_row(latest))
         try:
             await self._deliver_now(project.id, permission_id)
         except GatewayError as exc:

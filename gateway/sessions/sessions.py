@@ -14,7 +14,7 @@ from gateway.container.client import ContainerRefused
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NoDefaultAgent, SessionNotFound, UpstreamError
 from gateway.log.followers import Followers
-from gateway.log.store import Effect, Log, NewEvent
+from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
 from gateway.sessions.endings import all_endings
@@ -59,6 +59,10 @@ class NewSession:
     mcp_servers: list[dict[str, Any]] | None = None
 
 
+def new_session_id() -> str:
+    return f"ses_{secrets.token_hex(10)}"
+
+
 class Sessions:
     """All sessions in one database; each is looked up together with its project."""
 
@@ -68,16 +72,22 @@ class Sessions:
         self._containers = containers
         self._followers = followers
 
-    async def create(self, project: Project, user_id: str, new: NewSession) -> Session:
-        """Create the session in the container, and then here, or nowhere.
+    async def create(
+        self, project: Project, user_id: str, new: NewSession, *, session_id: str | None = None
+    ) -> Session:
+        """Create the session in the container, and then here, or nowhere; under ``session_id`` where that is reserved.
 
-        Run it in a task of its own: half-way through, the container has a session that nobody knows.
+        Run it in a task of its own: half-way through, the container has a session that nobody knows. A session that
+        exists under a reserved id is given as it is.
         """
+        if session_id is not None:
+            with suppress(SessionNotFound):
+                return await self.get(project.id, session_id)
         agent_id = new.agent_id or project.default_agent_id
         if agent_id is None:
             raise NoDefaultAgent("Name an agentId, or set the project's defaultAgentId.")
         await self._containers.agent(project, agent_id)
-        session_id = f"ses_{secrets.token_hex(10)}"
+        session_id = session_id or new_session_id()
         row = {"user_id": user_id, "agent_id": agent_id, "title": new.title}
         await self._database.execute(
             "insert_session",
@@ -98,11 +108,14 @@ class Sessions:
         activate = {"project_id": project.id, "id": session_id, "container_session_id": container_session_id}
         try:
             created = _created(session_id, agent_id, user_id, new)
-            await self._log.append(project.id, [created], effects=[Effect("activate_session", activate)])
-        except GatewayError:
+            effect = Effect("activate_new_session", activate, required=True)
+            await self._log.append(project.id, [created], effects=[effect])
+        except GatewayError as exc:
             with suppress(UpstreamError):
                 await container.end_session(container_session_id)
-            raise
+            # Under a reserved id somebody else may have come first, who took us for dead.
+            if not isinstance(exc, EffectRefused):
+                raise
         return await self.get(project.id, session_id)
 
     async def get(self, project_id: str, session_id: str) -> Session:

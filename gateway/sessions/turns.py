@@ -60,6 +60,10 @@ class Started:
     cursor: Cursor
 
 
+def new_turn_id() -> str:
+    return f"trn_{secrets.token_hex(10)}"
+
+
 class Turns:
     """Starts turns, waits for them, cancels them."""
 
@@ -105,7 +109,7 @@ class Turns:
             raise InvalidBody("$.prompt: this project's container takes text only")
         await self._followers.connected(project.id)
         container_session_id = await self._revival.container_session(project, session, info)
-        turn_id = turn_id or f"trn_{secrets.token_hex(10)}"
+        turn_id = turn_id or new_turn_id()
         key = {"project_id": project.id, "id": turn_id, "session_id": session.id}
         bound = {
             "user_id": user_id,
