@@ -112,9 +112,11 @@ class Projects:
 
         async def work(transaction: Transaction) -> None:
             # An append either came before and is deleted here, or finds no head and is refused.
-            await transaction.fetch_one("lock_log", id=project_id, owner_id=owner_id)
-            if await transaction.fetch_one("delete_project", id=project_id, owner_id=owner_id) is None:
+            if await transaction.fetch_one("lock_log", id=project_id, owner_id=owner_id) is None:
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
+            # Who folds a session holds it and then writes messages, which refer to the project.
+            await transaction.fetch_all("lock_sessions", project_id=project_id)
+            await transaction.execute("delete_project", id=project_id, owner_id=owner_id)
             await transaction.execute("delete_events", project_id=project_id)
 
         await self._database.transaction(work)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import psycopg2
@@ -30,10 +31,11 @@ def said(text: str, number: int) -> NewEvent:
 
 
 async def test_a_deletion_waits_for_an_append_under_way_and_holds_nothing_that_it_needs(
-    database: Database, database_url: str, projects: Projects
+    database_url: str, projects: Projects, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An append locks the head, then its source's row, which refers to the project: a deletion that had locked the
     project before it came to the head would make a deadlock."""
+    caplog.set_level(logging.INFO)
     other = psycopg2.connect(database_url)
     try:
         with other.cursor() as cursor:
@@ -46,7 +48,38 @@ async def test_a_deletion_waits_for_an_append_under_way_and_holds_nothing_that_i
         await deletion
     finally:
         other.close()
-    assert await _left_behind(database_url) == {}
+    assert "deadlock" not in caplog.text
+    assert _left_behind(database_url) == {}
+
+
+async def test_a_deletion_waits_for_a_session_that_is_being_folded(
+    database_url: str, projects: Projects, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fold locks its session, then writes messages, which refer to the project."""
+    insert = (
+        "insert into agent_sessions (project_id, id, user_id, agent_id, status) values (%s, 's', 'u', 'a', 'active')"
+    )
+    message = (
+        "insert into agent_session_messages"
+        " (project_id, session_id, first_seq, last_seq, role, at, updated_at, body)"
+        " values (%s, 's', 1, 1, 'user', now(), now(), '{}')"
+    )
+    caplog.set_level(logging.INFO)
+    other = psycopg2.connect(database_url)
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(insert, (PROJECT,))
+            other.commit()
+            cursor.execute("select from agent_sessions where project_id = %s for update", (PROJECT,))
+            deletion = asyncio.create_task(projects.delete(OWNER, PROJECT))
+            await eventually(lambda: _waits_for_a_lock(database_url))
+            cursor.execute(message, (PROJECT,))
+            other.commit()
+        await deletion
+    finally:
+        other.close()
+    assert "deadlock" not in caplog.text
+    assert _left_behind(database_url) == {}
 
 
 async def test_a_project_deleted_under_appends_leaves_nothing_behind_and_refuses_what_comes_after(
@@ -69,7 +102,7 @@ async def test_a_project_deleted_under_appends_leaves_nothing_behind_and_refuses
         await projects.delete(OWNER, PROJECT)
         ends = await asyncio.gather(*writers, return_exceptions=True)
     assert [type(end) for end in ends] == [ProjectNotFound] * len(writers)
-    assert await _left_behind(database_url) == {}
+    assert _left_behind(database_url) == {}
 
 
 @pytest.mark.parametrize("change", ["update", "delete"])
@@ -128,7 +161,7 @@ def _waits_for_a_lock(url: str) -> bool:
     return bool(_all(url, "select from pg_stat_activity where datname = current_database() and wait_event_type='Lock'"))
 
 
-async def _left_behind(url: str) -> dict[str, int]:
+def _left_behind(url: str) -> dict[str, int]:
     """Rows of the project in any table that has projects."""
     tables = _all(
         url,

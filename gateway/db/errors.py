@@ -1,7 +1,8 @@
 """What a statement can fail with, and which SQLSTATE means which.
 
     DatabaseUnavailable (gateway.errors)  not applied; try again later
-    └── QueryTimeout                      not applied: it took too long, or waited too long for a lock
+    ├── QueryTimeout                      not applied: it took too long, or waited too long for a lock
+    └── LostRace                          not applied: others held what it needed and wanted what it held
     OutcomeUnknown                        the connection went while PostgreSQL may have been committing
     UniqueViolation, ForeignKeyViolation  with the constraint's name
     RaisedByDatabase                      RAISE … USING ERRCODE = 'AGxxx' in one of our functions
@@ -25,6 +26,10 @@ class QueryTimeout(DatabaseUnavailable):
     """The database did not finish in time."""
 
     code = "database_timeout"
+
+
+class LostRace(DatabaseUnavailable):
+    """The database gave up this change for others that were made at the same time."""
 
 
 class OutcomeUnknown(GatewayError):
@@ -90,7 +95,8 @@ def query_timeout(reason: str | None = None) -> QueryTimeout:
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TIMEOUTS = {"57014", "55P03", "25P03", "25P04"}  # cancelled, lock not available, idle in transaction, transaction
 _AWAY_CLASSES = ("08", "53", "28", "3D", "57")  # connection, resources, authorization, no such database, operator
-_AWAY = {"25006", "40001", "40P01"}  # read-only (a standby), serialization failure, deadlock
+_AWAY = {"25006"}  # read-only (a standby)
+_LOST_RACES = {"40001", "40P01"}  # serialization failure, deadlock
 _UNSTORABLE = {"22P05", "22021"}  # \u0000 in jsonb, a byte sequence that is not UTF-8
 
 
@@ -105,6 +111,8 @@ def from_sqlstate(sqlstate: str | None, message: str | None, constraint: str | N
         return RaisedByDatabase(state, message or "")
     if state in _TIMEOUTS:
         return query_timeout()
+    if state in _LOST_RACES:
+        return LostRace(headers=RETRY_AFTER)
     if state in _UNSTORABLE:
         return UnstorableText()
     if state in _AWAY or state.startswith(_AWAY_CLASSES):

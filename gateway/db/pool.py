@@ -22,7 +22,15 @@ from aiopg.connection import Cursor
 from gateway.db.addresses import addresses
 from gateway.db.aiopg_fixes import MendedConnection
 from gateway.db.connections import Connections
-from gateway.db.errors import MALFORMED_URL, UnstorableText, from_sqlstate, outcome_unknown, query_timeout, unavailable
+from gateway.db.errors import (
+    MALFORMED_URL,
+    LostRace,
+    UnstorableText,
+    from_sqlstate,
+    outcome_unknown,
+    query_timeout,
+    unavailable,
+)
 from gateway.db.queries import Queries, Query
 from gateway.errors import ConfigError, GatewayError
 
@@ -34,6 +42,7 @@ Row = Mapping[str, Any]
 
 #: Seconds a transaction may take in all; its statements are each bound by the statement timeout.
 TRANSACTION_LIMIT = 60.0
+TRANSACTION_ATTEMPTS = 3
 #: Seconds that PostgreSQL has beyond its own statement timeout to say so, before the connection counts as dead.
 GRACE = 5.0
 
@@ -175,7 +184,7 @@ class Database:
         """What ``work`` returns, once committed; if it raises, nothing of it happened.
 
         ``work`` runs in a task of the Database and goes on when the caller is cancelled. It must use the Transaction
-        that it is given, not the Database, and end within a minute.
+        that it is given, not the Database, and end within a minute. It runs again where a deadlock undid it.
         """
         return await self._own(self._transact(work))
 
@@ -217,6 +226,14 @@ class Database:
             return await _send(connection, query.sql, params, self._limit)
 
     async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        for _ in range(TRANSACTION_ATTEMPTS - 1):
+            try:
+                return await self._transact_once(work)
+            except LostRace:
+                logger.info("deadlock; running the transaction again")
+        return await self._transact_once(work)
+
+    async def _transact_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         async with self._begun() as connection:
             transaction = Transaction(connection, self._queries, self._limit)
             try:

@@ -53,6 +53,10 @@ select h.project_id from log_heads h join projects p on p.id = h.project_id
 where p.id = %(id)s and p.owner_id = %(owner_id)s
 for update of h;
 
+-- lock_sessions --
+-- Before a project is deleted: whoever holds a session is let finish while the project is still free.
+select id from agent_sessions where project_id = %(project_id)s order by id for update;
+
 -- delete_project --
 -- A project goes with all that hangs on it.
 delete from projects where id = %(id)s and owner_id = %(owner_id)s returning id;

@@ -280,6 +280,29 @@ async def test_a_transaction_that_ignores_a_failed_statement_is_not_called_commi
     assert stored(things_url) == []
 
 
+async def test_a_transaction_undone_by_a_deadlock_runs_again(things: Database, things_url: str) -> None:
+    await things.execute("put", id="a")
+    await things.execute("put", id="b")
+    both = asyncio.Barrier(2)
+    runs = 0
+
+    async def take(first: str, second: str, own: str) -> None:
+        async def work(transaction: Transaction) -> None:
+            nonlocal runs
+            runs += 1
+            await transaction.fetch_one("lock", id=first)
+            if runs <= 2:
+                await both.wait()
+            await transaction.fetch_one("lock", id=second)
+            await transaction.execute("put", id=own)
+
+        await things.transaction(work)
+
+    await asyncio.gather(take("a", "b", "c"), take("b", "a", "d"))
+    assert stored(things_url) == ["a", "b", "c", "d"]
+    assert runs == 3
+
+
 async def test_tasks_of_one_transaction_take_turns(things: Database, things_url: str) -> None:
     async def work(transaction: Transaction) -> None:
         await asyncio.gather(*(transaction.execute("put", id=id_) for id_ in "abc"))
