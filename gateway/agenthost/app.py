@@ -13,12 +13,14 @@ What a client has to ask for, so that one that knows only the base contract work
 - `GET /events` with `Last-Event-ID` replays; without, it begins with what comes next. `<bootId>-0` is the beginning.
 
 Beside the contract's events there are `permission_resolved` `{requestId, outcome, reason}`; `session_restored` `{how,
-acpSessionId}` where another process has taken a session up, how being `load`, `resume` or `new` (which has forgotten
-the conversation); and `agent_notification` `{method, params}` for what an agent tells beside `session/update`.
+reason, acpSessionId}` where another process has taken a session up, how being `load`, `resume` or `new` (which has
+forgotten the conversation); and `agent_notification` `{method, params}` for what an agent tells beside
+`session/update`.
 
 `POST /session/{id}/load` takes `{agentId, acpSessionId, workingDirectory?, env?, mcpServers?}` for a session from
-before this host's start, so that it goes on under the id it had. What the agent tells again while it loads is no
-event, unless the body says `replay: true`.
+before this host's start, so that it goes on, under the id it had or another; `how` in the answer is `load`, or `resume`
+where the agent can only do that. 501 where it can neither. What the agent tells again while it loads is no event,
+unless the body says `replay: true`.
 
 Errors are the envelope with a `code` beside `error`; a second answer to a permission has the outcome in `data`.
 """

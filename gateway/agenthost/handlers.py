@@ -208,7 +208,10 @@ async def set_config(request: web.Request) -> web.Response:
 
 
 async def load_session(request: web.Request) -> web.Response:
-    """ACP's `session/load`, for a session of this host or, with `agentId` and `acpSessionId`, one from before it."""
+    """ACP's `session/load`, for a session of this host or, with `agentId` and `acpSessionId`, one from before it.
+
+    An agent that can only resume does that, where no replay is asked for; `how` tells.
+    """
     host = request.app[HOST]
     session_id = request.match_info["session_id"]
     body = await bodies.read(request, bodies.LoadBody)
@@ -224,7 +227,7 @@ async def load_session(request: web.Request) -> web.Response:
             raise InvalidBody("$: the session is another agent's, or another one of this agent") from None
         work = host.load(session, replay=body.replay)
     extras = await _asked(host.tasks.complete(work, name="load session"))
-    return success({**session.describe(), **extras})
+    return success({**session.describe(), "how": "load", **extras})
 
 
 # Permissions and events.

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +177,7 @@ class AgentHost:
             except BaseException:
                 await self._let_go(session, link)
                 raise
-            data = {"how": how, "acpSessionId": session.acp_id}
+            data = {"how": how, "reason": "agent_restarted", "acpSessionId": session.acp_id}
             self.journal.append("session_restored", data, session_id=session.id, agent_id=session.agent_id)
             return link
 
@@ -188,17 +190,30 @@ class AgentHost:
             return await self._load(session, link, replay=replay)
 
     async def adopt(self, session: Session, *, replay: bool) -> dict[str, Any]:
-        """Take up a session that this host does not know, from before its start, under the id it had."""
-        if session.id in self._sessions:
-            raise Conflict(f"there is a session {session.id} already")
+        """Take up a session that this host does not know, from before its start, under the id it is to have.
+
+        NotImplementedYet where the agent can neither load nor resume it, AgentRefused where it does not.
+        """
+        self._make_room(session)
         link = await self._link_for(session)
         try:
-            extras = await self._load(session, link, replay=replay)
+            how, extras = await self._restore(session, link, replay=replay)
+            self._make_room(session)
         except BaseException:
             await self._let_go(session, link)
             raise
         self._sessions[session.id] = session
-        return extras
+        return {"how": how, **extras}
+
+    def _make_room(self, session: Session) -> None:
+        """One that the agent knows by the same id, which a client has taken up and forgotten, gives way."""
+        if session.id in self._sessions:
+            raise Conflict(f"there is a session {session.id} already")
+        for other in self.sessions:
+            if (other.agent_id, other.acp_id) == (session.agent_id, session.acp_id):
+                if other.turn is not None:
+                    raise SessionBusy()
+                del self._sessions[other.id]
 
     async def call(self, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One of ACP's calls on a session; NotImplementedYet where the agent does not have it."""
@@ -234,21 +249,34 @@ class AgentHost:
 
     async def _take_up(self, session: Session, link: AgentLink) -> str:
         """Load or resume the session where the agent can, else begin anew under the same id; how it was done."""
+        try:
+            how, _ = await self._restore(session, link, replay=False)
+            return how
+        except (AgentRefused, AgentTimeout, NotImplementedYet):
+            await self._open(session, link)
+            return "new"
+
+    async def _restore(self, session: Session, link: AgentLink, *, replay: bool) -> tuple[str, dict[str, Any]]:
+        """Load the session, or else resume it: how it was done, and what the agent says of its modes."""
+        failure: AgentRefused | AgentTimeout | NotImplementedYet
+        failure = NotImplementedYet(f"{session.agent_id} can neither load nor resume sessions")
+        ways: dict[str, Callable[[Session, AgentLink], Awaitable[dict[str, Any]]]] = {}
         if link.capabilities.get("loadSession") is True:
+            ways["load"] = partial(self._load, replay=replay)
+        if link.has("resume") and not replay:
+            ways["resume"] = self._resume
+        for how, way in ways.items():
             try:
-                await self._load(session, link, replay=False)
-                return "load"
+                return how, await way(session, link)
             except (AgentRefused, AgentTimeout) as exc:
-                logger.info("session/load failed", extra={"session": session.id, "error": str(exc)})
-        if link.has("resume"):
-            try:
-                await self._place_on(link, session, "session/resume", self._place(session))
-                self._client.bind(link, session.acp_id, session)
-                return "resume"
-            except (AgentRefused, AgentTimeout) as exc:
-                logger.info("session/resume failed", extra={"session": session.id, "error": str(exc)})
-        await self._open(session, link)
-        return "new"
+                logger.info("session not taken up", extra={"session": session.id, "how": how, "error": str(exc)})
+                failure = exc
+        raise failure
+
+    async def _resume(self, session: Session, link: AgentLink) -> dict[str, Any]:
+        answer = await self._place_on(link, session, "session/resume", self._place(session))
+        self._client.bind(link, session.acp_id, session)
+        return _extras(answer)
 
     async def _load(self, session: Session, link: AgentLink, *, replay: bool) -> dict[str, Any]:
         if link.capabilities.get("loadSession") is not True:

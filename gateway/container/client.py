@@ -68,8 +68,25 @@ class ContainerInfo:
         return self.tells_end_of_turn and "turn-ids" in self.capabilities
 
     @property
+    def loads_sessions(self) -> bool:
+        """A session that it does not know, from before its boot, is taken up by the agent's own id for it."""
+        return "load-session" in self.capabilities
+
+    @property
     def takes_content_blocks(self) -> bool:
         return "content-blocks" in self.capabilities
+
+
+@attrs.frozen(kw_only=True)
+class ContainerSession:
+    """A session as its container has it.
+
+    ``acp_id``: the agent's own id for it, where the container tells it. ``how``: load or resume, where it was taken up.
+    """
+
+    id: str
+    acp_id: str | None
+    how: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -118,13 +135,22 @@ class Container:
     async def agent_status(self, agent_id: str) -> dict[str, Any]:
         return _object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/status"))
 
-    async def create_session(self, options: Mapping[str, Any]) -> str:
-        """A new session; gives the container's id for it."""
+    async def create_session(self, options: Mapping[str, Any]) -> ContainerSession:
+        """A new session, with an id of the container's."""
         data = _object(await self._call("POST", "/session", options, seconds=SPAWN_SECONDS))
         session_id = data.get("id")
         if not isinstance(session_id, str) or not _is_name(session_id):
             raise UpstreamFailed("The container created a session and gave it no id.")
-        return session_id
+        return ContainerSession(id=session_id, acp_id=_name(data, "acpSessionId"))
+
+    async def load_session(self, session_id: str, options: Mapping[str, Any]) -> ContainerSession:
+        """Take up a session that the container does not know, under an id of ours; the agent remembers it.
+
+        ``options``: ``agentId`` and ``acpSessionId``, and what it was made with. What was said is not told again.
+        """
+        data = _object(await self._call("POST", f"{_session(session_id)}/load", options, seconds=SPAWN_SECONDS))
+        how = _name(data, "how") or "load"
+        return ContainerSession(id=session_id, acp_id=_name(data, "acpSessionId") or options["acpSessionId"], how=how)
 
     async def has_session(self, session_id: str) -> bool:
         try:
@@ -251,6 +277,11 @@ def _agent(listed: dict[str, Any]) -> ContainerAgent:
 def _text(listed: dict[str, Any], name: str) -> str | None:
     value = listed.get(name)
     return storable(value) if isinstance(value, str) else None
+
+
+def _name(listed: dict[str, Any], name: str) -> str | None:
+    value = listed.get(name)
+    return value if _is_name(value) else None
 
 
 def _is_name(value: Any) -> bool:

@@ -93,20 +93,29 @@ select * from project_agents where project_id = %(project_id)s order by agent_id
 -- insert_session --
 -- A session exists from before its container is asked, so that events of it find their session. One of this id may
 -- have been left in creation by a gateway that died.
-insert into agent_sessions (project_id, id, user_id, agent_id, working_directory, title, status)
-values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, 'creating')
+insert into agent_sessions (project_id, id, user_id, agent_id, working_directory, title, has_mcp_servers, status)
+values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, %(has_mcp_servers)s,
+    'creating')
 on conflict (project_id, id) do nothing;
 
 -- activate_new_session --
 -- The container has made the session that was asked for; the first one that it made for this session stays.
-update agent_sessions set status = 'active', container_session_id = %(container_session_id)s, updated_at = now()
+update agent_sessions set status = 'active', container_session_id = %(container_session_id)s,
+    acp_session_id = %(acp_session_id)s, container_boot_id = %(container_boot_id)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s
     and (status = 'creating' or (status = 'active' and container_session_id = %(container_session_id)s));
 
 -- activate_session --
 -- The container has the session.
-update agent_sessions set status = 'active', container_session_id = %(container_session_id)s, updated_at = now()
+update agent_sessions set status = 'active', container_session_id = %(container_session_id)s,
+    acp_session_id = %(acp_session_id)s, container_boot_id = %(container_boot_id)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
+
+-- set_acp_session --
+-- The agent's own id for a session, as its container tells it.
+update agent_sessions set acp_session_id = %(acp_session_id)s
+where project_id = %(project_id)s and container_session_id = %(container_session_id)s
+    and acp_session_id is distinct from %(acp_session_id)s;
 
 -- unbind_session --
 -- The container has lost the session. Whoever takes it from what is known of it makes the new one; one that has been
@@ -175,8 +184,10 @@ where project_id = %(project_id)s and status <> 'ended' and container_session_id
 -- insert_turn --
 -- A turn begins with the newest event, in a session that lives and is the container's session that will be prompted; a
 -- second one in the same session violates turns_one_running.
-insert into turns (project_id, id, session_id, user_id, state, container_boot_id, gateway_id, before_seq)
-select s.project_id, %(id)s, s.id, %(user_id)s, 'running', %(container_boot_id)s, %(gateway_id)s, h.head - 1
+insert into turns
+    (project_id, id, session_id, user_id, state, container_boot_id, container_session_id, gateway_id, before_seq)
+select s.project_id, %(id)s, s.id, %(user_id)s, 'running', %(container_boot_id)s, s.container_session_id,
+    %(gateway_id)s, h.head - 1
 from agent_sessions s join log_heads h on h.project_id = s.project_id
 where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'active'
     and s.container_session_id = %(container_session_id)s;

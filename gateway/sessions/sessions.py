@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerRefused
+from gateway.container.client import ContainerInfo, ContainerRefused, ContainerSession
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NoDefaultAgent, SessionNotFound, UpstreamError
 from gateway.log.followers import Followers
@@ -33,6 +33,12 @@ class Session:
     agent_id: str
     #: None while a lost one is being replaced.
     container_session_id: str | None
+    #: The boot of the container that has it.
+    container_boot_id: str | None
+    #: The agent's own id for it, where it is known.
+    acp_session_id: str | None
+    #: Whether it was made with MCP servers. They may hold secrets and are not kept.
+    has_mcp_servers: bool
     working_directory: str | None
     title: str | None
     status: str
@@ -94,6 +100,7 @@ class Sessions:
             project_id=project.id,
             id=session_id,
             working_directory=new.working_directory,
+            has_mcp_servers=bool(new.mcp_servers),
             **row,
         )
         container = self._containers.of(project)
@@ -101,18 +108,19 @@ class Sessions:
             # First somebody must read the container's events: what it says of the new session may come but once.
             await self._followers.connected(project.id)
             await self._containers.start(project, agent_id)
-            container_session_id = await container.create_session(_options(agent_id, new))
+            info = await container.info()
+            made = await container.create_session(_options(agent_id, new))
         except BaseException:
             await asyncio.shield(self._discard(project.id, session_id))
             raise
-        activate = {"project_id": project.id, "id": session_id, "container_session_id": container_session_id}
         try:
             created = _created(session_id, agent_id, user_id, new)
+            activate = binding(project.id, session_id, made, info)
             effect = Effect("activate_new_session", activate, required=True)
             await self._log.append(project.id, [created], effects=[effect])
         except GatewayError as exc:
             with suppress(UpstreamError):
-                await container.end_session(container_session_id)
+                await container.end_session(made.id)
             # Under a reserved id somebody else may have come first, who took us for dead.
             if not isinstance(exc, EffectRefused):
                 raise
@@ -172,6 +180,17 @@ class Sessions:
 
     async def _discard(self, project_id: str, session_id: str) -> None:
         await self._database.execute("discard_session", project_id=project_id, id=session_id)
+
+
+def binding(project_id: str, session_id: str, made: ContainerSession, info: ContainerInfo) -> dict[str, Any]:
+    """What the statements take that make the session that container session."""
+    return {
+        "project_id": project_id,
+        "id": session_id,
+        "container_session_id": made.id,
+        "container_boot_id": info.boot_id,
+        "acp_session_id": made.acp_id,
+    }
 
 
 def _options(agent_id: str, new: NewSession) -> Mapping[str, Any]:

@@ -30,6 +30,8 @@ _FOREIGN_SECONDS = 0.5
 #: How long one that may be ours in a moment is waited for.
 _CREATION_SECONDS = 20.0
 _CREATION_LOOK_SECONDS = 0.05
+#: An agent's id for a session that is longer is taken for none.
+_MAX_ACP_ID = 1000
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -70,6 +72,8 @@ class Translator:
         self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
         self._statuses: dict[tuple[str, str], bytes] = {}
         self._infos: dict[str, ContainerInfo] = {}
+        #: (project, container's session id) of which the agent's own id has been seen.
+        self._named: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def connected(self, project_id: str, info: ContainerInfo) -> None:
         """The container whose events come now."""
@@ -97,7 +101,8 @@ class Translator:
             case "agent_status" if event.id is None and self._is_told_twice(said):
                 return None
             case kind if kind in _PASSED_ON:
-                return NewEvent(type=kind, data=said.raw, effects=_effects(said), **said.common)
+                effects = (*_effects(said), *self._acp_session(said))
+                return NewEvent(type=kind, data=said.raw, effects=effects, **said.common)
             case kind:
                 return NewEvent.of(ContainerEvent(event=kind, data=parse_foreign_json(said.raw)), **said.common)
 
@@ -208,6 +213,25 @@ class Translator:
             option_id=option_id,
             resolved_by=permission["resolved_by"] if answered_here else CONTAINER,
         )
+
+    def _acp_session(self, said: _Said) -> tuple[Effect, ...]:
+        """The agent's own id for a session: its first update tells it, and a container that has it begin anew."""
+        if said.session_id is None or said.container_session_id is None:
+            return ()
+        key = (said.project_id, said.container_session_id)
+        if said.type == "session_restored":
+            acp_id = said.member("acpSessionId")
+        elif said.type == "session_update" and key not in self._named:
+            acp_id = said.member("sessionId")
+        else:
+            return ()
+        if not isinstance(acp_id, str) or storable(acp_id) != acp_id or not 0 < len(acp_id) <= _MAX_ACP_ID:
+            return ()
+        self._named[key] = None
+        if len(self._named) > _MAX_REMEMBERED:
+            self._named.popitem(last=False)
+        change = {"project_id": said.project_id, "container_session_id": said.container_session_id}
+        return (Effect("set_acp_session", change | {"acp_session_id": acp_id}),)
 
     def _is_told_twice(self, said: _Said) -> bool:
         key = (said.project_id, said.agent_id or "")

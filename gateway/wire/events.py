@@ -92,11 +92,17 @@ class SessionCreated(EventData):
 
 @attrs.frozen(kw_only=True)
 class SessionRestored(EventData):
-    """A session that its container had lost goes on. ``how``: load, resume, or new (the agent has forgotten it)."""
+    """A session that its container had lost goes on. ``how``: load, resume, or new (the agent has forgotten it).
+
+    ``reason``: container_restarted, container_forgot or agent_restarted. ``forgotten``: what the session has no more,
+    of conversation and mcpServers. ``message``: why the agent did not take it up, where it was asked to.
+    """
 
     type: ClassVar[str] = "session_restored"
     how: str
     reason: str
+    forgotten: tuple[str, ...] = ()
+    message: str | None = None
 
 
 @attrs.frozen(kw_only=True)

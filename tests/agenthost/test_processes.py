@@ -370,3 +370,38 @@ async def test_agent_is_in_a_process_group_of_its_own(host: Host) -> None:
 
 def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_session_from_before_the_host_is_resumed_where_the_agent_can_only_do_that(open_host: OpenHost) -> None:
+    capabilities = {"sessionCapabilities": {"resume": {}}}
+    script = {"initialize": {"protocolVersion": 1, "agentCapabilities": capabilities}, "session/resume": {}}
+    body = {"agentId": "keeper", "acpSessionId": "from-before"}
+    async with open_host(scripted("keeper", script=script)) as host:
+        taken = await host.post("/session/mine/load", body)
+        assert (taken.status, taken.body["how"], taken.body["acpSessionId"]) == (200, "resume", "from-before")
+        async with host.events() as events:
+            await host.begin("mine", chunk("back"))
+            assert text_in(await events.until("session_end_turn")) == "back"
+
+
+async def test_session_from_before_the_host_of_an_agent_that_can_neither_is_501(host: Host) -> None:
+    body = {"agentId": "scripted", "acpSessionId": "from-before"}
+    assert (await host.post("/session/mine/load", body)).status == 501
+    assert (await host.get("/session/mine")).status == 404
+
+
+async def test_session_that_is_taken_up_again_under_another_id_is_that_one_alone(open_host: OpenHost) -> None:
+    """Its client died before it could remember the first id."""
+    capabilities = {"sessionCapabilities": {"resume": {}}}
+    script = {"initialize": {"protocolVersion": 1, "agentCapabilities": capabilities}, "session/resume": {}}
+    body = {"agentId": "keeper", "acpSessionId": "from-before"}
+    async with open_host(scripted("keeper", script=script)) as host:
+        for name in ("first", "second"):
+            assert (await host.post(f"/session/{name}/load", body)).status == 200
+        assert (await host.get("/session/first")).status == 404
+        async with host.events() as events:
+            await host.begin("second", chunk("heard"), ["until-cancel"])
+            told = await events.until("session_update")
+            assert told[-1].envelope["sessionId"] == "second"
+            assert (await host.post("/session/third/load", body)).status == 409
+            await host.post("/session/second/cancel")
