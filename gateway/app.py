@@ -35,10 +35,12 @@ from gateway.keys import (
 from gateway.log.follower import Rules
 from gateway.log.followers import Followers
 from gateway.log.lease import Leases
+from gateway.log.packing import Packing
 from gateway.log.presence import Presence
 from gateway.log.store import Log
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
+from gateway.log.upkeep import keep_up
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import identity
 from gateway.middleware.passthrough import passthrough
@@ -185,6 +187,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
+    upkeep = keep_up([Packing(database, config.events.pack_after).review])
+    await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))
 

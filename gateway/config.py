@@ -88,6 +88,7 @@ class EventsConfig:
     lease: float = attrs.field(default=5.0, validator=_between(0.5, 300))
     max_event_bytes: int = attrs.field(default=16_777_216, validator=_between(4096, 2**30))
     tail_bytes: int = attrs.field(default=4_194_304, validator=_between(65536, 2**31))
+    pack_after: float = attrs.field(default=600.0, validator=_between(0, 31_536_000))
 
 
 @attrs.frozen(kw_only=True)

@@ -9,6 +9,8 @@ with project as (
     returning *
 ), head as (
     insert into log_heads (project_id) select id from project
+), storage as (
+    insert into log_storage (project_id) select id from project
 )
 select * from project;
 
@@ -341,38 +343,119 @@ select epoch, floor, head from log_heads where project_id = %(project_id)s;
 select project_id, epoch, head from log_heads where project_id = any(%(project_ids)s);
 
 -- read_events --
--- Where a log begins and ends, beside each of the events after a place, at most 500 and about 256 KiB; beside nothing
--- where there is none.
-select h.epoch, h.floor, h.head, e.seq, e.type, e.session_id, e.turn_id, e.agent_id, e.at, e.payload
-from log_heads h
-left join (
+-- Where a log begins and ends, beside each of the events after a place, and beside nothing where there is none. At most
+-- 500 rows and about 256 KiB, and the first pack that ends after the place: what lies behind it is for the next time.
+-- A pack that is `known` comes without its events.
+with first_pack as (
+    select last_seq, encoded from event_packs
+    where project_id = %(project_id)s and last_seq > %(after)s
+    order by last_seq limit 1
+), end_of_page as (
+    select coalesce((select last_seq from first_pack), 9223372036854775807) as seq
+), page as (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
-        select * from events where project_id = %(project_id)s and seq > %(after)s order by seq limit 500
+        select * from events
+        where project_id = %(project_id)s and seq > %(after)s and seq <= (select seq from end_of_page)
+        order by seq limit 500
     ) e
-) e on e.bytes_before < 262144
+)
+select h.epoch, h.floor, h.head, e.*
+from log_heads h
+left join (
+    select false as pack, seq, type, session_id, turn_id, agent_id, at, payload from page where bytes_before < 262144
+    union all
+    select true, last_seq, null, null, null, null, null,
+        case when last_seq = any(%(known)s::bigint[]) then null else encoded end
+    from first_pack
+) e on true
 where h.project_id = %(project_id)s
 order by e.seq;
 
 -- read_session_events --
 -- The same of one session, with the project's gaps: something of the session may be missing there.
-select h.epoch, h.floor, h.head, e.seq, e.type, e.session_id, e.turn_id, e.agent_id, e.at, e.payload
-from log_heads h
-left join (
+with first_pack as (
+    select last_seq, encoded from event_packs
+    where project_id = %(project_id)s and last_seq > %(after)s and (%(session_id)s = any(sessions) or gaps)
+    order by last_seq limit 1
+), end_of_page as (
+    select coalesce((select last_seq from first_pack), 9223372036854775807) as seq
+), page as (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         (select * from events
          where project_id = %(project_id)s and session_id = %(session_id)s and seq > %(after)s
+            and seq <= (select seq from end_of_page)
          order by seq limit 500)
         union all
         (select * from events
          where project_id = %(project_id)s and type = 'gap' and session_id is null and seq > %(after)s
+            and seq <= (select seq from end_of_page)
          order by seq limit 500)
         order by seq limit 500
     ) e
-) e on e.bytes_before < 262144
+)
+select h.epoch, h.floor, h.head, e.*
+from log_heads h
+left join (
+    select false as pack, seq, type, session_id, turn_id, agent_id, at, payload from page where bytes_before < 262144
+    union all
+    select true, last_seq, null, null, null, null, null,
+        case when last_seq = any(%(known)s::bigint[]) then null else encoded end
+    from first_pack
+) e on true
 where h.project_id = %(project_id)s
 order by e.seq;
+
+-- list_logs_to_pack --
+-- Logs with enough events that are old enough. Up to where a log ended when somebody last looked its events are older
+-- than that look, whatever time they bear.
+select s.project_id
+from log_storage s join log_heads h on h.project_id = s.project_id
+where h.head - s.packed_to >= %(least)s and s.seen_at <= now() - make_interval(secs => %(seconds)s)
+order by s.seen_at
+limit 100;
+
+-- lock_storage --
+-- One at a time packs or deletes events of a log; whoever finds it taken leaves it. `old_to`: up to here its events are
+-- old enough to be packed.
+select s.*, h.head, h.floor,
+    case when %(seconds)s = 0 then h.head when s.seen_at <= now() - make_interval(secs => %(seconds)s) then s.seen_head
+        else s.packed_to end as old_to
+from log_storage s join log_heads h on h.project_id = s.project_id
+where s.project_id = %(project_id)s
+for update of s skip locked;
+
+-- list_events_to_pack --
+-- The oldest events that are not packed and need not stay rows for their key, at most 500 and about 256 KiB.
+select * from (
+    select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
+    from (
+        select * from events
+        where project_id = %(project_id)s and seq > %(after)s and seq <= %(old_to)s and event_key is null
+        order by seq limit 500
+    ) e
+) counted
+where bytes_before < 262144
+order by seq;
+
+-- pack_events --
+-- A pack takes the place of its rows.
+with packed as (
+    delete from events
+    where project_id = %(project_id)s and seq between %(first_seq)s and %(last_seq)s and event_key is null
+    returning seq
+), storage as (
+    update log_storage set packed_to = %(last_seq)s where project_id = %(project_id)s
+)
+insert into event_packs (project_id, first_seq, last_seq, sessions, gaps, newest_at, encoded)
+select %(project_id)s, %(first_seq)s, %(last_seq)s, %(sessions)s::text[], %(gaps)s, %(newest_at)s, %(encoded)s
+where (select count(*) from packed) = %(number)s
+returning last_seq;
+
+-- note_head --
+-- What is old enough has been packed; the next look is at what stands in the log now.
+update log_storage set seen_head = %(head)s, seen_at = now() where project_id = %(project_id)s;
 
 -- get_source_mark --
 -- How far a source has been stored.

@@ -4,9 +4,18 @@ Each read is one statement, so that what it finds and where the log begins are t
 meanwhile is never taken for a hole that is none.
 """
 
+from collections.abc import Sequence
+from typing import Final
+
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import GatewayError, ProjectNotFound
-from gateway.wire.events import Cursor, Event
+from gateway.log.packs import PackCache
+from gateway.wire.events import Cursor, Event, Gap
+
+#: What the statements that read rows leave off at.
+PAGE_EVENTS, PAGE_BYTES = 500, 262_144
+#: What the packs that are kept decoded may take.
+CACHE_BYTES: Final = 16_777_216
 
 #: Who runs a named query.
 Reader = Database | Transaction
@@ -26,22 +35,59 @@ class NotKept(GatewayError):
         self.epoch, self.floor, self.head = epoch, floor, head
 
 
-async def read(reader: Reader, project_id: str, after: Cursor, session_id: str | None = None) -> list[Event]:
-    """The next events after a place, at most 500 and about 256 KiB; of one session with the project's gaps.
+class Reading:
+    """Reads all projects' logs: rows, and packs of older events among them, which nobody above can tell from rows."""
 
-    Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
-    """
-    place = {"project_id": project_id, "after": after.seq}
+    def __init__(self) -> None:
+        self._packs = PackCache(max_bytes=CACHE_BYTES)
+
+    async def read(self, reader: Reader, project_id: str, after: Cursor, session_id: str | None = None) -> list[Event]:
+        """The next events after a place, at most some 1,000 and 512 KiB; of one session with the project's gaps.
+
+        Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
+        """
+        while True:
+            known = self._packs.of(project_id, after.epoch)
+            rows = await _rows(reader, project_id, after, session_id, list(known))
+            log = rows[0]
+            if after.seq < log["floor"] or after.epoch != log["epoch"]:
+                raise NotKept(epoch=log["epoch"], floor=log["floor"], head=log["head"])
+            events = [_event(row, after.epoch) for row in rows if row["type"] is not None]
+            pack = next((row for row in rows if row["pack"]), None)
+            if pack is None:
+                return events
+            last: int = pack["seq"]
+            packed = known.get(last) or self._packs.take(project_id, after.epoch, last, pack["payload"])
+            end = events[-1].seq if _is_cut(events) else last
+            events += [event for event in packed if after.seq < event.seq <= end and _wants(event, session_id)]
+            if events:
+                return sorted(events, key=lambda event: event.seq)
+            # The session's events in this pack are all before that place.
+            after = Cursor(after.epoch, last)
+
+
+async def _rows(
+    reader: Reader, project_id: str, after: Cursor, session_id: str | None, known: list[int]
+) -> Sequence[Row]:
+    place = {"project_id": project_id, "after": after.seq, "known": known}
     if session_id is None:
         rows = await reader.fetch_all("read_events", **place)
     else:
         rows = await reader.fetch_all("read_session_events", session_id=session_id, **place)
     if not rows:
         raise ProjectNotFound()
-    log = rows[0]
-    if after.seq < log["floor"] or after.epoch != log["epoch"]:
-        raise NotKept(epoch=log["epoch"], floor=log["floor"], head=log["head"])
-    return [_event(row, after.epoch) for row in rows if row["seq"] is not None]
+    return rows
+
+
+def _is_cut(events: Sequence[Event]) -> bool:
+    """Whether the statement may have left out rows that stand before the pack's end."""
+    return len(events) >= PAGE_EVENTS or sum(len(event.data) for event in events) >= PAGE_BYTES
+
+
+def _wants(event: Event, session_id: str | None) -> bool:
+    if session_id is None:
+        return True
+    return event.session_id == session_id or (event.session_id is None and event.type == Gap.type)
 
 
 def _event(row: Row, epoch: int) -> Event:

@@ -14,7 +14,7 @@ import attrs
 from gateway.db.errors import OutcomeUnknown, RaisedByDatabase
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
-from gateway.log import reading
+from gateway.log.reading import Reading
 from gateway.wire.events import Cursor, Event, EventData, Gap
 
 APPEND_ATTEMPTS = 3
@@ -97,6 +97,7 @@ class Log:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reading = Reading()
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
@@ -146,12 +147,19 @@ class Log:
         rows = await self._database.fetch_all("get_heads", project_ids=list(project_ids))
         return {row["project_id"]: Cursor(row["epoch"], row["head"]) for row in rows}
 
-    async def read(self, project_id: str, after: Cursor, session_id: str | None = None) -> list[Event]:
-        """The next events after a place, at most 500 and about 256 KiB; of one session with the project's gaps.
+    async def read(
+        self,
+        project_id: str,
+        after: Cursor,
+        session_id: str | None = None,
+        *,
+        within: Transaction | None = None,
+    ) -> list[Event]:
+        """The next events after a place, at most some 1,000 and 512 KiB; of one session with the project's gaps.
 
         Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
         """
-        return await reading.read(self._database, project_id, after, session_id)
+        return await self._reading.read(within or self._database, project_id, after, session_id)
 
     async def mark(self, project_id: str, source: str) -> int:
         """The number up to which a source's events are stored; 0 where none is."""

@@ -52,7 +52,7 @@ class Keeper:
                 await self._look_after(turn)
 
     async def _look_after(self, turn: Row) -> None:
-        if turn["newest_seq"] != turn["said_seq"]:
+        if (turn["newest_seq"] or 0) > (turn["said_seq"] or 0):
             await self._database.execute(
                 "note_newest", project_id=turn["project_id"], id=turn["id"], seq=turn["newest_seq"]
             )

@@ -1,0 +1,100 @@
+"""Packs: many old events in one row of compressed bytes, and those that were read last, decoded.
+
+A pack is a byte that names its format and then zlib over msgpack, column by column because like compresses best beside
+like::
+
+    [words, seqs, types, sessions, turns, agents, times, payloads]
+
+``seqs`` and ``times`` (microseconds since 1970) are differences to the one before; ``types`` to ``agents`` are places
+in ``words``, whose first is null; ``payloads`` are the events' data, byte for byte.
+"""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
+from typing import Final
+
+import msgspec
+
+from gateway.db.pool import Row
+from gateway.wire.events import Cursor, Event
+
+_FORMAT: Final = b"\x01"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+#: What an event takes beside its data, about.
+_EVENT_BYTES: Final = 500
+
+_Columns = tuple[list[str | None], list[int], list[int], list[int], list[int], list[int], list[int], list[bytes]]
+
+
+def encode(rows: Sequence[Row]) -> bytes:
+    """Events as they stand in the log's rows, in their order, as a pack."""
+    words: dict[str | None, int] = {None: 0}
+
+    def places(column: str) -> list[int]:
+        return [words.setdefault(row[column], len(words)) for row in rows]
+
+    seqs = _differences([row["seq"] for row in rows])
+    columns = [places(column) for column in ("type", "session_id", "turn_id", "agent_id")]
+    times = _differences([(row["at"] - _EPOCH) // _MICROSECOND for row in rows])
+    packed = msgspec.msgpack.encode([list(words), seqs, *columns, times, [row["payload"] for row in rows]])
+    return _FORMAT + zlib.compress(packed, 9)
+
+
+def decode(encoded: bytes, epoch: int) -> tuple[Event, ...]:
+    """The events of a pack, of a log of this epoch. Raises ``ValueError`` for what is none."""
+    if encoded[:1] != _FORMAT:
+        raise ValueError(f"a pack of an unknown format: {encoded[:1]!r}")
+    try:
+        columns = msgspec.msgpack.decode(zlib.decompress(memoryview(encoded)[1:]), type=_Columns)
+    except (zlib.error, msgspec.DecodeError) as exc:
+        raise ValueError(f"a pack that cannot be read: {exc}") from exc
+    words, seqs, types, sessions, turns, agents, times, payloads = columns
+    return tuple(
+        Event(
+            cursor=Cursor(epoch, seq),
+            type=words[kind] or "",
+            session_id=words[session],
+            turn_id=words[turn],
+            agent_id=words[agent],
+            at=_EPOCH + time * _MICROSECOND,
+            data=payload,
+        )
+        for seq, kind, session, turn, agent, time, payload in zip(
+            accumulate(seqs), types, sessions, turns, agents, accumulate(times), payloads, strict=True
+        )
+    )
+
+
+def _differences(values: list[int]) -> list[int]:
+    return [later - earlier for earlier, later in pairwise([0, *values])]
+
+
+class PackCache:
+    """The newest packs that were read, decoded once for all who replay the same part of a log."""
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        #: (project, epoch of its log, last seq) → the pack's events and what they take.
+        self._packs: OrderedDict[tuple[str, int, int], tuple[tuple[Event, ...], int]] = OrderedDict()
+
+    def of(self, project_id: str, epoch: int) -> dict[int, tuple[Event, ...]]:
+        """The packs of a project's log that need not be read again, by their last seq."""
+        return {last: events for (*log, last), (events, _) in self._packs.items() if log == [project_id, epoch]}
+
+    def take(self, project_id: str, epoch: int, last_seq: int, encoded: bytes) -> tuple[Event, ...]:
+        """The events of a pack that has been read."""
+        key = (project_id, epoch, last_seq)
+        if known := self._packs.get(key):
+            return known[0]
+        events = decode(encoded, epoch)
+        size = sum(len(event.data) + _EVENT_BYTES for event in events)
+        self._packs[key] = events, size
+        self._bytes += size
+        while self._bytes > self._max_bytes and len(self._packs) > 1:
+            self._bytes -= self._packs.popitem(last=False)[1][1]
+        return events
