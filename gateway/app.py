@@ -48,6 +48,7 @@ from gateway.middleware.project import project
 from gateway.projects import Projects
 from gateway.proxy.expect import leave_to_reader
 from gateway.proxy.upstream import Client
+from gateway.remains import Remains
 from gateway.sessions.containers import Containers
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
@@ -187,7 +188,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
-    upkeep = keep_up([Packing(database, config.events.pack_after).review])
+    upkeep = keep_up([Packing(database, config.events.pack_after).review, Remains(database).review])
     await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))

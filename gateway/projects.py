@@ -1,5 +1,6 @@
 """Projects: whose they are, where their containers stand, and which agent is asked when none is named."""
 
+import logging
 import secrets
 import time
 from collections import OrderedDict
@@ -14,8 +15,11 @@ import attrs
 from gateway.config import ContainersConfig
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row, Transaction
-from gateway.errors import ProjectExists, ProjectNotFound
+from gateway.errors import GatewayError, ProjectExists, ProjectNotFound
 from gateway.proxy.upstream import Upstream
+from gateway.remains import Remains
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +55,8 @@ class NewProject:
 #: another gateway is seen after this at the latest, one made here at once.
 REMEMBER_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
+#: How long whoever deletes a project waits for the last of its rows to go.
+REMOVE_SECONDS = 1.0
 
 
 class Projects:
@@ -58,6 +64,7 @@ class Projects:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._remains = Remains(database)
         #: (owner, id) → the project and until when it may be taken for the truth; oldest first.
         self._remembered: OrderedDict[tuple[str, str], tuple[Project, float]] = OrderedDict()
         self._changes = 0
@@ -66,12 +73,20 @@ class Projects:
         """Raises ``ProjectExists`` where the id is taken, by whomever."""
         project_id = new.id or f"project-{secrets.token_hex(6)}"
         values = attrs.asdict(new) | {"id": project_id, "name": new.name or project_id, "owner_id": owner_id}
+
+        async def work(transaction: Transaction) -> Row:
+            row = await transaction.fetch_one("insert_project", **values)
+            assert row is not None
+            # Only now: where another of this id was just being deleted, the insert has waited for that.
+            if await transaction.fetch_one("find_deleted_project", project_id=project_id):
+                detail = f"The project {project_id!r} has been deleted, but its events are still being removed."
+                raise ProjectExists(detail, headers={"Retry-After": "5"})
+            return row
+
         try:
-            row = await self._database.fetch_one("insert_project", **values)
+            return Project.from_row(await self._database.transaction(work))
         except UniqueViolation as exc:
             raise ProjectExists(f"A project with the id {project_id!r} exists already; choose another.") from exc
-        assert row is not None
-        return Project.from_row(row)
 
     async def get(self, owner_id: str, project_id: str) -> Project:
         known = self._remembered.get((owner_id, project_id))
@@ -108,19 +123,26 @@ class Projects:
         return Project.from_row(row)
 
     async def delete(self, owner_id: str, project_id: str) -> None:
-        """The project and all that hangs on it: sessions, log, messages."""
+        """The project and all that hangs on it: sessions, log, messages.
+
+        It is gone at once; where its log is long, the last of its rows go later.
+        """
 
         async def work(transaction: Transaction) -> None:
+            await transaction.fetch_one("lock_log_storage", project_id=project_id)
             # An append either came before and is deleted here, or finds no head and is refused.
             if await transaction.fetch_one("lock_log", id=project_id, owner_id=owner_id) is None:
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
-            # Who folds a session holds it and then writes messages, which refer to the project.
+            # Who folds a session holds it and then writes messages: they are here before the remains are looked for.
             await transaction.fetch_all("lock_sessions", project_id=project_id)
             await transaction.execute("delete_project", id=project_id, owner_id=owner_id)
-            await transaction.execute("delete_events", project_id=project_id)
 
         await self._database.transaction(work)
         self._forget(owner_id, project_id)
+        try:
+            await self._remains.remove(project_id, seconds=REMOVE_SECONDS)
+        except GatewayError as exc:
+            logger.warning("a deleted project has rows left", extra={"project": project_id, "error": str(exc)})
 
     def _forget(self, owner_id: str, project_id: str) -> None:
         # Of two changes at once the later one may be told of first: neither is remembered, the next reader looks.

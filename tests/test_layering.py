@@ -12,6 +12,7 @@ FLOORS: list[set[str]] = [
     {"errors", "wire", "tasks"},
     {"config"},
     {"db", "proxy"},
+    {"remains"},
     {"projects", "container", "credentials"},
     {"log"},
     {"sessions"},

@@ -49,6 +49,10 @@ update projects set
 where id = %(id)s and owner_id = %(owner_id)s
 returning *;
 
+-- lock_log_storage --
+-- Before a project is deleted: whoever packs or deletes its events holds this first.
+select project_id from log_storage where project_id = %(project_id)s for update;
+
 -- lock_log --
 -- Before a project is deleted: whoever appends holds the head first, and what hangs on the project after it.
 select h.project_id from log_heads h join projects p on p.id = h.project_id
@@ -60,12 +64,45 @@ for update of h;
 select id from agent_sessions where project_id = %(project_id)s order by id for update;
 
 -- delete_project --
--- A project goes with all that hangs on it.
-delete from projects where id = %(id)s and owner_id = %(owner_id)s returning id;
+-- A project goes with all that hangs on it, but for what may be too much to go at once: that is noted.
+with project as (
+    delete from projects where id = %(id)s and owner_id = %(owner_id)s returning id
+)
+insert into deleted_projects (project_id) select id from project;
 
--- delete_events --
--- A project's events, once the project is gone.
-delete from events where project_id = %(project_id)s;
+-- find_deleted_project --
+-- Whether something is left of a deleted project of this id.
+select project_id from deleted_projects where project_id = %(project_id)s;
+
+-- list_deleted_projects --
+-- Deleted projects of which rows are left, oldest first.
+select project_id from deleted_projects order by deleted_at limit 100;
+
+-- lock_deleted_project --
+-- One at a time deletes what is left of a project.
+select project_id from deleted_projects where project_id = %(project_id)s for update;
+
+-- delete_some_events --
+-- Some events of a deleted project.
+delete from events where project_id = %(project_id)s
+    and seq in (select seq from events where project_id = %(project_id)s order by seq limit %(limit)s);
+
+-- delete_some_packs --
+-- Some packs of a deleted project.
+delete from event_packs where project_id = %(project_id)s
+    and last_seq in (select last_seq from event_packs where project_id = %(project_id)s
+                     order by last_seq limit %(limit)s);
+
+-- delete_some_messages --
+-- Some messages of a deleted project.
+delete from agent_session_messages where project_id = %(project_id)s
+    and (session_id, first_seq) in (select session_id, first_seq from agent_session_messages
+                                    where project_id = %(project_id)s
+                                    order by session_id, first_seq limit %(limit)s);
+
+-- forget_deleted_project --
+-- Nothing is left of it.
+delete from deleted_projects where project_id = %(project_id)s;
 
 -- upsert_agents --
 -- What a container says of its agents.

@@ -257,4 +257,4 @@ async def test_a_project_deleted_while_a_session_is_made_is_404(
     await gateway.call("DELETE", "/api/projects/demo")
     base_container.thaw()
     problem(await making, 404, "project_not_found")
-    assert not any(rows(database_url).values())
+    assert not any(rows(database_url, of_project="demo").values())
