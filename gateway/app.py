@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
+import attrs
 from aiohttp import web
 
 from gateway.config import Config
@@ -27,6 +28,7 @@ from gateway.keys import (
     PRESENCE,
     PROJECTS,
     SESSIONS,
+    STREAMS,
     TAILS,
     TASKS,
     TRANSCRIPT,
@@ -38,6 +40,7 @@ from gateway.log.lease import Leases
 from gateway.log.packing import Packing
 from gateway.log.presence import Presence
 from gateway.log.store import Log
+from gateway.log.streams import Streams
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.log.upkeep import keep_up
@@ -75,10 +78,9 @@ def build_app(config: Config, *, alone: bool = False) -> web.Application:
     app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
     app[ALONE] = alone
-    app[events.STREAMS] = events.Streams()
     app.cleanup_ctx.append(_rooms)
-    app.on_shutdown.append(events.stop_streams)
     app.on_shutdown.append(_stop_waiting)
+    app.on_shutdown.append(_stop_streams)
     _add_routes(app.router)
     return app
 
@@ -113,8 +115,8 @@ def _add_routes(router: web.UrlDispatcher) -> None:
     router.add_get(f"{SESSION}/messages", sessions.messages)
     router.add_delete(f"{SESSION}/messages", sessions.clear_messages)
 
-    router.add_get(f"{ACP}/events", events.project_events, allow_head=False)
-    router.add_get(f"{ACP}/events/{{session_id}}", events.session_events, allow_head=False)
+    router.add_get(f"{ACP}/events", events.project_events, name="project_events", allow_head=False)
+    router.add_get(f"{ACP}/events/{{session_id}}", events.session_events, name="session_events", allow_head=False)
 
     router.add_get(f"{ACP}/permission", permissions.list_waiting)
     router.add_get(f"{ACP}/permission/{{permission_id}}", permissions.get)
@@ -127,6 +129,10 @@ def _add_routes(router: web.UrlDispatcher) -> None:
 
 async def _stop_waiting(app: web.Application) -> None:
     app[TURNS].stop_waiting()
+
+
+async def _stop_streams(app: web.Application) -> None:
+    await app[STREAMS].stop()
 
 
 async def _rooms(app: web.Application) -> AsyncIterator[None]:
@@ -150,6 +156,11 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)
     log = app[LOG] = Log(database)
     tails = app[TAILS] = Tails(log, max_bytes=config.events.tail_bytes)
+    drain = min(config.events.drain, config.server.shutdown_timeout)
+    streams = app[STREAMS] = Streams(
+        log, tails, attrs.evolve(config.events, drain=drain), reads_at_once=max(1, config.database.pool_size // 2)
+    )
+    stack.push_async_callback(streams.close)
     transcript = app[TRANSCRIPT] = Transcript(database, log)
     translator = Translator(database)
 
@@ -187,6 +198,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     for room in (followers, delivery, turns, app[PERMISSIONS], app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
+    await stack.enter_async_context(_running(streams.beat(), "heartbeats"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
     upkeep = keep_up([Packing(database, config.events.pack_after).review, Remains(database).review])
     await stack.enter_async_context(_running(upkeep, "keep up logs"))

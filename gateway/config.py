@@ -85,6 +85,8 @@ class EventsConfig:
 
     heartbeat: float = attrs.field(default=15.0, validator=_between(0.1, 300))
     retry: float = attrs.field(default=1.0, validator=_between(0.01, 300))
+    stall: float = attrs.field(default=60.0, validator=_between(1, 86400))
+    drain: float = attrs.field(default=2.0, validator=_between(0, 300))
     lease: float = attrs.field(default=5.0, validator=_between(0.5, 300))
     max_event_bytes: int = attrs.field(default=16_777_216, validator=_between(4096, 2**30))
     tail_bytes: int = attrs.field(default=4_194_304, validator=_between(65536, 2**31))

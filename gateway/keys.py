@@ -7,6 +7,7 @@ from gateway.db.pool import Database
 from gateway.log.followers import Followers
 from gateway.log.presence import Presence
 from gateway.log.store import Log
+from gateway.log.streams import Streams
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.projects import Project, Projects
@@ -25,6 +26,7 @@ DATABASE = web.AppKey("database", Database)
 CLIENT = web.AppKey("client", Client)
 LOG = web.AppKey("log", Log)
 TAILS = web.AppKey("tails", Tails)
+STREAMS = web.AppKey("streams", Streams)
 FOLLOWERS = web.AppKey("followers", Followers)
 TRANSCRIPT = web.AppKey("transcript", Transcript)
 PROJECTS = web.AppKey("projects", Projects)
@@ -37,6 +39,9 @@ PERMISSIONS = web.AppKey("permissions", Permissions)
 IDEMPOTENCY_KEYS = web.AppKey("idempotency_keys", IdempotencyKeys)
 #: Work that goes on when the client that asked for it has left.
 TASKS = web.AppKey("tasks", Tasks)
+
+#: The names of the routes whose answer is an event stream of ours.
+STREAM_ROUTES = frozenset({"project_events", "session_events"})
 
 REQUEST_ID = web.RequestKey("request_id", str)
 USER = web.RequestKey("user", str)

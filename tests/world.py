@@ -39,6 +39,13 @@ class EventStream:
         self._read: list[SSEEvent] = []
 
     async def next(self) -> SSEEvent:
+        """The next event; heartbeats are none."""
+        while (event := await self.block()).event == "heartbeat":
+            pass
+        return event
+
+    async def block(self) -> SSEEvent:
+        """The next event, heartbeats included."""
         while not self._read:
             data = await self.response.content.readany()
             if not data:

@@ -1,32 +1,23 @@
 """Event streams: a project's, or one session's, from a cursor on."""
 
-import asyncio
-import logging
 import math
-import weakref
+import socket
+from datetime import UTC, datetime
+from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 
-from gateway.errors import DatabaseUnavailable, NotImplementedYet, ProjectNotFound
+from gateway.errors import NotImplementedYet
 from gateway.handlers.requests import choice, parameter
-from gateway.keys import CONFIG, FOLLOWERS, LOG, PROJECT, REQUEST_ID, SESSIONS, TAILS
-from gateway.log.stream import Stream, judge
-from gateway.wire.events import Cursor, Reset
+from gateway.keys import CONFIG, FOLLOWERS, PROJECT, REQUEST_ID, SESSIONS, STREAMS
+from gateway.log.stream import Stream
+from gateway.wire.events import Cursor, Reset, heartbeat
 
-logger = logging.getLogger(__name__)
-
-
-class Streams(weakref.WeakSet[EventSourceResponse]):
-    """The open streams of this process."""
-
-
-STREAMS = web.AppKey("streams", Streams)
-#: How often a stream that has nothing to say looks whether it should end.
-LOOK_SECONDS = 1.0
-#: How long a client may take nothing of what it is sent.
-STALL_SECONDS = 60.0
-_HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform"}
+#: What the system holds for a client that reads nothing; it may take twice as much, with its own bookkeeping.
+SEND_BUFFER: Final = 65_536
+#: The response's own heartbeats are comments, which no script can see: it is never to send one.
+_NEVER: Final = 1e9
 
 
 async def project_events(request: web.Request) -> web.StreamResponse:
@@ -45,68 +36,50 @@ async def own_transport(request: web.Request) -> web.StreamResponse:
     raise NotImplementedYet("ACP's own transport is not served yet; use the routes below this path.")
 
 
-async def stop_streams(app: web.Application) -> None:
-    """End all streams, so that their clients come back to a gateway that goes on."""
-    streams = app[STREAMS]
-    for response in set(streams):
-        response.stop_streaming()
-
-
 async def _stream(request: web.Request, session_id: str | None) -> web.StreamResponse:
-    project = request[PROJECT]
+    project_id = request[PROJECT].id
     from_start = choice(request, "from", {"start": True, "head": False}, default=False)
     last_event_id = request.headers.get("Last-Event-ID") or parameter(request, "lastEventId")
-    log, tails = request.app[LOG], request.app[TAILS]
-    async with tails.watch(project.id) as tail:
-        request.app[FOLLOWERS].follow(project.id)
-        place = judge(await log.head(project.id), last_event_id, from_start=from_start)
-        response = await _open(request)
-        retry = b"retry: %d\n" % math.ceil(request.app[CONFIG].events.retry * 1000)
+    streams = request.app[STREAMS]
+    async with streams.channel(project_id) as channel:
+        request.app[FOLLOWERS].follow(project_id)
+        place = await streams.begin(channel, last_event_id, from_start=from_start)
+        response = _response(request)
+        writer = await response.prepare(request)
+        if writer is None or request.transport is None:
+            return response
         async with response:
-            if isinstance(place, Reset):
-                await response.write(retry + place.frame())
-                place, retry = Cursor(place.epoch, place.head), b""
-            stream = Stream(log, tail, project.id, place, session_id)
-            await _relay(stream, response, retry)
+            cursor = Cursor(place.epoch, place.head) if isinstance(place, Reset) else place
+            is_chunked = request.version >= HttpVersion11
+            stream = Stream(request.transport, writer.drain, cursor, session_id, is_chunked=is_chunked)
+            stream.write(_first(place, math.ceil(request.app[CONFIG].events.retry * 1000)))
+            await streams.serve(channel, stream)
+            if stream.is_full:
+                # The end of the answer would wait for a client that takes nothing.
+                request.transport.abort()
     return response
 
 
-async def _open(request: web.Request) -> EventSourceResponse:
+def _response(request: web.Request) -> EventSourceResponse:
     config = request.app[CONFIG].events
-    response = EventSourceResponse(ping_interval=config.heartbeat, send_timeout=STALL_SECONDS)
-    response.headers.update(_HEADERS)
+    response = EventSourceResponse(ping_interval=_NEVER, send_timeout=config.stall)
+    response.headers[hdrs.CACHE_CONTROL] = "no-store, no-transform"
     response.headers["X-Request-Id"] = request[REQUEST_ID]
-    await response.prepare(request)
-    request.app[STREAMS].add(response)
-    # Something at once, so that whoever looks sees that the stream is open.
-    await response.write(b": open\n\n")
+    # What the client asked for decides, not the response's own promise.
+    del response.headers[hdrs.CONNECTION]
+    if request.version < HttpVersion11:
+        # Without chunks the end of the connection is the end of the answer.
+        response.force_close()
+    connection = request.transport.get_extra_info("socket") if request.transport else None
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     return response
 
 
-async def _relay(stream: Stream, response: EventSourceResponse, retry: bytes) -> None:
-    """Write the stream's chunks until the client leaves, the gateway stops or the project is gone.
-
-    ``retry`` goes in front of the first block: in a block of its own it makes some clients emit an empty event.
-    """
-    while response.is_connected():
-        try:
-            chunk = await stream.next(LOOK_SECONDS)
-        except ProjectNotFound:
-            return
-        except DatabaseUnavailable as exc:
-            logger.warning("stream waits for the database", extra={"error": str(exc)})
-            await asyncio.sleep(LOOK_SECONDS)
-            continue
-        if chunk is None:
-            continue
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await response.write(retry + chunk.data)
-        except TimeoutError:
-            logger.info("stream ended: its client takes nothing")
-            return
-        except ConnectionError:
-            logger.debug("stream ended: its client has gone")
-            return
-        retry = b""
-        stream.advance(chunk)
+def _first(place: Cursor | Reset, retry: int) -> bytes:
+    """The first block, at once, so that whoever looks sees that the stream is open, and a client knows its place."""
+    now = datetime.now(UTC)
+    if isinstance(place, Reset):
+        # No id: a client that got this alone must be told of the reset again.
+        return heartbeat(now, None, retry=retry) + place.frame()
+    return heartbeat(now, place, retry=retry)

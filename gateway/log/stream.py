@@ -1,83 +1,107 @@
-"""A stream: one client's cursor over the log. Live is replay with a wait, so there is no seam to lose events in."""
+"""A stream: one client's cursor over the log, and the connection that it is written to.
+
+The cursor is the only state. Whoever writes to a stream writes whole blocks and moves its cursor with them, so that a
+heartbeat between any two tells the client where it stands.
+"""
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final, Protocol
 
-import attrs
+from gateway.log.store import Head
+from gateway.wire.events import Cursor, Reset, heartbeat
 
-from gateway.errors import ProjectNotFound
-from gateway.log.store import Head, Log
-from gateway.log.tail import Entry, Tail
-from gateway.wire.events import Cursor, Reset
-
-CHUNK_BYTES: Final = 262_144
+#: What is written at once, at most, unless a single event is larger.
+PIECE_BYTES: Final = 65_536
+#: A connection that has more than this to send is given nothing more.
+FULL_BYTES: Final = 65_536
 
 
-@attrs.frozen
-class Chunk:
-    """What to write next, and the cursor that the client has once it is written."""
+def chunked(data: bytes) -> bytes:
+    """``data`` as one chunk of HTTP/1.1's chunked coding (RFC 9112 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
-    data: bytes
-    cursor: Cursor
+
+class Carrier(Protocol):
+    """Who writes to many streams that stand at the same place."""
+
+    served: int
 
 
 class Stream:
-    """The events of a project, or of one session with the project's gaps, from a cursor on."""
+    """The events of a project, or of one session with the project's gaps, from a cursor on, to one client."""
 
-    def __init__(self, log: Log, tail: Tail, project_id: str, cursor: Cursor, session_id: str | None = None) -> None:
-        self._log = log
-        self._tail = tail
-        self._project_id = project_id
-        self._session_id = session_id
-        self.cursor = cursor
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        drain: Callable[[], Awaitable[None]],
+        cursor: Cursor,
+        session_id: str | None,
+        *,
+        is_chunked: bool,
+    ) -> None:
+        """``drain`` waits until the transport has little left to send, or is lost."""
+        transport.set_write_buffer_limits(high=FULL_BYTES)
+        self.transport = transport
+        self.drain = drain
+        self.session_id = session_id
+        self.is_chunked = is_chunked
+        self.epoch = cursor.epoch
+        self._seq = cursor.seq
+        #: While it is up to date, its place is that of all for whom this one writes.
+        self.carrier: Carrier | None = None
+        #: Done when the pump lets go of it.
+        self.released: asyncio.Future[None] | None = None
+        #: Bytes written to the transport.
+        self.written = 0
+        #: When it was last written to, by the loop's clock.
+        self.wrote_at = asyncio.get_running_loop().time()
+        self._taken = 0
+        self._taken_at = self.wrote_at
 
-    async def next(self, seconds: float) -> Chunk | None:
-        """The next chunk, waiting for one up to ``seconds``; None where nothing came.
+    @property
+    def seq(self) -> int:
+        return self._seq if self.carrier is None else self.carrier.served
 
-        Raises ``ProjectNotFound`` once the project has been deleted.
-        """
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            chunk = await self._read()
-            if chunk:
-                return chunk
-            if self._tail.gone:
-                raise ProjectNotFound()
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0 or not await self._tail.wait(self.cursor, left):
-                return None
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.seq)
 
-    def advance(self, chunk: Chunk) -> None:
-        """The chunk has been accepted by the client's connection."""
-        self.cursor = chunk.cursor
+    @property
+    def is_full(self) -> bool:
+        return self.transport.get_write_buffer_size() > FULL_BYTES
 
-    async def _read(self) -> Chunk | None:
-        # The head is taken before reading: what is appended meanwhile is left for the next round, not skipped.
-        while (head := Cursor(self._tail.epoch, self._tail.head)) != self.cursor:
-            if head.epoch != self.cursor.epoch:
-                reset = _reset(await self._log.head(self._project_id), "other_epoch")
-                return Chunk(reset.frame(), Cursor(reset.epoch, reset.head))
-            if head.seq <= self.cursor.seq:
-                return None
-            entries = self._tail.after(self.cursor, CHUNK_BYTES)
-            if entries is None:
-                entries = await self._read_log()
-            data = b"".join(entry.frame for entry in entries if self._wants(entry))
-            cursor = entries[-1].event.cursor if entries else head
-            if data:
-                return Chunk(data, cursor)
-            self.cursor = cursor
-        return None
+    def settle(self, carrier: Carrier) -> None:
+        """From now on the carrier's place is this one's."""
+        self.carrier = carrier
 
-    async def _read_log(self) -> list[Entry]:
-        events = await self._log.read(self._project_id, self.cursor, self._session_id)
-        return [Entry(event, event.frame()) for event in events]
+    def unsettle(self) -> None:
+        """Stay at the place where the carrier is now."""
+        if self.carrier is not None:
+            self._seq, self.carrier = self.carrier.served, None
 
-    def _wants(self, entry: Entry) -> bool:
-        event = entry.event
-        if self._session_id is None:
-            return True
-        return event.session_id == self._session_id or (event.type == "gap" and event.session_id is None)
+    def write(self, data: bytes, cursor: Cursor | None = None) -> None:
+        """Write whole blocks, after which the client is at ``cursor``."""
+        if data:
+            framed = chunked(data) if self.is_chunked else data
+            self.transport.write(framed)
+            self.written += len(framed)
+            self.wrote_at = asyncio.get_running_loop().time()
+        if cursor is not None:
+            self.epoch, self._seq = cursor.epoch, cursor.seq
+
+    def beat(self, *, retry: int | None = None) -> None:
+        """Tell the client its cursor; ``retry``: and after how many milliseconds it is to come back."""
+        self.write(heartbeat(datetime.now(UTC), self.cursor, retry=retry))
+
+    def has_stalled(self, now: float, seconds: float) -> bool:
+        """Whether its client has taken nothing of what waits for it in so many seconds. To be asked now and then."""
+        waiting = self.transport.get_write_buffer_size()
+        taken = self.written - waiting
+        if not waiting or taken > self._taken:
+            self._taken, self._taken_at = taken, now
+        return now - self._taken_at > seconds
 
 
 def judge(head: Head, text: str | None, *, from_start: bool) -> Cursor | Reset:
@@ -90,15 +114,16 @@ def judge(head: Head, text: str | None, *, from_start: bool) -> Cursor | Reset:
 
     cursor = Cursor.parse(text)
     if cursor is None:
-        return _reset(head, "unreadable_cursor")
+        return reset(head, "unreadable_cursor")
     if cursor.epoch != head.epoch:
-        return _reset(head, "other_epoch")
+        return reset(head, "other_epoch")
     if cursor.seq > head.head:
-        return _reset(head, "beyond_head")
+        return reset(head, "beyond_head")
     if cursor.seq < head.floor:
-        return _reset(head, "no_longer_kept")
+        return reset(head, "no_longer_kept")
     return cursor
 
 
-def _reset(head: Head, reason: str) -> Reset:
+def reset(head: Head, reason: str) -> Reset:
+    """A client is told to start again, and goes on at the head."""
     return Reset(epoch=head.epoch, floor=head.floor, head=head.head, reason=reason)

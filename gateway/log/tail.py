@@ -1,19 +1,19 @@
 """The newest events of each watched project in memory, and who waits for more.
 
-A tail is a hint and a cache, never the truth: it holds one unbroken run of events up to the newest that this process
-knows; whoever stands before that run reads from the database. Appends of this process arrive at once; those of other
-processes are found by polling the watched heads, which is the guarantee.
+A tail is a hint and a cache, never the truth: it holds one unbroken run of events; whoever stands before that run
+reads from the database. Appends of this process arrive at once; those of other processes are found by a wake-up or by
+polling the watched heads, which is the guarantee, and are read once for all.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import attrs
 
 from gateway.errors import GatewayError
+from gateway.log.run import Run
 from gateway.log.store import Appended, Log
 from gateway.wire.events import Cursor, Event
 
@@ -22,90 +22,139 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 
 
-@attrs.frozen
-class Entry:
-    """An event with its frame, encoded once for all who read it."""
-
-    event: Event
-    frame: bytes
-
-
 @attrs.define(eq=False)
 class Tail:
-    """One project's newest events."""
+    """One project's newest events: those after ``since`` and up to ``loaded``; the log goes on to ``head`` at least."""
 
     max_bytes: int
-    entries: deque[Entry] = attrs.field(factory=deque)
-    bytes: int = 0
     epoch: int = 0
     head: int = 0
+    since: int = 0
+    loaded: int = 0
+    #: Whether somebody reads the events; else only the head is of interest.
+    is_read: bool = False
     watchers: int = 0
     #: The project has been deleted.
     gone: bool = False
-    _moved: asyncio.Event = attrs.field(factory=asyncio.Event)
+    #: Set at the next change, and then another one stands here.
+    changed: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _all: Run = attrs.field(factory=Run)
+    _owners: list[str | None] = attrs.field(factory=list)
+    _sessions: dict[str, Run] = attrs.field(factory=dict)
+    #: The project's gaps: something of any session may be missing there.
+    _gaps: Run = attrs.field(factory=Run)
 
     def extend(self, appended: Appended) -> None:
-        """Take what was committed; what is out of order or behind a hole is left to the database."""
-        for event in appended.events:
-            if event.cursor.epoch != self.epoch or event.seq > self.head + 1:
-                self._restart(event.cursor.epoch)
-            elif event.seq <= self.head:
-                continue
-            self._push(event)
-        self._wake()
+        """Take what was committed here; what lies behind a hole, which others filled, is left to be loaded."""
+        self.move(appended.cursor, loading=bool(appended.events))
+        self.load(appended.events)
 
-    def move(self, head: Cursor) -> None:
-        """The log's head is at least here."""
-        if (head.epoch, head.seq) > (self.epoch, self.head):
-            self._restart(head.epoch)
+    def load(self, events: Iterable[Event]) -> None:
+        """Take the events that come next; others are known already, or have to wait for what is before them."""
+        if not self.is_read:
+            return
+        for event in events:
+            if event.cursor.epoch == self.epoch and event.seq == self.loaded + 1:
+                self._push(event)
+        self._shrink()
+        self.wake()
+
+    def move(self, head: Cursor, *, loading: bool = False) -> None:
+        """The log's head is at least here; with ``loading``, its events are about to be loaded."""
+        if head.epoch > self.epoch:
+            self.restart(head)
+        elif head.epoch == self.epoch and head.seq > self.head:
             self.head = head.seq
-            self._wake()
+            if not self.is_read:
+                self.since = self.loaded = head.seq
+            if not loading:
+                self.wake()
+
+    def restart(self, head: Cursor) -> None:
+        """Hold nothing, and begin at this place."""
+        self._all, self._gaps = Run(), Run()
+        self._owners.clear()
+        self._sessions.clear()
+        self.epoch, self.head = head.epoch, head.seq
+        self.since = self.loaded = head.seq
+        self.wake()
+
+    def keep(self) -> None:
+        """Hold the events from here on: somebody reads them."""
+        self.is_read = True
+
+    def let_go(self) -> None:
+        """Hold the head alone."""
+        self.is_read = False
+        self.restart(Cursor(self.epoch, self.head))
 
     def vanish(self) -> None:
         """The project has been deleted: nothing will come any more."""
         self.gone = True
-        self._wake()
+        self.wake()
 
-    def after(self, cursor: Cursor, limit_bytes: int) -> list[Entry] | None:
-        """The entries after a place; None where the tail does not reach back that far."""
-        if cursor.epoch != self.epoch or not self.entries or cursor.seq < self.entries[0].event.seq - 1:
-            return None
-        skip = cursor.seq + 1 - self.entries[0].event.seq
-        found: list[Entry] = []
-        size = 0
-        for index in range(skip, len(self.entries)):
-            found.append(self.entries[index])
-            size += len(found[-1].frame)
-            if size >= limit_bytes:
-                break
-        return found
+    def wake(self) -> None:
+        """Have everybody look who waits for a change."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    def reaches(self, cursor: Cursor) -> bool:
+        """Whether all that comes after a place is here, or is about to be."""
+        return cursor.epoch == self.epoch and cursor.seq >= self.since
+
+    def end(self, after: int, limit_bytes: int) -> int:
+        """How far the events after a place go in ``limit_bytes``; at least one event further, where there is one."""
+        return self._all.end(after, limit_bytes)
+
+    def owners(self, after: int, through: int) -> set[str | None]:
+        """The sessions that have events between two places; None among them stands for events of no session."""
+        return set(self._owners[after - self.since : through - self.since])
+
+    def frames(self, session_id: str | None, after: int, through: int) -> bytes:
+        """The frames between two places, of all sessions, or of one with the project's gaps."""
+        if session_id is None:
+            return b"".join(self._all.between(after, through))
+        own, gaps = self._sessions.get(session_id), self._gaps
+        if not gaps.has(after, through):
+            return b"".join(own.between(after, through)) if own else b""
+        return (own or Run()).merged(gaps, after, through)
 
     async def wait(self, cursor: Cursor, seconds: float) -> bool:
         """Wait until the head is beyond a place; False when it took too long."""
         try:
             async with asyncio.timeout(seconds):
                 while (self.epoch, self.head) <= (cursor.epoch, cursor.seq) and not self.gone:
-                    await self._moved.wait()
+                    await self.changed.wait()
         except TimeoutError:
             return False
         return True
 
     def _push(self, event: Event) -> None:
-        entry = Entry(event, event.frame())
-        self.entries.append(entry)
-        self.bytes += len(entry.frame)
-        self.head = event.seq
-        while self.bytes > self.max_bytes and len(self.entries) > 1:
-            self.bytes -= len(self.entries.popleft().frame)
+        frame, seq = event.frame(), event.seq
+        self._all.push(seq, frame)
+        self._owners.append(event.session_id)
+        if event.session_id is not None:
+            self._sessions.setdefault(event.session_id, Run()).push(seq, frame)
+        elif event.type == "gap":
+            self._gaps.push(seq, frame)
+        self.loaded = seq
+        self.head = max(self.head, seq)
 
-    def _restart(self, epoch: int) -> None:
-        self.entries.clear()
-        self.bytes = 0
-        self.epoch = epoch
-
-    def _wake(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+    def _shrink(self) -> None:
+        count = self._all.excess(self.max_bytes)
+        if not count:
+            return
+        self.since += count
+        forgotten = set(self._owners[:count])
+        del self._owners[:count]
+        self._all.forget(self.since)
+        self._gaps.forget(self.since)
+        for session_id in forgotten:
+            run = self._sessions.get(session_id) if session_id is not None else None
+            if run is not None:
+                run.forget(self.since)
+                if not run:
+                    del self._sessions[session_id]  # type: ignore[arg-type]  # it is none of no session
 
 
 class Tails:
@@ -119,11 +168,10 @@ class Tails:
 
     @asynccontextmanager
     async def watch(self, project_id: str) -> AsyncIterator[Tail]:
-        """The project's tail, kept up to date for as long as this is open. Raises ``ProjectNotFound``."""
+        """The project's tail, kept up to date for as long as this is open."""
         tail = self._tails.setdefault(project_id, Tail(max_bytes=self._max_bytes))
         tail.watchers += 1
         try:
-            tail.move((await self._log.head(project_id)).cursor)
             yield tail
         finally:
             tail.watchers -= 1
@@ -132,6 +180,11 @@ class Tails:
 
     def watched(self) -> list[str]:
         return list(self._tails)
+
+    def move(self, project_id: str, head: Cursor) -> None:
+        """Somebody says that this project's log goes on to ``head``."""
+        if tail := self._tails.get(project_id):
+            tail.move(head)
 
     async def poll(self) -> None:
         """Find what other processes appended, once a second, until cancelled."""

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 from gateway.db.errors import ForeignKeyViolation
 from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound, ProjectNotFound
 from gateway.keys import REQUEST_ID
+from gateway.middleware.comeback import come_back, must_come_back
 from gateway.wire.codec import dump_foreign_json
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _answer(request: web.Request, exc: GatewayError) -> web.Response:
     if exc.status >= 500:
         logger.warning("request refused", extra={**_where(request), "code": exc.code, "reason": str(exc)})
+    response = come_back(request) if must_come_back(request, exc) else _problem(request, exc)
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    return response
+
+
+def _problem(request: web.Request, exc: GatewayError) -> web.Response:
     problem: dict[str, Any] = {
         "type": "about:blank",
         "title": exc.title(),
@@ -51,9 +58,7 @@ def _answer(request: web.Request, exc: GatewayError) -> web.Response:
         **exc.members,
     }
     body = dump_foreign_json(problem) + b"\n"
-    response = web.Response(status=exc.status, body=body, content_type=PROBLEM, headers=exc.headers)
-    response.headers["X-Request-Id"] = request[REQUEST_ID]
-    return response
+    return web.Response(status=exc.status, body=body, content_type=PROBLEM, headers=exc.headers)
 
 
 def _as_problem(request: web.Request, exc: Exception) -> GatewayError:

@@ -207,3 +207,12 @@ class Reset(EventData):
         now = timestamp(datetime.now(UTC))
         data = b'{"type":"reset","at":"%s","data":%s}' % (now.encode(), self.to_json())
         return encode_event(event=self.type, id=str(Cursor(self.epoch, self.head)), data=data)
+
+
+def heartbeat(at: datetime, cursor: Cursor | None, *, retry: int | None = None) -> bytes:
+    """To one client, as a block of an event stream: the stream lives, and this is its cursor. Never stored.
+
+    ``retry`` (milliseconds) stands in a block with data, since one of its own makes some clients emit an empty event.
+    """
+    data = b'{"type":"heartbeat","at":"%b","data":{}}' % timestamp(at).encode()
+    return encode_event(event="heartbeat", id=None if cursor is None else str(cursor), retry=retry, data=data)

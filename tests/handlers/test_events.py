@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 
 from gateway.config import EventsConfig
-from gateway.handlers.events import STREAMS
+from gateway.keys import STREAMS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.handlers.expected import problem
@@ -204,12 +204,38 @@ async def test_a_stream_is_neither_kept_nor_changed_nor_held_back_on_its_way(bas
         assert "Content-Encoding" not in headers
 
 
-async def test_a_stream_with_nothing_to_say_has_a_heartbeat(base_project: Project) -> None:
-    async with base_project.events() as stream:
-        raw = b""
-        while raw.count(b": ping") < 2:
-            raw += await stream.response.content.readany()
-    assert b"data:" not in raw
+async def test_the_first_block_is_a_heartbeat_with_the_cursor_at_which_the_stream_begins(base_project: Project) -> None:
+    session = await base_project.create_session()
+    await base_project.prompt(session, "stream 5")
+    head = await head_of(base_project, session)
+    epoch = head.partition("-")[0]
+    for query, cursor in (("", head), ("?from=start", f"{epoch}-0"), (f"?lastEventId={epoch}-3", f"{epoch}-3")):
+        async with base_project.events(session, query=query) as stream:
+            first = await stream.block()
+        assert (first.event, first.id, first.retry) == ("heartbeat", cursor, 1000)
+        assert json.loads(first.data)["type"] == "heartbeat"
+        assert data_of(first) == {}
+
+
+async def test_before_a_reset_the_first_block_leaves_the_client_its_cursor(base_project: Project) -> None:
+    async with base_project.events(last_event_id="nonsense") as stream:
+        first, second = await stream.block(), await stream.block()
+    assert (first.event, first.id, first.retry) == ("heartbeat", None, 1000)
+    assert (second.event, second.retry) == ("reset", None)
+
+
+async def test_a_stream_with_nothing_to_say_has_heartbeats_with_its_cursor(base_project: Project) -> None:
+    mine, other = await base_project.create_session(), await base_project.create_session()
+    async with base_project.events(mine) as stream:
+        await stream.block()
+        await base_project.prompt(other, "say not yours")
+        head = await head_of(base_project, other)
+        beats = [await stream.block()]
+        while beats[-1].id != head:
+            beats.append(await stream.block())
+    assert {beat.event for beat in beats} == {"heartbeat"}
+    assert INSTANT.fullmatch(json.loads(beats[-1].data)["at"])
+    assert {beat.retry for beat in beats} == {None}
 
 
 async def test_a_sessions_stream_has_its_own_events_and_the_projects_gaps(
@@ -281,7 +307,7 @@ async def raw_stream(gateway: Gateway, path: str) -> AsyncIterator[asyncio.Strea
             await writer.wait_closed()
 
 
-async def test_stopping_the_gateway_ends_its_streams_cleanly_and_at_once(
+async def test_stopping_the_gateway_tells_clients_to_come_back_and_ends_their_streams_cleanly(
     database_url: str, base_container: FakeContainer
 ) -> None:
     async with AsyncExitStack() as connections:
@@ -290,11 +316,46 @@ async def test_stopping_the_gateway_ends_its_streams_cleanly_and_at_once(
             path = f"{project.acp}/events"
             readers = [await connections.enter_async_context(raw_stream(gateway, path)) for _ in range(3)]
             for reader in readers:
-                await reader.readuntil(b": open\n\n")
+                await reader.readuntil(b"\n\n\r\n")
             before = time.monotonic()
         assert time.monotonic() - before < 1.5
         for reader in readers:
-            assert (await reader.read()).endswith(b"\r\n0\r\n\r\n")
+            rest = await reader.read()
+            assert rest.endswith(b"}\n\n\r\n0\r\n\r\n")
+            last = rest.split(b"\r\n")[1]
+            retry = re.search(rb"^retry: ([0-9]+)$", last, re.MULTILINE)
+            assert retry, last
+            assert 100 <= int(retry[1]) <= 1000
+            assert re.search(rb"^id: [0-9]+-0$", last, re.MULTILINE)
+
+
+async def test_the_ends_of_many_streams_are_spread_over_the_time_that_is_set(
+    database_url: str, base_container: FakeContainer
+) -> None:
+    ends: list[float] = []
+
+    async def watch(project: Project) -> None:
+        async with project.events() as stream:
+            await stream.block()
+            opened.release()
+            with suppress(EOFError):
+                await stream.until("never")
+        ends.append(time.monotonic())
+
+    opened = asyncio.Semaphore(0)
+    async with GatewayProcess(database_url, QUICK).configured(events=EventsConfig(drain=0.5)).run() as gateway:
+        project = await gateway.register(base_container.url)
+        watching = [asyncio.create_task(watch(project)) for _ in range(100)]
+        for _ in watching:
+            await opened.acquire()
+        stopping = time.monotonic()
+        await gateway.app[STREAMS].stop()
+        await asyncio.gather(*watching)
+        # None comes in any more: it would have to leave at once.
+        answer = await project.call("GET", "/events")
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+    assert min(ends) - stopping < 0.25
+    assert max(ends) - stopping > 0.4
 
 
 async def test_fifty_clients_get_the_same_bytes(database_url: str, base_container: FakeContainer) -> None:
@@ -307,7 +368,8 @@ async def test_fifty_clients_get_the_same_bytes(database_url: str, base_containe
             async with project.events(session) as stream:
                 opened.release()
                 await stream.until("turn_ended")
-                return bytes(stream.raw)
+                # The first block tells the time at which each of them came.
+                return bytes(stream.raw).partition(b"\n\n")[2]
 
         opened = asyncio.Semaphore(0)
         watching = [asyncio.create_task(watch()) for _ in range(50)]
@@ -327,22 +389,18 @@ async def test_a_client_that_never_reads_disturbs_nobody_and_costs_little_memory
         for number in range(400):
             base_container.emit("session_update", {"n": number, "x": "x" * 50_000}, session_id=known)
         assert [data_of(await stream.next())["n"] for _ in range(400)] == list(range(400))
-        buffered = [_buffered(response) for response in set(gateway.app[STREAMS])]
+        buffered = gateway.app[STREAMS].buffered()
         assert len(buffered) == 2
-        assert max(buffered) < 1_000_000
+        assert max(buffered) < 200_000
         # It has lost nothing by it.
         assert [data_of(await stuck.next())["n"] for _ in range(400)] == list(range(400))
 
 
-def _buffered(response: Any) -> int:
-    size: int = response._req.transport.get_write_buffer_size()
-    return size
-
-
 async def test_a_client_that_leaves_is_let_go(gateway: Gateway, base_project: Project) -> None:
-    async with base_project.events():
+    async with base_project.events() as stream:
+        await stream.block()
         assert len(gateway.app[STREAMS]) == 1
-    await eventually(lambda: not [response for response in gateway.app[STREAMS] if response.is_connected()])
+    await eventually(lambda: not len(gateway.app[STREAMS]))
 
 
 async def test_the_container_is_followed_while_a_stream_is_open(

@@ -1,68 +1,129 @@
-"""Tails and streams over them: what a client reads is the log, wherever it is read from."""
+"""Tails, and where a client begins: what is held in memory is the log, without a hole."""
 
-import asyncio
 from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.db.pool import Database
-from gateway.log.store import Appended, Head, Log, NewEvent
-from gateway.log.stream import Stream, judge
-from gateway.log.tail import Tail, Tails
-from gateway.projects import NewProject, Projects
+from gateway.log.store import Appended, Head
+from gateway.log.stream import judge
+from gateway.log.tail import Tail
 from gateway.wire.events import Cursor, Event, Reset
 
 HEAD = Head(epoch=2, floor=10, head=20)
 
 
-def event(seq: int, epoch: int = 1) -> Event:
+def event(seq: int, epoch: int = 1, session_id: str | None = None, type: str = "session_update") -> Event:
     return Event(
         cursor=Cursor(epoch, seq),
-        type="session_update",
-        session_id=None,
+        type=type,
+        session_id=session_id,
         turn_id=None,
         agent_id=None,
         at=datetime(2026, 11, 22, tzinfo=UTC),
-        data=b'{"seq":%d}' % seq,
+        data=b'{"seq":%04d}' % seq,
     )
 
 
-def appended(*numbers: int) -> Appended:
-    return Appended(events=tuple(map(event, numbers)), cursor=Cursor(1, numbers[-1]))
+def appended(*events: Event) -> Appended:
+    return Appended(events=events, cursor=events[-1].cursor)
+
+
+def empty_tail(max_bytes: int = 10**6) -> Tail:
+    tail = Tail(max_bytes=max_bytes)
+    tail.keep()
+    tail.move(Cursor(1, 0))
+    return tail
+
+
+def frames(*events: Event) -> bytes:
+    return b"".join(one.frame() for one in events)
 
 
 @given(st.permutations([(1, 2), (3,), (4, 5, 6), (7,), (8, 9)]), st.integers(0, 9))
 def test_a_tail_never_shows_a_hole_whatever_the_order_in_which_commits_are_told(
-    batches: list[tuple[int, ...]], cursor: int
+    batches: list[tuple[int, ...]], after: int
 ) -> None:
-    tail = Tail(max_bytes=10**6)
+    tail = empty_tail()
     for batch in batches:
-        tail.extend(appended(*batch))
-        entries = tail.after(Cursor(1, cursor), 10**6)
-        if entries:
-            numbers = [entry.event.seq for entry in entries]
-            assert numbers == list(range(cursor + 1, tail.head + 1))
+        tail.extend(appended(*map(event, batch)))
+        if after < tail.loaded:
+            assert tail.frames(None, after, tail.loaded) == frames(*map(event, range(after + 1, tail.loaded + 1)))
+        assert tail.loaded <= tail.head
     assert tail.head == 9
 
 
-def test_a_tail_lets_go_of_its_oldest_entries() -> None:
+def test_a_tail_lets_go_of_its_oldest_events() -> None:
     size = len(event(1).frame())
-    tail = Tail(max_bytes=size * 3)
-    tail.extend(appended(1, 2, 3, 4, 5))
-    assert tail.after(Cursor(1, 1), 10**6) is None
-    kept = tail.after(Cursor(1, 2), 10**6)
-    assert kept is not None
-    assert [entry.event.seq for entry in kept] == [3, 4, 5]
+    tail = empty_tail(max_bytes=size * 3)
+    tail.extend(appended(*map(event, (1, 2, 3, 4, 5))))
+    assert not tail.reaches(Cursor(1, 1))
+    assert tail.reaches(Cursor(1, 2))
+    assert tail.frames(None, 2, 5) == frames(event(3), event(4), event(5))
+    tail.extend(appended(event(6)))
+    assert tail.frames(None, 3, 6) == frames(event(4), event(5), event(6))
 
 
-def test_what_other_processes_appended_is_left_to_the_database() -> None:
+@given(
+    st.lists(st.sampled_from(["a", "b", None, "gap", "gap of a"]), min_size=1, max_size=40),
+    st.integers(200, 3000),
+    st.data(),
+)
+def test_a_sessions_share_is_its_events_and_the_projects_gaps_in_order(
+    kinds: list[str | None], max_bytes: int, data: st.DataObject
+) -> None:
+    made = {
+        "gap": {"type": "gap"},
+        "gap of a": {"type": "gap", "session_id": "a"},
+        "a": {"session_id": "a"},
+        "b": {"session_id": "b"},
+        None: {},
+    }
+    events = [event(seq, **made[kind]) for seq, kind in enumerate(kinds, 1)]
+    tail = empty_tail(max_bytes)
+    for one in events:
+        tail.extend(appended(one))
+    after = data.draw(st.integers(tail.since, len(events)))
+    through = data.draw(st.integers(after, len(events)))
+    for session in ("a", "b"):
+        share = [
+            one
+            for one in events[after:through]
+            if one.session_id == session or (one.type == "gap" and one.session_id is None)
+        ]
+        assert tail.frames(session, after, through) == frames(*share)
+    assert tail.owners(after, through) == {one.session_id for one in events[after:through]}
+
+
+def test_what_other_processes_appended_has_to_be_loaded_before_what_comes_after_it() -> None:
+    tail = empty_tail()
+    tail.extend(appended(event(1), event(2)))
+    tail.extend(appended(event(5)))
+    assert (tail.loaded, tail.head) == (2, 5)
+    tail.load([event(2), event(3), event(4), event(5)])
+    assert tail.frames(None, 1, 5) == frames(*map(event, (2, 3, 4, 5)))
+
+
+def test_a_tail_that_nobody_reads_holds_nothing_but_the_head() -> None:
     tail = Tail(max_bytes=10**6)
-    tail.extend(appended(1, 2))
-    tail.move(Cursor(1, 10))
-    tail.extend(appended(11))
-    assert tail.after(Cursor(1, 2), 10**6) is None
-    assert [entry.event.seq for entry in tail.after(Cursor(1, 10), 10**6) or []] == [11]
+    tail.extend(appended(event(1), event(2)))
+    assert (tail.since, tail.loaded, tail.head) == (2, 2, 2)
+    tail.keep()
+    tail.extend(appended(event(3)))
+    assert tail.frames(None, 2, 3) == event(3).frame()
+    tail.let_go()
+    assert not tail.reaches(Cursor(1, 2))
+
+
+def test_a_log_of_another_epoch_begins_anew() -> None:
+    tail = empty_tail()
+    tail.extend(appended(event(1)))
+    tail.move(Cursor(2, 7))
+    assert (tail.since, tail.loaded, tail.head) == (7, 7, 7)
+    assert not tail.reaches(Cursor(1, 1))
+    tail.move(Cursor(1, 9))
+    tail.extend(appended(event(2)))
+    assert (tail.epoch, tail.head) == (2, 7)
 
 
 def test_a_client_without_a_cursor_begins_at_the_head_or_where_it_asks_for_it_at_the_floor() -> None:
@@ -87,31 +148,3 @@ def test_a_cursor_that_cannot_be_continued_is_reset_with_its_reason() -> None:
     }
     for text, reason in reasons.items():
         assert judge(HEAD, text, from_start=True) == Reset(epoch=2, floor=10, head=20, reason=reason)
-
-
-async def test_a_stream_reads_the_log_and_the_tail_without_a_seam(database: Database) -> None:
-    await Projects(database).create("local", NewProject(id="p", container_url="http://127.0.0.1:4096"))
-    log = Log(database)
-    tails = Tails(log, max_bytes=2000)
-    total = 300
-
-    async def write() -> None:
-        for n in range(total):
-            session = f"s{n % 3}"
-            await log.append("p", [NewEvent(type="session_update", data=b"%d" % n, session_id=session, key=str(n))])
-
-    async def read(session: str | None) -> list[int]:
-        numbers: list[int] = []
-        async with tails.watch("p") as tail:
-            stream = Stream(log, tail, "p", Cursor(1, 0), session)
-            while not numbers or numbers[-1] < total - 3:
-                chunk = await stream.next(5)
-                assert chunk is not None
-                numbers += [int(line.rsplit(b":", 1)[1][:-1]) for line in chunk.data.split(b"\n") if b'"data":' in line]
-                stream.advance(chunk)
-        return numbers
-
-    async with asyncio.timeout(60):
-        whole, own, _ = await asyncio.gather(read(None), read("s0"), write())
-    assert whole == list(range(len(whole)))
-    assert own == list(range(0, total, 3))

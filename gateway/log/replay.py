@@ -1,0 +1,114 @@
+"""Reading the log for those whom the tail does not reach: a bounded number of reads at once, each for all who need it.
+
+After a restart thousands of clients come back within a second, most of them from about the same place. Those at the
+same place share one read; those who begin at different ones begin it at a common place before them, and from there
+take the same steps. What has been read is kept for a moment.
+"""
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+import attrs
+
+from gateway.log.reading import NotKept
+from gateway.log.run import Run
+from gateway.log.store import Log
+from gateway.wire.events import Cursor
+
+#: Readers begin at multiples of this, where that brings them to their place in one read.
+STRIDE: Final = 500
+#: Bytes of frames that are kept.
+KEPT_BYTES: Final = 16_777_216
+#: What an entry costs beside its frames.
+_OVERHEAD: Final = 1_000
+
+#: A project, the session or None for all, and the place that was read from.
+Key = tuple[str, str | None, Cursor]
+
+
+@attrs.frozen
+class Passage:
+    """The frames of a part of the log, up to ``through``."""
+
+    run: Run
+    through: int
+
+
+class Replays:
+    """Reads passages of logs, ``at_once`` at a time; whoever asks first is served first."""
+
+    def __init__(self, log: Log, *, at_once: int) -> None:
+        self._log = log
+        self._turn = asyncio.Semaphore(at_once)
+        self._reading: dict[Key, asyncio.Task[Passage]] = {}
+        self._kept: OrderedDict[Key, Passage] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def turn(self) -> asyncio.Semaphore:
+        """To be held by whoever else reads for a stream."""
+        return self._turn
+
+    async def read(self, project_id: str, place: Cursor, session_id: str | None, head: int) -> Passage | None:
+        """What comes after a place, of all sessions or of one with the project's gaps; None where there is nothing.
+
+        ``head`` is where the log is known to go: up to there nothing is missing, where a session has nothing more.
+        Raises ``NotKept``, ``ProjectNotFound``, and what the database raises.
+        """
+        common = attrs.evolve(place, seq=place.seq - place.seq % STRIDE)
+        if common != place:
+            try:
+                passage = await self._shared((project_id, session_id, common), head)
+            except NotKept:
+                passage = None
+            if passage and passage.through > place.seq:
+                return passage
+        passage = await self._shared((project_id, session_id, place), head)
+        return passage if passage.through > place.seq else None
+
+    async def close(self) -> None:
+        """Cancel the reads under way and wait for them."""
+        tasks = set(self._reading.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _shared(self, key: Key, head: int) -> Passage:
+        """In a task of its own: whoever asked first may leave while others wait."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        task = self._reading.get(key)
+        if task is None:
+            task = self._reading[key] = asyncio.create_task(self._read(key, head), name=f"replay {key[0]}")
+            task.add_done_callback(lambda ended: self._ended(key, ended))
+        return await asyncio.shield(task)
+
+    async def _read(self, key: Key, head: int) -> Passage:
+        project_id, session_id, place = key
+        async with self._turn:
+            events = await self._log.read(project_id, place, session_id)
+        run = Run()
+        for event in events:
+            run.push(event.seq, event.frame())
+        if not events:
+            # Not kept: what comes next may be here in a moment.
+            return Passage(run, place.seq if session_id is None else max(place.seq, head))
+        passage = Passage(run, run.last)
+        self._keep(key, passage)
+        return passage
+
+    def _ended(self, key: Key, task: asyncio.Task[Passage]) -> None:
+        self._reading.pop(key, None)
+        if not task.cancelled():
+            # Whoever waits for it hears of a failure; it may be that nobody does any more.
+            task.exception()
+
+    def _keep(self, key: Key, passage: Passage) -> None:
+        self._kept[key] = passage
+        self._bytes += passage.run.size + _OVERHEAD
+        while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.run.size + _OVERHEAD

@@ -1,0 +1,33 @@
+"""What a stream route answers instead of 429 and 5xx: an event stream that tells its client to come back, and ends.
+
+A browser's ``EventSource`` gives up for good on any status but 200 (WHATWG HTML, 9.2.3 "Processing model").
+"""
+
+import random
+from datetime import UTC, datetime
+
+from aiohttp import hdrs, web
+
+from gateway.errors import GatewayError
+from gateway.keys import CONFIG, STREAM_ROUTES
+from gateway.middleware.hosts import project_of_host
+from gateway.wire.events import heartbeat
+
+_TOO_MANY = 429
+_HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform", "X-Accel-Buffering": "no"}
+
+
+def must_come_back(request: web.Request, exc: GatewayError) -> bool:
+    """Whether a client of an event stream was to be told of something that passes."""
+    return (
+        (exc.status >= 500 or exc.status == _TOO_MANY)
+        and request.match_info.route.name in STREAM_ROUTES
+        and project_of_host(request.headers.get(hdrs.HOST, "")) is None
+    )
+
+
+def come_back(request: web.Request) -> web.Response:
+    """One block without an id, so that the client keeps the one that it has."""
+    retry = round(1000 * request.app[CONFIG].events.retry * random.uniform(1, 3))
+    block = heartbeat(datetime.now(UTC), None, retry=retry)
+    return web.Response(body=block, content_type="text/event-stream", headers=_HEADERS)
