@@ -2,7 +2,6 @@
 
 import math
 import socket
-from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -12,7 +11,7 @@ from gateway.errors import NotImplementedYet
 from gateway.handlers.requests import choice, parameter
 from gateway.keys import CONFIG, FOLLOWERS, PROJECT, REQUEST_ID, SESSIONS, STREAMS
 from gateway.log.stream import Stream
-from gateway.wire.events import Cursor, Reset, heartbeat
+from gateway.wire.events import Cursor, Heartbeat, Reset
 
 #: What the system holds for a client that reads nothing; it may take twice as much, with its own bookkeeping.
 SEND_BUFFER: Final = 65_536
@@ -78,8 +77,7 @@ def _response(request: web.Request) -> EventSourceResponse:
 
 def _first(place: Cursor | Reset, retry: int) -> bytes:
     """The first block, at once, so that whoever looks sees that the stream is open, and a client knows its place."""
-    now = datetime.now(UTC)
     if isinstance(place, Reset):
         # No id: a client that got this alone must be told of the reset again.
-        return heartbeat(now, None, retry=retry) + place.frame()
-    return heartbeat(now, place, retry=retry)
+        return Heartbeat.frame(None, retry=retry) + place.frame()
+    return Heartbeat.frame(place, retry=retry)

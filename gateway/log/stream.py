@@ -6,11 +6,10 @@ heartbeat between any two tells the client where it stands.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from gateway.log.store import Head
-from gateway.wire.events import Cursor, Reset, heartbeat
+from gateway.wire.events import Cursor, Heartbeat, Reset
 
 #: What is written at once, at most, unless a single event is larger.
 PIECE_BYTES: Final = 65_536
@@ -93,7 +92,7 @@ class Stream:
 
     def beat(self, *, retry: int | None = None) -> None:
         """Tell the client its cursor; ``retry``: and after how many milliseconds it is to come back."""
-        self.write(heartbeat(datetime.now(UTC), self.cursor, retry=retry))
+        self.write(Heartbeat.frame(self.cursor, retry=retry))
 
     def has_stalled(self, now: float, seconds: float) -> bool:
         """Whether its client has taken nothing of what waits for it in so many seconds. To be asked now and then."""

@@ -4,14 +4,13 @@ A browser's ``EventSource`` gives up for good on any status but 200 (WHATWG HTML
 """
 
 import random
-from datetime import UTC, datetime
 
 from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError
 from gateway.keys import CONFIG, STREAM_ROUTES
 from gateway.middleware.hosts import project_of_host
-from gateway.wire.events import heartbeat
+from gateway.wire.events import Heartbeat
 
 _TOO_MANY = 429
 _HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -29,5 +28,5 @@ def must_come_back(request: web.Request, exc: GatewayError) -> bool:
 def come_back(request: web.Request) -> web.Response:
     """One block without an id, so that the client keeps the one that it has."""
     retry = round(1000 * request.app[CONFIG].events.retry * random.uniform(1, 3))
-    block = heartbeat(datetime.now(UTC), None, retry=retry)
+    block = Heartbeat.frame(None, retry=retry)
     return web.Response(body=block, content_type="text/event-stream", headers=_HEADERS)

@@ -209,10 +209,18 @@ class Reset(EventData):
         return encode_event(event=self.type, id=str(Cursor(self.epoch, self.head)), data=data)
 
 
-def heartbeat(at: datetime, cursor: Cursor | None, *, retry: int | None = None) -> bytes:
-    """To one client, as a block of an event stream: the stream lives, and this is its cursor. Never stored.
+@attrs.frozen(kw_only=True)
+class Heartbeat(EventData):
+    """To one client: the stream lives, and this is its cursor. Never stored."""
 
-    ``retry`` (milliseconds) stands in a block with data, since one of its own makes some clients emit an empty event.
-    """
-    data = b'{"type":"heartbeat","at":"%b","data":{}}' % timestamp(at).encode()
-    return encode_event(event="heartbeat", id=None if cursor is None else str(cursor), retry=retry, data=data)
+    type: ClassVar[str] = "heartbeat"
+
+    @classmethod
+    def frame(cls, cursor: Cursor | None, *, retry: int | None = None) -> bytes:
+        """As a block of an event stream; without ``cursor`` the client keeps the one that it has.
+
+        ``retry`` (milliseconds) stands in a block with data, since one of its own makes some clients emit an
+        empty event.
+        """
+        data = b'{"type":"heartbeat","at":"%b","data":{}}' % timestamp(datetime.now(UTC)).encode()
+        return encode_event(event=cls.type, id=None if cursor is None else str(cursor), retry=retry, data=data)
