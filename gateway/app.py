@@ -16,7 +16,6 @@ from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.handlers import agents, events, permissions, projects, sessions
 from gateway.keys import (
-    ALONE,
     CLIENT,
     CONFIG,
     CONTAINERS,
@@ -70,14 +69,10 @@ ACP = f"{PROJECT}/acp"
 SESSION = f"{ACP}/session/{{session_id}}"
 
 
-def build_app(config: Config, *, alone: bool = False) -> web.Application:
-    """The application for ``config``; it connects to its database when it starts, and lets go when it stops.
-
-    ``alone``: no other gateway uses that database.
-    """
+def build_app(config: Config) -> web.Application:
+    """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
     app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
-    app[ALONE] = alone
     app.cleanup_ctx.append(_rooms)
     app.on_shutdown.append(_stop_waiting)
     app.on_shutdown.append(_stop_streams)
@@ -179,9 +174,6 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         database, gateway_id=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease
     )
     leases = Leases(database, holder=presence.gateway_id, seconds=config.events.lease)
-    if app[ALONE]:
-        await leases.expire_all()
-        await presence.expire_others()
     await stack.enter_async_context(presence.announced())
     await stack.enter_async_context(_running(presence.keep(), "keep presence"))
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules)

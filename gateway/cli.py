@@ -1,8 +1,6 @@
 """The command line: ``acp-gateway up | serve | agent-host | migrate``."""
 
 import argparse
-import asyncio
-import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -57,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config = _configured(options)
         logs.configure(config.logging.level)
-        run: Run = options.run
-        _loop_run(run(options, config))
+        run_command: Run = options.run
+        _run(run_command(options, config))
     except GatewayError as exc:
         print(f"acp-gateway: {exc}", file=sys.stderr)
         sys.exit(1)
@@ -90,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="the port to listen on (default 8080)")
     serve.add_argument(
         "--container", metavar="URL", help="sidecar: register the one container at URL as the project 'default'"
+    )
+    serve.add_argument(
+        "--workers", type=int, metavar="N", help="how many processes share the port (default 1); more use more cores"
     )
     _data_dir(serve)
 
@@ -144,6 +145,7 @@ def _configured(options: argparse.Namespace) -> Config:
     for option, table, setting in (
         ("host", own_address, "host"),
         ("port", own_address, "port"),
+        ("workers", "server", "workers"),
         ("data_dir", "embedded", "data_dir"),
         ("workspace", "agent_host", "workspace"),
         ("catalogue", "agent_host", "catalogue"),
@@ -161,6 +163,12 @@ def _set(config: Config, table: str, setting: str, value: Any, option: str) -> C
 
 
 # The rooms behind the commands take a moment to import; --help and a wrong option need none of them.
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    from gateway import serving
+
+    serving.run(work)
 
 
 async def _up(options: argparse.Namespace, config: Config) -> None:
@@ -185,23 +193,6 @@ async def _migrate(options: argparse.Namespace, config: Config) -> None:
     from gateway import commands
 
     await commands.migrate_database(config, say)
-
-
-def _spare_the_collector() -> None:
-    """What has been imported stays: the garbage collector need not walk it again, nor look after every few requests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-
-
-def _loop_run(work: Coroutine[Any, Any, None]) -> None:
-    _spare_the_collector()
-    if sys.platform == "win32":
-        asyncio.run(work)
-        return
-    import uvloop
-
-    uvloop.run(work)
 
 
 def say(line: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from socket import socket
@@ -17,12 +17,16 @@ from gateway.config import AgentHostConfig as AgentHostSettings
 from gateway.config import Config, ServerConfig, environment, is_loopback
 from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of
 from gateway.db.migrate import migrate
+from gateway.db.pool import Database
 from gateway.errors import ConfigError, ProjectNotFound, StartError
 from gateway.keys import PROJECTS
+from gateway.log.lease import Leases
+from gateway.log.presence import Presence
 from gateway.middleware.identity import LOCAL_USER
 from gateway.projects import NewProject, Projects
 from gateway.proxy.upstream import Upstream
-from gateway.serving import address, bind, serving, stop_on_signals
+from gateway.serving import address, bind, bind_shared, serving, stop_on_signals
+from gateway.supervisor import supervising
 
 SIDECAR_PROJECT = "default"
 DEMO_PROJECT = DEMO_AGENT = "demo"
@@ -46,9 +50,10 @@ async def up(config: Config, container_port: int, say: Say) -> None:
         config, postgres = await stack.enter_async_context(_database(config, say))
         if stopped.is_set():
             return
+        await _settle(config, postgres, None)
         await stack.enter_async_context(serving(_agent_host_app(config, workspace), host_socket, shutdown_timeout=5))
         say(f"agent host    {_url(config.agent_host)} (workspace {workspace})")
-        app = build_app(config, alone=postgres is not None)
+        app = build_app(config)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, gateway_socket, shutdown_timeout=timeout))
         container = f"http://127.0.0.1:{container_port}"
@@ -71,18 +76,51 @@ async def serve(config: Config, container: str | None, say: Say) -> None:
     if not config.database.url:
         _refuse_second(_data_dir(config))
     async with AsyncExitStack() as stack:
-        sock = stack.enter_context(bind(config.server.host, config.server.port, purpose="The gateway", option="--port"))
+        where = (config.server.host, config.server.port)
+        sockets = [
+            stack.enter_context(sock)
+            for sock in bind_shared(*where, config.server.workers, purpose="The gateway", option="--port")
+        ]
         config, postgres = await stack.enter_async_context(_database(config, say))
         if stopped.is_set():
             return
-        app = build_app(config, alone=postgres is not None)
-        timeout = config.server.shutdown_timeout
-        await stack.enter_async_context(serving(app, sock, shutdown_timeout=timeout))
+        await _settle(config, postgres, container)
+        check = await stack.enter_async_context(_serving(config, sockets, stopped, say))
         if container is not None:
-            await _register(app[PROJECTS], SIDECAR_PROJECT, container, default_agent_id=None)
             say(f"project       {_url(config.server)}/api/projects/{SIDECAR_PROJECT} (container {container})")
         say(f"gateway       {_url(config.server)}")
-        await _until(stopped, postgres)
+        await _until(stopped, postgres, check)
+
+
+@asynccontextmanager
+async def _serving(
+    config: Config, sockets: Sequence[socket], stopped: asyncio.Event, say: Say
+) -> AsyncIterator[Callable[[], None]]:
+    """The gateway on these sockets: in this process, or where there are several in as many workers.
+
+    What it gives is called now and then, and raises why it cannot go on.
+    """
+    if len(sockets) == 1:
+        async with serving(build_app(config), sockets[0], shutdown_timeout=config.server.shutdown_timeout):
+            yield lambda: None
+        return
+    async with supervising(config, sockets, stopped) as supervisor:
+        if not stopped.is_set():
+            say(f"workers       {len(sockets)} (processes {', '.join(map(str, supervisor.pids))})")
+        yield supervisor.check
+
+
+async def _settle(config: Config, postgres: EmbeddedPostgres | None, container: str | None) -> None:
+    """What must be before any gateway process starts: the sidecar's project; and nobody holds what dead ones held.
+
+    A PostgreSQL of our own has no other user: what a gateway that was killed held is free at once.
+    """
+    async with await Database.open(config.database.url, size=1) as database:
+        if postgres is not None:
+            await Leases(database, holder="", seconds=config.events.lease).expire_all()
+            await Presence.expire_all(database)
+        if container is not None:
+            await _register(Projects(database), SIDECAR_PROJECT, container, default_agent_id=None)
 
 
 async def agent_host(config: Config, say: Say) -> None:
@@ -127,9 +165,15 @@ async def _database(config: Config, say: Say) -> AsyncIterator[tuple[Config, Emb
             await asyncio.to_thread(server.stop)
 
 
-async def _until(stopped: asyncio.Event, postgres: EmbeddedPostgres | None) -> None:
-    """Wait for the signal to stop. ``StartError`` where the embedded PostgreSQL ends first: nothing goes on without."""
+async def _until(
+    stopped: asyncio.Event, postgres: EmbeddedPostgres | None, check: Callable[[], None] = lambda: None
+) -> None:
+    """Wait for the signal to stop; ``check`` raises where something ends that cannot be done without.
+
+    ``StartError`` where that is the embedded PostgreSQL.
+    """
     while not stopped.is_set():
+        check()
         if postgres is not None and postgres.pid is None:
             raise StartError("PostgreSQL has ended by itself; its log says why. Start again: what was stored is kept")
         with suppress(TimeoutError):

@@ -20,8 +20,6 @@ from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
 
 CONFIG = web.AppKey("config", Config)
-#: Whether this gateway is the only one on its database.
-ALONE = web.AppKey("alone", bool)
 DATABASE = web.AppKey("database", Database)
 CLIENT = web.AppKey("client", Client)
 LOG = web.AppKey("log", Log)

@@ -2,17 +2,24 @@
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
+from gateway.accepting import Accepting
 from gateway.errors import StartError
 from gateway.proxy.forward import SERVER_OPTIONS
 
 BACKLOG = 1024
+#: How long a connection may be without a request under way: idle, or with a head that comes byte by byte (aiohttp has
+#: no limit for that alone). More than what nginx keeps one for, or it would send into one that is just being closed.
+IDLE_SECONDS = 75.0
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _PORT_IS_WRONG = (errno.EADDRINUSE, errno.EACCES)
 
@@ -29,6 +36,21 @@ def bind(host: str, port: int, *, purpose: str, option: str) -> socket.socket:
         raise StartError(f"{purpose} cannot listen on {address(host, port)}: {reason}; {advice}") from exc
 
 
+def bind_shared(host: str, port: int, count: int, *, purpose: str, option: str) -> list[socket.socket]:
+    """Listening sockets of ``count`` processes on one port, among which the kernel divides who connects, evenly.
+
+    A single socket that all of them accept from would give most of a rush to the first who wakes, and streams stay
+    where they began. What waits in the queue of a process that has died waits for the next one that gets its socket.
+    """
+    # Where somebody listens already this fails, as those below would not for a process of the same user.
+    sock = bind(host, port, purpose=purpose, option=option)
+    if count == 1:
+        return [sock]
+    sock.close()
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    return [socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=True) for _ in range(count)]
+
+
 def address(host: str, port: int) -> str:
     """``host:port`` as it stands in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -38,10 +60,12 @@ def address(host: str, port: int) -> str:
 async def serving(app: web.Application, sock: socket.socket, *, shutdown_timeout: float) -> AsyncIterator[None]:
     """``app`` answers on ``sock`` for as long as this is open; then for ``shutdown_timeout`` more at most."""
     # aiohttp takes it twice: for requests to end by themselves, and for their handlers once they are cancelled.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_timeout / 2, **SERVER_OPTIONS)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=shutdown_timeout / 2, keepalive_timeout=IDLE_SECONDS, **SERVER_OPTIONS
+    )
     try:
         await runner.setup()
-        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        await Accepting(runner, sock).start()
         yield
     finally:
         await runner.cleanup()
@@ -61,3 +85,17 @@ def stop_on_signals() -> asyncio.Event:
         if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
             loop.add_signal_handler(number, stopped.set)
     return stopped
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a program's work to its end, in the fastest event loop that there is."""
+    # What has been imported stays: the garbage collector need not walk it again, nor look after every few requests.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+    if sys.platform == "win32":
+        asyncio.run(work)
+        return
+    import uvloop
+
+    uvloop.run(work)

@@ -515,7 +515,7 @@ update follower_leases set expires_at = clock_timestamp(), connected = false
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
 
 -- expire_leases --
--- The only gateway on its database has started: whoever held them is gone.
+-- The only gateways on their database are about to start: whoever held them is gone.
 update follower_leases set expires_at = clock_timestamp(), connected = false;
 
 -- get_lease --
@@ -538,8 +538,8 @@ on conflict (id) do update set expires_at = excluded.expires_at;
 delete from gateways where id = %(id)s;
 
 -- expire_gateways --
--- The only gateway on its database has started: all others are dead.
-update gateways set expires_at = least(expires_at, clock_timestamp()) where id <> %(id)s;
+-- The only gateways on their database are about to start: whoever was there is dead.
+update gateways set expires_at = least(expires_at, clock_timestamp());
 
 -- forget_dead_gateways --
 -- Rows of gateways that nobody will hear of again.

@@ -1,5 +1,6 @@
 """What comes in: bodies, query parameters and preferences, each checked with its place."""
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Iterator
@@ -18,6 +19,7 @@ from gateway.errors import (
     InvalidParameter,
     NotFound,
     RefusedByContainer,
+    RequestStalled,
     UnsupportedMediaType,
 )
 from gateway.proxy.expect import ask_for_body
@@ -26,6 +28,8 @@ from gateway.wire.codec import DecodeError, decode
 T = TypeVar("T")
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+#: How long a body may take to arrive, however steadily.
+BODY_SECONDS = 120.0
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
 
@@ -56,7 +60,10 @@ async def _read(request: web.Request) -> bytes:
         if (request.content_length or 0) > request.client_max_size:
             raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
         ask_for_body(request)
-        return await request.read()
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError as exc:
+        raise RequestStalled(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from exc
     except web.HTTPRequestEntityTooLarge as exc:
         raise BodyTooLarge(f"The body may have at most {request.client_max_size} bytes.") from exc
 

@@ -37,7 +37,7 @@ class Leases:
         return row is not None
 
     async def expire_all(self) -> None:
-        """For the only gateway on its database, when it starts: whoever held a lease is gone."""
+        """Before the only gateways on a database start: whoever held a lease is gone."""
         await self._database.execute("expire_leases")
 
     async def release(self, lease: Lease) -> None:

@@ -44,9 +44,10 @@ class Presence:
             except GatewayError as exc:
                 logger.warning("presence not renewed", extra={"gateway": self.gateway_id, "error": str(exc)})
 
-    async def expire_others(self) -> None:
-        """For the only gateway on its database, when it starts: whoever was there before is gone."""
-        await self._database.execute("expire_gateways", id=self.gateway_id)
+    @staticmethod
+    async def expire_all(database: Database) -> None:
+        """Before the only gateways on a database start: whoever was there is gone."""
+        await database.execute("expire_gateways")
 
     async def _renew(self) -> None:
         await self._database.execute("renew_gateway", id=self.gateway_id, seconds=self._seconds)

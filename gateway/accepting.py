@@ -1,0 +1,107 @@
+"""Accepts connections for a server, and goes on accepting when descriptors have run out and come back.
+
+Neither asyncio's nor uvloop's own server does: uvloop's closes its listening socket for good at the first failure, and
+both take the very last descriptor, so that what is under way (the database, containers) finds none. Here clients wait
+in the kernel's queue while fewer than ``RESERVED`` descriptors are left.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import resource
+import socket
+
+from aiohttp import web
+
+logger = logging.getLogger(__name__)
+
+#: Descriptors that no client gets: for connections to PostgreSQL and to containers, and for files.
+RESERVED = 64
+RETRY_SECONDS = 0.1
+#: Connections that are accepted before other work has its turn.
+_BURST = 64
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Accepting(web.BaseSite):
+    """A site of an ``AppRunner`` on a listening socket, which it closes when it stops."""
+
+    __slots__ = ("_lowest_reserved", "_opening", "_paused", "_sock", "_waiting")
+
+    def __init__(self, runner: web.AppRunner, sock: socket.socket) -> None:
+        super().__init__(runner)
+        self._sock = sock
+        self._lowest_reserved = _descriptor_limit() - RESERVED
+        self._opening: set[asyncio.Task[object]] = set()
+        self._waiting: asyncio.TimerHandle | None = None
+        self._paused = False
+
+    @property
+    def name(self) -> str:
+        return str(self._sock.getsockname())
+
+    async def start(self) -> None:
+        await super().start()
+        self._sock.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._sock, self._accept)
+
+    async def stop(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sock)
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._sock.close()
+        if self._opening:
+            await asyncio.wait(self._opening)
+        await super().stop()
+
+    def _accept(self) -> None:
+        for _ in range(_BURST):
+            try:
+                if self._is_short():
+                    self._pause("few descriptors are left")
+                    return
+                client, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as exc:
+                if exc.errno in _EXHAUSTED:
+                    self._pause(str(exc.strerror))
+                    return
+                continue  # that client has gone before its turn came (ECONNABORTED and its like, accept(2))
+            self._paused = False
+            self._open(client)
+
+    def _is_short(self) -> bool:
+        # The kernel gives the lowest number that is free.
+        probe = os.dup(self._sock.fileno())
+        os.close(probe)
+        return probe >= self._lowest_reserved
+
+    def _pause(self, reason: str) -> None:
+        """Leave those who come in the kernel's queue for a moment; a readable socket would be told again at once."""
+        if not self._paused:
+            logger.warning("connections wait to be accepted", extra={"reason": reason})
+        self._paused = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock)
+        self._waiting = loop.call_later(RETRY_SECONDS, loop.add_reader, self._sock, self._accept)
+
+    def _open(self, client: socket.socket) -> None:
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        assert self._runner.server is not None
+        opening = asyncio.get_running_loop().connect_accepted_socket(self._runner.server, client)
+        task: asyncio.Task[object] = asyncio.create_task(opening, name="open connection")
+        self._opening.add(task)
+        task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[object]) -> None:
+        self._opening.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.warning("connection not opened", extra={"error": str(task.exception())})
+
+
+def _descriptor_limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 2**31

@@ -1,0 +1,188 @@
+"""Keeps several gateway processes running on one port, and ends them all when it is told to, or when it dies.
+
+Each worker has a listening socket of its own (see ``serving.bind_shared``), which the supervisor holds open too: who
+connects while a worker is being replaced waits for the new one and is not refused.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from gateway import worker
+from gateway.config import Config, environment
+from gateway.errors import StartError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a worker has beyond server.shutdown_timeout, before it is killed.
+GRACE = 5.0
+#: A worker that lived for so many seconds was sound; it is replaced at once.
+SOUND_SECONDS = 10.0
+MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
+#: Each worker may die for a reason of its own; when all have twice in this time, the reason is one of the whole.
+DEATHS_EACH, LEAST_DEATHS, DEATHS_SECONDS = 2, 5, 30.0
+_PACKAGE = Path(__file__).parent
+
+
+class _Worker:
+    """A started worker; who started it awaits ``ended``."""
+
+    def __init__(self, process: Process, link: asyncio.StreamReader, keep: asyncio.StreamWriter) -> None:
+        self._process = process
+        self._link = link
+        self._keep = keep
+        self.pid = process.pid
+        self.born = time.monotonic()
+
+    @classmethod
+    async def start(cls, config: Config, sock: socket.socket) -> "_Worker":
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                # Not from the working directory: a directory named gateway may be anybody's there.
+                *("-P", "-m", "gateway.worker", str(theirs.fileno()), str(sock.fileno())),
+                stdin=DEVNULL,
+                pass_fds=(theirs.fileno(), sock.fileno()),
+                env={**environment(), "PYTHONPATH": _python_path()},
+                # Ctrl-C reaches the whole foreground group: it is the supervisor's to tell the workers.
+                start_new_session=True,
+            )
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        writer.write(worker.packed(config))
+        return cls(process, reader, writer)
+
+    async def is_ready(self) -> bool:
+        """Wait until it serves; False: it has ended before."""
+        try:
+            return await self._link.readline() == worker.READY
+        except OSError:
+            return False
+
+    async def ended(self) -> str:
+        """How it ended, for people."""
+        status = await self._process.wait()
+        self._keep.close()
+        return f"status {status}" if status >= 0 else signal.Signals(-status).name
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+
+class Supervisor:
+    """Owns the workers. ``supervising`` makes one."""
+
+    def __init__(self, config: Config, sockets: Sequence[socket.socket]) -> None:
+        self._config = config
+        self._sockets = sockets
+        self._workers: set[_Worker] = set()
+        self._keeping: list[asyncio.Task[None]] = []
+        self._ready = [asyncio.Event() for _ in sockets]
+        self._deaths: deque[float] = deque()
+        self._stopping = asyncio.Event()
+
+    @property
+    def pids(self) -> list[int]:
+        return sorted(one.pid for one in self._workers)
+
+    async def start(self, stopped: asyncio.Event) -> None:
+        """Start the workers and wait until all serve, or until ``stopped``. ``StartError`` where one cannot."""
+        for sock, ready in zip(self._sockets, self._ready, strict=True):
+            self._keeping.append(asyncio.create_task(self._keep(sock, ready), name="keep worker"))
+        waiting = [asyncio.create_task(ready.wait()) for ready in self._ready]
+        stop = asyncio.create_task(stopped.wait())
+        try:
+            left: set[asyncio.Task[bool]] = set(waiting)
+            while left and not stop.done() and not any(task.done() for task in self._keeping):
+                await asyncio.wait({*left, stop, *self._keeping}, return_when=asyncio.FIRST_COMPLETED)
+                left = {task for task in left if not task.done()}
+        finally:
+            for task in (*waiting, stop):
+                task.cancel()
+            await asyncio.wait((*waiting, stop))
+        self.check()
+
+    def check(self) -> None:
+        """``StartError`` where the workers cannot be kept running."""
+        for task in self._keeping:
+            if task.done():
+                task.result()
+
+    async def stop(self) -> None:
+        """End all workers: in order, as ``server.shutdown_timeout`` allows, then by force."""
+        self._stopping.set()
+        for sock in self._sockets:
+            sock.close()
+        for number, seconds in ((signal.SIGTERM, self._config.server.shutdown_timeout + GRACE), (signal.SIGKILL, 10.0)):
+            for one in self._workers:
+                one.signal(number)
+            _, late = await asyncio.wait(self._keeping, timeout=seconds)
+            if not late:
+                # One failure has been told; that others failed for the same reason need not be.
+                await asyncio.gather(*self._keeping, return_exceptions=True)
+                return
+        logger.error("workers do not end", extra={"workers": self.pids})
+
+    async def _keep(self, sock: socket.socket, ready: asyncio.Event) -> None:
+        backoff = 0.0
+        while not self._stopping.is_set():
+            one = await _Worker.start(self._config, sock)
+            self._workers.add(one)
+            if self._stopping.is_set():
+                one.signal(signal.SIGTERM)
+            try:
+                if await one.is_ready():
+                    ready.set()
+                    logger.info("worker serves", extra={"worker": one.pid})
+                how = await one.ended()
+            finally:
+                self._workers.discard(one)
+            if self._stopping.is_set():
+                return
+            if not ready.is_set():
+                raise StartError(f"A worker could not start ({how}); the lines before this one say why")
+            self._note_death(one, how)
+            sound = time.monotonic() - one.born >= SOUND_SECONDS
+            backoff = 0.0 if sound else min(max(backoff * 2, MIN_BACKOFF_SECONDS), MAX_BACKOFF_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), backoff)
+
+    def _note_death(self, one: _Worker, how: str) -> None:
+        logger.error("worker died", extra={"worker": one.pid, "end": how})
+        now = time.monotonic()
+        self._deaths.append(now)
+        while now - self._deaths[0] > DEATHS_SECONDS:
+            self._deaths.popleft()
+        times = len(self._deaths)
+        if times >= max(LEAST_DEATHS, DEATHS_EACH * len(self._sockets)):
+            raise StartError(
+                f"The workers keep dying: {times} times in {DEATHS_SECONDS:g} seconds, the last with {how}. "
+                "All is ended; the lines before this one say why"
+            )
+
+
+@asynccontextmanager
+async def supervising(
+    config: Config, sockets: Sequence[socket.socket], stopped: asyncio.Event
+) -> AsyncIterator[Supervisor]:
+    """Workers on these sockets, which are closed at the end, for as long as this is open."""
+    supervisor = Supervisor(config, sockets)
+    try:
+        await supervisor.start(stopped)
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+def _python_path() -> str:
+    more = environment().get("PYTHONPATH")
+    return f"{_PACKAGE.parent}:{more}" if more else str(_PACKAGE.parent)

@@ -1,0 +1,92 @@
+"""Sockets: descriptors that run out and come back, and clients that send byte by byte."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from resource import RLIMIT_NOFILE, setrlimit
+
+import psutil
+import pytest
+
+from gateway import serving
+from gateway.handlers import requests
+from tests.program import Place, run, wait_until
+from tests.world import QUICK, Gateway, GatewayProcess
+
+DESCRIPTORS = 200
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+@contextmanager
+def few_descriptors(place: Place) -> Iterator[psutil.Process]:
+    """A gateway that may have few descriptors, in a process of its own."""
+    options = ["--port", str(place.port), "--data-dir", str(place.data_dir)]
+    limit = {"preexec_fn": lambda: setrlimit(RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))}
+    with run("serve", *options, directory=place.directory, **limit) as program:
+        program.wait_until_says("gateway       http")
+        yield psutil.Process(program.process.pid)
+
+
+def test_with_all_descriptors_taken_what_is_open_goes_on_and_who_comes_is_served_after(open_directory: Path) -> None:
+    place = Place.make(open_directory / "descriptors")
+    health = b"GET /api/projects HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with few_descriptors(place) as process, ExitStack() as crowd:
+        first = crowd.enter_context(connect(place.port))
+        first.sendall(health)
+        assert b"200 OK" in first.recv(4096)
+
+        others = [crowd.enter_context(connect(place.port)) for _ in range(DESCRIPTORS)]
+        wait_until(lambda: process.num_fds() >= DESCRIPTORS - 64)
+        taken = process.num_fds()
+        late = crowd.enter_context(connect(place.port))
+        late.sendall(health)
+        first.sendall(health)
+        assert b"200 OK" in first.recv(4096)
+        assert taken < DESCRIPTORS
+
+        for one in others:
+            one.close()
+        assert b"200 OK" in late.recv(4096)
+
+
+async def test_a_head_that_comes_byte_by_byte_is_not_waited_for_for_ever(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.5)
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        reader, writer = await open_connection(gateway)
+        sending = asyncio.create_task(drip(writer, b"GET / HTTP/1.1\r\nX: " + b"x" * 1000))
+        began = time.monotonic()
+        assert await reader.read() == b""
+        assert time.monotonic() - began < 10
+        sending.cancel()
+        writer.close()
+
+
+async def test_a_body_that_comes_byte_by_byte_is_answered_408(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "BODY_SECONDS", 0.5)
+    reader, writer = await open_connection(gateway)
+    writer.write(b"POST /api/projects HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    writer.write(b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+    sending = asyncio.create_task(drip(writer, b" " * 900))
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    sending.cancel()
+    writer.close()
+
+
+async def open_connection(gateway: Gateway) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+
+
+async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
+    for byte in data:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.02)
