@@ -195,7 +195,8 @@ async def test_a_turn_whose_gateway_ends_before_the_container_tells_its_end_is_l
             assert call("POST", f"{path}/prompt", {"prompt": "slow 60"})[0] == 202
             first.process.terminate() if how == "sigterm" else first.process.kill()
             first.wait()
-        with run("serve", *options, directory=place.directory) as second:
+        impatient = {"ACP_GATEWAY_TURNS_LOST_AFTER": "0.5"}
+        with run("serve", *options, directory=place.directory, environ=impatient) as second:
             second.wait_until_says(GATEWAY)
             wait_until(lambda: call("GET", path)[1]["status"] == "idle")
             done = call("POST", f"{path}/prompt", {"prompt": "say hello"}, {"Prefer": "wait=30"})[1]
