@@ -7,7 +7,7 @@ instead (its user must be allowed to create databases). Nothing here belongs to 
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,10 +22,46 @@ from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
 from gateway.serving import bind, serving
+from tests import machine
 from tests.fakes.container import FakeContainer
 from tests.world import QUICK, Gateway, GatewayProcess, Project
 
 _NUMBERS = count(1)
+
+#: Versions that run on Node 20. The parser is the one that the client uses.
+EVENTSOURCE = ("eventsource@4.1.1", "eventsource-parser@3.1.1")
+#: Fixtures that give what a machine may lack: what it is called, and how it is found.
+FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
+    "node": ("Node.js", lambda: machine.program("node", "install Node.js 20 or later")),
+    "eventsource_packages": ("npm's eventsource", lambda: machine.npm_packages("-".join(EVENTSOURCE), *EVENTSOURCE)),
+}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for name in FROM_THE_MACHINE.keys() & wanted if not session.config.option.collectonly else ():
+        machine.look_for(session.config, *FROM_THE_MACHINE[name])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    machine.tell_what_is_missing(terminalreporter, config)
+
+
+@pytest.fixture(scope="session")
+def node(request: pytest.FixtureRequest) -> Path:
+    """The program ``node``."""
+    return from_the_machine(request, "node")
+
+
+@pytest.fixture(scope="session")
+def eventsource_packages(request: pytest.FixtureRequest) -> Path:
+    """A folder whose ``node_modules`` has ``eventsource`` and ``eventsource-parser``."""
+    return from_the_machine(request, "eventsource_packages")
+
+
+def from_the_machine(request: pytest.FixtureRequest, fixture: str) -> Path:
+    path: Path = machine.found(request, FROM_THE_MACHINE[fixture][0])
+    return path
 
 
 def with_database(url: str, name: str) -> str:

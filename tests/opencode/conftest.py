@@ -1,7 +1,4 @@
-"""OpenCode is installed before the first test that wants it, outside of any test's time limit.
-
-Where it cannot be had the tests are skipped, which the summary says loudly; with ``CI`` set they fail.
-"""
+"""OpenCode is installed before the first test that wants it; where it cannot be had: see ``tests.machine``."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -12,39 +9,25 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import administer, with_database
-from tests.opencode.install import NoOpenCode, cache_directory, opencode
+from tests.machine import cache_directory, found, look_for
+from tests.opencode.install import opencode
 from tests.opencode.places import Place, before_the_gateway, beside_the_agent_host
 
 HERE = Path(__file__).parent
-PROGRAM = pytest.StashKey[Path]()
-MISSING = pytest.StashKey[str]()
+OPENCODE = "a real OpenCode"
 _NUMBERS = count(1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    config = session.config
-    if config.option.collectonly or not any(item.path.is_relative_to(HERE) for item in session.items):
-        return
-    try:
-        config.stash[PROGRAM] = opencode(cache_directory(os.environ))
-    except NoOpenCode as exc:
-        config.stash[MISSING] = str(exc)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if (reason := config.stash.get(MISSING, None)) is not None:
-        terminalreporter.section("NO REAL AGENT WAS TESTED", sep="!", yellow=True, bold=True)
-        terminalreporter.line(f"The tests in tests/opencode need OpenCode: {reason}.", yellow=True)
+    if not session.config.option.collectonly and any(item.path.is_relative_to(HERE) for item in session.items):
+        look_for(session.config, OPENCODE, lambda: opencode(cache_directory(os.environ)))
 
 
 @pytest.fixture(scope="session")
 def opencode_program(request: pytest.FixtureRequest) -> Path:
     """The program of a real OpenCode."""
-    if (reason := request.config.stash.get(MISSING, None)) is None:
-        return request.config.stash[PROGRAM]
-    if os.environ.get("CI"):
-        pytest.fail(f"CI must test a real OpenCode: {reason}")
-    pytest.skip(f"no OpenCode: {reason}")
+    program: Path = found(request, OPENCODE)
+    return program
 
 
 @pytest.fixture(scope="module")

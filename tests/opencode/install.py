@@ -1,65 +1,26 @@
-"""A real OpenCode for the tests: npm's ``opencode-ai``, installed once into a cache.
+"""A real OpenCode for the tests: npm's ``opencode-ai``, installed once into the tests' cache.
 
-The cache is ``$XDG_CACHE_HOME/acp-gateway-tests`` (``~/.cache`` without that variable), or where
-``ACP_GATEWAY_TEST_CACHE`` says. The program is native; Node is needed to install it and not to run it.
+The program is native; Node is needed to install it and not to run it.
 """
 
-import fcntl
 import os
-import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
+from tests.machine import Missing, installed, npm_install
+
 VERSION = "1.18.33"
-INSTALL_SECONDS = 900
-
-
-class NoOpenCode(Exception):
-    """OpenCode cannot be had on this machine; ``str()`` says why."""
-
-
-def cache_directory(environ: Mapping[str, str]) -> Path:
-    if chosen := environ.get("ACP_GATEWAY_TEST_CACHE"):
-        return Path(chosen)
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "acp-gateway-tests"
 
 
 def opencode(cache: Path) -> Path:
-    """The program, installed if it is not there yet; tests in other processes wait for the one that installs."""
-    home = cache / f"opencode-{VERSION}"
-    home.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"opencode-{VERSION}.lock"):
-        stamp = home / "program.txt"
-        if stamp.exists() and (program := Path(stamp.read_text())).exists():
-            return program
-        _npm_install(home)
-        program = _working_program(home)
-        stamp.write_text(str(program))
-        return program
+    """The program, installed if it is not there yet."""
+    return Path(installed(cache, f"opencode-{VERSION}", _install))
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _npm_install(home: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise NoOpenCode("there is no npm on this machine (install Node.js to run these tests)")
+def _install(home: Path) -> str:
     # Its install script only puts the platform's binary in another place.
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-    command = [npm, "install", "--prefix", str(home), *options, f"opencode-ai@{VERSION}"]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    except subprocess.CalledProcessError as exc:
-        raise NoOpenCode(f"npm could not install opencode-ai@{VERSION}: {exc.stderr.strip()[-500:]}") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise NoOpenCode(f"npm did not install opencode-ai@{VERSION} within {INSTALL_SECONDS} s") from exc
+    npm_install(home, f"opencode-ai@{VERSION}")
+    return str(_working_program(home))
 
 
 def _working_program(home: Path) -> Path:
@@ -73,7 +34,7 @@ def _working_program(home: Path) -> Path:
             continue
         if said.returncode == 0 and said.stdout.strip() == VERSION:
             return program
-    raise NoOpenCode(f"opencode-ai@{VERSION} has no program that runs on this machine")
+    raise Missing(f"opencode-ai@{VERSION} has no program that runs on this machine")
 
 
 def _bare(home: Path) -> dict[str, str]:
