@@ -57,6 +57,7 @@ from gateway.sessions.endings import Endings
 from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.keeper import Keeper
 from gateway.sessions.permissions import Permissions
+from gateway.sessions.reconcile import Reconciliation
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.translate import Translator
 from gateway.sessions.turns import Turns
@@ -158,9 +159,11 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     stack.push_async_callback(streams.close)
     transcript = app[TRANSCRIPT] = Transcript(database, log)
     translator = Translator(database)
+    reconciliation = Reconciliation(database, log, containers)
 
     async def on_connected(project_id: str, info: ContainerInfo) -> None:
         translator.connected(project_id, info)
+        await reconciliation.connected(project_id, info)
         await turns.reconcile(project_id, info)
         await app[PERMISSIONS].redeliver(project_id)
 

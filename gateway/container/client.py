@@ -152,6 +152,13 @@ class Container:
         how = _name(data, "how") or "load"
         return ContainerSession(id=session_id, acp_id=_name(data, "acpSessionId") or options["acpSessionId"], how=how)
 
+    async def sessions(self) -> set[str]:
+        """The ids of all sessions that the container has."""
+        listed = _object(await self._call("GET", "/sessions")).get("sessions")
+        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+            raise UpstreamFailed("The container's answer has no list of sessions.")
+        return {one["id"] for one in listed if _is_name(one.get("id"))}
+
     async def has_session(self, session_id: str) -> bool:
         try:
             await self._call("GET", _session(session_id))

@@ -156,6 +156,13 @@ update agent_sessions set acp_session_id = %(acp_session_id)s
 where project_id = %(project_id)s and container_session_id = %(container_session_id)s
     and acp_session_id is distinct from %(acp_session_id)s;
 
+-- bound_sessions --
+-- The living sessions of a project that its container is to have, with their running turn.
+select s.id, s.agent_id, s.container_session_id, t.id as turn_id
+from agent_sessions s
+left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
+where s.project_id = %(project_id)s and s.status = 'active' and s.container_session_id is not null;
+
 -- unbind_session --
 -- The container has lost the session. Whoever takes it from what is known of it makes the new one; one that has been
 -- without for five minutes was left so by a gateway that died.

@@ -81,6 +81,9 @@ class Translator:
         # The project may be another one by now that was made under the same id.
         for key in [key for key in self._sessions if key[0] == project_id]:
             del self._sessions[key]
+        # What is told twice is told at once; an agent may have been another way while nobody listened.
+        for key in [key for key in self._statuses if key[0] == project_id]:
+            del self._statuses[key]
 
     async def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | None:
         """The log's event for a container's; None for what says nothing: heartbeats, a status told twice."""
