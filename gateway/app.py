@@ -51,6 +51,7 @@ from gateway.projects import Projects
 from gateway.proxy.expect import leave_to_reader
 from gateway.proxy.upstream import Client
 from gateway.remains import Remains
+from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.containers import Containers
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
@@ -59,6 +60,7 @@ from gateway.sessions.keeper import Keeper
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.reconcile import Reconciliation
 from gateway.sessions.sessions import Sessions
+from gateway.sessions.stalls import Stalls
 from gateway.sessions.translate import Translator
 from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
@@ -182,15 +184,17 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules)
     endings = Endings(database, log)
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
-    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, endings, delivery)
-    keeper = Keeper(database, endings, delivery, followers, config.turns)
+    cancelling = Cancelling(database, log, containers, endings, config.turns)
+    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, endings, delivery, cancelling)
+    stalls = Stalls(database, log, containers, endings, cancelling, config.turns)
+    keeper = Keeper(database, endings, delivery, cancelling, stalls, followers, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers)
     app[PERMISSIONS] = Permissions(database, log, containers)
     keys = app[IDEMPOTENCY_KEYS] = IdempotencyKeys(
         database, hold_seconds=config.events.lease, hours=config.server.idempotency_hours
     )
     app[TASKS] = Tasks()
-    for room in (followers, delivery, turns, app[PERMISSIONS], app[TASKS]):
+    for room in (followers, delivery, turns, keeper, app[PERMISSIONS], app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(streams.beat(), "heartbeats"))

@@ -98,6 +98,8 @@ class EventsConfig:
 class TurnsConfig:
     """How turns that end by themselves no more are ended."""
 
+    cancel_timeout: float = attrs.field(default=10.0, validator=_between(0.1, 3600))
+    stall_after: float = attrs.field(default=1800.0, validator=_between(0.1, 604_800))
     lost_after: float = attrs.field(default=300.0, validator=_between(0.1, 86400))
 
 

@@ -214,6 +214,8 @@ class UpstreamError(GatewayError):
     """The project's container could not be used."""
 
     status, code = 502, "upstream_error"
+    #: There was no connection: what was to be sent has had no effect for certain.
+    unsent = False
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -232,6 +234,7 @@ class UpstreamRefused(UpstreamError):
     """The project's container refused the connection."""
 
     status, code = 503, "upstream_refused"
+    unsent = True
 
 
 class AgentUnavailable(UpstreamError):

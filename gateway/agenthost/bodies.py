@@ -95,6 +95,12 @@ class ConfigBody:
 
 
 @attrs.frozen(kw_only=True)
+class CancelBody:
+    #: The turn that is meant, where it may be over by now and another one run; else whichever runs.
+    turn_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class NoBody:
     pass
 

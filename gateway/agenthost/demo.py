@@ -18,6 +18,7 @@ Each line of a prompt is a directive; any other text gets a short scene that sho
 | run COMMAND       | runs a command in a terminal of the client and says its output              |
 | ask QUESTION      | asks permission for nothing in particular, and says the outcome             |
 | slow SECONDS      | takes that long; can be cancelled                                           |
+| deaf SECONDS      | takes that long, and hears no cancel meanwhile                              |
 | env NAME          | says what it finds in an environment variable                               |
 | session           | says its own id of the session, its prompts so far, and its process         |
 | fail TEXT         | answers the prompt with an error                                            |
@@ -250,6 +251,7 @@ class Turn:
             "run": self._run,
             "ask": self._ask,
             "slow": self._slow,
+            "deaf": self._deaf,
             "env": self._env,
             "session": self._session,
             "fail": self._fail,
@@ -381,6 +383,9 @@ class Turn:
     async def _slow(self, seconds: str) -> None:
         await self._unless_cancelled(asyncio.ensure_future(asyncio.sleep(float(seconds or 1))))
         await self.say("done\n")
+
+    async def _deaf(self, seconds: str) -> None:
+        await asyncio.sleep(float(seconds or 1))
 
     async def _env(self, name: str) -> None:
         await self.say(f"{name}={os.environ[name]}\n" if name in os.environ else f"{name} is not set\n")

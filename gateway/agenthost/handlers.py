@@ -181,8 +181,9 @@ async def prompt(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Ask the agent to end its turn; the status tells whether it has."""
     host, session = request.app[HOST], _session(request)
-    await bodies.read(request, bodies.NoBody)
-    await host.tasks.complete(host.cancel(session), name="cancel")
+    turn_id = (await bodies.read(request, bodies.CancelBody)).turn_id
+    if turn_id is None or (session.turn is not None and session.turn.id == turn_id):
+        await host.tasks.complete(host.cancel(session), name="cancel")
     return success({"id": session.id, "status": "processing" if session.turn is not None else "idle"})
 
 

@@ -159,6 +159,16 @@ class Container:
             raise UpstreamFailed("The container's answer has no list of sessions.")
         return {one["id"] for one in listed if _is_name(one.get("id"))}
 
+    async def session_status(self, session_id: str) -> str | None:
+        """active, idle, processing, ended or error; None where the container knows no such session."""
+        try:
+            data = _object(await self._call("GET", _session(session_id)))
+        except ContainerRefused as exc:
+            if exc.upstream_status == 404:
+                return None
+            raise
+        return _text(data, "status") or "active"
+
     async def has_session(self, session_id: str) -> bool:
         try:
             await self._call("GET", _session(session_id))
@@ -188,8 +198,10 @@ class Container:
         data = await self._call("POST", f"{_session(session_id)}/prompt", body, headers={"Prefer": "respond-async"})
         return storable(str(_object(data).get("turnId") or turn_id))
 
-    async def cancel(self, session_id: str) -> None:
-        await self._call("POST", f"{_session(session_id)}/cancel", {})
+    async def cancel(self, session_id: str, turn_id: str | None = None) -> None:
+        """Ask for the end of the session's turn; with ``turn_id`` of that one only, where the container takes it."""
+        body = {} if turn_id is None else {"turnId": turn_id}
+        await self._call("POST", f"{_session(session_id)}/cancel", body)
 
     async def answer_permission(self, request_id: str, option_id: str | None) -> None:
         """Give the answer; ``option_id`` None takes the request back."""

@@ -290,17 +290,27 @@ returning t.*;
 -- turns_to_look_after --
 -- The running turns of the projects that a gateway keeps house for, and its own, with what the keeper goes by; ages in
 -- seconds by this clock. `undelivered`: nobody brings the prompt to its container any more, or this gateway does.
-select t.*, s.agent_id, s.container_session_id, t.project_id = any(%(project_ids)s) as kept_here,
-    (t.delivered_at is null and t.unanswered_since is null
-        and (t.gateway_id = %(gateway_id)s or g.id is null)) as undelivered,
+-- What the gateway itself says of a silent turn does not break its silence.
+select t.*, s.agent_id, s.container_session_id, s.status as session_status,
+    t.project_id = any(%(project_ids)s) as kept_here,
+    t.delivered_at is null and t.unanswered_since is null
+        and (t.gateway_id = %(gateway_id)s or g.id is null) as undelivered,
+    coalesce(l.connected and l.expires_at > clock_timestamp(), false) as connected,
+    exists (select from permissions p where p.project_id = t.project_id and p.session_id = t.session_id
+        and p.state in ('waiting', 'answering')) as waits_for_people,
     newest.seq as newest_seq,
     extract(epoch from clock_timestamp() - t.said_at)::float8 as silent_seconds,
-    extract(epoch from clock_timestamp() - t.unanswered_since)::float8 as unanswered_seconds
+    extract(epoch from clock_timestamp() - t.unanswered_since)::float8 as unanswered_seconds,
+    extract(epoch from clock_timestamp() - t.cancel_requested_at)::float8 as cancelling_seconds,
+    extract(epoch from clock_timestamp() - t.cancel_sent_at)::float8 as cancel_sent_seconds
 from turns t
 join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
+left join follower_leases l on l.project_id = t.project_id
 left join gateways g on g.id = t.gateway_id and g.expires_at > clock_timestamp()
 left join lateral (
-    select e.seq from events e where e.project_id = t.project_id and e.session_id = t.session_id
+    select e.seq from events e
+    where e.project_id = t.project_id and e.session_id = t.session_id
+        and e.type not in ('turn_stalling', 'turn_cancelling', 'agent_stopping', 'turn_queued')
     order by e.seq desc limit 1
 ) newest on true
 where t.state = 'running' and (t.project_id = any(%(project_ids)s) or t.gateway_id = %(gateway_id)s);
@@ -311,12 +321,30 @@ update turns set said_seq = %(seq)s, said_at = clock_timestamp()
 where project_id = %(project_id)s and id = %(id)s and state = 'running';
 
 -- request_cancel --
--- Somebody wants the running turn to stop; with where its container knows it.
-update turns t set cancel_requested_at = coalesce(cancel_requested_at, now())
-from agent_sessions s
-where t.project_id = %(project_id)s and t.session_id = %(session_id)s and t.state = 'running'
-    and s.project_id = t.project_id and s.id = t.session_id
-returning t.id, s.container_session_id;
+-- Somebody wants a running turn to stop.
+update turns set cancel_requested_at = clock_timestamp()
+where project_id = %(project_id)s and id = %(id)s and state = 'running' and cancel_requested_at is null;
+
+-- set_cancel_sent --
+-- The container is being asked to stop a turn; or, as it turned out, could not be asked.
+update turns set cancel_sent_at = case when %(sent)s then coalesce(cancel_sent_at, clock_timestamp()) end
+where project_id = %(project_id)s and id = %(id)s and state = 'running';
+
+-- set_agent_stopped --
+-- The agent of a turn that does not end is stopped.
+update turns set agent_stopped_at = clock_timestamp()
+where project_id = %(project_id)s and id = %(id)s and state = 'running';
+
+-- turns_of_agent --
+-- What else an agent runs in a project.
+select t.id from turns t join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
+where t.project_id = %(project_id)s and s.agent_id = %(agent_id)s and t.state = 'running' and t.id <> %(id)s
+order by t.id;
+
+-- container_sessions_of_agent --
+-- Under which ids a container knows an agent's sessions.
+select container_session_id from agent_sessions
+where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'active' and container_session_id is not null;
 
 -- insert_permission --
 -- A permission request waits until somebody answers; told twice, it is one.

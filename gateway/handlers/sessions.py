@@ -143,9 +143,8 @@ async def cancel(request: web.Request) -> web.Response:
     """Ask the agent to stop its turn; the turn's end comes as an event. Nothing running is no error."""
     await read_body(request, NoBody)
     session = await _session(request)
-    work = request.app[TURNS].cancel(request[PROJECT], session)
-    with telling_refusals():
-        turn_id = await request.app[TASKS].complete(work, name="cancel turn")
+    work = request.app[TURNS].cancel(request[PROJECT], session, request[USER])
+    turn_id = await request.app[TASKS].complete(work, name="cancel turn")
     return views.answer({"turnId": turn_id}, status=202 if turn_id else 200)
 
 

@@ -310,6 +310,12 @@ def _open_socket(address: tuple[Any, ...]) -> socket.socket:
 
 
 def _as_upstream_error(exc: Exception, upstream: Upstream) -> UpstreamError:
+    error = _told(exc, upstream)
+    error.unsent = isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    return error
+
+
+def _told(exc: Exception, upstream: Upstream) -> UpstreamError:
     match exc:
         case aiohttp.ConnectionTimeoutError():
             return UpstreamTimeout(f"{upstream} did not accept a connection in time.")

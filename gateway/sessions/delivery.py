@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from itertools import chain, repeat
 from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerInfo, ContainerRefused
+from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamRefused
+from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamFailed
 from gateway.log.store import Log
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
@@ -35,6 +36,7 @@ Blocks = Sequence[dict[str, Any]]
 QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
 #: Between the attempts to deliver a prompt that may have arrived already.
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+NEVER_SENT = TurnEnded(outcome="cancelled", message="The turn was cancelled before its prompt was sent.")
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +96,9 @@ class Delivery:
             logger.info("turn not taken up yet", extra={"turn": turn["id"], "error": str(exc)})
 
     async def _go_on(self, turn: Row) -> None:
+        if turn["sent_at"] is None and turn["cancel_requested_at"] is not None:
+            await self._endings.end(turn["project_id"], turn["id"], NEVER_SENT)
+            return
         project = await self._containers.project(turn["project_id"])
         info = await self._containers.info(project)
         if turn["container_boot_id"] != info.boot_id:
@@ -114,7 +119,8 @@ class Delivery:
                 container_session_id=session["container_session_id"],
                 blocks=blocks,
                 info=info,
-            )
+            ),
+            sent=turn["sent_at"] is not None,
         )
 
     async def _asked(self, turn: Row) -> Blocks | None:
@@ -129,19 +135,38 @@ class Delivery:
                 return blocks
         return None
 
-    async def _run(self, prompt: Prompt) -> None:
+    async def _run(self, prompt: Prompt, *, sent: bool = False) -> None:
+        """Have the container take the prompt, once; ``sent``: it may have arrived already.
+
+        A connection that breaks before the answer leaves open whether the prompt was taken. A container that knows a
+        prompt again is asked until it answers, or until the turn has ended in another way.
+        """
         project_id, turn_id = prompt.project.id, prompt.turn_id
-        if not await self._mark_sent(project_id, turn_id):
-            return
-        try:
-            container_turn_id = await self._send(prompt)
-        except UpstreamError as exc:
-            await self._endings.end_surely(project_id, turn_id, failed(exc))
-            return
-        if container_turn_id is None:
+        container = self._containers.of(prompt.project)
+        for pause in chain(RETRY_PAUSES, repeat(RETRY_PAUSES[-1])):
+            if not await self._mark_sent(project_id, turn_id):
+                return
+            try:
+                taken_as = await container.prompt(prompt.container_session_id, prompt.blocks, turn_id, prompt.info)
+            except UpstreamError as exc:
+                if isinstance(exc, UpstreamFailed) or (exc.unsent and not sent):
+                    await self._endings.end_surely(project_id, turn_id, failed(exc))
+                    return
+                logger.info("prompt's answer lost", extra={"turn": turn_id, "error": str(exc)})
+                sent = True
+                if not prompt.info.takes_turn_ids:
+                    await self._leave_unanswered(project_id, turn_id)
+                    return
+            else:
+                await self._taken(project_id, turn_id, taken_as)
+                return
+            await asyncio.sleep(pause)
+
+    async def _taken(self, project_id: str, turn_id: str, taken_as: str | None) -> None:
+        if taken_as is None:
             await self._end_answered(project_id, turn_id)
         else:
-            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=container_turn_id)
+            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=taken_as)
 
     async def _mark_sent(self, project_id: str, turn_id: str) -> bool:
         """Whether the prompt is still to be sent: it was not cancelled meanwhile, nor has another gateway taken it."""
@@ -149,26 +174,8 @@ class Delivery:
             return True
         turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
         if turn is not None and turn["gateway_id"] == self.gateway_id and turn["cancel_requested_at"] is not None:
-            ended = TurnEnded(outcome="cancelled", message="The turn was cancelled before its prompt was sent.")
-            await self._endings.end_surely(project_id, turn_id, ended)
+            await self._endings.end_surely(project_id, turn_id, NEVER_SENT)
         return False
-
-    async def _send(self, prompt: Prompt) -> str | None:
-        """Have the container take the prompt: once, unless it knows a prompt again by its turn's id.
-
-        A connection that breaks before the answer leaves open whether the prompt was taken.
-        """
-        container = self._containers.of(prompt.project)
-        for pause in (*RETRY_PAUSES, None):
-            try:
-                return await container.prompt(prompt.container_session_id, prompt.blocks, prompt.turn_id, prompt.info)
-            except (ContainerRefused, UpstreamRefused):
-                raise
-            except UpstreamError:
-                if pause is None or not prompt.info.takes_turn_ids:
-                    raise
-            await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
 
     async def _end_answered(self, project_id: str, turn_id: str) -> None:
         """End a turn as the plain answer to its prompt says, once its events are in the log."""
@@ -177,8 +184,8 @@ class Delivery:
         async def end() -> None:
             turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
             if turn is not None:
-                cancelled = turn["cancel_requested_at"] is not None
-                ended = TurnEnded(outcome="cancelled" if cancelled else "completed")
+                asked_to_stop = turn["cancel_requested_at"] or turn["cancel_sent_at"]
+                ended = TurnEnded(outcome="cancelled" if asked_to_stop else "completed")
                 await self._endings.end(project_id, turn_id, ended)
 
         with suppress(NotFound):
@@ -199,7 +206,7 @@ class Delivery:
             await asyncio.sleep(QUIET_SECONDS)
 
     async def _leave_unanswered(self, project_id: str, turn_id: str) -> None:
-        """The answer went to a gateway that is dead: the turn's events still come, its end has to be found out."""
+        """The answer is lost, with its connection or its gateway: events still come, the end has to be found out."""
         await self._surely("set_unanswered", project_id=project_id, id=turn_id)
 
     async def _surely(self, query: str, **params: Any) -> int:

@@ -2,6 +2,8 @@
 
 from contextlib import suppress
 
+import attrs
+
 from gateway.container.client import ContainerRefused
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound, UpstreamRefused, UpstreamTimeout
@@ -27,12 +29,29 @@ class Endings:
         """End a turn, unless it has ended already."""
         turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
         if turn is not None and turn["state"] == "running":
-            await self._log.append(project_id, await all_endings(self._database, turn, ended))
+            await self._log.append(project_id, await all_endings(self._database, turn, as_asked(turn, ended)))
 
     async def end_surely(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
         """The same even if the database is away just now, however long that takes: only this process knows the end."""
         with suppress(NotFound):
             await surely(lambda: self.end(project_id, turn_id, ended), turn_id=turn_id)
+
+
+def as_asked(turn: Row, ended: TurnEnded) -> TurnEnded:
+    """The end of a turn that was asked to stop: by a person it is cancelled, by the gateway itself it had stalled.
+
+    One whose agent had to be stopped for that ends as failed there.
+    """
+    stopped = ended.outcome == "failed" and turn["agent_stopped_at"] is not None
+    if not stopped and ended.outcome != "cancelled":
+        return ended
+    if turn["cancel_requested_at"] is None and turn["cancel_sent_at"] is not None:
+        message = "The session had said nothing for too long; the turn was asked to stop."
+        return attrs.evolve(ended, outcome="stalled", failure="silent", message=message)
+    if stopped:
+        message = "The turn did not end when it was cancelled; its agent was stopped."
+        return TurnEnded(outcome="cancelled", message=message)
+    return ended
 
 
 def turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:

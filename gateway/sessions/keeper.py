@@ -6,13 +6,18 @@ turns besides. All that it goes by stands in the database: whoever takes the lea
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from gateway.config import TurnsConfig
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotFound
 from gateway.log.followers import Followers
+from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
+from gateway.sessions.stalls import Stalls
+from gateway.tasks import Tasks
 from gateway.wire.events import TurnEnded
 
 logger = logging.getLogger(__name__)
@@ -24,13 +29,25 @@ class Keeper:
     """Looks after the running turns. ``keep`` is its task."""
 
     def __init__(
-        self, database: Database, endings: Endings, delivery: Delivery, followers: Followers, config: TurnsConfig
+        self,
+        database: Database,
+        endings: Endings,
+        delivery: Delivery,
+        cancelling: Cancelling,
+        stalls: Stalls,
+        followers: Followers,
+        config: TurnsConfig,
     ) -> None:
         self._database = database
         self._endings = endings
         self._delivery = delivery
+        self._cancelling = cancelling
+        self._stalls = stalls
         self._followers = followers
         self._config = config
+        self._tasks = Tasks()
+        #: The turns for which something is being done; one thing at a time.
+        self._busy: set[str] = set()
 
     async def keep(self) -> None:
         """Look each second, until cancelled."""
@@ -41,28 +58,44 @@ class Keeper:
                 logger.warning("house not kept", extra={"error": str(exc)})
             await asyncio.sleep(REVIEW_SECONDS)
 
+    async def close(self) -> None:
+        await self._tasks.close()
+
     async def _review(self) -> None:
         turns = await self._database.fetch_all(
             "turns_to_look_after", gateway_id=self._delivery.gateway_id, project_ids=self._followers.held()
         )
+        self._stalls.forget({turn["id"] for turn in turns})
         for turn in turns:
             if turn["undelivered"]:
                 self._delivery.take_up(turn)
             if turn["kept_here"]:
-                await self._look_after(turn)
+                self._do(self._look_after(turn), turn["id"])
 
     async def _look_after(self, turn: Row) -> None:
-        if (turn["newest_seq"] or 0) > (turn["said_seq"] or 0):
-            await self._database.execute(
-                "note_newest", project_id=turn["project_id"], id=turn["id"], seq=turn["newest_seq"]
-            )
-            return
-        if turn["unanswered_seconds"] is None:
-            return
-        if min(turn["unanswered_seconds"], turn["silent_seconds"]) > self._config.lost_after:
-            message = (
-                "The gateway stopped while the turn was running, its container tells only once how it ended, and the "
-                f"session has said nothing for {self._config.lost_after:g} s."
-            )
-            ended = TurnEnded(outcome="lost", failure="gateway_restarted", message=message)
+        if turn["session_status"] == "ended":
+            ended = TurnEnded(outcome="cancelled", message="The session was ended.")
             await self._endings.end(turn["project_id"], turn["id"], ended)
+            return
+        wanted = turn["cancel_requested_at"] is not None or turn["cancel_sent_at"] is not None
+        if wanted and turn["sent_at"] is not None and turn["connected"]:
+            await self._cancelling.step(turn)
+        if not wanted or turn["unanswered_since"] is not None or not turn["connected"]:
+            await self._stalls.look(turn)
+
+    def _do(self, work: Coroutine[Any, Any, None], turn_id: str) -> None:
+        """A container that is slow to answer for one turn is not waited for by the others."""
+        if turn_id in self._busy:
+            work.close()
+            return
+        self._busy.add(turn_id)
+        task = self._tasks.start(self._logged(work, turn_id), name=f"look after {turn_id}")
+        task.add_done_callback(lambda _: self._busy.discard(turn_id))
+
+    async def _logged(self, work: Coroutine[Any, Any, None], turn_id: str) -> None:
+        try:
+            await work
+        except NotFound:
+            return  # with its project
+        except GatewayError as exc:
+            logger.info("turn not looked after", extra={"turn": turn_id, "error": str(exc)})

@@ -14,7 +14,7 @@ import msgspec
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.log.store import Effect, NewEvent
-from gateway.sessions.endings import permission_resolved, turn_ended
+from gateway.sessions.endings import as_asked, permission_resolved, turn_ended
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import ContainerEvent, PermissionRequest, TurnEnded
 from gateway.wire.sse import SSEEvent
@@ -160,7 +160,7 @@ class Translator:
         )
         if turn is None:
             return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
-        ended = _ended(said.member("stopReason"), said.member("error"))
+        ended = as_asked(turn, _ended(said.member("stopReason"), said.member("error")))
         return attrs.evolve(turn_ended(turn, ended), agent_id=said.agent_id)
 
     def _permission_request(self, said: _Said) -> NewEvent:

@@ -1,6 +1,7 @@
 """Turns: a prompt until its end. What is asked is in the log before the agent sees it, and each turn ends once."""
 
 import asyncio
+import logging
 import secrets
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from gateway.container.client import ContainerInfo
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
 from gateway.errors import (
+    GatewayError,
     InvalidBody,
     SessionBusy,
     SessionEnded,
@@ -20,6 +22,7 @@ from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.projects import Project
+from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.containers import Containers
 from gateway.sessions.delivery import Blocks, Delivery, Prompt
 from gateway.sessions.endings import RESTARTED, Endings
@@ -28,8 +31,8 @@ from gateway.sessions.sessions import Session
 from gateway.tasks import Tasks
 from gateway.wire.events import Cursor, TurnEnded, TurnStarted
 
-#: How long a cancelled turn may take to end by itself.
-CANCEL_SECONDS = 10.0
+logger = logging.getLogger(__name__)
+
 #: How often those who wait for a turn look whether the gateway stops.
 LOOK_SECONDS = 1.0
 
@@ -77,6 +80,7 @@ class Turns:
         transcript: Transcript,
         endings: Endings,
         delivery: Delivery,
+        cancelling: Cancelling,
     ) -> None:
         self._database = database
         self._log = log
@@ -86,6 +90,7 @@ class Turns:
         self._transcript = transcript
         self._endings = endings
         self._delivery = delivery
+        self._cancelling = cancelling
         self._revival = Revival(database, log, containers)
         self._stopping = False
         self._tasks = Tasks()
@@ -170,19 +175,27 @@ class Turns:
         """The gateway is about to stop: whoever waits for a turn is told that it runs."""
         self._stopping = True
 
-    async def cancel(self, project: Project, session: Session) -> str | None:
-        """Ask the agent to stop; gives the turn that is asked, None where none is running.
+    async def cancel(self, project: Project, session: Session, user_id: str) -> str | None:
+        """Ask for the end of the running turn; gives its id, None where none is running. Its end comes as an event.
 
-        A turn that has not ended after ten seconds is ended here: then what became of it is not known.
+        Run it in a task of its own. A turn whose prompt has not been sent is ended instead of being sent.
         """
-        row = await self._database.fetch_one("request_cancel", project_id=project.id, session_id=session.id)
-        if row is None:
+        if session.turn_id is None:
             return None
-        turn_id: str = row["id"]
-        self._tasks.start(self._end_cancelled(project.id, turn_id), name=f"cancel {turn_id}")
-        if row["container_session_id"] is not None:
-            await self._containers.of(project).cancel(row["container_session_id"])
-        return turn_id
+        turn = await self._row(project.id, session.turn_id)
+        if not await self._cancelling.request(turn, user_id):
+            return None
+        turn = await self._row(project.id, session.turn_id)
+        if turn["sent_at"] is not None:
+            self._tasks.start(self._ask_to_cancel(turn), name=f"cancel {turn['id']}")
+        return session.turn_id
+
+    async def _ask_to_cancel(self, turn: Row) -> None:
+        try:
+            await self._cancelling.ask(turn)
+        except GatewayError as exc:
+            # The keeper goes on.
+            logger.info("cancel not delivered yet", extra={"turn": turn["id"], "error": str(exc)})
 
     async def reconcile(self, project_id: str, info: ContainerInfo) -> None:
         """End the turns that were given to another boot of the container than is followed now: it does not run them."""
@@ -192,13 +205,6 @@ class Turns:
 
     async def close(self) -> None:
         await self._tasks.close()
-
-    async def _end_cancelled(self, project_id: str, turn_id: str) -> None:
-        turn = await self.wait(project_id, turn_id, CANCEL_SECONDS)
-        if turn.state == "running" and not self._stopping:
-            message = f"The turn was cancelled and did not end within {CANCEL_SECONDS:g} s."
-            ended = TurnEnded(outcome="lost", failure="cancel_unanswered", message=message)
-            await self._endings.end_surely(project_id, turn_id, ended)
 
     def _fold_ended(self, project_id: str, appended: Appended) -> None:
         for event in appended.events:

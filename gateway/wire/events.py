@@ -138,6 +138,42 @@ class TurnEnded(EventData):
 
 
 @attrs.frozen(kw_only=True)
+class TurnQueued(EventData):
+    """A prompt waits for the turns before it; ``position`` counts from 1, the next to begin."""
+
+    type: ClassVar[str] = "turn_queued"
+    position: int
+    queued_by: str
+
+
+@attrs.frozen(kw_only=True)
+class TurnCancelling(EventData):
+    """Somebody wants the turn to stop; its end comes as ``turn_ended``."""
+
+    type: ClassVar[str] = "turn_cancelling"
+    requested_by: str
+
+
+@attrs.frozen(kw_only=True)
+class TurnStalling(EventData):
+    """A turn's session has said nothing for a long time (seconds); if that goes on, the turn is ended as stalled."""
+
+    type: ClassVar[str] = "turn_stalling"
+    silent_for: float
+    ends_after: float
+
+
+@attrs.frozen(kw_only=True)
+class AgentStopping(EventData):
+    """The turn did not end when it was cancelled: its agent is stopped. ``other_turns`` of the agent fail with it."""
+
+    type: ClassVar[str] = "agent_stopping"
+    agent_id: str
+    reason: str
+    other_turns: list[str]
+
+
+@attrs.frozen(kw_only=True)
 class PermissionRequest(EventData):
     """An agent asks whether it may run a tool; ``options`` are its own.
 

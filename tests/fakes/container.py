@@ -486,7 +486,7 @@ class FakeContainer:
                 self._set_status(session.agent, "error")
                 raise TurnFailed("Agent process exited")
             if isinstance(step, Wait):
-                await _either(session.cancelled, step.seconds)
+                await _either(session.cancelled if step.heedful else asyncio.Event(), step.seconds)
                 continue
             notification = {"sessionId": session.acp_id, "update": step}
             self.emit("session_update", notification, session_id=session.id, agent_id=session.agent.id)

@@ -11,6 +11,7 @@ Each line of the prompt is one, so that a test written in them runs against the 
     write PATH TEXT   the same for another file
     ask QUESTION      says "allowed"
     slow SECONDS      waits (a cancel ends the wait), then says "done"
+    deaf SECONDS      waits, whoever cancels
     env NAME          says what ``spawn`` has put into that variable
     fail TEXT         the turn fails with TEXT
     crash             the agent's process ends in the middle of the turn
@@ -36,6 +37,8 @@ class Wait:
     """Nothing happens for a time, in seconds."""
 
     seconds: float
+    #: Whether a cancel ends it.
+    heedful: bool = True
 
 
 @attrs.frozen
@@ -81,6 +84,8 @@ def _play(line: str, call_id: str, env: Mapping[str, str]) -> Iterator[Step]:
         case "slow":
             yield Wait(float(rest or 1))
             yield _message("done\n")
+        case "deaf":
+            yield Wait(float(rest or 1), heedful=False)
         case "env":
             yield _message(f"{rest}={env[rest]}\n" if rest in env else f"{rest} is not set\n")
         case "fail":
