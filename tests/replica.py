@@ -27,13 +27,18 @@ class Replica:
         self.program.process.kill()
         await asyncio.to_thread(self.program.wait)
 
+    async def terminate(self) -> None:
+        """SIGTERM, as an operator who restarts it."""
+        self.program.process.terminate()
+        await asyncio.to_thread(self.program.wait)
+
 
 @asynccontextmanager
 async def replica(
-    database_url: str, directory: Path, settings: Mapping[str, str] | None = None
+    database_url: str, directory: Path, settings: Mapping[str, str] | None = None, *, port: int | None = None
 ) -> AsyncIterator[Replica]:
     """A gateway process, ready; ended at the end if it has not been killed."""
-    port = free_ports(1)
+    port = port or free_ports(1)
     environ = {"ACP_GATEWAY_DATABASE_URL": database_url, **SETTINGS, **(settings or {})}
     with run("serve", "--port", str(port), directory=directory, environ=environ) as program:
         async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession(auto_decompress=False) as http:

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from gateway.errors import GatewayError
 from gateway.keys import CONFIG, STREAM_ROUTES
 from gateway.middleware.hosts import project_of_host
-from gateway.wire.events import Heartbeat
+from gateway.wire.events import Cursor, Heartbeat
 
 _TOO_MANY = 429
 _HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -26,7 +26,8 @@ def must_come_back(request: web.Request, exc: GatewayError) -> bool:
 
 
 def come_back(request: web.Request) -> web.Response:
-    """One block without an id, so that the client keeps the one that it has."""
+    """One block with the id that the client has: some clients take a block without one for the loss of theirs."""
     retry = round(1000 * request.app[CONFIG].events.retry * random.uniform(1, 3))
-    block = Heartbeat.frame(None, retry=retry)
+    known = Cursor.parse(request.headers.get("Last-Event-ID", ""))
+    block = Heartbeat.frame(known, retry=retry)
     return web.Response(body=block, content_type="text/event-stream", headers=_HEADERS)

@@ -1,16 +1,17 @@
-"""A TCP relay in front of a server, whose connections a test can cut."""
+"""A TCP relay in front of a server, or of several of which any will do, whose connections a test can cut."""
 
 import asyncio
+import random
+from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
 
 class Relay:
-    """``async with Relay(url) as relay``: ``relay.url`` leads to the same server."""
+    """``async with Relay(url) as relay``: ``relay.url`` leads to the same server; of several, to one that lives."""
 
-    def __init__(self, url: str) -> None:
-        address = urlsplit(url)
-        self._host, self._port = address.hostname, address.port
+    def __init__(self, *urls: str) -> None:
+        self._addresses = [(address.hostname, address.port) for address in map(urlsplit, urls)]
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -43,11 +44,11 @@ class Relay:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        try:
-            up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
-        except OSError:
+        up = await self._connect()
+        if up is None:
             writer.transport.abort()
             return
+        up_reader, up_writer = up
         both = {writer, up_writer}
         self._writers |= both
         try:
@@ -59,6 +60,12 @@ class Relay:
             self._writers -= both
             for one in both:
                 one.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        for host, port in random.sample(self._addresses, len(self._addresses)):
+            with suppress(OSError):
+                return await asyncio.open_connection(host, port)
+        return None
 
     async def _pump_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
         while data := await reader.read(65536):
