@@ -167,7 +167,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         translator.connected(project_id, info)
         await reconciliation.connected(project_id, info)
         await turns.reconcile(project_id, info)
-        await app[PERMISSIONS].redeliver(project_id)
+        await app[PERMISSIONS].connected(project_id, info)
 
     rules = Rules(
         find_container=containers.find,
@@ -187,14 +187,14 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     cancelling = Cancelling(database, log, containers, endings, config.turns)
     turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, endings, delivery, cancelling)
     stalls = Stalls(database, log, containers, endings, cancelling, config.turns)
-    keeper = Keeper(database, endings, delivery, cancelling, stalls, followers, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers)
-    app[PERMISSIONS] = Permissions(database, log, containers)
+    asked = app[PERMISSIONS] = Permissions(database, log, containers)
+    keeper = Keeper(database, endings, delivery, cancelling, stalls, followers, asked, config.turns)
     keys = app[IDEMPOTENCY_KEYS] = IdempotencyKeys(
         database, hold_seconds=config.events.lease, hours=config.server.idempotency_hours
     )
     app[TASKS] = Tasks()
-    for room in (followers, delivery, turns, keeper, app[PERMISSIONS], app[TASKS]):
+    for room in (followers, delivery, turns, keeper, asked, app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(streams.beat(), "heartbeats"))

@@ -14,6 +14,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     ├── Forbidden                  403
     ├── NotFound                   404  ProjectNotFound, SessionNotFound, TurnNotFound, AgentNotFound, …
     ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled, …
+    ├── PermissionGone             410
     ├── IdempotencyKeyReused       422
     ├── NotImplementedYet          501
     ├── UpstreamError              502  the container's side
@@ -178,6 +179,12 @@ class PermissionSettled(Conflict):
     """The permission request has been settled already."""
 
     code = "permission_settled"
+
+
+class PermissionGone(GatewayError):
+    """Nobody waits for an answer to this permission request any more."""
+
+    status, code = 410, "permission_gone"
 
 
 class IdempotencyKeyInUse(Conflict):

@@ -379,19 +379,39 @@ update permissions set state = 'answering', option_id = %(option_id)s, resolved_
 where project_id = %(project_id)s and id = %(id)s and state = 'waiting'
 returning id;
 
--- answering_permissions --
--- What has an answer that its container may not have yet.
-select id from permissions where project_id = %(project_id)s and state = 'answering';
+-- answers_to_bring --
+-- What has an answer that its container may not have, and that nobody is bringing there.
+select project_id, id from permissions
+where project_id = any(%(project_ids)s) and state = 'answering'
+    and (attempt_until is null or attempt_until <= clock_timestamp());
+
+-- begin_attempt --
+-- One at a time brings an answer to its container.
+update permissions set attempt_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+where project_id = %(project_id)s and id = %(id)s and state = 'answering'
+    and (attempt_until is null or attempt_until <= clock_timestamp())
+returning *;
+
+-- end_attempt --
+-- It could not be brought: somebody else may try.
+update permissions set attempt_until = null
+where project_id = %(project_id)s and id = %(id)s and state = 'answering';
+
+-- unsettled_permissions_of_other_boots --
+-- Requests whose container has restarted since: nobody there waits for their answers.
+select * from permissions
+where project_id = %(project_id)s and state in ('waiting', 'answering') and container_boot_id <> %(boot_id)s;
 
 -- settle_permission --
 -- A permission request has its outcome; the first one stays.
 update permissions set state = %(outcome)s, option_id = %(option_id)s, resolved_by = %(resolved_by)s,
-    resolved_at = now()
+    resolved_at = now(), gone = %(gone)s
 where project_id = %(project_id)s and id = %(id)s and state in ('waiting', 'answering');
 
 -- settle_permissions_of_turn --
 -- A turn that is over waits for no answer, whether its container has said so or not.
-update permissions set state = 'cancelled', option_id = null, resolved_by = 'container', resolved_at = now()
+update permissions set state = 'cancelled', option_id = null, resolved_by = 'container', resolved_at = now(),
+    gone = true
 where project_id = %(project_id)s and turn_id = %(turn_id)s and state in ('waiting', 'answering');
 
 -- unsettled_permissions --

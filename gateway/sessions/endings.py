@@ -76,14 +76,20 @@ def turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:
     )
 
 
-def permission_resolved(permission: Row, *, outcome: str, option_id: str | None, resolved_by: str) -> NewEvent:
-    """The outcome of a permission request (``selected`` or ``cancelled``) with its row's change."""
+def permission_resolved(
+    permission: Row, *, outcome: str, option_id: str | None, resolved_by: str, gone: bool = False
+) -> NewEvent:
+    """The outcome of a permission request (``selected`` or ``cancelled``) with its row's change.
+
+    ``gone``: it was taken back, as nobody waits for its answer any more.
+    """
     effect = {
         "project_id": permission["project_id"],
         "id": permission["id"],
         "outcome": outcome,
         "option_id": option_id,
         "resolved_by": resolved_by,
+        "gone": gone,
     }
     return NewEvent.of(
         PermissionResolved(
@@ -99,14 +105,18 @@ def permission_resolved(permission: Row, *, outcome: str, option_id: str | None,
 
 async def all_endings(database: Database, turn: Row, ended: TurnEnded) -> list[NewEvent]:
     """What the gateway itself says at the end of a turn: nobody is asked any more, and the turn is over."""
-    waiting = await database.fetch_all(
-        "unsettled_permissions", project_id=turn["project_id"], session_id=turn["session_id"]
-    )
-    cancelled = [
-        permission_resolved(permission, outcome="cancelled", option_id=None, resolved_by=GATEWAY)
-        for permission in waiting
-    ]
-    return [*cancelled, turn_ended(turn, ended)]
+    withdrawn = await requests_taken_back(database, turn["project_id"], turn["session_id"])
+    return [*withdrawn, turn_ended(turn, ended)]
+
+
+async def requests_taken_back(database: Database, project_id: str, session_id: str) -> list[NewEvent]:
+    """A session's permission requests, which nobody waits for any more."""
+    waiting = await database.fetch_all("unsettled_permissions", project_id=project_id, session_id=session_id)
+    return [taken_back(permission) for permission in waiting]
+
+
+def taken_back(permission: Row) -> NewEvent:
+    return permission_resolved(permission, outcome="cancelled", option_id=None, resolved_by=GATEWAY, gone=True)
 
 
 def failed(exc: GatewayError) -> TurnEnded:

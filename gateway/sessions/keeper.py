@@ -16,6 +16,7 @@ from gateway.log.followers import Followers
 from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
+from gateway.sessions.permissions import Permissions
 from gateway.sessions.stalls import Stalls
 from gateway.tasks import Tasks
 from gateway.wire.events import TurnEnded
@@ -26,7 +27,7 @@ REVIEW_SECONDS = 1.0
 
 
 class Keeper:
-    """Looks after the running turns. ``keep`` is its task."""
+    """Looks after the running turns, and the permission requests that wait. ``keep`` is its task."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Keeper:
         cancelling: Cancelling,
         stalls: Stalls,
         followers: Followers,
+        permissions: Permissions,
         config: TurnsConfig,
     ) -> None:
         self._database = database
@@ -44,6 +46,7 @@ class Keeper:
         self._cancelling = cancelling
         self._stalls = stalls
         self._followers = followers
+        self._permissions = permissions
         self._config = config
         self._tasks = Tasks()
         #: The turns for which something is being done; one thing at a time.
@@ -52,16 +55,21 @@ class Keeper:
     async def keep(self) -> None:
         """Look each second, until cancelled."""
         while True:
-            try:
-                await self._review()
-            except GatewayError as exc:
-                logger.warning("house not kept", extra={"error": str(exc)})
+            # Each for itself: what one of them cannot do keeps the other from nothing.
+            for review in (self._review_turns, self._review_permissions):
+                try:
+                    await review()
+                except GatewayError as exc:
+                    logger.warning("house not kept", extra={"error": str(exc)})
             await asyncio.sleep(REVIEW_SECONDS)
 
     async def close(self) -> None:
         await self._tasks.close()
 
-    async def _review(self) -> None:
+    async def _review_permissions(self) -> None:
+        await self._permissions.review(self._followers.held())
+
+    async def _review_turns(self) -> None:
         turns = await self._database.fetch_all(
             "turns_to_look_after", gateway_id=self._delivery.gateway_id, project_ids=self._followers.held()
         )

@@ -1,51 +1,32 @@
 """Permission requests: listed, and answered once. Only an explicit answer allows anything."""
 
-import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from gateway.container.client import Container, ContainerRefused
-from gateway.db.errors import OutcomeUnknown
+from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database, Row
 from gateway.errors import (
     GatewayError,
     InvalidBody,
-    NotFound,
+    PermissionGone,
     PermissionNotFound,
     PermissionSettled,
     UpstreamError,
 )
 from gateway.log.store import Log
 from gateway.projects import Project
+from gateway.sessions.answers import Answers
 from gateway.sessions.containers import Containers
-from gateway.sessions.endings import permission_resolved
-from gateway.sessions.translate import CONTAINER
-from gateway.tasks import Tasks
-from gateway.wire.codec import parse_foreign_json, storable
+from gateway.sessions.endings import taken_back
+from gateway.wire.codec import parse_foreign_json
+from gateway.wire.times import timestamp
 
 logger = logging.getLogger(__name__)
-
-#: An answer is brought to a container that is away for this long, then every so often until the request is settled.
-FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.2, 10.0
-
-
-@attrs.frozen(kw_only=True)
-class _Outcome:
-    """How a request is settled; ``option_id`` None where it is cancelled."""
-
-    option_id: str | None
-    resolved_by: str
-
-    @property
-    def word(self) -> str:
-        return "cancelled" if self.option_id is None else "selected"
-
-
-_LOST = _Outcome(option_id=None, resolved_by=CONTAINER)
 
 
 @attrs.frozen(kw_only=True)
@@ -76,15 +57,12 @@ def new_answer_id() -> str:
 
 
 class Permissions:
-    """All permission requests in one database. Owns the tasks that bring answers to containers."""
+    """All permission requests in one database."""
 
     def __init__(self, database: Database, log: Log, containers: Containers) -> None:
         self._database = database
         self._log = log
-        self._containers = containers
-        self._tasks = Tasks()
-        #: (project, permission) whose answer is being brought to its container.
-        self._under_way: set[tuple[str, str]] = set()
+        self._answers = Answers(database, log, containers)
 
     async def waiting(self, project_id: str) -> list[Permission]:
         """What waits for an answer, oldest first."""
@@ -108,8 +86,9 @@ class Permissions:
 
         An answer that has claimed the request under a reserved ``answer_id`` is brought to its end when it comes again.
 
-        Raises ``PermissionSettled`` for every answer but the first. Where the container is away the answer is kept
-        and brought to it as soon as it is back; the permission is ``answering`` until then.
+        Raises ``PermissionSettled`` for every answer but the first, and ``PermissionGone`` where nobody waits for one
+        any more. Where the container is away the answer is kept and brought to it as soon as it is back; the permission
+        is ``answering`` until then.
         """
         permission = await self.get(project.id, permission_id)
         chosen = _choose(permission, option_id, granted)
@@ -120,108 +99,42 @@ class Permissions:
             "resolved_by": user_id,
             "answer_id": answer_id or new_answer_id(),
         }
-        try:
-            claimed = await self._database.fetch_one("claim_permission", **claim)
-        except OutcomeUnknown:
-            self._deliver_soon(project.id, permission_id)
-            raise
-        if claimed is None:
+        if await self._database.fetch_one("claim_permission", **claim) is None:
             latest = await self._row(project.id, permission_id)
             if answer_id is None or latest["answer_id"] != answer_id:
-                raise _settled(Permission.from_row(latest))
+                raise _settled(latest)
         try:
-            await self._deliver_now(project.id, permission_id)
-        except GatewayError as exc:
-            self._deliver_soon(project.id, permission_id)
-            if not isinstance(exc, UpstreamError):
-                raise
-        return await self.get(project.id, permission_id)
+            await self._answers.bring(project.id, permission_id)
+        except UpstreamError as exc:
+            logger.info("answer not brought yet", extra={"permission": permission_id, "error": str(exc)})
+        settled = await self._row(project.id, permission_id)
+        if settled["resolved_by"] != user_id:
+            # The container had settled it before this answer came.
+            raise _settled(settled)
+        return Permission.from_row(settled)
 
-    async def redeliver(self, project_id: str) -> None:
-        """Bring the container the answers that a gateway has claimed, and then stopped or lost its database."""
-        for row in await self._database.fetch_all("answering_permissions", project_id=project_id):
-            self._deliver_soon(project_id, row["id"])
+    async def connected(self, project_id: str, info: ContainerInfo) -> None:
+        """The container is followed (again): bring it its answers, and take back what another boot has asked."""
+        if info.boot_id is not None:
+            lost = await self._database.fetch_all(
+                "unsettled_permissions_of_other_boots", project_id=project_id, boot_id=info.boot_id
+            )
+            if lost:
+                await self._log.append(project_id, [taken_back(permission) for permission in lost])
+        await self._answers.bring_all([project_id])
+
+    async def review(self, project_ids: Sequence[str]) -> None:
+        """What is to be done for the projects whose lease is held here, each second."""
+        await self._answers.bring_all(project_ids)
 
     async def close(self) -> None:
-        await self._tasks.close()
-
-    async def _deliver_now(self, project_id: str, permission_id: str) -> None:
-        place = (project_id, permission_id)
-        self._under_way.add(place)
-        try:
-            await self._deliver(project_id, permission_id)
-        finally:
-            self._under_way.discard(place)
-
-    def _deliver_soon(self, project_id: str, permission_id: str) -> None:
-        place = (project_id, permission_id)
-        if place in self._under_way:
-            return
-        self._under_way.add(place)
-        task = self._tasks.start(self._deliver_until_settled(project_id, permission_id), name=f"answer {permission_id}")
-        task.add_done_callback(lambda _: self._under_way.discard(place))
-
-    async def _deliver_until_settled(self, project_id: str, permission_id: str) -> None:
-        """However long it takes: the container may be away, or the database."""
-        backoff = FIRST_BACKOFF_SECONDS
-        while True:
-            try:
-                await self._deliver(project_id, permission_id)
-                return
-            except NotFound:
-                return  # with its project
-            except GatewayError as exc:
-                logger.info("answer not delivered yet", extra={"permission": permission_id, "error": str(exc)})
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
-
-    async def _deliver(self, project_id: str, permission_id: str) -> None:
-        """Give the container the claimed answer, and the log the outcome that the container tells."""
-        row = await self._row(project_id, permission_id)
-        if row["state"] != "answering":
-            return
-        outcome = await _give(await self._containers.find(project_id), row)
-        event = permission_resolved(
-            row, outcome=outcome.word, option_id=outcome.option_id, resolved_by=outcome.resolved_by
-        )
-        await self._log.append(project_id, [event])
+        await self._answers.close()
 
     async def _row(self, project_id: str, permission_id: str) -> Row:
         row = await self._database.fetch_one("get_permission", project_id=project_id, id=permission_id)
         if row is None:
             raise PermissionNotFound(f"There is no permission request {permission_id!r} in this project.")
         return row
-
-
-async def _give(container: Container, row: Row) -> _Outcome:
-    """Give a container the answer of a permission's row; how the request is settled there now."""
-    boot_id = row["container_boot_id"]
-    # Of another boot, the id may be another request's, which nobody has allowed.
-    if boot_id is not None and (await container.info()).boot_id != boot_id:
-        return _LOST
-    claimed = _Outcome(option_id=row["option_id"], resolved_by=row["resolved_by"])
-    try:
-        await container.answer_permission(row["container_request_id"], claimed.option_id)
-    except ContainerRefused as exc:
-        if exc.upstream_status == 409:
-            return _settled_there(exc.data, claimed)
-        if exc.upstream_status in (404, 410):
-            return _LOST
-        raise
-    return claimed
-
-
-def _settled_there(data: Any, claimed: _Outcome) -> _Outcome:
-    """The outcome that a container tells of a request that is settled there already.
-
-    It may be ours, whose answer was lost on the way; else a timeout's or the turn's end, which give nothing.
-    """
-    outcome = data.get("outcome") if isinstance(data, dict) else None
-    if not isinstance(outcome, dict):
-        return _LOST
-    option_id = outcome.get("optionId") if outcome.get("outcome") == "selected" else None
-    option_id = storable(option_id) if isinstance(option_id, str) else None
-    return claimed if option_id == claimed.option_id else _Outcome(option_id=option_id, resolved_by=CONTAINER)
 
 
 def _choose(permission: Permission, option_id: str | None, granted: bool | None) -> str | None:
@@ -244,5 +157,13 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
     return None
 
 
-def _settled(permission: Permission) -> PermissionSettled:
-    return PermissionSettled(state=permission.state, optionId=permission.option_id, resolvedBy=permission.resolved_by)
+def _settled(row: Row) -> GatewayError:
+    """Who has settled the request, when, and how."""
+    at = timestamp(row["resolved_at"] or row["answered_at"])
+    who = {"state": row["state"], "optionId": row["option_id"], "resolvedBy": row["resolved_by"], "resolvedAt": at}
+    if row["gone"]:
+        return PermissionGone(
+            f"It was taken back at {at}: its turn or session is over, or its container restarted.", **who
+        )
+    how = f"with option {row['option_id']!r}" if row["option_id"] is not None else "with a refusal"
+    return PermissionSettled(f"It was answered by {row['resolved_by']!r} at {at} {how}.", **who)

@@ -17,7 +17,7 @@ from gateway.log.followers import Followers
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
-from gateway.sessions.endings import all_endings
+from gateway.sessions.endings import all_endings, requests_taken_back
 from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Sessions:
 
     async def _end_of_turn(self, project_id: str, session: Session) -> list[NewEvent]:
         if session.turn_id is None:
-            return []
+            return await requests_taken_back(self._database, project_id, session.id)
         turn = await self._database.fetch_one("get_turn", project_id=project_id, id=session.turn_id)
         assert turn is not None
         return await all_endings(self._database, turn, TurnEnded(outcome="cancelled", message="The session was ended."))

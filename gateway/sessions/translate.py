@@ -1,9 +1,7 @@
 """What a container's event means: the event of the log that it becomes, and what must come true with it."""
 
 import asyncio
-import hashlib
 import re
-import secrets
 import time
 from collections import OrderedDict
 from typing import Any
@@ -14,14 +12,13 @@ import msgspec
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.log.store import Effect, NewEvent
-from gateway.sessions.endings import as_asked, permission_resolved, turn_ended
+from gateway.sessions.asking import Asking
+from gateway.sessions.endings import as_asked, turn_ended
+from gateway.sessions.said import Said
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
-from gateway.wire.events import ContainerEvent, PermissionRequest, TurnEnded
+from gateway.wire.events import ContainerEvent, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
-
-#: Who settled a permission request that nobody here answered.
-CONTAINER = "container"
 
 _PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
 _MAX_REMEMBERED = 10_000
@@ -44,30 +41,12 @@ class _Envelope(msgspec.Struct, rename="camel"):
     timestamp: Any = None
 
 
-@attrs.frozen(kw_only=True)
-class _Said:
-    """One event of a container, with its session found."""
-
-    project_id: str
-    type: str
-    session_id: str | None
-    container_session_id: str | None
-    agent_id: str | None
-    #: JSON as it came.
-    raw: bytes
-    #: Members of every NewEvent made from it.
-    common: dict[str, Any]
-
-    def member(self, name: str) -> Any:
-        data = parse_foreign_json(self.raw)
-        return data.get(name) if isinstance(data, dict) else None
-
-
 class Translator:
     """Translates for all projects that this process follows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._asking = Asking(database)
         #: (project, container's session id) → ours, or until when it is taken for somebody else's.
         self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
         self._statuses: dict[tuple[str, str], bytes] = {}
@@ -98,22 +77,23 @@ class Translator:
             case "session_end_turn":
                 return await self._end_of_turn(said)
             case "permission_request":
-                return self._permission_request(said)
+                return self._asking.requested(said, self._infos[project_id])
             case "permission_resolved":
-                return await self._permission_resolved(said)
+                resolved = await self._asking.resolved(said, self._infos[project_id])
+                return resolved or _not_understood(said)
             case "agent_status" if event.id is None and self._is_told_twice(said):
                 return None
             case kind if kind in _PASSED_ON:
                 effects = (*_effects(said), *self._acp_session(said))
                 return NewEvent(type=kind, data=said.raw, effects=effects, **said.common)
-            case kind:
-                return NewEvent.of(ContainerEvent(event=kind, data=parse_foreign_json(said.raw)), **said.common)
+            case _:
+                return _not_understood(said)
 
-    async def _said(self, project_id: str, event: SSEEvent, envelope: _Envelope) -> _Said:
+    async def _said(self, project_id: str, event: SSEEvent, envelope: _Envelope) -> Said:
         session_id = await self._session(project_id, envelope.session_id) if envelope.session_id else None
         common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
         at = parse_timestamp(envelope.timestamp)
-        return _Said(
+        return Said(
             project_id=project_id,
             type=event.event,
             session_id=session_id,
@@ -151,7 +131,7 @@ class Translator:
                 return row["id"] if row else None
             await asyncio.sleep(_CREATION_LOOK_SECONDS)
 
-    async def _end_of_turn(self, said: _Said) -> NewEvent:
+    async def _end_of_turn(self, said: Said) -> NewEvent:
         turn = await self._database.fetch_one(
             "find_turn",
             project_id=said.project_id,
@@ -159,65 +139,11 @@ class Translator:
             container_turn_id=storable(str(said.member("turnId"))),
         )
         if turn is None:
-            return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
+            return _not_understood(said)
         ended = as_asked(turn, _ended(said.member("stopReason"), said.member("error")))
         return attrs.evolve(turn_ended(turn, ended), agent_id=said.agent_id)
 
-    def _permission_request(self, said: _Said) -> NewEvent:
-        request_id = _request_id(said)
-        info = self._infos[said.project_id]
-        request_key = _request_key(info, said, request_id) if request_id else secrets.token_hex(32)
-        event_key = f"permission_request:{request_key}" if request_id else None
-        # Without the capability the container tells of requests and allows them by itself.
-        asks = info.asks_permission
-        data = PermissionRequest(
-            permission_id=f"prm_{secrets.token_hex(10)}",
-            tool_call=said.member("toolCall"),
-            options=said.member("options"),
-            resolved_by=None if asks else CONTAINER,
-        )
-        if said.session_id is None:
-            return NewEvent.of(data, key=event_key, **said.common)
-        row = {
-            "project_id": said.project_id,
-            "id": data.permission_id,
-            "container_request_id": request_id or f"unnamed-{request_key}",
-            "container_boot_id": info.boot_id,
-            "request_key": request_key,
-            "session_id": said.session_id,
-            "agent_id": said.agent_id,
-            "tool_call": dump_foreign_json(data.tool_call),
-            "options": dump_foreign_json(data.options),
-            "state": "waiting" if asks else "selected",
-            "resolved_by": data.resolved_by,
-        }
-        return NewEvent.of(
-            data,
-            key=event_key,
-            effects=(Effect("insert_permission", row),),
-            **said.common,
-        )
-
-    async def _permission_resolved(self, said: _Said) -> NewEvent:
-        request_id = _request_id(said) or ""
-        request_key = _request_key(self._infos[said.project_id], said, request_id)
-        permission = await self._database.fetch_one(
-            "find_permission", project_id=said.project_id, request_key=request_key
-        )
-        if permission is None:
-            return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
-        outcome = said.member("outcome")
-        chosen = outcome.get("optionId") if isinstance(outcome, dict) else None
-        option_id = storable(chosen) if isinstance(chosen, str) else None
-        answered_here = permission["state"] == "answering" and option_id == permission["option_id"]
-        return permission_resolved(
-            permission,
-            outcome="cancelled" if option_id is None else "selected",
-            option_id=option_id,
-            resolved_by=permission["resolved_by"] if answered_here else CONTAINER,
-        )
-
-    def _acp_session(self, said: _Said) -> tuple[Effect, ...]:
+    def _acp_session(self, said: Said) -> tuple[Effect, ...]:
         """The agent's own id for a session: its first update tells it, and a container that has it begin anew."""
         if said.session_id is None or said.container_session_id is None:
             return ()
@@ -236,10 +162,14 @@ class Translator:
         change = {"project_id": said.project_id, "container_session_id": said.container_session_id}
         return (Effect("set_acp_session", change | {"acp_session_id": acp_id}),)
 
-    def _is_told_twice(self, said: _Said) -> bool:
+    def _is_told_twice(self, said: Said) -> bool:
         key = (said.project_id, said.agent_id or "")
         before, self._statuses[key] = self._statuses.get(key), said.raw
         return before == said.raw
+
+
+def _not_understood(said: Said) -> NewEvent:
+    return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
 
 
 def _decode(data: str) -> _Envelope:
@@ -269,25 +199,7 @@ def _decode_leniently(raw: bytes) -> _Envelope:
     )
 
 
-def _request_id(said: _Said) -> str | None:
-    """The container's id for a permission request, under whichever name; None where it has given none."""
-    for name in ("requestId", "permissionId", "id"):
-        value = said.member(name)
-        if value != "" and isinstance(value, str | int) and not isinstance(value, bool):
-            return storable(str(value))
-    return None
-
-
-def _request_key(info: ContainerInfo, said: _Said, request_id: str) -> str:
-    """Which request this is: a container that starts anew may count its requests from 1 again.
-
-    A digest, because an index takes no more than some 2,700 bytes.
-    """
-    scope = (info.boot_id or "", said.container_session_id or "", request_id)
-    return hashlib.sha256("\0".join(scope).encode()).hexdigest()
-
-
-def _effects(said: _Said) -> tuple[Effect, ...]:
+def _effects(said: Said) -> tuple[Effect, ...]:
     if said.type != "agent_status":
         return ()
     status, error = said.member("status"), said.member("error")

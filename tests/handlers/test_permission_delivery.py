@@ -1,15 +1,23 @@
 """Answers on their way to a container that is away, forgets, or counts anew; and gateways that stop meanwhile."""
 
+import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from aiohttp import web
 
+from gateway.config import EventsConfig
+from gateway.wire.sse import encode_event
 from tests.db.relay import Relay
 from tests.fakes.container import ContainerError, FakeContainer
 from tests.handlers.expected import problem
+from tests.replica import replica
 from tests.world import QUICK, EventStream, GatewayProcess, Project, data_of
 
 OPTIONS = [{"optionId": "yes", "name": "Yes", "kind": "allow_once"}]
@@ -64,6 +72,11 @@ class AskingContainer(FakeContainer):
 async def container() -> AsyncIterator[AskingContainer]:
     async with AskingContainer() as running:
         yield running
+
+
+def frame(kind: str, data: Any, session_id: str) -> bytes:
+    envelope = {"type": kind, "sessionId": session_id, "agentId": "demo", "data": data}
+    return encode_event(event=kind, data=json.dumps(envelope))
 
 
 async def requested(stream: EventStream) -> Any:
@@ -147,8 +160,9 @@ async def test_what_the_container_has_settled_otherwise_is_told_as_it_is_there(
             container.ask(requestId="r1")
             request = await requested(stream)
             container.settled["r1"] = there
-            await answer(project, request, optionId="yes")
+            document = problem(await answer(project, request, optionId="yes"), 409, "permission_settled")
         assert await state(project, request) == shown
+        assert (document["state"], document["optionId"], document["resolvedBy"]) == shown
 
 
 async def test_a_refusal_is_the_answerers_even_if_the_containers_event_comes_first(
@@ -163,6 +177,115 @@ async def test_a_refusal_is_the_answerers_even_if_the_containers_event_comes_fir
             container.hears_first = stream
             await answer(project, request, granted=False)
         assert await state(project, request) == ("cancelled", None, "local")
+
+
+async def test_a_request_that_is_settled_in_the_same_read_does_not_wait(
+    database_url: str, container: AskingContainer
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            known = next(iter(container.sessions))
+            asked = {"requestId": "r1", "toolCall": {"toolCallId": "t"}, "options": OPTIONS}
+            told = {"requestId": "r1", "outcome": {"outcome": "selected", "optionId": "yes"}}
+            both = (("permission_request", asked), ("permission_resolved", told))
+            container.emit_bytes(b"".join(frame(kind, data, known) for kind, data in both))
+            request = await requested(stream)
+            resolved = data_of((await stream.until("permission_resolved"))[-1])
+        assert resolved["permissionId"] == request["permissionId"]
+        assert await state(project, request) == ("selected", "yes", "container")
+        assert (await project.call("GET", "/permission")).json == {"permissions": []}
+
+
+async def test_of_answers_on_two_gateways_at_once_one_counts_and_the_others_are_told(
+    database_url: str, container: AskingContainer
+) -> None:
+    processes = GatewayProcess(database_url, QUICK)
+    async with processes.run() as gateway, processes.run() as other:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1", options=[*OPTIONS, {"optionId": "no", "kind": "reject_once"}])
+            request = await requested(stream)
+            calls = [
+                answer(Project(one, project.id), request, optionId=option)
+                for one, option in ((gateway, "yes"), (other, "no"), (gateway, "no"), (other, "yes"))
+            ]
+            answers = await asyncio.gather(*calls)
+            told = data_of((await stream.until("permission_resolved"))[-1])
+        assert sorted(one.status for one in answers) == [200, 409, 409, 409]
+        winner = next(one.json["optionId"] for one in answers if one.status == 200)
+        for one in answers:
+            assert one.json["optionId"] == told["optionId"] == winner
+            assert one.json["resolvedBy"] == "local"
+    assert container.settled == {"r1": {"outcome": "selected", "optionId": winner}}
+
+
+@pytest.mark.parametrize("follows", [True, False])
+async def test_an_answer_that_a_dead_gateway_took_is_brought_once_the_container_is_back(
+    database_url: str, container: AskingContainer, tmp_path: Path, follows: bool
+) -> None:
+    """Whether the one that dies follows the container, or the one that lives."""
+    survivor = GatewayProcess(database_url, attrs.evolve(QUICK, events=EventsConfig(lease=1)))
+    async with AsyncExitStack() as stack:
+        if follows:
+            victim = await stack.enter_async_context(replica(database_url, tmp_path))
+            project = await victim.gateway.register(container.url)
+            session = await project.create_session()
+            gateway = await stack.enter_async_context(survivor.run())
+        else:
+            gateway = await stack.enter_async_context(survivor.run())
+            project = await gateway.register(container.url)
+            session = await project.create_session()
+            victim = await stack.enter_async_context(replica(database_url, tmp_path))
+        project = Project(gateway, project.id)
+        events = await stack.enter_async_context(project.events(session))
+        container.ask(requestId="r1")
+        request = await requested(events)
+        await container.refuse()
+        answered = await answer(Project(victim.gateway, project.id), request, optionId="yes")
+        assert (answered.status, answered.json["state"]) == (202, "answering")
+        await victim.kill()
+        await container.listen()
+        told = data_of((await events.until("permission_resolved"))[-1])
+        assert (told["outcome"], told["optionId"], told["resolvedBy"]) == ("selected", "yes", "local")
+    assert len(container.requests_to("POST", "/permission/r1")) == 1
+
+
+async def test_what_a_container_asked_before_it_restarted_is_taken_back(
+    database_url: str, container: AskingContainer
+) -> None:
+    container.boot_id = "first"
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            request = await requested(stream)
+            container.boot_id = "second"
+            container.drop_streams()
+            told = data_of((await stream.until("permission_resolved"))[-1])
+        assert (told["outcome"], told["resolvedBy"]) == ("cancelled", "gateway")
+        problem(await answer(project, request, optionId="yes"), 410, "permission_gone")
+        assert not container.settled
+
+
+async def test_a_session_that_ends_between_turns_takes_its_requests_back(
+    database_url: str, container: AskingContainer
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            request = await requested(stream)
+            await project.call("DELETE", f"/session/{session}")
+            assert [event.event for event in await stream.until("session_ended")][-2:] == [
+                "permission_resolved",
+                "session_ended",
+            ]
+        problem(await answer(project, request, granted=False), 410, "permission_gone")
 
 
 async def test_ids_that_begin_anew_with_another_boot_are_other_requests(
@@ -183,8 +306,8 @@ async def test_ids_that_begin_anew_with_another_boot_are_other_requests(
             second = await requested(stream)
         assert first["permissionId"] != second["permissionId"]
         # The first one's id is the second's by now: an answer to the first must not allow the second.
-        await answer(project, first, optionId="yes")
-        assert await state(project, first) == ("cancelled", None, "container")
+        problem(await answer(project, first, optionId="yes"), 410, "permission_gone", says="its container restarted")
+        assert await state(project, first) == ("cancelled", None, "gateway")
         assert container.settled == {}
         assert (await state(project, second))[0] == "waiting"
         await answer(project, second, optionId="yes")

@@ -115,9 +115,12 @@ async def test_the_first_answer_stays_and_the_second_is_told_whose_it_is(host_pr
     async with asked(host_project) as (_, request, stream):
         await answer(host_project, request, optionId="reject")
         for body in ({"optionId": "allow"}, {"optionId": "reject"}, {"granted": True}):
-            document = problem(await answer(host_project, request, **body), 409, "permission_settled")
+            answered = await answer(host_project, request, **body)
+            document = problem(answered, 409, "permission_settled", says="answered by 'local' at 20")
             assert document["resolvedBy"] == "local"
             assert (document["state"], document["optionId"]) == ("selected", "reject")
+            shown = (await host_project.call("GET", f"/permission/{request['permissionId']}")).json
+            assert document["resolvedAt"] == shown["resolvedAt"]
         assert len(resolved(await stream.until("turn_ended"))) == 1
     assert not (tmp_path / "workspace" / "hello.txt").exists()
 
@@ -141,7 +144,7 @@ async def test_cancelling_the_turn_settles_its_request(host_project: Project, tm
     assert (told["outcome"], told["optionId"]) == ("cancelled", None)
     assert data_of(events[-1])["outcome"] == "cancelled"
     assert (await host_project.call("GET", "/permission")).json == {"permissions": []}
-    problem(await answer(host_project, request, optionId="allow"), 409, "permission_settled")
+    problem(await answer(host_project, request, optionId="allow"), 410, "permission_gone", says="its turn or session")
     assert not (tmp_path / "workspace" / "hello.txt").exists()
 
 
@@ -150,7 +153,7 @@ async def test_ending_the_session_settles_its_request(host_project: Project, tmp
         await host_project.call("DELETE", f"/session/{session}")
         events = await stream.until("session_ended")
     assert [told["outcome"] for told in resolved(events)] == ["cancelled"]
-    problem(await answer(host_project, request, optionId="allow"), 409, "permission_settled")
+    problem(await answer(host_project, request, optionId="allow"), 410, "permission_gone")
     assert not (tmp_path / "workspace" / "hello.txt").exists()
 
 
