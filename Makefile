@@ -1,4 +1,4 @@
-.PHONY: help up test lint bench clean
+.PHONY: help up test lint bench chaos clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -16,6 +16,7 @@ help:
 	@echo 'make test     all tests'
 	@echo 'make lint     ruff, and mypy on gateway/'
 	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
+	@echo 'make chaos    the fault matrix, each row once; with MINUTES=30, rows at random for that long'
 	@echo 'make clean    remove what these made'
 	@echo
 	@echo 'ARGS go to the program, for example: make up ARGS="--port 9000"    make test ARGS="tests/wire -x"'
@@ -35,6 +36,9 @@ lint: $(DEV_STAMP)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(DEV_STAMP)
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
