@@ -8,6 +8,8 @@
 - When a connection died, ``select.select`` was asked about its descriptor, which raises for numbers from 1024 on, so
   that a server with many clients never noticed. Here the driver is asked.
 - A failed statement closed the queue of notifications. Here only a dead connection does.
+- A cursor and its transaction held each other, and PostgreSQL's whole answer with them, until the garbage collector
+  came by: hundreds of megabytes where much is read. ``let_go`` parts them.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from typing import Any
 
 import psycopg2
 import psycopg2.extensions
-from aiopg.connection import Connection
+from aiopg.connection import Connection, Cursor
 
 
 def _bytes(value: str | bytes | None, cursor: Any) -> bytes | None:
@@ -26,6 +28,11 @@ def _bytes(value: str | bytes | None, cursor: Any) -> bytes | None:
 # The driver would give memoryviews of its own buffers.
 _BYTEA = psycopg2.extensions.new_type((17,), "BYTES", _bytes)
 _BYTEA_ARRAY = psycopg2.extensions.new_array_type((1001,), "BYTES[]", _BYTEA)
+
+
+def let_go(cursor: Cursor) -> None:
+    """The cursor is not needed any more."""
+    del cursor._transaction
 
 
 class MendedConnection(Connection):

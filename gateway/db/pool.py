@@ -20,7 +20,7 @@ import psycopg2.extensions
 from aiopg.connection import Cursor
 
 from gateway.db.addresses import addresses
-from gateway.db.aiopg_fixes import MendedConnection
+from gateway.db.aiopg_fixes import MendedConnection, let_go
 from gateway.db.connections import Connections
 from gateway.db.errors import (
     MALFORMED_URL,
@@ -286,10 +286,13 @@ async def _send(connection: MendedConnection, sql: str, params: Mapping[str, Any
     """Run one statement; ``_ConnectionLost`` if the connection did not survive it."""
     try:
         cursor = await connection.cursor(timeout=limit)
-        await _execute(cursor, sql, params)
-        names = [column.name for column in cursor.description or ()]
-        rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
-        return _Result(rows, cursor.rowcount, cursor.statusmessage)
+        try:
+            await _execute(cursor, sql, params)
+            names = [column.name for column in cursor.description or ()]
+            rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
+            return _Result(rows, cursor.rowcount, cursor.statusmessage)
+        finally:
+            let_go(cursor)
     except TimeoutError as exc:
         raise _ConnectionLost from exc
     except psycopg2.Error as exc:
