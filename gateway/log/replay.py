@@ -67,6 +67,10 @@ class Replays:
         passage = await self._shared((project_id, session_id, place), head)
         return passage if passage.through > place.seq else None
 
+    def foresee(self, project_id: str, place: Cursor, session_id: str | None, head: int) -> None:
+        """Begin to read what will be asked for next."""
+        self._begin((project_id, session_id, place), head)
+
     async def close(self) -> None:
         """Cancel the reads under way and wait for them."""
         tasks = set(self._reading.values())
@@ -76,15 +80,19 @@ class Replays:
             await asyncio.wait(tasks)
 
     async def _shared(self, key: Key, head: int) -> Passage:
-        """In a task of its own: whoever asked first may leave while others wait."""
+        task = self._begin(key, head)
+        return self._kept[key] if task is None else await asyncio.shield(task)
+
+    def _begin(self, key: Key, head: int) -> "asyncio.Task[Passage] | None":
+        """The task that reads it, None where it is kept. Whoever asked first may leave while others wait for it."""
         if key in self._kept:
             self._kept.move_to_end(key)
-            return self._kept[key]
+            return None
         task = self._reading.get(key)
         if task is None:
             task = self._reading[key] = asyncio.create_task(self._read(key, head), name=f"replay {key[0]}")
             task.add_done_callback(lambda ended: self._ended(key, ended))
-        return await asyncio.shield(task)
+        return task
 
     async def _read(self, key: Key, head: int) -> Passage:
         project_id, session_id, place = key

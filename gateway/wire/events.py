@@ -7,6 +7,7 @@ kind; what a container says of ``session_update``, ``agent_status``, ``auth_requ
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import attrs
@@ -53,20 +54,29 @@ class Event:
 
     def frame(self) -> bytes:
         """The event as a block of an event stream."""
-        return encode_event(event=self.type, id=str(self.cursor), data=self.envelope())
+        if b"\n" in self.data or b"\r" in self.data:
+            return encode_event(event=self.type, id=str(self.cursor), data=self.envelope())
+        begun = _begun(self.type, self.session_id, self.turn_id, self.agent_id)
+        cursor, at = self.cursor, timestamp(self.at).encode()
+        return b'id: %d-%d\n%b,"at":"%b","data":%b}\n\n' % (cursor.epoch, cursor.seq, begun, at, self.data)
 
     def envelope(self) -> bytes:
         """``{type, sessionId?, turnId?, agentId?, at, data}``, with ``data`` as it came."""
-        head: dict[str, Any] = {"type": self.type}
-        for name, value in (
-            ("sessionId", self.session_id),
-            ("turnId", self.turn_id),
-            ("agentId", self.agent_id),
-        ):
-            if value is not None:
-                head[name] = value
-        head["at"] = timestamp(self.at)
-        return msgspec.json.encode(head)[:-1] + b',"data":' + self.data + b"}"
+        members = _members(self.type, self.session_id, self.turn_id, self.agent_id)
+        return b'%b,"at":"%b","data":%b}' % (members, timestamp(self.at).encode(), self.data)
+
+
+@lru_cache(maxsize=4096)
+def _members(type: str, session_id: str | None, turn_id: str | None, agent_id: str | None) -> bytes:
+    """The members of an envelope that many events have in common; it is left open."""
+    members = {"type": type, "sessionId": session_id, "turnId": turn_id, "agentId": agent_id}
+    return msgspec.json.encode({name: value for name, value in members.items() if value is not None})[:-1]
+
+
+@lru_cache(maxsize=4096)
+def _begun(type: str, session_id: str | None, turn_id: str | None, agent_id: str | None) -> bytes:
+    """A block as it begins after its id, up to where the members are that each event has of its own."""
+    return encode_event(event=type, data=_members(type, session_id, turn_id, agent_id)).removesuffix(b"\n\n")
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,9 @@ _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UT
 
 def timestamp(at: datetime) -> str:
     """RFC 3339, UTC, milliseconds."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
 def parse_timestamp(text: Any) -> datetime | None:

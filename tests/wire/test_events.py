@@ -7,7 +7,7 @@ import pytest
 
 from gateway.wire import events
 from gateway.wire.events import Cursor, Event, EventData
-from gateway.wire.sse import SSEEvent, SSEParser
+from gateway.wire.sse import SSEEvent, SSEParser, encode_event
 from gateway.wire.times import parse_timestamp, timestamp
 
 AT = datetime(2026, 11, 22, 12, 30, 15, 123456, tzinfo=UTC)
@@ -27,6 +27,7 @@ EVERY_KIND: list[EventData] = [
     events.Gap(reason="skipped", source="boot", from_=4, to=40, count=37),
     events.ContainerEvent(event="error", data={"a": 1}),
     events.Reset(epoch=1, floor=0, head=9, reason="beyond_head"),
+    events.Heartbeat(),
 ]
 
 
@@ -89,3 +90,18 @@ def test_times_are_utc_with_milliseconds() -> None:
     assert parse_timestamp("2026-11-22T07:23:54.104Z") == datetime(2026, 11, 22, 7, 23, 54, 104000, tzinfo=UTC)
     for text in (None, 5, "", "yesterday", "2026-11-22T07:23:54"):
         assert parse_timestamp(text) is None
+
+
+def test_a_heartbeat_tells_the_cursor_and_when_to_come_back_or_leaves_the_client_what_it_has() -> None:
+    block = parse(events.Heartbeat.frame(Cursor(2, 5), retry=700))
+    assert (block.event, block.id, block.retry) == ("heartbeat", "2-5", 700)
+    assert list(json.loads(block.data)) == ["type", "at", "data"]
+    block = parse(events.Heartbeat.frame(None))
+    assert (block.event, block.id, block.retry) == ("heartbeat", None, None)
+
+
+def test_a_frame_is_the_block_of_its_envelope_whatever_its_data() -> None:
+    for data in (b"{}", b'{"a":\n1}', b'{"a":\r\n1}', b'"\xc3\xa4"'):
+        one = event_of(data, session_id="s", turn_id="t", agent_id="a")
+        expected = encode_event(event=one.type, id="3-17", data=one.envelope())
+        assert one.frame() == expected
