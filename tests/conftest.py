@@ -34,6 +34,8 @@ EVENTSOURCE = ("eventsource@4.1.1", "eventsource-parser@3.1.1")
 FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
     "node": ("Node.js", lambda: machine.program("node", "install Node.js 20 or later")),
     "eventsource_packages": ("npm's eventsource", lambda: machine.npm_packages("-".join(EVENTSOURCE), *EVENTSOURCE)),
+    "chromium": ("Chromium", lambda: machine.program("chromium", "on Debian: apt-get install chromium")),
+    "nginx_program": ("nginx", lambda: machine.program("nginx", "on Debian: apt-get install nginx-light")),
 }
 
 
@@ -57,6 +59,18 @@ def node(request: pytest.FixtureRequest) -> Path:
 def eventsource_packages(request: pytest.FixtureRequest) -> Path:
     """A folder whose ``node_modules`` has ``eventsource`` and ``eventsource-parser``."""
     return from_the_machine(request, "eventsource_packages")
+
+
+@pytest.fixture(scope="session")
+def chromium(request: pytest.FixtureRequest) -> Path:
+    """The program of a real browser."""
+    return from_the_machine(request, "chromium")
+
+
+@pytest.fixture(scope="session")
+def nginx_program(request: pytest.FixtureRequest) -> Path:
+    """The program ``nginx``."""
+    return from_the_machine(request, "nginx_program")
 
 
 def from_the_machine(request: pytest.FixtureRequest, fixture: str) -> Path:

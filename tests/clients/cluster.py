@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -83,6 +83,40 @@ async def cluster(database_url: str, directory: Path) -> AsyncIterator[Cluster]:
         yield made
     finally:
         await made.close()
+
+
+async def kill_one(gateways: Cluster) -> None:
+    await gateways.kill(0)
+    await gateways.start(0)
+
+
+async def restart_the_other(gateways: Cluster) -> None:
+    await gateways.terminate(1)
+    await gateways.start(1)
+
+
+async def kill_both(gateways: Cluster) -> None:
+    await gateways.kill(0, 1)
+    await gateways.start(0, 1)
+
+
+Fault = Callable[[Cluster], Awaitable[None]]
+
+
+async def turns_through(
+    faults: Sequence[Fault], gateways: Cluster, session: str, listeners: Sequence[Listener]
+) -> list[Received]:
+    """A turn for each fault, which happens in its midst; the log, once all listeners have received the turns' ends."""
+    for number, fault in enumerate(faults):
+        before = listeners[0].count("session_update")
+        await gateways.project().prompt(session, PROMPT, wait=None)
+        await asyncio.gather(*(listener.until("session_update", before + 20) for listener in listeners))
+        await fault(gateways)
+        await asyncio.gather(*(listener.until("turn_ended", number + 1) for listener in listeners))
+    log = await whole_log(gateways.project(), session)
+    for listener in listeners:
+        await listener.until(log[-1].type, sum(event.type == log[-1].type for event in log))
+    return log
 
 
 async def whole_log(project: Project, session: str) -> list[Received]:
