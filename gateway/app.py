@@ -55,6 +55,7 @@ from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.containers import Containers
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
+from gateway.sessions.history import Histories
 from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.keeper import Keeper
 from gateway.sessions.permissions import Permissions
@@ -168,6 +169,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         await reconciliation.connected(project_id, info)
         await turns.reconcile(project_id, info)
         await app[PERMISSIONS].connected(project_id, info)
+        histories.connected(project_id)
 
     rules = Rules(
         find_container=containers.find,
@@ -186,7 +188,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
     cancelling = Cancelling(database, log, containers, endings, config.turns)
     turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, endings, delivery, cancelling)
-    stalls = Stalls(database, log, containers, endings, cancelling, config.turns)
+    histories = Histories(database, log, containers)
+    stalls = Stalls(database, log, containers, endings, cancelling, histories, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers)
     asked = app[PERMISSIONS] = Permissions(database, log, containers)
     keeper = Keeper(database, endings, delivery, cancelling, stalls, followers, asked, config.turns)
@@ -194,7 +197,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         database, hold_seconds=config.events.lease, hours=config.server.idempotency_hours
     )
     app[TASKS] = Tasks()
-    for room in (followers, delivery, turns, keeper, asked, app[TASKS]):
+    for room in (followers, histories, delivery, turns, keeper, asked, app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(streams.beat(), "heartbeats"))

@@ -49,6 +49,8 @@ class ContainerInfo:
 
     boot_id: str | None
     capabilities: frozenset[str]
+    #: Where its agents work when no session says otherwise, if it tells.
+    working_directory: str | None = None
 
     @property
     def numbers_events(self) -> bool:
@@ -118,6 +120,7 @@ class Container:
         return ContainerInfo(
             boot_id=boot_id if _is_name(boot_id) else None,
             capabilities=frozenset(filter(_is_text, capabilities if isinstance(capabilities, list) else [])),
+            working_directory=_name(data, "workingDirectory"),
         )
 
     async def agents(self) -> list[ContainerAgent]:

@@ -320,6 +320,25 @@ where t.state = 'running' and (t.project_id = any(%(project_ids)s) or t.gateway_
 update turns set said_seq = %(seq)s, said_at = clock_timestamp()
 where project_id = %(project_id)s and id = %(id)s and state = 'running';
 
+-- prompts_sent --
+-- The turns whose prompt a container's session may have been given, in that order.
+select id, session_id, before_seq from turns
+where project_id = %(project_id)s and container_session_id = %(container_session_id)s and sent_at is not null
+order by started_at, id;
+
+-- turns_with_gaps --
+-- This turn of OpenCode's, or each session's newest that ended within the hour, if something may be missing in it that
+-- nobody has tried to fill yet: there is a gap after its beginning.
+select distinct on (t.session_id) t.* from turns t
+join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id and s.status = 'active'
+where t.project_id = %(project_id)s and s.agent_id = 'opencode' and s.acp_session_id is not null
+    and t.ended_at > now() - interval '1 hour' and (%(turn_id)s::text is null or t.id = %(turn_id)s)
+    and exists (
+        select from events e where e.project_id = t.project_id and e.type = 'gap' and e.seq > t.before_seq)
+    and not exists (
+        select from events e where e.project_id = t.project_id and e.event_key = 'reconciled:' || t.id)
+order by t.session_id, t.started_at desc;
+
 -- request_cancel --
 -- Somebody wants a running turn to stop.
 update turns set cancel_requested_at = clock_timestamp()

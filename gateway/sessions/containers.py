@@ -4,9 +4,10 @@ import attrs
 
 from gateway.config import ContainersConfig
 from gateway.container.client import Container, ContainerAgent, ContainerInfo
+from gateway.container.opencode import OpenCode
 from gateway.db.pool import Database
 from gateway.errors import AgentNotFound, UpstreamError
-from gateway.projects import Project, Projects, acp_upstream
+from gateway.projects import Project, Projects, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Client, Timeouts
 
 
@@ -32,11 +33,18 @@ class Containers:
             self._client,
             acp_upstream(project, self._config),
             token=self._config.token,
-            timeouts=Timeouts(
-                connect=self._config.connect_timeout,
-                headers=self._config.headers_timeout,
-                idle=self._config.idle_timeout,
-            ),
+            timeouts=self._timeouts(),
+        )
+
+    def opencode(self, project: Project) -> OpenCode:
+        """OpenCode's own API in the project's container, which may have none."""
+        return OpenCode(self._client, opencode_upstream(project, self._config), timeouts=self._timeouts())
+
+    def _timeouts(self) -> Timeouts:
+        return Timeouts(
+            connect=self._config.connect_timeout,
+            headers=self._config.headers_timeout,
+            idle=self._config.idle_timeout,
         )
 
     async def project(self, project_id: str) -> Project:

@@ -11,6 +11,7 @@ from gateway.log.store import Log, NewEvent
 from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.containers import Containers
 from gateway.sessions.endings import Endings
+from gateway.sessions.history import Histories
 from gateway.sessions.inquiry import how_it_ended, is_running
 from gateway.wire.events import TurnEnded, TurnStalling
 
@@ -30,6 +31,7 @@ class Stalls:
         containers: Containers,
         endings: Endings,
         cancelling: Cancelling,
+        histories: Histories,
         config: TurnsConfig,
     ) -> None:
         self._database = database
@@ -37,6 +39,7 @@ class Stalls:
         self._containers = containers
         self._endings = endings
         self._cancelling = cancelling
+        self._histories = histories
         self._config = config
         #: When the container was last asked about a turn.
         self._asked: dict[str, float] = {}
@@ -115,6 +118,8 @@ class Stalls:
     async def _told(self, turn: Row) -> TurnEnded | None:
         project = await self._containers.project(turn["project_id"])
         info = await self._containers.info(project)
+        if (ended := await self._histories.how_it_ended(project, turn["id"])) is not None:
+            return ended
         return await how_it_ended(self._containers.of(project), info, turn)
 
     async def _end(self, turn: Row, ended: TurnEnded) -> None:

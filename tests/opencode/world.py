@@ -22,7 +22,7 @@ class World:
     def create(cls, root: Path) -> "World":
         world = cls(root=root)
         for directory in (world.workspace, root / "tmp"):
-            directory.mkdir(parents=True)
+            directory.mkdir(parents=True, exist_ok=True)
         return world
 
     def host_environment(self) -> dict[str, str]:
