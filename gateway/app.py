@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.config import Config
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
-from gateway.handlers import agents, events, permissions, projects, sessions
+from gateway.handlers import agents, events, history, permissions, projects, sessions
 from gateway.keys import (
     CLIENT,
     CONFIG,
@@ -27,12 +27,14 @@ from gateway.keys import (
     PRESENCE,
     PROJECTS,
     SESSIONS,
+    SNAPSHOTS,
     STREAMS,
     TAILS,
     TASKS,
     TRANSCRIPT,
     TURNS,
 )
+from gateway.log.folding import Folding
 from gateway.log.follower import Rules
 from gateway.log.followers import Followers
 from gateway.log.lease import Leases
@@ -61,6 +63,7 @@ from gateway.sessions.keeper import Keeper
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.reconcile import Reconciliation
 from gateway.sessions.sessions import Sessions
+from gateway.sessions.snapshot import Snapshots
 from gateway.sessions.stalls import Stalls
 from gateway.sessions.translate import Translator
 from gateway.sessions.turns import Turns
@@ -111,8 +114,10 @@ def _add_routes(router: web.UrlDispatcher) -> None:
     post(f"{SESSION}/prompt", sessions.prompt)
     post(f"{SESSION}/cancel", sessions.cancel)
     router.add_get(f"{SESSION}/turns/{{turn_id}}", sessions.turn)
-    router.add_get(f"{SESSION}/messages", sessions.messages)
-    router.add_delete(f"{SESSION}/messages", sessions.clear_messages)
+    router.add_get(f"{SESSION}/messages", history.messages)
+    router.add_delete(f"{SESSION}/messages", history.clear_messages)
+    router.add_get(f"{SESSION}/snapshot", history.snapshot)
+    router.add_get(f"{SESSION}/export", history.export)
 
     router.add_get(f"{ACP}/events", events.project_events, name="project_events", allow_head=False)
     router.add_get(f"{ACP}/events/{{session_id}}", events.session_events, name="session_events", allow_head=False)
@@ -160,7 +165,9 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         log, tails, attrs.evolve(config.events, drain=drain), reads_at_once=max(1, config.database.pool_size // 2)
     )
     stack.push_async_callback(streams.close)
-    transcript = app[TRANSCRIPT] = Transcript(database, log)
+    folding = Folding(database, log)
+    transcript = app[TRANSCRIPT] = Transcript(database, log, folding)
+    app[SNAPSHOTS] = Snapshots(database, transcript)
     translator = Translator(database)
     reconciliation = Reconciliation(database, log, containers)
 
@@ -187,7 +194,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     endings = Endings(database, log)
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
     cancelling = Cancelling(database, log, containers, endings, config.turns)
-    turns = app[TURNS] = Turns(database, log, tails, containers, followers, transcript, endings, delivery, cancelling)
+    turns = app[TURNS] = Turns(database, log, tails, containers, followers, folding, endings, delivery, cancelling)
     histories = Histories(database, log, containers)
     stalls = Stalls(database, log, containers, endings, cancelling, histories, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers)
@@ -202,7 +209,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(streams.beat(), "heartbeats"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
-    upkeep = keep_up([Packing(database, config.events.pack_after).review, Remains(database).review])
+    upkeep = keep_up([folding.review, Packing(database, config.events.pack_after).review, Remains(database).review])
     await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))

@@ -16,6 +16,7 @@ from gateway.sessions.containers import Containers
 from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.sessions import Sessions
+from gateway.sessions.snapshot import Snapshots
 from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
 
@@ -30,6 +31,7 @@ TRANSCRIPT = web.AppKey("transcript", Transcript)
 PROJECTS = web.AppKey("projects", Projects)
 CONTAINERS = web.AppKey("containers", Containers)
 SESSIONS = web.AppKey("sessions", Sessions)
+SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 TURNS = web.AppKey("turns", Turns)
 #: This process among the gateways of its database; its id is that of whatever the process holds.
 PRESENCE = web.AppKey("presence", Presence)

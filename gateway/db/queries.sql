@@ -387,6 +387,16 @@ where p.project_id = %(project_id)s and p.id = %(id)s;
 -- Which permission request a container's own request is.
 select * from permissions where project_id = %(project_id)s and request_key = %(request_key)s;
 
+-- freeze --
+-- What the rest of the transaction reads was all true at one moment.
+set transaction isolation level repeatable read, read only;
+
+-- list_session_permissions --
+-- What waits for an answer in a session, oldest first.
+select * from permissions
+where project_id = %(project_id)s and session_id = %(session_id)s and state = 'waiting'
+order by requested_at, id;
+
 -- list_permissions --
 -- What waits for an answer, oldest first.
 select * from permissions where project_id = %(project_id)s and state = 'waiting' order by requested_at, id;
@@ -625,8 +635,26 @@ select distinct project_id as id from agent_sessions
 where status = 'active' or (status = 'creating' and created_at > now() - interval '5 minutes');
 
 -- get_fold --
--- How far a session's messages cover the log, and from where on it is shown.
-select folded_to, cleared_to from agent_sessions where project_id = %(project_id)s and id = %(session_id)s;
+-- How far a session's messages cover the log, from where on it is shown, and where the log begins.
+select s.folded_to, s.cleared_to, h.epoch, h.floor
+from agent_sessions s join log_heads h on h.project_id = s.project_id
+where s.project_id = %(project_id)s and s.id = %(session_id)s;
+
+-- list_unfolded_turns --
+-- A session's turns that have ended, and whose messages may not be written yet.
+select id from turns
+where project_id = %(project_id)s and session_id = %(session_id)s and not folded and ended_at is not null;
+
+-- mark_folded --
+-- The messages of these turns are written.
+update turns set folded = true where project_id = %(project_id)s and id = any(%(ids)s::text[]);
+
+-- list_unfolded_sessions --
+-- Sessions with turns that ended a while ago and whose messages may not be written yet: who was to do it may have died.
+select distinct project_id, session_id
+from turns
+where not folded and ended_at < now() - interval '5 seconds'
+limit 100;
 
 -- lock_fold --
 -- One fold of a session at a time.
@@ -663,10 +691,24 @@ select * from agent_session_messages
 where project_id = %(project_id)s and session_id = %(session_id)s and first_seq < %(before)s
 order by first_seq desc limit %(limit)s;
 
+-- export_messages --
+-- The next of a session's folded messages, oldest first, at most 200 and about 1 MiB.
+select * from (
+    select m.*, sum(octet_length(body)) over (order by first_seq) - octet_length(body) as bytes_before
+    from (
+        select * from agent_session_messages
+        where project_id = %(project_id)s and session_id = %(session_id)s and first_seq > %(after)s
+        order by first_seq limit 200
+    ) m
+) counted
+where bytes_before < 1048576
+order by first_seq;
+
 -- list_tool_messages --
 -- Messages of tool calls that later events may change.
 select * from agent_session_messages
-where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_id = any(%(tool_call_ids)s);
+where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_id = any(%(tool_call_ids)s)
+    and first_seq <= %(before)s;
 
 -- delete_messages --
 -- A session's history as people read it.

@@ -1,4 +1,4 @@
-"""Sessions, prompts and history."""
+"""Sessions and prompts."""
 
 from typing import Any
 
@@ -10,17 +10,15 @@ from gateway.handlers import views
 from gateway.handlers.agents import NoBody
 from gateway.handlers.idempotency import answer, once, respond
 from gateway.handlers.requests import (
-    choice,
     flag,
     known_place,
     limit,
-    number,
     parameter,
     read_body,
     seconds_to_wait,
     telling_refusals,
 )
-from gateway.keys import PROJECT, SESSIONS, TASKS, TRANSCRIPT, TURNS, USER
+from gateway.keys import PROJECT, SESSIONS, TASKS, TURNS, USER
 from gateway.sessions.idempotency import Answer
 from gateway.sessions.sessions import NewSession, Session, new_session_id
 from gateway.sessions.turns import new_turn_id
@@ -146,26 +144,6 @@ async def cancel(request: web.Request) -> web.Response:
     work = request.app[TURNS].cancel(request[PROJECT], session, request[USER])
     turn_id = await request.app[TASKS].complete(work, name="cancel turn")
     return views.answer({"turnId": turn_id}, status=202 if turn_id else 200)
-
-
-async def messages(request: web.Request) -> web.Response:
-    """A page of the session's history, oldest first, or newest first with ``?order=desc``."""
-    session = await _session(request)
-    page = await request.app[TRANSCRIPT].page(
-        session.project_id,
-        session.id,
-        after=number(request, "after", low=0, high=2**62),
-        limit=limit(request),
-        newest_first=choice(request, "order", {"asc": False, "desc": True}, default=False),
-    )
-    return views.answer(views.messages(page))
-
-
-async def clear_messages(request: web.Request) -> web.Response:
-    """Forget the session's history as people read it; streams still resume from the log."""
-    session = await _session(request)
-    await request.app[TRANSCRIPT].clear(session.project_id, session.id)
-    return web.Response(status=204)
 
 
 async def _session(request: web.Request) -> Session:

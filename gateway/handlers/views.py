@@ -12,6 +12,7 @@ from gateway.projects import Project
 from gateway.sessions.containers import Agents
 from gateway.sessions.permissions import Permission
 from gateway.sessions.sessions import Session
+from gateway.sessions.snapshot import Snapshot
 from gateway.sessions.turns import Turn
 from gateway.wire.codec import dump_foreign_json
 from gateway.wire.times import timestamp
@@ -94,6 +95,17 @@ def turn(value: Turn) -> dict[str, Any]:
 
 def messages(page: Page) -> dict[str, Any]:
     return {"messages": [message.to_json() for message in page.messages], "next": page.next}
+
+
+def snapshot(value: Snapshot) -> dict[str, Any]:
+    shown = session(value.session)
+    return {
+        "session": shown,
+        "turn": shown["turn"],
+        "permissions": [permission(one) for one in value.permissions],
+        **messages(value.messages),
+        "cursor": shown["cursor"],
+    }
 
 
 def permission(value: Permission) -> dict[str, Any]:

@@ -1,17 +1,20 @@
-"""The transcript: a session's messages, folded from the log.
+"""The transcript: a session's messages, as people read them.
 
-What turns have left behind is folded into rows once; a history is those rows and, folded on the fly, the end of the
-log that no row covers yet. A fold that never ran (the process died) is made up for by the next.
+A history is the messages that have been written and, folded on the fly, the end of the log that none of them covers.
 """
 
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Final
 
 import attrs
 
-from gateway.db.pool import Database, Row, Transaction
+from gateway.db.pool import Database, Transaction
+from gateway.errors import Conflict, SessionNotFound
+from gateway.log.folding import Folding, message_from_row
 from gateway.log.store import Log
-from gateway.wire.events import Cursor, Event, TurnEnded
-from gateway.wire.messages import Folder, Message, updated_tool_calls
+from gateway.wire.messages import Message
+
+_END: Final = 2**62
 
 
 @attrs.frozen(kw_only=True)
@@ -25,41 +28,56 @@ class Page:
 class Transcript:
     """The messages of all sessions in one database."""
 
-    def __init__(self, database: Database, log: Log) -> None:
+    def __init__(self, database: Database, log: Log, folding: Folding) -> None:
         self._database = database
         self._log = log
+        self._folding = folding
 
     async def page(
-        self, project_id: str, session_id: str, *, after: int | None, limit: int, newest_first: bool
+        self,
+        project_id: str,
+        session_id: str,
+        *,
+        after: int | None,
+        limit: int,
+        newest_first: bool,
+        within: Transaction | None = None,
     ) -> Page:
         """One page of a session's history, after a message's id in the order asked for."""
-        recent = await self._recent(project_id, session_id)
+        # First what is not written: what is written meanwhile is then found twice, and shown once.
+        recent = await self._folding.unfolded(project_id, session_id, within=within)
+        reader = within or self._database
+        place = {"project_id": project_id, "session_id": session_id, "limit": limit + 1}
         if newest_first:
-            messages = await self._backwards(project_id, session_id, after, limit + 1, recent)
+            end = after or _END
+            rows = await reader.fetch_all("list_messages_backwards", before=end, **place)
+            newer = {message.first_seq: message for message in recent if message.first_seq < end}
         else:
-            messages = await self._forwards(project_id, session_id, after or 0, limit + 1, recent)
+            start = after or 0
+            rows = await reader.fetch_all("list_messages", after=start, **place)
+            newer = {message.first_seq: message for message in recent if message.first_seq > start}
+        merged = {row["first_seq"]: message_from_row(row) for row in rows} | newer
+        messages = [merged[seq] for seq in sorted(merged, reverse=newest_first)]
         more = len(messages) > limit
         return Page(messages=tuple(messages[:limit]), next=messages[limit - 1].id if more else None)
 
-    async def fold(self, project_id: str, session_id: str) -> None:
-        """Write what stands in the log and in no message yet; a turn that is running is left for its end."""
-        known = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
-        if known is None:
-            return
-        events = _finished(await self._events(project_id, session_id, known["folded_to"]))
-        if not events:
-            return
+    async def all(self, project_id: str, session_id: str) -> AsyncIterator[Message]:
+        """A session's whole history, oldest first, with some of it in memory at a time.
 
-        async def work(transaction: Transaction) -> None:
-            fold = await transaction.fetch_one("lock_fold", project_id=project_id, session_id=session_id)
-            if fold is None or fold["folded_to"] != known["folded_to"]:
-                return  # somebody else folded, or the history was cleared
-            for message in await self._fold(project_id, session_id, events, transaction):
-                await transaction.execute("upsert_message", **_row(project_id, session_id, message))
-            last = events[-1].seq
-            await transaction.execute("set_folded", project_id=project_id, session_id=session_id, folded_to=last)
-
-        await self._database.transaction(work)
+        Raises ``Conflict`` or ``SessionNotFound`` at the end of one that was cleared or deleted meanwhile.
+        """
+        before = await self._cleared_to(project_id, session_id)
+        recent = await self._folding.unfolded(project_id, session_id)
+        updated = {message.first_seq: message for message in recent}
+        last = 0
+        async for message in self._written(project_id, session_id):
+            last = message.first_seq
+            yield updated.get(last, message)
+        for message in recent:
+            if message.first_seq > last:
+                yield message
+        if await self._cleared_to(project_id, session_id) != before:
+            raise Conflict("The history was cleared while it was read.")
 
     async def clear(self, project_id: str, session_id: str) -> None:
         """Forget the history up to now; the log, which streams resume from, stays."""
@@ -72,71 +90,18 @@ class Transcript:
 
         await self._database.transaction(work)
 
-    async def _recent(self, project_id: str, session_id: str) -> list[Message]:
-        """The messages that no row covers yet, oldest first."""
-        fold = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
-        if fold is None:
-            return []
-        events = await self._events(project_id, session_id, max(fold["folded_to"], fold["cleared_to"]))
-        return await self._fold(project_id, session_id, events, self._database)
+    async def _cleared_to(self, project_id: str, session_id: str) -> int:
+        place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
+        if place is None:
+            raise SessionNotFound()
+        cleared_to: int = place["cleared_to"]
+        return cleared_to
 
-    async def _fold(
-        self, project_id: str, session_id: str, events: list[Event], reader: "Database | Transaction"
-    ) -> list[Message]:
-        changed = updated_tool_calls(events)
-        rows = (
-            await reader.fetch_all(
-                "list_tool_messages", project_id=project_id, session_id=session_id, tool_call_ids=sorted(changed)
-            )
-            if changed
-            else []
-        )
-        folder = Folder(_message(row) for row in rows)
-        for event in events:
-            folder.add(event)
-        return folder.messages()
-
-    async def _events(self, project_id: str, session_id: str, after: int) -> list[Event]:
-        head = await self._log.head(project_id)
-        events: list[Event] = []
-        cursor = Cursor(head.epoch, after)
-        while batch := await self._log.read(project_id, cursor, session_id):
-            events.extend(batch)
-            cursor = batch[-1].cursor
-        return events
-
-    async def _forwards(
-        self, project_id: str, session_id: str, after: int, limit: int, recent: list[Message]
-    ) -> list[Message]:
-        rows = await self._database.fetch_all(
-            "list_messages", project_id=project_id, session_id=session_id, after=after, limit=limit
-        )
-        newer = {message.first_seq: message for message in recent if message.first_seq > after}
-        merged = {row["first_seq"]: _message(row) for row in rows} | newer
-        return [merged[seq] for seq in sorted(merged)][:limit]
-
-    async def _backwards(
-        self, project_id: str, session_id: str, before: int | None, limit: int, recent: list[Message]
-    ) -> list[Message]:
-        end = before or 2**62
-        rows = await self._database.fetch_all(
-            "list_messages_backwards", project_id=project_id, session_id=session_id, before=end, limit=limit
-        )
-        newer = {message.first_seq: message for message in recent if message.first_seq < end}
-        merged = {row["first_seq"]: _message(row) for row in rows} | newer
-        return [merged[seq] for seq in sorted(merged, reverse=True)][:limit]
-
-
-def _finished(events: list[Event]) -> list[Event]:
-    """The events up to the last end of a turn."""
-    while events and events[-1].type != TurnEnded.type:
-        events.pop()
-    return events
-
-
-def _message(row: Row) -> Message:
-    return Message(**{field.name: row[field.name] for field in attrs.fields(Message)})
-
-
-def _row(project_id: str, session_id: str, message: Message) -> dict[str, Any]:
-    return {"project_id": project_id, "session_id": session_id, **attrs.asdict(message, recurse=False)}
+    async def _written(self, project_id: str, session_id: str) -> AsyncIterator[Message]:
+        last = 0
+        while rows := await self._database.fetch_all(
+            "export_messages", project_id=project_id, session_id=session_id, after=last
+        ):
+            for row in rows:
+                yield message_from_row(row)
+            last = rows[-1]["first_seq"]

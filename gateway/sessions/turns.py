@@ -17,10 +17,10 @@ from gateway.errors import (
     SessionEnded,
     TurnNotFound,
 )
+from gateway.log.folding import Folding
 from gateway.log.followers import Followers
 from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
 from gateway.log.tail import Tails
-from gateway.log.transcript import Transcript
 from gateway.projects import Project
 from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.containers import Containers
@@ -77,7 +77,7 @@ class Turns:
         tails: Tails,
         containers: Containers,
         followers: Followers,
-        transcript: Transcript,
+        folding: Folding,
         endings: Endings,
         delivery: Delivery,
         cancelling: Cancelling,
@@ -87,7 +87,7 @@ class Turns:
         self._tails = tails
         self._containers = containers
         self._followers = followers
-        self._transcript = transcript
+        self._folding = folding
         self._endings = endings
         self._delivery = delivery
         self._cancelling = cancelling
@@ -209,7 +209,7 @@ class Turns:
     def _fold_ended(self, project_id: str, appended: Appended) -> None:
         for event in appended.events:
             if event.type == TurnEnded.type and event.session_id is not None:
-                fold = self._transcript.fold(project_id, event.session_id)
+                fold = self._folding.fold(project_id, event.session_id)
                 self._tasks.start(fold, name=f"fold {event.session_id}")
 
     async def _find(self, project_id: str, turn_id: str) -> Row | None:

@@ -1,7 +1,8 @@
 """The transcript: what people read, folded from events. Pure: events in, messages out.
 
-Roles: ``user`` and ``assistant`` and ``thought`` have ``content`` (ACP content blocks, adjacent text joined), ``tool``
-has ``toolCall`` (ACP's tool call with all its updates applied), ``plan`` has ``entries`` (the turn's newest plan).
+Roles: ``user`` and ``assistant`` and ``thought`` have ``content`` (ACP content blocks, adjacent text joined) and, where
+the agent named it, ``messageId``; ``tool`` has ``toolCall`` (ACP's tool call with all its updates applied), ``plan``
+has ``entries`` (the turn's newest plan).
 Kinds of update that are none of these (commands, modes, usage) stay in the log and make no message.
 """
 
@@ -78,7 +79,8 @@ class _Draft:
         body = self.body
         if self.role in ("user", "assistant", "thought"):
             self.close_text()
-            body = {"content": self.blocks}
+            named = {} if self.message_id is None else {"messageId": self.message_id}
+            body = named | {"content": self.blocks}
         return Message(
             first_seq=self.first.seq,
             last_seq=self.last.seq,
@@ -102,12 +104,14 @@ class Folder:
         self._text: _Draft | None = None
         self._tools: dict[str, _Draft] = {}
         self._plans: dict[str | None, _Draft] = {}
-        self._known = {message.tool_call_id: message for message in known}
+        self._known: dict[str, Message] = {}
+        self.learn(known)
 
     def add(self, event: Event) -> None:
         """Take the next event of the session; kinds without a message are passed over."""
         if event.type in ("turn_started", "turn_ended"):
             self._text = None
+            self._plans.pop(None, None)
         if event.type == TurnStarted.type:
             draft = self._begin(event, "user")
             for block in _member(parse_foreign_json(event.data), "prompt", list) or []:
@@ -118,6 +122,20 @@ class Folder:
             fold = self._folds().get(kind) if isinstance(kind, str) else None
             if fold:
                 fold(event, update)
+
+    def add_all(self, events: Iterable[Event]) -> None:
+        """Take the next events of the session."""
+        for event in events:
+            self.add(event)
+
+    @property
+    def tool_calls(self) -> set[str]:
+        """The ids of the tool calls whose messages are known here."""
+        return self._tools.keys() | self._known.keys()
+
+    def learn(self, known: Iterable[Message]) -> None:
+        """Take stored messages of tool calls that the next events may go on to change."""
+        self._known.update({message.tool_call_id: message for message in known if message.tool_call_id is not None})
 
     def messages(self) -> list[Message]:
         """All messages so far, oldest first."""
@@ -175,8 +193,9 @@ class Folder:
         first = attrs.evolve(
             event, cursor=attrs.evolve(event.cursor, seq=known.first_seq), turn_id=known.turn_id, at=known.at
         )
-        draft = self._begin(first, "tool")
-        draft.body = parse_foreign_json(known.body)
+        # It has begun long ago: the text of now goes on behind it, as it does where all is folded at once.
+        draft = _Draft(first=first, last=first, role="tool", body=parse_foreign_json(known.body))
+        self._drafts.append(draft)
         return draft
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.config import ServerConfig
-from gateway.handlers import agents, events, permissions, projects, sessions
+from gateway.handlers import agents, events, history, permissions, projects, sessions
 from gateway.middleware.passthrough import passthrough
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
@@ -53,8 +53,10 @@ WITHOUT_BODY = {
     sessions.get,
     sessions.end,
     sessions.turn,
-    sessions.messages,
-    sessions.clear_messages,
+    history.messages,
+    history.clear_messages,
+    history.snapshot,
+    history.export,
     events.project_events,
     events.session_events,
     permissions.list_waiting,
@@ -66,7 +68,9 @@ NOT_OURS = {passthrough, events.own_transport}
 QUERIES: Mapping[Any, set[str]] = {
     projects.list_all: {"limit", "after"},
     sessions.list_all: {"limit", "after", "includeEnded"},
-    sessions.messages: {"limit", "after", "order"},
+    history.messages: {"limit", "after", "order"},
+    history.snapshot: {"limit"},
+    history.export: {"format"},
     events.project_events: {"from"},
     events.session_events: {"from"},
 }
@@ -405,6 +409,7 @@ ODD_QUERIES: Mapping[str, list[str]] = {
     "limit": ["0", "-1", "201", "1e3", "x", "", "9" * 5000, "%00", "1.5", "%D9%A1", "+1", "%201", "null"],
     "after": ["%00", "-1", "x", "", "9" * 5000, "%ff", "1%20or%201=1", "%F0%9F%98%80"],
     "order": ["ASC", "", "x", "%00", "asc,desc"],
+    "format": ["", "JSONL", "md", "html", "%00", "jsonl,markdown", "x" * 5000],
     "includeEnded": ["yes", "1", "%00", "TRUE", "x" * 5000],
     "from": ["", "end", "1", "%00", "START", "x" * 5000],
 }

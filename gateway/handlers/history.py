@@ -1,0 +1,147 @@
+"""What has been said: pages of messages, a snapshot to go on from, and the whole of it as a file."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import attrs
+from aiohttp import hdrs, web
+
+from gateway.errors import InvalidParameter
+from gateway.handlers import views
+from gateway.handlers.requests import choice, limit, number, parameter
+from gateway.keys import PROJECT, REQUEST_ID, SESSIONS, SNAPSHOTS, TRANSCRIPT
+from gateway.log.transcript import Transcript
+from gateway.sessions.sessions import Session
+from gateway.wire import markdown
+from gateway.wire.codec import dump_foreign_json
+from gateway.wire.messages import Message
+from gateway.wire.times import timestamp
+
+#: An export is written in pieces of about this size.
+PIECE_BYTES: Final = 65_536
+#: A message that is larger is written out beside the event loop.
+LARGE_BYTES: Final = 32_768
+#: How long the client of an export may take nothing of it.
+STALL_SECONDS: Final = 60.0
+
+
+async def messages(request: web.Request) -> web.Response:
+    """A page of the session's history, oldest first, or newest first with ``?order=desc``."""
+    session = await _session(request)
+    page = await request.app[TRANSCRIPT].page(
+        session.project_id,
+        session.id,
+        after=number(request, "after", low=0, high=2**62),
+        limit=limit(request),
+        newest_first=choice(request, "order", {"asc": False, "desc": True}, default=False),
+    )
+    return views.answer(views.messages(page))
+
+
+async def clear_messages(request: web.Request) -> web.Response:
+    """Forget the session's history as people read it; streams still resume from the log."""
+    session = await _session(request)
+    await request.app[TRANSCRIPT].clear(session.project_id, session.id)
+    return web.Response(status=204)
+
+
+async def snapshot(request: web.Request) -> web.Response:
+    """The session, what waits in it and its newest messages, with the cursor at which all of it is true."""
+    size = limit(request)
+    taken = await request.app[SNAPSHOTS].take(request[PROJECT].id, request.match_info["session_id"], limit=size)
+    return views.answer(views.snapshot(taken))
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """The session's whole history as a file; one that cannot be finished is a broken transfer."""
+    session = await _session(request)
+    form = _form(request)
+    response = web.StreamResponse(
+        headers={
+            hdrs.CONTENT_TYPE: f"{form.content_type}; charset=utf-8",
+            hdrs.CONTENT_DISPOSITION: f'attachment; filename="{_safe(session.id)}.{form.suffix}"',
+            hdrs.CACHE_CONTROL: "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-Id": request[REQUEST_ID],
+        }
+    )
+    pieces = _pieces(session, request.app[TRANSCRIPT], form)
+    # What fails before anything is sent has an answer of its own.
+    first = await anext(pieces, b"")
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        await _write(response, first)
+        async for piece in pieces:
+            await _write(response, piece)
+    await response.write_eof()
+    return response
+
+
+@attrs.frozen(kw_only=True)
+class Form:
+    """A form that a history can be had in."""
+
+    content_type: str
+    suffix: str
+    begin: Callable[[Session], str]
+    message: Callable[[Message], bytes]
+
+
+def _json_line(message: Message) -> bytes:
+    return dump_foreign_json(message.to_json()) + b"\n"
+
+
+def _markdown(message: Message) -> bytes:
+    return markdown.message(message).encode("utf-8", "backslashreplace")
+
+
+def _heading(session: Session) -> str:
+    return markdown.heading(
+        session.title,
+        {"Session": session.id, "Agent": session.agent_id, "Created": timestamp(session.created_at)},
+    )
+
+
+FORMS: Final = {
+    "jsonl": Form(content_type="application/jsonl", suffix="jsonl", begin=lambda _: "", message=_json_line),
+    "markdown": Form(content_type="text/markdown", suffix="md", begin=_heading, message=_markdown),
+}
+
+
+def _form(request: web.Request) -> Form:
+    """By ``?format=``, else by ``Accept``, else JSON Lines."""
+    named = parameter(request, "format")
+    if named is None:
+        named = "markdown" if "text/markdown" in request.headers.get(hdrs.ACCEPT, "").lower() else "jsonl"
+    if named not in FORMS:
+        raise InvalidParameter(f"?format= must be one of: {', '.join(FORMS)}; not {named[:40]!r}.")
+    return FORMS[named]
+
+
+async def _pieces(session: Session, transcript: Transcript, form: Form) -> AsyncIterator[bytes]:
+    """The export in pieces of some size; each is gone before the next is read."""
+    piece = bytearray(form.begin(session).encode())
+    async for message in transcript.all(session.project_id, session.id):
+        if len(message.body) > LARGE_BYTES:
+            piece += await asyncio.to_thread(form.message, message)
+        else:
+            piece += form.message(message)
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    async with asyncio.timeout(STALL_SECONDS):
+        await response.write(piece)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:100]
+
+
+async def _session(request: web.Request) -> Session:
+    return await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])

@@ -1,0 +1,49 @@
+"""A snapshot: what a session is at one place in the log, to go on from by streaming what comes after it."""
+
+import attrs
+
+from gateway.db.pool import Database, Transaction
+from gateway.errors import SessionNotFound
+from gateway.log.transcript import Page, Transcript
+from gateway.sessions.permissions import Permission
+from gateway.sessions.sessions import Session
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """A session, what waits for an answer in it and its newest messages, all true at ``session.cursor``."""
+
+    session: Session
+    permissions: tuple[Permission, ...]
+    #: Oldest first; ``next`` is where the page of older ones begins.
+    messages: Page
+
+
+@attrs.frozen
+class Snapshots:
+    """Takes snapshots of sessions."""
+
+    database: Database
+    transcript: Transcript
+
+    async def take(self, project_id: str, session_id: str, *, limit: int) -> Snapshot:
+        """A session's snapshot with its newest messages. Raises ``SessionNotFound``."""
+
+        async def work(transaction: Transaction) -> Snapshot:
+            await transaction.execute("freeze")
+            row = await transaction.fetch_one("get_session", project_id=project_id, id=session_id)
+            if row is None:
+                raise SessionNotFound(f"There is no session {session_id!r} in this project.")
+            waiting = await transaction.fetch_all(
+                "list_session_permissions", project_id=project_id, session_id=session_id
+            )
+            page = await self.transcript.page(
+                project_id, session_id, after=None, limit=limit, newest_first=True, within=transaction
+            )
+            return Snapshot(
+                session=Session.from_row(row),
+                permissions=tuple(Permission.from_row(row) for row in waiting),
+                messages=attrs.evolve(page, messages=page.messages[::-1]),
+            )
+
+        return await self.database.transaction(work)

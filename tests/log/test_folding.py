@@ -1,0 +1,120 @@
+"""Folding: each turn's messages are written once, and a fold that never ran is made up for."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gateway.db.pool import Database
+from gateway.log.folding import Folding
+from gateway.log.packing import Packing
+from gateway.log.store import Log, NewEvent
+from gateway.log.transcript import Transcript
+from gateway.projects import NewProject, Projects
+from tests.db.things import ask
+
+PROJECT = "p"
+
+
+@pytest.fixture
+async def log(database: Database, database_url: str) -> Log:
+    await Projects(database).create("local", NewProject(id=PROJECT, container_url="http://127.0.0.1:4096"))
+    ask(
+        database_url,
+        "insert into agent_sessions (project_id, id, user_id, agent_id, status) values ('p', 's', 'u', 'a', 'active')",
+    )
+    return Log(database)
+
+
+def event(type: str, data: Any, turn: str | None) -> NewEvent:
+    return NewEvent(type=type, data=json.dumps(data).encode(), session_id="s", turn_id=turn)
+
+
+def started(turn: str) -> NewEvent:
+    return event("turn_started", {"prompt": [{"type": "text", "text": f"prompt of {turn}"}]}, turn)
+
+
+def chunks(turn: str | None, number: int) -> list[NewEvent]:
+    update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "word "}}
+    return [event("session_update", {"update": update}, turn)] * number
+
+
+def ended(turn: str) -> NewEvent:
+    return event("turn_ended", {"outcome": "completed"}, turn)
+
+
+async def append(log: Log, events: Sequence[NewEvent]) -> None:
+    for start in range(0, len(events), 500):
+        await log.append(PROJECT, events[start : start + 500])
+
+
+def count_writes(url: str) -> None:
+    """Count each row of messages that is written, in a table of the test's own."""
+    ask(url, "create table writes (first_seq bigint)")
+    ask(
+        url,
+        "create function note() returns trigger language plpgsql as"
+        " $$ begin insert into writes values (new.first_seq); return new; end $$",
+    )
+    ask(
+        url, "create trigger note after insert or update on agent_session_messages for each row execute function note()"
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_each_message_of_a_turn_is_written_once_however_many_chunks_it_has(
+    log: Log, database: Database, database_url: str, packed: bool
+) -> None:
+    count_writes(database_url)
+    folding = Folding(database, log)
+    transcript = Transcript(database, log, folding)
+    await append(log, [started("a"), *chunks("a", 3000)])
+    await folding.fold(PROJECT, "s")
+    if packed:
+        await Packing(database, 0).pack(PROJECT)
+    running = await transcript.page(PROJECT, "s", after=None, limit=10, newest_first=False)
+    assert len(running.messages) == 2
+    assert ask(database_url, "select count(*) from writes") == [(0,)]
+    await append(log, [ended("a"), started("b"), *chunks("b", 100), ended("b"), *chunks(None, 3)])
+    for _ in range(3):
+        await folding.fold(PROJECT, "s")
+    assert ask(database_url, "select count(*), count(distinct first_seq) from writes") == [(4, 4)]
+    page = await transcript.page(PROJECT, "s", after=None, limit=10, newest_first=False)
+    assert page.messages[:2] == (running.messages[0], running.messages[1])
+    assert [json.loads(message.body)["content"][0]["text"].count("word") for message in page.messages] == [
+        0,
+        3000,
+        0,
+        100,
+        3,
+    ]
+
+
+async def test_settling_leaves_but_the_running_turn(log: Log, database: Database, database_url: str) -> None:
+    folding = Folding(database, log)
+    await append(log, [*chunks(None, 3), started("a"), *chunks("a", 5), ended("a"), *chunks(None, 2), started("b")])
+    await append(log, chunks("b", 4))
+    assert await folding.settle(PROJECT, "s") == 13
+    assert ask(database_url, "select folded_to from agent_sessions") == [(12,)]
+    assert ask(database_url, "select count(*) from agent_session_messages") == [(4,)]
+    await append(log, [ended("b"), *chunks(None, 1)])
+    assert await folding.settle(PROJECT, "s") is None
+    assert ask(database_url, "select folded_to from agent_sessions") == [(19,)]
+    assert ask(database_url, "select count(*) from agent_session_messages") == [(7,)]
+
+
+async def test_a_fold_whose_gateway_died_is_made_up_for(log: Log, database: Database, database_url: str) -> None:
+    await append(log, [started("a"), *chunks("a", 5), ended("a")])
+    turn = (
+        "insert into turns (project_id, id, session_id, user_id, state, started_at, ended_at)"
+        " values ('p', 'a', 's', 'u', 'completed', now(), now() - interval '%s seconds')"
+    )
+    ask(database_url, turn % 1)
+    folding = Folding(database, log)
+    await folding.review()  # Whoever ended it may be about to.
+    assert ask(database_url, "select count(*) from agent_session_messages") == [(0,)]
+    ask(database_url, "update turns set ended_at = now() - interval '1 minute'")
+    await folding.review()
+    assert ask(database_url, "select count(*) from agent_session_messages") == [(2,)]
+    assert ask(database_url, "select folded from turns") == [(True,)]
