@@ -6,12 +6,13 @@ import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
 from aiohttp import web
 
-from gateway.config import Config
+from gateway.config import Config, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.handlers import agents, events, history, permissions, projects, sessions
@@ -33,6 +34,7 @@ from gateway.keys import (
     TASKS,
     TRANSCRIPT,
     TURNS,
+    WAKEUPS,
 )
 from gateway.log.folding import Folding
 from gateway.log.follower import Rules
@@ -40,11 +42,13 @@ from gateway.log.followers import Followers
 from gateway.log.lease import Leases
 from gateway.log.packing import Packing
 from gateway.log.presence import Presence
+from gateway.log.spool import SpoolLimits
 from gateway.log.store import Log
 from gateway.log.streams import Streams
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.log.upkeep import keep_up
+from gateway.log.wakeups import Wakeups
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import identity
 from gateway.middleware.passthrough import passthrough
@@ -81,6 +85,7 @@ def build_app(config: Config) -> web.Application:
     app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
     app.cleanup_ctx.append(_rooms)
+    app.on_shutdown.append(_hand_over)
     app.on_shutdown.append(_stop_waiting)
     app.on_shutdown.append(_stop_streams)
     _add_routes(app.router)
@@ -139,6 +144,19 @@ async def _stop_streams(app: web.Application) -> None:
     await app[STREAMS].stop()
 
 
+async def _hand_over(app: web.Application) -> None:
+    # First of all: another gateway follows our containers while we still answer those who wait.
+    await app[FOLLOWERS].hand_over()
+
+
+def _spool_limits(config: EventsConfig) -> SpoolLimits:
+    return SpoolLimits(
+        memory_bytes=config.spool_memory_bytes,
+        max_bytes=config.spool_max_bytes,
+        directory=Path(config.spool_dir) if config.spool_dir else None,
+    )
+
+
 async def _rooms(app: web.Application) -> AsyncIterator[None]:
     """Open the rooms from the ground up; close them in the other order."""
     async with AsyncExitStack() as stack:
@@ -183,14 +201,19 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         translate=translator,
         on_connected=on_connected,
         max_event_bytes=config.events.max_event_bytes,
+        silence=config.events.container_silence,
+        spool=_spool_limits(config.events),
     )
     presence = app[PRESENCE] = Presence(
         database, gateway_id=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease
     )
+    wakeups = app[WAKEUPS] = Wakeups(database, gateway_id=presence.gateway_id)
+    log.listen(wakeups.moved)
+    wakeups.on_moved(tails.move)
     leases = Leases(database, holder=presence.gateway_id, seconds=config.events.lease)
     await stack.enter_async_context(presence.announced())
     await stack.enter_async_context(_running(presence.keep(), "keep presence"))
-    followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules)
+    followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules, wakeups)
     endings = Endings(database, log)
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
     cancelling = Cancelling(database, log, containers, endings, config.turns)
@@ -208,7 +231,9 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(streams.beat(), "heartbeats"))
+    await stack.enter_async_context(_running(wakeups.run(), "wake-ups"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
+    await stack.enter_async_context(_running(followers.renew(), "renew leases"))
     upkeep = keep_up([folding.review, Packing(database, config.events.pack_after).review, Remains(database).review])
     await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))

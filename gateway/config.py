@@ -90,6 +90,10 @@ class EventsConfig:
     drain: float = attrs.field(default=2.0, validator=_between(0, 300))
     lease: float = attrs.field(default=5.0, validator=_between(0.5, 300))
     max_event_bytes: int = attrs.field(default=16_777_216, validator=_between(4096, 2**30))
+    container_silence: float = attrs.field(default=37.5, validator=_between(0.1, 86400))
+    spool_memory_bytes: int = attrs.field(default=8_388_608, validator=_between(65536, 2**31))
+    spool_max_bytes: int = attrs.field(default=268_435_456, validator=_between(0, 2**40))
+    spool_dir: str = ""
     tail_bytes: int = attrs.field(default=4_194_304, validator=_between(65536, 2**31))
     pack_after: float = attrs.field(default=600.0, validator=_between(0, 31_536_000))
 

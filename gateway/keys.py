@@ -10,6 +10,7 @@ from gateway.log.store import Log
 from gateway.log.streams import Streams
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
+from gateway.log.wakeups import Wakeups
 from gateway.projects import Project, Projects
 from gateway.proxy.upstream import Client, Timeouts, Upstream
 from gateway.sessions.containers import Containers
@@ -26,6 +27,7 @@ CLIENT = web.AppKey("client", Client)
 LOG = web.AppKey("log", Log)
 TAILS = web.AppKey("tails", Tails)
 STREAMS = web.AppKey("streams", Streams)
+WAKEUPS = web.AppKey("wakeups", Wakeups)
 FOLLOWERS = web.AppKey("followers", Followers)
 TRANSCRIPT = web.AppKey("transcript", Transcript)
 PROJECTS = web.AppKey("projects", Projects)

@@ -23,9 +23,9 @@ CONTROL_SECONDS = 30.0
 #: Starting an agent may install or log in; a container that needs longer has a problem of its own.
 SPAWN_SECONDS = 120.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-#: A stream is dead after 2.5 missed heartbeats; the base contract pings every 30 s, one with ids at least every 15 s.
-SILENCE_SECONDS = 75.0
-SILENCE_SECONDS_WITH_IDS = 37.5
+#: The base contract pings every 30 s, a container with ids at least every 15 s: the former may be silent for so much
+#: longer.
+SLOWER_PINGS = 2
 
 
 class ContainerRefused(UpstreamFailed):
@@ -213,22 +213,26 @@ class Container:
 
     @asynccontextmanager
     async def events(
-        self, info: ContainerInfo, last_event_id: str | None, *, max_event_bytes: int
+        self, info: ContainerInfo, last_event_id: str | None, *, max_event_bytes: int, silence: float
     ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
         """The container's event stream, open once this is entered; each item is what one read brought, maybe nothing.
 
-        Ends with ``UpstreamUnreachable`` when the stream ends, ``UpstreamTimeout`` when it is silent for too long.
+        Ends with ``UpstreamUnreachable`` when the stream ends, ``UpstreamTimeout`` when it is silent for ``silence``
+        seconds (twice that where it numbers no events).
         """
         headers = {**self._headers, "Accept": "text/event-stream"}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
-        silence = SILENCE_SECONDS_WITH_IDS if info.numbers_events else SILENCE_SECONDS
-        timeouts = attrs.evolve(self._timeouts, headers=CONTROL_SECONDS, idle=silence)
+        idle = silence if info.numbers_events else silence * SLOWER_PINGS
+        timeouts = attrs.evolve(self._timeouts, headers=CONTROL_SECONDS, idle=idle)
         async with self._client.open("GET", self._upstream, "/events", headers=headers, timeouts=timeouts) as response:
             if response.status != 200 or response.content_type != "text/event-stream":
                 raise UpstreamFailed(
                     f"The container's event stream answered {response.status} {response.content_type}."
                 )
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                # Nobody asked for it, and a few bytes of it may be gigabytes of events.
+                raise UpstreamFailed("The container compresses its event stream, which it was not asked to.")
             parser = SSEParser(max_event_bytes=max_event_bytes)
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:

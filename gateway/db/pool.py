@@ -4,34 +4,27 @@ A request's task is cancelled when its client goes away. A statement cancelled h
 on it with nobody listening, so every statement and every transaction runs to its end in a task of the Database; a
 cancelled caller merely stops waiting for it.
 
-Beside ``aiopg_fixes`` this is the only module that knows aiopg and psycopg2.
+No other room knows aiopg and psycopg2.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-import attrs
 import psycopg2
 import psycopg2.extensions
-from aiopg.connection import Cursor
 
 from gateway.db.addresses import addresses
-from gateway.db.aiopg_fixes import MendedConnection, let_go
+from gateway.db.aiopg_fixes import MendedConnection
 from gateway.db.connections import Connections
-from gateway.db.errors import (
-    MALFORMED_URL,
-    LostRace,
-    UnstorableText,
-    from_sqlstate,
-    outcome_unknown,
-    query_timeout,
-    unavailable,
-)
+from gateway.db.dedicated import Dedicated
+from gateway.db.errors import MALFORMED_URL, LostRace, outcome_unknown, query_timeout, unavailable
 from gateway.db.queries import Queries, Query
+from gateway.db.sending import ConnectionLost, Result, send
 from gateway.errors import ConfigError, GatewayError
 
 logger = logging.getLogger(__name__)
@@ -61,19 +54,6 @@ _CLIENT_OPTIONS = {
 }
 
 
-class _ConnectionLost(Exception):
-    """The connection went while PostgreSQL may have been working on what was sent last."""
-
-
-@attrs.frozen
-class _Result:
-    rows: list[dict[str, Any]]
-    #: Rows affected, or returned.
-    count: int
-    #: PostgreSQL's command tag: ``COMMIT``, ``INSERT 0 1``.
-    tag: str
-
-
 class Transaction:
     """The inside of ``Database.transaction``. Statements of one transaction run one after another, in any task."""
 
@@ -93,15 +73,15 @@ class Transaction:
     async def execute(self, query: str, /, **params: Any) -> int:
         return (await self._run(query, params)).count
 
-    async def _run(self, name: str, params: Mapping[str, Any]) -> _Result:
+    async def _run(self, name: str, params: Mapping[str, Any]) -> Result:
         query = self._queries[name]
         query.check(params)
         async with self._turn:
             if self._over:
                 raise RuntimeError("the transaction is over")
             try:
-                return await _send(self._connection, query.sql, params, self._limit)
-            except _ConnectionLost as exc:
+                return await send(self._connection, query.sql, params, self._limit)
+            except ConnectionLost as exc:
                 # It was not committed, so it never happened.
                 raise unavailable() from exc
 
@@ -118,9 +98,16 @@ class Database:
     harmless), and those of ``gateway.db.errors``.
     """
 
-    def __init__(self, connections: Connections, queries: Queries, statement_timeout: float):
+    def __init__(
+        self,
+        connections: Connections,
+        connect: Callable[[], Awaitable[MendedConnection]],
+        queries: Queries,
+        statement_timeout: float,
+    ):
         """Not for callers: see ``open``."""
         self._connections = connections
+        self._connect = connect
         self._queries = queries
         self._limit = statement_timeout + GRACE
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -142,11 +129,10 @@ class Database:
         ``acquire_timeout`` is how long a caller waits when all ``size`` connections are busy.
         """
         parameters = _parameters(url, statement_timeout)
-        connections = Connections(
-            lambda: _connect(parameters, connect_timeout), size=size, acquire_timeout=acquire_timeout
-        )
+        connect = partial(_connect, parameters, connect_timeout)
+        connections = Connections(connect, size=size, acquire_timeout=acquire_timeout)
         async with connections.lend():
-            return cls(connections, queries or Queries.load(), statement_timeout)
+            return cls(connections, connect, queries or Queries.load(), statement_timeout)
 
     async def close(self, *, deadline: float = 10) -> None:
         """Let what runs come to its end for ``deadline`` seconds, then cut it off."""
@@ -188,7 +174,21 @@ class Database:
         """
         return await self._own(self._transact(work))
 
-    async def _statement(self, name: str, params: Mapping[str, Any]) -> _Result:
+    @asynccontextmanager
+    async def dedicated(self, *, limit: float) -> AsyncIterator[Dedicated]:
+        """A connection beside the others, for one owner, closed afterwards; ``limit``: seconds for each statement.
+
+        Connecting and each statement raise ``DatabaseUnavailable``; a statement that is cancelled costs the connection.
+        """
+        if self._closed:
+            raise unavailable("the gateway is stopping")
+        connection = await self._connect()
+        try:
+            yield Dedicated(connection, self._queries, limit)
+        finally:
+            connection.close()
+
+    async def _statement(self, name: str, params: Mapping[str, Any]) -> Result:
         query = self._queries[name]
         query.check(params)
         return await self._own(self._run(query, params))
@@ -209,21 +209,21 @@ class Database:
             raise outcome_unknown()
         return task.result()
 
-    async def _run(self, query: Query, params: Mapping[str, Any]) -> _Result:
+    async def _run(self, query: Query, params: Mapping[str, Any]) -> Result:
         try:
             return await self._run_once(query, params)
-        except _ConnectionLost as exc:
+        except ConnectionLost as exc:
             if not query.only_reads:
                 raise outcome_unknown() from exc
             logger.info("connection lost in a read; reading again", extra={"query": query.name})
         try:
             return await self._run_once(query, params)
-        except _ConnectionLost as exc:
+        except ConnectionLost as exc:
             raise unavailable() from exc
 
-    async def _run_once(self, query: Query, params: Mapping[str, Any]) -> _Result:
+    async def _run_once(self, query: Query, params: Mapping[str, Any]) -> Result:
         async with self._connections.lend() as connection:
-            return await _send(connection, query.sql, params, self._limit)
+            return await send(connection, query.sql, params, self._limit)
 
     async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         for _ in range(TRANSACTION_ATTEMPTS - 1):
@@ -254,8 +254,8 @@ class Database:
         for last in (False, True):
             async with self._connections.lend() as connection:
                 try:
-                    await _send(connection, "BEGIN", {}, self._limit)
-                except _ConnectionLost as exc:
+                    await send(connection, "BEGIN", {}, self._limit)
+                except ConnectionLost as exc:
                     if last:
                         raise unavailable() from exc
                     continue
@@ -266,8 +266,8 @@ class Database:
         if connection.closed:
             raise unavailable()
         try:
-            result = await _send(connection, "COMMIT", {}, self._limit)
-        except _ConnectionLost as exc:
+            result = await send(connection, "COMMIT", {}, self._limit)
+        except ConnectionLost as exc:
             raise outcome_unknown() from exc
         if result.tag != "COMMIT":
             # PostgreSQL answers COMMIT with ROLLBACK, and no error, when a statement had failed and `work` went on.
@@ -277,43 +277,9 @@ class Database:
         if connection.closed:
             return
         try:
-            await _send(connection, "ROLLBACK", {}, self._limit)
-        except (_ConnectionLost, GatewayError):
+            await send(connection, "ROLLBACK", {}, self._limit)
+        except (ConnectionLost, GatewayError):
             connection.close()
-
-
-async def _send(connection: MendedConnection, sql: str, params: Mapping[str, Any], limit: float) -> _Result:
-    """Run one statement; ``_ConnectionLost`` if the connection did not survive it."""
-    try:
-        cursor = await connection.cursor(timeout=limit)
-        try:
-            await _execute(cursor, sql, params)
-            names = [column.name for column in cursor.description or ()]
-            rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
-            return _Result(rows, cursor.rowcount, cursor.statusmessage)
-        finally:
-            let_go(cursor)
-    except TimeoutError as exc:
-        raise _ConnectionLost from exc
-    except psycopg2.Error as exc:
-        _strip(exc)
-        if connection.closed:
-            raise _ConnectionLost from exc
-        raise from_sqlstate(exc.pgcode, exc.diag.message_primary, exc.diag.constraint_name) from exc
-
-
-async def _execute(cursor: Cursor, sql: str, params: Mapping[str, Any]) -> None:
-    try:
-        await cursor.execute(sql, params or None)
-    except ValueError:
-        # The driver refuses NUL and half surrogate pairs before it sends anything; its message quotes the text.
-        raise UnstorableText from None
-
-
-def _strip(exc: psycopg2.Error) -> None:
-    """Drop the server's text, which quotes values: errors end up in logs."""
-    if exc.pgcode is not None:
-        exc.args = (exc.pgcode,)
 
 
 async def _within(limit: float, work: Awaitable[T]) -> T:

@@ -34,7 +34,7 @@ limit %(limit)s;
 -- update_project --
 -- Changes what is given as changed; the rest stays. With another address the container's follower begins anew.
 with expired as (
-    update follower_leases l set expires_at = clock_timestamp(), connected = false
+    update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
     from projects p
     where p.id = %(id)s and p.owner_id = %(owner_id)s and l.project_id = p.id
         and array['container_url', 'acp_url'] && %(changed)s::text[]
@@ -582,25 +582,26 @@ update log_storage set seen_head = %(head)s, seen_at = now() where project_id = 
 -- How far a source has been stored.
 select mark from log_sources where project_id = %(project_id)s and source = %(source)s;
 
--- acquire_lease --
--- The right to append what a container says, with its fence; null while another holds it.
-select acquire_lease(%(project_id)s, %(holder)s, %(seconds)s) as fence;
+-- acquire_leases --
+-- The right to append what containers say, with its fence, for each project that wants a follower and has none.
+select * from acquire_leases(%(holder)s, %(seconds)s, %(asked)s::text[], %(everything)s, %(limit)s);
 
--- renew_lease --
--- Goes on holding; no row means that it is lost.
-update follower_leases set expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
-where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s
-    and expires_at > clock_timestamp()
-returning fence;
+-- renew_leases --
+-- Goes on holding; what comes not back is lost. One that ran out while nobody else took it is still the holder's.
+update follower_leases l set expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+from unnest(%(project_ids)s::text[], %(fences)s::bigint[]) as held (project_id, fence)
+where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(holder)s
+returning l.project_id, l.fence;
 
--- release_lease --
+-- release_leases --
 -- Lets somebody else follow at once.
-update follower_leases set expires_at = clock_timestamp(), connected = false
-where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
+from unnest(%(project_ids)s::text[], %(fences)s::bigint[]) as held (project_id, fence)
+where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(holder)s;
 
 -- expire_leases --
 -- The only gateways on their database are about to start: whoever held them is gone.
-update follower_leases set expires_at = clock_timestamp(), connected = false;
+update follower_leases set expires_at = clock_timestamp(), holder = '', connected = false;
 
 -- get_lease --
 -- Who follows, and whether it is reading now.
@@ -629,10 +630,23 @@ update gateways set expires_at = least(expires_at, clock_timestamp());
 -- Rows of gateways that nobody will hear of again.
 delete from gateways where expires_at < clock_timestamp() - interval '1 hour';
 
--- list_projects_to_follow --
--- Projects with a living session, or one that is being created.
-select distinct project_id as id from agent_sessions
-where status = 'active' or (status = 'creating' and created_at > now() - interval '5 minutes');
+-- list_projects_with_sessions --
+-- Which of these have a living session, or one that is being created.
+select p.id from unnest(%(project_ids)s::text[]) as p (id)
+where exists (select from agent_sessions s where s.project_id = p.id
+    and (s.status = 'active' or (s.status = 'creating' and s.created_at > now() - interval '5 minutes')));
+
+-- listen_for_wakeups --
+-- Hear what other gateways have done.
+listen acp_gateway;
+
+-- send_wakeups --
+-- Tell other gateways what was done here, after it was committed.
+select pg_notify('acp_gateway', payload) from unnest(%(payloads)s::text[]) as payload;
+
+-- probe --
+-- Whether the connection lives.
+select 1;
 
 -- get_fold --
 -- How far a session's messages cover the log, from where on it is shown, and where the log begins.

@@ -1,103 +1,199 @@
-"""Which containers this process follows: those of projects with a living session, and those that somebody asks for."""
+"""Which containers this process follows: those of projects with a living session, and those that somebody asks for.
+
+A look at the leases, twice a second, takes those that are free; one statement for all projects, however many there
+are. Whoever asks, and a gateway that tells that it gives up its leases, have it look at once.
+"""
 
 import asyncio
 import logging
+from collections.abc import Iterable
+
+import attrs
 
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.log.follower import Follower, Rules
-from gateway.log.lease import Leases
-from gateway.log.store import Log
+from gateway.log.lease import Lease, Leases
+from gateway.log.store import Log, StaleFence
 from gateway.log.tail import Tails
+from gateway.log.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
 
-REVIEW_SECONDS = 2.0
+REVIEW_SECONDS = 0.5
+#: A lease that is free may be locked for a moment, by an append or by another gateway that looks.
+RETRY_SECONDS, RETRIED_SECONDS = 0.05, 1.0
+#: How often all living sessions are read, and followers without a reason are let go.
+THOROUGH_SECONDS = 10.0
+#: How long somebody's asking is a reason to follow: a session, or a stream, is on its way.
+ASKED_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 POLL_SECONDS = 0.02
+#: What has been read is stored before a container is handed over, for as long as that may take.
+LAST_WORDS_SECONDS = 0.3
+
+
+@attrs.define(eq=False)
+class _Held:
+    lease: Lease
+    follower: Follower
+    task: asyncio.Task[None]
 
 
 class Followers:
-    """Owns the followers of this process. ``review`` is its task; ``close`` ends all."""
+    """Owns the followers of this process. ``review`` and ``renew`` are its tasks; ``close`` ends all."""
 
-    def __init__(self, database: Database, log: Log, tails: Tails, leases: Leases, rules: Rules) -> None:
+    def __init__(
+        self, database: Database, log: Log, tails: Tails, leases: Leases, rules: Rules, wakeups: Wakeups
+    ) -> None:
         self._database = database
         self._log = log
         self._tails = tails
         self._leases = leases
         self._rules = rules
-        self._running: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
+        self._wakeups = wakeups
+        self._held: dict[str, _Held] = {}
         #: When each was last asked for, by the loop's clock.
         self._asked: dict[str, float] = {}
+        self._look = asyncio.Event()
+        self._thorough_at = 0.0
+        self._handed_over = asyncio.Event()
+        wakeups.on_released(self._look.set)
 
     async def review(self) -> None:
         """Start and stop followers as sessions and streams come and go, until cancelled."""
         while True:
+            self._look.clear()
+            pause = REVIEW_SECONDS
+            thorough = asyncio.get_running_loop().time() >= self._thorough_at
             try:
-                await self._review()
+                if await self._acquire(everything=thorough):
+                    pause = RETRY_SECONDS
+                if thorough:
+                    await self._let_go()
             except GatewayError as exc:
                 logger.warning("followers not reviewed", extra={"error": str(exc)})
-            await asyncio.sleep(REVIEW_SECONDS)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
 
-    def follow(self, project_id: str) -> Follower:
-        """Follow this project's container from now on, for as long as there is a reason to."""
-        self._asked[project_id] = asyncio.get_running_loop().time()
-        known = self._running.get(project_id)
-        if known and not known[1].done():
-            return known[0]
-        follower = Follower(project_id, self._log, self._leases, self._rules)
-        task = asyncio.create_task(follower.run(), name=f"follower {project_id}")
-        task.add_done_callback(_log_end)
-        self._running[project_id] = (follower, task)
-        return follower
+    async def renew(self) -> None:
+        """Keep the leases until cancelled. A database that is away may come back before anybody else takes them."""
+        while True:
+            await asyncio.sleep(self._leases.seconds / 3)
+            before = [held.lease for held in self._held.values()]
+            try:
+                kept = {lease.project_id: lease for lease in await self._leases.renew(before)} if before else {}
+            except GatewayError as exc:
+                logger.warning("leases not renewed", extra={"error": str(exc)})
+                continue
+            for lease in before:
+                held = self._held.get(lease.project_id)
+                if held is None or held.lease is not lease:
+                    continue
+                if lease.project_id in kept:
+                    held.lease = kept[lease.project_id]
+                else:
+                    logger.warning("lease lost", extra={"project": lease.project_id})
+                    held.task.cancel()
 
     def held(self) -> list[str]:
         """The projects whose lease this process holds, as far as it knows: their housekeeping is done here."""
-        return [project_id for project_id, (follower, _) in self._running.items() if follower.holding]
+        now = asyncio.get_running_loop().time()
+        return [project_id for project_id, held in self._held.items() if held.lease.until > now]
+
+    def follow(self, project_id: str) -> None:
+        """Have this project's container followed from now on, here or elsewhere, while there is a reason to."""
+        now = asyncio.get_running_loop().time()
+        before = self._asked.get(project_id, 0.0)
+        self._asked[project_id] = now
+        if project_id not in self._held and before < now - REVIEW_SECONDS:
+            self._look.set()
 
     async def connected(self, project_id: str) -> None:
         """Wait until somebody, here or elsewhere, reads the container's stream: what it says from now on is recorded.
 
         Raises why it does not, or ``UpstreamUnreachable``, after a few seconds.
         """
-        follower = self.follow(project_id)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 # The lease is the truth, here too: with another address of the container it has been taken back.
-                while not await self._leases.is_connected(project_id):  # noqa: ASYNC110 - another gateway may set it
+                while not await self._leases.is_connected(project_id):
+                    self.follow(project_id)
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise follower.failure or UpstreamUnreachable("The container's event stream cannot be read.") from None
+            held = self._held.get(project_id)
+            failure = held.follower.failure if held else None
+            raise failure or UpstreamUnreachable("The container's event stream cannot be read.") from None
 
     async def leave(self, project_id: str) -> None:
         """Stop following this project's container, until there is a reason to again."""
         self._asked.pop(project_id, None)
-        known = self._running.pop(project_id, None)
-        if known is not None:
-            known[1].cancel()
-            await asyncio.wait((known[1],))
+        await self._stop([project_id])
+
+    async def hand_over(self) -> None:
+        """Give all leases up, so that other gateways go on at once; this one follows nothing any more."""
+        self._handed_over.set()
+        await self._stop(list(self._held))
 
     async def close(self) -> None:
-        tasks = [task for _, task in self._running.values()]
-        self._running.clear()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self.hand_over()
 
-    async def _review(self) -> None:
-        began = asyncio.get_running_loop().time()
+    async def _acquire(self, *, everything: bool) -> bool:
+        """Take what is free and wanted; whether somebody has just asked for what is not followed here."""
+        if self._handed_over.is_set():
+            return False
+        now = asyncio.get_running_loop().time()
+        self._asked = {project: at for project, at in self._asked.items() if at > now - ASKED_SECONDS}
+        asked = (self._asked.keys() | self._tails.watched()) - self._held.keys()
+        leases = await self._leases.acquire(asked, everything=everything)
+        if self._handed_over.is_set():
+            await self._leases.release(leases)
+            return False
+        for lease in leases:
+            self._start(lease)
+        return any(self._asked[project] > now - RETRIED_SECONDS for project in self._asked.keys() - self._held.keys())
+
+    async def _let_go(self) -> None:
         await self._database.execute("discard_stale_sessions")
-        wanted = {row["id"] for row in await self._database.fetch_all("list_projects_to_follow")}
-        wanted.update(self._tails.watched())
-        for project_id in wanted:
-            self.follow(project_id)
-        for project_id in self._running.keys() - wanted:
-            # One that was asked for meanwhile may have its reason since the reasons were read.
-            if self._asked.get(project_id, 0.0) < began:
-                await self.leave(project_id)
+        rows = await self._database.fetch_all("list_projects_with_sessions", project_ids=list(self._held))
+        wanted = {row["id"] for row in rows} | self._asked.keys() | set(self._tails.watched())
+        await self._stop(self._held.keys() - wanted)
+        self._thorough_at = asyncio.get_running_loop().time() + THOROUGH_SECONDS
 
+    def _start(self, lease: Lease) -> None:
+        follower = Follower(lease, self._log, self._leases, self._rules)
+        task = asyncio.create_task(follower.run(), name=f"follower {lease.project_id}")
+        held = self._held[lease.project_id] = _Held(lease, follower, task)
+        task.add_done_callback(lambda _: self._ended(held))
 
-def _log_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("follower died", exc_info=task.exception(), extra={"task": task.get_name()})
+    def _ended(self, held: _Held) -> None:
+        project_id = held.lease.project_id
+        if self._held.get(project_id) is held:
+            del self._held[project_id]
+        exc = None if held.task.cancelled() else held.task.exception()
+        if isinstance(exc, StaleFence):
+            logger.warning("another gateway follows now", extra={"project": project_id})
+        elif exc is not None:
+            logger.error("follower died", exc_info=exc, extra={"project": project_id})
+
+    async def _stop(self, project_ids: Iterable[str]) -> None:
+        stopped = [self._held.pop(project_id) for project_id in project_ids if project_id in self._held]
+        if not stopped:
+            return
+        for held in stopped:
+            if not held.follower.stop():
+                held.task.cancel()
+        _, late = await asyncio.wait([held.task for held in stopped], timeout=LAST_WORDS_SECONDS)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        try:
+            await self._leases.release([held.lease for held in stopped])
+        except GatewayError as exc:
+            logger.warning("leases not released", extra={"error": str(exc)})
+        else:
+            self._wakeups.released()

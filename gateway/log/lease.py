@@ -1,11 +1,18 @@
 """Who may append what a container says: a lease by the database's clock, with a fence that each append checks.
 
-A paused owner neither blocks takeover nor writes afterwards: its lease runs out, and its fence is stale.
+A paused owner neither blocks takeover nor writes afterwards: its lease runs out, and its fence is stale. A lease that
+has run out while nobody took it is still its holder's, so that a database that was away interrupts nobody.
 """
+
+import asyncio
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from gateway.db.pool import Database
+
+#: How many leases are taken at once; more than that wait for the next look, here or in another gateway.
+MAX_ACQUIRED = 500
 
 
 @attrs.frozen(kw_only=True)
@@ -14,6 +21,8 @@ class Lease:
 
     project_id: str
     fence: int
+    #: By the loop's clock: until then at least nobody else is given it.
+    until: float
 
 
 class Leases:
@@ -24,24 +33,40 @@ class Leases:
         self._holder = holder
         self.seconds = seconds
 
-    async def acquire(self, project_id: str) -> Lease | None:
-        """The lease; None while somebody else holds it."""
-        row = await self._database.fetch_one(
-            "acquire_lease", project_id=project_id, holder=self._holder, seconds=self.seconds
-        )
-        return Lease(project_id=project_id, fence=row["fence"]) if row and row["fence"] is not None else None
+    async def acquire(self, asked: Iterable[str] = (), *, everything: bool = False) -> list[Lease]:
+        """The leases that are free and wanted: by a living session, or by who ``asked``.
 
-    async def renew(self, lease: Lease) -> bool:
-        """False: it is lost."""
-        row = await self._database.fetch_one("renew_lease", seconds=self.seconds, **self._key(lease))
-        return row is not None
+        ``everything``: those of projects, too, that nobody has followed yet.
+        """
+        began = asyncio.get_running_loop().time()
+        rows = await self._database.fetch_all(
+            "acquire_leases",
+            holder=self._holder,
+            seconds=self.seconds,
+            asked=list(asked),
+            everything=everything,
+            limit=MAX_ACQUIRED,
+        )
+        until = began + self.seconds
+        return [Lease(project_id=row["project_id"], fence=row["fence"], until=until) for row in rows]
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Those that are kept; what is missing is lost."""
+        began = asyncio.get_running_loop().time()
+        rows = await self._database.fetch_all("renew_leases", seconds=self.seconds, **self._keys(leases))
+        kept = {(row["project_id"], row["fence"]) for row in rows}
+        return [
+            attrs.evolve(lease, until=began + self.seconds)
+            for lease in leases
+            if (lease.project_id, lease.fence) in kept
+        ]
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        await self._database.execute("release_leases", **self._keys(leases))
 
     async def expire_all(self) -> None:
         """Before the only gateways on a database start: whoever held a lease is gone."""
         await self._database.execute("expire_leases")
-
-    async def release(self, lease: Lease) -> None:
-        await self._database.execute("release_lease", **self._key(lease))
 
     async def last_source(self, project_id: str) -> str | None:
         """What was followed last: a container's boot, or the name for streams without numbers."""
@@ -61,3 +86,10 @@ class Leases:
 
     def _key(self, lease: Lease) -> dict[str, object]:
         return {"project_id": lease.project_id, "holder": self._holder, "fence": lease.fence}
+
+    def _keys(self, leases: Sequence[Lease]) -> dict[str, object]:
+        return {
+            "project_ids": [lease.project_id for lease in leases],
+            "fences": [lease.fence for lease in leases],
+            "holder": self._holder,
+        }

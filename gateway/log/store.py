@@ -109,19 +109,22 @@ class Log:
         project_id: str,
         events: Sequence[NewEvent],
         *,
+        numbers: Sequence[int | None] | None = None,
         source: str | None = None,
         fence: int | None = None,
         effects: Sequence[Effect] = (),
     ) -> Appended:
         """Store ``events`` in this order, once; numbered ones of ``source`` are stored up to its mark only once.
 
+        ``numbers`` are the source's own, one for each event, where the events do not carry them.
         An append whose outcome is unknown is repeated: what has a number or a key changes nothing the second time.
         Raises ``StaleFence``, ``ProjectNotFound``, ``EffectRefused``, or what an effect violates.
         """
-        repeatable = all(event.key or event.number is not None for event in events)
+        numbered = [event.number for event in events] if numbers is None else numbers
+        repeatable = all(number is not None or event.key for event, number in zip(events, numbered, strict=True))
 
         async def work(transaction: Transaction) -> Appended:
-            return await _append(transaction, project_id, events, source, fence, effects)
+            return await _append(transaction, project_id, events, numbered, source, fence, effects)
 
         for attempt in range(1, APPEND_ATTEMPTS + 1):
             try:
@@ -171,6 +174,7 @@ async def _append(
     transaction: Transaction,
     project_id: str,
     events: Sequence[NewEvent],
+    numbers: Sequence[int | None],
     source: str | None,
     fence: int | None,
     effects: Sequence[Effect],
@@ -180,7 +184,7 @@ async def _append(
         project_id=project_id,
         fence=fence,
         source=source,
-        numbers=[event.number for event in events],
+        numbers=list(numbers),
         types=[event.type for event in events],
         sessions=[event.session_id for event in events],
         turns=[event.turn_id for event in events],

@@ -13,6 +13,8 @@ class Said:
 
     project_id: str
     type: str
+    #: The container numbers no events.
+    numberless: bool
     session_id: str | None
     container_session_id: str | None
     agent_id: str | None

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ import msgspec
 
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
+from gateway.log.recorder import LookUp
 from gateway.log.store import Effect, NewEvent
 from gateway.sessions.asking import Asking
 from gateway.sessions.endings import as_asked, turn_ended
@@ -64,24 +66,40 @@ class Translator:
         for key in [key for key in self._statuses if key[0] == project_id]:
             del self._statuses[key]
 
-    async def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | None:
-        """The log's event for a container's; None for what says nothing: heartbeats, a status told twice."""
+    def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
+        """The log's event for a container's; None for what says nothing: heartbeats, a status told twice.
+
+        What it means may have to be looked up first, in what all before it has left.
+        """
         if event.event == "ping":
             return None
         try:
             envelope = _decode(event.data)
         except DecodeError:
             return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
-        said = await self._said(project_id, event, envelope)
+        session_id = None
+        if envelope.session_id:
+            known = self._sessions.get((project_id, envelope.session_id))
+            if isinstance(known, str):
+                session_id = known
+            elif known is None or known <= time.monotonic():
+                return partial(self._with_session, project_id, event, envelope)
+        return self._meaning(_said(project_id, event, envelope, session_id))
+
+    async def _with_session(self, project_id: str, event: SSEEvent, envelope: _Envelope) -> NewEvent | None:
+        session_id = await self._session(project_id, envelope.session_id) if envelope.session_id else None
+        meaning = self._meaning(_said(project_id, event, envelope, session_id))
+        return await meaning() if callable(meaning) else meaning
+
+    def _meaning(self, said: Said) -> NewEvent | LookUp | None:
         match said.type:
             case "session_end_turn":
-                return await self._end_of_turn(said)
+                return partial(self._end_of_turn, said)
             case "permission_request":
-                return self._asking.requested(said, self._infos[project_id])
+                return self._asking.requested(said, self._infos[said.project_id])
             case "permission_resolved":
-                resolved = await self._asking.resolved(said, self._infos[project_id])
-                return resolved or _not_understood(said)
-            case "agent_status" if event.id is None and self._is_told_twice(said):
+                return partial(self._resolved, said)
+            case "agent_status" if said.numberless and self._is_told_twice(said):
                 return None
             case kind if kind in _PASSED_ON:
                 effects = (*_effects(said), *self._acp_session(said))
@@ -89,19 +107,8 @@ class Translator:
             case _:
                 return _not_understood(said)
 
-    async def _said(self, project_id: str, event: SSEEvent, envelope: _Envelope) -> Said:
-        session_id = await self._session(project_id, envelope.session_id) if envelope.session_id else None
-        common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
-        at = parse_timestamp(envelope.timestamp)
-        return Said(
-            project_id=project_id,
-            type=event.event,
-            session_id=session_id,
-            container_session_id=envelope.session_id,
-            agent_id=envelope.agent_id,
-            raw=bytes(envelope.data),
-            common=common | ({"at": at} if at else {}),
-        )
+    async def _resolved(self, said: Said) -> NewEvent:
+        return await self._asking.resolved(said, self._infos[said.project_id]) or _not_understood(said)
 
     async def _session(self, project_id: str, container_session_id: str) -> str | None:
         """Our session; None for one that was made behind our back."""
@@ -170,6 +177,22 @@ class Translator:
 
 def _not_understood(said: Said) -> NewEvent:
     return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
+
+
+def _said(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str | None) -> Said:
+    common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
+    if at := parse_timestamp(envelope.timestamp):
+        common["at"] = at
+    return Said(
+        project_id=project_id,
+        type=event.event,
+        numberless=event.id is None,
+        session_id=session_id,
+        container_session_id=envelope.session_id,
+        agent_id=envelope.agent_id,
+        raw=bytes(envelope.data),
+        common=common,
+    )
 
 
 def _decode(data: str) -> _Envelope:

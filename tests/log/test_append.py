@@ -73,9 +73,7 @@ async def test_sources_have_marks_of_their_own(log: Log) -> None:
 
 
 async def test_a_stale_fence_is_refused_and_changes_nothing(log: Log, database: Database) -> None:
-    old, new = [await Leases(database, holder=holder, seconds=-1).acquire(PROJECT) for holder in ("one", "two")]
-    assert old is not None
-    assert new is not None
+    [old], [new] = [await Leases(database, holder=holder, seconds=-1).acquire([PROJECT]) for holder in ("one", "two")]
     with pytest.raises(StaleFence):
         await log.append(PROJECT, [said("late", 1)], source="boot", fence=old.fence)
     assert await whole(log) == []
@@ -84,12 +82,10 @@ async def test_a_stale_fence_is_refused_and_changes_nothing(log: Log, database: 
 
 async def test_a_project_made_again_gives_no_fence_a_second_time(log: Log, database: Database) -> None:
     leases = Leases(database, holder="one", seconds=60)
-    before = await leases.acquire(PROJECT)
+    [before] = await leases.acquire([PROJECT])
     await Projects(database).delete("local", PROJECT)
     await make_project(database)
-    after = await leases.acquire(PROJECT)
-    assert before is not None
-    assert after is not None
+    [after] = await leases.acquire([PROJECT])
     assert after.fence != before.fence
     with pytest.raises(StaleFence):
         await log.append(PROJECT, [said("late", 1)], source="boot", fence=before.fence)

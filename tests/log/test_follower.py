@@ -201,9 +201,14 @@ async def test_whatever_a_container_says_its_stream_lives(
         project = await gateway.register(base_container.url, id=f"p-{uuid4()}")
         session = await project.create_session()
         own = list(base_container.sessions)[-1]
-        for kind, value, whole in events:
-            envelope = {"type": kind, "sessionId": own, "agentId": "demo", "data": value} if whole else value
-            line = json.dumps(envelope, ensure_ascii=True)
-            base_container.emit_bytes(f"event: {kind}\ndata: {line}\n\n".encode("utf-8", "replace"))
+        async with project.events() as stream:
+            for kind, value, whole in events:
+                envelope = {"type": kind, "sessionId": own, "agentId": "demo", "data": value} if whole else value
+                line = json.dumps(envelope, ensure_ascii=True)
+                base_container.emit_bytes(f"event: {kind}\ndata: {line}\n\n".encode("utf-8", "replace"))
+            # All of it is recorded before the turn begins: none of it is the turn's end.
+            base_container.emit("that_was_all", None)
+            while data_of((await stream.until("container_event"))[-1])["event"] != "that_was_all":
+                pass
         assert (await project.prompt(session, "say alive"))["turn"]["state"] == "completed"
         assert (await project.messages(session))[-1]["content"][-1]["text"].endswith("alive")

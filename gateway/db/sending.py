@@ -1,0 +1,58 @@
+"""One statement on one connection, and what became of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import psycopg2
+from aiopg.connection import Cursor
+
+from gateway.db.aiopg_fixes import MendedConnection, let_go
+from gateway.db.errors import UnstorableText, from_sqlstate
+
+
+class ConnectionLost(Exception):
+    """The connection went while PostgreSQL may have been working on what was sent last."""
+
+
+@attrs.frozen
+class Result:
+    rows: list[dict[str, Any]]
+    #: Rows affected, or returned.
+    count: int
+    #: PostgreSQL's command tag: ``COMMIT``, ``INSERT 0 1``.
+    tag: str
+
+
+async def send(connection: MendedConnection, sql: str, params: Mapping[str, Any], limit: float) -> Result:
+    """Run one statement; ``ConnectionLost`` if the connection did not survive it."""
+    try:
+        cursor = await connection.cursor(timeout=limit)
+        try:
+            await _execute(cursor, sql, params)
+            names = [column.name for column in cursor.description or ()]
+            rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
+            return Result(rows, cursor.rowcount, cursor.statusmessage)
+        finally:
+            let_go(cursor)
+    except TimeoutError as exc:
+        raise ConnectionLost from exc
+    except psycopg2.Error as exc:
+        _strip(exc)
+        if connection.closed:
+            raise ConnectionLost from exc
+        raise from_sqlstate(exc.pgcode, exc.diag.message_primary, exc.diag.constraint_name) from exc
+
+
+async def _execute(cursor: Cursor, sql: str, params: Mapping[str, Any]) -> None:
+    try:
+        await cursor.execute(sql, params or None)
+    except ValueError:
+        # The driver refuses NUL and half surrogate pairs before it sends anything; its message quotes the text.
+        raise UnstorableText from None
+
+
+def _strip(exc: psycopg2.Error) -> None:
+    """Drop the server's text, which quotes values: errors end up in logs."""
+    if exc.pgcode is not None:
+        exc.args = (exc.pgcode,)

@@ -1,0 +1,159 @@
+"""From one stream of a container into the log: read, translated, appended, each at its own pace.
+
+Reading never waits for the other two (see ``spool``). An event whose meaning has to be looked up is looked up once
+all that came before it is stored, because that is what it may be about.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from gateway.db.errors import OutcomeUnknown
+from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
+from gateway.log.batches import Batches, Numbered
+from gateway.log.source import Source
+from gateway.log.spool import Dropped, Item, Read, Spool
+from gateway.log.store import Log, NewEvent, StaleFence
+from gateway.wire.events import ContainerEvent, Gap
+from gateway.wire.sse import OversizedEvent, SSEEvent
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.1
+#: After so many events others have their turn.
+SLICE_EVENTS = 100
+
+#: Finds out what an event means that cannot be told from the event alone.
+LookUp = Callable[[], Awaitable[NewEvent | None]]
+#: What a container's event means for the log, or how that is found out; None where it means nothing. Numbers and
+#: sources are not its business.
+Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
+
+
+class Recorder:
+    """Records one stream."""
+
+    def __init__(
+        self, project_id: str, fence: int, source: Source, spool: Spool, *, log: Log, translate: Translate
+    ) -> None:
+        self._project_id = project_id
+        self._fence = fence
+        self._source = source
+        self._spool = spool
+        self._log = log
+        self._translate = translate
+        self._batches = Batches()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def record(self, reads: AsyncIterator[Read]) -> None:
+        """Store what the stream brings; when it ends, raises why, once all that it brought is stored."""
+        self._reading = reading = asyncio.create_task(self._read(reads), name=f"read {self._project_id}")
+        translating = asyncio.create_task(self._translate_all(), name=f"translate {self._project_id}")
+        appending = asyncio.create_task(self._append_all(), name=f"append {self._project_id}")
+        try:
+            await asyncio.wait((reading, translating, appending), return_when=asyncio.FIRST_COMPLETED)
+            # Appending ends when the others have, or else because it cannot go on.
+            self._spool.end()
+            await asyncio.wait((appending,))
+        finally:
+            for task in (reading, translating, appending):
+                task.cancel()
+            await asyncio.wait((reading, translating, appending))
+            self._spool.close()
+        failures = [task.exception() for task in (appending, translating, reading) if not task.cancelled()]
+        for failure in filter(None, failures):
+            raise failure
+
+    def stop(self) -> None:
+        """Read no more; ``record`` ends once what has been read is stored."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self, reads: AsyncIterator[Read]) -> None:
+        async for read in reads:
+            if read:
+                self._spool.put(read)
+
+    async def _translate_all(self) -> None:
+        try:
+            while (items := await self._spool.take()) is not None:
+                for start in range(0, len(items), SLICE_EVENTS):
+                    for item in items[start : start + SLICE_EVENTS]:
+                        await self._take(item)
+                    await self._batches.handed_in()
+                    await asyncio.sleep(0)
+            await self._batches.stored()
+        finally:
+            self._batches.end()
+
+    async def _take(self, item: Item) -> None:
+        if isinstance(item, Dropped):
+            self._batches.add(NewEvent.of(Gap(reason=item.reason, count=item.count)), self._source.count())
+            return
+        number = self._source.number(item)
+        if self._source.numbered and number is None:
+            if item.event == "gap":
+                return  # the container's own word on it: the numbers tell it too
+            await self._batches.stored()
+            raise UpstreamUnreachable("The container restarted between two calls.")
+        if isinstance(item, OversizedEvent):
+            gap = Gap(reason="oversized", source=self._source.boot, from_=number, to=number, count=1)
+            self._batches.add(NewEvent.of(gap), self._source.count() if number is None else number)
+            return
+        meaning = await self._meaning(item)
+        if meaning is not None:
+            self._batches.add(meaning, self._source.count() if number is None else number)
+
+    async def _meaning(self, event: SSEEvent) -> NewEvent | None:
+        while True:
+            try:
+                meaning = self._translate(self._project_id, event)
+                if not callable(meaning):
+                    return meaning
+                await self._batches.stored()
+                return await meaning()
+            except DatabaseUnavailable as exc:
+                logger.warning("translation waits", extra={"project": self._project_id, "error": str(exc)})
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                # One event that nobody foresaw must not hold up all that come after it, again and again.
+                logger.exception("event not understood", extra={"project": self._project_id, "event": event.event})
+                return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+
+    async def _append_all(self) -> None:
+        while batch := await self._batches.next():
+            await self._append(batch)
+
+    async def _append(self, batch: Sequence[Numbered]) -> None:
+        while True:
+            try:
+                await self._log.append(
+                    self._project_id,
+                    [event for event, _ in batch],
+                    numbers=[number for _, number in batch],
+                    source=self._source.name,
+                    fence=self._fence,
+                )
+                return
+            except (DatabaseUnavailable, OutcomeUnknown) as exc:
+                # Numbers make it harmless to repeat; the fence decides whether it is still wanted.
+                logger.warning("append waits", extra={"project": self._project_id, "error": str(exc)})
+                await asyncio.sleep(RETRY_SECONDS)
+            except (StaleFence, ProjectNotFound):
+                raise
+            except GatewayError as exc:
+                await self._append_singly(batch, exc)
+                return
+
+    async def _append_singly(self, batch: Sequence[Numbered], exc: GatewayError) -> None:
+        """One of them cannot be stored as it is meant: it must not hold up the others, again and again."""
+        if len(batch) > 1:
+            for numbered in batch:
+                await self._append([numbered])
+            return
+        event, number = batch[0]
+        if event.type == Gap.type:
+            raise exc
+        logger.error("event not stored", exc_info=exc, extra={"project": self._project_id, "event": event.type})
+        gap = Gap(reason="not_storable", source=self._source.boot, from_=number, to=number, count=1)
+        await self._append([(NewEvent.of(gap, at=event.at), number)])

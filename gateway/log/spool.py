@@ -1,0 +1,233 @@
+"""What a container has said and the log has not taken yet: in memory up to a limit, beyond that in files.
+
+It keeps PostgreSQL's pauses from reaching the container, which drops events when its reader lags. It is a buffer and
+no log: its files have no name, so that they go with the process. What a dead process had in them is in the journal of
+a container that numbers its events; of one that does not, the beginning went with the process's memory, and the next
+follower's gap tells that something is missing.
+"""
+
+import asyncio
+import tempfile
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+import msgspec
+
+from gateway.errors import GatewayError
+from gateway.wire.sse import OversizedEvent, SSEEvent
+
+#: What an event costs in memory beside its data, roughly.
+EVENT_BYTES = 250
+#: Small reads are gathered into records of about this size.
+RECORD_BYTES = 65_536
+#: A file that has been read to its end is deleted; so the disk is given back in pieces of this size.
+FILE_BYTES = 16_777_216
+
+
+class SpoolFull(GatewayError):
+    """The database has been away for longer than what a container says meanwhile can be kept."""
+
+    status, code = 503, "spool_full"
+
+
+class SpoolDamaged(GatewayError):
+    """What was kept in a file came back as something else."""
+
+    status, code = 500, "spool_damaged"
+
+
+@attrs.frozen
+class Dropped:
+    """Stands in the place of events that could not be kept."""
+
+    count: int
+    reason: str
+
+
+Item = SSEEvent | OversizedEvent | Dropped
+Read = Sequence[SSEEvent | OversizedEvent]
+
+
+@attrs.frozen(kw_only=True)
+class SpoolLimits:
+    """For each project: bytes in memory, bytes in files beyond that, and where those are (None: where temporary files
+    are)."""
+
+    memory_bytes: int
+    max_bytes: int
+    directory: Path | None = None
+
+
+@attrs.frozen
+class _Record:
+    size: int
+    checksum: int
+    count: int
+
+
+@attrs.define
+class _File:
+    """A file without a name: records are written at its end and read from its beginning."""
+
+    file: IO[bytes]
+    written: int = 0
+    read: int = 0
+    records: deque[_Record] = attrs.field(factory=deque)
+
+    def write(self, raw: bytes, count: int) -> None:
+        self.file.seek(self.written)
+        self.file.write(raw)
+        self.file.flush()
+        self.written += len(raw)
+        self.records.append(_Record(len(raw), zlib.crc32(raw), count))
+
+    def next(self) -> tuple[_Record, bytes | None]:
+        """The next record, and its bytes; None where they are not what was written."""
+        record = self.records.popleft()
+        self.file.seek(self.read)
+        self.read += record.size
+        try:
+            raw = self.file.read(record.size)
+        except OSError:
+            return record, None
+        return record, raw if zlib.crc32(raw) == record.checksum and len(raw) == record.size else None
+
+
+class Spool:
+    """First in, first out. ``sheds``: what does not fit is dropped and counted; else it is refused."""
+
+    def __init__(self, limits: SpoolLimits, *, sheds: bool) -> None:
+        self._limits = limits
+        self._sheds = sheds
+        self._memory: deque[tuple[Sequence[Item], int]] = deque()
+        self._memory_bytes = 0
+        self._files: deque[_File] = deque()
+        self._file_bytes = 0
+        #: What comes after the files and is too small to be a record yet.
+        self._gathered: list[Item] = []
+        self._gathered_bytes = 0
+        self._dropped = 0
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def put(self, read: Read) -> None:
+        """Keep what came; ``SpoolFull`` where it does not fit and must not be dropped.
+
+        Writes to files without waiting: they are in the system's page cache for as long as it has room.
+        """
+        size = sum(EVENT_BYTES + (len(event.data) if isinstance(event, SSEEvent) else 0) for event in read)
+        self._changed.set()
+        if not self._files and not self._gathered and self._fits_memory(size):
+            self._remember(read, size)
+        elif self._file_bytes + self._gathered_bytes + size <= self._limits.max_bytes:
+            self._gather(read, size)
+        else:
+            self._refuse(read)
+
+    def end(self) -> None:
+        """Nothing will come any more."""
+        self._ended = True
+        self._changed.set()
+
+    async def take(self) -> Sequence[Item] | None:
+        """What came first, some of it; None once all has been taken and nothing will come."""
+        while True:
+            if found := self._next():
+                return found
+            if self._ended:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+
+    def close(self) -> None:
+        """Forget what is in it."""
+        while self._files:
+            self._files.pop().file.close()
+
+    def _fits_memory(self, size: int) -> bool:
+        return not self._memory or self._memory_bytes + size <= self._limits.memory_bytes
+
+    def _remember(self, read: Sequence[Item], size: int) -> None:
+        if self._dropped:
+            read = [self._dropped_so_far(), *read]
+        self._memory.append((read, size))
+        self._memory_bytes += size
+
+    def _gather(self, read: Read, size: int) -> None:
+        if self._dropped:
+            self._gathered.append(self._dropped_so_far())
+        self._gathered += read
+        self._gathered_bytes += size
+        if self._gathered_bytes < RECORD_BYTES:
+            return
+        try:
+            self._write()
+        except OSError:
+            # The disk is full, say; it took no part of the record that we know of.
+            lost, self._gathered, self._gathered_bytes = self._gathered, [], 0
+            self._refuse(lost)
+
+    def _write(self) -> None:
+        raw = msgspec.msgpack.encode([_packed(item) for item in self._gathered])
+        if not self._files or self._files[-1].written >= FILE_BYTES:
+            self._files.append(_File(tempfile.TemporaryFile(dir=self._limits.directory)))  # noqa: SIM115 - `close` ends it
+        self._files[-1].write(raw, len(self._gathered))
+        self._file_bytes += len(raw)
+        self._gathered, self._gathered_bytes = [], 0
+
+    def _refuse(self, items: Sequence[Item]) -> None:
+        if not self._sheds:
+            raise SpoolFull()
+        self._dropped += sum(item.count if isinstance(item, Dropped) else item.event != "ping" for item in items)
+
+    def _next(self) -> Sequence[Item]:
+        if self._memory:
+            items, size = self._memory.popleft()
+            self._memory_bytes -= size
+            return items
+        while self._files:
+            if self._files[0].records:
+                return self._next_record(self._files[0])
+            self._file_bytes -= self._files[0].written
+            self._files.popleft().file.close()
+        items, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if not items and self._dropped:
+            return [self._dropped_so_far()]
+        return items
+
+    def _next_record(self, file: _File) -> Sequence[Item]:
+        record, raw = file.next()
+        if raw is not None:
+            return [_unpacked(packed) for packed in msgspec.msgpack.decode(raw)]
+        if not self._sheds:
+            raise SpoolDamaged()
+        return [Dropped(record.count, "spool_damaged")]
+
+    def _dropped_so_far(self) -> Dropped:
+        dropped, self._dropped = Dropped(self._dropped, "spool_full"), 0
+        return dropped
+
+
+def _packed(item: Item) -> tuple[Any, ...]:
+    match item:
+        case SSEEvent():
+            return (0, item.event, item.data, item.id)
+        case OversizedEvent():
+            return (1, item.event, item.size, item.id)
+        case Dropped():
+            return (2, item.reason, item.count, None)
+
+
+def _unpacked(packed: Sequence[Any]) -> Item:
+    kind, text, value, id = packed
+    match kind:
+        case 0:
+            return SSEEvent(event=text, data=value, id=id)
+        case 1:
+            return OversizedEvent(event=text, size=value, id=id)
+        case _:
+            return Dropped(value, text)

@@ -1,0 +1,138 @@
+"""Wake-ups between the gateways on one database: which logs have grown, and that leases have been given up.
+
+They are hints: whoever misses one finds the same a little later by looking. They are sent after the commit, from a
+connection of their own, and at most every 25 ms: ``NOTIFY`` takes a lock of the whole database, which in the append
+itself would cost most of its speed. What is sent in between goes as one.
+
+One connection sends and listens. It is probed, because one that has frozen says nothing, not even that it has.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+
+from gateway.db.dedicated import Dedicated
+from gateway.db.pool import Database
+from gateway.errors import GatewayError
+from gateway.log.store import Appended
+from gateway.wire.events import Cursor
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.025
+#: PostgreSQL takes payloads below 8,000 bytes.
+PAYLOAD_BYTES = 7_900
+#: How often a connection that has nothing to send is tried, and how long an answer may take.
+PROBE_SECONDS, ANSWER_SECONDS = 3.0, 3.0
+MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 2.0
+
+RELEASED = "leases-released"
+
+
+class Wakeups:
+    """What this gateway tells the others and hears from them. ``run`` is its task."""
+
+    def __init__(self, database: Database, *, gateway_id: str) -> None:
+        """``gateway_id``: a word without spaces; what comes back under it is our own."""
+        self._database = database
+        self._gateway_id = gateway_id
+        self._moved: dict[str, Cursor] = {}
+        self._released = False
+        self._due = asyncio.Event()
+        self._on_moved: list[Callable[[str, Cursor], None]] = []
+        self._on_released: list[Callable[[], None]] = []
+        #: Set while the others are heard.
+        self.listening = asyncio.Event()
+
+    def on_moved(self, listener: Callable[[str, Cursor], None]) -> None:
+        """Have ``listener(project_id, head)`` called when another gateway has appended; it must not block."""
+        self._on_moved.append(listener)
+
+    def on_released(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when another gateway has given up leases; it must not block."""
+        self._on_released.append(listener)
+
+    def moved(self, project_id: str, appended: Appended) -> None:
+        """Tell the others that a log has grown; for ``Log.listen``."""
+        self._moved[project_id] = appended.cursor
+        self._due.set()
+
+    def released(self) -> None:
+        """Tell the others that leases are free."""
+        self._released = True
+        self._due.set()
+
+    async def run(self) -> None:
+        """Tell and listen until cancelled; a connection that is lost is replaced."""
+        backoff = MIN_BACKOFF_SECONDS
+        while True:
+            try:
+                async with self._database.dedicated(limit=ANSWER_SECONDS) as connection:
+                    await connection.execute("listen_for_wakeups")
+                    self.listening.set()
+                    backoff = MIN_BACKOFF_SECONDS
+                    await self._use(connection)
+            except GatewayError as exc:
+                logger.warning("no wake-ups", extra={"error": str(exc)})
+            finally:
+                self.listening.clear()
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+
+    async def _use(self, connection: Dedicated) -> None:
+        tasks = [
+            asyncio.create_task(self._tell(connection), name="tell other gateways"),
+            asyncio.create_task(self._hear(connection), name="hear other gateways"),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for failure in [task.exception() for task in tasks if not task.cancelled()]:
+            if failure is not None:
+                raise failure
+
+    async def _tell(self, connection: Dedicated) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._due.wait()
+            except TimeoutError:
+                await connection.execute("probe")
+                continue
+            self._due.clear()
+            await connection.execute("send_wakeups", payloads=list(self._payloads()))
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _hear(self, connection: Dedicated) -> None:
+        while True:
+            gateway_id, *words = (await connection.notification()).split(" ")
+            if gateway_id != self._gateway_id:
+                for word in words:
+                    self._take(word)
+
+    def _take(self, word: str) -> None:
+        if word == RELEASED:
+            for released in self._on_released:
+                released()
+            return
+        project_id, _, text = word.partition("=")
+        head = Cursor.parse(text)
+        if head is not None:
+            for moved in self._on_moved:
+                moved(project_id, head)
+
+    def _payloads(self) -> Iterator[str]:
+        words = [f"{project_id}={head}" for project_id, head in self._moved.items()]
+        if self._released:
+            words.append(RELEASED)
+        self._moved, self._released = {}, False
+        payload = self._gateway_id
+        for word in words:
+            if len(payload) + 1 + len(word) > PAYLOAD_BYTES:
+                yield payload
+                payload = self._gateway_id
+            payload += f" {word}"
+        yield payload
