@@ -38,7 +38,9 @@ def run(chosen: list[Row], seed: int, *, minutes: float | None, short: bool) -> 
             rng, end = random.Random(seed), time.monotonic() + 60 * minutes
             while time.monotonic() < end:
                 row = rng.choice(chosen)
-                outcomes.append(report(asyncio.run(play(row, rng.randrange(10**6), postgres, short=short))))
+                outcomes.append(
+                    report(asyncio.run(play(row, rng.randrange(10**6), postgres, short=short or row.is_slow)))
+                )
     except KeyboardInterrupt:
         pass
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -141,19 +142,26 @@ class ChaosContainer:
         await response.prepare(request)
         self._listening[peer] = response
         try:
-            while boot == self._boot:
-                more = self._more
-                frames, place = self._journal[place : place + 500], min(place + 500, len(self._journal))
-                if frames:
-                    await response.write(b"".join(frames))
-                    continue
-                try:
-                    await asyncio.wait_for(more.wait(), self._heartbeat)
-                except TimeoutError:
-                    await response.write(b": heartbeat\n\n" if self.numbered else b"event: ping\ndata: ping\n\n")
+            # Who reads it may go at any time.
+            with suppress(ConnectionError):
+                while boot == self._boot:
+                    place = await self._tell(response, place)
         finally:
             del self._listening[peer]
         return response
+
+    async def _tell(self, response: web.StreamResponse, place: int) -> int:
+        """Write what comes after a place, or a heartbeat where nothing comes; the place behind it."""
+        more = self._more
+        frames = self._journal[place : place + 500]
+        if frames:
+            await response.write(b"".join(frames))
+            return place + len(frames)
+        try:
+            await asyncio.wait_for(more.wait(), self._heartbeat)
+        except TimeoutError:
+            await response.write(b": heartbeat\n\n" if self.numbered else b"event: ping\ndata: ping\n\n")
+        return place
 
     def _place(self, last_event_id: str | None) -> int:
         if not self.numbered:

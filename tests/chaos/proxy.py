@@ -44,9 +44,9 @@ class ChaosProxy:
 
     async def start(self) -> None:
         if self._listen is not None:
-            self._server = await asyncio.start_unix_server(self._carry, self._listen)
+            self._server = await asyncio.start_unix_server(self._begin, self._listen)
             return
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -68,10 +68,12 @@ class ChaosProxy:
             writer.transport.abort()
         return broken
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             with suppress(OSError):
@@ -79,7 +81,6 @@ class ChaosProxy:
         finally:
             writer.transport.abort()
             self._writers.discard(writer)
-            self._tasks.discard(task)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if isinstance(self.upstream, Path):

@@ -13,7 +13,7 @@ from tests.chaos.scenario import World, row
 
 @row(1, "kill -9 the gateway that follows, at random instants")
 async def kill_the_follower(world: World) -> None:
-    await world.begin(gateways=2 if world.short else 3, clients=20, rate=200)
+    await world.begin(gateways=2 if world.short else 3, clients=20, rate=200, numbered=world.some_kind())
     for _ in range(1 if world.short else 4):
         await world.pause(0.3, 2.0)
         victim = await world.following()
@@ -61,7 +61,7 @@ async def kill_all(world: World) -> None:
 
 @row(4, "SIGSTOP the follower for 3 leases, then CONT")
 async def pause_the_follower(world: World) -> None:
-    await world.begin(gateways=2, clients=20, rate=200)
+    await world.begin(gateways=2, clients=20, rate=200, numbered=world.some_kind())
     for _ in range(1 if world.short else 2):
         paused = await world.following()
         world.fault("SIGSTOP of the follower for 3 leases")
@@ -78,7 +78,7 @@ async def pause_the_follower(world: World) -> None:
 
 @row(5, "SIGTERM to one gateway after another, under load")
 async def stop_one_after_another(world: World) -> None:
-    await world.begin(gateways=3, clients=45, rate=300)
+    await world.begin(gateways=3, clients=45, rate=300, numbered=world.some_kind())
     for gateway in list(world.gateways):
         await world.pause(0.5, 1.0)
         was_following = await world.following() is gateway
