@@ -51,7 +51,7 @@ async def _stream(request: web.Request, session_id: str | None) -> web.StreamRes
             cursor = Cursor(place.epoch, place.head) if isinstance(place, Reset) else place
             is_chunked = request.version >= HttpVersion11
             stream = Stream(request.transport, writer.drain, cursor, session_id, is_chunked=is_chunked)
-            stream.write(_first(place, math.ceil(request.app[CONFIG].events.retry * 1000)))
+            stream.write(_first(place, last_event_id, math.ceil(request.app[CONFIG].events.retry * 1000)))
             await streams.serve(channel, stream)
             if stream.is_full:
                 # The end of the answer would wait for a client that takes nothing.
@@ -75,9 +75,9 @@ def _response(request: web.Request) -> EventSourceResponse:
     return response
 
 
-def _first(place: Cursor | Reset, retry: int) -> bytes:
+def _first(place: Cursor | Reset, last_event_id: str | None, retry: int) -> bytes:
     """The first block, at once, so that whoever looks sees that the stream is open, and a client knows its place."""
     if isinstance(place, Reset):
-        # No id: a client that got this alone must be told of the reset again.
-        return Heartbeat.frame(None, retry=retry) + place.frame()
+        # The client's own id: one that got this block alone must be told of the reset again.
+        return Heartbeat.frame(Cursor.parse(last_event_id or ""), retry=retry) + place.frame()
     return Heartbeat.frame(place, retry=retry)

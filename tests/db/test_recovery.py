@@ -1,7 +1,6 @@
 """PostgreSQL goes away, or the network to it does: what callers are told, and how soon all is well again."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from gateway.db import pool
-from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.errors import OutcomeUnknown
 from gateway.db.pool import Database, Transaction
 from gateway.errors import DatabaseUnavailable
@@ -17,27 +15,11 @@ from tests.db.conftest import Run
 from tests.db.relay import Relay
 from tests.db.things import QUERIES, SCHEMA, ask
 from tests.fakes.eventually import eventually
+from tests.restartable import Restartable
 
 
 def stored(url: str) -> list[object]:
     return [row[0] for row in ask(url, "select id from things order by id")]
-
-
-class Restartable:
-    """A server that can go and come back on the same data and socket."""
-
-    def __init__(self, directory: Path):
-        self._directory = directory
-        self.start()
-        self.url = self._server.url
-
-    def start(self) -> None:
-        self._server = EmbeddedPostgres.start(self._directory, settings={"fsync": "off"})
-
-    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        assert self._server.pid is not None
-        os.kill(self._server.pid, number)
-        self._server.stop()
 
 
 @pytest.fixture(scope="module")

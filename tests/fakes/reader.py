@@ -19,6 +19,7 @@ class Reader:
         self.headers = headers
         self._is_chunked = headers.get("transfer-encoding") == "chunked"
         self._parser = SSEParser()
+        self._waiting: list[SSEEvent] = []
 
     @classmethod
     @asynccontextmanager
@@ -64,10 +65,23 @@ class Reader:
 
     async def events(self) -> list[SSEEvent]:
         """The next events, heartbeats included; none at the end."""
-        while data := await self.read():
-            if events := self._parser.feed(data):
-                return [event for event in events if isinstance(event, SSEEvent)]
-        return []
+        while not self._waiting and (data := await self.read()):
+            self._waiting = [event for event in self._parser.feed(data) if isinstance(event, SSEEvent)]
+        found, self._waiting = self._waiting, []
+        return found
+
+    async def until(self, type: str) -> list[SSEEvent]:
+        """The events up to the first of a type, without heartbeats, unless they are what is waited for."""
+        found: list[SSEEvent] = []
+        while True:
+            events = await self.events()
+            assert events, "the stream ended"
+            for place, event in enumerate(events, 1):
+                if event.event != "heartbeat":
+                    found.append(event)
+                if event.event == type:
+                    self._waiting = events[place:]
+                    return found if type != "heartbeat" else [event]
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
