@@ -1,5 +1,6 @@
 """What a base container's broken stream has lost of a real OpenCode's turn is had from OpenCode itself."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ import attrs
 import pytest
 import pytest_asyncio
 
+from tests.conftest import administer, with_database
 from tests.fakes.eventually import eventually
 from tests.fakes.model import FakeModel
 from tests.opencode.base_contract import BaseContract
-from tests.opencode.doors import PATIENCE, GatewayDoor
+from tests.opencode.doors import PATIENCE, GatewayDoor, TurnEnd
 from tests.opencode.places import agent_host, gateway, opencode_serve, register, serve
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -24,8 +26,7 @@ class Project:
     container: BaseContract
     door: GatewayDoor
     opencode_url: str
-    database_url: str
-    id: str
+    acp_url: str
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,8 +46,7 @@ async def project(
                             container=container,
                             door=door,
                             opencode_url=opencode_url,
-                            database_url=module_database_url,
-                            id=project_id,
+                            acp_url=acp_url,
                         )
 
 
@@ -142,3 +142,29 @@ async def test_a_session_that_is_prompted_past_the_gateway_too_keeps_its_gap(pro
     assert told["updates"] == 0
     assert "other prompts" in told["uncertain"]
     assert project.door.text(session).endswith("after")
+
+
+async def test_a_turn_whose_answer_went_to_a_dead_gateway_ends_as_opencode_says(
+    project: Project, server_url: str, template_database: str
+) -> None:
+    name = f"acp_gateway_heirs_{os.getpid()}"
+    administer(server_url, "create database {} template {}", name, template_database)
+    try:
+        url = with_database(server_url, name)
+        async with gateway(url) as http:
+            mine = await register(http, containerUrl=project.opencode_url, acpUrl=project.acp_url)
+            async with GatewayDoor(http, mine) as door:
+                session = await door.create_session()
+                turn = await door.prompt(session, "say before\nhold\nsay -after")
+                await eventually(lambda: door.text(session) == "before", within=PATIENCE)
+        project.model.release()
+        async with gateway(url) as http, GatewayDoor(http, mine) as door:
+            assert await door.end(turn) == TurnEnd(outcome="completed", stop_reason="end_turn")
+            assert door.text(session) == "before-after"
+            filled = [event for event in door.of(session, "session_update") if "_meta" in event["data"]]
+            (ended,) = door.of(session, "turn_ended")
+            assert filled
+            assert max(map(door.events.index, filled)) < door.events.index(ended)
+            assert await door.run(session, "say on") == TurnEnd(outcome="completed")
+    finally:
+        administer(server_url, "drop database {} with (force)", name)
