@@ -164,18 +164,21 @@ left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.s
 where s.project_id = %(project_id)s and s.status = 'active' and s.container_session_id is not null;
 
 -- unbind_session --
--- The container has lost the session. Whoever takes it from what is known of it makes the new one; one that has been
--- without for five minutes was left so by a gateway that died.
-update agent_sessions set container_session_id = null, updated_at = now()
+-- The container has lost the session. Whoever takes it from what is known of it makes the new one; one that is without
+-- and whose gateway is dead, or has left it so for five minutes, is anybody's.
+update agent_sessions s
+set container_session_id = null, taken_up_by = %(gateway_id)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s and status = 'active'
     and (container_session_id = %(known)s
-        or (container_session_id is null and updated_at < now() - interval '5 minutes'))
+        or (container_session_id is null
+            and (updated_at < now() - interval '5 minutes' or not exists (
+                select from gateways g where g.id = s.taken_up_by and g.expires_at > clock_timestamp()))))
 returning id;
 
 -- rebind_session --
 -- No new one could be made; the next prompt tries again.
-update agent_sessions set container_session_id = %(known)s, updated_at = now()
-where project_id = %(project_id)s and id = %(id)s and container_session_id is null;
+update agent_sessions set container_session_id = %(known)s, taken_up_by = null, updated_at = now()
+where project_id = %(project_id)s and id = %(id)s and container_session_id is null and taken_up_by = %(gateway_id)s;
 
 -- discard_session --
 -- A session that the container did not take leaves no trace.

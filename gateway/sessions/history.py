@@ -19,7 +19,7 @@ from gateway.projects import Project
 from gateway.sessions.containers import Containers
 from gateway.sessions.missing import Uncertain, gap_in, missing
 from gateway.tasks import Tasks
-from gateway.wire.codec import dump_foreign_json, parse_foreign_json
+from gateway.wire.codec import dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import ContainerEvent, Cursor, Event, Gap, TurnEnded, TurnStarted
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ def _ended(exchange: Exchange) -> TurnEnded | None:
         name, message = exchange.error
         if name == "MessageAbortedError":
             return TurnEnded(outcome="cancelled", stop_reason="cancelled")
-        return TurnEnded(outcome="failed", failure="agent_failed", message=message[:2000])
+        return TurnEnded(outcome="failed", failure="agent_failed", message=storable(message[:2000]))
     if exchange.finish is None:
         return None
     return TurnEnded(outcome="completed", stop_reason=_STOP_REASONS.get(exchange.finish, "end_turn"))

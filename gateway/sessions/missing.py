@@ -55,7 +55,8 @@ class _Told:
             (self.thought if _KINDS[kind] else self.said)[-1].append(content["text"])
             self.names_messages = self.names_messages or "messageId" in update
         elif isinstance(call_id, str):
-            self.calls[call_id] = update.get("status") or self.calls.get(call_id)
+            status = update.get("status")
+            self.calls[call_id] = status if isinstance(status, str) else self.calls.get(call_id)
 
 
 def gap_in(events: Iterable[Event]) -> int | None:

@@ -38,7 +38,8 @@ class _TakenUp:
 class Revival:
     """Gives a session a container session that lives."""
 
-    def __init__(self, database: Database, log: Log, containers: Containers) -> None:
+    def __init__(self, database: Database, log: Log, containers: Containers, *, gateway_id: str) -> None:
+        self._gateway_id = gateway_id
         self._database = database
         self._log = log
         self._containers = containers
@@ -54,7 +55,7 @@ class Revival:
         known = session.container_session_id
         if known is not None and not started and await container.has_session(known):
             return known
-        key = {"project_id": project.id, "id": session.id}
+        key = {"project_id": project.id, "id": session.id, "gateway_id": self._gateway_id}
         # One of those who find it lost takes it up; what that says before its id is stored waits for it.
         if await self._database.fetch_one("unbind_session", known=known, **key) is None:
             raise SessionBusy("The session is being taken up again, or has ended; try again.")

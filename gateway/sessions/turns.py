@@ -91,7 +91,7 @@ class Turns:
         self._endings = endings
         self._delivery = delivery
         self._cancelling = cancelling
-        self._revival = Revival(database, log, containers)
+        self._revival = Revival(database, log, containers, gateway_id=delivery.gateway_id)
         self._stopping = False
         self._tasks = Tasks()
         log.listen(self._fold_ended)

@@ -19,6 +19,8 @@ from gateway.serving import bind, serving
 from gateway.wire.sse import SSEEvent
 from tests.agenthost.hosts import scripted
 from tests.fakes.container import FakeContainer
+from tests.fakes.eventually import eventually
+from tests.replica import replica
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
 
 
@@ -221,3 +223,34 @@ async def test_a_session_of_a_base_containers_dead_agent_begins_anew(
     await project.prompt(session, "say second")
     (restored,) = await restorations(project, session)
     assert (restored["how"], restored["reason"]) == ("new", "agent_restarted")
+
+
+async def test_a_session_that_a_gateway_died_over_is_taken_up_by_another(
+    database_url: str, hosts: Hosts, tmp_path: Path
+) -> None:
+    log = hosts.root / "log"
+    able = {"initialize": {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}}, "load": {}}
+    hosts.agents["keeper"] = scripted("keeper", script=able)
+    config = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, lease=1))
+    async with GatewayProcess(database_url, config).run() as survivor:
+        async with hosts.run() as url:
+            project = await survivor.register(url)
+            session = await project.create_session(agentId="keeper")
+        body = {"prompt": '[["say", "back", 1]]'}
+        path = f"/session/{session}/prompt"
+        hosts.agents["keeper"] = scripted("keeper", script={**able, "hang": "session/load", "log": str(log)})
+        async with hosts.run(), replica(database_url, tmp_path) as doomed:
+            asking = asyncio.create_task(Project(doomed.gateway, "demo").call("POST", path, body))
+            await eventually(lambda: log.exists() and "session/load" in log.read_text())
+            assert (await project.call("POST", path, body)).status == 409
+            await doomed.kill()
+            await asyncio.gather(asking, return_exceptions=True)
+        hosts.agents["keeper"] = scripted("keeper", script=able)
+        async with hosts.run():
+            async with asyncio.timeout(20):
+                answer = await project.call("POST", path, body, headers={"Prefer": "wait=10"})
+                while answer.status == 409:  # until the lease of the dead one has run out
+                    await asyncio.sleep(0.1)
+                    answer = await project.call("POST", path, body, headers={"Prefer": "wait=10"})
+            assert answer.json["turn"]["state"] == "completed"
+        assert [restored["how"] for restored in await restorations(project, session)] == ["load"]
