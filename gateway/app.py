@@ -65,10 +65,13 @@ from gateway.sessions.history import Histories
 from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.keeper import Keeper
 from gateway.sessions.permissions import Permissions
+from gateway.sessions.queue import Queue
 from gateway.sessions.reconcile import Reconciliation
+from gateway.sessions.revival import Revival
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.snapshot import Snapshots
 from gateway.sessions.stalls import Stalls
+from gateway.sessions.starting import Starting
 from gateway.sessions.translate import Translator
 from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
@@ -217,17 +220,20 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     endings = Endings(database, log)
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
     cancelling = Cancelling(database, log, containers, endings, config.turns)
-    turns = app[TURNS] = Turns(database, log, tails, containers, followers, folding, endings, delivery, cancelling)
+    revival = Revival(database, log, containers, gateway_id=presence.gateway_id)
+    starting = Starting(log, containers, followers, revival, delivery)
+    queue = Queue(database, log, containers, starting, max_queued=config.turns.max_queued)
+    turns = app[TURNS] = Turns(database, log, tails, folding, endings, starting, queue, cancelling)
     histories = Histories(database, log, containers)
     stalls = Stalls(database, log, containers, endings, cancelling, histories, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers)
     asked = app[PERMISSIONS] = Permissions(database, log, containers)
-    keeper = Keeper(database, endings, delivery, cancelling, stalls, followers, asked, config.turns)
+    keeper = Keeper(database, endings, delivery, cancelling, stalls, queue, followers, asked, config.turns)
     keys = app[IDEMPOTENCY_KEYS] = IdempotencyKeys(
         database, hold_seconds=config.events.lease, hours=config.server.idempotency_hours
     )
     app[TASKS] = Tasks()
-    for room in (followers, histories, delivery, turns, keeper, asked, app[TASKS]):
+    for room in (followers, histories, delivery, turns, queue, keeper, asked, app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(streams.beat(), "heartbeats"))

@@ -100,8 +100,9 @@ class EventsConfig:
 
 @attrs.frozen(kw_only=True)
 class TurnsConfig:
-    """How turns that end by themselves no more are ended."""
+    """How many prompts may wait, and how turns that end by themselves no more are ended."""
 
+    max_queued: int = attrs.field(default=16, validator=_between(0, 10_000))
     cancel_timeout: float = attrs.field(default=10.0, validator=_between(0.1, 3600))
     stall_after: float = attrs.field(default=1800.0, validator=_between(0.1, 604_800))
     lost_after: float = attrs.field(default=300.0, validator=_between(0.1, 86400))

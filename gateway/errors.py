@@ -169,6 +169,12 @@ class SessionBusy(Conflict):
     code = "session_busy"
 
 
+class QueueFull(Conflict):
+    """Too many prompts wait in this session already."""
+
+    code = "queue_full"
+
+
 class SessionEnded(Conflict):
     """The session has ended; create a new one."""
 

@@ -190,7 +190,9 @@ delete from agent_sessions where status = 'creating' and created_at <= now() - i
 
 -- get_session --
 -- A session with its running turn and the log's head; one that is still being created does not exist yet.
-select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head
+select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
+    array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
+          order by q.before_seq) as queue
 from agent_sessions s
 join log_heads h on h.project_id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
@@ -198,7 +200,9 @@ where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating'
 
 -- list_sessions --
 -- A project's sessions, newest first, after a given one.
-select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head
+select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
+    array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
+          order by q.before_seq) as queue
 from agent_sessions s
 join log_heads h on h.project_id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
@@ -216,9 +220,11 @@ update agent_sessions set title = %(title)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s and status <> 'creating' returning id;
 
 -- end_session --
--- A session that takes no more prompts.
-update agent_sessions set status = 'ended', ended_at = now(), updated_at = now()
-where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
+-- A session that takes no more prompts, and has no turn left.
+update agent_sessions s set status = 'ended', ended_at = now(), updated_at = now()
+where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'ended'
+    and not exists (select from turns t
+        where t.project_id = s.project_id and t.session_id = s.id and t.state in ('queued', 'running'));
 
 -- find_container_session --
 -- Whose session a container's session is.
@@ -239,7 +245,59 @@ select s.project_id, %(id)s, s.id, %(user_id)s, 'running', %(container_boot_id)s
     %(gateway_id)s, h.head - 1
 from agent_sessions s join log_heads h on h.project_id = s.project_id
 where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'active'
+    and s.container_session_id = %(container_session_id)s
+    and not exists (select from turns q
+        where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued');
+
+-- insert_queued_turn --
+-- A prompt waits, in a session that lives and where not too many wait; with the newest event.
+insert into turns (project_id, id, session_id, user_id, state, started_at, queued_at, prompt, before_seq)
+select s.project_id, %(id)s, s.id, %(user_id)s, 'queued', null, now(), %(prompt)s, h.head - 1
+from agent_sessions s join log_heads h on h.project_id = s.project_id
+where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'active'
+    and (select count(*) from turns q
+        where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued') < %(most)s;
+
+-- start_queued_turn --
+-- A turn that has waited begins with the newest event, as one that was just asked for does. The prompt is in the log.
+update turns t set state = 'running', started_at = now(), prompt = null, container_boot_id = %(container_boot_id)s,
+    gateway_id = %(gateway_id)s, before_seq = h.head - 1, user_id = %(user_id)s
+from agent_sessions s join log_heads h on h.project_id = s.project_id
+where t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'queued' and t.session_id = %(session_id)s
+    and s.project_id = t.project_id and s.id = t.session_id and s.status = 'active'
     and s.container_session_id = %(container_session_id)s;
+
+-- end_queued_turn --
+-- A turn ends that has never begun.
+update turns set state = %(outcome)s, stop_reason = %(stop_reason)s, failure = %(failure)s, message = %(message)s,
+    prompt = null, ended_at = now()
+where project_id = %(project_id)s and id = %(id)s and state = 'queued';
+
+-- queued_turns --
+-- What waits in a session, the next one first.
+select * from turns where project_id = %(project_id)s and session_id = %(session_id)s and state = 'queued'
+order by before_seq;
+
+-- next_queued_turn --
+-- What a session that runs nothing begins next.
+select q.* from turns q
+join agent_sessions s on s.project_id = q.project_id and s.id = q.session_id and s.status = 'active'
+where q.project_id = %(project_id)s and q.session_id = %(session_id)s and q.state = 'queued'
+    and not exists (select from turns r
+        where r.project_id = q.project_id and r.session_id = q.session_id and r.state = 'running')
+order by q.before_seq limit 1;
+
+-- idle_queues --
+-- Sessions where prompts wait and nothing runs.
+select distinct q.project_id, q.session_id from turns q
+where q.state = 'queued' and q.project_id = any(%(project_ids)s)
+    and not exists (select from turns r
+        where r.project_id = q.project_id and r.session_id = q.session_id and r.state = 'running');
+
+-- open_turns --
+-- A session's turns that have not ended.
+select * from turns
+where project_id = %(project_id)s and session_id = %(session_id)s and state in ('queued', 'running');
 
 -- mark_sent --
 -- A prompt is about to be sent by the gateway that the turn names: not one that was cancelled before, nor one that

@@ -7,7 +7,6 @@ from aiohttp import web
 
 from gateway.errors import InvalidBody
 from gateway.handlers import views
-from gateway.handlers.agents import NoBody
 from gateway.handlers.idempotency import answer, once, respond
 from gateway.handlers.requests import (
     flag,
@@ -54,9 +53,17 @@ class TitleBody:
 
 @attrs.frozen(kw_only=True)
 class PromptBody:
-    """What ``POST …/prompt`` takes: text, or a list of ACP content blocks."""
+    """What ``POST …/prompt`` takes: text, or a list of ACP content blocks; whether it may wait for another turn."""
 
     prompt: Any = attrs.field(repr=False)
+    queue: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class CancelBody:
+    """What ``POST …/cancel`` takes: the turn that is meant, which may wait in the queue; else the running one."""
+
+    turn_id: str | None = None
 
 
 async def create(request: web.Request) -> web.Response:
@@ -110,14 +117,15 @@ async def end(request: web.Request) -> web.Response:
 
 
 async def prompt(request: web.Request) -> web.Response:
-    """Send a prompt; it is in the log before the agent sees it. ``Prefer: wait=N`` waits for the turn's end."""
-    blocks = _blocks((await read_body(request, PromptBody, verbatim=True)).prompt)
+    """Send a prompt, or have it wait; it is stored before the agent sees it. ``Prefer: wait=N`` waits for its end."""
+    body = await read_body(request, PromptBody, verbatim=True)
+    blocks = _blocks(body.prompt)
     session = await _session(request)
     turns = request.app[TURNS]
 
     async def work(turn_id: str | None) -> Answer:
-        started = await turns.start(request[PROJECT], session, request[USER], blocks, turn_id=turn_id)
-        return answer({"turnId": started.turn_id, "cursor": str(started.cursor)}, status=202)
+        begun = await turns.start(request[PROJECT], session, request[USER], blocks, turn_id=turn_id, queue=body.queue)
+        return answer(views.begun(begun), status=202)
 
     with telling_refusals():
         accepted = await once(request, new_turn_id, work, name="start turn")
@@ -128,7 +136,7 @@ async def prompt(request: web.Request) -> web.Response:
     latest = await turns.wait(request[PROJECT].id, shown["turnId"], seconds)
     shown["turn"] = views.turn(latest)
     applied = {"Preference-Applied": f"wait={seconds}"}
-    return views.answer(shown, status=202 if latest.state == "running" else 200, headers=applied)
+    return views.answer(shown, status=202 if latest.is_open else 200, headers=applied)
 
 
 async def turn(request: web.Request) -> web.Response:
@@ -138,10 +146,10 @@ async def turn(request: web.Request) -> web.Response:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """Ask the agent to stop its turn; the turn's end comes as an event. Nothing running is no error."""
-    await read_body(request, NoBody)
+    """Have a turn stop; its end comes as an event. That it is over is no error."""
+    body = await read_body(request, CancelBody)
     session = await _session(request)
-    work = request.app[TURNS].cancel(request[PROJECT], session, request[USER])
+    work = request.app[TURNS].cancel(request[PROJECT], session, request[USER], body.turn_id)
     turn_id = await request.app[TASKS].complete(work, name="cancel turn")
     return views.answer({"turnId": turn_id}, status=202 if turn_id else 200)
 

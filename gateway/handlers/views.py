@@ -11,9 +11,10 @@ from gateway.log.transcript import Page
 from gateway.projects import Project
 from gateway.sessions.containers import Agents
 from gateway.sessions.permissions import Permission
+from gateway.sessions.queue import Queued
 from gateway.sessions.sessions import Session
 from gateway.sessions.snapshot import Snapshot
-from gateway.sessions.turns import Turn
+from gateway.sessions.turns import Started, Turn
 from gateway.wire.codec import dump_foreign_json
 from gateway.wire.times import timestamp
 
@@ -73,12 +74,18 @@ def session(value: Session) -> dict[str, Any]:
         "workingDirectory": value.working_directory,
         "status": "ended" if value.status == "ended" else "running" if running else "idle",
         "turn": {"id": value.turn_id, "startedAt": _time(value.turn_started_at)} if running else None,
+        "queue": value.queue,
         "cursor": str(value.cursor),
         "createdBy": value.user_id,
         "createdAt": timestamp(value.created_at),
         "updatedAt": timestamp(value.updated_at),
         "endedAt": _time(value.ended_at),
     }
+
+
+def begun(value: Started | Queued) -> dict[str, Any]:
+    shown = {"turnId": value.turn_id, "cursor": str(value.cursor)}
+    return shown | {"state": "queued", "position": value.position} if isinstance(value, Queued) else shown
 
 
 def turn(value: Turn) -> dict[str, Any]:
@@ -88,7 +95,9 @@ def turn(value: Turn) -> dict[str, Any]:
         "stopReason": value.stop_reason,
         "failure": value.failure,
         "message": value.message,
-        "startedAt": timestamp(value.started_at),
+        "prompt": value.prompt,
+        "queuedAt": _time(value.queued_at),
+        "startedAt": _time(value.started_at),
         "endedAt": _time(value.ended_at),
     }
 

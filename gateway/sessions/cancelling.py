@@ -89,9 +89,11 @@ class Cancelling:
         container = self._containers.of(project)
         try:
             info = await container.info()
+            key = {"project_id": project.id, "agent_id": turn["agent_id"]}
+            its_sessions = await self._database.fetch_all("container_sessions_of_agent", **key)
             await container.stop(turn["agent_id"])
             if not info.tells_end_of_turn:
-                await self._end_its_sessions(container, turn)
+                await _end_sessions(container, [session["container_session_id"] for session in its_sessions])
         except ContainerRefused as exc:
             message = (
                 f"The turn did not end within {self._seconds:g} s of being cancelled, and its agent cannot be stopped: "
@@ -104,13 +106,6 @@ class Cancelling:
         await asyncio.sleep(GRACE_SECONDS)
         ended = TurnEnded(outcome="failed", failure="agent_stopped")
         await self._endings.end(project.id, turn["id"], ended)
-
-    async def _end_its_sessions(self, container: Container, turn: Row) -> None:
-        """A new process of the agent knows none of its sessions, which a container of the base contract still lists."""
-        key = {"project_id": turn["project_id"], "agent_id": turn["agent_id"]}
-        for session in await self._database.fetch_all("container_sessions_of_agent", **key):
-            with suppress(ContainerRefused):
-                await container.end_session(session["container_session_id"])
 
     async def _tell_stopping(self, turn: Row) -> None:
         """Say so in the log before it is done: other sessions of the agent lose their turns by it."""
@@ -130,3 +125,10 @@ class Cancelling:
             effects=(Effect("set_agent_stopped", key, required=True),),
         )
         await self._log.append(turn["project_id"], [event])
+
+
+async def _end_sessions(container: Container, container_session_ids: list[str]) -> None:
+    """A new process of the agent knows none of its sessions, which a container of the base contract still lists."""
+    for container_session_id in container_session_ids:
+        with suppress(ContainerRefused):
+            await container.end_session(container_session_id)

@@ -6,7 +6,7 @@ import attrs
 
 from gateway.container.client import ContainerRefused
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, NotFound, UpstreamRefused, UpstreamTimeout
+from gateway.errors import BadRequest, GatewayError, NotFound, UpstreamRefused, UpstreamTimeout
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.surely import surely
 from gateway.wire.events import PermissionResolved, TurnEnded
@@ -54,9 +54,9 @@ def as_asked(turn: Row, ended: TurnEnded) -> TurnEnded:
     return ended
 
 
-def turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:
-    """The end of a turn with its row's change."""
-    effect = {
+def turn_ended(turn: Row, ended: TurnEnded, *, effect: str = "end_turn", required: bool = False) -> NewEvent:
+    """The end of a turn with its row's change, by the statement ``effect``."""
+    change = {
         "project_id": turn["project_id"],
         "id": turn["id"],
         "outcome": ended.outcome,
@@ -70,10 +70,15 @@ def turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:
         turn_id=turn["id"],
         key=f"turn_ended:{turn['id']}",
         effects=(
-            Effect("end_turn", effect),
+            Effect(effect, change, required=required),
             Effect("settle_permissions_of_turn", {"project_id": turn["project_id"], "turn_id": turn["id"]}),
         ),
     )
+
+
+def queued_turn_ended(turn: Row, ended: TurnEnded) -> NewEvent:
+    """The end of a turn that has never begun; refused where it has."""
+    return turn_ended(turn, ended, effect="end_queued_turn", required=True)
 
 
 def permission_resolved(
@@ -126,6 +131,8 @@ def failed(exc: GatewayError) -> TurnEnded:
             failure = "session_lost"
         case ContainerRefused():
             failure = "agent_failed"
+        case BadRequest() | NotFound():
+            failure = "refused_by_container"
         case UpstreamTimeout():
             failure = "container_timeout"
         case UpstreamRefused():

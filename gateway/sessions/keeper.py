@@ -17,6 +17,7 @@ from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
 from gateway.sessions.permissions import Permissions
+from gateway.sessions.queue import Queue
 from gateway.sessions.stalls import Stalls
 from gateway.tasks import Tasks
 from gateway.wire.events import TurnEnded
@@ -27,7 +28,7 @@ REVIEW_SECONDS = 1.0
 
 
 class Keeper:
-    """Looks after the running turns, and the permission requests that wait. ``keep`` is its task."""
+    """Looks after the turns that run or wait, and the permission requests that wait. ``keep`` is its task."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Keeper:
         delivery: Delivery,
         cancelling: Cancelling,
         stalls: Stalls,
+        queue: Queue,
         followers: Followers,
         permissions: Permissions,
         config: TurnsConfig,
@@ -45,6 +47,7 @@ class Keeper:
         self._delivery = delivery
         self._cancelling = cancelling
         self._stalls = stalls
+        self._queue = queue
         self._followers = followers
         self._permissions = permissions
         self._config = config
@@ -61,6 +64,9 @@ class Keeper:
                     await review()
                 except GatewayError as exc:
                     logger.warning("house not kept", extra={"error": str(exc)})
+                except Exception:
+                    # One that nobody foresaw must not leave all houses unkept from then on.
+                    logger.exception("house not kept")
             await asyncio.sleep(REVIEW_SECONDS)
 
     async def close(self) -> None:
@@ -70,8 +76,11 @@ class Keeper:
         await self._permissions.review(self._followers.held())
 
     async def _review_turns(self) -> None:
+        held = self._followers.held()
+        for idle in await self._database.fetch_all("idle_queues", project_ids=held):
+            self._queue.advance(idle["project_id"], idle["session_id"])
         turns = await self._database.fetch_all(
-            "turns_to_look_after", gateway_id=self._delivery.gateway_id, project_ids=self._followers.held()
+            "turns_to_look_after", gateway_id=self._delivery.gateway_id, project_ids=held
         )
         self._stalls.forget({turn["id"] for turn in turns})
         for turn in turns:

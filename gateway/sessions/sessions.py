@@ -17,15 +17,18 @@ from gateway.log.followers import Followers
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
-from gateway.sessions.endings import all_endings, requests_taken_back
+from gateway.sessions.endings import queued_turn_ended, requests_taken_back, turn_ended
 from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
 
 logger = logging.getLogger(__name__)
 
+#: How often the end of a session is tried while prompts keep coming in.
+END_ATTEMPTS = 10
+
 
 @attrs.frozen(kw_only=True)
 class Session:
-    """A session of a project, with its running turn and the place where the log ends now."""
+    """A session of a project, with its running turn, those that wait, and the place where the log ends now."""
 
     id: str
     project_id: str
@@ -44,6 +47,8 @@ class Session:
     status: str
     turn_id: str | None
     turn_started_at: datetime | None
+    #: The turns that wait, the next one first.
+    queue: list[str]
     cursor: Cursor
     created_at: datetime
     updated_at: datetime
@@ -151,19 +156,31 @@ class Sessions:
                 session_id=session.id,
                 agent_id=session.agent_id,
                 key=f"session_ended:{session.id}",
-                effects=(Effect("end_session", key),),
+                effects=(Effect("end_session", key, required=True),),
             )
             # Before the container is told: it fails the prompt of a session that it ends, but the turn was cancelled.
-            await self._log.append(project.id, [*await self._end_of_turn(project.id, session), ended])
+            await self._append_end(project.id, session, ended)
             await self._end_in_container(project, session)
         return await self.get(project.id, session.id)
 
-    async def _end_of_turn(self, project_id: str, session: Session) -> list[NewEvent]:
-        if session.turn_id is None:
-            return await requests_taken_back(self._database, project_id, session.id)
-        turn = await self._database.fetch_one("get_turn", project_id=project_id, id=session.turn_id)
-        assert turn is not None
-        return await all_endings(self._database, turn, TurnEnded(outcome="cancelled", message="The session was ended."))
+    async def _append_end(self, project_id: str, session: Session, ended: NewEvent) -> None:
+        """End the session and all its turns. One that began or was queued meanwhile refuses the end: once more."""
+        for last in (False,) * (END_ATTEMPTS - 1) + (True,):
+            try:
+                await self._log.append(project_id, [*await self._ends_of_turns(project_id, session.id), ended])
+                return
+            except EffectRefused:
+                if (await self.get(project_id, session.id)).status == "ended":
+                    return
+                if last:
+                    raise
+
+    async def _ends_of_turns(self, project_id: str, session_id: str) -> list[NewEvent]:
+        ended = TurnEnded(outcome="cancelled", message="The session was ended.")
+        events = await requests_taken_back(self._database, project_id, session_id)
+        for turn in await self._database.fetch_all("open_turns", project_id=project_id, session_id=session_id):
+            events.append((queued_turn_ended if turn["state"] == "queued" else turn_ended)(turn, ended))
+        return events
 
     async def _end_in_container(self, project: Project, session: Session) -> None:
         if session.container_session_id is None:

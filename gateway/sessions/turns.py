@@ -4,32 +4,27 @@ import asyncio
 import logging
 import secrets
 from datetime import datetime
+from typing import Any
 
 import attrs
 
 from gateway.container.client import ContainerInfo
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
-from gateway.errors import (
-    GatewayError,
-    InvalidBody,
-    SessionBusy,
-    SessionEnded,
-    TurnNotFound,
-)
+from gateway.errors import GatewayError, SessionBusy, SessionEnded, TurnNotFound
 from gateway.log.folding import Folding
-from gateway.log.followers import Followers
-from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
+from gateway.log.store import Appended, EffectRefused, Log
 from gateway.log.tail import Tails
 from gateway.projects import Project
 from gateway.sessions.cancelling import Cancelling
-from gateway.sessions.containers import Containers
-from gateway.sessions.delivery import Blocks, Delivery, Prompt
+from gateway.sessions.delivery import Blocks
 from gateway.sessions.endings import RESTARTED, Endings
-from gateway.sessions.revival import Revival
+from gateway.sessions.queue import Queue, Queued
 from gateway.sessions.sessions import Session
+from gateway.sessions.starting import Asked, Starting
 from gateway.tasks import Tasks
-from gateway.wire.events import Cursor, TurnEnded, TurnStarted
+from gateway.wire.codec import parse_foreign_json
+from gateway.wire.events import Cursor, TurnEnded
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +34,7 @@ LOOK_SECONDS = 1.0
 
 @attrs.frozen(kw_only=True)
 class Turn:
-    """A turn. ``state``: running, or one of the outcomes completed, cancelled, failed, stalled, lost."""
+    """A turn. ``state``: queued, running, or one of the outcomes completed, cancelled, failed, stalled, lost."""
 
     id: str
     session_id: str
@@ -47,12 +42,22 @@ class Turn:
     stop_reason: str | None
     failure: str | None
     message: str | None
-    started_at: datetime
+    #: What it will ask, as long as it waits; then the log has it.
+    prompt: Any = attrs.field(repr=False)
+    queued_at: datetime | None
+    started_at: datetime | None
     ended_at: datetime | None
 
     @classmethod
     def from_row(cls, row: Row) -> "Turn":
-        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+        values = {field.name: row[field.name] for field in attrs.fields(cls)}
+        prompt = None if row["prompt"] is None else parse_foreign_json(row["prompt"])
+        return cls(**values | {"prompt": prompt})
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its end is still to come."""
+        return self.state in ("queued", "running")
 
 
 @attrs.frozen(kw_only=True)
@@ -75,76 +80,73 @@ class Turns:
         database: Database,
         log: Log,
         tails: Tails,
-        containers: Containers,
-        followers: Followers,
         folding: Folding,
         endings: Endings,
-        delivery: Delivery,
+        starting: Starting,
+        queue: Queue,
         cancelling: Cancelling,
     ) -> None:
         self._database = database
         self._log = log
         self._tails = tails
-        self._containers = containers
-        self._followers = followers
         self._folding = folding
         self._endings = endings
-        self._delivery = delivery
+        self._starting = starting
+        self._queue = queue
         self._cancelling = cancelling
-        self._revival = Revival(database, log, containers, gateway_id=delivery.gateway_id)
         self._stopping = False
         self._tasks = Tasks()
         log.listen(self._fold_ended)
 
     async def start(
-        self, project: Project, session: Session, user_id: str, blocks: Blocks, *, turn_id: str | None = None
-    ) -> Started:
+        self,
+        project: Project,
+        session: Session,
+        user_id: str,
+        blocks: Blocks,
+        *,
+        turn_id: str | None = None,
+        queue: bool = False,
+    ) -> Started | Queued:
         """Begin a turn: it is in the log, and its prompt is on its way. Run it in a task of its own.
 
-        With the id of a turn that there is already, it is that turn, and nothing happens.
+        In a busy session it waits with ``queue``, and is ``SessionBusy`` without. With the id of a turn that there is
+        already, it is that turn, and nothing happens.
         """
         if turn_id is not None and (known := await self._find(project.id, turn_id)) is not None:
-            return _started(known)
+            return await self._as_it_was(known)
         if session.status == "ended":
             raise SessionEnded()
-        if session.turn_id is not None:
-            raise _busy(session.turn_id)
-        info = await self._containers.info(project)
-        if not info.takes_content_blocks and any(block.get("type") != "text" for block in blocks):
-            raise InvalidBody("$.prompt: this project's container takes text only")
-        await self._followers.connected(project.id)
-        container_session_id = await self._revival.container_session(project, session, info)
-        turn_id = turn_id or new_turn_id()
-        key = {"project_id": project.id, "id": turn_id, "session_id": session.id}
-        bound = {
-            "user_id": user_id,
-            "container_session_id": container_session_id,
-            "container_boot_id": info.boot_id,
-            "gateway_id": self._delivery.gateway_id,
-        }
-        event = NewEvent.of(
-            TurnStarted(prompt=list(blocks), started_by=user_id),
-            session_id=session.id,
-            turn_id=turn_id,
-            agent_id=session.agent_id,
-            key=f"turn_started:{turn_id}",
-            effects=(Effect("insert_turn", key | bound, required=True),),
-        )
+        asked = Asked(turn_id=turn_id or new_turn_id(), user_id=user_id, blocks=blocks)
         try:
-            appended = await self._log.append(project.id, [event])
+            if session.turn_id is not None or session.queue:
+                raise _busy(session)
+            return await self._begin(project, session, asked)
+        except SessionBusy:
+            if not queue:
+                raise
+        return await self._queue.add(project, session, asked)
+
+    async def _begin(self, project: Project, session: Session, asked: Asked) -> Started | Queued:
+        try:
+            appended = await self._starting.begin(project, session, asked, effect="insert_turn")
         except UniqueViolation as exc:
-            raise _busy(None) from exc
+            raise SessionBusy() from exc
         except EffectRefused as exc:
+            now = await self._database.fetch_one("get_session", project_id=project.id, id=session.id)
+            if now is not None and now["queue"]:
+                raise _busy(Session.from_row(now)) from exc
             raise SessionEnded("The session has ended, or was taken up again, while the prompt came in.") from exc
-        prompt = Prompt(
-            project=project, turn_id=turn_id, container_session_id=container_session_id, blocks=blocks, info=info
-        )
-        self._delivery.start(prompt)
         if not appended.events:
             # Stored by an attempt whose outcome was not told, or under a reserved id by somebody who was quicker.
-            return _started(await self._row(project.id, turn_id))
+            return await self._as_it_was(await self._row(project.id, asked.turn_id))
         before = appended.events[0].cursor
-        return Started(turn_id=turn_id, cursor=Cursor(before.epoch, before.seq - 1))
+        return Started(turn_id=asked.turn_id, cursor=Cursor(before.epoch, before.seq - 1))
+
+    async def _as_it_was(self, turn: Row) -> Started | Queued:
+        if turn["state"] == "queued":
+            return await self._queue.place(turn)
+        return Started(turn_id=turn["id"], cursor=Cursor(turn["epoch"], turn["before_seq"]))
 
     async def get(self, project_id: str, turn_id: str) -> Turn:
         return Turn.from_row(await self._row(project_id, turn_id))
@@ -167,7 +169,7 @@ class Turns:
                 seen = Cursor(tail.epoch, tail.head)
                 turn = await self.get(project_id, turn_id)
                 left = deadline - asyncio.get_running_loop().time()
-                if turn.state != "running" or left <= 0 or self._stopping:
+                if not turn.is_open or left <= 0 or self._stopping:
                     return turn
                 await tail.wait(seen, min(left, LOOK_SECONDS))
 
@@ -175,20 +177,25 @@ class Turns:
         """The gateway is about to stop: whoever waits for a turn is told that it runs."""
         self._stopping = True
 
-    async def cancel(self, project: Project, session: Session, user_id: str) -> str | None:
-        """Ask for the end of the running turn; gives its id, None where none is running. Its end comes as an event.
+    async def cancel(self, project: Project, session: Session, user_id: str, turn_id: str | None = None) -> str | None:
+        """Ask for the end of the running turn, or of the one that is named; gives its id, None where it is over.
 
-        Run it in a task of its own. A turn whose prompt has not been sent is ended instead of being sent.
+        Its end comes as an event. Run it in a task of its own. A turn whose prompt has not been sent is ended instead
+        of being sent, one that waits in the queue at once.
         """
-        if session.turn_id is None:
+        turn_id = turn_id or session.turn_id
+        if turn_id is None:
             return None
-        turn = await self._row(project.id, session.turn_id)
+        await self.of_session(session, turn_id)
+        turn = await self._row(project.id, turn_id)
+        if turn["state"] == "queued" and await self._queue.cancel(turn):
+            return turn_id
         if not await self._cancelling.request(turn, user_id):
             return None
-        turn = await self._row(project.id, session.turn_id)
+        turn = await self._row(project.id, turn_id)
         if turn["sent_at"] is not None:
-            self._tasks.start(self._ask_to_cancel(turn), name=f"cancel {turn['id']}")
-        return session.turn_id
+            self._tasks.start(self._ask_to_cancel(turn), name=f"cancel {turn_id}")
+        return turn_id
 
     async def _ask_to_cancel(self, turn: Row) -> None:
         try:
@@ -222,9 +229,5 @@ class Turns:
         return row
 
 
-def _started(row: Row) -> Started:
-    return Started(turn_id=row["id"], cursor=Cursor(row["epoch"], row["before_seq"]))
-
-
-def _busy(turn_id: str | None) -> SessionBusy:
-    return SessionBusy(turnId=turn_id) if turn_id else SessionBusy()
+def _busy(session: Session) -> SessionBusy:
+    return SessionBusy(turnId=session.turn_id) if session.turn_id else SessionBusy()

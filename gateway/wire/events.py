@@ -149,10 +149,9 @@ class TurnEnded(EventData):
 
 @attrs.frozen(kw_only=True)
 class TurnQueued(EventData):
-    """A prompt waits for the turns before it; ``position`` counts from 1, the next to begin."""
+    """A prompt waits for the turns before it; once it begins comes its ``turn_started``."""
 
     type: ClassVar[str] = "turn_queued"
-    position: int
     queued_by: str
 
 

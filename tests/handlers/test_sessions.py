@@ -23,6 +23,7 @@ MEMBERS = {
     "workingDirectory",
     "status",
     "turn",
+    "queue",
     "cursor",
     "createdBy",
     "createdAt",

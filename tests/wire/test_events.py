@@ -17,7 +17,7 @@ EVERY_KIND: list[EventData] = [
     events.SessionRestored(how="new", reason="agent_restarted"),
     events.SessionEnded(ended_by="local"),
     events.TurnStarted(prompt=[{"type": "text", "text": "hi"}], started_by="local"),
-    events.TurnQueued(position=2, queued_by="local"),
+    events.TurnQueued(queued_by="local"),
     events.TurnCancelling(requested_by="local"),
     events.TurnStalling(silent_for=900.0, ends_after=1800.0),
     events.AgentStopping(agent_id="demo", reason="cancel_unanswered", other_turns=["trn_2"]),
