@@ -43,7 +43,11 @@ the same secret."""
 
 MIGRATE = """\
 Bring the database's schema up to date, and stop. "up" and "serve" do this by themselves at every start; it is safe
-while others do the same."""
+while others do the same.
+
+After you have restored the database from a backup, run it with --restored before you start any gateway: clients may
+have seen events that the backup has not, and are then told to begin anew. Without it they would miss what comes under
+the same numbers."""
 
 Run = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, None]]
 
@@ -102,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
     migrate = _command(commands, "migrate", "bring the database's schema up to date, and stop", MIGRATE, _migrate)
     _data_dir(migrate)
+    migrate.add_argument("--restored", action="store_true", help="the database was restored from a backup")
     return parser
 
 
@@ -192,7 +197,7 @@ async def _agent_host(options: argparse.Namespace, config: Config) -> None:
 async def _migrate(options: argparse.Namespace, config: Config) -> None:
     from gateway import commands
 
-    await commands.migrate_database(config, say)
+    await commands.migrate_database(config, options.restored, say)
 
 
 def say(line: str) -> None:

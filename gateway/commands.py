@@ -22,6 +22,7 @@ from gateway.errors import ConfigError, ProjectNotFound, StartError
 from gateway.keys import PROJECTS
 from gateway.log.lease import Leases
 from gateway.log.presence import Presence
+from gateway.log.store import Log
 from gateway.middleware.identity import LOCAL_USER
 from gateway.projects import NewProject, Projects
 from gateway.proxy.upstream import Upstream
@@ -139,10 +140,13 @@ async def agent_host(config: Config, say: Say) -> None:
             await stopped.wait()
 
 
-async def migrate_database(config: Config, say: Say) -> None:
-    """Bring the database's schema up to date, and stop."""
-    async with _database(config, say):
-        pass
+async def migrate_database(config: Config, restored: bool, say: Say) -> None:
+    """Bring the database's schema up to date, and stop; ``restored``: it was restored from a backup."""
+    async with _database(config, say) as (found, _):
+        if restored:
+            async with await Database.open(found.database.url, size=1) as database:
+                await Log(database).begin_epochs()
+            say("restored      every client that comes back is told to begin anew")
 
 
 @asynccontextmanager

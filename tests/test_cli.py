@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import urllib.request
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -203,6 +204,28 @@ async def test_a_turn_whose_gateway_ends_before_the_container_tells_its_end_is_l
             assert done["turn"]["state"] == "completed"
 
     await asyncio.to_thread(talk)
+
+
+def test_after_a_backup_was_restored_a_client_with_an_older_cursor_is_told_to_begin_anew(place: Place) -> None:
+    project = f"{place.url}/api/projects/mine"
+    data = ["--data-dir", str(place.data_dir)]
+
+    def told() -> str:
+        request = urllib.request.Request(f"{project}/acp/events", headers={"Last-Event-ID": "1-0"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return str(b"".join(response.readline() for _ in range(10)))
+
+    often = {"ACP_GATEWAY_EVENTS_HEARTBEAT": "0.1"}
+    with run("serve", "--port", str(place.port), *data, directory=place.directory, environ=often) as program:
+        program.wait_until_says(GATEWAY)
+        body = {"id": "mine", "containerUrl": "http://127.0.0.1:1"}
+        assert call("POST", f"{place.url}/api/projects", body)[0] == 201
+        assert "reset" not in told()
+    restored = run_to_end("migrate", "--restored", *data, directory=place.directory)
+    assert (restored.status, "begin anew" in restored.stdout) == (0, True)
+    with run("serve", "--port", str(place.port), *data, directory=place.directory, environ=often) as program:
+        program.wait_until_says(GATEWAY)
+        assert "event: reset" in told()
 
 
 def test_the_agent_host_asks_for_its_secret(place: Place) -> None:

@@ -520,6 +520,15 @@ select * from append_events(%(project_id)s, %(fence)s, %(source)s, %(numbers)s::
 -- Where a project's log begins and ends.
 select epoch, floor, head from log_heads where project_id = %(project_id)s;
 
+-- begin_epochs --
+-- The database was restored from a backup: each log becomes another one. Its epoch is one that none had, also of those
+-- that were given after the backup: by the clock, because the sequence is as old as the backup (seconds since 2026).
+with past as materialized (
+    select setval('log_epochs', greatest(
+        nextval('log_epochs'), (extract(epoch from clock_timestamp()) - 1767225600)::bigint)) as epoch
+)
+update log_heads set epoch = nextval('log_epochs') from past where past.epoch > 0;
+
 -- get_heads --
 -- Where the logs of several projects end.
 select project_id, epoch, head from log_heads where project_id = any(%(project_ids)s);

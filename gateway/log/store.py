@@ -146,6 +146,10 @@ class Log:
             raise ProjectNotFound()
         return Head(epoch=row["epoch"], floor=row["floor"], head=row["head"])
 
+    async def begin_epochs(self) -> None:
+        """After the database was restored from a backup: all clients begin anew instead of missing what was lost."""
+        await self._database.execute("begin_epochs")
+
     async def heads(self, project_ids: Sequence[str]) -> dict[str, Cursor]:
         rows = await self._database.fetch_all("get_heads", project_ids=list(project_ids))
         return {row["project_id"]: Cursor(row["epoch"], row["head"]) for row in rows}

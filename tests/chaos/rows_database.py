@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from typing import Any
@@ -11,11 +12,14 @@ import psycopg2
 
 from tests.chaos.clients import Client
 from tests.chaos.processes import HEARTBEAT, MAX_CONNECTIONS, query, until
-from tests.chaos.scenario import PROJECT, Skipped, World, row
+from tests.chaos.scenario import PROJECT, World, row
+from tests.program import command, environment
 
 #: How late an event may come to a gateway that no wake-up reaches: a poll, and what it takes.
 POLL_SECONDS = 1.5
 BACKENDS = "datname = current_database() and application_name <> 'chaos'"
+#: The connections that gateways listen on: what they have done last is one of these.
+LISTENING = f"select pid from pg_stat_activity where {BACKENDS} and query ~* '^(listen |select pg_notify|select 1;?$)'"
 
 
 @row(6, "PostgreSQL stopped at once and started")
@@ -57,27 +61,21 @@ async def break_wakeups(world: World) -> None:
     await world.begin(gateways=2, clients=20, rate=20)
     await world.following()
     served = world.clients_of(world.server_only())
-    listeners = f"select pid from pg_stat_activity where {BACKENDS} and query ilike 'listen%%'"
-    listening = await asyncio.to_thread(query, world.database_url, listeners.replace("%%", "%"))
-    if not listening:
-        raise Skipped("no gateway listens to wake-ups yet")
+    listening = await _listening(world)
+    world.expect(len(listening) == len(world.gateways), f"{len(listening)} connections listen")
     world.note(f"latency across gateways: {await _latency(world, served, 1.0):.3f} s at most, with wake-ups")
-    for (pid,) in listening:
+    for pid in listening:
         world.fault("a LISTEN connection is killed")
         await asyncio.to_thread(query, world.database_url, "select pg_terminate_backend(%s)", pid)
     await _expect_latency(world, served, "with LISTEN killed", 3.0)
-    found = lambda: _rows(world, listeners)  # noqa: E731
-    await until(lambda: len(found()) == len(listening), 10, "gateways listen again")
-    frozen = [pid for (pid,) in found()]
+    frozen = await _until_listening(world, set(listening))
     try:
         for pid in frozen:
             world.fault("a LISTEN connection is frozen")
             os.kill(pid, signal.SIGSTOP)
         began = time.monotonic()
         await _expect_latency(world, served, "with LISTEN frozen", 3.0)
-        await until(
-            lambda: len({pid for (pid,) in found()} - set(frozen)) == len(frozen), 15, "the frozen are replaced"
-        )
+        await _until_listening(world, frozen)
         noticed = time.monotonic() - began
     finally:
         for pid in frozen:
@@ -87,8 +85,17 @@ async def break_wakeups(world: World) -> None:
     world.expect(noticed <= 10, f"a frozen LISTEN connection was noticed after {noticed:.1f} s")
 
 
-def _rows(world: World, statement: str) -> list[tuple[Any, ...]]:
-    return query(world.database_url, statement.replace("%%", "%"))
+async def _listening(world: World) -> set[int]:
+    return {pid for (pid,) in await asyncio.to_thread(query, world.database_url, LISTENING)}
+
+
+async def _until_listening(world: World, gone: set[int]) -> set[int]:
+    """Wait until every gateway listens on another connection than these; the new ones."""
+    deadline = time.monotonic() + 20
+    while len(found := await _listening(world) - gone) < len(world.gateways):
+        assert time.monotonic() < deadline, "gateways do not listen again within 20 s"
+        await asyncio.sleep(0.05)
+    return found
 
 
 async def _expect_latency(world: World, clients: list[Client], when: str, seconds: float) -> None:
@@ -138,8 +145,8 @@ async def restore_a_backup(world: World) -> None:
     for gateway in world.gateways:
         gateway.database_url = backup
     world.database_url = backup
-    # What whoever restores a backup does, as the page about operation says.
-    await asyncio.to_thread(query, backup, "update log_heads set epoch = nextval('log_epochs')")
+    options = {"cwd": world.directory, "env": environment(world.directory, {"ACP_GATEWAY_DATABASE_URL": backup})}
+    await asyncio.to_thread(subprocess.run, [*command(), "migrate", "--restored"], check=True, **options)
     resets = [sum(getattr(one, "is_reset", False) for one in client.record) for client in world.clients]
     await _start_gateways(world)
     world.container.emit_at(300)

@@ -20,7 +20,7 @@ async def kill_the_follower(world: World) -> None:
         world.fault("kill -9 of the follower")
         victim.kill()
         killed = time.monotonic()
-        took = await world.next_event(killed)
+        took = await world.next_stored(killed)
         world.note(f"taken over {took:.2f} s after the kill")
         world.expect(took <= LEASE + 1.0, f"taken over after {took:.2f} s; lease + 1 s is {LEASE + 1:g} s")
         if not world.short:
@@ -67,7 +67,7 @@ async def pause_the_follower(world: World) -> None:
         world.fault("SIGSTOP of the follower for 3 leases")
         paused.signal(signal.SIGSTOP)
         stopped = time.monotonic()
-        took = await world.next_event(stopped)
+        took = await world.next_stored(stopped)
         world.note(f"taken over {took:.2f} s after the stop")
         world.expect(took <= LEASE + 1.0, f"taken over after {took:.2f} s; lease + 1 s is {LEASE + 1:g} s")
         await asyncio.sleep(max(0.0, 3 * LEASE - (time.monotonic() - stopped)))
@@ -87,7 +87,7 @@ async def stop_one_after_another(world: World) -> None:
         gateway.is_meant_to_run = False
         gateway.signal(signal.SIGTERM)
         if was_following:
-            took = await world.next_event(told)
+            took = await world.next_stored(told)
             world.note(f"taken over {took:.2f} s after SIGTERM")
             world.expect(took <= 0.5, f"taken over {took:.2f} s after SIGTERM; the goal is 0.5 s")
         await gateway.stop()
@@ -141,7 +141,7 @@ async def jump_a_clock(world: World) -> None:
             await asyncio.sleep(0.1)
     skewed.kill()
     killed = time.monotonic()
-    took = await world.next_event(killed)
+    took = await world.next_stored(killed)
     world.note(f"taken over {took:.2f} s after the kill")
     world.expect(took <= LEASE + 1.0, f"taken over after {took:.2f} s")
 

@@ -180,9 +180,19 @@ class World:
 
     async def next_event(self, after: float, seconds: float = 30) -> float:
         """Wait until some client gets an event that was emitted after a moment; seconds since then."""
+        serial, _ = await self._next_stored(after, seconds)
+        return await self.delivered(serial, seconds) - after
+
+    async def next_stored(self, after: float, seconds: float = 30) -> float:
+        """Wait until an event that was emitted after a moment is in the log; seconds since then."""
+        return (await self._next_stored(after, seconds))[1] - after
+
+    async def _next_stored(self, after: float, seconds: float) -> tuple[int, float]:
+        """The first event of the container's after a moment that is in the log, and when it was seen there."""
         told = sum(at <= after for at in self.container.truth.at)
         if self.container.numbered:
-            return await self.delivered(told + 1, seconds) - after
+            await self._place_of(told + 1, seconds)
+            return told + 1, time.monotonic()
         # What was emitted while nobody listened is gone: the first that was not.
         deadline = time.monotonic() + seconds
         statement = "select payload from events where type = 'session_update' order by seq desc limit 1000"
@@ -190,29 +200,33 @@ class World:
             newest = await asyncio.to_thread(query, self.database_url, statement)
             later = [serial for (data,) in newest if (serial := serial_of(bytes(data)) or 0) > told]
             if later:
-                return await self.delivered(min(later), seconds) - after
+                return min(later), time.monotonic()
             await asyncio.sleep(0.02)
-        raise AssertionError(f"nothing that the container said came to anybody within {seconds:g} s")
+        raise AssertionError(f"nothing that the container said was stored within {seconds:g} s")
 
     async def delivered(self, serial: int, seconds: float = 30) -> float:
-        """Wait until the container's event of this number is in the log; when the first client had it."""
+        """Wait until a client has the container's event of this number; when the first had it."""
         deadline = time.monotonic() + seconds
+        seq = await self._place_of(serial, seconds)
         while time.monotonic() < deadline:
-            if len(self.container.truth.events) >= serial:
-                data = self.container.truth.events[serial - 1]
-                found = await asyncio.to_thread(
-                    query,
-                    self.database_url,
-                    "select seq from events where payload = %s and seq > (select max(seq) - 20000 from events)",
-                    data,
-                )
-                if found:
-                    seq = found[0][0]
-                    told = [one.at for client in self.clients for one in client.told()[-5000:] if one.seq == seq]
-                    if told:
-                        return min(told)
+            told = [one.at for client in self.clients for one in client.told()[-5000:] if one.seq == seq]
+            if told:
+                return min(told)
             await asyncio.sleep(0.02)
         raise AssertionError(f"event {serial} of the container came to nobody within {seconds:g} s")
+
+    async def _place_of(self, serial: int, seconds: float) -> int:
+        """Wait until the container's event of this number is in the log; its seq there."""
+        deadline = time.monotonic() + seconds
+        truth = self.container.truth.events
+        statement = "select seq from events where payload = %s and seq > (select max(seq) - 20000 from events)"
+        while time.monotonic() < deadline:
+            if len(truth) >= serial:
+                found = await asyncio.to_thread(query, self.database_url, statement, truth[serial - 1])
+                if found:
+                    return int(found[0][0])
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"event {serial} of the container was not stored within {seconds:g} s")
 
     async def pause(self, low: float, high: float) -> None:
         """Some time in which all goes on, by chance."""
