@@ -42,10 +42,14 @@ class Pump:
         self._others: dict[Stream, None] = {}
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None
+
     def start(self) -> None:
         self._tail.keep()
         self._task = asyncio.create_task(self._run(), name=f"pump {self._project_id}")
-        self._task.add_done_callback(_log_end)
+        self._task.add_done_callback(self._ended)
 
     def stop(self) -> None:
         if self._task is not None:
@@ -55,6 +59,8 @@ class Pump:
 
     async def carry(self, stream: Stream) -> None:
         """Write to the stream until it is full, or must look for itself what has become of its place or project."""
+        if not self.is_running:
+            raise GatewayError("The pump that carried this stream has died.")
         stream.released = asyncio.get_running_loop().create_future()
         self._others[stream] = None
         self._tail.move(stream.cursor)
@@ -111,7 +117,7 @@ class Pump:
 
     def _round(self, now: float) -> None:
         if self._is_lost():
-            self._release([*self._others, *(stream for group in self._settled.values() for stream in group)])
+            self._release_all()
             self._epoch, self.served = self._tail.epoch, self._tail.loaded
             return
         through = self._tail.end(self.served, PIECE_BYTES)
@@ -168,6 +174,9 @@ class Pump:
                 stream.settle(self)
                 self._settled.setdefault(stream.session_id, {})[stream] = None
 
+    def _release_all(self) -> None:
+        self._release([*self._others, *(stream for group in self._settled.values() for stream in group)])
+
     def _release(self, streams: Iterable[Stream]) -> None:
         for stream in streams:
             self._remove(stream)
@@ -183,7 +192,10 @@ class Pump:
             if not group:
                 del self._settled[stream.session_id]
 
-
-def _log_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("pump died", exc_info=task.exception(), extra={"task": task.get_name()})
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            return
+        logger.error("pump died", exc_info=task.exception(), extra={"project": self._project_id})
+        self._task = None
+        # Its streams end, and their clients come back to another one.
+        self._release_all()

@@ -74,7 +74,7 @@ class Streams:
             raise GatewayStopping()
         async with self._tails.watch(project_id) as tail:
             channel = self._channels.get(project_id)
-            if channel is None or channel.tail is not tail:
+            if channel is None or channel.tail is not tail or not channel.pump.is_running:
                 channel = self._channels[project_id] = Channel(project_id, tail, Pump(project_id, self._log, tail))
                 channel.pump.start()
             channel.streams += 1

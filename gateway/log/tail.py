@@ -46,7 +46,7 @@ class Tail:
 
     def extend(self, appended: Appended) -> None:
         """Take what was committed here; what lies behind a hole, which others filled, is left to be loaded."""
-        self.move(appended.cursor, loading=bool(appended.events))
+        self.move(appended.cursor, loading=self.is_read)
         self.load(appended.events)
 
     def load(self, events: Iterable[Event]) -> None:

@@ -1,5 +1,6 @@
 """Tails, and where a client begins: what is held in memory is the log, without a hole."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -113,6 +114,16 @@ def test_a_tail_that_nobody_reads_holds_nothing_but_the_head() -> None:
     assert tail.frames(None, 2, 3) == event(3).frame()
     tail.let_go()
     assert not tail.reaches(Cursor(1, 2))
+
+
+async def test_who_waits_for_the_head_alone_is_woken_by_an_append_of_this_process() -> None:
+    tail = Tail(max_bytes=10**6)
+    tail.move(Cursor(1, 0))
+    waiting = asyncio.create_task(tail.wait(Cursor(1, 0), 60))
+    await asyncio.sleep(0)
+    tail.extend(appended(event(1)))
+    async with asyncio.timeout(5):
+        assert await waiting
 
 
 def test_a_log_of_another_epoch_begins_anew() -> None:
