@@ -11,7 +11,8 @@ from typing import Any
 
 import attrs
 
-from gateway.db.errors import OutcomeUnknown, RaisedByDatabase
+from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
+from gateway.db.errors import LostRace, OutcomeUnknown, RaisedByDatabase
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
 from gateway.log.reading import Reading
@@ -123,14 +124,25 @@ class Log:
         numbered = [event.number for event in events] if numbers is None else numbers
         repeatable = all(number is not None or event.key for event, number in zip(events, numbered, strict=True))
 
+        params = _params(project_id, events, numbered, source, fence)
+        plain = not effects and not any(event.effects for event in events)
+
         async def work(transaction: Transaction) -> Appended:
-            return await _append(transaction, project_id, events, numbered, source, fence, effects)
+            return await _append(transaction, events, params, effects)
 
         for attempt in range(1, APPEND_ATTEMPTS + 1):
             try:
-                appended = await self._database.transaction(work)
+                # A statement alone is a transaction, too, in one round trip; and whoever is paused holds no lock.
+                appended = (
+                    await _append_alone(self._database, events, params)
+                    if plain
+                    else await self._database.transaction(work)
+                )
             except RaisedByDatabase as exc:
                 raise _translate(exc, project_id) from exc
+            except LostRace:
+                if attempt == APPEND_ATTEMPTS:
+                    raise
             except OutcomeUnknown as exc:
                 if not repeatable or attempt == APPEND_ATTEMPTS:
                     raise DatabaseUnavailable() from exc
@@ -174,29 +186,34 @@ class Log:
         return row["mark"] if row else 0
 
 
+def _params(
+    project_id: str, events: Sequence[NewEvent], numbers: Sequence[int | None], source: str | None, fence: int | None
+) -> dict[str, Any]:
+    return {
+        "project_id": project_id,
+        "fence": fence,
+        "source": source,
+        "numbers": integer_array(numbers),
+        "types": text_array([event.type for event in events]),
+        "sessions": text_array([event.session_id for event in events]),
+        "turns": text_array([event.turn_id for event in events]),
+        "agents": text_array([event.agent_id for event in events]),
+        "ats": time_array([event.at for event in events]),
+        "keys": text_array([event.key for event in events]),
+        "payloads": bytea_array([event.data for event in events]),
+    }
+
+
+async def _append_alone(database: Database, events: Sequence[NewEvent], params: Mapping[str, Any]) -> Appended:
+    row = await database.fetch_one("append_events", **params)
+    assert row is not None
+    return _appended(row, _stored(row, events))
+
+
 async def _append(
-    transaction: Transaction,
-    project_id: str,
-    events: Sequence[NewEvent],
-    numbers: Sequence[int | None],
-    source: str | None,
-    fence: int | None,
-    effects: Sequence[Effect],
+    transaction: Transaction, events: Sequence[NewEvent], params: Mapping[str, Any], effects: Sequence[Effect]
 ) -> Appended:
-    row = await transaction.fetch_one(
-        "append_events",
-        project_id=project_id,
-        fence=fence,
-        source=source,
-        numbers=list(numbers),
-        types=[event.type for event in events],
-        sessions=[event.session_id for event in events],
-        turns=[event.turn_id for event in events],
-        agents=[event.agent_id for event in events],
-        ats=[event.at for event in events],
-        keys=[event.key for event in events],
-        payloads=[event.data for event in events],
-    )
+    row = await transaction.fetch_one("append_events", **params)
     assert row is not None
     stored = _stored(row, events)
     wanted = [effect for place in row["places"] if place > 0 for effect in events[place - 1].effects]
@@ -204,6 +221,10 @@ async def _append(
         changed = await transaction.execute(effect.query, **effect.params)
         if effect.required and not changed:
             raise EffectRefused()
+    return _appended(row, stored)
+
+
+def _appended(row: Row, stored: tuple[Event, ...]) -> Appended:
     return Appended(events=stored, cursor=Cursor(row["epoch"], row["base"] + len(stored)))
 
 

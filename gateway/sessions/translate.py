@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -79,9 +80,12 @@ class Translator:
             return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
         session_id = None
         if envelope.session_id:
-            known = self._sessions.get((project_id, envelope.session_id))
+            key = (project_id, envelope.session_id)
+            known = self._sessions.get(key)
             if isinstance(known, str):
                 session_id = known
+                if event.event == "session_update" and key in self._named:
+                    return _update(envelope, session_id)
             elif known is None or known <= time.monotonic():
                 return partial(self._with_session, project_id, event, envelope)
         return self._meaning(_said(project_id, event, envelope, session_id))
@@ -173,6 +177,18 @@ class Translator:
         key = (said.project_id, said.agent_id or "")
         before, self._statuses[key] = self._statuses.get(key), said.raw
         return before == said.raw
+
+
+def _update(envelope: _Envelope, session_id: str) -> NewEvent:
+    """What containers say most by far, and all there is to it."""
+    at = parse_timestamp(envelope.timestamp) or datetime.now(UTC)
+    return NewEvent(
+        type="session_update",
+        data=bytes(envelope.data),
+        session_id=session_id,
+        agent_id=envelope.agent_id,
+        at=at,
+    )
 
 
 def _not_understood(said: Said) -> NewEvent:
