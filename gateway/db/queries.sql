@@ -261,7 +261,8 @@ where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'ac
 -- start_queued_turn --
 -- A turn that has waited begins with the newest event, as one that was just asked for does. The prompt is in the log.
 update turns t set state = 'running', started_at = now(), prompt = null, container_boot_id = %(container_boot_id)s,
-    gateway_id = %(gateway_id)s, before_seq = h.head - 1, user_id = %(user_id)s
+    container_session_id = s.container_session_id, gateway_id = %(gateway_id)s, before_seq = h.head - 1,
+    user_id = %(user_id)s
 from agent_sessions s join log_heads h on h.project_id = s.project_id
 where t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'queued' and t.session_id = %(session_id)s
     and s.project_id = t.project_id and s.id = t.session_id and s.status = 'active'

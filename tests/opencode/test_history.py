@@ -1,5 +1,6 @@
 """What a base container's broken stream has lost of a real OpenCode's turn is had from OpenCode itself."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,6 +71,16 @@ async def reconciled(project: Project, session: str) -> dict:
 
 def count_gaps(project: Project) -> int:
     return [event["type"] for event in project.door.events].count("gap")
+
+
+async def until_stored(project: Project, acp_id: str) -> None:
+    """OpenCode's turn is over, and it knows."""
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession(project.opencode_url) as http:
+        finish = None
+        while finish != "stop":
+            async with http.get(f"/session/{acp_id}/message") as answer:
+                finish = (await answer.json())[-1]["info"].get("finish")
+            await asyncio.sleep(0.05)
 
 
 async def until_said(project: Project, session: str, text: str) -> None:
@@ -157,7 +168,9 @@ async def test_a_turn_whose_answer_went_to_a_dead_gateway_ends_as_opencode_says(
                 session = await door.create_session()
                 turn = await door.prompt(session, "say before\nhold\nsay -after")
                 await eventually(lambda: door.text(session) == "before", within=PATIENCE)
+                acp_id = door.of(session, "session_update")[0]["data"]["sessionId"]
         project.model.release()
+        await until_stored(project, acp_id)
         async with gateway(url) as http, GatewayDoor(http, mine) as door:
             assert await door.end(turn) == TurnEnd(outcome="completed", stop_reason="end_turn")
             assert door.text(session) == "before-after"
