@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import socket
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -22,6 +23,20 @@ RETRY_SECONDS = 0.1
 #: Connections that are accepted before other work has its turn.
 _BURST = 64
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+#: As many as a gateway asks for where the system's administrator allows them: each stream needs one.
+WANTED = 65_536
+
+
+def allow_descriptors() -> None:
+    """Raise this process's limit, which is often 1,024, as far as the hard one lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # macOS has a limit beyond the hard one.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Accepting(web.BaseSite):

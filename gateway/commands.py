@@ -10,6 +10,7 @@ from socket import socket
 import attrs
 from aiohttp import web
 
+from gateway.accepting import allow_descriptors
 from gateway.agenthost import catalogue
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.app import build_app
@@ -71,6 +72,7 @@ async def up(config: Config, container_port: int, say: Say) -> None:
 async def serve(config: Config, container: str | None, say: Say) -> None:
     """The gateway alone; with ``container``, in front of that one."""
     stopped = stop_on_signals()
+    allow_descriptors()
     _refuse_strangers(config)
     if container is not None:
         _check_address(container)

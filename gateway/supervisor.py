@@ -40,12 +40,11 @@ class _Worker:
         self._link = link
         self._keep = keep
         self.pid = process.pid
-        self.born = time.monotonic()
 
     @classmethod
     async def start(cls, config: Config, sock: socket.socket) -> "_Worker":
         ours, theirs = socket.socketpair()
-        with theirs:
+        try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 # Not from the working directory: a directory named gateway may be anybody's there.
@@ -56,6 +55,11 @@ class _Worker:
                 # Ctrl-C reaches the whole foreground group: it is the supervisor's to tell the workers.
                 start_new_session=True,
             )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         writer.write(worker.packed(config))
         return cls(process, reader, writer)
@@ -133,31 +137,40 @@ class Supervisor:
         logger.error("workers do not end", extra={"workers": self.pids})
 
     async def _keep(self, sock: socket.socket, ready: asyncio.Event) -> None:
+        """One worker after another on this socket."""
         backoff = 0.0
         while not self._stopping.is_set():
-            one = await _Worker.start(self._config, sock)
-            self._workers.add(one)
-            if self._stopping.is_set():
-                one.signal(signal.SIGTERM)
-            try:
-                if await one.is_ready():
-                    ready.set()
-                    logger.info("worker serves", extra={"worker": one.pid})
-                how = await one.ended()
-            finally:
-                self._workers.discard(one)
+            born = time.monotonic()
+            how = await self._live(sock, ready)
             if self._stopping.is_set():
                 return
             if not ready.is_set():
                 raise StartError(f"A worker could not start ({how}); the lines before this one say why")
-            self._note_death(one, how)
-            sound = time.monotonic() - one.born >= SOUND_SECONDS
+            self._note_death(how)
+            sound = time.monotonic() - born >= SOUND_SECONDS
             backoff = 0.0 if sound else min(max(backoff * 2, MIN_BACKOFF_SECONDS), MAX_BACKOFF_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff)
 
-    def _note_death(self, one: _Worker, how: str) -> None:
-        logger.error("worker died", extra={"worker": one.pid, "end": how})
+    async def _live(self, sock: socket.socket, ready: asyncio.Event) -> str:
+        """One worker, from its start to its end; how that was."""
+        try:
+            one = await _Worker.start(self._config, sock)
+        except OSError as exc:  # no memory, no descriptors, no processes: just now
+            return str(exc.strerror)
+        self._workers.add(one)
+        if self._stopping.is_set():
+            one.signal(signal.SIGTERM)
+        try:
+            if await one.is_ready():
+                ready.set()
+                logger.info("worker serves", extra={"worker": one.pid})
+            return await one.ended()
+        finally:
+            self._workers.discard(one)
+
+    def _note_death(self, how: str) -> None:
+        logger.error("worker died", extra={"end": how})
         now = time.monotonic()
         self._deaths.append(now)
         while now - self._deaths[0] > DEATHS_SECONDS:

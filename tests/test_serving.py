@@ -55,6 +55,16 @@ def test_with_all_descriptors_taken_what_is_open_goes_on_and_who_comes_is_served
         assert b"200 OK" in late.recv(4096)
 
 
+def test_the_gateway_takes_as_many_descriptors_as_it_may(open_directory: Path) -> None:
+    place = Place.make(open_directory / "limit")
+    options = ["--port", str(place.port), "--data-dir", str(place.data_dir), "--workers", "2"]
+    limit = {"preexec_fn": lambda: setrlimit(RLIMIT_NOFILE, (256, 4096))}
+    with run("serve", *options, directory=place.directory, **limit) as program:
+        program.wait_until_says("gateway       http")
+        processes = [one for one in program.descendants() if "gateway.worker" in one.cmdline()]
+        assert [one.rlimit(RLIMIT_NOFILE) for one in processes] == [(4096, 4096)] * 2
+
+
 async def test_a_head_that_comes_byte_by_byte_is_not_waited_for_for_ever(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

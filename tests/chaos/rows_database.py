@@ -146,7 +146,7 @@ async def restore_a_backup(world: World) -> None:
         gateway.database_url = backup
     world.database_url = backup
     options = {"cwd": world.directory, "env": environment(world.directory, {"ACP_GATEWAY_DATABASE_URL": backup})}
-    await asyncio.to_thread(subprocess.run, [*command(), "migrate", "--restored"], check=True, **options)
+    await asyncio.to_thread(subprocess.run, [*command(), "migrate", "--restored"], check=True, capture_output=True, **options)
     resets = [sum(getattr(one, "is_reset", False) for one in client.record) for client in world.clients]
     await _start_gateways(world)
     world.container.emit_at(300)
