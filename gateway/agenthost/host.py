@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway.agenthost.agents import Agents
 from gateway.agenthost.client import Client
-from gateway.agenthost.errors import AgentFailed, AgentRefused, AgentTimeout, AuthRequired
+from gateway.agenthost.errors import AgentRefused, AuthRequired
 from gateway.agenthost.journal import Journal
 from gateway.agenthost.link import AgentLink
 from gateway.agenthost.permissions import Permissions
+from gateway.agenthost.placement import Placement
 from gateway.agenthost.process import Lifeline
 from gateway.agenthost.sessions import Session, Turn
 from gateway.agenthost.settings import AgentHostConfig
@@ -40,6 +39,7 @@ class AgentHost:
         self._client = Client(self.journal, self.permissions, self.workspace)
         self._client.on_end = self._ended
         self.agents = Agents(config, self.journal, self._client, self._lifeline)
+        self._placement = Placement(self.agents, self._client, config)
         self._sessions: dict[str, Session] = {}
         self._closed = False
 
@@ -69,11 +69,11 @@ class AgentHost:
     ) -> dict[str, Any]:
         """A new session; with `env` in a process of its own. What the agent said of its modes is in the answer."""
         session = Session(agent_id=agent_id, cwd=cwd, env=env or None, mcp_servers=mcp_servers)
-        link = await self._link_for(session)
+        link = await self._placement.link_for(session)
         try:
-            extras = await self._open(session, link)
+            extras = await self._placement.open(session, link)
         except BaseException:
-            await self._let_go(session, link)
+            await self._placement.let_go(session, link)
             raise
         self._sessions[session.id] = session
         return {**session.describe(), **extras}
@@ -90,7 +90,7 @@ class AgentHost:
         # A call that is moving the session to another process finishes first; later ones find it ended.
         async with session.moving:
             if session.link is not None and session.link.alive:
-                await self._forget(session, session.link)
+                await self._placement.forget(session, session.link)
 
     # Turns.
 
@@ -171,11 +171,11 @@ class AgentHost:
                 raise SessionNotFound(f"there is no session {session.id}")
             if session.link is not None and session.link.alive:
                 return session.link
-            link = await self._link_for(session)
+            link = await self._placement.link_for(session)
             try:
-                how = await self._take_up(session, link)
+                how = await self._placement.take_up(session, link)
             except BaseException:
-                await self._let_go(session, link)
+                await self._placement.let_go(session, link)
                 raise
             data = {"how": how, "reason": "agent_restarted", "acpSessionId": session.acp_id}
             self.journal.append("session_restored", data, session_id=session.id, agent_id=session.agent_id)
@@ -187,7 +187,7 @@ class AgentHost:
             raise SessionBusy()
         link = await self.connect(session)
         async with session.moving:
-            return await self._load(session, link, replay=replay)
+            return await self._placement.load(session, link, replay=replay)
 
     async def adopt(self, session: Session, *, replay: bool) -> dict[str, Any]:
         """Take up a session that this host does not know, from before its start, under the id it is to have.
@@ -195,12 +195,12 @@ class AgentHost:
         NotImplementedYet where the agent can neither load nor resume it, AgentRefused where it does not.
         """
         self._make_room(session)
-        link = await self._link_for(session)
+        link = await self._placement.link_for(session)
         try:
-            how, extras = await self._restore(session, link, replay=replay)
+            how, extras = await self._placement.restore(session, link, replay=replay)
             self._make_room(session)
         except BaseException:
-            await self._let_go(session, link)
+            await self._placement.let_go(session, link)
             raise
         self._sessions[session.id] = session
         return {"how": how, **extras}
@@ -227,99 +227,8 @@ class AgentHost:
                 raise NotImplementedYet(f"{session.agent_id} does not have {method}") from exc
             raise
 
-    async def _link_for(self, session: Session) -> AgentLink:
-        agent = self.agents.get(session.agent_id)
-        if session.env is None:
-            return await self.agents.shared(agent)
-        return await self.agents.private(agent, session.env, session.cwd)
-
-    async def _let_go(self, session: Session, link: AgentLink) -> None:
-        self._client.unbind(session)
-        if session.env is not None:
-            await link.end()
-
-    async def _forget(self, session: Session, link: AgentLink) -> None:
-        """Have the agent forget a session, where it can."""
-        if link.has("close"):
-            try:
-                await link.request("session/close", {"sessionId": session.acp_id}, timeout=self.config.cancel_timeout)
-            except GatewayError as exc:
-                logger.info("session/close failed", extra={"session": session.id, "error": str(exc)})
-        await self._let_go(session, link)
-
-    async def _take_up(self, session: Session, link: AgentLink) -> str:
-        """Load or resume the session where the agent can, else begin anew under the same id; how it was done."""
-        try:
-            how, _ = await self._restore(session, link, replay=False)
-            return how
-        except (AgentRefused, AgentTimeout, NotImplementedYet):
-            await self._open(session, link)
-            return "new"
-
-    async def _restore(self, session: Session, link: AgentLink, *, replay: bool) -> tuple[str, dict[str, Any]]:
-        """Load the session, or else resume it: how it was done, and what the agent says of its modes."""
-        failure: AgentRefused | AgentTimeout | NotImplementedYet
-        failure = NotImplementedYet(f"{session.agent_id} can neither load nor resume sessions")
-        ways: dict[str, Callable[[Session, AgentLink], Awaitable[dict[str, Any]]]] = {}
-        if link.capabilities.get("loadSession") is True:
-            ways["load"] = partial(self._load, replay=replay)
-        if link.has("resume") and not replay:
-            ways["resume"] = self._resume
-        for how, way in ways.items():
-            try:
-                return how, await way(session, link)
-            except (AgentRefused, AgentTimeout) as exc:
-                logger.info("session not taken up", extra={"session": session.id, "how": how, "error": str(exc)})
-                failure = exc
-        raise failure
-
-    async def _resume(self, session: Session, link: AgentLink) -> dict[str, Any]:
-        answer = await self._place_on(link, session, "session/resume", self._place(session))
-        self._client.bind(link, session.acp_id, session)
-        return _extras(answer)
-
-    async def _load(self, session: Session, link: AgentLink, *, replay: bool) -> dict[str, Any]:
-        if link.capabilities.get("loadSession") is not True:
-            raise NotImplementedYet(f"{session.agent_id} cannot load sessions")
-        session.muted = not replay
-        # The history comes before the answer, so the session must be known already. Where it cannot be loaded, its
-        # next prompt finds it on this process, or is told that it is not there.
-        self._client.bind(link, session.acp_id, session)
-        try:
-            return _extras(await self._place_on(link, session, "session/load", self._place(session)))
-        finally:
-            session.muted = False
-
-    async def _open(self, session: Session, link: AgentLink) -> dict[str, Any]:
-        place = self._place(session)
-        del place["sessionId"]
-        with self._client.opening(link):
-            answer = await self._place_on(link, session, "session/new", place)
-            if not isinstance(acp_id := answer.get("sessionId"), str):
-                raise AgentFailed(f"{session.agent_id}: session/new gave no sessionId")
-            self._client.bind(link, acp_id, session)
-        return _extras(answer)
-
-    async def _place_on(self, link: AgentLink, session: Session, method: str, place: dict[str, Any]) -> dict[str, Any]:
-        """One of the calls that give a session to a process; they show whether the agent has its credential."""
-        agent = self.agents.get(session.agent_id)
-        try:
-            answer = await link.request(method, place, timeout=self.config.start_timeout)
-        except AuthRequired as exc:
-            self.agents.refused(agent, exc)
-            raise
-        self.agents.used(agent)
-        return answer
-
-    def _place(self, session: Session) -> dict[str, Any]:
-        return {"sessionId": session.acp_id, "cwd": str(session.cwd), "mcpServers": session.mcp_servers}
-
     def _ended(self, link: AgentLink, text: str, stopped: bool) -> None:
         self.agents.ended(link, text, stopped=stopped)
-
-
-def _extras(answer: dict[str, Any]) -> dict[str, Any]:
-    return {name: answer[name] for name in ("modes", "configOptions") if answer.get(name) is not None}
 
 
 def _failure(exc: GatewayError) -> dict[str, Any]:
