@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.db.pool import Database
 from tests.fakes.container import FakeContainer
 from tests.fakes.relay import Relay
 from tests.handlers.expected import problem
@@ -164,3 +165,26 @@ async def test_a_turn_of_another_session_is_404(base_project: Project) -> None:
     mine, other = await base_project.create_session(), await base_project.create_session()
     turn = (await base_project.prompt(other, "say mine"))["turnId"]
     problem(await base_project.call("GET", f"/session/{mine}/turns/{turn}"), 404, "turn_not_found", says=turn)
+
+
+async def test_a_turn_remembers_which_boot_of_its_container_was_given_it(project: Project, database: Database) -> None:
+    session = await project.create_session()
+    turn = (await project.prompt(session, "say hello"))["turnId"]
+    boot_id = (await project.call("GET", "/info")).json["data"].get("bootId")
+    row = await database.fetch_one("get_turn", project_id=project.id, id=turn)
+    assert row is not None
+    assert row["container_boot_id"] == boot_id
+    assert row["gateway_id"].startswith("gateway-")
+
+
+async def test_a_turn_of_another_boot_ends_as_soon_as_the_new_one_is_followed(
+    gateway: Gateway, agent_host: str, base_container: FakeContainer
+) -> None:
+    project = await gateway.register(agent_host, defaultAgentId="demo")
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        await project.prompt(session, "say here\nslow 60", wait=None)
+        await stream.until("session_update")
+        await gateway.call("PATCH", "/api/projects/demo", {"acpUrl": base_container.url})
+        ended = data_of((await stream.until("turn_ended"))[-1])
+    assert (ended["outcome"], ended["failure"]) == ("failed", "container_restarted")
