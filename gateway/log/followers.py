@@ -28,6 +28,8 @@ THOROUGH_SECONDS = 10.0
 #: How long somebody's asking is a reason to follow: a session, or a stream, is on its way.
 ASKED_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
+#: After the database was away, before leases are taken that others may still hold.
+HOLDERS_FIRST_SECONDS = 1.0
 POLL_SECONDS = 0.02
 #: What has been read is stored before a container is handed over, for as long as that may take.
 LAST_WORDS_SECONDS = 0.3
@@ -62,16 +64,25 @@ class Followers:
 
     async def review(self) -> None:
         """Start and stop followers as sessions and streams come and go, until cancelled."""
+        away = False
         while True:
             self._look.clear()
             pause = REVIEW_SECONDS
             thorough = asyncio.get_running_loop().time() >= self._thorough_at
             try:
+                if away:
+                    # All leases have run out, maybe; who holds them goes on first, with what was kept meanwhile.
+                    await self._keep_all()
+                    await asyncio.sleep(HOLDERS_FIRST_SECONDS)
+                    away = False
+                if any(held.lease.until <= asyncio.get_running_loop().time() for held in self._held.values()):
+                    await self._keep_all()
                 if await self._acquire(everything=thorough):
                     pause = RETRY_SECONDS
                 if thorough:
                     await self._let_go()
             except GatewayError as exc:
+                away = True
                 logger.warning("followers not reviewed", extra={"error": str(exc)})
             try:
                 async with asyncio.timeout(pause):
@@ -83,21 +94,23 @@ class Followers:
         """Keep the leases until cancelled. A database that is away may come back before anybody else takes them."""
         while True:
             await asyncio.sleep(self._leases.seconds / 3)
-            before = [held.lease for held in self._held.values()]
             try:
-                kept = {lease.project_id: lease for lease in await self._leases.renew(before)} if before else {}
+                await self._keep_all()
             except GatewayError as exc:
                 logger.warning("leases not renewed", extra={"error": str(exc)})
+
+    async def _keep_all(self) -> None:
+        before = [held.lease for held in self._held.values()]
+        kept = {lease.project_id: lease for lease in await self._leases.renew(before)}
+        for lease in before:
+            held = self._held.get(lease.project_id)
+            if held is None or held.lease.fence != lease.fence:
                 continue
-            for lease in before:
-                held = self._held.get(lease.project_id)
-                if held is None or held.lease is not lease:
-                    continue
-                if lease.project_id in kept:
-                    held.lease = kept[lease.project_id]
-                else:
-                    logger.warning("lease lost", extra={"project": lease.project_id})
-                    held.task.cancel()
+            if lease.project_id in kept:
+                held.lease = kept[lease.project_id]
+            else:
+                logger.warning("lease lost", extra={"project": lease.project_id})
+                held.task.cancel()
 
     def held(self) -> list[str]:
         """The projects whose lease this process holds, as far as it knows: their housekeeping is done here."""

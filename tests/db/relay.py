@@ -43,6 +43,17 @@ class Relay:
         parts = urlsplit(self._url)
         return f"postgresql://{parts.username}@{self._host}:{self.port}{parts.path}"
 
+    async def go_away(self) -> None:
+        """Break every connection and refuse new ones, as a stopped server does, until ``come_back``."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def come_back(self) -> None:
+        self._server = await asyncio.start_server(self._accept, self._host, self.port)
+
     def cut_after(self, marker: bytes) -> None:
         self._cut_after = marker
 

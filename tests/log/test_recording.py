@@ -1,0 +1,198 @@
+"""What a container does to its stream, and what the log has then: each event once, or a gap in its place."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import attrs
+import pytest
+
+from gateway.keys import FOLLOWERS, LOG
+from gateway.wire.events import Cursor, Event
+from tests.db.relay import Relay
+from tests.fakes.eventually import eventually
+from tests.fakes.numbered import NumberedContainer
+from tests.world import QUICK, Gateway, GatewayProcess, Project
+
+LIVELY = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, container_silence=1.0))
+
+
+@pytest.fixture
+async def numbered() -> AsyncIterator[NumberedContainer]:
+    async with NumberedContainer() as container:
+        yield container
+
+
+async def recorded(gateway: Gateway, project_id: str = "demo") -> list[Event]:
+    log = gateway.app[LOG]
+    head = await log.head(project_id)
+    events: list[Event] = []
+    while batch := await log.read(project_id, Cursor(head.epoch, events[-1].seq if events else 0)):
+        events += batch
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    return events
+
+
+def text(event: Event) -> str:
+    found: str = json.loads(event.data)["update"]["content"]["text"]
+    return found
+
+
+async def until_recorded(gateway: Gateway, count: int) -> list[Event]:
+    """The log, once it has so many updates."""
+    async with asyncio.timeout(20):
+        while True:
+            events = await recorded(gateway)
+            if len([event for event in events if event.type == "session_update"]) >= count:
+                return events
+            await asyncio.sleep(0.05)
+
+
+def updates(events: list[Event]) -> list[str]:
+    return [text(event) for event in events if event.type == "session_update"]
+
+
+def gaps(events: list[Event]) -> list[dict[str, object]]:
+    return [json.loads(event.data) for event in events if event.type == "gap"]
+
+
+async def begun(gateway: Gateway, container: NumberedContainer) -> Project:
+    project = await gateway.register(container.url)
+    await project.create_session()
+    return project
+
+
+async def test_events_that_are_replayed_are_stored_once(gateway: Gateway, numbered: NumberedContainer) -> None:
+    await begun(gateway, numbered)
+    numbered.emit(5_000)
+    await until_recorded(gateway, 5_000)
+    numbered.resumes = False
+    numbered.cut()
+    await eventually(lambda: len(numbered.asked) >= 2)
+    numbered.emit(1)
+    events = await until_recorded(gateway, 5_001)
+    assert numbered.asked[1] == f"{numbered.boot}-5000"
+    assert updates(events) == list(numbered.truth.values())
+    assert gaps(events) == []
+
+
+async def test_numbers_that_are_skipped_are_one_gap(gateway: Gateway, numbered: NumberedContainer) -> None:
+    await begun(gateway, numbered)
+    numbered.emit(3)
+    numbered.skip(37)
+    numbered.emit(3)
+    events = await until_recorded(gateway, 6)
+    assert updates(events) == list(numbered.truth.values())
+    [gap] = gaps(events)
+    assert (gap["reason"], gap["from"], gap["to"], gap["count"]) == ("skipped", 4, 40, 37)
+
+
+async def test_a_restart_with_numbers_from_one_takes_nothing_for_a_duplicate(
+    gateway: Gateway, numbered: NumberedContainer
+) -> None:
+    await begun(gateway, numbered)
+    numbered.emit(10)
+    await until_recorded(gateway, 10)
+    first, boot = list(numbered.truth.values()), numbered.boot
+    numbered.restart()
+    numbered.emit(10, text="again ")
+    events = await until_recorded(gateway, 20)
+    assert updates(events) == first + ["again "] * 10
+    [gap] = gaps(events)
+    assert (gap["reason"], gap["source"], gap["from"]) == ("container_restarted", boot, 11)
+
+
+async def test_an_event_of_another_boot_in_a_stream_has_it_opened_again(
+    gateway: Gateway, numbered: NumberedContainer
+) -> None:
+    await begun(gateway, numbered)
+    numbered.emit(2)
+    await until_recorded(gateway, 2)
+    numbered.send(numbered.frame(1, "of nobody").replace(numbered.boot.encode(), b"another"))
+    await eventually(lambda: len(numbered.asked) >= 2)
+    numbered.emit(1)
+    events = await until_recorded(gateway, 3)
+    assert numbered.asked[1] == f"{numbered.boot}-2"
+    assert updates(events) == list(numbered.truth.values())
+
+
+async def test_a_stream_cut_at_every_byte_of_an_event_is_resumed_exactly(
+    gateway: Gateway, numbered: NumberedContainer
+) -> None:
+    await begun(gateway, numbered)
+    size = len(numbered.frame(1, "e1 "))
+    for offset in range(0, size, max(1, size // 24)):
+        numbered.number += 1
+        numbered.truth[numbered.number] = f"e{numbered.number} "
+        frame = numbered.frame(numbered.number, numbered.truth[numbered.number])
+        numbered.journal.append(frame)
+        opened = len(numbered.asked)
+        numbered.cut(frame[:offset])
+        await eventually(lambda opened=opened: len(numbered.asked) > opened)
+    events = await until_recorded(gateway, len(numbered.truth))
+    assert updates(events) == list(numbered.truth.values())
+    assert gaps(events) == []
+
+
+async def test_a_silent_stream_is_found_dead_and_opened_again(database_url: str, numbered: NumberedContainer) -> None:
+    async with GatewayProcess(database_url, LIVELY).run() as gateway:
+        await begun(gateway, numbered)
+        numbered.emit(1)
+        await until_recorded(gateway, 1)
+        async with asyncio.timeout(5):
+            await eventually(lambda: len(numbered.asked) >= 2)
+        numbered.emit(1)
+        assert updates(await until_recorded(gateway, 2)) == list(numbered.truth.values())
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"data: " + b"x" * 20_000_000 + b"\n\n", b"\xef\xbb\xbf\xff\xfe\x00\r\r\n:\n\n", b"id\n\ndata\n\nevent: \x00\n\n"],
+    ids=["a line of 20 MB", "no UTF-8, NUL, lone CR, BOM", "empty fields"],
+)
+async def test_garbage_before_events_costs_none_of_them(
+    gateway: Gateway, numbered: NumberedContainer, garbage: bytes
+) -> None:
+    await begun(gateway, numbered)
+    numbered.emit(1)
+    await until_recorded(gateway, 1)
+    numbered.send(garbage)
+    numbered.emit(1)
+    events = await until_recorded(gateway, 2)
+    assert updates(events) == list(numbered.truth.values())
+
+
+async def test_a_compressed_stream_is_refused_and_another_is_asked_for(
+    gateway: Gateway, numbered: NumberedContainer
+) -> None:
+    await begun(gateway, numbered)
+    numbered.headers = {"Content-Encoding": "gzip"}
+    numbered.cut()
+    await eventually(lambda: len(numbered.asked) >= 3)
+    numbered.headers = {}
+    numbered.emit(1)
+    assert updates(await until_recorded(gateway, 1)) == ["e1 "]
+
+
+async def test_what_comes_while_the_database_is_away_is_read_and_stored_later(
+    database_url: str, numbered: NumberedContainer
+) -> None:
+    small = attrs.evolve(QUICK.events, spool_memory_bytes=65_536)
+    async with (
+        Relay(database_url) as relay,
+        GatewayProcess(relay.url, attrs.evolve(QUICK, events=small)).run() as gateway,
+        GatewayProcess(database_url, QUICK).run() as other,
+    ):
+        await begun(gateway, numbered)
+        numbered.emit(10)
+        await until_recorded(other, 10)
+        assert gateway.app[FOLLOWERS].held() == ["demo"]
+        await other.app[FOLLOWERS].hand_over()  # it reads the log for us, and takes nothing over
+        await relay.go_away()
+        numbered.emit(3_000)
+        await eventually(lambda: not gateway.app[FOLLOWERS].held())
+        await relay.come_back()
+        events = await until_recorded(other, 3_010)
+    assert updates(events) == list(numbered.truth.values())
+    assert gaps(events) == []
+    assert len(numbered.asked) == 1
