@@ -180,11 +180,11 @@ async def test_a_turn_remembers_which_boot_of_its_container_was_given_it(project
 async def test_a_turn_of_another_boot_ends_as_soon_as_the_new_one_is_followed(
     gateway: Gateway, agent_host: str, base_container: FakeContainer
 ) -> None:
-    project = await gateway.register(agent_host, defaultAgentId="demo")
+    project = await gateway.register(base_container.url, defaultAgentId="demo")
     session = await project.create_session()
     async with project.events(session) as stream:
         await project.prompt(session, "say here\nslow 60", wait=None)
         await stream.until("session_update")
-        await gateway.call("PATCH", "/api/projects/demo", {"acpUrl": base_container.url})
+        await gateway.call("PATCH", "/api/projects/demo", {"acpUrl": agent_host})
         ended = data_of((await stream.until("turn_ended"))[-1])
     assert (ended["outcome"], ended["failure"]) == ("failed", "container_restarted")
