@@ -42,6 +42,7 @@ from gateway.log.followers import Followers
 from gateway.log.lease import Leases
 from gateway.log.packing import Packing
 from gateway.log.presence import Presence
+from gateway.log.retention import Retaining
 from gateway.log.spool import SpoolLimits
 from gateway.log.store import Log
 from gateway.log.streams import Streams
@@ -53,7 +54,7 @@ from gateway.middleware.errors import errors
 from gateway.middleware.identity import identity
 from gateway.middleware.passthrough import passthrough
 from gateway.middleware.project import project
-from gateway.projects import Projects
+from gateway.projects import Projects, Retention
 from gateway.proxy.expect import leave_to_reader
 from gateway.proxy.upstream import Client
 from gateway.remains import Remains
@@ -240,7 +241,10 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     await stack.enter_async_context(_running(wakeups.run(), "wake-ups"))
     await stack.enter_async_context(_running(followers.review(), "review followers"))
     await stack.enter_async_context(_running(followers.renew(), "renew leases"))
-    upkeep = keep_up([folding.review, Packing(database, config.events.pack_after).review, Remains(database).review])
+    packing = Packing(database, config.events.pack_after)
+    rule = Retention(max_age_days=config.events.retention_days or None, max_bytes=config.events.retention_bytes or None)
+    retaining = Retaining(database, folding, rule)
+    upkeep = keep_up([folding.review, packing.review, retaining.review, Remains(database).review])
     await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))

@@ -96,6 +96,8 @@ class EventsConfig:
     spool_dir: str = ""
     tail_bytes: int = attrs.field(default=4_194_304, validator=_between(65536, 2**31))
     pack_after: float = attrs.field(default=600.0, validator=_between(0, 31_536_000))
+    retention_days: int = attrs.field(default=0, validator=_between(0, 36_500))
+    retention_bytes: int = attrs.field(default=0, validator=_between(0, 2**60))
 
 
 @attrs.frozen(kw_only=True)

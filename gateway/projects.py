@@ -1,5 +1,6 @@
 """Projects: whose they are, where their containers stand, and which agent is asked when none is named."""
 
+import json
 import logging
 import secrets
 import time
@@ -23,8 +24,28 @@ logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
+class Retention:
+    """How much of a project's log is kept; None: nothing is deleted for it."""
+
+    #: Events and messages that are older go.
+    max_age_days: int | None = None
+    #: Of stored events, packed ones as they are packed: beyond it the oldest go. Messages stay.
+    max_bytes: int | None = None
+
+    @classmethod
+    def from_row(cls, column: Mapping[str, int | None] | None) -> "Retention | None":
+        return None if column is None else cls(**column)
+
+    def to_row(self) -> str:
+        return json.dumps(attrs.asdict(self))
+
+
+@attrs.frozen(kw_only=True)
 class Project:
-    """A project. ``container_url`` is its OpenCode address; ``acp_url`` its ACP address where the mapping is not it."""
+    """A project. ``container_url`` is its OpenCode address; ``acp_url`` its ACP address where the mapping is not it.
+
+    ``retention``: None where the gateway's own rule holds.
+    """
 
     id: str
     owner_id: str
@@ -32,12 +53,14 @@ class Project:
     container_url: str
     acp_url: str | None
     default_agent_id: str | None
+    retention: Retention | None
     created_at: datetime
     updated_at: datetime
 
     @classmethod
     def from_row(cls, row: Row) -> "Project":
-        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+        values = {field.name: row[field.name] for field in attrs.fields(cls)}
+        return cls(**(values | {"retention": Retention.from_row(row["retention"])}))
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +72,7 @@ class NewProject:
     container_url: str
     acp_url: str | None = None
     default_agent_id: str | None = None
+    retention: Retention | None = None
 
 
 #: How long a project that was looked up is taken as it was. Every request looks one up; a change made through
@@ -72,7 +96,8 @@ class Projects:
     async def create(self, owner_id: str, new: NewProject) -> Project:
         """Raises ``ProjectExists`` where the id is taken, by whomever."""
         project_id = new.id or f"project-{secrets.token_hex(6)}"
-        values = attrs.asdict(new) | {"id": project_id, "name": new.name or project_id, "owner_id": owner_id}
+        values = _columns(attrs.asdict(new, recurse=False))
+        values |= {"id": project_id, "name": new.name or project_id, "owner_id": owner_id}
 
         async def work(transaction: Transaction) -> Row:
             row = await transaction.fetch_one("insert_project", **values)
@@ -112,8 +137,9 @@ class Projects:
         return [Project.from_row(row) for row in rows]
 
     async def update(self, owner_id: str, project_id: str, changes: Mapping[str, Any]) -> Project:
-        """Change what ``changes`` names: name, container_url, acp_url, default_agent_id."""
-        values = dict.fromkeys(("name", "container_url", "acp_url", "default_agent_id")) | dict(changes)
+        """Change what ``changes`` names: name, container_url, acp_url, default_agent_id, retention."""
+        names = ("name", "container_url", "acp_url", "default_agent_id", "retention")
+        values = _columns(dict.fromkeys(names) | dict(changes))
         row = await self._database.fetch_one(
             "update_project", id=project_id, owner_id=owner_id, changed=list(changes), **values
         )
@@ -156,6 +182,11 @@ class Projects:
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return project
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    retention: Retention | None = values["retention"]
+    return {**values, "retention": retention.to_row() if retention else None}
 
 
 def opencode_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:

@@ -4,8 +4,9 @@
 -- insert_project --
 -- A project and the head of its log come into being together.
 with project as (
-    insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id)
-    values (%(id)s, %(owner_id)s, %(name)s, %(container_url)s, %(acp_url)s, %(default_agent_id)s)
+    insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id, retention)
+    values (%(id)s, %(owner_id)s, %(name)s, %(container_url)s, %(acp_url)s, %(default_agent_id)s,
+        %(retention)s::jsonb)
     returning *
 ), head as (
     insert into log_heads (project_id) select id from project
@@ -45,6 +46,7 @@ update projects set
     acp_url = case when 'acp_url' = any(%(changed)s) then %(acp_url)s else acp_url end,
     default_agent_id =
         case when 'default_agent_id' = any(%(changed)s) then %(default_agent_id)s else default_agent_id end,
+    retention = case when 'retention' = any(%(changed)s) then %(retention)s::jsonb else retention end,
     updated_at = now()
 where id = %(id)s and owner_id = %(owner_id)s
 returning *;
@@ -568,7 +570,7 @@ order by e.seq;
 -- The same of one session, with the project's gaps: something of the session may be missing there.
 with first_pack as (
     select last_seq, encoded from event_packs
-    where project_id = %(project_id)s and last_seq > %(after)s and (%(session_id)s = any(sessions) or gaps)
+    where project_id = %(project_id)s and last_seq > %(after)s and %(session_id)s = any(sessions)
     order by last_seq limit 1
 ), end_of_page as (
     select coalesce((select last_seq from first_pack), 9223372036854775807) as seq
@@ -619,12 +621,13 @@ where s.project_id = %(project_id)s
 for update of s skip locked;
 
 -- list_events_to_pack --
--- The oldest events that are not packed and need not stay rows for their key, at most 500 and about 256 KiB.
+-- The oldest events that are not packed and need not stay rows, as gaps and those with a key do, at most 500 and about 256 KiB.
 select * from (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         select * from events
         where project_id = %(project_id)s and seq > %(after)s and seq <= %(old_to)s and event_key is null
+            and type <> 'gap'
         order by seq limit 500
     ) e
 ) counted
@@ -636,14 +639,92 @@ order by seq;
 with packed as (
     delete from events
     where project_id = %(project_id)s and seq between %(first_seq)s and %(last_seq)s and event_key is null
+        and type <> 'gap'
     returning seq
 ), storage as (
     update log_storage set packed_to = %(last_seq)s where project_id = %(project_id)s
 )
-insert into event_packs (project_id, first_seq, last_seq, sessions, gaps, newest_at, encoded)
-select %(project_id)s, %(first_seq)s, %(last_seq)s, %(sessions)s::text[], %(gaps)s, %(newest_at)s, %(encoded)s
+insert into event_packs (project_id, first_seq, last_seq, sessions, newest_at, encoded)
+select %(project_id)s, %(first_seq)s, %(last_seq)s, %(sessions)s::text[], %(newest_at)s, %(encoded)s
 where (select count(*) from packed) = %(number)s
 returning last_seq;
+
+-- claim_logs_to_look_at --
+-- Logs of which somebody should look what need not be kept, with the rule of their project; for a minute nobody else
+-- does.
+update log_storage s set looked_at = now()
+from projects p
+where p.id = s.project_id and s.project_id in (
+    select l.project_id from log_storage l join projects o on o.id = l.project_id
+    where l.looked_at <= now() - interval '1 minute' and (o.retention is not null or %(always)s)
+    order by l.looked_at limit 20 for update of l skip locked)
+returning s.project_id, p.retention;
+
+-- find_retention_cut --
+-- Up to where a log need not be kept: up to before the first event that is young enough, or up to where those behind
+-- take as many bytes as allowed. A time that cannot be, before there was the project or in the future, is taken from
+-- this clock: when the event was packed, or now.
+with log as (
+    select h.project_id, h.floor, p.created_at
+    from log_heads h join projects p on p.id = h.project_id where h.project_id = %(project_id)s
+), units as (
+    select e.first_seq, e.last_seq, octet_length(e.encoded) as bytes,
+        case when e.newest_at between log.created_at and now() then e.newest_at else e.packed_at end as at
+    from log join event_packs e on e.project_id = log.project_id and e.last_seq > log.floor
+    union all
+    select e.seq, e.seq, octet_length(e.payload), case when e.at between log.created_at and now() then e.at else now() end
+    from log join events e on e.project_id = log.project_id and e.seq > log.floor
+), young as (
+    select min(first_seq) as seq from units where at >= now() - make_interval(days => %(days)s)
+), summed as (
+    select last_seq, sum(bytes) over (order by last_seq desc) as total from units
+)
+select log.floor, greatest(
+    case when %(days)s::integer is not null
+        then coalesce((select seq - 1 from young), (select max(last_seq) from units)) end,
+    (select max(last_seq) from summed where total > %(bytes)s)) as cut
+from log;
+
+-- list_sessions_up_to --
+-- Sessions with events up to a place that their messages may not cover.
+select s.id from agent_sessions s
+where s.project_id = %(project_id)s and s.folded_to < %(seq)s and (
+    exists (select from events e
+            where e.project_id = s.project_id and e.session_id = s.id and e.seq > s.folded_to and e.seq <= %(seq)s)
+    or exists (select from event_packs p
+               where p.project_id = s.project_id and p.last_seq > s.folded_to and p.first_seq <= %(seq)s
+                   and s.id = any(p.sessions)));
+
+-- delete_packs_up_to --
+-- Packs that end at a place or before it.
+delete from event_packs where project_id = %(project_id)s and last_seq <= %(seq)s;
+
+-- delete_events_up_to --
+-- Events up to a place, but for those whose key is to be known on.
+delete from events where project_id = %(project_id)s and seq <= %(seq)s and event_key is null;
+
+-- empty_events_up_to --
+-- Of events with a key nothing is kept but that.
+update events set payload = ''
+where project_id = %(project_id)s and seq <= %(seq)s and event_key is not null and payload <> '';
+
+-- raise_floor --
+-- A log begins after this place.
+update log_heads set floor = greatest(floor, %(seq)s) where project_id = %(project_id)s;
+
+-- delete_old_keys --
+-- Nobody reports any more what was deleted and is as old as this.
+delete from events where project_id = %(project_id)s and seq in (
+    select e.seq from events e join log_heads h on h.project_id = e.project_id
+    where e.project_id = %(project_id)s and e.seq <= h.floor and e.at < now() - interval '7 days'
+    order by e.seq limit %(limit)s);
+
+-- delete_old_messages --
+-- Messages that were last changed so long ago.
+delete from agent_session_messages where project_id = %(project_id)s and (session_id, first_seq) in (
+    select session_id, first_seq from agent_session_messages
+    where project_id = %(project_id)s and updated_at < now() - make_interval(days => %(days)s)
+    order by updated_at limit %(limit)s);
 
 -- note_head --
 -- What is old enough has been packed; the next look is at what stands in the log now.

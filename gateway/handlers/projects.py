@@ -10,12 +10,13 @@ from gateway.errors import InvalidBody
 from gateway.handlers import views
 from gateway.handlers.requests import known_place, limit, parameter, read_body
 from gateway.keys import CONFIG, FOLLOWERS, PROJECT, PROJECTS, TASKS, USER
-from gateway.projects import NewProject, Project, acp_upstream
+from gateway.projects import NewProject, Project, Retention, acp_upstream
 from gateway.proxy.upstream import Upstream
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 _UNCHANGED: Final[Any] = object()
 MAX_NAME = 200
+MAX_DAYS, MAX_BYTES = 36_500, 2**60
 
 
 @attrs.frozen(kw_only=True)
@@ -26,15 +27,16 @@ class ProjectChanges:
     container_url: str = _UNCHANGED
     acp_url: str | None = _UNCHANGED
     default_agent_id: str | None = _UNCHANGED
+    retention: Retention | None = _UNCHANGED
 
     def given(self) -> dict[str, Any]:
-        return {name: value for name, value in attrs.asdict(self).items() if value is not _UNCHANGED}
+        return {name: value for name, value in attrs.asdict(self, recurse=False).items() if value is not _UNCHANGED}
 
 
 async def create(request: web.Request) -> web.Response:
     """Register a project under an id of its maker's choice, or a made one."""
     new = await read_body(request, NewProject)
-    _check(attrs.asdict(new))
+    _check(attrs.asdict(new, recurse=False))
     _check_mapping(request, new)
     created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
     return views.answer(views.project(created), status=201, headers={"Location": f"/api/projects/{created.id}"})
@@ -56,7 +58,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    """Change a project's name, addresses or default agent."""
+    """Change a project's name, addresses, default agent or retention."""
     changes = (await read_body(request, ProjectChanges)).given()
     _check(changes)
     if not changes:
@@ -96,6 +98,14 @@ def _check(values: dict[str, Any]) -> None:
     for name, member in (("container_url", "containerUrl"), ("acp_url", "acpUrl")):
         if values.get(name) is not None:
             _check_address(values[name], member)
+    if values.get("retention") is not None:
+        _check_retention(values["retention"])
+
+
+def _check_retention(rule: Retention) -> None:
+    for member, value, most in (("maxAgeDays", rule.max_age_days, MAX_DAYS), ("maxBytes", rule.max_bytes, MAX_BYTES)):
+        if value is not None and not 1 <= value <= most:
+            raise InvalidBody(f"$.retention.{member}: must be from 1 to {most}; null deletes nothing for it")
 
 
 def _check_address(text: str, member: str) -> None:

@@ -15,7 +15,7 @@ from gateway.sessions.queue import Queued
 from gateway.sessions.sessions import Session
 from gateway.sessions.snapshot import Snapshot
 from gateway.sessions.turns import Started, Turn
-from gateway.wire.codec import dump_foreign_json
+from gateway.wire.codec import dump_foreign_json, to_builtins
 from gateway.wire.times import timestamp
 
 
@@ -32,6 +32,7 @@ def project(value: Project) -> dict[str, Any]:
         "containerUrl": value.container_url,
         "acpUrl": value.acp_url,
         "defaultAgentId": value.default_agent_id,
+        "retention": to_builtins(value.retention) if value.retention else None,
         "ownerId": value.owner_id,
         "createdAt": timestamp(value.created_at),
         "updatedAt": timestamp(value.updated_at),

@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.db.pool import Database, Row, Transaction
+from gateway.log.packs import restore, shrink
 from gateway.log.reading import NotKept, Reader
 from gateway.log.store import Log
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
@@ -181,8 +182,10 @@ def _parts(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
 
 
 def message_from_row(row: Row) -> Message:
-    return Message(**{field.name: row[field.name] for field in attrs.fields(Message)})
+    values = {field.name: row[field.name] for field in attrs.fields(Message)}
+    return Message(**(values | {"body": restore(row["body"])}))
 
 
 def _row(project_id: str, session_id: str, message: Message) -> dict[str, Any]:
-    return {"project_id": project_id, "session_id": session_id, **attrs.asdict(message, recurse=False)}
+    values = attrs.asdict(message, recurse=False) | {"body": shrink(message.body)}
+    return {"project_id": project_id, "session_id": session_id, **values}

@@ -13,7 +13,6 @@ import attrs
 
 from gateway.db.pool import Database, Row, Transaction
 from gateway.log.packs import encode
-from gateway.wire.events import Gap
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +69,6 @@ async def _replace(transaction: Transaction, project_id: str, rows: Sequence[Row
         last_seq=rows[-1]["seq"],
         number=len(rows),
         sessions=sorted({row["session_id"] for row in rows} - {None}),
-        gaps=any(row["type"] == Gap.type and row["session_id"] is None for row in rows),
         newest_at=max(row["at"] for row in rows),
         # Compressing takes milliseconds, which the streams of this process need not wait for.
         encoded=await asyncio.to_thread(encode, rows),

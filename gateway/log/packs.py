@@ -26,6 +26,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: What an event takes beside its data, about.
 _EVENT_BYTES: Final = 500
+#: A message's body that is no longer is stored as it is; PostgreSQL does the same with what it would compress.
+SHORT_BYTES: Final = 2_000
 
 _Columns = tuple[list[str | None], list[int], list[int], list[int], list[int], list[int], list[int], list[bytes]]
 
@@ -71,6 +73,16 @@ def decode(encoded: bytes, epoch: int) -> tuple[Event, ...]:
 
 def _differences(values: list[int]) -> list[int]:
     return [later - earlier for earlier, later in pairwise([0, *values])]
+
+
+def shrink(body: bytes) -> bytes:
+    """A message's body as it is stored: a long one compressed behind a byte that no JSON begins with."""
+    return _FORMAT + zlib.compress(body, 9) if len(body) > SHORT_BYTES else body
+
+
+def restore(stored: bytes) -> bytes:
+    """What ``shrink`` was given."""
+    return zlib.decompress(memoryview(stored)[1:]) if stored[:1] == _FORMAT else stored
 
 
 class PackCache:

@@ -10,7 +10,7 @@ from typing import Final
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import GatewayError, ProjectNotFound
 from gateway.log.packs import PackCache
-from gateway.wire.events import Cursor, Event, Gap
+from gateway.wire.events import Cursor, Event
 
 #: What the statements that read rows leave off at.
 PAGE_EVENTS, PAGE_BYTES = 500, 262_144
@@ -59,7 +59,9 @@ class Reading:
             last: int = pack["seq"]
             packed = known.get(last) or self._packs.take(project_id, after.epoch, last, pack["payload"])
             end = events[-1].seq if _is_cut(events) else last
-            events += [event for event in packed if after.seq < event.seq <= end and _wants(event, session_id)]
+            events += [
+                event for event in packed if after.seq < event.seq <= end and session_id in (None, event.session_id)
+            ]
             if events:
                 return sorted(events, key=lambda event: event.seq)
             # The session's events in this pack are all before that place.
@@ -82,12 +84,6 @@ async def _rows(
 def _is_cut(events: Sequence[Event]) -> bool:
     """Whether the statement may have left out rows that stand before the pack's end."""
     return len(events) >= PAGE_EVENTS or sum(len(event.data) for event in events) >= PAGE_BYTES
-
-
-def _wants(event: Event, session_id: str | None) -> bool:
-    if session_id is None:
-        return True
-    return event.session_id == session_id or (event.session_id is None and event.type == Gap.type)
 
 
 def _event(row: Row, epoch: int) -> Event:

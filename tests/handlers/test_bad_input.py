@@ -26,11 +26,18 @@ MAX_BODY = 65536
 BODIES: Mapping[Any, tuple[dict[str, Any], dict[str, str]]] = {
     projects.create: (
         {"containerUrl": "http://h:4096"},
-        {"id": "str?", "name": "str?", "containerUrl": "str", "acpUrl": "str?", "defaultAgentId": "str?"},
+        {
+            "id": "str?",
+            "name": "str?",
+            "containerUrl": "str",
+            "acpUrl": "str?",
+            "defaultAgentId": "str?",
+            "retention": "retention?",
+        },
     ),
     projects.update: (
         {},
-        {"name": "str", "containerUrl": "str", "acpUrl": "str?", "defaultAgentId": "str?"},
+        {"name": "str", "containerUrl": "str", "acpUrl": "str?", "defaultAgentId": "str?", "retention": "retention?"},
     ),
     agents.spawn: ({}, {"env": "map?", "workingDirectory": "str?"}),
     agents.stop: ({}, {}),
@@ -76,7 +83,7 @@ QUERIES: Mapping[Any, set[str]] = {
 }
 #: JSON of each kind, and which kinds of member take it.
 VALUES: Mapping[str, tuple[Any, set[str]]] = {
-    "null": (None, {"str?", "map?", "list?", "bool?"}),
+    "null": (None, {"str?", "map?", "list?", "bool?", "retention?"}),
     "number": (5, set()),
     "fraction": (0.5, set()),
     "true": (True, {"bool?"}),

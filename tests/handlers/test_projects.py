@@ -13,7 +13,7 @@ from tests.handlers.expected import problem, rows
 from tests.world import Gateway, Project, data_of
 
 ADDRESS = "http://127.0.0.1:4096"
-MEMBERS = {"id", "name", "containerUrl", "acpUrl", "defaultAgentId", "ownerId", "createdAt", "updatedAt"}
+MEMBERS = {"id", "name", "containerUrl", "acpUrl", "defaultAgentId", "retention", "ownerId", "createdAt", "updatedAt"}
 WRONG_ADDRESSES = [
     ("", "http://"),
     ("127.0.0.1:4096", "http://"),
@@ -46,11 +46,16 @@ WRONG_BODIES: list[tuple[Any, str]] = [
     ({"containerUrl": ADDRESS, "ownerId": "me"}, "$.ownerId: unknown"),
 ]
 WRONG_PATCHES: list[tuple[Any, str]] = [
-    ({"id": "q"}, "$.id: unknown (known here: name, containerUrl, acpUrl, defaultAgentId)"),
+    ({"id": "q"}, "$.id: unknown (known here: name, containerUrl, acpUrl, defaultAgentId, retention)"),
     ({"ownerId": "q"}, "$.ownerId: unknown"),
     ({"name": None}, "$.name: must be a string, not null"),
     ({"containerUrl": None}, "$.containerUrl: must be a string, not null"),
     ({"containerUrl": "h"}, "$.containerUrl: the address must begin with http"),
+    ({"retention": {"maxAgeDays": 0}}, "$.retention.maxAgeDays: must be from 1 to 36500"),
+    ({"retention": {"maxBytes": -1}}, "$.retention.maxBytes: must be from 1 to"),
+    ({"retention": {"maxAgeDays": "5"}}, "$.retention.maxAgeDays: must be"),
+    ({"retention": {"days": 5}}, "$.retention.days: unknown (known here: maxAgeDays, maxBytes)"),
+    ({"retention": 5}, "$.retention: must be"),
     ({"name": "fine", "acpUrl": "h"}, "$.acpUrl: the address must begin with http"),
 ]
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -258,3 +263,13 @@ async def test_a_project_deleted_while_a_session_is_made_is_404(
     base_container.thaw()
     problem(await making, 404, "project_not_found")
     assert not any(rows(database_url, of_project="demo").values())
+
+
+async def test_a_project_says_how_much_of_its_log_is_kept(gateway: Gateway) -> None:
+    assert (await made(gateway, id="p"))["retention"] is None
+    kept = (await made(gateway, id="q", retention={"maxAgeDays": 30}))["retention"]
+    assert kept == {"maxAgeDays": 30, "maxBytes": None}
+    for rule in ({"maxAgeDays": None, "maxBytes": 1}, {"maxAgeDays": 1, "maxBytes": 2**60}, None):
+        changed = await gateway.call("PATCH", "/api/projects/q", {"retention": rule})
+        assert changed.json["retention"] == rule
+        assert (await gateway.call("PATCH", "/api/projects/q", {"name": "n"})).json["retention"] == rule

@@ -23,6 +23,7 @@ def project(container_url: str, acp_url: str | None = None) -> Project:
         container_url=container_url,
         acp_url=acp_url,
         default_agent_id=None,
+        retention=None,
         created_at=now,
         updated_at=now,
     )
