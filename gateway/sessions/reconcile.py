@@ -6,9 +6,10 @@ anything that comes on the new stream is taken: what the stream tells is newer. 
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
-from gateway.container.client import Container, ContainerInfo
-from gateway.db.pool import Database
+from gateway.container.client import ContainerAgent, ContainerInfo
+from gateway.db.pool import Database, Row
 from gateway.errors import UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.containers import Containers
@@ -38,20 +39,25 @@ class Reconciliation:
         """To be called when a container's stream is open and nothing of it has been read yet."""
         if info.numbers_events:
             return  # it replays what was missed
+        container = await self._containers.find(project_id)
+        # First ours, then its: one that is made in between is in none of the lists, or in the container's alone.
+        sessions = await self._database.fetch_all("bound_sessions", project_id=project_id)
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                container = await self._containers.find(project_id)
-                await self._agents(project_id, container)
-                await self._sessions(project_id, container)
+                agents = await container.agents()
+                there = await container.sessions() if sessions else set()
         except (UpstreamError, TimeoutError) as exc:
             logger.info("not reconciled", extra={"project": project_id, "error": str(exc) or "no answer in time"})
+            return
+        await self._tell_agents(project_id, agents)
+        await self._tell_lost(project_id, [row for row in sessions if row["container_session_id"] not in there])
 
-    async def _agents(self, project_id: str, container: Container) -> None:
+    async def _tell_agents(self, project_id: str, agents: Sequence[ContainerAgent]) -> None:
         """An ``agent_status`` for each agent that is another way than the log had it last."""
         rows = await self._database.fetch_all("list_agents", project_id=project_id)
         known = {row["agent_id"]: row["status"] for row in rows}
         told = []
-        for agent in await container.agents():
+        for agent in agents:
             if agent.id not in known or known[agent.id] == agent.status:
                 continue
             data = {"agentId": agent.id, "status": agent.status, "reconciled": True}
@@ -73,16 +79,9 @@ class Reconciliation:
         if told:
             await self._log.append(project_id, told)
 
-    async def _sessions(self, project_id: str, container: Container) -> None:
+    async def _tell_lost(self, project_id: str, sessions: Sequence[Row]) -> None:
         """A ``session_lost`` for each session that the container does not have any more, and the end of its turn."""
-        # First ours, then its: one that is made in between is in none of the lists, or in the container's alone.
-        rows = await self._database.fetch_all("bound_sessions", project_id=project_id)
-        if not rows:
-            return
-        there = await container.sessions()
-        for row in rows:
-            if row["container_session_id"] in there:
-                continue
+        for row in sessions:
             lost = NewEvent.of(
                 ContainerEvent(event="session_lost", data={"containerSessionId": row["container_session_id"]}),
                 session_id=row["id"],
