@@ -12,8 +12,9 @@ from typing import Final
 
 from gateway.errors import GatewayError, ProjectNotFound
 from gateway.log.reading import NotKept
+from gateway.log.run import PIECE_BYTES
 from gateway.log.store import Log
-from gateway.log.stream import FULL_BYTES, PIECE_BYTES, Stream, chunked
+from gateway.log.stream import FULL_BYTES, Stream, chunked
 from gateway.log.tail import Tail
 from gateway.wire.events import Cursor
 

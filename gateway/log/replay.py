@@ -7,17 +7,19 @@ take the same steps. What has been read is kept for a moment.
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 
 from gateway.log.reading import NotKept
-from gateway.log.run import Run
+from gateway.log.run import PIECE_BYTES, Run
 from gateway.log.store import Log
 from gateway.wire.events import Cursor
 
 #: Readers begin at multiples of this, where that brings them to their place in one read.
 STRIDE: Final = 500
+#: Who is so many events behind is sent what PostgreSQL has framed.
+FAR: Final = 2_000
 #: Bytes of frames that are kept.
 KEPT_BYTES: Final = 16_777_216
 #: What an entry costs beside its frames.
@@ -27,12 +29,35 @@ _OVERHEAD: Final = 1_000
 Key = tuple[str, str | None, Cursor]
 
 
-@attrs.frozen
-class Passage:
-    """The frames of a part of the log, up to ``through``."""
+class Passage(Protocol):
+    """Ready frames of a part of the log, up to ``through``."""
+
+    through: int
+
+    @property
+    def size(self) -> int: ...
+
+    def piece(self, after: int) -> tuple[bytes, int]:
+        """What is to be written next after a place, and the place behind it."""
+        ...
+
+
+@attrs.define
+class Frames:
+    """A passage of events that were read one by one."""
 
     run: Run
     through: int
+
+    @property
+    def size(self) -> int:
+        return self.run.size
+
+    def piece(self, after: int) -> tuple[bytes, int]:
+        end = self.run.end(after, PIECE_BYTES)
+        if end == after:
+            return b"", self.through
+        return b"".join(self.run.between(after, end)), end
 
 
 class Replays:
@@ -97,14 +122,17 @@ class Replays:
     async def _read(self, key: Key, head: int) -> Passage:
         project_id, session_id, place = key
         async with self._turn:
+            if session_id is None and head - place.seq >= FAR and (blocks := await self._log.blocks(project_id, place)):
+                self._keep(key, blocks)
+                return blocks
             events = await self._log.read(project_id, place, session_id)
         run = Run()
         for event in events:
             run.push(event.seq, event.frame())
         if not events:
             # Not kept: what comes next may be here in a moment.
-            return Passage(run, place.seq if session_id is None else max(place.seq, head))
-        passage = Passage(run, run.last)
+            return Frames(run, place.seq if session_id is None else max(place.seq, head))
+        passage = Frames(run, run.last)
         self._keep(key, passage)
         return passage
 
@@ -116,7 +144,7 @@ class Replays:
 
     def _keep(self, key: Key, passage: Passage) -> None:
         self._kept[key] = passage
-        self._bytes += passage.run.size + _OVERHEAD
+        self._bytes += passage.size + _OVERHEAD
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
-            self._bytes -= oldest.run.size + _OVERHEAD
+            self._bytes -= oldest.size + _OVERHEAD

@@ -1,6 +1,10 @@
 """Frames of events in the order of the log, found by place and by size without looking at each."""
 
 from bisect import bisect_right
+from typing import Final
+
+#: What is written to a client at once, at most, unless a single event is larger.
+PIECE_BYTES: Final = 65_536
 
 
 class Run:

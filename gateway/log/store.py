@@ -15,6 +15,7 @@ from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
 from gateway.db.errors import LostRace, OutcomeUnknown, RaisedByDatabase
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
+from gateway.log.blocks import Blocks, read_blocks
 from gateway.log.reading import Reading
 from gateway.wire.events import Cursor, Event, EventData, Gap
 
@@ -179,6 +180,13 @@ class Log:
         Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
         """
         return await self._reading.read(within or self._database, project_id, after, session_id)
+
+    async def blocks(self, project_id: str, after: Cursor) -> Blocks | None:
+        """Many of the events after a place, ready for a stream; None where they have to be read one by one.
+
+        Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
+        """
+        return await read_blocks(self._database, project_id, after)
 
     async def mark(self, project_id: str, source: str) -> int:
         """The number up to which a source's events are stored; 0 where none is."""

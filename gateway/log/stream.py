@@ -11,8 +11,6 @@ from typing import Final, Protocol
 from gateway.log.store import Head
 from gateway.wire.events import Cursor, Heartbeat, Reset
 
-#: What is written at once, at most, unless a single event is larger.
-PIECE_BYTES: Final = 65_536
 #: A connection that has more than this to send is given nothing more.
 FULL_BYTES: Final = 65_536
 

@@ -19,7 +19,7 @@ from gateway.log.pump import Pump
 from gateway.log.reading import NotKept
 from gateway.log.replay import Passage, Replays
 from gateway.log.store import Head, Log
-from gateway.log.stream import PIECE_BYTES, Stream, judge, reset
+from gateway.log.stream import Stream, judge, reset
 from gateway.log.tail import Tail, Tails
 from gateway.wire.events import Cursor, Reset
 
@@ -193,10 +193,8 @@ class Streams:
 async def _write(stream: Stream, passage: Passage) -> None:
     while stream.seq < passage.through:
         await stream.drain()
-        through = passage.run.end(stream.seq, PIECE_BYTES)
-        if through == stream.seq:
-            through = passage.through
-        stream.write(b"".join(passage.run.between(stream.seq, through)), Cursor(stream.epoch, through))
+        data, seq = passage.piece(stream.seq)
+        stream.write(data, Cursor(stream.epoch, seq))
 
 
 def _tell(channel: Channel, stream: Stream, told: Reset) -> None:

@@ -1,0 +1,60 @@
+"""Long passages of the log that PostgreSQL has framed: nothing here looks at each event."""
+
+from typing import Final
+
+from gateway.db.pool import Database
+from gateway.errors import ProjectNotFound
+from gateway.log.reading import NotKept
+from gateway.log.run import PIECE_BYTES
+from gateway.wire.events import Cursor
+
+#: What stands between the events of a passage, and has to follow the last.
+_END: Final = b"}\n\n"
+#: How an event begins, after another one. No event's data has a line break in it.
+_NEXT: Final = b"\n\nid: "
+
+
+class Blocks:
+    """The blocks of all events after ``after``, one after the other, up to ``through``."""
+
+    def __init__(self, data: bytes, after: Cursor, through: int) -> None:
+        self._data = data
+        self._epoch = after.epoch
+        self.through = through
+        #: Where the event after each of these places begins.
+        self._places = {after.seq: 0}
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def piece(self, after: int) -> tuple[bytes, int]:
+        """The blocks that come next after a place, and the place behind them."""
+        begin = self._places.get(after)
+        if begin is None:
+            begin = self._data.index(_NEXT + b"%d-%d\n" % (self._epoch, after + 1)) + 2
+        if len(self._data) - begin <= PIECE_BYTES:
+            return self._data[begin:], self.through
+        last = self._data.rfind(_NEXT, begin, begin + PIECE_BYTES)
+        if last < 0:
+            last = self._data.find(_NEXT, begin + PIECE_BYTES - len(_NEXT))
+            if last < 0:
+                return self._data[begin:], self.through
+        end = last + 2
+        # The next event's number tells how far this goes: the log has no holes.
+        through = int(self._data[end : self._data.index(b"\n", end)].rpartition(b"-")[2]) - 1
+        self._places[through] = end
+        return self._data[begin:end], through
+
+
+async def read_blocks(database: Database, project_id: str, after: Cursor) -> Blocks | None:
+    """The events after a place, at most 5,000 and about 1 MiB; None where they have to be read one by one.
+
+    Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
+    """
+    row = await database.fetch_one("read_blocks", project_id=project_id, after=after.seq)
+    if row is None:
+        raise ProjectNotFound()
+    if after.seq < row["floor"] or after.epoch != row["epoch"]:
+        raise NotKept(epoch=row["epoch"], floor=row["floor"], head=row["head"])
+    return Blocks(row["blocks"] + _END, after, row["last_seq"]) if row["blocks"] else None
