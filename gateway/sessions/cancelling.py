@@ -36,7 +36,7 @@ class Cancelling:
         self._seconds = config.cancel_timeout
 
     async def request(self, turn: Row, user_id: str) -> bool:
-        """Note that somebody wants a running turn to stop, and ask its container. False where it has ended."""
+        """Note that somebody wants a running turn to stop. False where it has ended."""
         key = {"project_id": turn["project_id"], "id": turn["id"]}
         event = NewEvent.of(
             TurnCancelling(requested_by=user_id),
@@ -65,7 +65,8 @@ class Cancelling:
         session = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
         if session is None or session["container_session_id"] is None:
             return
-        await self._database.execute("set_cancel_sent", sent=True, **key)
+        if not await self._database.execute("set_cancel_sent", sent=True, **key):
+            return  # it has ended, and another one may run in the session
         try:
             info = await self._containers.info(project)
             named = turn["id"] if info.takes_turn_ids else None
@@ -85,6 +86,9 @@ class Cancelling:
 
     async def _stop_agent(self, turn: Row) -> None:
         await self._tell_stopping(turn)
+        now = await self._database.fetch_one("get_turn", project_id=turn["project_id"], id=turn["id"])
+        if now is None or now["state"] != "running":
+            return  # told by another gateway, and ended since
         project = await self._containers.project(turn["project_id"])
         container = self._containers.of(project)
         try:

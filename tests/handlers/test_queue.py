@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from gateway.config import EventsConfig, TurnsConfig
+from tests.fakes.container import FakeContainer
 from tests.handlers.expected import problem
 from tests.handlers.test_orphaned_turns import events_of, prompts_taken
 from tests.replica import replica
@@ -158,3 +159,35 @@ async def test_a_queue_goes_on_when_the_gateway_that_kept_it_is_killed(
             await stream.until("turn_ended")
     assert text_of(await events_of(project, session)).replace("done", "") == "012"
     assert await prompts_taken(project) == 3
+
+
+async def test_a_queue_outlives_its_containers_restart(gateway: Gateway, base_container: FakeContainer) -> None:
+    project = await gateway.register(base_container.url, defaultAgentId="demo")
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        await project.prompt(session, "say 0\nslow 60", wait=None)
+        await stream.until("session_update")
+        await queue(project, session, "say 1")
+        await base_container.restart()
+        assert data_of((await stream.until("turn_ended"))[-1])["failure"] == "session_lost"
+        events = await stream.until("turn_ended")
+    assert (text_of(events), data_of(events[-1])["outcome"]) == ("1", "completed")
+
+
+async def test_a_queued_prompt_that_the_container_will_not_have_ends_as_failed(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    project = await gateway.register(base_container.url, defaultAgentId="demo")
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        await project.prompt(session, "say 0\nslow 60", wait=None)
+        await stream.until("session_update")
+        waiting = (await queue(project, session, "say 1")).json["turnId"]
+        base_container.fail_next("/session", "no more sessions", 500)
+        base_container.forget(next(iter(base_container.sessions)))
+        await project.call("POST", f"/session/{session}/cancel")
+        await stream.until("turn_ended")
+        ended = (await stream.until("turn_ended"))[-1]
+    assert waiting in ended.data
+    assert (data_of(ended)["outcome"], data_of(ended)["failure"]) == ("failed", "agent_failed")
+    assert (await project.prompt(session, "say again"))["turn"]["state"] == "completed"
