@@ -190,7 +190,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     folding = Folding(database, log)
     transcript = app[TRANSCRIPT] = Transcript(database, log, folding)
     app[SNAPSHOTS] = Snapshots(database, transcript)
-    translator = Translator(database)
+    translator = Translator(database, permission_timeout=config.permissions.timeout)
     reconciliation = Reconciliation(database, log, containers)
 
     async def on_connected(project_id: str, info: ContainerInfo) -> None:

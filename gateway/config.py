@@ -111,6 +111,13 @@ class TurnsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class PermissionsConfig:
+    """How permission requests that nobody answers end."""
+
+    timeout: float = attrs.field(default=600.0, validator=_between(0.1, 604_800))
+
+
+@attrs.frozen(kw_only=True)
 class AgentHostConfig:
     """The agent host: what runs inside a container (``acp-gateway agent-host``) and beside ``acp-gateway up``."""
 
@@ -146,6 +153,7 @@ class Config:
     containers: ContainersConfig = attrs.field(factory=ContainersConfig)
     events: EventsConfig = attrs.field(factory=EventsConfig)
     turns: TurnsConfig = attrs.field(factory=TurnsConfig)
+    permissions: PermissionsConfig = attrs.field(factory=PermissionsConfig)
     agent_host: AgentHostConfig = attrs.field(factory=AgentHostConfig)
     embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)

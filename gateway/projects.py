@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -19,8 +19,25 @@ from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import GatewayError, ProjectExists, ProjectNotFound
 from gateway.proxy.upstream import Upstream
 from gateway.remains import Remains
+from gateway.wire.codec import dump_json
 
 logger = logging.getLogger(__name__)
+
+
+#: What happens to a permission request that no rule matches; see ``sessions.policy``.
+PERMISSION_MODES = ("ask", "accept-edits", "full-auto")
+#: ACP's kinds of tool, https://agentclientprotocol.com/protocol/schema#toolkind.
+TOOL_KINDS = ("read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other")
+ANY_KIND = "*"
+RULE_ACTIONS = ("allow", "reject", "ask")
+
+
+@attrs.frozen(kw_only=True)
+class PermissionRule:
+    """What to answer when an agent asks for a tool of ``kind`` (``*``: any): one of RULE_ACTIONS."""
+
+    kind: str
+    action: str
 
 
 @attrs.frozen(kw_only=True)
@@ -53,14 +70,19 @@ class Project:
     container_url: str
     acp_url: str | None
     default_agent_id: str | None
-    retention: Retention | None
+    retention: Retention | None = None
+    permission_mode: str = "ask"
+    permission_rules: Sequence[PermissionRule] = ()
+    #: Seconds until a request that nobody answers is refused; None: as the gateway is set.
+    permission_timeout: float | None = None
     created_at: datetime
     updated_at: datetime
 
     @classmethod
     def from_row(cls, row: Row) -> "Project":
         values = {field.name: row[field.name] for field in attrs.fields(cls)}
-        return cls(**(values | {"retention": Retention.from_row(row["retention"])}))
+        retention, rules = Retention.from_row(row["retention"]), rules_from(row["permission_rules"])
+        return cls(**values | {"retention": retention, "permission_rules": rules})
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +95,14 @@ class NewProject:
     acp_url: str | None = None
     default_agent_id: str | None = None
     retention: Retention | None = None
+    permission_mode: str = "ask"
+    permission_rules: list[PermissionRule] = attrs.field(factory=list)
+    permission_timeout: float | None = None
+
+
+def rules_from(column: Any) -> tuple[PermissionRule, ...]:
+    """The rules as their column has them."""
+    return tuple(PermissionRule(**rule) for rule in column)
 
 
 #: How long a project that was looked up is taken as it was. Every request looks one up; a change made through
@@ -81,6 +111,9 @@ REMEMBER_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
 #: How long whoever deletes a project waits for the last of its rows to go.
 REMOVE_SECONDS = 1.0
+
+
+_CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name != "id"]
 
 
 class Projects:
@@ -137,9 +170,8 @@ class Projects:
         return [Project.from_row(row) for row in rows]
 
     async def update(self, owner_id: str, project_id: str, changes: Mapping[str, Any]) -> Project:
-        """Change what ``changes`` names: name, container_url, acp_url, default_agent_id, retention."""
-        names = ("name", "container_url", "acp_url", "default_agent_id", "retention")
-        values = _columns(dict.fromkeys(names) | dict(changes))
+        """Change what ``changes`` names: any member of ``NewProject`` but its id."""
+        values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
         row = await self._database.fetch_one(
             "update_project", id=project_id, owner_id=owner_id, changed=list(changes), **values
         )
@@ -186,7 +218,11 @@ class Projects:
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
     retention: Retention | None = values["retention"]
-    return {**values, "retention": retention.to_row() if retention else None}
+    return {
+        **values,
+        "retention": retention.to_row() if retention else None,
+        "permission_rules": dump_json(values["permission_rules"]).decode(),
+    }
 
 
 def opencode_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:

@@ -4,9 +4,10 @@
 -- insert_project --
 -- A project and the head of its log come into being together.
 with project as (
-    insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id, retention)
+    insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id, retention, permission_mode,
+        permission_rules, permission_timeout)
     values (%(id)s, %(owner_id)s, %(name)s, %(container_url)s, %(acp_url)s, %(default_agent_id)s,
-        %(retention)s::jsonb)
+        %(retention)s::jsonb, %(permission_mode)s, %(permission_rules)s::jsonb, %(permission_timeout)s)
     returning *
 ), head as (
     insert into log_heads (project_id) select id from project
@@ -47,6 +48,11 @@ update projects set
     default_agent_id =
         case when 'default_agent_id' = any(%(changed)s) then %(default_agent_id)s else default_agent_id end,
     retention = case when 'retention' = any(%(changed)s) then %(retention)s::jsonb else retention end,
+    permission_mode = case when 'permission_mode' = any(%(changed)s) then %(permission_mode)s else permission_mode end,
+    permission_rules =
+        case when 'permission_rules' = any(%(changed)s) then %(permission_rules)s::jsonb else permission_rules end,
+    permission_timeout =
+        case when 'permission_timeout' = any(%(changed)s) then %(permission_timeout)s else permission_timeout end,
     updated_at = now()
 where id = %(id)s and owner_id = %(owner_id)s
 returning *;
@@ -54,6 +60,14 @@ returning *;
 -- lock_log_storage --
 -- Before a project is deleted: whoever packs or deletes its events holds this first.
 select project_id from log_storage where project_id = %(project_id)s for update;
+
+-- get_permission_policy --
+-- What a project has decided beforehand about its agents' requests.
+select permission_mode, permission_rules from projects where id = %(id)s;
+
+-- set_asks_permission --
+-- Whether a project's container asks anybody, or allows by itself.
+update projects set asks_permission = %(asks)s where id = %(id)s and asks_permission <> %(asks)s;
 
 -- lock_log --
 -- Before a project is deleted: whoever appends holds the head first, and what hangs on the project after it.
@@ -194,9 +208,11 @@ delete from agent_sessions where status = 'creating' and created_at <= now() - i
 -- A session with its running turn and the log's head; one that is still being created does not exist yet.
 select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
     array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
-          order by q.before_seq) as queue
+          order by q.before_seq) as queue,
+    case when p.asks_permission then p.permission_mode else 'container' end as permissions
 from agent_sessions s
 join log_heads h on h.project_id = s.project_id
+join projects p on p.id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
 where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating';
 
@@ -204,9 +220,11 @@ where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating'
 -- A project's sessions, newest first, after a given one.
 select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
     array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
-          order by q.before_seq) as queue
+          order by q.before_seq) as queue,
+    case when p.asks_permission then p.permission_mode else 'container' end as permissions
 from agent_sessions s
 join log_heads h on h.project_id = s.project_id
+join projects p on p.id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
 where s.project_id = %(project_id)s
     and (s.status = 'active' or (%(include_ended)s and s.status = 'ended'))
@@ -433,11 +451,14 @@ where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'acti
 -- A permission request waits until somebody answers; told twice, it is one.
 insert into permissions
     (project_id, id, container_request_id, container_boot_id, request_key, session_id, turn_id, agent_id, tool_call,
-     options, state, resolved_by, resolved_at)
+     options, state, option_id, resolved_by, resolved_at, rule, answered_at, expires_at)
 values (%(project_id)s, %(id)s, %(container_request_id)s, %(container_boot_id)s, %(request_key)s, %(session_id)s,
     (select id from turns where project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'),
-    %(agent_id)s, %(tool_call)s, %(options)s, %(state)s, %(resolved_by)s,
-    case when %(resolved_by)s::text is not null then now() end)
+    %(agent_id)s, %(tool_call)s, %(options)s, %(state)s, %(option_id)s, %(resolved_by)s,
+    case when %(state)s = 'selected' then now() end, %(rule)s::bytea,
+    case when %(state)s = 'answering' then now() end,
+    case when %(state)s = 'waiting' then now() + make_interval(secs => coalesce(
+        (select permission_timeout from projects where id = %(project_id)s), %(timeout)s)) end)
 on conflict (project_id, request_key) do nothing;
 
 -- get_permission --
@@ -471,6 +492,12 @@ update permissions set state = 'answering', option_id = %(option_id)s, resolved_
     answer_id = %(answer_id)s, answered_at = now()
 where project_id = %(project_id)s and id = %(id)s and state = 'waiting'
 returning id;
+
+-- expired_permissions --
+-- What nobody has answered in time.
+select project_id, id, options from permissions
+where project_id = any(%(project_ids)s) and state = 'waiting' and expires_at <= clock_timestamp()
+order by expires_at limit 100;
 
 -- answers_to_bring --
 -- What has an answer that its container may not have, and that nobody is bringing there.

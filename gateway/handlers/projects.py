@@ -1,6 +1,7 @@
 """Projects: registered, listed, changed, removed."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -10,13 +11,25 @@ from gateway.errors import InvalidBody
 from gateway.handlers import views
 from gateway.handlers.requests import known_place, limit, parameter, read_body
 from gateway.keys import CONFIG, FOLLOWERS, PROJECT, PROJECTS, TASKS, USER
-from gateway.projects import NewProject, Project, Retention, acp_upstream
+from gateway.projects import (
+    ANY_KIND,
+    PERMISSION_MODES,
+    RULE_ACTIONS,
+    TOOL_KINDS,
+    NewProject,
+    PermissionRule,
+    Project,
+    Retention,
+    acp_upstream,
+)
 from gateway.proxy.upstream import Upstream
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 _UNCHANGED: Final[Any] = object()
 MAX_NAME = 200
 MAX_DAYS, MAX_BYTES = 36_500, 2**60
+MAX_RULES = 100
+MAX_TIMEOUT_SECONDS = 604_800
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +41,9 @@ class ProjectChanges:
     acp_url: str | None = _UNCHANGED
     default_agent_id: str | None = _UNCHANGED
     retention: Retention | None = _UNCHANGED
+    permission_mode: str = _UNCHANGED
+    permission_rules: list[PermissionRule] = _UNCHANGED
+    permission_timeout: float | None = _UNCHANGED
 
     def given(self) -> dict[str, Any]:
         return {name: value for name, value in attrs.asdict(self, recurse=False).items() if value is not _UNCHANGED}
@@ -58,7 +74,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    """Change a project's name, addresses, default agent or retention."""
+    """Change a project's name, addresses, default agent, retention, or what is answered without asking anybody."""
     changes = (await read_body(request, ProjectChanges)).given()
     _check(changes)
     if not changes:
@@ -100,12 +116,33 @@ def _check(values: dict[str, Any]) -> None:
             _check_address(values[name], member)
     if values.get("retention") is not None:
         _check_retention(values["retention"])
+    _check_permissions(values)
 
 
 def _check_retention(rule: Retention) -> None:
     for member, value, most in (("maxAgeDays", rule.max_age_days, MAX_DAYS), ("maxBytes", rule.max_bytes, MAX_BYTES)):
         if value is not None and not 1 <= value <= most:
             raise InvalidBody(f"$.retention.{member}: must be from 1 to {most}; null deletes nothing for it")
+
+
+def _check_permissions(values: dict[str, Any]) -> None:
+    _check_word(values.get("permission_mode"), "permissionMode", PERMISSION_MODES)
+    rules = values.get("permission_rules") or []
+    if len(rules) > MAX_RULES:
+        raise InvalidBody(f"$.permissionRules: must have at most {MAX_RULES} entries")
+    for index, rule in enumerate(rules):
+        _check_word(rule.kind, f"permissionRules[{index}].kind", (ANY_KIND, *TOOL_KINDS))
+        _check_word(rule.action, f"permissionRules[{index}].action", RULE_ACTIONS)
+    seconds = values.get("permission_timeout")
+    if seconds is not None and not 1 <= seconds <= MAX_TIMEOUT_SECONDS:
+        raise InvalidBody(
+            f"$.permissionTimeout: must be 1 to {MAX_TIMEOUT_SECONDS} seconds; null is the gateway's own setting"
+        )
+
+
+def _check_word(word: str | None, place: str, known: Sequence[str]) -> None:
+    if word is not None and word not in known:
+        raise InvalidBody(f"$.{place}: must be one of {', '.join(known)}")
 
 
 def _check_address(text: str, member: str) -> None:

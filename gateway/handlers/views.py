@@ -33,6 +33,9 @@ def project(value: Project) -> dict[str, Any]:
         "acpUrl": value.acp_url,
         "defaultAgentId": value.default_agent_id,
         "retention": to_builtins(value.retention) if value.retention else None,
+        "permissionMode": value.permission_mode,
+        "permissionRules": to_builtins(value.permission_rules),
+        "permissionTimeout": value.permission_timeout,
         "ownerId": value.owner_id,
         "createdAt": timestamp(value.created_at),
         "updatedAt": timestamp(value.updated_at),
@@ -73,6 +76,7 @@ def session(value: Session) -> dict[str, Any]:
         "agentId": value.agent_id,
         "title": value.title,
         "workingDirectory": value.working_directory,
+        "permissions": value.permissions,
         "status": "ended" if value.status == "ended" else "running" if running else "idle",
         "turn": {"id": value.turn_id, "startedAt": _time(value.turn_started_at)} if running else None,
         "queue": value.queue,
@@ -129,7 +133,9 @@ def permission(value: Permission) -> dict[str, Any]:
         "state": value.state,
         "optionId": value.option_id,
         "resolvedBy": value.resolved_by,
+        "rule": value.rule,
         "requestedAt": timestamp(value.requested_at),
+        "expiresAt": _time(value.expires_at),
         "resolvedAt": _time(value.resolved_at),
     }
 

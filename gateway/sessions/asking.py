@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
-from collections import OrderedDict
 from typing import Any
 
 from gateway.container.client import ContainerInfo
-from gateway.db.pool import Database, Row
+from gateway.db.pool import Database
 from gateway.log.store import Effect, NewEvent
-from gateway.sessions.endings import permission_resolved
+from gateway.projects import rules_from
+from gateway.sessions.endings import RULE, permission_resolved
+from gateway.sessions.policy import Decision, decide
 from gateway.sessions.said import Said
 from gateway.wire.codec import dump_foreign_json, storable
 from gateway.wire.events import PermissionRequest
@@ -17,29 +18,31 @@ from gateway.wire.events import PermissionRequest
 CONTAINER = "container"
 #: An agent host's reasons to take a request back because nobody waits for its answer any more.
 _GONE = {"turn_cancelled", "turn_ended", "agent_died", "agent_stopped"}
-_MAX_REMEMBERED = 1_000
 
 
 class Asking:
     """Permission requests of all containers that this process follows."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, timeout: float) -> None:
+        """``timeout``: seconds that a request waits for somebody, where its project does not say."""
         self._database = database
-        #: (project, request key) → the row of a request that may not be stored yet: its outcome can come in the same
-        #: read, before what was read is appended.
-        self._asked: OrderedDict[tuple[str, str], Row] = OrderedDict()
+        self._timeout = timeout
 
-    def requested(self, said: Said, info: ContainerInfo) -> NewEvent:
+    async def requested(self, said: Said, info: ContainerInfo) -> NewEvent:
+        """A request as it waits for an answer, or with the one that the project's policy gives it at once."""
         request_id = _request_id(said)
         request_key = _request_key(info, said, request_id) if request_id else secrets.token_hex(32)
         event_key = f"permission_request:{request_key}" if request_id else None
         # Without the capability the container tells of requests and allows them by itself.
         asks = info.asks_permission
+        tool_call, options = said.member("toolCall"), said.member("options")
+        decision = await self._decide(said, tool_call, options) if asks else None
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
-            tool_call=said.member("toolCall"),
-            options=said.member("options"),
-            resolved_by=None if asks else CONTAINER,
+            tool_call=tool_call,
+            options=options,
+            resolved_by=CONTAINER if not asks else RULE if decision else None,
+            rule=decision.rule if decision else None,
         )
         if said.session_id is None:
             return NewEvent.of(data, key=event_key, **said.common)
@@ -53,10 +56,12 @@ class Asking:
             "agent_id": said.agent_id,
             "tool_call": dump_foreign_json(data.tool_call),
             "options": dump_foreign_json(data.options),
-            "state": "waiting" if asks else "selected",
+            "state": "selected" if not asks else "answering" if decision else "waiting",
+            "option_id": decision.option_id if decision else None,
             "resolved_by": data.resolved_by,
+            "rule": dump_foreign_json(data.rule) if decision else None,
+            "timeout": self._timeout,
         }
-        self._remember({**row, "turn_id": None, "option_id": None})
         return NewEvent.of(data, key=event_key, effects=(Effect("insert_permission", row),), **said.common)
 
     async def resolved(self, said: Said, info: ContainerInfo) -> NewEvent | None:
@@ -64,7 +69,7 @@ class Asking:
         request_key = _request_key(info, said, _request_id(said) or "")
         permission = await self._database.fetch_one(
             "find_permission", project_id=said.project_id, request_key=request_key
-        ) or self._asked.get((said.project_id, request_key))
+        )
         if permission is None:
             return None
         outcome = said.member("outcome")
@@ -79,10 +84,14 @@ class Asking:
             gone=not answered_here and option_id is None and said.member("reason") in _GONE,
         )
 
-    def _remember(self, row: dict[str, Any]) -> None:
-        self._asked[row["project_id"], row["request_key"]] = row
-        if len(self._asked) > _MAX_REMEMBERED:
-            self._asked.popitem(last=False)
+    async def _decide(self, said: Said, tool_call: Any, options: Any) -> Decision | None:
+        # One that is no session of ours is nobody's here to answer for.
+        if said.session_id is None:
+            return None
+        row = await self._database.fetch_one("get_permission_policy", id=said.project_id)
+        if row is None:
+            return None
+        return decide(row["permission_mode"], rules_from(row["permission_rules"]), tool_call, options)
 
 
 def _request_id(said: Said) -> str | None:

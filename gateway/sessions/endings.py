@@ -9,9 +9,12 @@ from gateway.db.pool import Database, Row
 from gateway.errors import BadRequest, GatewayError, NotFound, UpstreamRefused, UpstreamTimeout
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.surely import surely
+from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import PermissionResolved, TurnEnded
 
 GATEWAY = "gateway"
+#: Who answered where a project's rule or mode did.
+RULE = "rule"
 
 RESTARTED = TurnEnded(
     outcome="failed", failure="container_restarted", message="The container restarted while the turn was running."
@@ -98,7 +101,11 @@ def permission_resolved(
     }
     return NewEvent.of(
         PermissionResolved(
-            permission_id=permission["id"], outcome=outcome, option_id=option_id, resolved_by=resolved_by
+            permission_id=permission["id"],
+            outcome=outcome,
+            option_id=option_id,
+            resolved_by=resolved_by,
+            rule=parse_foreign_json(permission["rule"]) if resolved_by == RULE else None,
         ),
         session_id=permission["session_id"],
         turn_id=permission["turn_id"],

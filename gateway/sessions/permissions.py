@@ -18,15 +18,21 @@ from gateway.errors import (
     PermissionSettled,
     UpstreamError,
 )
-from gateway.log.store import Log
+from gateway.log.store import Appended, Log
 from gateway.projects import Project
 from gateway.sessions.answers import Answers
 from gateway.sessions.containers import Containers
-from gateway.sessions.endings import taken_back
+from gateway.sessions.endings import RULE, taken_back
+from gateway.sessions.policy import option_of_kind
+from gateway.tasks import Tasks
 from gateway.wire.codec import parse_foreign_json
+from gateway.wire.events import PermissionRequest
 from gateway.wire.times import timestamp
 
 logger = logging.getLogger(__name__)
+
+#: Who answered where nobody did in time.
+TIMEOUT = "timeout"
 
 
 @attrs.frozen(kw_only=True)
@@ -42,14 +48,19 @@ class Permission:
     state: str
     option_id: str | None
     resolved_by: str | None
+    #: The rule or the mode that has answered it.
+    rule: Any
     requested_at: datetime
+    #: When it is refused if nobody answers.
+    expires_at: datetime | None
     resolved_at: datetime | None
 
     @classmethod
     def from_row(cls, row: Row) -> "Permission":
-        json = {"tool_call", "options"}
         values = {field.name: row[field.name] for field in attrs.fields(cls)}
-        return cls(**{name: parse_foreign_json(value) if name in json else value for name, value in values.items()})
+        rule = row["rule"] if row["resolved_by"] == RULE else None
+        json = {"tool_call": row["tool_call"], "options": row["options"], "rule": rule or b"null"}
+        return cls(**values | {name: parse_foreign_json(value) for name, value in json.items()})
 
 
 def new_answer_id() -> str:
@@ -63,6 +74,8 @@ class Permissions:
         self._database = database
         self._log = log
         self._answers = Answers(database, log, containers)
+        self._tasks = Tasks()
+        log.listen(self._appended)
 
     async def waiting(self, project_id: str) -> list[Permission]:
         """What waits for an answer, oldest first."""
@@ -92,14 +105,14 @@ class Permissions:
         """
         permission = await self.get(project.id, permission_id)
         chosen = _choose(permission, option_id, granted)
-        claim = {
-            "project_id": project.id,
-            "id": permission_id,
-            "option_id": chosen,
-            "resolved_by": user_id,
-            "answer_id": answer_id or new_answer_id(),
-        }
-        if await self._database.fetch_one("claim_permission", **claim) is None:
+        claimed = await self._claim(
+            project.id,
+            permission_id,
+            option_id=chosen,
+            resolved_by=user_id,
+            answer_id=answer_id or new_answer_id(),
+        )
+        if not claimed:
             latest = await self._row(project.id, permission_id)
             if answer_id is None or latest["answer_id"] != answer_id:
                 raise _settled(latest)
@@ -115,6 +128,7 @@ class Permissions:
 
     async def connected(self, project_id: str, info: ContainerInfo) -> None:
         """The container is followed (again): bring it its answers, and take back what another boot has asked."""
+        await self._database.execute("set_asks_permission", id=project_id, asks=info.asks_permission)
         if info.boot_id is not None:
             lost = await self._database.fetch_all(
                 "unsettled_permissions_of_other_boots", project_id=project_id, boot_id=info.boot_id
@@ -124,11 +138,37 @@ class Permissions:
         await self._answers.bring_all([project_id])
 
     async def review(self, project_ids: Sequence[str]) -> None:
-        """What is to be done for the projects whose lease is held here, each second."""
+        """What is to be done for the projects whose lease is held here, each second: refuse what nobody has answered
+        in time, and bring answers to their containers."""
+        for row in await self._database.fetch_all("expired_permissions", project_ids=list(project_ids)):
+            await self._claim(
+                row["project_id"],
+                row["id"],
+                option_id=option_of_kind(parse_foreign_json(row["options"]), "reject_once"),
+                resolved_by=TIMEOUT,
+                answer_id=new_answer_id(),
+            )
         await self._answers.bring_all(project_ids)
 
     async def close(self) -> None:
+        await self._tasks.close()
         await self._answers.close()
+
+    def _appended(self, project_id: str, appended: Appended) -> None:
+        """What a rule has answered is brought to its container at once."""
+        if any(event.type == PermissionRequest.type for event in appended.events):
+            self._tasks.start(self._bring(project_id), name=f"bring answers {project_id}")
+
+    async def _bring(self, project_id: str) -> None:
+        try:
+            await self._answers.bring_all([project_id])
+        except GatewayError as exc:
+            logger.info("answers not brought yet", extra={"project": project_id, "error": str(exc)})
+
+    async def _claim(self, project_id: str, permission_id: str, **claim: Any) -> bool:
+        """Whether this is the request's answer; another one has been given if it is not."""
+        row = await self._database.fetch_one("claim_permission", project_id=project_id, id=permission_id, **claim)
+        return row is not None
 
     async def _row(self, project_id: str, permission_id: str) -> Row:
         row = await self._database.fetch_one("get_permission", project_id=project_id, id=permission_id)
@@ -148,13 +188,10 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
             known = ", ".join(str(option.get("optionId")) for option in options) or "none"
             raise InvalidBody(f"$.optionId: there is no option {option_id!r} (known here: {known})")
         return option_id
-    kind = "allow_once" if granted else "reject_once"
-    for option in options:
-        if option.get("kind") == kind:
-            return str(option.get("optionId"))
-    if granted:
+    chosen = option_of_kind(permission.options, "allow_once" if granted else "reject_once")
+    if granted and chosen is None:
         raise InvalidBody("$.granted: this request has no option of kind allow_once; answer with an optionId")
-    return None
+    return chosen
 
 
 def _settled(row: Row) -> GatewayError:

@@ -44,6 +44,8 @@ class Session:
     has_mcp_servers: bool
     working_directory: str | None
     title: str | None
+    #: Who answers permission requests: the container by itself, or the project's mode.
+    permissions: str
     status: str
     turn_id: str | None
     turn_started_at: datetime | None

@@ -47,9 +47,9 @@ class _Envelope(msgspec.Struct, rename="camel"):
 class Translator:
     """Translates for all projects that this process follows."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, permission_timeout: float) -> None:
         self._database = database
-        self._asking = Asking(database)
+        self._asking = Asking(database, timeout=permission_timeout)
         #: (project, container's session id) → ours, or until when it is taken for somebody else's.
         self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
         self._statuses: dict[tuple[str, str], bytes] = {}
@@ -100,7 +100,7 @@ class Translator:
             case "session_end_turn":
                 return partial(self._end_of_turn, said)
             case "permission_request":
-                return self._asking.requested(said, self._infos[said.project_id])
+                return partial(self._asking.requested, said, self._infos[said.project_id])
             case "permission_resolved":
                 return partial(self._resolved, said)
             case "agent_status" if said.numberless and self._is_told_twice(said):

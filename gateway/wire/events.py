@@ -186,8 +186,8 @@ class AgentStopping(EventData):
 class PermissionRequest(EventData):
     """An agent asks whether it may run a tool; ``options`` are its own.
 
-    ``resolved_by`` says who has decided already: a container that only tells of what it allows. Else nobody, and it
-    waits for an answer.
+    ``resolved_by`` says who has decided already: a container that only tells of what it allows, or a rule, which is
+    ``rule``. Else nobody, and it waits for an answer.
     """
 
     type: ClassVar[str] = "permission_request"
@@ -195,17 +195,22 @@ class PermissionRequest(EventData):
     tool_call: Any
     options: Any
     resolved_by: str | None = None
+    rule: Any = None
 
 
 @attrs.frozen(kw_only=True)
 class PermissionResolved(EventData):
-    """A permission request is settled. ``outcome``: selected (with ``option_id``) or cancelled."""
+    """A permission request is settled. ``outcome``: selected (with ``option_id``) or cancelled.
+
+    ``resolved_by``: a user, ``timeout``, ``container``, ``gateway`` or ``rule``; then ``rule`` is the rule or mode.
+    """
 
     type: ClassVar[str] = "permission_resolved"
     permission_id: str
     outcome: str
     option_id: str | None
     resolved_by: str
+    rule: Any = None
 
 
 @attrs.frozen(kw_only=True)

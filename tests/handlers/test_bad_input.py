@@ -21,23 +21,23 @@ from tests.handlers.expected import problem, rows
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
 MAX_BODY = 65536
+#: What a project may be set to.
+SETTINGS = {
+    "retention": "retention?",
+    "permissionMode": "mode",
+    "permissionRules": "rules",
+    "permissionTimeout": "number?",
+}
 #: What each handler that takes a body takes: a body that is right, and its members with what they take.
 #: A handler that is in neither of these tables makes the test of the table fail.
 BODIES: Mapping[Any, tuple[dict[str, Any], dict[str, str]]] = {
     projects.create: (
         {"containerUrl": "http://h:4096"},
-        {
-            "id": "str?",
-            "name": "str?",
-            "containerUrl": "str",
-            "acpUrl": "str?",
-            "defaultAgentId": "str?",
-            "retention": "retention?",
-        },
+        {"id": "str?", "name": "str?", "containerUrl": "str", "acpUrl": "str?", "defaultAgentId": "str?", **SETTINGS},
     ),
     projects.update: (
         {},
-        {"name": "str", "containerUrl": "str", "acpUrl": "str?", "defaultAgentId": "str?", "retention": "retention?"},
+        {"name": "str", "containerUrl": "str", "acpUrl": "str?", "defaultAgentId": "str?", **SETTINGS},
     ),
     agents.spawn: ({}, {"env": "map?", "workingDirectory": "str?"}),
     agents.stop: ({}, {}),
@@ -83,8 +83,8 @@ QUERIES: Mapping[Any, set[str]] = {
 }
 #: JSON of each kind, and which kinds of member take it.
 VALUES: Mapping[str, tuple[Any, set[str]]] = {
-    "null": (None, {"str?", "map?", "list?", "bool?", "retention?"}),
-    "number": (5, set()),
+    "null": (None, {"str?", "map?", "list?", "bool?", "number?", "retention?"}),
+    "number": (5, {"number?"}),
     "fraction": (0.5, set()),
     "true": (True, {"bool?"}),
     "list": ([1], set()),

@@ -21,7 +21,9 @@ MEMBERS = {
     "state",
     "optionId",
     "resolvedBy",
+    "rule",
     "requestedAt",
+    "expiresAt",
     "resolvedAt",
 }
 
@@ -78,6 +80,7 @@ async def test_a_file_is_written_once_it_is_allowed(host_project: Project, tmp_p
         "outcome": "selected",
         "optionId": "allow",
         "resolvedBy": "local",
+        "rule": None,
     }
 
 

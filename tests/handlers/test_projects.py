@@ -13,7 +13,9 @@ from tests.handlers.expected import problem, rows
 from tests.world import Gateway, Project, data_of
 
 ADDRESS = "http://127.0.0.1:4096"
-MEMBERS = {"id", "name", "containerUrl", "acpUrl", "defaultAgentId", "retention", "ownerId", "createdAt", "updatedAt"}
+POLICY = {"permissionMode", "permissionRules", "permissionTimeout"}
+ADDRESSES = {"containerUrl", "acpUrl"}
+MEMBERS = {"id", "name", *ADDRESSES, "defaultAgentId", "retention", *POLICY, "ownerId", "createdAt", "updatedAt"}
 WRONG_ADDRESSES = [
     ("", "http://"),
     ("127.0.0.1:4096", "http://"),
@@ -34,6 +36,22 @@ WRONG_ADDRESSES = [
     ("http://bücher.test", "ASCII"),
     ("http://h/%zz\r\nX: y", "ASCII"),
 ]
+WRONG_POLICIES: list[tuple[Any, str]] = [
+    ({"permissionMode": "auto"}, "$.permissionMode: must be one of ask, accept-edits, full-auto"),
+    ({"permissionMode": None}, "$.permissionMode: must be a string, not null"),
+    ({"permissionTimeout": 0.5}, "$.permissionTimeout: must be 1 to 604800 seconds"),
+    ({"permissionTimeout": 604_801}, "$.permissionTimeout: must be 1 to 604800 seconds"),
+    ({"permissionTimeout": "5"}, "$.permissionTimeout: must be a number"),
+    ({"permissionRules": {}}, "$.permissionRules: must be a list"),
+    ({"permissionRules": [{"kind": "edit"}]}, "$.permissionRules[0].action: missing"),
+    ({"permissionRules": [{"kind": "edit", "action": "allow", "path": "/"}]}, "$.permissionRules[0].path: unknown"),
+    ({"permissionRules": [{"kind": "write", "action": "allow"}]}, "$.permissionRules[0].kind: must be one of *, read"),
+    (
+        {"permissionRules": [{"kind": "*", "action": "ask"}, {"kind": "*", "action": "yes"}]},
+        "$.permissionRules[1].action: must be one of allow, reject, ask",
+    ),
+    ({"permissionRules": [{"kind": "*", "action": "ask"}] * 101}, "$.permissionRules: must have at most 100 entries"),
+]
 WRONG_BODIES: list[tuple[Any, str]] = [
     ({}, "$.containerUrl: missing"),
     ({"containerUrl": None}, "$.containerUrl: must be a string, not null"),
@@ -44,9 +62,10 @@ WRONG_BODIES: list[tuple[Any, str]] = [
     ({"containerUrl": ADDRESS, "name": 5}, "$.name: must be a string, not a number"),
     ({"containerUrl": ADDRESS, "defaultAgentId": ""}, "$.defaultAgentId: must not be empty"),
     ({"containerUrl": ADDRESS, "ownerId": "me"}, "$.ownerId: unknown"),
+    *(({"containerUrl": ADDRESS, **wrong}, says) for wrong, says in WRONG_POLICIES),
 ]
 WRONG_PATCHES: list[tuple[Any, str]] = [
-    ({"id": "q"}, "$.id: unknown (known here: name, containerUrl, acpUrl, defaultAgentId, retention)"),
+    ({"id": "q"}, "$.id: unknown (known here: name, containerUrl, acpUrl, defaultAgentId, retention, permissionMode"),
     ({"ownerId": "q"}, "$.ownerId: unknown"),
     ({"name": None}, "$.name: must be a string, not null"),
     ({"containerUrl": None}, "$.containerUrl: must be a string, not null"),
@@ -57,6 +76,7 @@ WRONG_PATCHES: list[tuple[Any, str]] = [
     ({"retention": {"days": 5}}, "$.retention.days: unknown (known here: maxAgeDays, maxBytes)"),
     ({"retention": 5}, "$.retention: must be"),
     ({"name": "fine", "acpUrl": "h"}, "$.acpUrl: the address must begin with http"),
+    *WRONG_POLICIES,
 ]
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -20,6 +20,7 @@ MEMBERS = {
     "projectId",
     "agentId",
     "title",
+    "permissions",
     "workingDirectory",
     "status",
     "turn",
