@@ -99,7 +99,7 @@ def found(request: pytest.FixtureRequest, what: str) -> Any:
 def tell_what_is_missing(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
     for what, reason in config.stash.get(_MISSING, {}).items():
         terminal.section(f"NOT TESTED: {what}", sep="!", yellow=True, bold=True)
-        terminal.line(f"The tests that need it were skipped: {reason}.", yellow=True)
+        terminal.line(f"The tests that need it did not run: {reason}.", yellow=True)
 
 
 @contextmanager
