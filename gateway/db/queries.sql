@@ -594,7 +594,7 @@ where h.project_id = %(project_id)s
 order by e.seq;
 
 -- read_blocks --
--- Where a log begins and ends, and the events after a place as blocks of an event stream, at most 5,000 and about 1 MiB:
+-- Where a log begins and ends, and the events after a place as blocks of an event stream, at most 3,000 and about 1 MiB:
 -- for who is far behind. Each lacks its end, which stands between them. Nothing where packs are yet to come, or data with
 -- line breaks: those have to be read one by one.
 with page as materialized (
@@ -604,13 +604,12 @@ with page as materialized (
             select seq, type, session_id, turn_id, agent_id, at, payload from events
             where project_id = %(project_id)s and seq > %(after)s
                 and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s)
-            order by seq limit 5000
+            order by seq limit 3000
         ) e
     ) p
     where bytes_before < 1048576
 ), kinds as materialized (
-    select type, coalesce(session_id, '') as session_id, coalesce(turn_id, '') as turn_id,
-        coalesce(agent_id, '') as agent_id,
+    select type, session_id, turn_id, agent_id,
         convert_to(chr(10) || 'event: ' || type || chr(10) || 'data: {"type":' || to_json(type)
             || coalesce(',"sessionId":' || to_json(session_id), '') || coalesce(',"turnId":' || to_json(turn_id), '')
             || coalesce(',"agentId":' || to_json(agent_id), '') || ',"at":"', 'UTF8') as begun
@@ -621,13 +620,15 @@ from log_heads h
 left join lateral (
     select max(p.seq) as last_seq,
         string_agg(
-            convert_to('id: ' || h.epoch || '-' || p.seq, 'UTF8') || k.begun
+            convert_to('id: ' || h.epoch || '-' || p.seq, 'UTF8')
+                || (select k.begun from kinds k
+                    where k.turn_id is not distinct from p.turn_id and k.type = p.type
+                        and k.session_id is not distinct from p.session_id
+                        and k.agent_id is not distinct from p.agent_id)
                 || convert_to(to_char(p.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z\",\"data\":"'), 'UTF8')
                 || p.payload,
             convert_to('}' || chr(10) || chr(10), 'UTF8') order by p.seq) as blocks
     from page p
-    join kinds k on k.type = p.type and k.session_id = coalesce(p.session_id, '')
-        and k.turn_id = coalesce(p.turn_id, '') and k.agent_id = coalesce(p.agent_id, '')
     having not bool_or(position(convert_to(chr(10), 'UTF8') in p.payload) > 0
         or position(convert_to(chr(13), 'UTF8') in p.payload) > 0)
 ) b on true

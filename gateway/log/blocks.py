@@ -48,7 +48,7 @@ class Blocks:
 
 
 async def read_blocks(database: Database, project_id: str, after: Cursor) -> Blocks | None:
-    """The events after a place, at most 5,000 and about 1 MiB; None where they have to be read one by one.
+    """The events after a place, at most 3,000 and about 1 MiB; None where they have to be read one by one.
 
     Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
     """

@@ -14,7 +14,7 @@ from gateway.log.store import Log, NewEvent
 from gateway.projects import NewProject, Projects
 from gateway.wire.events import Cursor
 
-TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=6)
+TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=6)
 ID = st.one_of(st.none(), st.sampled_from(["s0", "s1"]), TEXT)
 DATA = st.one_of(
     st.sampled_from([b"{}", b'"id: 1-1"', b"\xff\x00", b'"' + b"x" * 70_000 + b'"']),
