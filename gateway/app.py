@@ -15,6 +15,7 @@ from aiohttp import web
 from gateway.config import Config, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
+from gateway.errors import ConfigError
 from gateway.handlers import agents, events, history, permissions, projects, sessions
 from gateway.keys import (
     CLIENT,
@@ -88,6 +89,7 @@ def build_app(config: Config) -> web.Application:
     """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
     app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
+    _check_spool(config.events)
     app.cleanup_ctx.append(_rooms)
     app.on_shutdown.append(_hand_over)
     app.on_shutdown.append(_stop_waiting)
@@ -151,6 +153,11 @@ async def _stop_streams(app: web.Application) -> None:
 async def _hand_over(app: web.Application) -> None:
     # First of all: another gateway follows our containers while we still answer those who wait.
     await app[FOLLOWERS].hand_over()
+
+
+def _check_spool(config: EventsConfig) -> None:
+    if config.spool_dir and not Path(config.spool_dir).is_dir():
+        raise ConfigError(f"events.spool_dir: {config.spool_dir!r} is no directory; make it, or leave this empty")
 
 
 def _spool_limits(config: EventsConfig) -> SpoolLimits:

@@ -57,6 +57,11 @@ class Relay:
     def cut_after(self, marker: bytes) -> None:
         self._cut_after = marker
 
+    @property
+    def has_cut(self) -> bool:
+        """Whether what was to be cut has been."""
+        return self._cut_after is None and self._cut_before is None
+
     def cut_before(self, marker: bytes) -> None:
         self._cut_before = marker
 
