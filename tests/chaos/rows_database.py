@@ -145,8 +145,9 @@ async def restore_a_backup(world: World) -> None:
     for gateway in world.gateways:
         gateway.database_url = backup
     world.database_url = backup
-    options = {"cwd": world.directory, "env": environment(world.directory, {"ACP_GATEWAY_DATABASE_URL": backup})}
-    await asyncio.to_thread(subprocess.run, [*command(), "migrate", "--restored"], check=True, capture_output=True, **options)
+    variables = environment(world.directory, {"ACP_GATEWAY_DATABASE_URL": backup})
+    options = {"cwd": world.directory, "env": variables, "check": True, "capture_output": True}
+    await asyncio.to_thread(subprocess.run, [*command(), "migrate", "--restored"], **options)
     resets = [sum(getattr(one, "is_reset", False) for one in client.record) for client in world.clients]
     await _start_gateways(world)
     world.container.emit_at(300)
