@@ -193,17 +193,25 @@ class GatewayServer:
             self.kill()
 
     def usage(self) -> Usage:
-        assert self.process is not None
-        process = psutil.Process(self.process.pid)
-        return Usage(process.num_fds(), process.memory_info().rss)
+        processes = self._processes()
+        return Usage(
+            sum(process.num_fds() for process in processes), sum(process.memory_info().rss for process in processes)
+        )
 
     def reads_from(self, ports: list[int]) -> bool:
         """Whether one of these local ports is this process's: whether it follows the container."""
         if not self.is_running:
             return False
+        with suppress(psutil.NoSuchProcess):
+            connections = [one for process in self._processes() for one in process.net_connections("tcp")]
+            return any(connection.laddr.port in ports for connection in connections)
+        return False
+
+    def _processes(self) -> list[psutil.Process]:
+        """The program, and its workers where it has any."""
         assert self.process is not None
-        connections = psutil.Process(self.process.pid).net_connections("tcp")
-        return any(connection.laddr.port in ports for connection in connections)
+        program = psutil.Process(self.process.pid)
+        return [program, *program.children()]
 
     def _limit(self) -> None:
         assert self.descriptors is not None

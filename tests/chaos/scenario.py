@@ -7,7 +7,7 @@
         world.fault("kill -9 of a gateway that serves")
         victim.kill()
         …                                                        # wait for what must come true, and note figures
-        world.expect(p99 <= 3.0, f"clients were away for {p99:.1f} s")
+        world.within(took, 3.0, "another took over")
 
 After it has returned, the emitting stops, every client is waited for, and the checker proves P1 to P7. ``world.rng``
 is the only source of chance. What a row starts beside that it hands to ``world.stack``.
@@ -76,6 +76,8 @@ class World:
     stack: AsyncExitStack
     #: A short run, for tests: a row takes less of everything.
     short: bool = False
+    #: How many times longer than its goal anything may take.
+    patience: float = 1.0
     database_url: str = ""
     container: ChaosContainer = attrs.field(factory=ChaosContainer)
     gateways: list[GatewayServer] = attrs.field(factory=list)
@@ -147,6 +149,10 @@ class World:
     def some_kind(self) -> bool:
         """Whether this run's container numbers its events; one in three does not."""
         return self.rng.random() < 2 / 3
+
+    def some_workers(self) -> str:
+        """Of how many processes each gateway of this run consists: one in three has workers."""
+        return self.rng.choice("112")
 
     # To act and look.
 
@@ -256,13 +262,17 @@ class World:
         if not holds:
             self.verdict.say("row", otherwise)
 
+    def within(self, took: float, goal: float, what: str) -> None:
+        """A goal in seconds, which a busy machine misses without a fault of anybody's."""
+        self.expect(took <= goal * self.patience, f"{what} in {took:.2f} s; the goal is {goal:g} s")
+
     def note_away(self, clients: list[Client], goal: float) -> None:
         """How long clients were without a stream, which the goal bounds at the 99th percentile."""
         away = sorted(seconds for client in clients for seconds in client.away)
         if away:
             p99 = away[min(len(away) - 1, int(len(away) * 0.99))]
             self.note(f"{len(away)} resumptions, p50 {away[len(away) // 2]:.2f} s, p99 {p99:.2f} s")
-            self.expect(p99 <= goal, f"clients were away for {p99:.2f} s at p99, the goal is {goal:g} s")
+            self.within(p99, goal, "at p99 clients were back")
 
     async def check(self) -> None:
         """Stop emitting, wait for everybody to have everything, and prove P1 to P7."""
@@ -368,14 +378,14 @@ class Outcome:
     skipped: str | None = None
 
 
-async def play(chosen: Row, seed: int, postgres: Postgres, *, short: bool = False) -> Outcome:
+async def play(chosen: Row, seed: int, postgres: Postgres, *, short: bool = False, patience: float = 1.0) -> Outcome:
     """Run a row once and prove what must hold."""
     began = time.monotonic()
     skipped = None
     directory = postgres.directory / f"run-{seed}-{time.monotonic_ns()}"
     directory.mkdir()
     async with AsyncExitStack() as stack:
-        world = World(postgres, random.Random(seed), directory, stack, short=short)
+        world = World(postgres, random.Random(seed), directory, stack, short=short, patience=patience)
         try:
             async with asyncio.timeout(600):
                 await chosen.run(world)

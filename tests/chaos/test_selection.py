@@ -23,7 +23,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.mark.parametrize("number", [number for number in SELECTED if number in ROWS])
 async def test_row_of_the_fault_matrix(number: int, postgres: Postgres) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    outcome = await play(ROWS[number], seed, postgres, short=True)
+    outcome = await play(ROWS[number], seed, postgres, short=True, patience=5)
     if outcome.skipped:
         pytest.skip(outcome.skipped)
     again = f"python -m tests.chaos --short --row {number} --seed {seed}"
