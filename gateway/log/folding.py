@@ -13,6 +13,7 @@ from gateway.db.pool import Database, Row, Transaction
 from gateway.log.packs import restore, shrink
 from gateway.log.reading import NotKept, Reader
 from gateway.log.store import Log
+from gateway.log.upkeep import of_each
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
 from gateway.wire.messages import Folder, Message, updated_tool_calls
 
@@ -43,8 +44,8 @@ class Folding:
 
     async def review(self) -> None:
         """Fold what turns left behind whose gateway died before it did."""
-        for row in await self._database.fetch_all("list_unfolded_sessions"):
-            await self.fold(row["project_id"], row["session_id"])
+        rows = await self._database.fetch_all("list_unfolded_sessions")
+        await of_each(rows, lambda row: self.fold(row["project_id"], row["session_id"]))
 
     async def unfolded(self, project_id: str, session_id: str, *, within: Transaction | None = None) -> list[Message]:
         """The messages that no row covers yet, oldest first."""

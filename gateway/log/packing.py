@@ -13,6 +13,7 @@ import attrs
 
 from gateway.db.pool import Database, Row, Transaction
 from gateway.log.packs import encode
+from gateway.log.upkeep import of_each
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,7 @@ class Packing:
     async def review(self) -> None:
         """Pack what has become old enough, in all projects that nobody else is busy with."""
         rows = await self.database.fetch_all("list_logs_to_pack", least=LEAST_EVENTS, seconds=self.pack_after)
-        for row in rows:
-            await self.pack(row["project_id"])
+        await of_each(rows, lambda row: self.pack(row["project_id"]))
 
     async def pack(self, project_id: str) -> int:
         """Pack what is old enough of a log; how many events that were."""

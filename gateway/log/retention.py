@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 
 from gateway.db.pool import Database, Row, Transaction
-from gateway.errors import GatewayError
 from gateway.log.folding import Folding
+from gateway.log.upkeep import of_each
 from gateway.projects import Retention
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,9 @@ class Retaining:
     async def review(self) -> None:
         """Look after the logs that nobody has looked at for a minute."""
         rows = await self.database.fetch_all("claim_logs_to_look_at", always=self.default != Retention())
-        for row in rows:
-            rule = Retention.from_row(row["retention"])
-            try:
-                await self.apply(row["project_id"], self.default if rule is None else rule)
-            except GatewayError as exc:
-                logger.warning("retention failed", extra={"project": row["project_id"], "error": str(exc)})
+        await of_each(
+            rows, lambda row: self.apply(row["project_id"], Retention.from_row(row["retention"]) or self.default)
+        )
 
     async def apply(self, project_id: str, rule: Retention) -> int:
         """Delete what the rule lets go; how far the log's floor went up."""

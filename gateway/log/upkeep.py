@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from gateway.db.pool import Row
 from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,21 @@ async def keep_up(reviews: Sequence[Review]) -> None:
         for review in reviews:
             try:
                 await review()
-            except GatewayError as exc:
-                logger.warning("logs not kept up", extra={"review": review.__qualname__, "error": str(exc)})
+            except Exception as exc:
+                _log("logs not kept up", exc, review=review.__qualname__)
         await asyncio.sleep(REVIEW_SECONDS)
+
+
+async def of_each(rows: Sequence[Row], work: Callable[[Row], Awaitable[object]]) -> None:
+    """Do ``work`` for the project of each row; where it fails, the others have theirs all the same."""
+    for row in rows:
+        try:
+            await work(row)
+        except Exception as exc:
+            _log("log not kept up", exc, project=row["project_id"])
+
+
+def _log(message: str, exc: Exception, **extra: str) -> None:
+    # What is no failure of the database's is a fault of ours.
+    own = not isinstance(exc, GatewayError)
+    logger.log(logging.ERROR if own else logging.WARNING, message, exc_info=own, extra={**extra, "error": str(exc)})

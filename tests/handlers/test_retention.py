@@ -16,7 +16,7 @@ from gateway.projects import Retention
 from tests.handlers.test_history import turn_of
 from tests.world import QUICK, GatewayProcess, Project
 
-TURNS = 60
+TURNS = 30
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_streams_are_complete_or_reset_while_retention_deletes_what_they_r
 
         async def delete() -> None:
             await Packing(database, 0).pack(project.id)
-            for size in range(20_000, 0, -4_000):
+            for size in range(10_000, 0, -2_500):
                 await retaining.apply(project.id, Retention(max_bytes=size))
 
         async with asyncio.timeout(50):

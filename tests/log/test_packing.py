@@ -198,6 +198,19 @@ async def test_readers_writers_and_packers_at_once_leave_nothing_out(
     assert packs > 5
 
 
+async def test_a_log_that_cannot_be_packed_keeps_no_other_from_it(
+    log: Log, database: Database, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await Projects(database).create("local", NewProject(id="q", container_url="http://127.0.0.1:4096"))
+    for project in (PROJECT, "q"):
+        await log.append(project, [chunk(n) for n in range(100)])
+    ask(database_url, "alter table event_packs add check (project_id <> 'p')")
+    await Packing(database, 0).review()
+    assert ask(database_url, "select project_id from event_packs") == [("q",)]
+    assert "log not kept up" in caplog.text
+    assert len(await whole(log)) == 100
+
+
 async def test_what_is_packed_is_read_as_quickly_as_rows(log: Log, database: Database) -> None:
     await append(log, 20_000)
     await whole(log)
