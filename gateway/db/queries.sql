@@ -365,9 +365,15 @@ where project_id = %(project_id)s and id = %(id)s and state = 'running';
 -- Whoever claims a turn of a dead gateway looks after it; one that this gateway holds already is its own.
 update turns t set gateway_id = %(gateway_id)s
 where t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'running'
+    and t.delivered_at is null and t.unanswered_since is null
     and (t.gateway_id = %(gateway_id)s or not exists (
         select from gateways g where g.id = t.gateway_id and g.expires_at > clock_timestamp()))
 returning t.*;
+
+-- reclaim_turns --
+-- This gateway hears the answers to these prompts after all, although it was taken for dead.
+update turns set gateway_id = %(gateway_id)s, unanswered_since = null
+where id = any(%(ids)s) and state = 'running' and (gateway_id <> %(gateway_id)s or unanswered_since is not null);
 
 -- turns_to_look_after --
 -- The running turns of the projects that a gateway keeps house for, and its own, with what the keeper goes by; ages in

@@ -63,6 +63,8 @@ class Delivery:
         self.gateway_id = gateway_id
         #: The turns whose prompt is on its way, or whose answer is waited for.
         self._under_way: set[str] = set()
+        #: Those of them whose prompt this process has sent.
+        self._awaited: set[str] = set()
         self._tasks = Tasks()
 
     def start(self, prompt: Prompt) -> None:
@@ -73,6 +75,11 @@ class Delivery:
         """Go on with a turn that a dead gateway held, or that this one could not bring to its container before."""
         self._begin(self._take_up(turn), turn["id"])
 
+    async def reclaim(self) -> None:
+        """Hold what is awaited here. A gateway that could not renew its presence has been taken for dead meanwhile."""
+        if self._awaited:
+            await self._database.execute("reclaim_turns", ids=sorted(self._awaited), gateway_id=self.gateway_id)
+
     async def close(self) -> None:
         await self._tasks.close()
 
@@ -82,7 +89,11 @@ class Delivery:
             return
         self._under_way.add(turn_id)
         task = self._tasks.start(work, name=f"turn {turn_id}")
-        task.add_done_callback(lambda _: self._under_way.discard(turn_id))
+        task.add_done_callback(lambda _: self._let_go(turn_id))
+
+    def _let_go(self, turn_id: str) -> None:
+        self._under_way.discard(turn_id)
+        self._awaited.discard(turn_id)
 
     async def _take_up(self, turn: Row) -> None:
         try:
@@ -106,7 +117,7 @@ class Delivery:
             return
         blocks = await self._asked(turn)
         if blocks is None or (turn["sent_at"] is not None and not info.takes_turn_ids):
-            await self._leave_unanswered(project.id, turn["id"])
+            await self._answer_lost(project.id, turn["id"], info)
             return
         session = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
         if session is None or session["container_session_id"] is None:
@@ -146,16 +157,18 @@ class Delivery:
         for pause in chain(RETRY_PAUSES, repeat(RETRY_PAUSES[-1])):
             if not await self._mark_sent(project_id, turn_id):
                 return
+            self._awaited.add(turn_id)
             try:
                 taken_as = await container.prompt(prompt.container_session_id, prompt.blocks, turn_id, prompt.info)
             except UpstreamError as exc:
+                self._awaited.discard(turn_id)
                 if isinstance(exc, UpstreamFailed) or (exc.unsent and not sent):
                     await self._endings.end_surely(project_id, turn_id, failed(exc))
                     return
                 logger.info("prompt's answer lost", extra={"turn": turn_id, "error": str(exc)})
                 sent = True
                 if not prompt.info.takes_turn_ids:
-                    await self._leave_unanswered(project_id, turn_id)
+                    await self._answer_lost(project_id, turn_id, prompt.info)
                     return
             else:
                 await self._taken(project_id, turn_id, taken_as)
@@ -205,9 +218,12 @@ class Delivery:
             head = latest
             await asyncio.sleep(QUIET_SECONDS)
 
-    async def _leave_unanswered(self, project_id: str, turn_id: str) -> None:
-        """The answer is lost, with its connection or its gateway: events still come, the end has to be found out."""
-        await self._surely("set_unanswered", project_id=project_id, id=turn_id)
+    async def _answer_lost(self, project_id: str, turn_id: str, info: ContainerInfo) -> None:
+        """With its connection or its gateway: the turn's events still come, its end among them or to be found out."""
+        if info.tells_end_of_turn:
+            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=turn_id)
+        else:
+            await self._surely("set_unanswered", project_id=project_id, id=turn_id)
 
     async def _surely(self, query: str, **params: Any) -> int:
         return await surely(lambda: self._database.execute(query, **params), turn_id=str(params["id"]))

@@ -76,6 +76,7 @@ class Keeper:
         await self._permissions.review(self._followers.held())
 
     async def _review_turns(self) -> None:
+        await self._delivery.reclaim()
         held = self._followers.held()
         for idle in await self._database.fetch_all("idle_queues", project_ids=held):
             self._queue.advance(idle["project_id"], idle["session_id"])

@@ -14,6 +14,7 @@ import pytest
 from gateway.config import EventsConfig, TurnsConfig
 from gateway.wire.sse import SSEEvent
 from tests.conftest import administer
+from tests.fakes.container import FakeContainer
 from tests.replica import replica
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
 
@@ -111,6 +112,20 @@ async def test_whenever_its_gateway_is_killed_a_prompt_is_taken_once_or_was_neve
         assert kinds.count("turn_ended") == started <= 1
         assert await prompts_taken(kept) - before == started
         assert text_of(events) == str(number) * started
+
+
+async def test_a_gateway_that_was_taken_for_dead_ends_the_turn_whose_answer_it_hears(
+    survivor: Gateway, base_container: FakeContainer, database_url: str
+) -> None:
+    kept = await survivor.register(base_container.url, defaultAgentId="demo")
+    session = await kept.create_session()
+    async with kept.events(session) as stream:
+        await kept.prompt(session, "say here\nslow 6", wait=None)
+        await stream.until("session_update")
+        administer(database_url, "update turns set gateway_id = 'gateway-other', unanswered_since = now()")
+        ended = (await stream.until("turn_ended"))[-1]
+    assert data_of(ended)["outcome"] == "completed"
+    assert await prompts_taken(kept) == 1
 
 
 async def until_idle(project: Project, session_id: str) -> None:
