@@ -40,10 +40,11 @@ TRANSACTION_ATTEMPTS = 3
 GRACE = 5.0
 
 # client_connection_check_interval: a statement whose client is gone ends within a second (PostgreSQL 14 and later).
+# idle_in_transaction_session_timeout: a gateway that is paused in an append holds the log's head no longer than this.
 _SERVER_OPTIONS = {
     "client_connection_check_interval": 1_000,
     "lock_timeout": 5_000,
-    "idle_in_transaction_session_timeout": 30_000,
+    "idle_in_transaction_session_timeout": 5_000,
 }
 _CLIENT_OPTIONS = {
     "application_name": "acp-gateway",

@@ -5,7 +5,7 @@ import re
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import attrs
@@ -32,6 +32,7 @@ _CREATION_SECONDS = 20.0
 _CREATION_LOOK_SECONDS = 0.05
 #: An agent's id for a session that is longer is taken for none.
 _MAX_ACP_ID = 1000
+_SHORT_NAME = 100
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -219,9 +220,18 @@ def _decode(data: str) -> _Envelope:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         envelope = _decode_leniently(raw)
     for name in (envelope.session_id, envelope.agent_id):
-        if name is not None and storable(name) != name:
+        if name is not None and not _is_storable(name):
             raise DecodeError("an id that cannot be stored")
     return envelope
+
+
+def _is_storable(name: str) -> bool:
+    return _is_short_storable(name) if len(name) <= _SHORT_NAME else storable(name) == name
+
+
+@lru_cache(maxsize=10_000)  # the same few ids stand in each event
+def _is_short_storable(name: str) -> bool:
+    return storable(name) == name
 
 
 def _decode_leniently(raw: bytes) -> _Envelope:
