@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from gateway.config import ServerConfig
+from tests.db.relay import Relay
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
@@ -246,6 +247,37 @@ async def test_old_keys_are_deleted(database_url: str, base_container: FakeConta
         ask(database_url, "update idempotency_keys set created_at = now() - interval '25 h' where key = 'old'")
     async with GatewayProcess(database_url, QUICK).run():
         await eventually(lambda: ask(database_url, "select key from idempotency_keys") == [("new",)])
+
+
+@pytest.mark.parametrize("marker", [b"update idempotency_keys set status", b"insert into idempotency_keys"])
+async def test_a_database_that_goes_away_in_the_middle_makes_nothing_twice(
+    database_url: str, base_container: FakeContainer, marker: bytes
+) -> None:
+    async with Relay(database_url) as relay, GatewayProcess(relay.url, QUICK).run() as gateway:
+        project = await gateway.register(base_container.url)
+        session = await project.create_session()
+        path, body = f"/session/{session}/prompt", {"prompt": "say once"}
+        relay.cut_after(marker)
+        first = await project.call("POST", path, body, **keyed("k"))
+        assert first.status in (202, 503)
+        headers = {KEY: "k", "Prefer": "wait=30"}
+        again = await project.call("POST", path, body, headers=headers)
+        assert again.status == 200
+        assert first.status == 503 or again.json["turnId"] == first.json["turnId"]
+    assert len(base_container.requests_to("POST", f"/session/{next(iter(base_container.sessions))}/prompt")) == 1
+
+
+async def test_a_prompt_that_waits_for_another_turn_waits_once(project: Project, other: Gateway) -> None:
+    session = await project.create_session()
+    await project.prompt(session, "slow 20", wait=None)
+    path, body = f"/session/{session}/prompt", {"prompt": "say later", "queue": True}
+    first = await project.call("POST", path, body, **keyed("k"))
+    assert (first.status, first.json["state"]) == (202, "queued")
+    assert same(first, await Project(other, project.id).call("POST", path, body, **keyed("k")))
+    assert (await project.call("GET", f"/session/{session}")).json["queue"] == [first.json["turnId"]]
+    await project.call("POST", f"/session/{session}/cancel")
+    waited = await project.call("POST", path, body, headers={KEY: "k", "Prefer": "wait=30"})
+    assert (waited.json["turnId"], waited.json["turn"]["state"]) == (first.json["turnId"], "completed")
 
 
 async def test_a_permission_is_answered_once_and_told_alike(host_project: Project, other: Gateway) -> None:
