@@ -600,7 +600,7 @@ where h.project_id = %(project_id)s
 order by e.seq;
 
 -- read_blocks --
--- Where a log begins and ends, and the events after a place as blocks of an event stream, at most 3,000 and about 1 MiB:
+-- Where a log begins and ends, and the events after a place as blocks of an event stream, about 1 MiB at most:
 -- for who is far behind. Each lacks its end, which stands between them. Nothing where packs are yet to come, or data with
 -- line breaks: those have to be read one by one.
 with page as materialized (
@@ -610,7 +610,7 @@ with page as materialized (
             select seq, type, session_id, turn_id, agent_id, at, payload from events
             where project_id = %(project_id)s and seq > %(after)s
                 and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s)
-            order by seq limit 3000
+            order by seq limit %(limit)s
         ) e
     ) p
     where bytes_before < 1048576

@@ -8,6 +8,8 @@ from gateway.log.reading import NotKept
 from gateway.log.run import PIECE_BYTES
 from gateway.wire.events import Cursor
 
+#: The events of a passage, where they are not large.
+BLOCK_EVENTS: Final = 3_000
 #: What stands between the events of a passage, and has to follow the last.
 _END: Final = b"}\n\n"
 #: How an event begins, after another one. No event's data has a line break in it.
@@ -52,7 +54,8 @@ async def read_blocks(database: Database, project_id: str, after: Cursor) -> Blo
 
     Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
     """
-    row = await database.fetch_one("read_blocks", project_id=project_id, after=after.seq)
+    place = {"project_id": project_id, "after": after.seq, "limit": BLOCK_EVENTS}
+    row = await database.fetch_one("read_blocks", **place)
     if row is None:
         raise ProjectNotFound()
     if after.seq < row["floor"] or after.epoch != row["epoch"]:
