@@ -71,5 +71,6 @@ async def test_a_project_with_a_long_log_is_gone_at_once_and_its_rows_follow(
 
 async def test_a_project_with_a_short_log_leaves_nothing_behind(projects: Projects, database_url: str) -> None:
     ask(database_url, "delete from events where seq > 5100")
+    ask(database_url, "delete from agent_session_messages")
     await projects.delete(OWNER, PROJECT)
     assert ask(database_url, LEFT) == [(0, 0, 0, 0)]

@@ -25,11 +25,11 @@ def gateways(database_url: str) -> GatewayProcess:
     return GatewayProcess(database_url, attrs.evolve(QUICK, events=EventsConfig(heartbeat=0.5, tail_bytes=65_536)))
 
 
-async def read(project: Project, session: str, last: int) -> tuple[list[int], list[tuple[int, Any]]]:
+async def read(project: Project, last: int) -> tuple[list[int], list[tuple[int, Any]]]:
     """The numbers that a client got from the log's start, and where it was told to begin again from where on."""
     numbers: list[int] = []
     resets: list[tuple[int, Any]] = []
-    async with project.events(session, query="?from=start") as stream:
+    async with project.events(query="?from=start") as stream:
         while not numbers or numbers[-1] < last:
             event = await stream.next()
             seq = int(event.id.split("-")[1]) if event.id else 0
@@ -60,7 +60,7 @@ async def test_streams_are_complete_or_reset_while_retention_deletes_what_they_r
                 await retaining.apply(project.id, Retention(max_bytes=size))
 
         async with asyncio.timeout(50):
-            *clients, _ = await asyncio.gather(*(read(project, session, last) for _ in range(3)), delete())
+            *clients, _ = await asyncio.gather(*(read(project, last) for _ in range(3)), delete())
         for numbers, resets in clients:
             begins = {index for index, _ in resets}
             for index in range(1, len(numbers)):
@@ -68,8 +68,8 @@ async def test_streams_are_complete_or_reset_while_retention_deletes_what_they_r
             assert all(reset["reason"] == "no_longer_kept" for _, reset in resets)
         floor = (await log.head(project.id)).floor
         assert floor > 0
-        numbers, resets = await read(project, session, last)
+        numbers, resets = await read(project, last)
         assert numbers[0] == floor + 1
         assert resets == []
-        async with project.events(session, last_event_id=f"1-{floor - 1}") as stream:
+        async with project.events(last_event_id=f"1-{floor - 1}") as stream:
             assert (await stream.until("reset"))[-1].event == "reset"
