@@ -94,7 +94,8 @@ async def test_cancel_settles_what_was_asked_as_refused(place):
     asked = await place.door.asked(session)
     await place.door.cancel(session)
     assert (await place.door.end(turn)).outcome == "cancelled"
-    assert await place.door.answer(asked, asked.option("allow_once")) == 409
+    # The agent host has settled it; the gateway says that nobody waits for it any more.
+    assert await place.door.answer(asked, asked.option("allow_once")) in (409, 410)
     assert not (place.workspace / "cancelled.txt").exists()
 
 
