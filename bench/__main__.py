@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench import append, fanout, idle, latency, proxy, replay
+from bench import append, fanout, idle, latency, proxy, replay, rows
 
 BENCHMARKS: dict[str, Callable[[list[str]], None]] = {
     "proxy": proxy.main,
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[list[str]], None]] = {
     "replay": replay.main,
     "idle": idle.main,
     "latency": latency.main,
+    "rows": rows.main,
 }
 
 

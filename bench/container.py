@@ -2,17 +2,21 @@
 
 ``python -m bench.container`` prints its port and serves until it is told to stop. Container NAME is at ``/NAME``; it
 speaks what the gateway needs of the container's contract, and ``POST /NAME/emit {count, rate}`` makes it send events
-of its newest session.
+of its newest session. A prompt is a number: its turn streams that many chunks of text.
 """
 
 import asyncio
+import json
 import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
 
 import attrs
 import uvloop
 from aiohttp import web
 
-from bench.events import make, paced, padding_for
+from bench.events import make, paced, padding_for, prose
 
 CAPABILITIES = ["event-ids", "end-turn", "permissions", "content-blocks", "turn-ids"]
 HEARTBEAT_SECONDS = 10
@@ -38,10 +42,29 @@ class Container:
                 for number in range(first, self.number + 1)
             ]
             assert self.reader is not None, "nobody follows this container"
-            try:
-                await self.reader.write(b"".join(frames))
-            except ConnectionError:
-                return  # the gateway has stopped
+            await self._send(frames)
+
+    async def answer(self, session: str, turn_id: str, chunks: int) -> None:
+        """Stream so many chunks of text as a turn."""
+        pieces = prose(chunks)
+        for start in range(0, len(pieces), 500):
+            await self._send([self._frame("session_update", session, _chunk(p)) for p in pieces[start : start + 500]])
+        await self._send([self._frame("session_end_turn", session, {"turnId": turn_id, "stopReason": "end_turn"})])
+
+    def _frame(self, kind: str, session: str, data: object) -> bytes:
+        self.number += 1
+        body = json.dumps({"type": kind, "sessionId": session, "agentId": "demo", "data": data})
+        return f"id: {self.boot}-{self.number}\nevent: {kind}\ndata: {body}\n\n".encode()
+
+    async def _send(self, frames: list[bytes]) -> None:
+        assert self.reader is not None, "nobody follows this container"
+        with suppress(ConnectionError):  # the gateway has stopped
+            await self.reader.write(b"".join(frames))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
 
 class Containers:
@@ -70,16 +93,27 @@ class Containers:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         self.of(request).reader = response
-        while True:
-            await response.write(b": ping\n\n")
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+        with suppress(ConnectionError):
+            while True:
+                await response.write(b": ping\n\n")
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+        return response
 
     async def emit(self, request: web.Request) -> web.Response:
         container, order = self.of(request), await request.json()
-        task = asyncio.create_task(container.emit(order["count"], order["rate"]))
-        container.tasks.add(task)
-        task.add_done_callback(container.tasks.discard)
+        container.start(container.emit(order["count"], order["rate"]))
         return _data({})
+
+    async def prompt(self, request: web.Request) -> web.Response:
+        asked, session = await request.json(), request.match_info["session"]
+        text = "".join(block["text"] for block in asked["prompt"])
+        self.of(request).start(self.of(request).answer(session, asked["turnId"], int(text)))
+        return web.json_response({"success": True, "data": {"id": session, "turnId": asked["turnId"]}}, status=202)
+
+
+def _chunk(text: str) -> object:
+    update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}
+    return {"sessionId": "acp-1", "update": update}
 
 
 def _data(value: object) -> web.Response:
@@ -88,11 +122,12 @@ def _data(value: object) -> web.Response:
 
 async def main() -> None:
     containers = Containers()
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 24)
     app.router.add_get("/{name}/info", containers.info)
     app.router.add_get("/{name}/agents", containers.agents)
     app.router.add_post("/{name}/session", containers.create_session)
     app.router.add_get("/{name}/session/{session}", containers.session)
+    app.router.add_post("/{name}/session/{session}/prompt", containers.prompt)
     app.router.add_get("/{name}/events", containers.events)
     app.router.add_post("/{name}/emit", containers.emit)
     runner = web.AppRunner(app, access_log=None)

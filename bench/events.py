@@ -6,6 +6,7 @@ The moment is of the system's monotonic clock, which all processes of one machin
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 SIZE = 300
 #: Stands once in each event, directly before its moment.
@@ -14,6 +15,10 @@ MARK = b'"t='
 DIGITS = 14
 #: How often a paced source looks how many events are due.
 TICK_SECONDS = 0.002
+
+#: Of an agent's text, in one event: some four or five tokens.
+CHUNK_BYTES = 25
+_ROOT = Path(__file__).parent.parent
 
 _TEMPLATE = (
     b'{"type":"session_update","sessionId":"%s","agentId":"demo","data":{"sessionId":"acp-1","update":'
@@ -50,3 +55,11 @@ async def paced(count: int, rate: float) -> AsyncIterator[int]:
             sent += due
             yield due
         await asyncio.sleep(TICK_SECONDS)
+
+
+def prose(chunks: int) -> list[str]:
+    """Text and code as an agent writes them, in pieces as its tokens come: this project's own, each piece once."""
+    paths = [*sorted(_ROOT.glob("*.md")), *sorted(_ROOT.glob("docs/*.md")), *sorted(_ROOT.glob("gateway/**/*.py"))]
+    text = "".join(path.read_text(encoding="utf-8") for path in paths).encode("ascii", "replace").decode()
+    assert len(text) >= chunks * CHUNK_BYTES, "so much text there is not"
+    return [text[place : place + CHUNK_BYTES] for place in range(0, chunks * CHUNK_BYTES, CHUNK_BYTES)]

@@ -73,14 +73,18 @@ class Project:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """The gateway with its defaults on a PostgreSQL with its defaults, both on this machine."""
+def world(**settings: str) -> Iterator[World]:
+    """The gateway with its defaults but for ``settings``, on a PostgreSQL with its defaults, both on this machine.
+
+    A setting is named as in its variable: ``events_pack_after``.
+    """
     with postgres() as server, containers() as address:
         assert server.pid is not None
         port = free_port()
         command = [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
         url = f"http://127.0.0.1:{port}"
-        environment = {"ACP_GATEWAY_DATABASE_URL": server.url}
+        environment = {f"ACP_GATEWAY_{name.upper()}": value for name, value in settings.items()}
+        environment["ACP_GATEWAY_DATABASE_URL"] = server.url
         with running(command, answers=f"{url}/api/projects", environment=environment) as process:
             yield World(
                 url=url,
