@@ -6,8 +6,9 @@ import sys
 import uvloop
 from aiohttp import web
 
+from gateway.proxy.client import Client
 from gateway.proxy.forward import SERVER_OPTIONS, forward
-from gateway.proxy.upstream import Client, Timeouts, Upstream
+from gateway.proxy.upstream import Timeouts, Upstream
 
 TIMEOUTS = Timeouts(connect=5, headers=60, idle=300)
 

@@ -56,8 +56,8 @@ from gateway.middleware.identity import identity
 from gateway.middleware.passthrough import passthrough
 from gateway.middleware.project import project
 from gateway.projects import Projects, Retention
+from gateway.proxy.client import Client
 from gateway.proxy.expect import leave_to_reader
-from gateway.proxy.upstream import Client
 from gateway.remains import Remains
 from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.containers import Containers

@@ -12,7 +12,8 @@ from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.log.wakeups import Wakeups
 from gateway.projects import Project, Projects
-from gateway.proxy.upstream import Client, Timeouts, Upstream
+from gateway.proxy.client import Client
+from gateway.proxy.upstream import Timeouts, Upstream
 from gateway.sessions.containers import Containers
 from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.permissions import Permissions

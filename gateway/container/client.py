@@ -15,7 +15,8 @@ from urllib.parse import quote
 import attrs
 
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
-from gateway.proxy.upstream import Client, Timeouts, Upstream
+from gateway.proxy.client import Client
+from gateway.proxy.upstream import Timeouts, Upstream
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import attrs
 
 from gateway.errors import UpstreamFailed
-from gateway.proxy.upstream import Client, Timeouts, Upstream
+from gateway.proxy.client import Client
+from gateway.proxy.upstream import Timeouts, Upstream
 from gateway.wire.codec import DecodeError, parse_foreign_json
 
 MAX_HISTORY_BYTES = 64 * 1024 * 1024

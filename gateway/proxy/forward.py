@@ -11,16 +11,17 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self, cast
 
-import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
 
 from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.proxy import websocket
+from gateway.proxy.answer import Answer
+from gateway.proxy.client import Client
 from gateway.proxy.expect import ask_for_body
-from gateway.proxy.headers import to_upstream
+from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE, to_upstream
 from gateway.proxy.response import ForwardedResponse
-from gateway.proxy.upstream import MAX_FIELD, MAX_HEADERS, MAX_LINE, Client, Timeouts, Upstream, limit_silence
+from gateway.proxy.upstream import Timeouts, Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -95,17 +96,15 @@ def _request_headers(request: web.Request, prefix: str, extra: Iterable[tuple[st
     return headers
 
 
-async def _switch(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _switch(request: web.Request, answer: Answer) -> web.StreamResponse:
     if not websocket.is_handshake(request):
         raise UpstreamUnreachable("The project's container switched protocols without being asked.")
     return await websocket.tunnel(request, answer)
 
 
-async def _relay(
-    request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse, timeouts: Timeouts
-) -> None:
+async def _relay(request: web.Request, answer: Answer, response: web.StreamResponse, timeouts: Timeouts) -> None:
     if _is_event_stream(answer):
-        limit_silence(answer, None)
+        answer.limit_silence(None)
     content, writer = answer.content, cast(StreamWriter, request.writer)
     try:
         await response.prepare(request)
@@ -124,7 +123,7 @@ async def _relay(
         logger.debug("the client went away")
 
 
-def _is_event_stream(answer: aiohttp.ClientResponse) -> bool:
+def _is_event_stream(answer: Answer) -> bool:
     return answer.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream")
 
 

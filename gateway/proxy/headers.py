@@ -7,6 +7,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
+#: How large a head may be, of a request and of an answer: bytes of a line or a field, and how many fields.
+MAX_LINE = MAX_FIELD = 65536
+MAX_HEADERS = 1000
+
 # RFC 9110 7.6.1, with the fields that older clients send without naming them in Connection.
 HOP_BY_HOP = frozenset(
     {

@@ -3,10 +3,10 @@
 import re
 from typing import Self
 
-import aiohttp
 from aiohttp import hdrs, web
 
 from gateway.errors import UpstreamUnreachable
+from gateway.proxy.answer import Answer
 from gateway.proxy.headers import to_client
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -22,7 +22,7 @@ class ForwardedResponse(web.StreamResponse):
     _send_headers_immediately = False
 
     @classmethod
-    def of(cls, answer: aiohttp.ClientResponse) -> Self:
+    def of(cls, answer: Answer) -> Self:
         """The upstream's status and header fields; ``UpstreamUnreachable`` where they are not HTTP."""
         headers = to_client(answer.headers)
         # aiohttp reads control characters but refuses to write them, when it is too late to say so.

@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
 
 from gateway.errors import UpstreamUnreachable
+from gateway.proxy.answer import Answer
 from gateway.proxy.response import ForwardedResponse
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def is_handshake(request: web.BaseRequest) -> bool:
     )
 
 
-async def tunnel(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+async def tunnel(request: web.Request, answer: Answer) -> web.StreamResponse:
     """Pass the upstream's 101 on, then bytes both ways until either side has gone."""
     connection = answer.connection
     if connection is None or connection.protocol is None or connection.transport is None:

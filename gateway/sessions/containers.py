@@ -8,7 +8,8 @@ from gateway.container.opencode import OpenCode
 from gateway.db.pool import Database
 from gateway.errors import AgentNotFound, UpstreamError
 from gateway.projects import Project, Projects, acp_upstream, opencode_upstream
-from gateway.proxy.upstream import Client, Timeouts
+from gateway.proxy.client import Client
+from gateway.proxy.upstream import Timeouts
 
 
 @attrs.frozen(kw_only=True)

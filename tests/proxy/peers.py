@@ -10,9 +10,10 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import GatewayError
+from gateway.proxy.client import Client
 from gateway.proxy.expect import leave_to_reader
 from gateway.proxy.forward import SERVER_OPTIONS, forward
-from gateway.proxy.upstream import Client, Timeouts, Upstream
+from gateway.proxy.upstream import Timeouts, Upstream
 
 PATIENT = Timeouts(connect=5, headers=30, idle=30)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy.upstream import Client, Timeouts
+from gateway.proxy.client import Client
+from gateway.proxy.upstream import Timeouts
 from tests.proxy.peers import OK, PATIENT, Peer, raw_upstream
 
 SHORT = Timeouts(connect=0.3, headers=0.3, idle=0.3)

@@ -206,6 +206,25 @@ async def test_safe_request_survives_a_reused_connection_that_drops() -> None:
         assert [(await ask(front, get())).status for _ in range(2)] == [200, 200]
 
 
+async def test_what_an_upstream_says_unasked_is_nobodys_answer() -> None:
+    said = asyncio.Event()
+
+    async def play(peer: Peer) -> None:
+        await peer.message()
+        await peer.send(OK)
+        if not said.is_set():
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled")
+            said.set()
+        await peer.closed()
+
+    async with raw_upstream(play) as upstream, gateway(upstream.address) as front:
+        await ask(front, get("/first"))
+        await said.wait()
+        await ask(front, b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n")  # by now the gateway has read it
+        assert (await ask(front, post(b"x"))).body == b"ok"
+        assert len(upstream.connections) == 2
+
+
 # In the middle of the answer
 
 

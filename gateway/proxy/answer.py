@@ -1,0 +1,37 @@
+"""What an upstream answered."""
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
+
+
+class Answer:
+    """An answer as its headers are here; ``content`` is its body as it comes, with the coding that it has."""
+
+    __slots__ = ("connection", "content", "headers", "reason", "status")
+
+    def __init__(self, message: RawResponseMessage, content: aiohttp.StreamReader, connection: Connection) -> None:
+        self.status = message.code
+        self.reason = message.reason
+        self.headers = message.headers
+        self.content = content
+        self.connection = connection
+
+    @property
+    def content_type(self) -> str:
+        """Without its parameters, in lower case; "" where there is none."""
+        return self.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+
+    async def read(self) -> bytes:
+        """All of the body."""
+        return await self.content.read()
+
+    def limit_silence(self, seconds: float | None) -> None:
+        """From now on reading fails once the upstream was silent for ``seconds``; a slow reader is no silence."""
+        protocol, transport = self.connection.protocol, self.connection.transport
+        if protocol is None or transport is None or self.content.is_eof():
+            return  # the whole answer is here already
+        protocol.read_timeout = seconds
+        if seconds is None or transport.is_reading():
+            protocol.start_timeout()

@@ -1,0 +1,102 @@
+"""The one client that sends requests to containers.
+
+``Client.open`` is the only door to a container, for forwarded requests and for our own calls alike; what can go wrong
+behind it is one of ``UpstreamUnreachable`` (502), ``UpstreamRefused`` (503) and ``UpstreamTimeout`` (504).
+
+Connections are aiohttp's, from its ``TCPConnector``; what its ``ClientSession`` does around a request (cookies,
+redirects, proxies, tracing, URLs) is not for a proxy, and was half of what a small request cost.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterable, Mapping
+from functools import lru_cache
+from typing import Any, Self
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.limits import Limits
+from gateway.proxy.upstream import Timeouts, Upstream
+
+
+class Client:
+    """The gateway's connections to its containers; use as an async context manager, within the loop that uses it."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        """``tls`` replaces the system's trust store for https upstreams."""
+        self._tls = tls
+        self._connector: aiohttp.TCPConnector | None = None
+        self._limits = Limits()
+        #: What a connector is asked with says where to connect to; it is never sent itself.
+        self._door = lru_cache(maxsize=4096)(_door)
+
+    async def __aenter__(self) -> Self:
+        self._connector = aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._tls or True,
+            # Node closes idle connections after 5 s: let go first, or a request meets a connection going away.
+            keepalive_timeout=4,
+            socket_factory=_open_socket,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limits.close()
+        if self._connector is not None:
+            await self._connector.close()
+
+    def open(
+        self,
+        method: str,
+        upstream: Upstream,
+        target: str,
+        *,
+        headers: Mapping[str, str] | CIMultiDict[str] | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
+        timeouts: Timeouts,
+    ) -> Exchange:
+        """Send a request; ``async with`` gives the answer as soon as its headers are here, unread and undecoded.
+
+        Leaving the context early closes the connection, which is how a request is given up. Redirects are answers like
+        any other. Reading the body inside the context fails with the same errors: broken off is
+        ``UpstreamUnreachable``, silent for longer than ``timeouts.idle`` is ``UpstreamTimeout``. A body without
+        ``Content-Length`` and chunking ends where the connection ends: that it was cut short cannot be seen.
+        ``RequestStalled`` (408) when ``body`` gives nothing for ``timeouts.idle``; an error of ``body`` comes as it is.
+        """
+        assert self._connector is not None, "the client is used outside its context"
+        return Exchange(
+            self._connector,
+            self._limits,
+            upstream=upstream,
+            door=self._door(upstream),
+            method=method,
+            path=upstream.path_for(target),
+            headers=headers,
+            body=body,
+            timeouts=timeouts,
+        )
+
+
+def _door(upstream: Upstream) -> aiohttp.ClientRequest:
+    url = URL.build(scheme=upstream.scheme, authority=upstream.authority)
+    return aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
+
+
+def _open_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that notices a container which has vanished without a word, and one that takes nothing for minutes."""
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", 15),
+        ("TCP_KEEPINTVL", 5),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 120_000),
+    ):
+        if hasattr(socket, option):  # each exists on some systems only
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return sock

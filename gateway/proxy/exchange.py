@@ -1,0 +1,229 @@
+"""One request to an upstream and its answer, on a connection that is theirs alone meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from functools import lru_cache
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, StreamWriter
+from multidict import CIMultiDict
+
+from gateway.errors import RequestStalled
+from gateway.proxy.answer import Answer
+from gateway.proxy.failures import as_upstream_error
+from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE
+from gateway.proxy.limits import Limits
+from gateway.proxy.upstream import Timeouts, Upstream
+
+# RFC 9110 9.2.1: only these may reach a container twice without harm, which happens where a connection that was kept
+# open drops as the next request goes out on it.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+# RFC 9110 8.6: a request of these without a body says so.
+_USUALLY_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_DROPPED = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
+
+
+class Exchange:
+    """See ``Client.open``: sends when it is entered, gives the answer, lets go of the connection when it is left."""
+
+    def __init__(
+        self,
+        connector: aiohttp.TCPConnector,
+        limits: Limits,
+        *,
+        upstream: Upstream,
+        door: aiohttp.ClientRequest,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | CIMultiDict[str] | None,
+        body: bytes | AsyncIterable[bytes] | None,
+        timeouts: Timeouts,
+    ) -> None:
+        self._connector = connector
+        self._limits = limits
+        self._upstream = upstream
+        self._door = door
+        self._method = method
+        self._path = path
+        self._headers = headers
+        self._body = body
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._answer: Answer | None = None
+        self._upload: _Upload | None = None
+
+    async def __aenter__(self) -> Answer:
+        try:
+            self._answer = answer = await self._ask()
+        except BaseException as exc:
+            upload = self._upload
+            stalled = upload is not None and upload.waiting and isinstance(exc, TimeoutError)
+            await self._close()
+            if isinstance(exc, Exception) and upload is not None and upload.failure is not None:
+                raise upload.failure from None
+            if stalled:
+                raise RequestStalled from exc
+            if isinstance(exc, aiohttp.ClientError | HttpProcessingError | OSError):
+                raise as_upstream_error(exc, self._upstream) from exc
+            raise
+        answer.limit_silence(self._timeouts.idle)
+        return answer
+
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        await self._close()
+        if isinstance(exc, aiohttp.ClientError):
+            raise as_upstream_error(exc, self._upstream) from exc
+
+    def expire(self) -> None:
+        """The time for the answer's headers, or for the next piece of the body, is over."""
+        if self._connection is not None and self._connection.protocol is not None:
+            self._connection.protocol.set_exception(aiohttp.SocketTimeoutError())
+
+    async def _ask(self) -> Answer:
+        began = self._loop.time()
+        try:
+            return await self._attempt(began)
+        except aiohttp.ClientConnectorError:
+            raise
+        except _DROPPED:
+            if self._method not in SAFE_METHODS or self._body is not None:
+                raise
+        await self._close()
+        return await self._attempt(began)
+
+    async def _attempt(self, began: float) -> Answer:
+        timeouts = self._timeouts
+        connection, protocol = await self._connect()
+        self._limits.set(self, None if timeouts.headers is None else began + timeouts.headers)
+        protocol.set_response_params(
+            skip_payload=self._method == hdrs.METH_HEAD,
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_HEADERS,
+        )
+        await self._send(protocol)
+        try:
+            while True:
+                message, content = await protocol.read()
+                if message.code >= 200 or message.code == 101:
+                    return Answer(message, content, connection)
+        finally:
+            self._limits.set(self, None)
+            if self._upload is not None:
+                self._upload.answered = True
+
+    async def _connect(self) -> tuple[Connection, ResponseHandler]:
+        timeouts = self._timeouts
+        limit = timeouts.connect if timeouts.headers is None else min(timeouts.connect, timeouts.headers)
+        while True:
+            try:
+                connection = await self._connector.connect(self._door, [], _until_connected(limit))
+            except TimeoutError as exc:
+                raise aiohttp.ConnectionTimeoutError from exc
+            protocol = connection.protocol
+            assert protocol is not None, "a connection that was just given out"
+            if not len(protocol):
+                self._connection = connection
+                return connection, protocol
+            # The upstream said something while nobody had asked: it would be taken for the answer to what we ask now.
+            connection.close()
+
+    async def _send(self, protocol: ResponseHandler) -> None:
+        body = self._body
+        writer = StreamWriter(protocol, self._loop)
+        headers = CIMultiDict({hdrs.HOST: self._door.headers[hdrs.HOST]})
+        if self._headers is not None:
+            headers.extend(self._headers)
+        if isinstance(body, bytes):
+            headers[hdrs.CONTENT_LENGTH] = str(len(body))
+        elif body is None:
+            if self._method in _USUALLY_WITH_BODY:
+                headers.setdefault(hdrs.CONTENT_LENGTH, "0")
+        elif hdrs.CONTENT_LENGTH not in headers:
+            headers[hdrs.TRANSFER_ENCODING] = "chunked"
+            writer.enable_chunking()
+        await writer.write_headers(f"{self._method} {self._path} HTTP/1.1", headers)
+        if body is None:
+            writer.send_headers()
+        elif isinstance(body, bytes):
+            # It is in memory as it is: written out in one piece with the head, and nobody waits until it is taken.
+            await writer.write(body, drain=False)
+        else:
+            self._upload = _Upload(self, self._limits, self._timeouts)
+            self._upload.start(body, writer, protocol)
+
+    async def _close(self) -> None:
+        """Keep the connection for others where request and answer are complete, else end it."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        whole = self._answer is not None and self._answer.content.is_eof()
+        if whole and (self._upload is None or self._upload.complete):
+            connection.release()
+        else:
+            connection.close()
+        if self._upload is not None:
+            await self._upload.stop()
+
+
+class _Upload:
+    """A request's body on its way up, in a task of its own: the limit moves on while the bytes do."""
+
+    def __init__(self, exchange: Exchange, limits: Limits, timeouts: Timeouts) -> None:
+        self._exchange = exchange
+        self._limits = limits
+        self._timeouts = timeouts
+        self._task: asyncio.Task[None] | None = None
+        self.complete = False
+        self.waiting = False  # for the source, rather than for the upstream
+        self.answered = False
+        self.failure: Exception | None = None
+
+    def start(self, source: AsyncIterable[bytes], writer: StreamWriter, protocol: ResponseHandler) -> None:
+        self._task = asyncio.create_task(self._run(aiter(source), writer, protocol), name="upload")
+
+    async def stop(self) -> None:
+        # Who reads the source next must find nobody else reading it.
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def _run(self, source: AsyncIterator[bytes], writer: StreamWriter, protocol: ResponseHandler) -> None:
+        try:
+            while (chunk := await self._next(source)) is not None:
+                self._allow(self._timeouts.idle)
+                await writer.write(chunk)
+            await writer.write_eof()
+            self.complete = True
+        except OSError:
+            return  # the upstream has gone: who waits for its answer is told by the connection
+        except Exception as exc:
+            self.failure = exc
+            protocol.set_exception(exc)
+
+    async def _next(self, source: AsyncIterator[bytes]) -> bytes | None:
+        self._allow(self._timeouts.idle)
+        self.waiting = True
+        try:
+            return await anext(source)
+        except StopAsyncIteration:
+            self._allow(self._timeouts.headers)
+            return None
+        finally:
+            self.waiting = False
+
+    def _allow(self, seconds: float | None) -> None:
+        if not self.answered:
+            end = None if seconds is None else asyncio.get_running_loop().time() + seconds
+            self._limits.set(self._exchange, end)
+
+
+@lru_cache(maxsize=16)
+def _until_connected(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
