@@ -34,6 +34,15 @@ class ChaosContainer:
         self._emitting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        self._runner = web.AppRunner(
+            self._application(), handler_cancellation=True, shutdown_timeout=0.1, access_log=None
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    def _application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/info", self._info)
         app.router.add_get("/agents", self._agents)
@@ -43,11 +52,7 @@ class ChaosContainer:
         app.router.add_post("/session/{id}/{what}", self._ok)
         app.router.add_delete("/session/{id}", self._ok)
         app.router.add_get("/events", self._events)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        return app
 
     async def stop(self) -> None:
         await self.pause()
@@ -98,10 +103,14 @@ class ChaosContainer:
                 self.emit(due)
                 done += due
 
-    def _frame(self, data: bytes) -> bytes:
-        envelope = b'{"type":"session_update","sessionId":%b,"data":%b}' % (json.dumps(self.session_id).encode(), data)
-        number = b"id: %b-%d\n" % (self._boot.encode(), len(self._journal) + 1) if self.numbered else b""
-        return b"event: session_update\n" + number + b"data: " + envelope + b"\n\n"
+    def _frame(self, data: bytes, type: bytes = b"session_update") -> bytes:
+        session_id = json.dumps(self.session_id).encode()
+        envelope = b'{"type":"%b","sessionId":%b,"data":%b}' % (type, session_id, data)
+        return b"event: %b\n%bdata: %b\n\n" % (type, self._number(), envelope)
+
+    def _number(self) -> bytes:
+        """The next event's id, as a line; nothing where events have none."""
+        return b"id: %b-%d\n" % (self._boot.encode(), len(self._journal) + 1) if self.numbered else b""
 
     def _wake(self) -> None:
         more, self._more = self._more, asyncio.Event()

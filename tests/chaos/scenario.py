@@ -88,6 +88,8 @@ class World:
     session_id: str = ""
     #: The clients' way to the gateways; a row may put proxies there.
     routes: Callable[[], list[Address]] | None = None
+    #: What the log held before some of it was deleted on purpose.
+    archived: list[Entry] = attrs.field(factory=list)
     _tasks: list[asyncio.Task[None]] = attrs.field(factory=list)
     _before: dict[int, tuple[int, Usage]] = attrs.field(factory=dict)
 
@@ -140,11 +142,15 @@ class World:
             session_id = self.session_id if number % 3 == 2 else None
             path = f"{ACP}/events" + (f"/{session_id}" if session_id else "") + ("?from=start" if from_start else "")
             client = Client(self.replicas, path, random.Random(self.rng.random()), session_id=session_id)
-            self._tasks.append(asyncio.create_task(client.run(), name=f"client {client.name}"))
+            self.run_client(client)
             added.append(client)
-        self.clients += added
         await until(lambda: all(client.record for client in added), 30, "clients connect")
         return added
+
+    def run_client(self, client: Client) -> None:
+        """It is one of the clients from now on, until all leave."""
+        self.clients.append(client)
+        self._tasks.append(asyncio.create_task(client.run(), name=f"client {client.name}"))
 
     def some_kind(self) -> bool:
         """Whether this run's container numbers its events; one in three does not."""
@@ -293,12 +299,19 @@ class World:
             PROJECT,
         )
         checker.check_log(self.verdict, (epoch, floor, head), [(seq, bytes(data)) for seq, data in rows], log)
-        checker.check_truth(self.verdict, self.container.truth, log)
+        whole = [*(entry for entry in self.archived if entry.seq <= floor), *log]
+        checker.check_truth(self.verdict, self.container.truth, whole)
         for client in self.clients:
-            checker.check_client(self.verdict, client, log)
+            checker.check_client(self.verdict, client, whole)
         if late:
             self.verdict.say("P3", f"{late} clients had not come to the head {SETTLE_SECONDS:g} s after the faults")
         await self._check_usage()
+
+    async def archive(self) -> list[Entry]:
+        """Keep what the log holds now for the checker, because some of it will be deleted on purpose."""
+        _, _, head = await self._head()
+        self.archived = await self._read_log(head)
+        return self.archived
 
     async def _stored(self, emitted: int) -> None:
         try:
