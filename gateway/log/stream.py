@@ -12,7 +12,7 @@ from gateway.log.store import Head
 from gateway.wire.events import Cursor, Heartbeat, Reset
 
 #: A connection that has more than this to send is given nothing more.
-FULL_BYTES: Final = 65_536
+FULL_BYTES: Final = 32_768
 
 
 def chunked(data: bytes) -> bytes:
