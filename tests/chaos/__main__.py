@@ -19,21 +19,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="the seed of a run that is to be repeated")
     parser.add_argument("--minutes", type=float, help="rows at random, for so long")
     parser.add_argument("--short", action="store_true", help="less of everything")
+    parser.add_argument("--full", action="store_true", help="row 25 with all of its 1,000,000 events, for very long")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     chosen = [ROWS[number] for number in options.row] if options.row else [ROWS[number] for number in sorted(ROWS)]
-    outcomes = run(chosen, seed, minutes=options.minutes, short=options.short)
+    outcomes = run(chosen, seed, minutes=options.minutes, short=options.short, full=options.full)
     sys.exit(1 if any(outcome.verdict.wrong for outcome in outcomes) else 0)
 
 
-def run(chosen: list[Row], seed: int, *, minutes: float | None, short: bool) -> list[Outcome]:
+def run(chosen: list[Row], seed: int, *, minutes: float | None, short: bool, full: bool) -> list[Outcome]:
     """Play the rows once, or at random for some minutes, each with a seed of its own that is printed."""
     outcomes = []
     postgres = Postgres()
     try:
         if minutes is None:
             for row in chosen:
-                outcomes.append(report(asyncio.run(play(row, seed, postgres, short=short))))
+                outcomes.append(report(asyncio.run(play(row, seed, postgres, short=short, full=full))))
         else:
             rng, end = random.Random(seed), time.monotonic() + 60 * minutes
             while time.monotonic() < end:

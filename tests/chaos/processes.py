@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from resource import RLIMIT_NOFILE, setrlimit
+from resource import RLIMIT_DATA, RLIMIT_NOFILE, setrlimit
 from typing import Any
 from urllib.parse import quote
 
@@ -112,6 +112,8 @@ class GatewayServer:
     #: What is run with the command's arguments.
     command: Sequence[str] = (sys.executable, "-m", "gateway")
     descriptors: int | None = None
+    #: Bytes of memory of its own that the kernel lets it have (``RLIMIT_DATA``: all that is private and writable).
+    memory: int | None = None
     process: subprocess.Popen[bytes] | None = None
     #: Nobody is sent to one that is not meant to be there.
     is_meant_to_run: bool = False
@@ -151,7 +153,7 @@ class GatewayServer:
                 cwd=self.directory,
                 env=environment(self.directory, variables),
                 start_new_session=True,
-                preexec_fn=self._limit if self.descriptors else None,
+                preexec_fn=self._limit if self.descriptors or self.memory else None,
             )
         self.is_meant_to_run = True
 
@@ -198,6 +200,12 @@ class GatewayServer:
             sum(process.num_fds() for process in processes), sum(process.memory_info().rss for process in processes)
         )
 
+    def peak(self) -> int:
+        """The most bytes that it had in memory since it started (proc(5), VmHWM)."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
     def reads_from(self, ports: list[int]) -> bool:
         """Whether one of these local ports is this process's: whether it follows the container."""
         if not self.is_running:
@@ -214,8 +222,10 @@ class GatewayServer:
         return [program, *program.children()]
 
     def _limit(self) -> None:
-        assert self.descriptors is not None
-        setrlimit(RLIMIT_NOFILE, (self.descriptors, self.descriptors))
+        if self.descriptors is not None:
+            setrlimit(RLIMIT_NOFILE, (self.descriptors, self.descriptors))
+        if self.memory is not None:
+            setrlimit(RLIMIT_DATA, (self.memory, self.memory))
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> float:

@@ -76,6 +76,8 @@ class World:
     stack: AsyncExitStack
     #: A short run, for tests: a row takes less of everything.
     short: bool = False
+    #: As much of everything as the fault matrix says, however long it takes.
+    full: bool = False
     #: How many times longer than its goal anything may take.
     patience: float = 1.0
     database_url: str = ""
@@ -391,16 +393,18 @@ class Outcome:
     skipped: str | None = None
 
 
-async def play(chosen: Row, seed: int, postgres: Postgres, *, short: bool = False, patience: float = 1.0) -> Outcome:
+async def play(
+    chosen: Row, seed: int, postgres: Postgres, *, short: bool = False, patience: float = 1.0, full: bool = False
+) -> Outcome:
     """Run a row once and prove what must hold."""
     began = time.monotonic()
     skipped = None
     directory = postgres.directory / f"run-{seed}-{time.monotonic_ns()}"
     directory.mkdir()
     async with AsyncExitStack() as stack:
-        world = World(postgres, random.Random(seed), directory, stack, short=short, patience=patience)
+        world = World(postgres, random.Random(seed), directory, stack, short=short, full=full, patience=patience)
         try:
-            async with asyncio.timeout(600):
+            async with asyncio.timeout(None if full else 600):
                 await chosen.run(world)
                 await world.check()
         except Skipped as exc:

@@ -49,7 +49,7 @@ class Front:
 async def nginx(program: Path, home: Path, upstreams: Sequence[str]) -> AsyncIterator[Front]:
     """The shipped configuration, on a port of its own and in front of ``upstreams``."""
     port = free_ports(1)
-    _configure(home, port, upstreams)
+    configure(home, port, upstreams)
     command = [str(program), "-e", f"{home}/error.log", "-p", str(home), "-c", str(home / "nginx.conf")]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
@@ -61,8 +61,9 @@ async def nginx(program: Path, home: Path, upstreams: Sequence[str]) -> AsyncIte
         await process.wait()
 
 
-def _configure(home: Path, port: int, upstreams: Sequence[str]) -> None:
-    home.mkdir()
+def configure(home: Path, port: int, upstreams: Sequence[str]) -> None:
+    """Write what nginx is started with, ``home/nginx.conf`` and what belongs to it."""
+    home.mkdir(exist_ok=True)
     (home / "site.conf").write_text(_site(port, upstreams))
     user = "user root;" if os.geteuid() == 0 else ""
     (home / "nginx.conf").write_text(AROUND.format(user=user, home=home))
