@@ -238,11 +238,10 @@ def acp_upstream(project: Project | NewProject, config: ContainersConfig) -> Ups
     """
     if project.acp_url:
         return Upstream.parse(project.acp_url)
-    upstream = opencode_upstream(project, config)
-    return upstream.with_port(upstream.port + config.acp_port - config.opencode_port)
+    return _with_port(project.container_url, config.opencode_port, config.acp_port - config.opencode_port)
 
 
-@lru_cache(maxsize=4096)
-def _with_port(url: str, default: int) -> Upstream:
+@lru_cache(maxsize=4096)  # asked for by every request
+def _with_port(url: str, default: int, distance: int = 0) -> Upstream:
     upstream = Upstream.parse(url)
-    return upstream if urlsplit(url).port else upstream.with_port(default)
+    return upstream.with_port((upstream.port if urlsplit(url).port else default) + distance)

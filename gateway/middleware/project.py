@@ -6,12 +6,12 @@ sent on to the project's own host, ``{id}.localhost``, all of which is OpenCode'
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.config import ContainersConfig
 from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, SessionNotFound
 from gateway.keys import CONFIG, PROJECT, PROJECTS, ROUTE, USER, Route
 from gateway.middleware.hosts import project_of_host
@@ -71,6 +71,8 @@ def _to_own_host(request: web.Request, found: Project, *, target: str) -> web.Re
 
 def _refuse_impossible_ids(request: web.Request) -> None:
     """An id with NUL in it is nobody's; the database could not even be asked."""
+    if "%00" not in request.raw_path:
+        return
     for name, missing in _MISSING.items():
         if "\0" in request.match_info.get(name, ""):
             raise missing()
@@ -79,10 +81,11 @@ def _refuse_impossible_ids(request: web.Request) -> None:
 def _route(request: web.Request, found: Project, port: str, *, target: str, prefix: str) -> Route:
     config = request.app[CONFIG].containers
     is_turn = port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target)
-    timeouts = _timeouts(config, endless=bool(is_turn))
+    headers = None if is_turn else config.headers_timeout
+    timeouts = _timeouts(config.connect_timeout, headers, config.idle_timeout)
     return Route(_PORTS[port](found, config), target, prefix, timeouts)
 
 
-def _timeouts(config: ContainersConfig, *, endless: bool) -> Timeouts:
-    headers = None if endless else config.headers_timeout
-    return Timeouts(connect=config.connect_timeout, headers=headers, idle=config.idle_timeout)
+@lru_cache(maxsize=4)
+def _timeouts(connect: float, headers: float | None, idle: float) -> Timeouts:
+    return Timeouts(connect=connect, headers=headers, idle=idle)

@@ -27,58 +27,57 @@ HOP_BY_HOP = frozenset(
 )
 
 # Authorization and Cookie are the user's towards the gateway, no container's business. Host is the next hop's own,
-# and Expect is answered here.
-_NOT_FOR_UPSTREAM = HOP_BY_HOP | {"authorization", "cookie", "expect", "host"}
-
-
-def end_to_end(headers: Headers) -> CIMultiDict[str]:
-    """All fields but those of this hop, repeats and order kept.
-
-    Each name is spelled as where it stood first: aiohttp keeps only the last of ``X-A: 1`` and ``x-a: 2``.
-    """
-    return _without(headers, HOP_BY_HOP)
+# Expect is answered here, and how a container was addressed is for us to say.
+_NOT_FOR_UPSTREAM = HOP_BY_HOP | {
+    "authorization",
+    "cookie",
+    "expect",
+    "host",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-prefix",
+}
+_WITHOUT_CLIENTS = _NOT_FOR_UPSTREAM | {"x-forwarded-for"}
 
 
 def to_upstream(
     headers: Headers, *, client: str | None, scheme: str, host: str | None, prefix: str
 ) -> CIMultiDict[str]:
-    """A request's fields as the container may see them.
+    """A request's fields as the container may see them, repeats, spelling and order kept.
 
     ``client`` is the address of who connected to us, ``scheme`` and ``host`` what it asked for (where it said so),
     ``prefix`` the path that was cut off the front of the target ("" for none).
     """
-    kept = _without(headers, _NOT_FOR_UPSTREAM)
-    for name in [name for name in kept if name.lower().startswith("proxy-")]:
-        kept.popall(name, None)
+    drop = _dropped(headers, _NOT_FOR_UPSTREAM if client is None else _WITHOUT_CLIENTS)
+    kept = [
+        (name, value)
+        for name, value in headers.items()
+        if (lower := name.lower()) not in drop and not lower.startswith("proxy-")
+    ]
     if client is not None:
-        before = kept.getall("X-Forwarded-For", [])
-        kept["X-Forwarded-For"] = ", ".join([*before, client])
-    for name, value in (("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", host), ("X-Forwarded-Prefix", prefix)):
-        if value:
-            kept[name] = value
-        else:
-            kept.popall(name, None)
-    return kept
+        kept.append(("X-Forwarded-For", ", ".join([*headers.getall("X-Forwarded-For", ()), client])))
+    kept.append(("X-Forwarded-Proto", scheme))
+    if host:
+        kept.append(("X-Forwarded-Host", host))
+    if prefix:
+        kept.append(("X-Forwarded-Prefix", prefix))
+    return CIMultiDict(kept)
 
 
 def to_client(headers: Headers) -> CIMultiDict[str]:
-    """An answer's fields as the client may see them."""
-    return end_to_end(headers)
+    """An answer's fields as the client may see them, repeats, spelling and order kept."""
+    drop = _dropped(headers, HOP_BY_HOP)
+    return CIMultiDict([(name, value) for name, value in headers.items() if name.lower() not in drop])
 
 
-def _without(headers: Headers, drop: frozenset[str]) -> CIMultiDict[str]:
+def _dropped(headers: Headers, drop: frozenset[str]) -> frozenset[str]:
+    """``drop`` with what these headers say themselves belongs to one hop."""
     if "Connection" in headers:
         drop = drop.union(_named_in_connection(headers))
     if "Transfer-Encoding" in headers:
         # RFC 9112 6.3: chunking overrides the length, and a proxy must not pass both on.
         drop = drop.union(("content-length",))
-    spelling: dict[str, str] = {}
-    kept = []
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower not in drop:
-            kept.append((spelling.setdefault(lower, name), value))
-    return CIMultiDict(kept)
+    return drop
 
 
 def _named_in_connection(headers: Headers) -> list[str]:

@@ -66,8 +66,10 @@ async def test_connect_opens_no_tunnel() -> None:
 
 async def test_request_headers_pass_with_repeats_and_order() -> None:
     seen = await seen_by_upstream(get("/", "X-A: 1", "X-B: 2", "x-a: 3", "X-Empty:", "X-Uni: é", "Accept: a/b"))
-    ours = [(name, value) for name, value in seen.headers if name in ("X-A", "X-B", "X-Empty", "X-Uni", "Accept")]
-    assert ours == [("X-A", "1"), ("X-B", "2"), ("X-A", "3"), ("X-Empty", ""), ("X-Uni", "é"), ("Accept", "a/b")]
+    ours = [
+        (name, value) for name, value in seen.headers if name.lower() in ("x-a", "x-b", "x-empty", "x-uni", "accept")
+    ]
+    assert ours == [("X-A", "1"), ("X-B", "2"), ("x-a", "3"), ("X-Empty", ""), ("X-Uni", "é"), ("Accept", "a/b")]
 
 
 async def test_nothing_is_invented_on_the_way_up() -> None:
@@ -113,7 +115,7 @@ async def test_answer_passes_as_it_is() -> None:
     assert answer.headers == [
         ("X-A", "1"),
         ("Set-Cookie", "a=1"),
-        ("X-A", "2"),
+        ("x-a", "2"),
         ("Set-Cookie", "b=2"),
         ("Date", "then"),
         ("Content-Length", "3"),
