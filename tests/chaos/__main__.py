@@ -74,6 +74,7 @@ def report(outcome: Outcome) -> Outcome:
 
 
 def summarize(outcomes: list[Outcome]) -> None:
+    _print_table(outcomes)
     verdicts = [outcome.verdict for outcome in outcomes]
     print(
         f"\n{sum(not one.skipped for one in outcomes)} runs, {sum(len(one.faults) for one in outcomes)} faults, "
@@ -85,6 +86,23 @@ def summarize(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.verdict.wrong:
             print(f"  row {outcome.row.number} --seed {outcome.seed}: {outcome.verdict.wrong[0]}")
+
+
+def _print_table(outcomes: list[Outcome]) -> None:
+    """A line for each row of the fault matrix, with those that did not run."""
+    print(f"\n{'row':>3}  {'fault':<74} {'runs':>4} {'faults':>6} {'events':>8} {'deliveries':>10} {'s':>5}  held")
+    for number, chosen in sorted(ROWS.items()):
+        played = [one for one in outcomes if one.row.number == number and not one.skipped]
+        skipped = next((one.skipped for one in outcomes if one.row.number == number and one.skipped), None)
+        broke = sum(bool(one.verdict.wrong) for one in played)
+        held = skipped or (f"NOT in {broke}" if broke else "yes" if played else "not played")
+        print(
+            f"{number:>3}  {chosen.title[:74]:<74} {len(played):>4} {sum(len(one.faults) for one in played):>6} "
+            f"{sum(one.events for one in played):>8} {sum(one.verdict.delivered for one in played):>10} "
+            f"{sum(one.seconds for one in played):>5.0f}  {held}"
+        )
+    for number, reason in rows.LEFT_OUT.items():
+        print(f"{number:>3}  left out: {reason}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ SILENCE = 1.5
 REPEATED, SKIPPED = 5000, 37
 
 
-@row(11, "container stream cut at every byte offset of a frame")
+@row(11, "container stream cut at every byte offset of a frame", slow=True)
 async def cut_at_every_byte(world: World) -> None:
     container = await _begin(world, rate=0)
     step = 16 if world.short else 1

@@ -10,7 +10,7 @@ from tests.chaos.processes import Postgres
 from tests.chaos.scenario import ROWS, play
 
 rows.load()
-SELECTED = (1, 2, 6, 26)
+SELECTED = (1, 2, 6, 12, 26, 28)
 
 
 @pytest.fixture(scope="module")
