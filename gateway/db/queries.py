@@ -23,7 +23,7 @@ _HARMLESS = frozenset(
         r"\w+",
         """
         all and any array array_agg array_length as avg bool_or by cardinality case chr clock_timestamp coalesce
-        concat convert_to count date_trunc distinct else except exists extract filter first_value from
+        concat convert_from convert_to count date_trunc distinct else except exists extract filter first_value from
         generate_series greatest in intersect join json_agg jsonb_agg jsonb_build_object lag last_value lateral
         lead least left length limit lower materialized max min not now nullif octet_length on or over position
         rank right row_number select string_agg substring sum then to_char to_json to_timestamp union unnest

@@ -600,45 +600,77 @@ where h.project_id = %(project_id)s
 order by e.seq;
 
 -- read_blocks --
--- Where a log begins and ends, and the events after a place as blocks of an event stream, about 1 MiB at most:
--- for who is far behind. Each lacks its end, which stands between them. Nothing where packs are yet to come, or data with
--- line breaks: those have to be read one by one.
-with page as materialized (
-    select p.* from (
-        select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
-        from (
-            select seq, type, session_id, turn_id, agent_id, at, payload from events
-            where project_id = %(project_id)s and seq > %(after)s
-                and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s)
-            order by seq limit %(limit)s
-        ) e
-    ) p
-    where bytes_before < 1048576
+-- Where a log begins and ends, and the events after a place as blocks of an event stream, about 1 MiB and at most
+-- twice that: for who is far behind. Each lacks its end, which stands between them. Nothing where packs are yet to come;
+-- fails where data is no UTF-8. It is text because bytea travels at twice its size, and costs more here than its framing.
+with far as materialized (
+    select max(seq) as seq, sum(octet_length(payload)) as bytes
+    from (
+        select seq, payload from events
+        where project_id = %(project_id)s and seq > %(after)s
+            and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s)
+        order by seq limit %(limit)s
+    ) e
+), last as materialized (
+    -- A sum for each event costs as much as its framing, so that it is made only where events are large.
+    select case when bytes < 2097152 then seq else (
+        select max(e.seq) from (
+            select p.seq, sum(octet_length(payload)) over (order by p.seq) - octet_length(payload) as bytes_before
+            from events p where p.project_id = %(project_id)s and p.seq > %(after)s and p.seq <= far.seq
+        ) e where bytes_before < 1048576
+    ) end as seq
+    from far
 ), kinds as materialized (
     select type, session_id, turn_id, agent_id,
-        convert_to(chr(10) || 'event: ' || type || chr(10) || 'data: {"type":' || to_json(type)
+        chr(10) || 'event: ' || type || chr(10) || 'data: {"type":' || to_json(type)
             || coalesce(',"sessionId":' || to_json(session_id), '') || coalesce(',"turnId":' || to_json(turn_id), '')
-            || coalesce(',"agentId":' || to_json(agent_id), '') || ',"at":"', 'UTF8') as begun
-    from (select distinct type, session_id, turn_id, agent_id from page) k
+            || coalesce(',"agentId":' || to_json(agent_id), '') || ',"at":"' as begun
+    from (
+        select distinct type, session_id, turn_id, agent_id from events
+        where project_id = %(project_id)s and seq > %(after)s and seq <= (select seq from last)
+    ) k
 )
-select h.epoch, h.floor, h.head, b.last_seq, b.blocks
+select h.epoch, h.floor, h.head, (select seq from last) as last_seq, (
+    select string_agg('id: ' || h.epoch || '-' || p.seq
+            || (select k.begun from kinds k
+                where k.turn_id is not distinct from p.turn_id and k.type = p.type
+                    and k.session_id is not distinct from p.session_id and k.agent_id is not distinct from p.agent_id)
+            || to_char(p.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z\",\"data\":"')
+            || convert_from(p.payload, 'UTF8'),
+        '}' || chr(10) || chr(10) order by p.seq)
+    from events p
+    where p.project_id = %(project_id)s and p.seq > %(after)s and p.seq <= (select seq from last)
+) as blocks
 from log_heads h
-left join lateral (
-    select max(p.seq) as last_seq,
-        string_agg(
-            convert_to('id: ' || h.epoch || '-' || p.seq, 'UTF8')
-                || (select k.begun from kinds k
-                    where k.turn_id is not distinct from p.turn_id and k.type = p.type
-                        and k.session_id is not distinct from p.session_id
-                        and k.agent_id is not distinct from p.agent_id)
-                || convert_to(to_char(p.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z\",\"data\":"'), 'UTF8')
-                || p.payload,
-            convert_to('}' || chr(10) || chr(10), 'UTF8') order by p.seq) as blocks
-    from page p
-    having not bool_or(position(convert_to(chr(10), 'UTF8') in p.payload) > 0
-        or position(convert_to(chr(13), 'UTF8') in p.payload) > 0)
-) b on true
 where h.project_id = %(project_id)s;
+
+-- read_packs --
+-- Where a log begins and ends, beside each of the packs that end after a place, of all sessions or of one, and of the
+-- events that stayed rows among them: at most 500 of those and about 256 KiB. Nothing but the log where no pack is left.
+with packs as materialized (
+    select last_seq, encoded from event_packs
+    where project_id = %(project_id)s and last_seq > %(after)s
+        and (%(session_id)s::text is null or %(session_id)s = any(sessions))
+    order by last_seq limit %(limit)s
+), page as (
+    select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
+    from (
+        select * from events
+        where project_id = %(project_id)s and seq > %(after)s and seq <= (select max(last_seq) from packs)
+            and (%(session_id)s::text is null or session_id = %(session_id)s
+                or (type = 'gap' and session_id is null))
+        order by seq limit 500
+    ) e
+)
+select h.epoch, h.floor, h.head, e.*
+from log_heads h
+left join (
+    select false as pack, seq, type, session_id, turn_id, agent_id, at, payload from page where bytes_before < 262144
+    union all
+    select true, last_seq, null, null, null, null, null, encoded from packs
+) e on true
+where h.project_id = %(project_id)s
+order by e.seq;
 
 -- read_session_events --
 -- The same of one session, with the project's gaps: something of the session may be missing there.

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.db.errors import UnstorableText
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
@@ -14,6 +15,8 @@ BLOCK_EVENTS: Final = 3_000
 _END: Final = b"}\n\n"
 #: How an event begins, after another one. No event's data has a line break in it.
 _NEXT: Final = b"\n\nid: "
+#: Of each event: its id, its type, its data, and the one that ends it.
+_LINES: Final = 4
 
 
 class Blocks:
@@ -21,7 +24,7 @@ class Blocks:
 
     def __init__(self, data: bytes, after: Cursor, through: int) -> None:
         self._data = data
-        self._epoch = after.epoch
+        self._epoch, self._after = after.epoch, after.seq
         self.through = through
         #: Where the event after each of these places begins.
         self._places = {after.seq: 0}
@@ -29,6 +32,11 @@ class Blocks:
     @property
     def size(self) -> int:
         return len(self._data)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was not cut short, its events being large or the last ones; what comes next will be so, too."""
+        return self.through - self._after == BLOCK_EVENTS
 
     def piece(self, after: int) -> tuple[bytes, int]:
         """The blocks that come next after a place, and the place behind them."""
@@ -54,10 +62,17 @@ async def read_blocks(database: Database, project_id: str, after: Cursor) -> Blo
 
     Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
     """
-    place = {"project_id": project_id, "after": after.seq, "limit": BLOCK_EVENTS}
-    row = await database.fetch_one("read_blocks", **place)
+    try:
+        row = await database.fetch_one("read_blocks", project_id=project_id, after=after.seq, limit=BLOCK_EVENTS)
+    except UnstorableText:
+        # Some event's data is no UTF-8.
+        return None
     if row is None:
         raise ProjectNotFound()
     if after.seq < row["floor"] or after.epoch != row["epoch"]:
         raise NotKept(epoch=row["epoch"], floor=row["floor"], head=row["head"])
-    return Blocks(row["blocks"] + _END, after, row["last_seq"]) if row["blocks"] else None
+    if row["blocks"] is None:
+        return None
+    data, through = row["blocks"].encode() + _END, row["last_seq"]
+    has_breaks = b"\r" in data or data.count(b"\n") != _LINES * (through - after.seq)
+    return None if has_breaks else Blocks(data, after, through)

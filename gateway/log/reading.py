@@ -52,13 +52,13 @@ class Reading:
             log = rows[0]
             if after.seq < log["floor"] or after.epoch != log["epoch"]:
                 raise NotKept(epoch=log["epoch"], floor=log["floor"], head=log["head"])
-            events = [_event(row, after.epoch) for row in rows if row["type"] is not None]
+            events = [event_of(row, after.epoch) for row in rows if row["type"] is not None]
             pack = next((row for row in rows if row["pack"]), None)
             if pack is None:
                 return events
             last: int = pack["seq"]
             packed = known.get(last) or self._packs.take(project_id, after.epoch, last, pack["payload"])
-            end = events[-1].seq if _is_cut(events) else last
+            end = events[-1].seq if is_cut(events) else last
             events += [
                 event for event in packed if after.seq < event.seq <= end and session_id in (None, event.session_id)
             ]
@@ -81,12 +81,13 @@ async def _rows(
     return rows
 
 
-def _is_cut(events: Sequence[Event]) -> bool:
-    """Whether the statement may have left out rows that stand before the pack's end."""
+def is_cut(events: Sequence[Event]) -> bool:
+    """Whether a statement may have left out rows that stand before the pack's end."""
     return len(events) >= PAGE_EVENTS or sum(len(event.data) for event in events) >= PAGE_BYTES
 
 
-def _event(row: Row, epoch: int) -> Event:
+def event_of(row: Row, epoch: int) -> Event:
+    """An event as its row tells it."""
     return Event(
         cursor=Cursor(epoch, row["seq"]),
         type=row["type"],

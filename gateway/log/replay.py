@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from gateway.log.blocks import BLOCK_EVENTS
+from gateway.log.blocks import BLOCK_EVENTS, Blocks
 from gateway.log.reading import NotKept
 from gateway.log.run import PIECE_BYTES, Run
 from gateway.log.store import Log
@@ -93,10 +93,10 @@ class Replays:
         passage = await self._shared((project_id, session_id, place), head)
         return passage if passage.through > place.seq else None
 
-    def foresee(self, project_id: str, place: Cursor, session_id: str | None, head: int) -> None:
-        """Begin to read what will be asked for next, where nobody has to wait for it."""
+    def foresee(self, project_id: str, passage: Passage, place: Cursor, session_id: str | None, head: int) -> None:
+        """Begin to read what will be asked for after a passage that ends at ``place``, where nobody waits for it."""
         places = [place]
-        if session_id is None and head - place.seq >= FAR + BLOCK_EVENTS:
+        if isinstance(passage, Blocks) and passage.is_whole and head - place.seq >= FAR + BLOCK_EVENTS:
             # PostgreSQL's framing takes longer than all the rest: two of its processes share it.
             places.append(attrs.evolve(place, seq=place.seq + BLOCK_EVENTS))
         for one in places:
@@ -129,19 +129,25 @@ class Replays:
     async def _read(self, key: Key, head: int) -> Passage:
         project_id, session_id, place = key
         async with self._turn:
-            if session_id is None and head - place.seq >= FAR and (blocks := await self._log.blocks(project_id, place)):
-                self._keep(key, blocks)
-                return blocks
+            if head - place.seq >= FAR and (far := await self._far(key)):
+                self._keep(key, far)
+                return far
             events = await self._log.read(project_id, place, session_id)
-        run = Run()
-        for event in events:
-            run.push(event.seq, event.frame())
+        run = Run.of((event.seq, event.frame()) for event in events)
         if not events:
             # Not kept: what comes next may be here in a moment.
             return Frames(run, place.seq if session_id is None else max(place.seq, head))
         passage = Frames(run, run.last)
         self._keep(key, passage)
         return passage
+
+    async def _far(self, key: Key) -> Passage | None:
+        """A long passage, made without a look at each event; None where there is none, and they are read one by one."""
+        project_id, session_id, place = key
+        if session_id is None and (blocks := await self._log.blocks(project_id, place)):
+            return blocks
+        packed = await self._log.packed(project_id, place, session_id)
+        return packed and Frames(*packed)
 
     def _ended(self, key: Key, task: asyncio.Task[Passage]) -> None:
         self._reading.pop(key, None)

@@ -1,7 +1,8 @@
 """Frames of events in the order of the log, found by place and by size without looking at each."""
 
 from bisect import bisect_right
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Self
 
 #: What is written to a client at once, at most, unless a single event is larger.
 PIECE_BYTES: Final = 65_536
@@ -16,6 +17,14 @@ class Run:
         #: Bytes up to and including each frame, counted from where the run once began.
         self._ends: list[int] = []
         self._forgotten = 0
+
+    @classmethod
+    def of(cls, numbered: Iterable[tuple[int, bytes]]) -> Self:
+        """Frames in the order of the log, each behind its event's number."""
+        run = cls()
+        for seq, frame in numbered:
+            run.push(seq, frame)
+        return run
 
     def __len__(self) -> int:
         return len(self._seqs)

@@ -16,7 +16,9 @@ from gateway.db.errors import LostRace, OutcomeUnknown, RaisedByDatabase
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
 from gateway.log.blocks import Blocks, read_blocks
+from gateway.log.packed import read_packed
 from gateway.log.reading import Reading
+from gateway.log.run import Run
 from gateway.wire.events import Cursor, Event, EventData, Gap
 
 APPEND_ATTEMPTS = 3
@@ -187,6 +189,13 @@ class Log:
         Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
         """
         return await read_blocks(self._database, project_id, after)
+
+    async def packed(self, project_id: str, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
+        """The frames of many packed events after a place, and how far they go; None where no pack is left.
+
+        Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
+        """
+        return await read_packed(self._database, project_id, after, session_id)
 
     async def mark(self, project_id: str, source: str) -> int:
         """The number up to which a source's events are stored; 0 where none is."""

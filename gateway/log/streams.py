@@ -173,7 +173,7 @@ class Streams:
             if passage is not None:
                 if passage.through < channel.tail.since:
                     next_place = attrs.evolve(stream.cursor, seq=passage.through)
-                    self._replays.foresee(channel.project_id, next_place, stream.session_id, head)
+                    self._replays.foresee(channel.project_id, passage, next_place, stream.session_id, head)
                 await _write(stream, passage)
             elif stream.seq < head:
                 # The log ends before what was known of it: it is another one, under the same epoch.

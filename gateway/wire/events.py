@@ -8,7 +8,7 @@ kind; what a container says of ``session_update``, ``agent_status``, ``auth_requ
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 import msgspec
@@ -16,6 +16,9 @@ import msgspec
 from gateway.wire.codec import dump_foreign_json, to_builtins
 from gateway.wire.sse import encode_event
 from gateway.wire.times import timestamp
+
+#: A block whose data has no line breaks: epoch, seq, how it begins (``begin_frame``), its time, its data.
+FRAME: Final = b'id: %d-%d\n%b,"at":"%b","data":%b}\n\n'
 
 _CURSOR = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 
@@ -56,9 +59,9 @@ class Event:
         """The event as a block of an event stream."""
         if b"\n" in self.data or b"\r" in self.data:
             return encode_event(event=self.type, id=str(self.cursor), data=self.envelope())
-        begun = _begun(self.type, self.session_id, self.turn_id, self.agent_id)
+        begun = begin_frame(self.type, self.session_id, self.turn_id, self.agent_id)
         cursor, at = self.cursor, timestamp(self.at).encode()
-        return b'id: %d-%d\n%b,"at":"%b","data":%b}\n\n' % (cursor.epoch, cursor.seq, begun, at, self.data)
+        return FRAME % (cursor.epoch, cursor.seq, begun, at, self.data)
 
     def envelope(self) -> bytes:
         """``{type, sessionId?, turnId?, agentId?, at, data}``, with ``data`` as it came."""
@@ -74,7 +77,7 @@ def _members(type: str, session_id: str | None, turn_id: str | None, agent_id: s
 
 
 @lru_cache(maxsize=4096)
-def _begun(type: str, session_id: str | None, turn_id: str | None, agent_id: str | None) -> bytes:
+def begin_frame(type: str, session_id: str | None, turn_id: str | None, agent_id: str | None) -> bytes:
     """A block as it begins after its id, up to where the members are that each event has of its own."""
     return encode_event(event=type, data=_members(type, session_id, turn_id, agent_id)).removesuffix(b"\n\n")
 

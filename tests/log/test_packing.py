@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.db.pool import Database
 from gateway.db.queries import Queries
 from gateway.log.packing import Packing
-from gateway.log.packs import decode, encode
+from gateway.log.packs import decode, encode, frames
 from gateway.log.store import Log, NewEvent
 from gateway.projects import NewProject, Projects
 from gateway.wire.events import Cursor, Event
@@ -37,6 +37,18 @@ def chunk(n: int, *, session: str | None = "s", **members: Any) -> NewEvent:
 async def append(log: Log, number: int, **members: Any) -> None:
     for start in range(0, number, 500):
         await log.append(PROJECT, [chunk(n, **members) for n in range(start, min(start + 500, number))])
+
+
+async def far(log: Log, session: str | None, after: int) -> tuple[bytes, int]:
+    """The frames of all packs after a place, with the rows among them, and where they end."""
+    epoch = (await log.head(PROJECT)).epoch
+    found, seq = b"", after
+    while passage := await log.packed(PROJECT, Cursor(epoch, seq), session):
+        run, through = passage
+        assert through > seq
+        found += b"".join(run.between(seq, through))
+        seq = through
+    return found, seq
 
 
 async def whole(log: Log, session: str | None = None, after: int = 0) -> list[Event]:
@@ -81,6 +93,37 @@ def test_a_pack_gives_back_what_was_put_in(values: list[tuple[Any, ...]]) -> Non
     ]
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["session_update", "turn_ended"]),
+            st.sampled_from(["s", 'a"b\\', "\u00e9\u2028", None]),
+            words,
+            st.datetimes(datetime(1970, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)),
+            st.sampled_from([b"{}", b'{"a":\n1}', b'{"a":\r\n1}', b"\xff\0"]) | st.binary(max_size=20),
+        ),
+        max_size=20,
+    ),
+    st.integers(-1, 21),
+    st.sampled_from([None, "s", 'a"b\\', "t"]),
+)
+def test_the_frames_of_a_pack_are_those_of_its_events(
+    values: list[tuple[Any, ...]], after: int, session: str | None
+) -> None:
+    names = ("type", "session_id", "turn_id", "at", "payload")
+    rows = [
+        {"seq": seq, "agent_id": None, **dict(zip(names, value, strict=True))}
+        for seq, value in enumerate(values, start=1)
+    ]
+    encoded = encode(rows)
+    expected = [
+        (event.seq, event.frame())
+        for event in decode(encoded, 7)
+        if event.seq > after and session in (None, event.session_id)
+    ]
+    assert frames(encoded, Cursor(7, after), session) == expected
+
+
 @pytest.mark.parametrize("harm", [b"", b"\x02abc", b"\x01abc", encode([])[:-2]])
 def test_a_pack_that_is_broken_is_not_taken_for_an_empty_one(harm: bytes) -> None:
     with pytest.raises(ValueError, match="a pack"):
@@ -121,6 +164,8 @@ async def test_whatever_is_packed_reads_the_same_from_any_place(
             assert [event.frame() for event in after] == [event.frame() for event in before[session]]
             for place in places:
                 start = place % (len(batch) + 1)
+                found, end = await far(fresh, session, start)
+                assert found == b"".join(e.frame() for e in before[session] if start < e.seq <= end)
                 assert await whole(fresh, session, start) == [e for e in before[session] if e.seq > start]
         if sum(event.key is None for event in batch) >= 100:
             assert counts(database_url)[1] > 0
@@ -229,3 +274,5 @@ def test_reading_the_log_may_be_repeated_when_its_connection_is_lost() -> None:
     queries = Queries.load()
     assert queries["read_events"].only_reads
     assert queries["read_session_events"].only_reads
+    assert queries["read_blocks"].only_reads
+    assert queries["read_packs"].only_reads

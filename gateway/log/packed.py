@@ -1,0 +1,58 @@
+"""Long passages of packed events, framed from their packs' columns: for who is far behind."""
+
+from collections.abc import Sequence
+from heapq import merge
+from typing import Final
+
+from gateway.db.pool import Database, Row
+from gateway.errors import ProjectNotFound
+from gateway.log.packs import frames
+from gateway.log.reading import NotKept, event_of, is_cut
+from gateway.log.run import Run
+from gateway.wire.events import Cursor
+
+#: Packs that are read at once, where their events are not large.
+_PACKS: Final = 6
+#: No further pack is opened once the frames of those before it take so much.
+_BYTES: Final = 1_048_576
+
+
+async def read_packed(
+    database: Database, project_id: str, after: Cursor, session_id: str | None
+) -> tuple[Run, int] | None:
+    """The frames of the packs after a place with the rows among them, some 3,000 or 1 MiB, and how far they go.
+
+    None where no pack is left. Raises ``NotKept`` where events after that place have been deleted, and
+    ``ProjectNotFound``.
+    """
+    rows = await database.fetch_all(
+        "read_packs", project_id=project_id, after=after.seq, session_id=session_id, limit=_PACKS
+    )
+    if not rows:
+        raise ProjectNotFound()
+    log = rows[0]
+    if after.seq < log["floor"] or after.epoch != log["epoch"]:
+        raise NotKept(epoch=log["epoch"], floor=log["floor"], head=log["head"])
+    packs = [row for row in rows if row["pack"]]
+    if not packs:
+        return None
+    events = [event_of(row, after.epoch) for row in rows if row["type"] is not None]
+    limit = events[-1].seq if is_cut(events) else packs[-1]["seq"]
+    packed, through = _open(packs, after, session_id, limit)
+    stayed = ((event.seq, event.frame()) for event in events)
+    return Run.of((seq, frame) for seq, frame in merge(packed, stayed) if seq <= through), through
+
+
+def _open(
+    packs: Sequence[Row], after: Cursor, session_id: str | None, limit: int
+) -> tuple[list[tuple[int, bytes]], int]:
+    """The frames of as many packs as go on to ``limit`` or are large enough, and how far they go."""
+    found: list[tuple[int, bytes]] = []
+    size = 0
+    for pack in packs:
+        own = frames(pack["payload"], after, session_id)
+        found += own
+        size += sum(len(frame) for _, frame in own)
+        if pack["seq"] >= limit or size >= _BYTES:
+            return found, min(pack["seq"], limit)
+    return found, limit
