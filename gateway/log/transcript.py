@@ -3,7 +3,7 @@
 A history is the messages that have been written and, folded on the fly, the end of the log that none of them covers.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import attrs
@@ -44,7 +44,7 @@ class Transcript:
         within: Transaction | None = None,
     ) -> Page:
         """One page of a session's history, after a message's id in the order asked for."""
-        # First what is not written: what is written meanwhile is then found twice, and shown once.
+        # First what is not written: what is written meanwhile is then found twice, and shown as it was written.
         recent = await self._folding.unfolded(project_id, session_id, within=within)
         reader = within or self._database
         place = {"project_id": project_id, "session_id": session_id, "limit": limit + 1}
@@ -56,7 +56,7 @@ class Transcript:
             start = after or 0
             rows = await reader.fetch_all("list_messages", after=start, **place)
             newer = {message.first_seq: message for message in recent if message.first_seq > start}
-        merged = {row["first_seq"]: message_from_row(row) for row in rows} | newer
+        merged = newer | {row["first_seq"]: _later(message_from_row(row), newer) for row in rows}
         messages = [merged[seq] for seq in sorted(merged, reverse=newest_first)]
         more = len(messages) > limit
         return Page(messages=tuple(messages[:limit]), next=messages[limit - 1].id if more else None)
@@ -72,7 +72,7 @@ class Transcript:
         last = 0
         async for message in self._written(project_id, session_id):
             last = message.first_seq
-            yield updated.get(last, message)
+            yield _later(message, updated)
         for message in recent:
             if message.first_seq > last:
                 yield message
@@ -105,3 +105,9 @@ class Transcript:
             for row in rows:
                 yield message_from_row(row)
             last = rows[-1]["first_seq"]
+
+
+def _later(written: Message, unwritten: Mapping[int, Message]) -> Message:
+    """A message as it is in rows, or as events that none covered went on with it: whichever goes further."""
+    other = unwritten.get(written.first_seq, written)
+    return other if other.last_seq > written.last_seq else written

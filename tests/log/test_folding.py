@@ -118,3 +118,17 @@ async def test_a_fold_whose_gateway_died_is_made_up_for(log: Log, database: Data
     await folding.review()
     assert ask(database_url, "select count(*) from agent_session_messages") == [(2,)]
     assert ask(database_url, "select folded from turns") == [(True,)]
+
+
+async def test_a_history_that_is_read_while_a_turn_ends_has_no_message_cut_short(log: Log, database: Database) -> None:
+    folding = Folding(database, log)
+    transcript = Transcript(database, log, folding)
+    await append(log, [started("a"), *chunks("a", 2), ended("a"), started("b"), *chunks("b", 2)])
+    await folding.fold(PROJECT, "s")
+    reading = transcript.all(PROJECT, "s")
+    read = [await anext(reading)]
+    await append(log, [*chunks("b", 5), ended("b"), started("c"), *chunks("c", 1), ended("c")])
+    await folding.fold(PROJECT, "s")
+    read += [message async for message in reading]
+    texts = [json.loads(message.body)["content"][0]["text"] for message in read]
+    assert texts == ["prompt of a", "word " * 2, "prompt of b", "word " * 7, "prompt of c", "word "]
