@@ -11,8 +11,9 @@ import tempfile
 import zlib
 from collections import deque
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import attrs
 import msgspec
@@ -71,26 +72,30 @@ class _Record:
 
 @attrs.define
 class _File:
-    """A file without a name: records are written at its end and read from its beginning."""
+    """A file without a name: records are written at its end and read from its beginning.
 
-    file: IO[bytes]
+    Unbuffered: of a record that did not fit on the disk nothing must be left to be written later.
+    """
+
+    file: FileIO
     written: int = 0
     read: int = 0
     records: deque[_Record] = attrs.field(factory=deque)
 
     def write(self, raw: bytes, count: int) -> None:
         self.file.seek(self.written)
-        self.file.write(raw)
-        self.file.flush()
+        rest = memoryview(raw)
+        while rest:
+            rest = rest[self.file.write(rest) :]
         self.written += len(raw)
         self.records.append(_Record(len(raw), zlib.crc32(raw), count))
 
     def next(self) -> tuple[_Record, bytes | None]:
         """The next record, and its bytes; None where they are not what was written."""
         record = self.records.popleft()
-        self.file.seek(self.read)
-        self.read += record.size
+        place, self.read = self.read, self.read + record.size
         try:
+            self.file.seek(place)
             raw = self.file.read(record.size)
         except OSError:
             return record, None
@@ -174,7 +179,8 @@ class Spool:
     def _write(self) -> None:
         raw = msgspec.msgpack.encode([_packed(item) for item in self._gathered])
         if not self._files or self._files[-1].written >= FILE_BYTES:
-            self._files.append(_File(tempfile.TemporaryFile(dir=self._limits.directory)))  # noqa: SIM115 - `close` ends it
+            file = tempfile.TemporaryFile(dir=self._limits.directory, buffering=0)  # noqa: SIM115 - `close` ends it
+            self._files.append(_File(file))
         self._files[-1].write(raw, len(self._gathered))
         self._file_bytes += len(raw)
         self._gathered, self._gathered_bytes = [], 0

@@ -1,6 +1,7 @@
 """The spool: what goes in comes out, in order, from memory and from files; what does not fit is counted or refused."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,21 @@ async def test_a_full_disk_is_a_full_spool() -> None:
         spool.put([event])
     items = await all_of(spool)
     assert sum(item.count if isinstance(item, Dropped) else 1 for item in items) == 100
+
+
+@pytest.mark.parametrize("room", [0, 20_000, 79_900])
+async def test_a_disk_that_fills_up_takes_nothing_of_what_it_had_taken(room: int) -> None:
+    spool = Spool(TINY, sheds=True)
+    events = [said(n, 40_000) for n in range(9)]  # one in memory, then records of two
+    for event in events[:5]:
+        spool.put([event])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (spool._files[0].written + room, hard))
+    try:
+        for event in events[5:]:
+            spool.put([event])
+        items = await all_of(spool)
+        spool.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert items == [*events[:5], Dropped(4, "spool_full")]
