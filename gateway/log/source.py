@@ -1,5 +1,7 @@
 """Where a container's events come from, and how they are numbered."""
 
+import re
+
 import attrs
 
 from gateway.container.client import ContainerInfo
@@ -8,6 +10,8 @@ from gateway.log.store import Log
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
 UNNUMBERED = "unnumbered"
+#: What PostgreSQL's bigint takes, and Python reads as a number.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @attrs.define
@@ -33,7 +37,7 @@ class Source:
     def number(self, event: SSEEvent | OversizedEvent) -> int | None:
         """The container's number of an event, ``<bootId>-<n>``; None where the event carries none of its own."""
         boot, _, number = (event.id or "").rpartition("-")
-        if boot != self.boot or not number.isdigit() or event.event == "gap":
+        if boot != self.boot or not _NUMBER.fullmatch(number) or event.event == "gap":
             return None
         return int(number)
 

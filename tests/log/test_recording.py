@@ -116,6 +116,20 @@ async def test_an_event_of_another_boot_in_a_stream_has_it_opened_again(
     assert updates(events) == list(numbered.truth.values())
 
 
+@pytest.mark.parametrize("number", ["\u00b2", "9" * 19, "9" * 5_000, "-1"])
+async def test_a_number_that_is_none_has_the_stream_opened_again(
+    gateway: Gateway, numbered: NumberedContainer, number: str
+) -> None:
+    await begun(gateway, numbered)
+    numbered.emit(1)
+    await until_recorded(gateway, 1)
+    numbered.send(numbered.frame(0, "of no number").replace(b"-0\n", f"-{number}\n".encode()))
+    await eventually(lambda: len(numbered.asked) >= 2)
+    numbered.emit(1)
+    assert updates(await until_recorded(gateway, 2)) == list(numbered.truth.values())
+    assert gateway.app[FOLLOWERS].held() == ["demo"]
+
+
 async def test_a_stream_cut_at_every_byte_of_an_event_is_resumed_exactly(
     gateway: Gateway, numbered: NumberedContainer
 ) -> None:
