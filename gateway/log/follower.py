@@ -24,6 +24,8 @@ from gateway.wire.events import Gap
 logger = logging.getLogger(__name__)
 
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
+#: A stream that lasted so long, or brought something, is opened again at once.
+SOUND_SECONDS = 2.0
 
 #: Called once a container's stream is open.
 OnConnected = Callable[[str, ContainerInfo], Awaitable[None]]
@@ -58,8 +60,10 @@ class Follower:
 
     async def run(self) -> None:
         """Follow, again and again, until stopped, or until the project is gone; ``StaleFence`` once another follows."""
+        loop = asyncio.get_running_loop()
         backoff = MIN_BACKOFF_SECONDS
         while not self._stopping:
+            began = loop.time()
             try:
                 await self._read_stream()
             except ProjectNotFound:
@@ -70,7 +74,10 @@ class Follower:
                 self.failure = exc
                 logger.info("container not followed", extra={"project": self._project_id, "error": str(exc)})
             if self._recorder is not None:
-                backoff, self._recorder = MIN_BACKOFF_SECONDS, None
+                # One that ends whenever it is opened would fill the log with gaps.
+                if self._recorder.has_stored or loop.time() - began >= SOUND_SECONDS:
+                    backoff = MIN_BACKOFF_SECONDS
+                self._recorder = None
                 with suppress(GatewayError):
                     await self._leases.disconnected(self._lease)
             if not self._stopping:

@@ -44,6 +44,8 @@ class Recorder:
         self._translate = translate
         self._batches = Batches()
         self._reading: asyncio.Task[None] | None = None
+        #: Whether the stream brought anything for the log.
+        self.has_stored = False
 
     async def record(self, reads: AsyncIterator[Read]) -> None:
         """Store what the stream brings; when it ends, raises why, once all that it brought is stored."""
@@ -134,6 +136,7 @@ class Recorder:
                     source=self._source.name,
                     fence=self._fence,
                 )
+                self.has_stored = True
                 return
             except (DatabaseUnavailable, OutcomeUnknown) as exc:
                 # Numbers make it harmless to repeat; the fence decides whether it is still wanted.

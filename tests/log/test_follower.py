@@ -119,6 +119,18 @@ async def test_a_break_of_a_stream_without_ids_is_a_gap(gateway: Gateway, base_c
     assert text_of(events) == "beforeafter"
 
 
+async def test_a_stream_that_ends_whenever_it_is_opened_does_not_fill_the_log_with_gaps(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    project = await gateway.register(base_container.url)
+    session = await project.create_session()
+    for _ in range(150):
+        base_container.drop_streams()
+        await asyncio.sleep(0.02)
+    kinds = [event.event for event in await project.all_events(session)]
+    assert 2 <= kinds.count("gap") < 10
+
+
 async def test_real_traffic_of_a_base_container_is_recorded_whole(
     gateway: Gateway, base_container: FakeContainer
 ) -> None:
