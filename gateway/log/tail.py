@@ -27,7 +27,8 @@ class Tail:
     """One project's newest events: those after ``since`` and up to ``loaded``; the log goes on to ``head`` at least."""
 
     max_bytes: int
-    epoch: int = 0
+    #: Until it has heard of the log, one that no log and no cursor has.
+    epoch: int = -1
     head: int = 0
     since: int = 0
     loaded: int = 0

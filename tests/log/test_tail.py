@@ -159,3 +159,7 @@ def test_a_cursor_that_cannot_be_continued_is_reset_with_its_reason() -> None:
     }
     for text, reason in reasons.items():
         assert judge(HEAD, text, from_start=True) == Reset(epoch=2, floor=10, head=20, reason=reason)
+
+
+def test_a_tail_that_knows_nothing_of_its_log_reaches_no_place() -> None:
+    assert not Tail(max_bytes=1).reaches(Cursor(0, 0))
