@@ -49,7 +49,7 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = await request.app[PROJECTS].get(request[USER], project_id)
         request[PROJECT] = found
         match = _TARGET.fullmatch(request.raw_path)
-        if match and (port := unquote(match[1])) in _PORTS:
+        if match and (port := match[1] if "%" not in match[1] else unquote(match[1])) in _PORTS:
             if port == "opencode" and _opens_a_page(request):
                 return _to_own_host(request, found, target=match[2])
             prefix = f"/api/projects/{found.id}/{port}"

@@ -124,7 +124,7 @@ async def _relay(request: web.Request, answer: Answer, response: web.StreamRespo
 
 
 def _is_event_stream(answer: Answer) -> bool:
-    return answer.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream")
+    return answer.content_type == "text/event-stream"
 
 
 class _Body:
