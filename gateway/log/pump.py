@@ -89,6 +89,9 @@ class Pump:
 
     def _has_work(self) -> bool:
         tail = self._tail
+        if tail.gone:
+            # Streams that nobody carries end by themselves, the last of them when its client has been given up.
+            return bool(self._settled or self._others)
         if self._is_lost():
             return True
         return tail.head > self.served or any(stream.seq <= self.served for stream in self._others)

@@ -3,10 +3,13 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.log.store import Appended, Head
+from gateway.db.pool import Database
+from gateway.log.pump import Pump
+from gateway.log.store import Appended, Head, Log
 from gateway.log.stream import judge
 from gateway.log.tail import Tail
 from gateway.wire.events import Cursor, Event, Reset
@@ -163,3 +166,18 @@ def test_a_cursor_that_cannot_be_continued_is_reset_with_its_reason() -> None:
 
 def test_a_tail_that_knows_nothing_of_its_log_reaches_no_place() -> None:
     assert not Tail(max_bytes=1).reaches(Cursor(0, 0))
+
+
+async def test_the_pump_of_a_deleted_project_rests_until_its_last_stream_has_gone(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    tail = Tail(max_bytes=1)
+    pump = Pump("p", Log(database), tail)
+    rounds: list[float] = []
+    monkeypatch.setattr(pump, "_round", rounds.append)
+    pump.start()
+    await asyncio.sleep(0)
+    tail.vanish()
+    await asyncio.sleep(0.1)
+    pump.stop()
+    assert len(rounds) <= 1
