@@ -6,20 +6,23 @@ found by polling the head.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
 from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
-from gateway.db.errors import LostRace, OutcomeUnknown, RaisedByDatabase
+from gateway.db.errors import LostRace, OutcomeUnknown, RaisedByDatabase, UnstorableText
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
 from gateway.log.blocks import Blocks, read_blocks
+from gateway.log.entries import Appended as Appended
+from gateway.log.entries import Effect as Effect
+from gateway.log.entries import NewEvent as NewEvent
 from gateway.log.packed import read_packed
 from gateway.log.reading import Reading
 from gateway.log.run import Run
-from gateway.wire.events import Cursor, Event, EventData, Gap
+from gateway.log.series import Series
+from gateway.wire.events import Cursor, Event, Gap
 
 APPEND_ATTEMPTS = 3
 
@@ -36,42 +39,6 @@ class EffectRefused(GatewayError):
     status, code = 409, "effect_refused"
 
 
-@attrs.frozen
-class Effect:
-    """A named statement that must come true together with an event."""
-
-    query: str
-    params: Mapping[str, Any]
-    #: Whether the append is to fail, with ``EffectRefused``, where the statement finds nothing to change.
-    required: bool = False
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@attrs.frozen(kw_only=True)
-class NewEvent:
-    """An event that is to be appended.
-
-    ``key``: an event of this key is stored once, whoever reports it. ``number``: its source's own number.
-    """
-
-    type: str
-    data: bytes
-    session_id: str | None = None
-    turn_id: str | None = None
-    agent_id: str | None = None
-    at: datetime = attrs.field(factory=_now)
-    key: str | None = None
-    number: int | None = None
-    effects: tuple[Effect, ...] = ()
-
-    @classmethod
-    def of(cls, data: EventData, **members: Any) -> "NewEvent":
-        return cls(type=data.type, data=data.to_json(), **members)
-
-
 @attrs.frozen(kw_only=True)
 class Head:
     """Where a project's log begins and ends: events ``floor + 1`` to ``head`` are there."""
@@ -83,14 +50,6 @@ class Head:
     @property
     def cursor(self) -> Cursor:
         return Cursor(self.epoch, self.head)
-
-
-@attrs.frozen(kw_only=True)
-class Appended:
-    """What an append stored, in order, and the cursor behind it."""
-
-    events: tuple[Event, ...]
-    cursor: Cursor
 
 
 Listener = Callable[[str, Appended], None]
@@ -127,20 +86,14 @@ class Log:
         numbered = [event.number for event in events] if numbers is None else numbers
         repeatable = all(number is not None or event.key for event, number in zip(events, numbered, strict=True))
 
-        params = _params(project_id, events, numbered, source, fence)
-        plain = not effects and not any(event.effects for event in events)
-
-        async def work(transaction: Transaction) -> Appended:
-            return await _append(transaction, events, params, effects)
+        whose = {"project_id": project_id, "source": source, "fence": fence}
+        series = Series.of(events, numbered) if source is not None and not effects else None
 
         for attempt in range(1, APPEND_ATTEMPTS + 1):
             try:
-                # A statement alone is a transaction, too, in one round trip; and whoever is paused holds no lock.
-                appended = (
-                    await _append_alone(self._database, events, params)
-                    if plain
-                    else await self._database.transaction(work)
-                )
+                appended = await _append_series(self._database, whose, series) if series else None
+                if appended is None:
+                    appended = await _append(self._database, whose, events, numbered, effects)
             except RaisedByDatabase as exc:
                 raise _translate(exc, project_id) from exc
             except LostRace:
@@ -203,13 +156,25 @@ class Log:
         return row["mark"] if row else 0
 
 
-def _params(
-    project_id: str, events: Sequence[NewEvent], numbers: Sequence[int | None], source: str | None, fence: int | None
-) -> dict[str, Any]:
-    return {
-        "project_id": project_id,
-        "fence": fence,
-        "source": source,
+async def _append_series(database: Database, whose: Mapping[str, Any], series: Series) -> Appended | None:
+    """None where nothing was stored, because they are not what the source's mark expects, or cannot be stored so."""
+    try:
+        row = await database.fetch_one("append_series", **whose, **series.params())
+    except UnstorableText:
+        return None
+    assert row is not None
+    return None if row["base"] is None else series.stored(row["epoch"], row["base"], row["turns"])
+
+
+async def _append(
+    database: Database,
+    whose: Mapping[str, Any],
+    events: Sequence[NewEvent],
+    numbers: Sequence[int | None],
+    effects: Sequence[Effect],
+) -> Appended:
+    params = {
+        **whose,
         "numbers": integer_array(numbers),
         "types": text_array([event.type for event in events]),
         "sessions": text_array([event.session_id for event in events]),
@@ -220,29 +185,37 @@ def _params(
         "payloads": bytea_array([event.data for event in events]),
     }
 
+    async def work(transaction: Transaction) -> Row | None:
+        return await _append_with_effects(transaction, events, params, effects)
 
-async def _append_alone(database: Database, events: Sequence[NewEvent], params: Mapping[str, Any]) -> Appended:
-    row = await database.fetch_one("append_events", **params)
+    if effects or any(event.effects for event in events):
+        row = await database.transaction(work)
+    else:
+        # A statement alone is a transaction, too, in one round trip; and whoever is paused holds no lock.
+        row = await database.fetch_one("append_events", **params)
     assert row is not None
     return _appended(row, _stored(row, events))
 
 
-async def _append(
+async def _append_with_effects(
     transaction: Transaction, events: Sequence[NewEvent], params: Mapping[str, Any], effects: Sequence[Effect]
-) -> Appended:
+) -> Row | None:
     row = await transaction.fetch_one("append_events", **params)
     assert row is not None
-    stored = _stored(row, events)
     wanted = [effect for place in row["places"] if place > 0 for effect in events[place - 1].effects]
     for effect in (*wanted, *effects):
         changed = await transaction.execute(effect.query, **effect.params)
         if effect.required and not changed:
             raise EffectRefused()
-    return _appended(row, stored)
+    return row
 
 
 def _appended(row: Row, stored: tuple[Event, ...]) -> Appended:
-    return Appended(events=stored, cursor=Cursor(row["epoch"], row["base"] + len(stored)))
+    return Appended(
+        cursor=Cursor(row["epoch"], row["base"] + len(stored)),
+        types=frozenset(event.type for event in stored),
+        make=lambda: stored,
+    )
 
 
 def _stored(row: Row, events: Sequence[NewEvent]) -> tuple[Event, ...]:

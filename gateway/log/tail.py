@@ -48,7 +48,8 @@ class Tail:
     def extend(self, appended: Appended) -> None:
         """Take what was committed here; what lies behind a hole, which others filled, is left to be loaded."""
         self.move(appended.cursor, loading=self.is_read)
-        self.load(appended.events)
+        if self.is_read:
+            self.load(appended.events)
 
     def load(self, events: Iterable[Event]) -> None:
         """Take the events that come next; others are known already, or have to wait for what is before them."""

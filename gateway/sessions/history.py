@@ -67,8 +67,8 @@ class Histories:
         await self._tasks.close()
 
     def _fill_ended(self, project_id: str, appended: Appended) -> None:
-        for event in appended.events:
-            if event.type == TurnEnded.type and event.agent_id in (None, OPENCODE) and event.turn_id is not None:
+        for event in appended.of(TurnEnded.type):
+            if event.agent_id in (None, OPENCODE) and event.turn_id is not None:
                 self._tasks.start(self._fill(project_id, event.turn_id), name=f"fill gaps of {event.turn_id}")
 
     async def _fill(self, project_id: str, turn_id: str | None) -> None:

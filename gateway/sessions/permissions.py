@@ -156,7 +156,7 @@ class Permissions:
 
     def _appended(self, project_id: str, appended: Appended) -> None:
         """What a rule has answered is brought to its container at once."""
-        if any(event.type == PermissionRequest.type for event in appended.events):
+        if appended.of(PermissionRequest.type):
             self._tasks.start(self._bring(project_id), name=f"bring answers {project_id}")
 
     async def _bring(self, project_id: str) -> None:

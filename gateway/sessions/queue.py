@@ -141,6 +141,6 @@ class Queue:
         return [row["id"] for row in rows]
 
     def _committed(self, project_id: str, appended: Appended) -> None:
-        for event in appended.events:
-            if event.type == TurnEnded.type and event.session_id is not None:
+        for event in appended.of(TurnEnded.type):
+            if event.session_id is not None:
                 self.advance(project_id, event.session_id)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
-import attrs
 import msgspec
 
 from gateway.container.client import ContainerInfo
@@ -43,6 +42,9 @@ class _Envelope(msgspec.Struct, rename="camel"):
     session_id: str | None = None
     agent_id: str | None = None
     timestamp: Any = None
+
+
+_read_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class Translator:
@@ -153,7 +155,7 @@ class Translator:
         if turn is None:
             return _not_understood(said)
         ended = as_asked(turn, _ended(said.member("stopReason"), said.member("error")))
-        return attrs.evolve(turn_ended(turn, ended), agent_id=said.agent_id)
+        return msgspec.structs.replace(turn_ended(turn, ended), agent_id=said.agent_id)
 
     def _acp_session(self, said: Said) -> tuple[Effect, ...]:
         """The agent's own id for a session: its first update tells it, and a container that has it begin anew."""
@@ -214,11 +216,10 @@ def _said(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str
 
 def _decode(data: str) -> _Envelope:
     """Raises ``DecodeError`` for what is no JSON object, or names its session or agent in a way nobody can store."""
-    raw = data.encode()
     try:
-        envelope = msgspec.json.decode(raw, type=_Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        envelope = _decode_leniently(raw)
+        envelope = _read_envelope(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        envelope = _decode_leniently(data.encode())
     for name in (envelope.session_id, envelope.agent_id):
         if name is not None and not _is_storable(name):
             raise DecodeError("an id that cannot be stored")

@@ -214,8 +214,8 @@ class Turns:
         await self._tasks.close()
 
     def _fold_ended(self, project_id: str, appended: Appended) -> None:
-        for event in appended.events:
-            if event.type == TurnEnded.type and event.session_id is not None:
+        for event in appended.of(TurnEnded.type):
+            if event.session_id is not None:
                 fold = self._folding.fold(project_id, event.session_id)
                 self._tasks.start(fold, name=f"fold {event.session_id}")
 

@@ -5,7 +5,7 @@ import json
 import random
 from uuid import uuid4
 
-import attrs
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -51,7 +51,8 @@ async def test_backends_killed_at_any_instant_leave_each_event_and_its_effect_on
             await asyncio.to_thread(ask, database_url, KILL)
 
     def with_effect(writer: int, number: int) -> NewEvent:
-        return attrs.evolve(said(f"{writer}-{number}", number), effects=(make_session(f"{writer}-{number}"),))
+        event = said(f"{writer}-{number}", number)
+        return msgspec.structs.replace(event, effects=(make_session(f"{writer}-{number}"),))
 
     async def write(writer: int) -> None:
         for first in range(1, 61, 3):

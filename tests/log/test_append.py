@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import uuid4
 
 import pytest
@@ -17,6 +18,10 @@ from gateway.wire.events import Cursor, Event
 from tests.db.things import ask
 
 PROJECT = "p"
+TURN = (
+    "insert into turns (project_id, id, session_id, user_id, state) "
+    "values ('p', '{id}', '{session}', 'local', '{state}') returning id"
+)
 
 
 async def make_project(database: Database, id: str = PROJECT) -> None:
@@ -64,6 +69,49 @@ async def test_what_the_mark_covers_is_dropped_and_what_was_skipped_is_a_gap(log
     gap = json.loads(appended.events[1].data)
     assert gap == {"reason": "skipped", "source": "boot", "from": 4, "to": 40, "count": 37}
     assert await log.mark(PROJECT, "boot") == 41
+
+
+async def test_events_that_follow_one_another_come_back_as_they_went_in(log: Log, database: Database) -> None:
+    """Whatever is in them: they are stored as a series, in one piece, where that can be."""
+    raws = ['""', "'\\\\ é 😀 \u2028 %s %% \\x00'".join('""'), "1", '{"nul":"\\u0000","half":"\\ud800"}']
+    texts = [raw.encode() for raw in raws]
+    ats = [datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)]
+    ats += [datetime(2026, 11, 22, 22, 30, 1, 123_457, tzinfo=timezone(timedelta(hours=-5)))]
+    sessions = [None, "ses_1", 'a"b\\c', "{NULL}", "null", ""]
+    for source, unstorable in (("a", []), ("b", [b'"\xff"']), ("c", [b'"\0"'])):
+        payloads = [*texts, *unstorable] * 6
+        count = len(payloads)
+        batch = [
+            NewEvent(
+                type="gap" if place % 5 == 4 else "session_update",
+                data=payload,
+                at=ats[place % len(ats)],
+                session_id=sessions[place % len(sessions)],
+                agent_id=sessions[place % 5],
+                turn_id=sessions[place % 4],
+            )
+            for place, payload in enumerate(payloads)
+        ]
+        before = (await log.head(PROJECT)).cursor
+        appended = await log.append(PROJECT, batch, numbers=range(1, count + 1), source=source)
+        assert await log.read(PROJECT, before) == list(appended.events)
+        assert [event.data for event in appended.events] == payloads
+        assert [event.at for event in appended.events] == [event.at for event in batch]
+        assert await log.mark(PROJECT, source) == count
+        again = await log.append(PROJECT, batch, numbers=range(1, count + 1), source=source)
+        assert not again.events
+        assert again.cursor == appended.cursor
+
+
+async def test_a_series_belongs_to_its_sessions_running_turns(log: Log, database: Database, database_url: str) -> None:
+    for session in ("ses_1", "ses_2"):
+        for turn, state in (("old", "completed"), ("new", "running" if session == "ses_1" else "lost")):
+            ask(database_url, TURN.format(id=f"{turn}-{session}", session=session, state=state))
+    batch = [said("a"), said("b", session_id="ses_1"), said("c", session_id="ses_2")]
+    batch.append(said("d", session_id="ses_1", turn_id="old-ses_1"))
+    appended = await log.append(PROJECT, batch, numbers=[1, 2, 3, 4], source="boot")
+    assert [event.turn_id for event in appended.events] == [None, "new-ses_1", None, "old-ses_1"]
+    assert await whole(log) == list(appended.events)
 
 
 async def test_sources_have_marks_of_their_own(log: Log) -> None:
@@ -123,7 +171,9 @@ async def test_concurrent_writers_leave_no_hole_and_a_reader_misses_none(log: Lo
         assert own == [b'"%d-%d"' % (writer, n) for n in range(each)]
 
 
-NUMBERS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
+NUMBERS = st.lists(st.integers(1, 40), min_size=1, max_size=12) | st.builds(
+    lambda first, count: list(range(first, first + count)), st.integers(1, 25), st.integers(1, 12)
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -30,7 +30,8 @@ def event(seq: int, epoch: int = 1, session_id: str | None = None, type: str = "
 
 
 def appended(*events: Event) -> Appended:
-    return Appended(events=events, cursor=events[-1].cursor)
+    types = frozenset(event.type for event in events)
+    return Appended(cursor=events[-1].cursor, types=types, make=lambda: events)
 
 
 def empty_tail(max_bytes: int = 10**6) -> Tail:
