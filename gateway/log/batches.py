@@ -55,12 +55,17 @@ class Batches:
                 return []
             self._changed.clear()
             await self._changed.wait()
-        batch: list[Numbered] = []
+        self._under_way = True
+        self._taken.set()
+        if len(self._waiting) <= MAX_EVENTS and self._bytes < MAX_BYTES:
+            batch = list(self._waiting)
+            self._waiting.clear()
+            self._bytes = 0
+            return batch
+        batch = []
         size = 0
         while self._waiting and len(batch) < MAX_EVENTS and size < MAX_BYTES:
             batch.append(self._waiting.popleft())
             size += len(batch[-1][0].data)
         self._bytes -= size
-        self._under_way = True
-        self._taken.set()
         return batch

@@ -6,7 +6,8 @@ all that came before it is stored, because that is what it may be about.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from gateway.db.errors import OutcomeUnknown
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
@@ -81,46 +82,62 @@ class Recorder:
             while (items := await self._spool.take()) is not None:
                 for start in range(0, len(items), SLICE_EVENTS):
                     for item in items[start : start + SLICE_EVENTS]:
-                        await self._take(item)
+                        if waiting := self._take(item):
+                            await waiting
                     await self._batches.handed_in()
                     await asyncio.sleep(0)
             await self._batches.stored()
         finally:
             self._batches.end()
 
-    async def _take(self, item: Item) -> None:
+    def _take(self, item: Item) -> Coroutine[Any, Any, None] | None:
+        """Hand in what an item means; what has to be waited for, where that cannot be told at once."""
         if isinstance(item, Dropped):
-            self._batches.add(NewEvent.of(Gap(reason=item.reason, count=item.count)), self._source.count())
-            return
+            self._add(NewEvent.of(Gap(reason=item.reason, count=item.count)), None)
+            return None
         number = self._source.number(item)
         if self._source.numbered and number is None:
-            if item.event == "gap":
-                return  # the container's own word on it: the numbers tell it too
-            await self._batches.stored()
-            raise UpstreamUnreachable("The container restarted between two calls.")
+            # The container's own word on a gap says nothing new: the numbers tell it too.
+            return None if item.event == "gap" else self._restarted()
         if isinstance(item, OversizedEvent):
             gap = Gap(reason="oversized", source=self._source.boot, from_=number, to=number, count=1)
-            self._batches.add(NewEvent.of(gap), self._source.count() if number is None else number)
-            return
-        meaning = await self._meaning(item)
+            self._add(NewEvent.of(gap), number)
+            return None
+        try:
+            meaning = self._translate(self._project_id, item)
+        except Exception:
+            meaning = self._not_understood(item)
+        if callable(meaning):
+            return self._look_up(item, meaning, number)
+        self._add(meaning, number)
+        return None
+
+    def _add(self, meaning: NewEvent | None, number: int | None) -> None:
         if meaning is not None:
             self._batches.add(meaning, self._source.count() if number is None else number)
 
-    async def _meaning(self, event: SSEEvent) -> NewEvent | None:
+    async def _restarted(self) -> None:
+        await self._batches.stored()
+        raise UpstreamUnreachable("The container restarted between two calls.")
+
+    async def _look_up(self, event: SSEEvent, look_up: LookUp, number: int | None) -> None:
         while True:
+            await self._batches.stored()
             try:
-                meaning = self._translate(self._project_id, event)
-                if not callable(meaning):
-                    return meaning
-                await self._batches.stored()
-                return await meaning()
+                meaning = await look_up()
             except DatabaseUnavailable as exc:
                 logger.warning("translation waits", extra={"project": self._project_id, "error": str(exc)})
                 await asyncio.sleep(RETRY_SECONDS)
+                continue
             except Exception:
-                # One event that nobody foresaw must not hold up all that come after it, again and again.
-                logger.exception("event not understood", extra={"project": self._project_id, "event": event.event})
-                return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+                meaning = self._not_understood(event)
+            self._add(meaning, number)
+            return
+
+    def _not_understood(self, event: SSEEvent) -> NewEvent:
+        # One event that nobody foresaw must not hold up all that come after it, again and again.
+        logger.exception("event not understood", extra={"project": self._project_id, "event": event.event})
+        return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
 
     async def _append_all(self) -> None:
         while batch := await self._batches.next():

@@ -1,7 +1,5 @@
 """Where a container's events come from, and how they are numbered."""
 
-import re
-
 import attrs
 
 from gateway.container.client import ContainerInfo
@@ -11,7 +9,7 @@ from gateway.wire.sse import OversizedEvent, SSEEvent
 
 UNNUMBERED = "unnumbered"
 #: What PostgreSQL's bigint takes, and Python reads as a number.
-_NUMBER = re.compile(r"[0-9]{1,18}")
+MAX_DIGITS = 18
 
 
 @attrs.define
@@ -25,6 +23,11 @@ class Source:
     name: str
     last_event_id: str | None
     counted: int
+    _prefix: str = attrs.field(init=False)
+
+    @_prefix.default
+    def _of_boot(self) -> str:
+        return f"{self.boot}-"
 
     @classmethod
     async def of(cls, info: ContainerInfo, lease: Lease, log: Log) -> "Source":
@@ -36,10 +39,11 @@ class Source:
 
     def number(self, event: SSEEvent | OversizedEvent) -> int | None:
         """The container's number of an event, ``<bootId>-<n>``; None where the event carries none of its own."""
-        boot, _, number = (event.id or "").rpartition("-")
-        if boot != self.boot or not _NUMBER.fullmatch(number) or event.event == "gap":
+        id = event.id
+        if id is None or not self.numbered or not id.startswith(self._prefix) or event.event == "gap":
             return None
-        return int(number)
+        number = id[len(self._prefix) :]
+        return int(number) if len(number) <= MAX_DIGITS and number.isascii() and number.isdigit() else None
 
     def count(self) -> int:
         self.counted += 1

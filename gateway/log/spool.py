@@ -124,7 +124,7 @@ class Spool:
 
         Writes to files without waiting: they are in the system's page cache for as long as it has room.
         """
-        size = sum(EVENT_BYTES + (len(event.data) if isinstance(event, SSEEvent) else 0) for event in read)
+        size = EVENT_BYTES * len(read) + sum([len(event.data) for event in read if isinstance(event, SSEEvent)])
         self._changed.set()
         if not self._files and not self._gathered and self._fits_memory(size):
             self._remember(read, size)

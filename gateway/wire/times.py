@@ -16,8 +16,10 @@ def timestamp(at: datetime) -> str:
 
 def parse_timestamp(text: Any) -> datetime | None:
     """An RFC 3339 time with its zone, from 1970 to 9998 (UTC); else None."""
+    if not isinstance(text, str):
+        return None
     try:
         at = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+    except ValueError:
         return None
     return at if at.tzinfo and _FIRST <= at < _LAST else None
