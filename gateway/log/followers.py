@@ -33,6 +33,8 @@ HOLDERS_FIRST_SECONDS = 1.0
 POLL_SECONDS = 0.02
 #: What has been read is stored before a container is handed over, for as long as that may take.
 LAST_WORDS_SECONDS = 0.3
+#: A database that does not answer has nobody wait for it who stops: leases run out by themselves.
+RELEASE_SECONDS = 1.0
 
 
 @attrs.define(eq=False)
@@ -205,8 +207,9 @@ class Followers:
         if late:
             await asyncio.wait(late)
         try:
-            await self._leases.release([held.lease for held in stopped])
-        except GatewayError as exc:
-            logger.warning("leases not released", extra={"error": str(exc)})
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._leases.release([held.lease for held in stopped])
+        except (GatewayError, TimeoutError) as exc:
+            logger.warning("leases not released", extra={"error": str(exc) or "no answer in time"})
         else:
             self._wakeups.released()

@@ -14,6 +14,9 @@ from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
 
+#: Whoever stops waits no longer for a database that does not answer: its row expires by itself.
+FAREWELL_SECONDS = 1.0
+
 
 class Presence:
     """This process among the gateways of one database."""
@@ -32,8 +35,9 @@ class Presence:
         try:
             yield
         finally:
-            with suppress(GatewayError):
-                await self._database.execute("delete_gateway", id=self.gateway_id)
+            with suppress(GatewayError, TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._database.execute("delete_gateway", id=self.gateway_id)
 
     async def keep(self) -> None:
         """Renew the row until cancelled. A database that is away may come back before it has expired."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from contextlib import closing
 
 import attrs
+import psycopg2
 
 from gateway.db.pool import Database
 from gateway.keys import FOLLOWERS, LOG
@@ -48,6 +50,21 @@ async def test_a_gateway_that_stops_hands_over_at_once_and_loses_nothing(databas
         # Half a second is what is promised; a machine that is busy may need longer, but not the minute of the lease.
         assert taken < 2.0
         assert updates(await until_recorded(second, 1_010)) == list(container.truth.values())
+
+
+async def test_a_gateway_that_stops_does_not_wait_for_a_database_that_does_not_answer(
+    database_url: str, gateway: Gateway
+) -> None:
+    async with NumberedContainer() as container:
+        project = await gateway.register(container.url)
+        await project.create_session()
+        assert holders(gateway) == [["demo"]]
+        with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
+            cursor.execute("lock table follower_leases in exclusive mode")
+            began = time.monotonic()
+            await gateway.app[FOLLOWERS].hand_over()
+            # Streams are told to come back only after this; whoever waits for the lock waits 5 s.
+            assert time.monotonic() - began < 4.0
 
 
 async def test_a_gateway_that_dies_is_followed_by_another_once_its_lease_has_run_out(
