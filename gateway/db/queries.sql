@@ -378,14 +378,15 @@ where id = any(%(ids)s) and state = 'running' and (gateway_id <> %(gateway_id)s 
 -- turns_to_look_after --
 -- The running turns of the projects that a gateway keeps house for, and its own, with what the keeper goes by; ages in
 -- seconds by this clock. `undelivered`: nobody brings the prompt to its container any more, or this gateway does.
--- What the gateway itself says of a silent turn does not break its silence.
+-- What the gateway itself says of a silent turn does not break its silence. An answer that is on its way is nobody's to
+-- wait for: where its container is gone it never arrives, and the turn must end all the same.
 select t.*, s.agent_id, s.container_session_id, s.status as session_status,
     t.project_id = any(%(project_ids)s) as kept_here,
     t.delivered_at is null and t.unanswered_since is null
         and (t.gateway_id = %(gateway_id)s or g.id is null) as undelivered,
     coalesce(l.connected and l.expires_at > clock_timestamp(), false) as connected,
     exists (select from permissions p where p.project_id = t.project_id and p.session_id = t.session_id
-        and p.state in ('waiting', 'answering')) as waits_for_people,
+        and p.state = 'waiting') as waits_for_people,
     newest.seq as newest_seq,
     extract(epoch from clock_timestamp() - t.said_at)::float8 as silent_seconds,
     extract(epoch from clock_timestamp() - t.unanswered_since)::float8 as unanswered_seconds,

@@ -182,7 +182,8 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
 
     Yes or no is looked up by the options' kind and is for this once: what stands first may allow more than was meant.
     """
-    options = [option for option in permission.options or [] if isinstance(option, dict)]
+    given = permission.options if isinstance(permission.options, list) else []
+    options = [option for option in given if isinstance(option, dict)]
     if option_id is not None:
         if all(option.get("optionId") != option_id for option in options):
             known = ", ".join(str(option.get("optionId")) for option in options) or "none"

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.config import EventsConfig
+from gateway.config import EventsConfig, PermissionsConfig, TurnsConfig
 from gateway.wire.sse import encode_event
 from tests.db.relay import Relay
 from tests.fakes.container import ContainerError, FakeContainer
@@ -353,3 +353,43 @@ async def test_an_id_of_any_length_names_its_request_once(database_url: str, con
             asked = [await requested(stream) for _ in range(3)]
         waiting = (await project.call("GET", "/permission")).json["permissions"]
         assert {one["id"] for one in waiting} == {one["permissionId"] for one in asked}
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_turn_ends_though_the_answer_to_its_request_never_arrives(
+    database_url: str, container: AskingContainer, gone: bool
+) -> None:
+    """Its container is away for good, or takes no answer."""
+    turns = TurnsConfig(stall_after=2, lost_after=2, cancel_timeout=1)
+    config = attrs.evolve(QUICK, permissions=PermissionsConfig(timeout=1), turns=turns)
+    async with GatewayProcess(database_url, config).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream, asyncio.timeout(30):
+            await project.prompt(session, "say here\nslow 600", wait=None)
+            await stream.until("session_update")
+            container.ask(requestId="r1")
+            request = await requested(stream)
+            container.failing = True
+            if gone:
+                await container.refuse()
+            ended = data_of((await stream.until("turn_ended"))[-1])
+        expected = ("lost", "answer_lost") if gone else ("stalled", "silent")
+        assert (ended["outcome"], ended["failure"]) == expected
+        assert (await state(project, request))[0] == "cancelled"
+
+
+@pytest.mark.parametrize("options", [5, True, "yes", {"optionId": "yes"}, ["yes"]])
+async def test_an_answer_to_a_request_whose_options_are_none_is_refused(
+    database_url: str, container: AskingContainer, options: Any
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1", options=options)
+            request = await requested(stream)
+        problem(await answer(project, request, optionId="yes"), 400, "invalid_body", says="known here: none")
+        problem(await answer(project, request, granted=True), 400, "invalid_body")
+        assert (await answer(project, request, granted=False)).status == 200
+        assert container.settled == {"r1": {"outcome": "cancelled"}}
