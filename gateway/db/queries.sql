@@ -322,10 +322,10 @@ where project_id = %(project_id)s and session_id = %(session_id)s and state in (
 
 -- mark_sent --
 -- A prompt is about to be sent by the gateway that the turn names: not one that was cancelled before, nor one that
--- another gateway has taken over.
+-- another gateway has taken over, or that the container has taken.
 update turns set sent_at = coalesce(sent_at, clock_timestamp())
 where project_id = %(project_id)s and id = %(id)s and gateway_id = %(gateway_id)s and state = 'running'
-    and (cancel_requested_at is null or sent_at is not null)
+    and delivered_at is null and (cancel_requested_at is null or sent_at is not null)
 returning id;
 
 -- end_turn --
@@ -340,10 +340,12 @@ select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
 where t.project_id = %(project_id)s and t.id = %(id)s;
 
 -- find_turn --
--- Which turn a container's end of turn is about: the one it names, by our id or its own, else the running one.
+-- Which turn a container's end of turn is about: the one it names, by our id or its own; else the running one, where its
+-- name for that may not be known (`unnamed`).
 select * from turns
 where project_id = %(project_id)s and session_id = %(session_id)s
-    and (id = %(container_turn_id)s or container_turn_id = %(container_turn_id)s or state = 'running')
+    and (id = %(container_turn_id)s or container_turn_id = %(container_turn_id)s
+        or (%(unnamed)s and state = 'running'))
 order by (id = %(container_turn_id)s or container_turn_id = %(container_turn_id)s) desc nulls last
 limit 1;
 

@@ -182,11 +182,13 @@ class Delivery:
             await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=taken_as)
 
     async def _mark_sent(self, project_id: str, turn_id: str) -> bool:
-        """Whether the prompt is still to be sent: it was not cancelled meanwhile, nor has another gateway taken it."""
+        """Whether the prompt is still to be sent: it was not cancelled meanwhile, nor has another gateway taken it,
+        nor has the container."""
         if await self._surely("mark_sent", **self._key(project_id, turn_id)):
             return True
         turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
-        if turn is not None and turn["gateway_id"] == self.gateway_id and turn["cancel_requested_at"] is not None:
+        mine = turn is not None and turn["gateway_id"] == self.gateway_id and turn["sent_at"] is None
+        if turn is not None and mine and turn["cancel_requested_at"] is not None:
             await self._endings.end_surely(project_id, turn_id, NEVER_SENT)
         return False
 

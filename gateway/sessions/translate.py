@@ -148,9 +148,13 @@ class Translator:
     async def _end_of_turn(self, said: Said) -> NewEvent:
         turn = await self._database.fetch_one(
             "find_turn",
+        turn_id = said.member("turnId")
+        # A container that is given our ids names them: another one is the end of a turn that is not ours.
+        unnamed = turn_id is None or not self._infos[said.project_id].takes_turn_ids
             project_id=said.project_id,
             session_id=said.session_id,
-            container_turn_id=storable(str(said.member("turnId"))),
+            container_turn_id=storable(str(turn_id)),
+            unnamed=unnamed,
         )
         if turn is None:
             return _not_understood(said)

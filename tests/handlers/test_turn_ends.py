@@ -3,9 +3,11 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import attrs
 import pytest
+from aiohttp import web
 
 from gateway.config import EventsConfig, TurnsConfig
 from gateway.keys import PROJECTS, SESSIONS, TURNS
@@ -102,3 +104,51 @@ async def test_a_turn_that_is_started_again_under_its_id_is_that_turn(project: P
     kinds = [event.event for event in await events_of(project, session_id)]
     assert kinds.count("turn_started") == kinds.count("turn_ended") == 1
     assert await prompts_taken(project) == 1
+
+
+class TellingContainer(FakeContainer):
+    """Takes a prompt and says so at once; the end of its turn is the test's to tell."""
+
+    def __init__(self, *capabilities: str) -> None:
+        super().__init__()
+        self.capabilities = ["end-turn", *capabilities]
+
+    async def info(self, request: web.Request) -> Any:
+        return {**(await super().info(request)), "capabilities": self.capabilities}
+
+    async def prompt(self, request: web.Request) -> Any:
+        return {"turnId": (await request.json())["turnId"]}
+
+    def end_turn(self, turn_id: str) -> None:
+        told = {"turnId": turn_id, "stopReason": "end_turn"}
+        self.emit("session_end_turn", told, session_id=next(iter(self.sessions)), agent_id="demo")
+
+
+async def test_the_end_of_a_turn_that_is_not_ours_ends_none_of_ours(gateway: Gateway) -> None:
+    async with TellingContainer("turn-ids") as container:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            begun = await project.prompt(session, "say here", wait=None)
+            container.end_turn("of-another-client")
+            container.end_turn(begun["turnId"])
+            events = [event for event in await stream.until("turn_ended") if event.event != "session_created"]
+        assert [event.event for event in events] == ["turn_started", "container_event", "turn_ended"]
+
+
+async def test_a_prompt_that_the_container_has_taken_is_not_sent_again(gateway: Gateway) -> None:
+    """Whoever comes with its id while it is being stored finds it taken; the container would run it twice."""
+    async with TellingContainer() as container:
+        project = await gateway.register(container.url)
+        session_id, app = await project.create_session(), gateway.app
+        owner = await app[PROJECTS].get("local", project.id)
+        session = await app[SESSIONS].get(project.id, session_id)
+        blocks = [{"type": "text", "text": "say once"}]
+        starts = [app[TURNS].start(owner, session, "local", blocks, turn_id="trn_reserved") for _ in range(10)]
+        async with project.events(session_id) as stream:
+            first, *others = await asyncio.gather(*starts)
+            assert others == [first] * 9
+            container.end_turn("trn_reserved")
+            await stream.until("turn_ended")
+        sent = [request for request in container.requests if request.path.endswith("/prompt")]
+        assert len(sent) == 1
