@@ -190,9 +190,10 @@ class Turns:
         turn = await self._row(project.id, turn_id)
         if turn["state"] == "queued" and await self._queue.cancel(turn):
             return turn_id
-        if not await self._cancelling.request(turn, user_id):
-            return None
+        wanted = await self._cancelling.request(turn, user_id)
         turn = await self._row(project.id, turn_id)
+        if not wanted or turn["ended_at"] is not None:
+            return None
         if turn["sent_at"] is not None:
             self._tasks.start(self._ask_to_cancel(turn), name=f"cancel {turn_id}")
         return turn_id

@@ -107,3 +107,14 @@ async def test_many_cancels_are_one(project: Project) -> None:
         await stream.until("turn_ended")
     kinds = [event.event for event in await events_of(project, session)]
     assert (kinds.count("turn_cancelling"), kinds.count("turn_ended")) == (1, 1)
+
+
+async def test_a_turn_that_was_cancelled_and_is_over_is_told_to_be_over(project: Project) -> None:
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        turn = {"turnId": (await project.prompt(session, "say first\nslow 60", wait=None))["turnId"]}
+        await stream.until("session_update")
+        assert (await project.call("POST", f"/session/{session}/cancel", turn)).status == 202
+        await stream.until("turn_ended")
+    again = await project.call("POST", f"/session/{session}/cancel", turn)
+    assert (again.status, again.json) == (200, {"turnId": None})
