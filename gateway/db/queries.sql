@@ -181,13 +181,14 @@ where s.project_id = %(project_id)s and s.status = 'active' and s.container_sess
 
 -- unbind_session --
 -- The container has lost the session. Whoever takes it from what is known of it makes the new one; one that is without
--- and whose gateway is dead, or has left it so for five minutes, is anybody's.
+-- and whose gateway is dead, or has left it so for five minutes, is anybody's. What this gateway has left so, because
+-- the database went away under it, it takes again: it knows what it is working on.
 update agent_sessions s
 set container_session_id = null, taken_up_by = %(gateway_id)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s and status = 'active'
     and (container_session_id = %(known)s
         or (container_session_id is null
-            and (updated_at < now() - interval '5 minutes' or not exists (
+            and (s.taken_up_by = %(gateway_id)s or updated_at < now() - interval '5 minutes' or not exists (
                 select from gateways g where g.id = s.taken_up_by and g.expires_at > clock_timestamp()))))
 returning id;
 

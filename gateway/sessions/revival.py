@@ -43,6 +43,8 @@ class Revival:
         self._database = database
         self._log = log
         self._containers = containers
+        #: (project, session) that this process is taking up.
+        self._under_way: set[tuple[str, str]] = set()
 
     async def container_session(self, project: Project, session: Session, info: ContainerInfo) -> str:
         """The container session to prompt: the session's own, or another where that is lost, which the log tells.
@@ -55,11 +57,22 @@ class Revival:
         known = session.container_session_id
         if known is not None and not started and await container.has_session(known):
             return known
+        place = (project.id, session.id)
+        if place in self._under_way:
+            raise _being_taken_up()
+        self._under_way.add(place)
+        try:
+            reason = "agent_restarted" if started else _reason(session, info)
+            return await self._replace(project, session, info, reason)
+        finally:
+            self._under_way.discard(place)
+
+    async def _replace(self, project: Project, session: Session, info: ContainerInfo, reason: str) -> str:
+        container, known = self._containers.of(project), session.container_session_id
         key = {"project_id": project.id, "id": session.id, "gateway_id": self._gateway_id}
         # One of those who find it lost takes it up; what that says before its id is stored waits for it.
         if await self._database.fetch_one("unbind_session", known=known, **key) is None:
-            raise SessionBusy("The session is being taken up again, or has ended; try again.")
-        reason = "agent_restarted" if started else _reason(session, info)
+            raise _being_taken_up()
         try:
             taken = await _take_up(container, session, info, reason)
         except BaseException:
@@ -81,6 +94,10 @@ class Revival:
             raise
         logger.info("session taken up", extra={"project": project.id, "session": session.id, "how": taken.told.how})
         return taken.made.id
+
+
+def _being_taken_up() -> SessionBusy:
+    return SessionBusy("The session is being taken up again, or has ended; try again.")
 
 
 async def _take_up(container: Container, session: Session, info: ContainerInfo, reason: str) -> _TakenUp:

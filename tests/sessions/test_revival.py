@@ -18,10 +18,18 @@ from gateway.agenthost.catalogue import AgentSpec
 from gateway.serving import bind, serving
 from gateway.wire.sse import SSEEvent
 from tests.agenthost.hosts import scripted
+from tests.conftest import administer
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.replica import replica
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
+
+#: While this stands no gateway can store that a session was taken up.
+NOT_RESTORED_YET = """
+create function not_yet() returns trigger language plpgsql as $$ begin raise exception 'not yet'; end $$;
+create trigger not_yet before insert on events for each row when (new.type = 'session_restored')
+    execute function not_yet();
+"""
 
 
 @attrs.define
@@ -254,3 +262,16 @@ async def test_a_session_that_a_gateway_died_over_is_taken_up_by_another(
                     answer = await project.call("POST", path, body, headers={"Prefer": "wait=10"})
             assert answer.json["turn"]["state"] == "completed"
         assert [restored["how"] for restored in await restorations(project, session)] == ["load"]
+
+
+async def test_a_session_whose_taking_up_could_not_be_stored_is_taken_up_by_the_next_prompt(
+    gateway: Gateway, base_container: FakeContainer, database_url: str
+) -> None:
+    project = await gateway.register(base_container.url)
+    session = await project.create_session()
+    base_container.forget(next(iter(base_container.sessions)))
+    administer(database_url, NOT_RESTORED_YET)
+    assert (await project.call("POST", f"/session/{session}/prompt", {"prompt": "say no"})).status == 500
+    administer(database_url, "drop function not_yet cascade")
+    await project.prompt(session, "say yes")
+    assert text_of(await everything(project, session)) == "yes"
