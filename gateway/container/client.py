@@ -24,6 +24,8 @@ CONTROL_SECONDS = 30.0
 #: Starting an agent may install or log in; a container that needs longer has a problem of its own.
 SPAWN_SECONDS = 120.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+#: An id that is longer is taken for none.
+MAX_NAME_BYTES = 1000
 #: The base contract pings every 30 s, a container with ids at least every 15 s: the former may be silent for so much
 #: longer.
 SLOWER_PINGS = 2
@@ -119,15 +121,15 @@ class Container:
         capabilities = data.get("capabilities")
         boot_id = data.get("bootId")
         return ContainerInfo(
-            boot_id=boot_id if _is_name(boot_id) else None,
+            boot_id=boot_id if is_name(boot_id) else None,
             capabilities=frozenset(filter(_is_text, capabilities if isinstance(capabilities, list) else [])),
-            working_directory=_name(data, "workingDirectory"),
+            working_directory=_text(data, "workingDirectory"),
         )
 
     async def agents(self) -> list[ContainerAgent]:
         listed = _object(await self._call("GET", "/agents")).get("agents")
         agents = [agent for agent in listed if isinstance(agent, dict)] if isinstance(listed, list) else []
-        return [_agent(agent) for agent in agents if _is_name(agent.get("id"))]
+        return [_agent(agent) for agent in agents if is_name(agent.get("id"))]
 
     async def spawn(self, agent_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
         path = f"/agents/{quote(agent_id, safe='')}/spawn"
@@ -143,8 +145,8 @@ class Container:
         """A new session, with an id of the container's."""
         data = _object(await self._call("POST", "/session", options, seconds=SPAWN_SECONDS))
         session_id = data.get("id")
-        if not isinstance(session_id, str) or not _is_name(session_id):
-            raise UpstreamFailed("The container created a session and gave it no id.")
+        if not isinstance(session_id, str) or not is_name(session_id):
+            raise UpstreamFailed("The container created a session and gave it no id that can be stored.")
         return ContainerSession(id=session_id, acp_id=_name(data, "acpSessionId"))
 
     async def load_session(self, session_id: str, options: Mapping[str, Any]) -> ContainerSession:
@@ -161,7 +163,7 @@ class Container:
         listed = _object(await self._call("GET", "/sessions")).get("sessions")
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise UpstreamFailed("The container's answer has no list of sessions.")
-        return {one["id"] for one in listed if _is_name(one.get("id"))}
+        return {one["id"] for one in listed if is_name(one.get("id"))}
 
     async def session_status(self, session_id: str) -> str | None:
         """active, idle, processing, ended or error; None where the container knows no such session."""
@@ -308,11 +310,12 @@ def _text(listed: dict[str, Any], name: str) -> str | None:
 
 def _name(listed: dict[str, Any], name: str) -> str | None:
     value = listed.get(name)
-    return value if _is_name(value) else None
+    return value if is_name(value) else None
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and storable(value) == value
+def is_name(value: Any) -> bool:
+    """Whether a container's id of something can be remembered: longer ones find no place in an index."""
+    return isinstance(value, str) and value != "" and storable(value) == value and len(value.encode()) <= MAX_NAME_BYTES
 
 
 def _is_text(value: Any) -> bool:

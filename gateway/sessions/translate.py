@@ -1,6 +1,7 @@
 """What a container's event means: the event of the log that it becomes, and what must come true with it."""
 
 import asyncio
+import hashlib
 import re
 import time
 from collections import OrderedDict
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.container.client import ContainerInfo
+from gateway.container.client import ContainerInfo, is_name
 from gateway.db.pool import Database
 from gateway.log.recorder import LookUp
 from gateway.log.store import Effect, NewEvent
@@ -55,7 +56,8 @@ class Translator:
         self._asking = Asking(database, timeout=permission_timeout)
         #: (project, container's session id) → ours, or until when it is taken for somebody else's.
         self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
-        self._statuses: dict[tuple[str, str], bytes] = {}
+        #: (project, agent's id) → a digest of the status that it was last said to have.
+        self._statuses: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._infos: dict[str, ContainerInfo] = {}
         #: (project, container's session id) of which the agent's own id has been seen.
         self._named: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -146,11 +148,11 @@ class Translator:
             await asyncio.sleep(_CREATION_LOOK_SECONDS)
 
     async def _end_of_turn(self, said: Said) -> NewEvent:
-        turn = await self._database.fetch_one(
-            "find_turn",
         turn_id = said.member("turnId")
         # A container that is given our ids names them: another one is the end of a turn that is not ours.
         unnamed = turn_id is None or not self._infos[said.project_id].takes_turn_ids
+        turn = await self._database.fetch_one(
+            "find_turn",
             project_id=said.project_id,
             session_id=said.session_id,
             container_turn_id=storable(str(turn_id)),
@@ -182,8 +184,11 @@ class Translator:
 
     def _is_told_twice(self, said: Said) -> bool:
         key = (said.project_id, said.agent_id or "")
-        before, self._statuses[key] = self._statuses.get(key), said.raw
-        return before == said.raw
+        digest = hashlib.sha256(said.raw).digest()
+        before, self._statuses[key] = self._statuses.get(key), digest
+        if len(self._statuses) > _MAX_REMEMBERED:
+            self._statuses.popitem(last=False)
+        return before == digest
 
 
 def _update(envelope: _Envelope, session_id: str) -> NewEvent:
@@ -231,7 +236,7 @@ def _decode(data: str) -> _Envelope:
 
 
 def _is_storable(name: str) -> bool:
-    return _is_short_storable(name) if len(name) <= _SHORT_NAME else storable(name) == name
+    return _is_short_storable(name) if len(name) <= _SHORT_NAME else is_name(name)
 
 
 @lru_cache(maxsize=10_000)  # the same few ids stand in each event

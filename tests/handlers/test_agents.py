@@ -1,13 +1,18 @@
 """Agents: listed, started, stopped, and what is known of them while their container is away."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.fakes.container import FakeContainer
 from tests.handlers.expected import problem
 from tests.world import Gateway, Project, text_of
 
+#: Nothing that PostgreSQL could compress until it fits into an index.
+ENDLESS = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(200))
 MEMBERS = {"id", "name", "description", "status", "stale", "requiresAuth", "authenticated", "error"}
 
 
@@ -164,3 +169,25 @@ async def test_503_of_whatever_stands_before_a_container_is_a_failure_of_the_con
     base_container.fail_next("/agents/demo/spawn", "no such upstream", status=503)
     document = problem(await base_project.call("POST", "/agents/demo/spawn"), 502, "upstream_failed")
     assert document["upstreamStatus"] == 503
+
+
+class EndlessNames(FakeContainer):
+    """Has ids that no index takes: of an agent, of its sessions, in its events."""
+
+    async def list_agents(self, request: web.Request) -> Any:
+        listed = (await super().list_agents(request))["agents"]
+        return {"agents": [*listed, {**listed[0], "id": ENDLESS}]}
+
+    async def create_session(self, request: web.Request) -> Any:
+        return {**(await super().create_session(request)), "id": ENDLESS}
+
+
+async def test_ids_that_cannot_be_stored_are_the_containers_mistake(gateway: Gateway) -> None:
+    async with EndlessNames() as container:
+        project = await gateway.register(container.url)
+        agents = (await project.call("GET", "/agents")).json["agents"]
+        assert [agent["id"] for agent in agents] == ["demo", "opencode", "locked"]
+        problem(await project.call("POST", "/session", {"agentId": "demo"}), 502, "upstream_failed")
+        async with project.events(query="?from=start") as stream:
+            container.emit("agent_status", {"agentId": ENDLESS, "status": "running"}, agent_id=ENDLESS)
+            assert ENDLESS in (await stream.until("container_event"))[-1].data
