@@ -8,11 +8,8 @@ from pathlib import Path
 
 import psycopg2
 
-from bench.events import make, padding_for
-from bench.processes import program
+from bench.processes import cpu_seconds, program
 from bench.world import World, world
-
-BATCH = 500
 
 
 def main(arguments: list[str]) -> None:
@@ -25,40 +22,56 @@ def main(arguments: list[str]) -> None:
         project = running.project("append")
         project.fill(options.events // 10)
         for _ in range(options.rounds):
-            before = running.cpu_seconds()
+            before = cpu_seconds(running.process), cpu_seconds(running.postgres)
+            head = project.head()
             ours = options.events / project.fill(options.events)
-            used = 1e6 * (running.cpu_seconds() - before) / options.events
-            theirs = _pgbench(running, options.events)
+            after = cpu_seconds(running.process), cpu_seconds(running.postgres)
+            gateway, postgres = (1e6 * (end - begin) / options.events for begin, end in zip(before, after, strict=True))
+            batch = _events_in_an_append(running, head)
+            theirs = _pgbench(running, options.events, batch)
             print(
-                f"gateway {ours:8,.0f} events/s ({used:.0f} µs of CPU each, PostgreSQL's included), "
-                f"pgbench {theirs:8,.0f} rows/s, gateway / pgbench: {ours / theirs:.2f}"
+                f"gateway {ours:8,.0f} events/s ({gateway:.0f} µs of CPU each, and PostgreSQL's {postgres:.0f}), "
+                f"pgbench {theirs:8,.0f} rows/s, {batch} in a batch, gateway / pgbench: {ours / theirs:.2f}"
             )
 
 
-def _pgbench(running: World, events: int) -> float:
+def _events_in_an_append(running: World, head: int) -> int:
+    """How many the gateway has appended at once, on average, from a place in the log on."""
+    count = "select round(count(*)::numeric / count(distinct xmin::text)) from events where seq > %s"
+    connection = psycopg2.connect(running.database_url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(count, (head,))
+        [[found]] = cursor.fetchall()
+    connection.close()
+    return int(found)
+
+
+def _pgbench(running: World, events: int, batch: int) -> float:
     """Rows a second into a table like the log's, one connection, a transaction for each batch."""
     connection = psycopg2.connect(running.database_url)
     with connection, connection.cursor() as cursor:
         cursor.execute("drop table if exists bench_events")
         cursor.execute("create table bench_events (like events including all)")
         cursor.execute("create sequence if not exists bench_seq")
+        cursor.execute("select type, session_id, agent_id, payload from events order by seq desc limit 1")
+        [row] = cursor.fetchall()
     connection.close()
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
         script = Path(home) / "insert.sql"
-        script.write_text(_statement())
+        script.write_text(_statement(batch, *row))
         command = [program("pgbench", "on Debian: apt-get install postgresql-contrib"), "--no-vacuum", "--client=1"]
-        command += [f"--transactions={events // BATCH}", f"--file={script}", running.database_url]
+        command += [f"--transactions={events // batch}", f"--file={script}", running.database_url]
         said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
     found = re.search(r"tps = ([\d.]+)", said)
     assert found is not None, said
-    return float(found[1]) * BATCH
+    return float(found[1]) * batch
 
 
-def _statement() -> str:
-    padding = padding_for(b"bench")
-    payloads = ",".join(f"'\\x{make(b'bench', padding).hex()}'::bytea" for _ in range(BATCH))
+def _statement(batch: int, type: str, session_id: str, agent_id: str, payload: memoryview) -> str:
+    """Insert so many rows as the log has them: their payload is the event without what the columns say."""
+    payloads = ",".join([f"'\\x{payload.hex()}'::bytea"] * batch)
     return (
-        "insert into bench_events (project_id, seq, type, session_id, at, payload) "
-        "select 'append', nextval('bench_seq'), 'session_update', 'ses_bench', now(), payload "
+        "insert into bench_events (project_id, seq, type, session_id, agent_id, at, payload) "
+        f"select 'append', nextval('bench_seq'), '{type}', '{session_id}', '{agent_id}', now(), payload "
         f"from unnest(array[{payloads}]) as payload;\n"
     )

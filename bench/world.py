@@ -68,7 +68,7 @@ class Project:
         while self.head() < end:
             if time.monotonic() - began > seconds:
                 raise TimeoutError(f"{end - self.head()} of {count} events are not in the log after {seconds:g} s")
-            time.sleep(0.02)
+            time.sleep(0.05)
         return time.monotonic() - began
 
 
