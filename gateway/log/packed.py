@@ -1,7 +1,7 @@
 """Long passages of packed events, framed from their packs' columns: for who is far behind."""
 
+import asyncio
 from collections.abc import Sequence
-from heapq import merge
 from typing import Final
 
 from gateway.db.pool import Database, Row
@@ -38,21 +38,25 @@ async def read_packed(
         return None
     events = [event_of(row, after.epoch) for row in rows if row["type"] is not None]
     limit = events[-1].seq if is_cut(events) else packs[-1]["seq"]
-    packed, through = _open(packs, after, session_id, limit)
-    stayed = ((event.seq, event.frame()) for event in events)
-    return Run.of((seq, frame) for seq, frame in merge(packed, stayed) if seq <= through), through
+    packed, through = await _open(packs, after, session_id, limit)
+    stayed = [(event.seq, event.frame()) for event in events if event.seq <= through]
+    return Run.of(sorted(packed + stayed) if stayed else packed), through
 
 
-def _open(
+async def _open(
     packs: Sequence[Row], after: Cursor, session_id: str | None, limit: int
 ) -> tuple[list[tuple[int, bytes]], int]:
-    """The frames of as many packs as go on to ``limit`` or are large enough, and how far they go."""
+    """The frames of as many packs as go on to ``limit`` or are large enough, up to there, and how far they go."""
     found: list[tuple[int, bytes]] = []
     size = 0
     for pack in packs:
         own = frames(pack["payload"], after, session_id)
         found += own
         size += sum(len(frame) for _, frame in own)
-        if pack["seq"] >= limit or size >= _BYTES:
-            return found, min(pack["seq"], limit)
-    return found, limit
+        if pack["seq"] >= limit:
+            break
+        if size >= _BYTES:
+            return found, pack["seq"]
+        # Each takes some milliseconds: whoever else has something to do in this process has it done in between.
+        await asyncio.sleep(0)
+    return [frame for frame in found if frame[0] <= limit], limit

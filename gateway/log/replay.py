@@ -133,7 +133,7 @@ class Replays:
                 self._keep(key, far)
                 return far
             events = await self._log.read(project_id, place, session_id)
-        run = Run.of((event.seq, event.frame()) for event in events)
+        run = Run.of([(event.seq, event.frame()) for event in events])
         if not events:
             # Not kept: what comes next may be here in a moment.
             return Frames(run, place.seq if session_id is None else max(place.seq, head))

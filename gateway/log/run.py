@@ -1,7 +1,8 @@
 """Frames of events in the order of the log, found by place and by size without looking at each."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, Self
 
 #: What is written to a client at once, at most, unless a single event is larger.
@@ -19,11 +20,12 @@ class Run:
         self._forgotten = 0
 
     @classmethod
-    def of(cls, numbered: Iterable[tuple[int, bytes]]) -> Self:
+    def of(cls, numbered: Sequence[tuple[int, bytes]]) -> Self:
         """Frames in the order of the log, each behind its event's number."""
         run = cls()
-        for seq, frame in numbered:
-            run.push(seq, frame)
+        run._seqs = [seq for seq, _ in numbered]
+        run._frames = [frame for _, frame in numbered]
+        run._ends = [*accumulate(map(len, run._frames))]
         return run
 
     def __len__(self) -> int:
