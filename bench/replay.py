@@ -1,6 +1,7 @@
-"""A whole log to one client, beside COPY of the same rows."""
+"""A whole log to one client, as rows and packed, beside COPY of the rows."""
 
 import argparse
+import asyncio
 import subprocess
 import time
 import urllib.request
@@ -8,6 +9,8 @@ import urllib.request
 from bench.events import MARK
 from bench.processes import program
 from bench.world import Project, World, world
+from gateway.db.pool import Database
+from gateway.log.packing import Packing
 
 ROWS = (
     "select seq, type, session_id, turn_id, agent_id, at, payload from events where project_id = 'replay' order by seq"
@@ -15,20 +18,32 @@ ROWS = (
 
 
 def main(arguments: list[str]) -> None:
-    """seconds to replay a log to one client, beside COPY (SELECT …) TO STDOUT of the same rows"""
+    """seconds to replay a log to one client, as rows and packed, beside COPY (SELECT …) TO STDOUT of the rows"""
     parser = argparse.ArgumentParser(prog="python -m bench replay", description=main.__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="in the log (default 100000)")
-    parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each kind (default 3)")
     options = parser.parse_args(arguments)
     with world() as running:
         project = running.project("replay")
         project.fill(options.events)
         for _ in range(options.rounds):
-            ours, theirs = _replay(project, options.events), _copy(running)
-            print(
-                f"gateway {ours:6.2f} s ({options.events / ours:9,.0f} events/s), "
-                f"COPY {theirs:6.2f} s, gateway / COPY in events/s: {theirs / ours:.2f}"
-            )
+            theirs = _copy(running)
+            _print("rows", options.events, _replay(project, options.events), theirs)
+        asyncio.run(_pack(running.database_url))
+        for _ in range(options.rounds):
+            _print("packed", options.events, _replay(project, options.events), theirs)
+
+
+def _print(kind: str, events: int, ours: float, theirs: float) -> None:
+    print(
+        f"{kind:6} gateway {ours:6.2f} s ({events / ours:9,.0f} events/s), "
+        f"COPY of the rows {theirs:6.2f} s, gateway / COPY in events/s: {theirs / ours:.2f}"
+    )
+
+
+async def _pack(database_url: str) -> None:
+    async with await Database.open(database_url, size=1) as database:
+        await Packing(database, 0).pack("replay")
 
 
 def _replay(project: Project, events: int) -> float:

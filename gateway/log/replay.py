@@ -83,14 +83,15 @@ class Replays:
         Raises ``NotKept``, ``ProjectNotFound``, and what the database raises.
         """
         common = attrs.evolve(place, seq=place.seq - place.seq % STRIDE)
-        if common != place:
+        key = (project_id, session_id, place)
+        if common != place and key not in self._kept and key not in self._reading:
             try:
                 passage = await self._shared((project_id, session_id, common), head)
             except NotKept:
                 passage = None
             if passage and passage.through > place.seq:
                 return passage
-        passage = await self._shared((project_id, session_id, place), head)
+        passage = await self._shared(key, head)
         return passage if passage.through > place.seq else None
 
     def foresee(self, project_id: str, passage: Passage, place: Cursor, session_id: str | None, head: int) -> None:
