@@ -169,8 +169,11 @@ class Projects:
         rows = await self._database.fetch_all("list_projects", owner_id=owner_id, after=after, limit=limit)
         return [Project.from_row(row) for row in rows]
 
-    async def update(self, owner_id: str, project_id: str, changes: Mapping[str, Any]) -> Project:
-        """Change what ``changes`` names: any member of ``NewProject`` but its id."""
+    async def update(self, owner_id: str, project_id: str, changes: Mapping[str, Any]) -> tuple[Project, bool]:
+        """Change what ``changes`` names: any member of ``NewProject`` but its id.
+
+        Gives the project, and whether somebody followed a container of it at another address.
+        """
         values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
         row = await self._database.fetch_one(
             "update_project", id=project_id, owner_id=owner_id, changed=list(changes), **values
@@ -178,7 +181,7 @@ class Projects:
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
         self._forget(owner_id, project_id)
-        return Project.from_row(row)
+        return Project.from_row(row), row["moved"]
 
     async def delete(self, owner_id: str, project_id: str) -> None:
         """The project and all that hangs on it: sessions, log, messages.

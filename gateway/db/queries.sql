@@ -34,12 +34,16 @@ order by created_at, id
 limit %(limit)s;
 
 -- update_project --
--- Changes what is given as changed; the rest stays. With another address the container's follower begins anew.
-with expired as (
+-- Changes what is given as changed; the rest stays. With another address the container's follower begins anew: `moved`.
+with before as materialized (
+    select * from projects where id = %(id)s and owner_id = %(owner_id)s for no key update
+), expired as (
     update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
-    from projects p
-    where p.id = %(id)s and p.owner_id = %(owner_id)s and l.project_id = p.id
-        and array['container_url', 'acp_url'] && %(changed)s::text[]
+    from before b
+    where l.project_id = b.id
+        and (('container_url' = any(%(changed)s) and b.container_url <> %(container_url)s)
+            or ('acp_url' = any(%(changed)s) and b.acp_url is distinct from %(acp_url)s))
+    returning l.project_id
 )
 update projects set
     name = case when 'name' = any(%(changed)s) then %(name)s else name end,
@@ -54,6 +58,7 @@ update projects set
     permission_timeout =
         case when 'permission_timeout' = any(%(changed)s) then %(permission_timeout)s else permission_timeout end,
     updated_at = now()
+from (select count(*) > 0 as moved from expired) follower
 where id = %(id)s and owner_id = %(owner_id)s
 returning *;
 

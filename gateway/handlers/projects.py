@@ -91,8 +91,8 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def _change(app: web.Application, user_id: str, project_id: str, changes: dict[str, Any]) -> Project:
-    changed = await app[PROJECTS].update(user_id, project_id, changes)
-    if changes.keys() & {"container_url", "acp_url"}:
+    changed, moved = await app[PROJECTS].update(user_id, project_id, changes)
+    if moved:
         # Who follows the former container must not pass for a follower of this one.
         await app[FOLLOWERS].leave(project_id)
     return changed

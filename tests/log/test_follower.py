@@ -119,6 +119,20 @@ async def test_a_break_of_a_stream_without_ids_is_a_gap(gateway: Gateway, base_c
     assert text_of(events) == "beforeafter"
 
 
+async def test_a_project_that_is_told_the_address_it_has_goes_on_being_followed(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    project = await gateway.register(base_container.url)
+    session = await project.create_session()
+    same = {"acpUrl": base_container.url, "containerUrl": "http://127.0.0.1:4096"}
+    assert (await gateway.call("PATCH", "/api/projects/demo", same)).status == 200
+    await project.prompt(session, "say on")
+    assert "gap" not in [event.event for event in await project.all_events(session)]
+    async with FakeContainer() as other:
+        assert (await gateway.call("PATCH", "/api/projects/demo", {"acpUrl": other.url})).status == 200
+        await other.wait_for_streams()
+
+
 async def test_a_stream_that_ends_whenever_it_is_opened_does_not_fill_the_log_with_gaps(
     gateway: Gateway, base_container: FakeContainer
 ) -> None:
