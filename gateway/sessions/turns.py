@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: How often those who wait for a turn look whether the gateway stops.
 LOOK_SECONDS = 1.0
+#: And how soon again where the log moves: a turn that says much is not asked after with each word.
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.005, 0.1
 
 
 @attrs.frozen(kw_only=True)
@@ -163,7 +165,7 @@ class Turns:
 
     async def wait(self, project_id: str, turn_id: str, seconds: float) -> Turn:
         """The turn, once it has ended, after ``seconds``, or when the gateway stops."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline, pause = asyncio.get_running_loop().time() + seconds, FIRST_PAUSE_SECONDS
         async with self._tails.watch(project_id) as tail:
             while True:
                 seen = Cursor(tail.epoch, tail.head)
@@ -172,6 +174,8 @@ class Turns:
                 if not turn.is_open or left <= 0 or self._stopping:
                     return turn
                 await tail.wait(seen, min(left, LOOK_SECONDS))
+                await asyncio.sleep(min(left, pause))
+                pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
     def stop_waiting(self) -> None:
         """The gateway is about to stop: whoever waits for a turn is told that it runs."""

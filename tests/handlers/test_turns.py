@@ -1,6 +1,9 @@
 """Sessions, prompts and history, against an agent host and against a container of the base contract alike."""
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from gateway.db.pool import Database
 from tests.fakes.container import FakeContainer
@@ -188,3 +191,22 @@ async def test_a_turn_of_another_boot_ends_as_soon_as_the_new_one_is_followed(
         await gateway.call("PATCH", "/api/projects/demo", {"acpUrl": agent_host})
         ended = data_of((await stream.until("turn_ended"))[-1])
     assert (ended["outcome"], ended["failure"]) == ("failed", "container_restarted")
+
+
+async def test_who_waits_for_a_turn_that_says_much_asks_the_database_now_and_then(
+    base_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    fetch_one = Database.fetch_one
+
+    async def counted(database: Database, query: str, **params: Any) -> Any:
+        if query == "get_turn":
+            asked.append(asyncio.get_running_loop().time())
+        return await fetch_one(database, query, **params)
+
+    monkeypatch.setattr(Database, "fetch_one", counted)
+    session = await base_project.create_session()
+    done = await base_project.prompt(session, "\n".join(["stream 5", "slow 0.01"] * 100))
+    assert done["turn"]["state"] == "completed"
+    # Some more at its beginning and its end.
+    assert len(asked) < 15 + 10 * (asked[-1] - asked[0])
