@@ -659,6 +659,46 @@ select h.epoch, h.floor, h.head, (select seq from last) as last_seq, (
 from log_heads h
 where h.project_id = %(project_id)s;
 
+-- read_session_blocks --
+-- The same of one session with the project's gaps, and their numbers, as these have holes; nothing where events are large.
+with page as materialized (
+    select e.* from (
+        (select seq, type, session_id, turn_id, agent_id, at, payload from events
+         where project_id = %(project_id)s and session_id = %(session_id)s and seq > %(after)s
+            and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s
+                and %(session_id)s = any(sessions))
+         order by seq limit %(limit)s)
+        union all
+        (select seq, type, session_id, turn_id, agent_id, at, payload from events
+         where project_id = %(project_id)s and type = 'gap' and session_id is null and seq > %(after)s
+            and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s
+                and %(session_id)s = any(sessions))
+         order by seq limit %(limit)s)
+        order by seq limit %(limit)s
+    ) e
+), kinds as materialized (
+    select type, session_id, turn_id, agent_id,
+        chr(10) || 'event: ' || type || chr(10) || 'data: {"type":' || to_json(type)
+            || coalesce(',"sessionId":' || to_json(session_id), '') || coalesce(',"turnId":' || to_json(turn_id), '')
+            || coalesce(',"agentId":' || to_json(agent_id), '') || ',"at":"' as begun
+    from (select distinct type, session_id, turn_id, agent_id from page) k
+)
+select h.epoch, h.floor, h.head, b.seqs, b.blocks
+from log_heads h
+left join lateral (
+    select array_agg(p.seq order by p.seq) as seqs,
+        string_agg('id: ' || h.epoch || '-' || p.seq
+            || (select k.begun from kinds k
+                where k.turn_id is not distinct from p.turn_id and k.type = p.type
+                    and k.session_id is not distinct from p.session_id and k.agent_id is not distinct from p.agent_id)
+            || to_char(p.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z\",\"data\":"')
+            || convert_from(p.payload, 'UTF8'),
+        '}' || chr(10) || chr(10) order by p.seq) as blocks
+    from page p
+    where (select sum(octet_length(payload)) from page) < 2097152
+) b on true
+where h.project_id = %(project_id)s;
+
 -- read_packs --
 -- Where a log begins and ends, beside each of the packs that end after a place, of all sessions or of one, and of the
 -- events that stayed rows among them: at most 500 of those and about 256 KiB. Nothing but the log where no pack is left.

@@ -3,10 +3,10 @@
 from typing import Final
 
 from gateway.db.errors import UnstorableText
-from gateway.db.pool import Database
+from gateway.db.pool import Database, Row
 from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
-from gateway.log.run import PIECE_BYTES
+from gateway.log.run import PIECE_BYTES, Run
 from gateway.wire.events import Cursor
 
 #: The events of a passage, where they are not large.
@@ -62,8 +62,27 @@ async def read_blocks(database: Database, project_id: str, after: Cursor) -> Blo
 
     Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
     """
+    row = await _row(database, "read_blocks", after, project_id=project_id)
+    if row is None or row["blocks"] is None:
+        return None
+    data, through = row["blocks"].encode() + _END, row["last_seq"]
+    return Blocks(data, after, through) if _has(data, through - after.seq) else None
+
+
+async def read_session_blocks(database: Database, project_id: str, after: Cursor, session_id: str) -> Run | None:
+    """The same of one session, with the project's gaps."""
+    row = await _row(database, "read_session_blocks", after, project_id=project_id, session_id=session_id)
+    if row is None or row["blocks"] is None:
+        return None
+    data, seqs = row["blocks"].encode() + _END, row["seqs"]
+    if not _has(data, len(seqs)):
+        return None
+    return Run.of([(seq, block + _END) for seq, block in zip(seqs, data.split(_END), strict=False)])
+
+
+async def _row(database: Database, query: str, after: Cursor, *, project_id: str, **params: object) -> Row | None:
     try:
-        row = await database.fetch_one("read_blocks", project_id=project_id, after=after.seq, limit=BLOCK_EVENTS)
+        row = await database.fetch_one(query, project_id=project_id, after=after.seq, limit=BLOCK_EVENTS, **params)
     except UnstorableText:
         # Some event's data is no UTF-8.
         return None
@@ -71,8 +90,9 @@ async def read_blocks(database: Database, project_id: str, after: Cursor) -> Blo
         raise ProjectNotFound()
     if after.seq < row["floor"] or after.epoch != row["epoch"]:
         raise NotKept(epoch=row["epoch"], floor=row["floor"], head=row["head"])
-    if row["blocks"] is None:
-        return None
-    data, through = row["blocks"].encode() + _END, row["last_seq"]
-    has_breaks = b"\r" in data or data.count(b"\n") != _LINES * (through - after.seq)
-    return None if has_breaks else Blocks(data, after, through)
+    return row
+
+
+def _has(data: bytes, number: int) -> bool:
+    """Whether these are the blocks of so many events, none of whose data has line breaks."""
+    return b"\r" not in data and data.count(b"\n") == _LINES * number

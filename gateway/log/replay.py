@@ -147,8 +147,10 @@ class Replays:
         project_id, session_id, place = key
         if session_id is None and (blocks := await self._log.blocks(project_id, place)):
             return blocks
-        packed = await self._log.packed(project_id, place, session_id)
-        return packed and Frames(*packed)
+        if packed := await self._log.packed(project_id, place, session_id):
+            return Frames(*packed)
+        run = None if session_id is None else await self._log.session_blocks(project_id, place, session_id)
+        return Frames(run, run.last) if run else None
 
     def _ended(self, key: Key, task: asyncio.Task[Passage]) -> None:
         self._reading.pop(key, None)

@@ -14,7 +14,7 @@ from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
 from gateway.db.errors import LostRace, OutcomeUnknown, RaisedByDatabase, UnstorableText
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
-from gateway.log.blocks import Blocks, read_blocks
+from gateway.log.blocks import Blocks, read_blocks, read_session_blocks
 from gateway.log.entries import Appended as Appended
 from gateway.log.entries import Effect as Effect
 from gateway.log.entries import NewEvent as NewEvent
@@ -142,6 +142,10 @@ class Log:
         Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
         """
         return await read_blocks(self._database, project_id, after)
+
+    async def session_blocks(self, project_id: str, after: Cursor, session_id: str) -> Run | None:
+        """The same of one session, with the project's gaps."""
+        return await read_session_blocks(self._database, project_id, after, session_id)
 
     async def packed(self, project_id: str, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
         """The frames of many packed events after a place, and how far they go; None where no pack is left.
