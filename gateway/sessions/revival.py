@@ -11,12 +11,13 @@ from contextlib import suppress
 import attrs
 
 from gateway.container.client import Container, ContainerInfo, ContainerRefused, ContainerSession
+from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, SessionBusy, UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
-from gateway.sessions.sessions import Session, binding
+from gateway.sessions.sessions import Session, binding, id_taken
 from gateway.wire.events import SessionRestored
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class Revival:
         )
         try:
             await self._log.append(project.id, [restored])
+        except UniqueViolation as exc:
+            raise id_taken() from exc
         except GatewayError:
             with suppress(UpstreamError):
                 await container.end_session(taken.made.id)

@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 
 from gateway.container.client import ContainerInfo, ContainerRefused, ContainerSession
+from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, NoDefaultAgent, SessionNotFound, UpstreamError
+from gateway.errors import GatewayError, NoDefaultAgent, SessionNotFound, UpstreamError, UpstreamFailed
 from gateway.log.followers import Followers
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
@@ -125,6 +126,10 @@ class Sessions:
             activate = binding(project.id, session_id, made, info)
             effect = Effect("activate_new_session", activate, required=True)
             await self._log.append(project.id, [created], effects=[effect])
+        except UniqueViolation as exc:
+            # Another session of this project has it, which must not be ended for that.
+            await self._discard(project.id, session_id)
+            raise id_taken() from exc
         except GatewayError as exc:
             with suppress(UpstreamError):
                 await container.end_session(made.id)
@@ -210,6 +215,10 @@ def binding(project_id: str, session_id: str, made: ContainerSession, info: Cont
         "container_boot_id": info.boot_id,
         "acp_session_id": made.acp_id,
     }
+
+
+def id_taken() -> UpstreamFailed:
+    return UpstreamFailed("The container gave the session an id that another session of this project has had.")
 
 
 def _options(agent_id: str, new: NewSession) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.wire.sse import encode_event
 from tests.db.things import ask
@@ -377,3 +378,24 @@ async def test_a_turn_goes_on_and_is_recorded_when_its_client_leaves(
     messages = await project.messages(session)
     assert [message["role"] for message in messages] == ["user", "assistant"]
     assert "after" in json.dumps(messages[1])
+
+
+class RepeatingContainer(FakeContainer):
+    """Gives each session the same id."""
+
+    async def create_session(self, request: web.Request) -> Any:
+        made = await super().create_session(request)
+        session = self.sessions.pop(made["id"])
+        session.id = "1"
+        self.sessions.setdefault("1", session)
+        return {**made, "id": "1"}
+
+
+async def test_an_id_that_a_container_gives_twice_is_its_mistake_and_ends_no_session(gateway: Gateway) -> None:
+    async with RepeatingContainer() as container:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        refused = await project.call("POST", "/session", {"agentId": "demo"})
+        problem(refused, 502, "upstream_failed", says="another session of this project")
+        assert (await project.prompt(session, "say on"))["turn"]["state"] == "completed"
+        assert not container.requests_to("DELETE", "/session/1")
