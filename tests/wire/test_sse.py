@@ -219,6 +219,8 @@ tokens = st.sampled_from(
         b"\r",
         b"\r\n",
         b"\n\n",
+        b"id: 1\nevent: x\ndata: 12\n\n",
+        b"id: 12\ndata: {}\n\n",
         b"x",
         b"xxxxxxxx",
         b"12",
