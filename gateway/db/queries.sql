@@ -492,14 +492,28 @@ select * from permissions where project_id = %(project_id)s and request_key = %(
 set transaction isolation level repeatable read, read only;
 
 -- list_session_permissions --
--- What waits for an answer in a session, oldest first.
-select * from permissions
-where project_id = %(project_id)s and session_id = %(session_id)s and state = 'waiting'
+-- What waits for an answer in a session, oldest first: at most 200, and about 4 MiB.
+select * from (
+    select p.*, sum(octet_length(tool_call) + octet_length(options)) over (order by requested_at, id)
+        - octet_length(tool_call) - octet_length(options) as bytes_before
+    from permissions p
+    where project_id = %(project_id)s and session_id = %(session_id)s and state = 'waiting'
+    order by requested_at, id limit 200
+) counted
+where bytes_before < 4194304
 order by requested_at, id;
 
 -- list_permissions --
--- What waits for an answer, oldest first.
-select * from permissions where project_id = %(project_id)s and state = 'waiting' order by requested_at, id;
+-- What waits for an answer, oldest first: at most 200, and about 4 MiB.
+select * from (
+    select p.*, sum(octet_length(tool_call) + octet_length(options)) over (order by requested_at, id)
+        - octet_length(tool_call) - octet_length(options) as bytes_before
+    from permissions p
+    where project_id = %(project_id)s and state = 'waiting'
+    order by requested_at, id limit 200
+) counted
+where bytes_before < 4194304
+order by requested_at, id;
 
 -- claim_permission --
 -- Whoever claims a waiting request answers it.

@@ -78,7 +78,7 @@ class Permissions:
         log.listen(self._appended)
 
     async def waiting(self, project_id: str) -> list[Permission]:
-        """What waits for an answer, oldest first."""
+        """What waits for an answer, oldest first; of very many the first ones."""
         rows = await self._database.fetch_all("list_permissions", project_id=project_id)
         return [Permission.from_row(row) for row in rows]
 

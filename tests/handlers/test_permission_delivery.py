@@ -393,3 +393,20 @@ async def test_an_answer_to_a_request_whose_options_are_none_is_refused(
         problem(await answer(project, request, granted=True), 400, "invalid_body")
         assert (await answer(project, request, granted=False)).status == 200
         assert container.settled == {"r1": {"outcome": "cancelled"}}
+
+
+@pytest.mark.parametrize(("number", "size", "shown"), [(201, 10, 200), (6, 2**20, 4)])
+async def test_of_requests_without_end_the_oldest_are_listed(
+    database_url: str, container: AskingContainer, number: int, size: int, shown: int
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            for request_id in range(number):
+                container.ask(requestId=request_id, toolCall={"toolCallId": "t", "title": "x" * size})
+            asked = [await requested(stream) for _ in range(number)]
+        expected = [one["permissionId"] for one in asked[:shown]]
+        for path in ("/permission", f"/session/{session}/snapshot"):
+            listed = (await project.call("GET", path)).json["permissions"]
+            assert [one["id"] for one in listed] == expected
