@@ -1011,12 +1011,13 @@ update agent_sessions set folded_to = %(folded_to)s where project_id = %(project
 update agent_sessions set cleared_to = %(cleared_to)s, folded_to = greatest(folded_to, %(cleared_to)s)
 where project_id = %(project_id)s and id = %(session_id)s;
 
--- upsert_message --
--- A folded message; a tool call that goes on after its turn is written again.
+-- upsert_messages --
+-- Folded messages; a tool call that goes on after its turn is written again.
 insert into agent_session_messages
     (project_id, session_id, first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body)
-values (%(project_id)s, %(session_id)s, %(first_seq)s, %(last_seq)s, %(role)s, %(turn_id)s, %(tool_call_id)s, %(at)s,
-    %(updated_at)s, %(body)s)
+select %(project_id)s, %(session_id)s, m.*
+from unnest(%(first_seqs)s::bigint[], %(last_seqs)s::bigint[], %(roles)s::text[], %(turn_ids)s::text[],
+    %(tool_call_ids)s::text[], %(ats)s::timestamptz[], %(updated_ats)s::timestamptz[], %(bodies)s::bytea[]) as m
 on conflict (project_id, session_id, first_seq) do update
 set last_seq = excluded.last_seq, updated_at = excluded.updated_at, body = excluded.body;
 

@@ -5,10 +5,11 @@ vain. One that never ran, because its gateway died, is made up for by the next r
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
+from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
 from gateway.db.pool import Database, Row, Transaction
 from gateway.log.packs import restore, shrink
 from gateway.log.reading import NotKept, Reader
@@ -19,6 +20,9 @@ from gateway.wire.messages import Folder, Message, updated_tool_calls
 
 #: How often a fold begins again because what it was about to read has been folded and deleted meanwhile.
 ATTEMPTS: Final = 3
+#: What one statement writes.
+WRITTEN_MESSAGES: Final = 500
+WRITTEN_BYTES: Final = 1_048_576
 
 
 class Folding:
@@ -136,8 +140,10 @@ class _Fold:
             fold = await transaction.fetch_one("lock_fold", project_id=self.project_id, session_id=self.session_id)
             if fold is None or fold["folded_to"] != self.folded_to:
                 return False
-            for message in messages:
-                await transaction.execute("upsert_message", **_row(self.project_id, self.session_id, message))
+            for some in _written_at_once(messages):
+                await transaction.execute(
+                    "upsert_messages", project_id=self.project_id, session_id=self.session_id, **_columns(some)
+                )
             await transaction.execute(
                 "set_folded", project_id=self.project_id, session_id=self.session_id, folded_to=folded_to
             )
@@ -187,6 +193,28 @@ def message_from_row(row: Row) -> Message:
     return Message(**(values | {"body": restore(row["body"])}))
 
 
-def _row(project_id: str, session_id: str, message: Message) -> dict[str, Any]:
-    values = attrs.asdict(message, recurse=False) | {"body": shrink(message.body)}
-    return {"project_id": project_id, "session_id": session_id, **values}
+def _written_at_once(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Some at a time: one by one, the messages of a long turn would hold their session for long."""
+    some: list[Message] = []
+    size = 0
+    for message in messages:
+        some.append(message)
+        size += len(message.body)
+        if len(some) >= WRITTEN_MESSAGES or size >= WRITTEN_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _columns(messages: Sequence[Message]) -> dict[str, str]:
+    return {
+        "first_seqs": integer_array([message.first_seq for message in messages]),
+        "last_seqs": integer_array([message.last_seq for message in messages]),
+        "roles": text_array([message.role for message in messages]),
+        "turn_ids": text_array([message.turn_id for message in messages]),
+        "tool_call_ids": text_array([message.tool_call_id for message in messages]),
+        "ats": time_array([message.at for message in messages]),
+        "updated_ats": time_array([message.updated_at for message in messages]),
+        "bodies": bytea_array([shrink(message.body) for message in messages]),
+    }

@@ -132,3 +132,27 @@ async def test_a_history_that_is_read_while_a_turn_ends_has_no_message_cut_short
     read += [message async for message in reading]
     texts = [json.loads(message.body)["content"][0]["text"] for message in read]
     assert texts == ["prompt of a", "word " * 2, "prompt of b", "word " * 7, "prompt of c", "word "]
+
+
+async def test_a_turn_of_many_messages_holds_its_session_for_a_few_statements(
+    log: Log, database: Database, database_url: str
+) -> None:
+    """Whoever appends something with a change of the session waits meanwhile, with the head of the log in hand."""
+    tools = [{"sessionUpdate": "tool_call", "toolCallId": f'"{n}\\', "title": "\u00e4" * (n % 3)} for n in range(2_000)]
+    await append(log, [started("a"), *(event("session_update", {"update": tool}, "a") for tool in tools), ended("a")])
+    ask(database_url, "create table statements (n integer)")
+    ask(
+        database_url,
+        "create function count_statement() returns trigger language plpgsql as"
+        " $$ begin insert into statements values (1); return null; end $$",
+    )
+    ask(
+        database_url,
+        "create trigger count_statement after insert on agent_session_messages execute function count_statement()",
+    )
+    folding = Folding(database, log)
+    await folding.fold(PROJECT, "s")
+    assert ask(database_url, "select count(*) from statements") == [(5,)]
+    read = [message async for message in Transcript(database, log, folding).all(PROJECT, "s")]
+    assert [message.tool_call_id for message in read[1:]] == [tool["toolCallId"] for tool in tools]
+    assert [json.loads(message.body)["toolCall"]["title"] for message in read[1:]] == [tool["title"] for tool in tools]
