@@ -67,8 +67,11 @@ returning *;
 select project_id from log_storage where project_id = %(project_id)s for update;
 
 -- get_permission_policy --
--- What a project has decided beforehand about its agents' requests.
-select permission_mode, permission_rules from projects where id = %(id)s;
+-- What a project has decided beforehand about its agents' requests; not for a session that somebody has ended, in which
+-- a container that could not be told may work on.
+select p.permission_mode, p.permission_rules
+from projects p join agent_sessions s on s.project_id = p.id and s.id = %(session_id)s
+where p.id = %(id)s and s.status <> 'ended';
 
 -- set_asks_permission --
 -- Whether a project's container asks anybody, or allows by itself.

@@ -88,7 +88,7 @@ class Asking:
         # One that is no session of ours is nobody's here to answer for.
         if said.session_id is None:
             return None
-        row = await self._database.fetch_one("get_permission_policy", id=said.project_id)
+        row = await self._database.fetch_one("get_permission_policy", id=said.project_id, session_id=said.session_id)
         if row is None:
             return None
         return decide(row["permission_mode"], rules_from(row["permission_rules"]), tool_call, options)

@@ -215,3 +215,15 @@ async def test_a_timeout_and_an_answer_at_once_are_one_outcome(database_url: str
     for number, (status, shown) in enumerate(zip(statuses, states, strict=True)):
         assert shown == (("selected", "once", "local") if status == 200 else ("selected", "no", "timeout"))
         assert container.settled[f"r{number}"]["optionId"] == shown[1]
+
+
+async def test_no_rule_answers_in_a_session_that_has_ended(project: Project, container: AskingContainer) -> None:
+    await set_policy(project, permissionMode="full-auto", permissionRules=[{"kind": "*", "action": "allow"}])
+    ended, _ = await project.create_session(), await project.create_session()
+    known = next(iter(container.sessions))
+    container.fail_next(f"/session/{known}", "not now")
+    async with project.events(ended) as stream:
+        assert (await project.call("DELETE", f"/session/{ended}")).status == 200
+        container.ask(known, requestId="r1", options=OPTIONS)
+        assert (await state(project, await requested(stream)))[0] == "waiting"
+    assert container.settled == {}
