@@ -167,7 +167,8 @@ class Sessions:
             )
             # Before the container is told: it fails the prompt of a session that it ends, but the turn was cancelled.
             await self._append_end(project.id, session, ended)
-            await self._end_in_container(project, session)
+            # As it is now: it may have been taken up again since it was looked at.
+            await self._end_in_container(project, await self.get(project.id, session.id))
         return await self.get(project.id, session.id)
 
     async def _append_end(self, project_id: str, session: Session, ended: NewEvent) -> None:

@@ -15,6 +15,7 @@ import pytest
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
 from gateway.agenthost.catalogue import AgentSpec
+from gateway.keys import PROJECTS, SESSIONS
 from gateway.serving import bind, serving
 from gateway.wire.sse import SSEEvent
 from tests.agenthost.hosts import scripted
@@ -275,3 +276,15 @@ async def test_a_session_whose_taking_up_could_not_be_stored_is_taken_up_by_the_
     administer(database_url, "drop function not_yet cascade")
     await project.prompt(session, "say yes")
     assert text_of(await everything(project, session)) == "yes"
+
+
+async def test_a_session_that_was_taken_up_while_it_is_ended_is_ended_in_the_container(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    project = await gateway.register(base_container.url)
+    session, app = await project.create_session(), gateway.app
+    owner, before = await app[PROJECTS].get("local", project.id), await app[SESSIONS].get(project.id, session)
+    base_container.forget(next(iter(base_container.sessions)))
+    await project.prompt(session, "say back")
+    await app[SESSIONS].end(owner, before, "local")
+    assert not base_container.sessions
