@@ -1,7 +1,6 @@
 """Packing: many rows become one, and nobody who reads the log can tell."""
 
 import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -254,20 +253,6 @@ async def test_a_log_that_cannot_be_packed_keeps_no_other_from_it(
     assert ask(database_url, "select project_id from event_packs") == [("q",)]
     assert "log not kept up" in caplog.text
     assert len(await whole(log)) == 100
-
-
-async def test_what_is_packed_is_read_as_quickly_as_rows(log: Log, database: Database) -> None:
-    await append(log, 20_000)
-    await whole(log)
-    began = time.perf_counter()
-    rows = await whole(log)
-    of_rows = time.perf_counter() - began
-    assert await Packing(database, 0).pack(PROJECT) == 20_000
-    began = time.perf_counter()
-    packed = await whole(Log(database))
-    of_packs = time.perf_counter() - began
-    assert packed == rows
-    assert of_packs < of_rows * 2
 
 
 def test_reading_the_log_may_be_repeated_when_its_connection_is_lost() -> None:
