@@ -200,11 +200,11 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     translator = Translator(database, permission_timeout=config.permissions.timeout)
     reconciliation = Reconciliation(database, log, containers)
 
-    async def on_connected(project_id: str, info: ContainerInfo) -> None:
+    async def on_connected(project_id: str, info: ContainerInfo, fence: int) -> None:
         translator.connected(project_id, info)
-        await reconciliation.connected(project_id, info)
-        await turns.reconcile(project_id, info)
-        await app[PERMISSIONS].connected(project_id, info)
+        await reconciliation.connected(project_id, info, fence)
+        await turns.reconcile(project_id, info, fence)
+        await app[PERMISSIONS].connected(project_id, info, fence)
         histories.connected(project_id)
 
     rules = Rules(

@@ -27,8 +27,8 @@ MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
 #: A stream that lasted so long, or brought something, is opened again at once.
 SOUND_SECONDS = 2.0
 
-#: Called once a container's stream is open.
-OnConnected = Callable[[str, ContainerInfo], Awaitable[None]]
+#: Called once a container's stream is open, with the fence under which it is followed.
+OnConnected = Callable[[str, ContainerInfo, int], Awaitable[None]]
 FindContainer = Callable[[str], Awaitable[Container]]
 
 
@@ -105,7 +105,7 @@ class Follower:
             before = await self._leases.last_source(self._project_id)
             await self._append_break(source, before)
             # Before anybody is told that the container is followed: a prompt that is sent from then on is of this boot.
-            await self._rules.on_connected(self._project_id, info)
+            await self._rules.on_connected(self._project_id, info, self._lease.fence)
             await self._leases.connected(self._lease, source.boot)
             self.failure = None
             logger.info("following", extra={"project": self._project_id, "source": source.boot})

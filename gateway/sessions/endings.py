@@ -28,11 +28,12 @@ class Endings:
         self._database = database
         self._log = log
 
-    async def end(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
-        """End a turn, unless it has ended already."""
+    async def end(self, project_id: str, turn_id: str, ended: TurnEnded, *, fence: int | None = None) -> None:
+        """End a turn, unless it has ended already; ``fence``: of whoever knows it by following the container."""
         turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
         if turn is not None and turn["state"] == "running":
-            await self._log.append(project_id, await all_endings(self._database, turn, as_asked(turn, ended)))
+            events = await all_endings(self._database, turn, as_asked(turn, ended))
+            await self._log.append(project_id, events, fence=fence)
 
     async def end_surely(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
         """The same even if the database is away just now, however long that takes: only this process knows the end."""

@@ -126,7 +126,7 @@ class Permissions:
             raise _settled(settled)
         return Permission.from_row(settled)
 
-    async def connected(self, project_id: str, info: ContainerInfo) -> None:
+    async def connected(self, project_id: str, info: ContainerInfo, fence: int) -> None:
         """The container is followed (again): bring it its answers, and take back what another boot has asked."""
         await self._database.execute("set_asks_permission", id=project_id, asks=info.asks_permission)
         if info.boot_id is not None:
@@ -134,7 +134,7 @@ class Permissions:
                 "unsettled_permissions_of_other_boots", project_id=project_id, boot_id=info.boot_id
             )
             if lost:
-                await self._log.append(project_id, [taken_back(permission) for permission in lost])
+                await self._log.append(project_id, [taken_back(permission) for permission in lost], fence=fence)
         await self._answers.bring_all([project_id])
 
     async def review(self, project_ids: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ class Reconciliation:
         self._log = log
         self._containers = containers
 
-    async def connected(self, project_id: str, info: ContainerInfo) -> None:
+    async def connected(self, project_id: str, info: ContainerInfo, fence: int) -> None:
         """To be called when a container's stream is open and nothing of it has been read yet."""
         if info.numbers_events:
             return  # it replays what was missed
@@ -49,10 +49,11 @@ class Reconciliation:
         except (UpstreamError, TimeoutError) as exc:
             logger.info("not reconciled", extra={"project": project_id, "error": str(exc) or "no answer in time"})
             return
-        await self._tell_agents(project_id, agents)
-        await self._tell_lost(project_id, [row for row in sessions if row["container_session_id"] not in there])
+        await self._tell_agents(project_id, agents, fence)
+        lost = [row for row in sessions if row["container_session_id"] not in there]
+        await self._tell_lost(project_id, lost, fence)
 
-    async def _tell_agents(self, project_id: str, agents: Sequence[ContainerAgent]) -> None:
+    async def _tell_agents(self, project_id: str, agents: Sequence[ContainerAgent], fence: int) -> None:
         """An ``agent_status`` for each agent that is another way than the log had it last."""
         rows = await self._database.fetch_all("list_agents", project_id=project_id)
         known = {row["agent_id"]: row["status"] for row in rows}
@@ -77,9 +78,9 @@ class Reconciliation:
                 )
             )
         if told:
-            await self._log.append(project_id, told)
+            await self._log.append(project_id, told, fence=fence)
 
-    async def _tell_lost(self, project_id: str, sessions: Sequence[Row]) -> None:
+    async def _tell_lost(self, project_id: str, sessions: Sequence[Row], fence: int) -> None:
         """A ``session_lost`` for each session that the container does not have any more, and the end of its turn."""
         for row in sessions:
             lost = NewEvent.of(
@@ -92,4 +93,4 @@ class Reconciliation:
                 "get_turn", project_id=project_id, id=row["turn_id"]
             )
             endings = await all_endings(self._database, turn, SESSION_LOST) if turn else []
-            await self._log.append(project_id, [lost, *endings])
+            await self._log.append(project_id, [lost, *endings], fence=fence)

@@ -156,12 +156,12 @@ class Turns:
     async def of_session(self, session: Session, turn_id: str) -> Turn:
         """The turn, if it is one of this session's."""
         try:
-            turn = await self.get(session.project_id, turn_id)
+            row = await self._find(session.project_id, turn_id)
         except UnstorableText as exc:
             raise TurnNotFound() from exc
-        if turn.session_id != session.id:
+        if row is None or row["session_id"] != session.id:
             raise TurnNotFound(f"There is no turn {turn_id!r} in this session.")
-        return turn
+        return Turn.from_row(row)
 
     async def wait(self, project_id: str, turn_id: str, seconds: float) -> Turn:
         """The turn, once it has ended, after ``seconds``, or when the gateway stops."""
@@ -209,11 +209,14 @@ class Turns:
             # The keeper goes on.
             logger.info("cancel not delivered yet", extra={"turn": turn["id"], "error": str(exc)})
 
-    async def reconcile(self, project_id: str, info: ContainerInfo) -> None:
-        """End the turns that were given to another boot of the container than is followed now: it does not run them."""
+    async def reconcile(self, project_id: str, info: ContainerInfo, fence: int) -> None:
+        """End the turns that were given to another boot of the container than is followed now: it does not run them.
+
+        Under the follower's fence: a gateway that was paused since it asked may know an older boot than the turns'.
+        """
         for turn in await self._database.fetch_all("running_turns", project_id=project_id):
             if turn["container_boot_id"] != info.boot_id:
-                await self._endings.end(project_id, turn["id"], RESTARTED)
+                await self._endings.end(project_id, turn["id"], RESTARTED, fence=fence)
 
     async def close(self) -> None:
         await self._tasks.close()

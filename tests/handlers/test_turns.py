@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
+from gateway.keys import TURNS
+from gateway.log.store import StaleFence
 from tests.fakes.container import FakeContainer
 from tests.fakes.relay import Relay
 from tests.handlers.expected import problem
@@ -178,6 +181,15 @@ async def test_a_turn_remembers_which_boot_of_its_container_was_given_it(project
     assert row is not None
     assert row["container_boot_id"] == boot_id
     assert row["gateway_id"].startswith("gateway-")
+
+
+async def test_a_gateway_that_follows_no_more_ends_no_turn_by_the_boot_that_it_knew(project: Project) -> None:
+    session = await project.create_session()
+    turn = (await project.prompt(session, "slow 30", wait=None))["turnId"]
+    turns = project.gateway.app[TURNS]
+    with pytest.raises(StaleFence):
+        await turns.reconcile(project.id, ContainerInfo(boot_id="older", capabilities=frozenset()), 0)
+    assert (await project.call("GET", f"/session/{session}/turns/{turn}")).json["state"] == "running"
 
 
 async def test_a_turn_of_another_boot_ends_as_soon_as_the_new_one_is_followed(
