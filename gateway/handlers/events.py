@@ -8,7 +8,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import NotImplementedYet
-from gateway.handlers.requests import choice, parameter
+from gateway.handlers.requests import choice, known_parameters, parameter
 from gateway.keys import CONFIG, FOLLOWERS, PROJECT, REQUEST_ID, SESSIONS, STREAMS
 from gateway.log.stream import Stream
 from gateway.wire.events import Cursor, Heartbeat, Reset
@@ -37,6 +37,7 @@ async def own_transport(request: web.Request) -> web.StreamResponse:
 
 async def _stream(request: web.Request, session_id: str | None) -> web.StreamResponse:
     project_id = request[PROJECT].id
+    known_parameters(request, "from", "lastEventId")
     from_start = choice(request, "from", {"start": True, "head": False}, default=False)
     last_event_id = request.headers.get("Last-Event-ID") or parameter(request, "lastEventId")
     streams = request.app[STREAMS]

@@ -244,6 +244,7 @@ async def test_what_is_wrong_with_a_request_for_a_stream_is_told(gateway: Gatewa
     for path, status, code in (
         ("/events?from=nowhere", 400, "invalid_parameter"),
         ("/events?lastEventId=1-1&lastEventId=1-2", 400, "invalid_parameter"),
+        ("/events?lastEventID=1-1", 400, "invalid_parameter"),
         ("/events/ses_unknown", 404, "session_not_found"),
     ):
         answer = await base_project.call("GET", path)
