@@ -79,9 +79,9 @@ def running(
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """What the process and its children have used so far, on all cores."""
+    """What the process and its children, those that have ended included, have used so far, on all cores."""
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:

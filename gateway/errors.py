@@ -251,7 +251,7 @@ class UpstreamRefused(UpstreamError):
 
 
 class AgentUnavailable(UpstreamError):
-    """The agent's program is not installed in the project's container; the agent host says it by the same code."""
+    """The agent's program is not installed in the project's container."""
 
     status, code = 503, "agent_unavailable"
 
