@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import attrs
 
@@ -109,6 +108,8 @@ def check_client(verdict: Verdict, client: Client, log: Sequence[Entry]) -> None
     following = dict(pairwise([*mine, -1]))
     expected: int | None = None
     place = -1
+    # What was told of an epoch before this one a restored backup has ended; a reset has said so.
+    newest = max((one.epoch for one in client.record if isinstance(one, Began) and one.is_reset), default=-1)
     for one in client.record:
         if isinstance(one, Began):
             place = one.seq
@@ -117,7 +118,7 @@ def check_client(verdict: Verdict, client: Client, log: Sequence[Entry]) -> None
         verdict.delivered += 1
         entry = by_place.get((one.epoch, one.seq))
         if entry is None or entry.sum != one.sum:
-            if _is_forgotten(client, one):
+            if one.epoch < newest:
                 continue
             verdict.say("P4", f"client {client.name} got {one.epoch}-{one.seq}, which the log has not, or otherwise")
             continue
@@ -143,12 +144,6 @@ def check_usage(verdict: Verdict, name: str, before: Usage, after: Usage) -> Non
 
 def _concerns(entry: Entry, session_id: str | None) -> bool:
     return session_id is None or entry.session_id == session_id or (entry.type == "gap" and entry.session_id is None)
-
-
-def _is_forgotten(client: Client, told: Told) -> bool:
-    """Of an epoch that a restored backup ended; a reset has told the client so."""
-    resets: list[Any] = [one for one in client.record if isinstance(one, Began) and one.is_reset]
-    return any(one.epoch > told.epoch for one in resets)
 
 
 def _mismatch(verdict: Verdict, client: Client, told: Told, expected: int | None, place: int) -> None:
