@@ -36,8 +36,9 @@ def stop_leftovers(cluster: Path) -> None:
         for process in leaders:
             _send(process, number)
         found = _wait(found, seconds)
-    if found:
-        raise StartError(f"a PostgreSQL (process {found[0].pid}) still runs on {cluster} and does not stop")
+    # Some may have been on their way out when they were found, and have gone without being told.
+    if left := [process for process in found if _lives(process)]:
+        raise StartError(f"a PostgreSQL (process {left[0].pid}) still runs on {cluster} and does not stop")
     _forget(pid_file)
 
 
