@@ -1,11 +1,10 @@
-"""The gateway as one application: the place where the rooms are joined, and the route table."""
+"""The gateway as one application: the place where the rooms are joined."""
 
 import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from gateway.config import Config, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
-from gateway.handlers import agents, events, history, permissions, projects, sessions
 from gateway.keys import (
     CLIENT,
     CONFIG,
@@ -53,12 +51,11 @@ from gateway.log.upkeep import keep_up
 from gateway.log.wakeups import Wakeups
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import identity
-from gateway.middleware.passthrough import passthrough
 from gateway.middleware.project import project
 from gateway.projects import Projects, Retention
 from gateway.proxy.client import Client
-from gateway.proxy.expect import leave_to_reader
 from gateway.remains import Remains
+from gateway.routes import add_routes
 from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.containers import Containers
 from gateway.sessions.delivery import Delivery
@@ -80,10 +77,6 @@ from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-PROJECT = "/api/projects/{project_id}"
-ACP = f"{PROJECT}/acp"
-SESSION = f"{ACP}/session/{{session_id}}"
-
 
 def build_app(config: Config) -> web.Application:
     """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
@@ -94,52 +87,8 @@ def build_app(config: Config) -> web.Application:
     app.on_shutdown.append(_hand_over)
     app.on_shutdown.append(_stop_waiting)
     app.on_shutdown.append(_stop_streams)
-    _add_routes(app.router)
+    add_routes(app.router)
     return app
-
-
-def _add_routes(router: web.UrlDispatcher) -> None:
-    # First, because a route is found by trying one after the other, and this one is asked for most.
-    router.add_route("*", f"{PROJECT}/opencode/{{tail:.*}}", passthrough, expect_handler=leave_to_reader)
-    router.add_route("*", f"{PROJECT}/opencode", passthrough, expect_handler=leave_to_reader)
-
-    # A client that waits for 100 uploads nothing to a project that does not exist.
-    post = partial(router.add_post, expect_handler=leave_to_reader)
-    patch = partial(router.add_patch, expect_handler=leave_to_reader)
-    post("/api/projects", projects.create)
-    router.add_get("/api/projects", projects.list_all)
-    router.add_get(PROJECT, projects.get)
-    patch(PROJECT, projects.update)
-    router.add_delete(PROJECT, projects.delete)
-
-    router.add_get(f"{ACP}/agents", agents.list_all)
-    post(f"{ACP}/agents/{{agent_id}}/spawn", agents.spawn)
-    post(f"{ACP}/agents/{{agent_id}}/stop", agents.stop)
-    router.add_get(f"{ACP}/agents/{{agent_id}}/status", agents.status)
-
-    post(f"{ACP}/session", sessions.create)
-    router.add_get(f"{ACP}/session", sessions.list_all)
-    router.add_get(SESSION, sessions.get)
-    patch(SESSION, sessions.rename)
-    router.add_delete(SESSION, sessions.end)
-    post(f"{SESSION}/prompt", sessions.prompt)
-    post(f"{SESSION}/cancel", sessions.cancel)
-    router.add_get(f"{SESSION}/turns/{{turn_id}}", sessions.turn)
-    router.add_get(f"{SESSION}/messages", history.messages)
-    router.add_delete(f"{SESSION}/messages", history.clear_messages)
-    router.add_get(f"{SESSION}/snapshot", history.snapshot)
-    router.add_get(f"{SESSION}/export", history.export)
-
-    router.add_get(f"{ACP}/events", events.project_events, name="project_events", allow_head=False)
-    router.add_get(f"{ACP}/events/{{session_id}}", events.session_events, name="session_events", allow_head=False)
-
-    router.add_get(f"{ACP}/permission", permissions.list_waiting)
-    router.add_get(f"{ACP}/permission/{{permission_id}}", permissions.get)
-    post(f"{ACP}/permission/{{permission_id}}", permissions.answer)
-
-    router.add_route("*", ACP, events.own_transport)
-    # What has matched nothing above, method included, is the container's to answer.
-    router.add_route("*", f"{ACP}/{{tail:.*}}", passthrough, expect_handler=leave_to_reader)
 
 
 async def _stop_waiting(app: web.Application) -> None:

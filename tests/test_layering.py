@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "gateway"
 
 #: From the ground up. A room may import what stands on a lower floor, or itself.
 FLOORS: list[set[str]] = [
-    {"errors", "wire", "tasks"},
+    {"errors", "wire", "tasks", "roles"},
     {"config"},
     {"db", "proxy"},
     {"remains"},
@@ -18,6 +18,7 @@ FLOORS: list[set[str]] = [
     {"sessions"},
     {"keys"},
     {"handlers", "middleware"},
+    {"routes"},
     {"app"},
     {"accepting", "logs", "agenthost"},
     {"serving"},

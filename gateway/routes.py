@@ -1,0 +1,110 @@
+"""The route table, top to bottom: each endpoint with its handler and who may use it."""
+
+from collections.abc import Iterator
+
+import attrs
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from gateway.handlers import agents, events, history, permissions, projects, sessions
+from gateway.middleware.passthrough import passthrough
+from gateway.proxy.expect import leave_to_reader
+from gateway.roles import Role
+
+PROJECTS = "/api/projects"
+PROJECT = f"{PROJECTS}/{{project_id}}"
+ACP = f"{PROJECT}/acp"
+AGENT = f"{ACP}/agents/{{agent_id}}"
+SESSION = f"{ACP}/session/{{session_id}}"
+
+ANY, GET, POST, PATCH, DELETE = hdrs.METH_ANY, hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PATCH, hdrs.METH_DELETE
+
+
+@attrs.frozen
+class Endpoint:
+    """One line of the route table. ``role``: the least that its caller must have in the project, None where there is
+    no project to have one in."""
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role | None
+    name: str | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its answer is an event stream of ours."""
+        return self.name is not None
+
+
+# First, because a route is found by trying one after the other, and this one is asked for most.
+_OPENCODE = (
+    Endpoint(ANY, f"{PROJECT}/opencode/{{tail:.*}}", passthrough, Role.OPERATOR),
+    Endpoint(ANY, f"{PROJECT}/opencode", passthrough, Role.OPERATOR),
+)
+_PROJECTS = (
+    Endpoint(POST, PROJECTS, projects.create, None),
+    Endpoint(GET, PROJECTS, projects.list_all, None),
+    Endpoint(GET, PROJECT, projects.get, Role.VIEWER),
+    Endpoint(PATCH, PROJECT, projects.update, Role.ADMIN),
+    Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN),
+)
+_AGENTS = (
+    Endpoint(GET, f"{ACP}/agents", agents.list_all, Role.VIEWER),
+    Endpoint(POST, f"{AGENT}/spawn", agents.spawn, Role.OPERATOR),
+    Endpoint(POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR),
+    Endpoint(GET, f"{AGENT}/status", agents.status, Role.VIEWER),
+)
+_SESSIONS = (
+    Endpoint(POST, f"{ACP}/session", sessions.create, Role.OPERATOR),
+    Endpoint(GET, f"{ACP}/session", sessions.list_all, Role.VIEWER),
+    Endpoint(GET, SESSION, sessions.get, Role.VIEWER),
+    Endpoint(PATCH, SESSION, sessions.rename, Role.OPERATOR),
+    Endpoint(DELETE, SESSION, sessions.end, Role.OPERATOR),
+    Endpoint(POST, f"{SESSION}/prompt", sessions.prompt, Role.OPERATOR),
+    Endpoint(POST, f"{SESSION}/cancel", sessions.cancel, Role.OPERATOR),
+    Endpoint(GET, f"{SESSION}/turns/{{turn_id}}", sessions.turn, Role.VIEWER),
+    Endpoint(GET, f"{SESSION}/messages", history.messages, Role.VIEWER),
+    Endpoint(DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR),
+    Endpoint(GET, f"{SESSION}/snapshot", history.snapshot, Role.VIEWER),
+    Endpoint(GET, f"{SESSION}/export", history.export, Role.VIEWER),
+)
+_EVENTS = (
+    Endpoint(GET, f"{ACP}/events", events.project_events, Role.VIEWER, name="project_events"),
+    Endpoint(GET, f"{ACP}/events/{{session_id}}", events.session_events, Role.VIEWER, name="session_events"),
+)
+_PERMISSIONS = (
+    Endpoint(GET, f"{ACP}/permission", permissions.list_waiting, Role.VIEWER),
+    Endpoint(GET, f"{ACP}/permission/{{permission_id}}", permissions.get, Role.VIEWER),
+    Endpoint(POST, f"{ACP}/permission/{{permission_id}}", permissions.answer, Role.OPERATOR),
+)
+# What has matched nothing above, method included, is the container's to answer.
+_REST = (
+    Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR),
+    Endpoint(ANY, f"{ACP}/{{tail:.*}}", passthrough, Role.OPERATOR),
+)
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *_OPENCODE,
+    *_PROJECTS,
+    *_AGENTS,
+    *_SESSIONS,
+    *_EVENTS,
+    *_PERMISSIONS,
+    *_REST,
+)
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    for endpoint in ENDPOINTS:
+        for method in _methods(endpoint):
+            # A client that waits for 100 uploads nothing to a project that does not exist.
+            router.add_route(
+                method, endpoint.path, endpoint.handler, name=endpoint.name, expect_handler=leave_to_reader
+            )
+
+
+def _methods(endpoint: Endpoint) -> Iterator[str]:
+    yield endpoint.method
+    if endpoint.method == GET and not endpoint.is_stream:
+        yield hdrs.METH_HEAD
