@@ -15,6 +15,8 @@ from gateway.config import Config, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
+from gateway.identity.identify import configured
+from gateway.identity.members import Members
 from gateway.keys import (
     CLIENT,
     CONFIG,
@@ -22,7 +24,9 @@ from gateway.keys import (
     DATABASE,
     FOLLOWERS,
     IDEMPOTENCY_KEYS,
+    IDENTITY,
     LOG,
+    MEMBERS,
     PERMISSIONS,
     PRESENCE,
     PROJECTS,
@@ -87,7 +91,7 @@ def build_app(config: Config) -> web.Application:
     app.on_shutdown.append(_hand_over)
     app.on_shutdown.append(_stop_waiting)
     app.on_shutdown.append(_stop_streams)
-    add_routes(app.router)
+    add_routes(app)
     return app
 
 
@@ -135,6 +139,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     stack.push_async_callback(database.close)
     client = app[CLIENT] = await stack.enter_async_context(Client())
     all_projects = app[PROJECTS] = Projects(database)
+    app[MEMBERS] = Members(database, on_changed=all_projects.forget)
+    app[IDENTITY] = configured(config.identity)
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)
     log = app[LOG] = Log(database)
     tails = app[TAILS] = Tails(log, max_bytes=config.events.tail_bytes)

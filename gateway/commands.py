@@ -20,11 +20,11 @@ from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
 from gateway.errors import ConfigError, ProjectNotFound, StartError
+from gateway.identity.caller import LOCAL_USER
 from gateway.keys import PROJECTS
 from gateway.log.lease import Leases
 from gateway.log.presence import Presence
 from gateway.log.store import Log
-from gateway.middleware.identity import LOCAL_USER
 from gateway.projects import NewProject, Projects
 from gateway.proxy.upstream import Upstream
 from gateway.serving import address, bind, bind_shared, serving, stop_on_signals

@@ -1,12 +1,14 @@
 """The configuration: frozen values from a TOML file, overridden by ``ACP_GATEWAY_*`` variables.
 
 A variable's name is ``ACP_GATEWAY_<TABLE>_<SETTING>``: ``ACP_GATEWAY_DATABASE_URL``, ``ACP_GATEWAY_SERVER_PORT``.
+In a variable the words of a list are separated by commas.
 This is the only room that reads the environment. What is unknown or wrong is named with its place.
 """
 
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -56,6 +58,37 @@ class ServerConfig:
     shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
     max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
     idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))
+
+
+IDENTITY_MODES = ("local", "proxy")
+
+
+def _modes(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    unknown = next((word for word in value if word not in IDENTITY_MODES), None)
+    if unknown is not None or not value:
+        raise ValueError(f"must be some of {', '.join(IDENTITY_MODES)}, not {unknown or 'none'!r}")
+
+
+def _header_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
+        raise ValueError(f"must be the name of a header such as X-Forwarded-User, not {value!r}")
+
+
+def _networks(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for text in value:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as exc:
+            raise ValueError(f"must be addresses or networks such as 10.0.0.0/8: {exc}") from None
+
+
+@attrs.frozen(kw_only=True)
+class IdentityConfig:
+    """How callers are told from one another."""
+
+    modes: tuple[str, ...] = attrs.field(default=("local",), validator=_modes)
+    proxy_header: str = attrs.field(default="X-Forwarded-User", validator=_header_name)
+    proxy_addresses: tuple[str, ...] = attrs.field(default=(), validator=_networks)
 
 
 @attrs.frozen(kw_only=True)
@@ -149,6 +182,7 @@ class Config:
     """Everything that can be set; ``config.example.toml`` explains each."""
 
     server: ServerConfig = attrs.field(factory=ServerConfig)
+    identity: IdentityConfig = attrs.field(factory=IdentityConfig)
     database: DatabaseConfig = attrs.field(factory=DatabaseConfig)
     containers: ContainersConfig = attrs.field(factory=ContainersConfig)
     events: EventsConfig = attrs.field(factory=EventsConfig)
@@ -257,6 +291,8 @@ def _override(config: Config, table: str, setting: str, variable: str, text: str
 def _parse(kind: Any, text: str) -> Any:
     if kind is str:
         return text
+    if kind == tuple[str, ...]:
+        return tuple(word for part in text.split(",") if (word := part.strip()))
     try:
         return kind(text)
     except ValueError:

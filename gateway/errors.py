@@ -11,7 +11,9 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   ├── BodyTooLarge           413
     │   ├── RequestStalled         408
     │   └── UnsupportedMediaType   415
+    ├── Unauthenticated            401
     ├── Forbidden                  403
+    │   └── RoleTooSmall           403
     ├── NotFound                   404  ProjectNotFound, SessionNotFound, TurnNotFound, AgentNotFound, …
     ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled, …
     ├── PermissionGone             410
@@ -103,10 +105,27 @@ class UnsupportedMediaType(BadRequest):
     status, code = 415, "unsupported_media_type"
 
 
+class Unauthenticated(GatewayError):
+    """The gateway does not know who asks."""
+
+    status, code = 401, "unauthenticated"
+
+    def __init__(self, detail: str, *, error: str | None = None) -> None:
+        """``error``: what is wrong with a credential that was shown, by RFC 6750 3.1."""
+        challenge = 'Bearer realm="acp-gateway"' + (f', error="{error}"' if error else "")
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
 class Forbidden(GatewayError):
     """This is not allowed."""
 
     status, code = 403, "forbidden"
+
+
+class RoleTooSmall(Forbidden):
+    """The caller's role in this project does not allow this."""
+
+    code = "role_too_small"
 
 
 class NotFound(GatewayError):
@@ -119,6 +138,12 @@ class ProjectNotFound(NotFound):
     """There is no such project."""
 
     code = "project_not_found"
+
+
+class MemberNotFound(NotFound):
+    """There is no such member of this project."""
+
+    code = "member_not_found"
 
 
 class AgentNotFound(NotFound):
@@ -161,6 +186,18 @@ class ProjectExists(Conflict):
     """A project with this id exists already."""
 
     code = "project_exists"
+
+
+class OwnerIsAdmin(Conflict):
+    """The project's owner is its admin and cannot be anything else."""
+
+    code = "owner_is_admin"
+
+
+class TooManyMembers(Conflict):
+    """The project has as many members as it can have."""
+
+    code = "too_many_members"
 
 
 class SessionBusy(Conflict):

@@ -4,6 +4,9 @@ from aiohttp import web
 
 from gateway.config import Config
 from gateway.db.pool import Database
+from gateway.identity.caller import Caller
+from gateway.identity.identify import Identity
+from gateway.identity.members import Members
 from gateway.log.followers import Followers
 from gateway.log.presence import Presence
 from gateway.log.store import Log
@@ -14,6 +17,7 @@ from gateway.log.wakeups import Wakeups
 from gateway.projects import Project, Projects
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
+from gateway.roles import Role
 from gateway.sessions.containers import Containers
 from gateway.sessions.idempotency import IdempotencyKeys
 from gateway.sessions.permissions import Permissions
@@ -32,6 +36,8 @@ WAKEUPS = web.AppKey("wakeups", Wakeups)
 FOLLOWERS = web.AppKey("followers", Followers)
 TRANSCRIPT = web.AppKey("transcript", Transcript)
 PROJECTS = web.AppKey("projects", Projects)
+MEMBERS = web.AppKey("members", Members)
+IDENTITY = web.AppKey("identity", Identity)
 CONTAINERS = web.AppKey("containers", Containers)
 SESSIONS = web.AppKey("sessions", Sessions)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
@@ -46,9 +52,18 @@ TASKS = web.AppKey("tasks", Tasks)
 #: The names of the routes whose answer is an event stream of ours.
 STREAM_ROUTES = frozenset({"project_events", "session_events"})
 
+#: Each route with the least role that it wants of its caller; None where there is no project to have one in.
+LEAST_ROLES = web.AppKey("least_roles", dict[web.AbstractRoute, Role | None])
+#: The routes that answer anybody: no identity is asked for.
+PUBLIC_ROUTES = web.AppKey("public_routes", frozenset[web.AbstractRoute])
+
 REQUEST_ID = web.RequestKey("request_id", str)
+#: Who asks, and their id alone.
+CALLER = web.RequestKey("caller", Caller)
 USER = web.RequestKey("user", str)
 PROJECT = web.RequestKey("project", Project)
+#: What the caller may do in the project.
+ROLE = web.RequestKey("role", Role)
 
 
 class Route:

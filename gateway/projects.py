@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import GatewayError, ProjectExists, ProjectNotFound
 from gateway.proxy.upstream import Upstream
 from gateway.remains import Remains
+from gateway.roles import Role
 from gateway.wire.codec import dump_json
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,18 @@ class Project:
         return cls(**values | {"retention": retention, "permission_rules": rules})
 
 
+@attrs.frozen
+class Access:
+    """A project, and what somebody may do in it."""
+
+    project: Project
+    role: Role
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Access":
+        return cls(Project.from_row(row), Role.named(row["role"]))
+
+
 @attrs.frozen(kw_only=True)
 class NewProject:
     """What a project is made from, and the body of ``POST /api/projects``."""
@@ -105,8 +118,8 @@ def rules_from(column: Any) -> tuple[PermissionRule, ...]:
     return tuple(PermissionRule(**rule) for rule in column)
 
 
-#: How long a project that was looked up is taken as it was. Every request looks one up; a change made through
-#: another gateway is seen after this at the latest, one made here at once.
+#: How long a project that was looked up is taken as it was, and the asker's role in it. Every request looks them up; a
+#: change made through another gateway is seen after this at the latest, one made here at once.
 REMEMBER_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
 #: How long whoever deletes a project waits for the last of its rows to go.
@@ -117,13 +130,13 @@ _CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name !=
 
 
 class Projects:
-    """All projects in one database; each is looked up together with its owner."""
+    """All projects in one database; each is looked up together with who asks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._remains = Remains(database)
-        #: (owner, id) → the project and until when it may be taken for the truth; oldest first.
-        self._remembered: OrderedDict[tuple[str, str], tuple[Project, float]] = OrderedDict()
+        #: (user, project) → what they may do in it, and until when that may be taken for the truth; oldest first.
+        self._remembered: OrderedDict[tuple[str, str], tuple[Access, float]] = OrderedDict()
         self._changes = 0
 
     async def create(self, owner_id: str, new: NewProject) -> Project:
@@ -146,17 +159,22 @@ class Projects:
         except UniqueViolation as exc:
             raise ProjectExists(f"A project with the id {project_id!r} exists already; choose another.") from exc
 
-    async def get(self, owner_id: str, project_id: str) -> Project:
-        known = self._remembered.get((owner_id, project_id))
+    async def access(self, user_id: str, project_id: str) -> Access:
+        """A project that the user owns or is a member of. Raises ``ProjectNotFound``."""
+        known = self._remembered.get((user_id, project_id))
         if known is not None and known[1] > time.monotonic():
             return known[0]
         changes = self._changes
-        row = await self._database.fetch_one("get_project", id=project_id, owner_id=owner_id)
+        row = await self._database.fetch_one("get_project", id=project_id, user_id=user_id)
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
-        found = Project.from_row(row)
+        found = Access.from_row(row)
         # What was changed while it was read may be newer.
-        return self._remember(found) if changes == self._changes else found
+        return self._remember(user_id, found) if changes == self._changes else found
+
+    async def get(self, user_id: str, project_id: str) -> Project:
+        """The same without the role."""
+        return (await self.access(user_id, project_id)).project
 
     async def get_for_follower(self, project_id: str) -> Project:
         """A project whoever owns it; for work that no request asked for."""
@@ -165,26 +183,28 @@ class Projects:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
         return Project.from_row(row)
 
-    async def page(self, owner_id: str, *, after: str | None, limit: int) -> list[Project]:
-        rows = await self._database.fetch_all("list_projects", owner_id=owner_id, after=after, limit=limit)
-        return [Project.from_row(row) for row in rows]
+    async def page(self, user_id: str, *, only: Collection[str] | None, after: str | None, limit: int) -> list[Access]:
+        """Those that the user owns or is a member of, and is not kept from by ``only``."""
+        named = None if only is None else sorted(only)
+        rows = await self._database.fetch_all("list_projects", user_id=user_id, only=named, after=after, limit=limit)
+        return [Access.from_row(row) for row in rows]
 
-    async def update(self, owner_id: str, project_id: str, changes: Mapping[str, Any]) -> tuple[Project, bool]:
+    async def update(self, user_id: str, project_id: str, changes: Mapping[str, Any]) -> tuple[Project, bool]:
         """Change what ``changes`` names: any member of ``NewProject`` but its id.
 
-        Gives the project, and whether somebody followed a container of it at another address.
+        Gives the project, and whether somebody followed a container of it at another address. Only an admin may.
         """
         values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
         row = await self._database.fetch_one(
-            "update_project", id=project_id, owner_id=owner_id, changed=list(changes), **values
+            "update_project", id=project_id, user_id=user_id, changed=list(changes), **values
         )
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
-        self._forget(owner_id, project_id)
+        self.forget()
         return Project.from_row(row), row["moved"]
 
-    async def delete(self, owner_id: str, project_id: str) -> None:
-        """The project and all that hangs on it: sessions, log, messages.
+    async def delete(self, user_id: str, project_id: str) -> None:
+        """The project and all that hangs on it: sessions, log, messages, members. Only an admin may.
 
         It is gone at once; where its log is long, the last of its rows go later.
         """
@@ -192,31 +212,34 @@ class Projects:
         async def work(transaction: Transaction) -> None:
             await transaction.fetch_one("lock_log_storage", project_id=project_id)
             # An append either came before and is deleted here, or finds no head and is refused.
-            if await transaction.fetch_one("lock_log", id=project_id, owner_id=owner_id) is None:
+            if await transaction.fetch_one("lock_log", id=project_id, user_id=user_id) is None:
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
             # Who folds a session holds it and then writes messages: they are here before the remains are looked for.
             await transaction.fetch_all("lock_sessions", project_id=project_id)
-            await transaction.execute("delete_project", id=project_id, owner_id=owner_id)
+            await transaction.execute("delete_project", id=project_id, user_id=user_id)
 
         await self._database.transaction(work)
-        self._forget(owner_id, project_id)
+        self.forget()
         try:
             await self._remains.remove(project_id, seconds=REMOVE_SECONDS)
         except GatewayError as exc:
             logger.warning("a deleted project has rows left", extra={"project": project_id, "error": str(exc)})
 
-    def _forget(self, owner_id: str, project_id: str) -> None:
-        # Of two changes at once the later one may be told of first: neither is remembered, the next reader looks.
-        self._changes += 1
-        self._remembered.pop((owner_id, project_id), None)
+    def forget(self) -> None:
+        """Look everything up anew, because something has changed: who may do what, or a project.
 
-    def _remember(self, project: Project) -> Project:
-        key = (project.owner_id, project.id)
+        Of two changes at once the later one may be told of first: neither is remembered, the next reader looks.
+        """
+        self._changes += 1
+        self._remembered.clear()
+
+    def _remember(self, user_id: str, access: Access) -> Access:
+        key = (user_id, access.project.id)
         self._remembered.pop(key, None)
-        self._remembered[key] = (project, time.monotonic() + REMEMBER_SECONDS)
+        self._remembered[key] = (access, time.monotonic() + REMEMBER_SECONDS)
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
-        return project
+        return access
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:

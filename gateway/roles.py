@@ -9,3 +9,16 @@ class Role(IntEnum):
     VIEWER = 1
     OPERATOR = 2
     ADMIN = 3
+
+    @property
+    def word(self) -> str:
+        """The role as the API and the database name it."""
+        return self.name.lower()
+
+    @classmethod
+    def named(cls, word: str) -> "Role":
+        """The role of that name, one of ``ROLE_WORDS``."""
+        return cls[word.upper()]
+
+
+ROLE_WORDS = tuple(role.word for role in Role)

@@ -6,30 +6,34 @@ import attrs
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.handlers import agents, events, history, permissions, projects, sessions
+from gateway.handlers import agents, events, history, members, permissions, projects, sessions
+from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES
 from gateway.middleware.passthrough import passthrough
 from gateway.proxy.expect import leave_to_reader
 from gateway.roles import Role
 
 PROJECTS = "/api/projects"
 PROJECT = f"{PROJECTS}/{{project_id}}"
+MEMBER = f"{PROJECT}/members/{{user_id}}"
 ACP = f"{PROJECT}/acp"
 AGENT = f"{ACP}/agents/{{agent_id}}"
 SESSION = f"{ACP}/session/{{session_id}}"
 
-ANY, GET, POST, PATCH, DELETE = hdrs.METH_ANY, hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PATCH, hdrs.METH_DELETE
+ANY, GET, POST, PUT = hdrs.METH_ANY, hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PUT
+PATCH, DELETE = hdrs.METH_PATCH, hdrs.METH_DELETE
 
 
 @attrs.frozen
 class Endpoint:
     """One line of the route table. ``role``: the least that its caller must have in the project, None where there is
-    no project to have one in."""
+    no project to have one in. ``is_public``: it answers anybody, without asking who they are."""
 
     method: str
     path: str
     handler: Handler
     role: Role | None
     name: str | None = None
+    is_public: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -48,6 +52,13 @@ _PROJECTS = (
     Endpoint(GET, PROJECT, projects.get, Role.VIEWER),
     Endpoint(PATCH, PROJECT, projects.update, Role.ADMIN),
     Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN),
+)
+# A member may take their own membership away, whatever they are: the handler lets nobody but admins do more.
+_MEMBERS = (
+    Endpoint(GET, f"{PROJECT}/members", members.list_all, Role.VIEWER),
+    Endpoint(GET, MEMBER, members.get, Role.VIEWER),
+    Endpoint(PUT, MEMBER, members.put, Role.ADMIN),
+    Endpoint(DELETE, MEMBER, members.remove, Role.VIEWER),
 )
 _AGENTS = (
     Endpoint(GET, f"{ACP}/agents", agents.list_all, Role.VIEWER),
@@ -87,6 +98,7 @@ _REST = (
 ENDPOINTS: tuple[Endpoint, ...] = (
     *_OPENCODE,
     *_PROJECTS,
+    *_MEMBERS,
     *_AGENTS,
     *_SESSIONS,
     *_EVENTS,
@@ -95,13 +107,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 
 
-def add_routes(router: web.UrlDispatcher) -> None:
+def add_routes(app: web.Application) -> None:
+    """The table as aiohttp has it, and beside it what each of its routes wants of its caller."""
+    least: dict[web.AbstractRoute, Role | None] = {}
+    public = set()
     for endpoint in ENDPOINTS:
         for method in _methods(endpoint):
             # A client that waits for 100 uploads nothing to a project that does not exist.
-            router.add_route(
+            route = app.router.add_route(
                 method, endpoint.path, endpoint.handler, name=endpoint.name, expect_handler=leave_to_reader
             )
+            least[route] = endpoint.role
+            if endpoint.is_public:
+                public.add(route)
+    app[LEAST_ROLES], app[PUBLIC_ROUTES] = least, frozenset(public)
 
 
 def _methods(endpoint: Endpoint) -> Iterator[str]:

@@ -31,14 +31,22 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(file: Path) -> None:
     assert config.database == Config().database
 
 
+#: Values other than the default, where what is checked is a word. Each of the numbers is allowed one more.
+OTHERS = {
+    ("logging", "level"): "error",
+    ("identity", "modes"): "proxy,local",
+    ("identity", "proxy_header"): "X-User",
+}
+
+
 @pytest.mark.parametrize("name", sorted(variables()))
 def test_each_setting_has_a_variable_that_overrides_the_file(name: str, file: Path) -> None:
     table, setting = variables()[name]
     default = getattr(getattr(Config(), table), setting)
-    # Each of the numbers is allowed one more; the texts that are checked have a word of their own.
-    text = {"logging": "error"}.get(table, "127.0.0.9") if isinstance(default, str) else str(default + 1)
+    text = OTHERS.get((table, setting)) or ("127.0.0.9" if isinstance(default, str | tuple) else str(default + 1))
     config = load(None, {name: text})
-    assert getattr(getattr(config, table), setting) == type(default)(text)
+    expected = tuple(text.split(",")) if isinstance(default, tuple) else type(default)(text)
+    assert getattr(getattr(config, table), setting) == expected
     assert config != Config()
 
 
@@ -50,13 +58,18 @@ def test_each_setting_has_a_variable_that_overrides_the_file(name: str, file: Pa
         ("[server]\nport = 80.5", "server.port: must be a whole number, not a number"),
         ("[server]\nport = true", "server.port: must be a whole number, not true or false"),
         ("[server]\nprot = 80", "server.prot: unknown (known here: host, port, "),
-        ("[sever]\nport = 80", "sever: unknown (known here: server, database, "),
+        ("[sever]\nport = 80", "sever: unknown (known here: server, identity, "),
         ("server = 80", "server: must be an object, not a number"),
         ("[events]\nlease = nan", "events.lease: must be from 0.5 to 300, not nan"),
         ("[events]\nlease = inf", "events.lease: must be from 0.5 to 300, not inf"),
         ("[logging]\nlevel = 'loud'", "logging.level: must be one of debug, info, warning, error, not 'loud'"),
         ("[agent_host]\nworkspace = ''", "agent_host.workspace: must not be empty"),
         ("[server\nport = 80", "not valid TOML: "),
+        ("[identity]\nmodes = ['local', 'magic']", "identity.modes: must be some of local, proxy, not 'magic'"),
+        ("[identity]\nmodes = []", "identity.modes: must be some of local, proxy, not 'none'"),
+        ("[identity]\nmodes = 'local'", "identity.modes: must be a list, not a string"),
+        ("[identity]\nproxy_addresses = ['10.0.0.1/8']", "identity.proxy_addresses: must be addresses or networks"),
+        ("[identity]\nproxy_header = 'a b'", "identity.proxy_header: must be the name of a header"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_with_file_and_setting(file: Path, text: str, place: str) -> None:
@@ -100,6 +113,15 @@ def test_a_file_that_is_not_utf_8_is_named(file: Path) -> None:
 )
 def test_a_wrong_variable_is_named(name: str, text: str, said: str) -> None:
     assert refusal(None, {name: text}).startswith(said)
+
+
+def test_words_in_a_variable_are_separated_by_commas() -> None:
+    def networks(text: str) -> tuple[str, ...]:
+        return load(None, {"ACP_GATEWAY_IDENTITY_PROXY_ADDRESSES": text}).identity.proxy_addresses
+
+    assert networks("10.0.0.0/8, ::1") == ("10.0.0.0/8", "::1")
+    assert networks("10.0.0.1,") == ("10.0.0.1",)
+    assert networks("") == ()
 
 
 def test_variables_of_others_are_none_of_its_business() -> None:

@@ -13,7 +13,7 @@ FLOORS: list[set[str]] = [
     {"config"},
     {"db", "proxy"},
     {"remains"},
-    {"projects", "container", "credentials"},
+    {"projects", "container", "credentials", "identity"},
     {"log"},
     {"sessions"},
     {"keys"},

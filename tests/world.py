@@ -11,7 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.app import build_app
-from gateway.config import Config, ContainersConfig, DatabaseConfig, EventsConfig
+from gateway.config import Config, ContainersConfig, DatabaseConfig, EventsConfig, IdentityConfig
 from gateway.serving import bind, serving
 from gateway.wire.sse import SSEEvent, SSEParser
 
@@ -77,10 +77,22 @@ def text_of(events: list[SSEEvent]) -> str:
 class Gateway:
     """A running gateway, called over HTTP."""
 
-    def __init__(self, app: web.Application, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, app: web.Application, url: str, http: aiohttp.ClientSession, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.app = app
         self.url = url
         self.http = http
+        #: What each call has in its head.
+        self.headers = dict(headers or {})
+
+    def sending(self, **headers: str) -> Self:
+        """The same gateway, for a caller whose calls have these headers."""
+        return type(self)(self.app, self.url, self.http, headers)
+
+    def as_user(self, user_id: str) -> Self:
+        """The same gateway, for a user whom a proxy names; see ``PROXIED``."""
+        return self.sending(**{"X-Forwarded-User": user_id})
 
     async def call(
         self,
@@ -101,7 +113,7 @@ class Gateway:
             method,
             URL(self.url + path, encoded=True),
             data=data,
-            headers=sent | dict(headers or {}),
+            headers=sent | self.headers | dict(headers or {}),
             allow_redirects=False,
         ) as response:
             return Answer(status=response.status, headers=response.headers, body=await response.read())
@@ -120,7 +132,12 @@ class Project:
     def __init__(self, gateway: Gateway, id: str) -> None:
         self.gateway = gateway
         self.id = id
-        self.acp = f"/api/projects/{id}/acp"
+        self.path = f"/api/projects/{id}"
+        self.acp = f"{self.path}/acp"
+
+    def as_user(self, user_id: str) -> Self:
+        """The same project, for a user whom a proxy names."""
+        return type(self)(self.gateway.as_user(user_id), self.id)
 
     async def call(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
         """Call ``path`` below the project's ``/acp``."""
@@ -151,7 +168,9 @@ class Project:
     ) -> AsyncIterator[EventStream]:
         """An event stream of the project, or of one session."""
         path = f"{self.acp}/events" + (f"/{session_id}" if session_id else "")
-        headers = {"Last-Event-ID": last_event_id} if last_event_id is not None else {}
+        headers = dict(self.gateway.headers)
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
         async with self.gateway.http.get(self.gateway.url + path + query, headers=headers) as response:
             assert response.status == 200, await response.read()
             yield EventStream(response)
@@ -192,3 +211,5 @@ QUICK = Config(
     containers=ContainersConfig(connect_timeout=2, headers_timeout=5, idle_timeout=5),
     events=EventsConfig(heartbeat=0.5, lease=2.0),
 )
+#: A gateway behind a proxy that signs users in: here, whoever calls says themselves who they are.
+PROXIED = attrs.evolve(QUICK, identity=IdentityConfig(modes=("proxy",), proxy_addresses=("127.0.0.0/8",)))

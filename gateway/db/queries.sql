@@ -17,26 +17,33 @@ with project as (
 select * from project;
 
 -- get_project --
--- A project is looked up together with its owner.
-select * from projects where id = %(id)s and owner_id = %(owner_id)s;
+-- A project is looked up together with who asks: its owner, or one of its members.
+select p.*, case when p.owner_id = %(user_id)s then 'admin' else m.role end as role
+from projects p left join project_members m on m.project_id = p.id and m.user_id = %(user_id)s
+where p.id = %(id)s and (p.owner_id = %(user_id)s or m.user_id is not null);
 
 -- get_project_for_follower --
 -- The follower works for whoever owns the project.
 select * from projects where id = %(id)s;
 
 -- list_projects --
--- An owner's projects, oldest first, after a given one.
-select * from projects
-where owner_id = %(owner_id)s
+-- The projects that somebody owns or is a member of, oldest first, after a given one; where some are named, of those.
+with theirs as (
+    select id, 'admin' as role from projects where owner_id = %(user_id)s
+    union all
+    select project_id, role from project_members where user_id = %(user_id)s
+)
+select p.*, t.role from projects p join theirs t using (id)
+where (%(only)s::text[] is null or p.id = any(%(only)s::text[]))
     and (%(after)s::text is null
-        or (created_at, id) > (select p.created_at, p.id from projects p where p.id = %(after)s))
-order by created_at, id
+        or (p.created_at, p.id) > (select a.created_at, a.id from projects a where a.id = %(after)s))
+order by p.created_at, p.id
 limit %(limit)s;
 
 -- update_project --
 -- Changes what is given as changed; the rest stays. With another address the container's follower begins anew: `moved`.
 with before as materialized (
-    select * from projects where id = %(id)s and owner_id = %(owner_id)s for no key update
+    select * from projects where id = %(id)s and project_role(id, %(user_id)s) = 'admin' for no key update
 ), expired as (
     update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
     from before b
@@ -59,8 +66,40 @@ update projects set
         case when 'permission_timeout' = any(%(changed)s) then %(permission_timeout)s else permission_timeout end,
     updated_at = now()
 from (select count(*) > 0 as moved from expired) follower
-where id = %(id)s and owner_id = %(owner_id)s
+where id = %(id)s and project_role(id, %(user_id)s) = 'admin'
 returning *;
+
+-- list_members --
+-- Who may use a project: its owner, then its members as they were added.
+select owner_id as user_id, 'admin' as role, true as is_owner, null as added_by, created_at as added_at
+from projects where id = %(project_id)s
+union all
+(select user_id, role, false, added_by, added_at from project_members where project_id = %(project_id)s
+ order by added_at, user_id);
+
+-- get_member --
+-- One of those who may use a project.
+select owner_id as user_id, 'admin' as role, true as is_owner, null as added_by, created_at as added_at
+from projects where id = %(project_id)s and owner_id = %(user_id)s
+union all
+select user_id, role, false, added_by, added_at
+from project_members where project_id = %(project_id)s and user_id = %(user_id)s;
+
+-- put_member --
+-- Makes somebody a member or changes their role, as long as whoever wants it is an admin, and they are not the owner.
+insert into project_members as m (project_id, user_id, role, added_by)
+select p.id, %(user_id)s, %(role)s, %(by)s from projects p
+where p.id = %(project_id)s and p.owner_id <> %(user_id)s and project_role(p.id, %(by)s) = 'admin'
+    and (exists (select from project_members k where k.project_id = p.id and k.user_id = %(user_id)s)
+        or (select count(*) from project_members k where k.project_id = p.id) < %(most)s)
+on conflict (project_id, user_id) do update set role = excluded.role
+returning user_id, role, false as is_owner, added_by, added_at, xmax = 0 as is_new;
+
+-- remove_member --
+-- Ends a membership, as long as whoever wants it is an admin, or it is their own.
+delete from project_members
+where project_id = %(project_id)s and user_id = %(user_id)s
+    and (user_id = %(by)s or project_role(project_id, %(by)s) = 'admin');
 
 -- lock_log_storage --
 -- Before a project is deleted: whoever packs or deletes its events holds this first.
@@ -80,7 +119,7 @@ update projects set asks_permission = %(asks)s where id = %(id)s and asks_permis
 -- lock_log --
 -- Before a project is deleted: whoever appends holds the head first, and what hangs on the project after it.
 select h.project_id from log_heads h join projects p on p.id = h.project_id
-where p.id = %(id)s and p.owner_id = %(owner_id)s
+where p.id = %(id)s and project_role(p.id, %(user_id)s) = 'admin'
 for update of h;
 
 -- lock_sessions --
@@ -90,7 +129,7 @@ select id from agent_sessions where project_id = %(project_id)s order by id for 
 -- delete_project --
 -- A project goes with all that hangs on it, but for what may be too much to go at once: that is noted.
 with project as (
-    delete from projects where id = %(id)s and owner_id = %(owner_id)s returning id
+    delete from projects where id = %(id)s and project_role(id, %(user_id)s) = 'admin' returning id
 )
 insert into deleted_projects (project_id) select id from project;
 

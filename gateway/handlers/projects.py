@@ -7,10 +7,10 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from gateway.errors import InvalidBody
+from gateway.errors import InvalidBody, RoleTooSmall
 from gateway.handlers import views
 from gateway.handlers.requests import known_place, limit, parameter, read_body
-from gateway.keys import CONFIG, FOLLOWERS, PROJECT, PROJECTS, TASKS, USER
+from gateway.keys import CALLER, CONFIG, FOLLOWERS, PROJECT, PROJECTS, ROLE, TASKS, USER
 from gateway.projects import (
     ANY_KIND,
     PERMISSION_MODES,
@@ -23,6 +23,7 @@ from gateway.projects import (
     acp_upstream,
 )
 from gateway.proxy.upstream import Upstream
+from gateway.roles import Role
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 _UNCHANGED: Final[Any] = object()
@@ -51,26 +52,33 @@ class ProjectChanges:
 
 async def create(request: web.Request) -> web.Response:
     """Register a project under an id of its maker's choice, or a made one."""
+    if request[CALLER].max_role < Role.ADMIN or request[CALLER].projects is not None:
+        raise RoleTooSmall(
+            "This credential is limited to less than an admin, or to some projects: it makes no new one."
+        )
     new = await read_body(request, NewProject)
     _check(attrs.asdict(new, recurse=False))
     _check_mapping(request, new)
     created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
-    return views.answer(views.project(created), status=201, headers={"Location": f"/api/projects/{created.id}"})
+    shown = views.project(created, Role.ADMIN)
+    return views.answer(shown, status=201, headers={"Location": f"/api/projects/{created.id}"})
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """The asker's projects, oldest first."""
+    """The projects that the asker owns or is a member of, oldest first."""
     size = limit(request)
     after = parameter(request, "after")
     if after is not None:
         await known_place(request.app[PROJECTS].get(request[USER], after))
-    found = await request.app[PROJECTS].page(request[USER], after=after, limit=size + 1)
-    return views.answer(views.listed("projects", [views.project(one) for one in found], size))
+    caller = request[CALLER]
+    found = await request.app[PROJECTS].page(caller.user_id, only=caller.projects, after=after, limit=size + 1)
+    shown = [views.project(one.project, min(one.role, caller.max_role)) for one in found]
+    return views.answer(views.listed("projects", shown, size))
 
 
 async def get(request: web.Request) -> web.Response:
     """One project."""
-    return views.answer(views.project(request[PROJECT]))
+    return views.answer(views.project(request[PROJECT], request[ROLE]))
 
 
 async def update(request: web.Request) -> web.Response:
@@ -78,10 +86,11 @@ async def update(request: web.Request) -> web.Response:
     changes = (await read_body(request, ProjectChanges)).given()
     _check(changes)
     if not changes:
-        return views.answer(views.project(request[PROJECT]))
+        return views.answer(views.project(request[PROJECT], request[ROLE]))
     _check_mapping(request, attrs.evolve(request[PROJECT], **changes))
     work = _change(request.app, request[USER], request[PROJECT].id, changes)
-    return views.answer(views.project(await request.app[TASKS].complete(work, name="change project")))
+    changed = await request.app[TASKS].complete(work, name="change project")
+    return views.answer(views.project(changed, request[ROLE]))
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -7,8 +7,10 @@ from typing import Any
 from aiohttp import web
 
 from gateway.container.client import ContainerAgent
+from gateway.identity.members import Member
 from gateway.log.transcript import Page
 from gateway.projects import Project
+from gateway.roles import Role
 from gateway.sessions.containers import Agents
 from gateway.sessions.permissions import Permission
 from gateway.sessions.queue import Queued
@@ -25,7 +27,8 @@ def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None =
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
-def project(value: Project) -> dict[str, Any]:
+def project(value: Project, role: Role) -> dict[str, Any]:
+    """``role``: of who asks."""
     return {
         "id": value.id,
         "name": value.name,
@@ -37,8 +40,19 @@ def project(value: Project) -> dict[str, Any]:
         "permissionRules": to_builtins(value.permission_rules),
         "permissionTimeout": value.permission_timeout,
         "ownerId": value.owner_id,
+        "role": role.word,
         "createdAt": timestamp(value.created_at),
         "updatedAt": timestamp(value.updated_at),
+    }
+
+
+def member(value: Member) -> dict[str, Any]:
+    return {
+        "userId": value.user_id,
+        "role": value.role.word,
+        "owner": value.is_owner,
+        "addedBy": value.added_by,
+        "addedAt": timestamp(value.added_at),
     }
 
 

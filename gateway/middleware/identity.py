@@ -1,4 +1,4 @@
-"""Who asks. With no identity configured that is one local user, and only this machine can ask."""
+"""Who asks, and that it is not another site's page that uses this machine's browser."""
 
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -8,10 +8,10 @@ from aiohttp.typedefs import Handler
 
 from gateway.config import is_loopback
 from gateway.errors import Forbidden
-from gateway.keys import USER
+from gateway.identity.caller import Presented
+from gateway.keys import CALLER, IDENTITY, PUBLIC_ROUTES, USER
 from gateway.middleware.hosts import project_of_host
 
-LOCAL_USER = "local"
 #: Longer than any name of this machine.
 MAX_ADDRESS = 300
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
@@ -19,7 +19,7 @@ _READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
 
 @web.middleware
 async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take the request for the local user's, unless it is another site's that uses this machine's browser."""
+    """Find out who sends the request, unless it is another site's page that uses this machine's browser."""
     # Without the field (HTTP/1.0) no page asks, and request.host would be a blocking look-up of this machine's name.
     host = request.headers.get(hdrs.HOST, "localhost")
     if not _is_here(f"//{host}"):
@@ -27,7 +27,10 @@ async def identity(request: web.Request, handler: Handler) -> web.StreamResponse
         raise Forbidden(f"This gateway serves this machine only, not the host name {host[:100]!r}.")
     if request.method not in _READING or _is_upgrade(request):
         _refuse_foreign_pages(request)
-    request[USER] = LOCAL_USER
+    if request.match_info.route not in request.app[PUBLIC_ROUTES]:
+        presented = Presented(headers=request.headers, peer=request.remote, to_loopback=True)
+        caller = request[CALLER] = await request.app[IDENTITY].identify(presented)
+        request[USER] = caller.user_id
     return await handler(request)
 
 

@@ -12,12 +12,13 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, SessionNotFound
-from gateway.keys import CONFIG, PROJECT, PROJECTS, ROUTE, USER, Route
+from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
+from gateway.keys import CALLER, CONFIG, LEAST_ROLES, PROJECT, PROJECTS, ROLE, ROUTE, Route
 from gateway.middleware.hosts import project_of_host
 from gateway.middleware.passthrough import passthrough
 from gateway.projects import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
+from gateway.roles import Role
 
 #: A request target of RFC 9112 3.2: a path whose fourth part names the port, maybe behind a scheme and an authority.
 _TARGET = re.compile(r"(?:https?://[^/?]*)?(?:/[^/?]+){3}/([^/?]+)(.*)", re.DOTALL | re.IGNORECASE)
@@ -36,18 +37,17 @@ _MISSING: dict[str, type[NotFound]] = {
 
 @web.middleware
 async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Look the project up together with its owner, and say where its container is."""
+    """Look the project up together with who asks and what they may do in it, and say where its container is."""
     own = project_of_host(request.headers.get(hdrs.HOST, ""))
     if own is not None:
-        found = await request.app[PROJECTS].get(request[USER], own)
+        found = await _enter(request, own, Role.OPERATOR)
         target = _ORIGIN_FORM.fullmatch(request.raw_path)
         request[ROUTE] = _route(request, found, "opencode", target=target[1] if target else "/", prefix="")
         return await passthrough(request)
     project_id = request.match_info.get("project_id")
     if project_id is not None:
         _refuse_impossible_ids(request)
-        found = await request.app[PROJECTS].get(request[USER], project_id)
-        request[PROJECT] = found
+        found = await _enter(request, project_id, request.app[LEAST_ROLES][request.match_info.route])
         match = _TARGET.fullmatch(request.raw_path)
         if match and (port := match[1] if "%" not in match[1] else unquote(match[1])) in _PORTS:
             if port == "opencode" and _opens_a_page(request):
@@ -55,6 +55,23 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
             prefix = f"/api/projects/{found.id}/{port}"
             request[ROUTE] = _route(request, found, port, target=match[2], prefix=prefix)
     return await handler(request)
+
+
+async def _enter(request: web.Request, project_id: str, least: Role | None) -> Project:
+    """The project, if the caller may do there what the route wants. What is not theirs is not there."""
+    caller = request[CALLER]
+    if not caller.may_see(project_id):
+        raise ProjectNotFound(f"There is no project {project_id!r}.")
+    access = await request.app[PROJECTS].access(caller.user_id, project_id)
+    request[PROJECT] = access.project
+    role = request[ROLE] = min(access.role, caller.max_role)
+    if least is not None and role < least:
+        raise RoleTooSmall(
+            f"This needs the role {least.word} in the project {project_id!r}; yours is {role.word}.",
+            role=role.word,
+            needed=least.word,
+        )
+    return access.project
 
 
 def _opens_a_page(request: web.Request) -> bool:

@@ -15,7 +15,18 @@ from tests.world import Gateway, Project, data_of
 ADDRESS = "http://127.0.0.1:4096"
 POLICY = {"permissionMode", "permissionRules", "permissionTimeout"}
 ADDRESSES = {"containerUrl", "acpUrl"}
-MEMBERS = {"id", "name", *ADDRESSES, "defaultAgentId", "retention", *POLICY, "ownerId", "createdAt", "updatedAt"}
+MEMBERS = {
+    "id",
+    "name",
+    *ADDRESSES,
+    "defaultAgentId",
+    "retention",
+    *POLICY,
+    "ownerId",
+    "role",
+    "createdAt",
+    "updatedAt",
+}
 WRONG_ADDRESSES = [
     ("", "http://"),
     ("127.0.0.1:4096", "http://"),

@@ -1,0 +1,1 @@
+"""Who asks, and what they may do: ways to identify a caller, and the members of projects."""
