@@ -13,6 +13,10 @@ from aiohttp import web
 
 from gateway.config import Config, EventsConfig
 from gateway.container.client import ContainerInfo
+from gateway.credentials.checking import check_keys
+from gateway.credentials.keyring import Keys
+from gateway.credentials.store import Credentials
+from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
 from gateway.identity.identify import configured
@@ -21,6 +25,7 @@ from gateway.keys import (
     CLIENT,
     CONFIG,
     CONTAINERS,
+    CREDENTIALS,
     DATABASE,
     FOLLOWERS,
     IDEMPOTENCY_KEYS,
@@ -37,6 +42,7 @@ from gateway.keys import (
     TASKS,
     TRANSCRIPT,
     TURNS,
+    VAULT,
     WAKEUPS,
 )
 from gateway.log.folding import Folding
@@ -137,6 +143,10 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         connect_timeout=config.database.connect_timeout,
     )
     stack.push_async_callback(database.close)
+    vault_keys = Keys.load(config.vault)
+    await check_keys(database, vault_keys)
+    vault = app[VAULT] = Vault(vault_keys)
+    app[CREDENTIALS] = Credentials(database, vault)
     client = app[CLIENT] = await stack.enter_async_context(Client())
     all_projects = app[PROJECTS] = Projects(database)
     app[MEMBERS] = Members(database, on_changed=all_projects.forget)

@@ -16,6 +16,8 @@ from gateway.agenthost.settings import AgentHostConfig
 from gateway.app import build_app
 from gateway.config import AgentHostConfig as AgentHostSettings
 from gateway.config import Config, ServerConfig, environment, is_loopback
+from gateway.credentials.checking import check_keys, used_keys
+from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, write_file
 from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
@@ -52,7 +54,7 @@ async def up(config: Config, container_port: int, say: Say) -> None:
         config, postgres = await stack.enter_async_context(_database(config, say))
         if stopped.is_set():
             return
-        await _settle(config, postgres, None)
+        await _settle(config, postgres, None, say)
         await stack.enter_async_context(serving(_agent_host_app(config, workspace), host_socket, shutdown_timeout=5))
         say(f"agent host    {_url(config.agent_host)} (workspace {workspace})")
         app = build_app(config)
@@ -87,7 +89,7 @@ async def serve(config: Config, container: str | None, say: Say) -> None:
         config, postgres = await stack.enter_async_context(_database(config, say))
         if stopped.is_set():
             return
-        await _settle(config, postgres, container)
+        await _settle(config, postgres, container, say)
         check = await stack.enter_async_context(_serving(config, sockets, stopped, say))
         if container is not None:
             say(f"project       {_url(config.server)}/api/projects/{SIDECAR_PROJECT} (container {container})")
@@ -113,8 +115,8 @@ async def _serving(
         yield supervisor.check
 
 
-async def _settle(config: Config, postgres: EmbeddedPostgres | None, container: str | None) -> None:
-    """What must be before any gateway process starts: the sidecar's project; and nobody holds what dead ones held.
+async def _settle(config: Config, postgres: EmbeddedPostgres | None, container: str | None, say: Say) -> None:
+    """What must be before any gateway process starts: keys, the sidecar's project; nobody holds what dead ones held.
 
     A PostgreSQL of our own has no other user: what a gateway that was killed held is free at once.
     """
@@ -122,8 +124,31 @@ async def _settle(config: Config, postgres: EmbeddedPostgres | None, container: 
         if postgres is not None:
             await Leases(database, holder="", seconds=config.events.lease).expire_all()
             await Presence.expire_all(database)
+        await _make_first_key(config, database, say)
+        await check_keys(database, Keys.load(config.vault))
         if container is not None:
             await _register(Projects(database), SIDECAR_PROJECT, container, default_agent_id=None)
+
+
+async def _make_first_key(config: Config, database: Database, say: Say) -> None:
+    """A key in the data directory, where none is configured and nothing is sealed yet: a lost one is not replaced."""
+    if config.vault.key_file and not await used_keys(database):
+        await asyncio.to_thread(_make_missing_key, config, say)
+
+
+def _make_missing_key(config: Config, say: Say) -> None:
+    file = Path(config.vault.key_file)
+    if not file.exists() and file == _data_dir(config) / FILE_NAME:
+        write_file(file, KeyRing([Key.make()]))
+        say(f"vault key     {file} (made just now: keep a copy of it, without it stored tokens are lost)")
+
+
+def _with_keys_beside_data(config: Config) -> Config:
+    """The configuration with the vault's keys in the data directory, unless it says where they are."""
+    if config.vault.key_file or config.vault.keys:
+        return config
+    file = _data_dir(config) / FILE_NAME
+    return attrs.evolve(config, vault=attrs.evolve(config.vault, key_file=str(file)))
 
 
 async def agent_host(config: Config, say: Say) -> None:
@@ -160,6 +185,7 @@ async def _database(config: Config, say: Say) -> AsyncIterator[tuple[Config, Emb
         server = await asyncio.to_thread(EmbeddedPostgres.start, data_dir)
         say(f"PostgreSQL    {data_dir} (log: {data_dir / 'postgres.log'})")
         config = attrs.evolve(config, database=attrs.evolve(config.database, url=server.url))
+        config = _with_keys_beside_data(config)
     else:
         say("PostgreSQL    the one that database.url names")
     try:

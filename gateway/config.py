@@ -171,6 +171,14 @@ class EmbeddedConfig:
 
 
 @attrs.frozen(kw_only=True)
+class VaultConfig:
+    """Where the keys are that users' secrets are sealed with."""
+
+    key_file: str = ""
+    keys: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class LoggingConfig:
     """What is logged, to standard error."""
 
@@ -190,6 +198,7 @@ class Config:
     permissions: PermissionsConfig = attrs.field(factory=PermissionsConfig)
     agent_host: AgentHostConfig = attrs.field(factory=AgentHostConfig)
     embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
+    vault: VaultConfig = attrs.field(factory=VaultConfig)
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)
 
 

@@ -26,6 +26,9 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   ├── AgentUnavailable       503
     │   └── UpstreamTimeout        504
     ├── DatabaseUnavailable        503
+    ├── VaultNotConfigured         503
+    ├── VaultKeyMissing            503
+    ├── SecretUnreadable           503
     └── ConfigError                     at start, never over HTTP
 """
 
@@ -303,3 +306,28 @@ class DatabaseUnavailable(GatewayError):
     """The database cannot be used right now."""
 
     status, code = 503, "database_unavailable"
+
+
+class VaultNotConfigured(GatewayError):
+    """This gateway has no key to seal secrets with."""
+
+    status, code = 503, "vault_not_configured"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This gateway has no key to seal secrets with, so it stores none. Its operator makes one with "
+            '"acp-gateway key new --config FILE", where FILE names it as key_file of [vault], and starts the gateway '
+            "again."
+        )
+
+
+class VaultKeyMissing(GatewayError):
+    """The key that sealed this secret is not among this gateway's keys."""
+
+    status, code = 503, "vault_key_missing"
+
+
+class SecretUnreadable(GatewayError):
+    """A stored secret cannot be opened; store it again."""
+
+    status, code = 503, "secret_unreadable"

@@ -3,6 +3,8 @@
 from aiohttp import web
 
 from gateway.config import Config
+from gateway.credentials.store import Credentials
+from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
 from gateway.identity.caller import Caller
 from gateway.identity.identify import Identity
@@ -39,6 +41,8 @@ PROJECTS = web.AppKey("projects", Projects)
 MEMBERS = web.AppKey("members", Members)
 IDENTITY = web.AppKey("identity", Identity)
 CONTAINERS = web.AppKey("containers", Containers)
+VAULT = web.AppKey("vault", Vault)
+CREDENTIALS = web.AppKey("credentials", Credentials)
 SESSIONS = web.AppKey("sessions", Sessions)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 TURNS = web.AppKey("turns", Turns)

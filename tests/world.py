@@ -11,7 +11,8 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.app import build_app
-from gateway.config import Config, ContainersConfig, DatabaseConfig, EventsConfig, IdentityConfig
+from gateway.config import Config, ContainersConfig, DatabaseConfig, EventsConfig, IdentityConfig, VaultConfig
+from gateway.credentials.keyring import Key
 from gateway.serving import bind, serving
 from gateway.wire.sse import SSEEvent, SSEParser
 
@@ -210,6 +211,7 @@ class GatewayProcess:
 QUICK = Config(
     containers=ContainersConfig(connect_timeout=2, headers_timeout=5, idle_timeout=5),
     events=EventsConfig(heartbeat=0.5, lease=2.0),
+    vault=VaultConfig(keys=Key.make().line()),
 )
 #: A gateway behind a proxy that signs users in: here, whoever calls says themselves who they are.
 PROXIED = attrs.evolve(QUICK, identity=IdentityConfig(modes=("proxy",), proxy_addresses=("127.0.0.0/8",)))

@@ -1099,23 +1099,60 @@ where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_
 delete from agent_session_messages where project_id = %(project_id)s and session_id = %(session_id)s;
 
 -- get_agent_auth_token --
--- A user's sealed token for an agent.
+-- A user's sealed credential for an agent.
 select * from agent_auth_tokens where user_id = %(user_id)s and agent_id = %(agent_id)s;
 
+-- list_agent_auth_tokens --
+-- A user's credentials.
+select * from agent_auth_tokens where user_id = %(user_id)s order by agent_id;
+
 -- save_agent_auth_token --
--- A user has one token for an agent; the newest counts.
+-- A user has one credential for an agent; the newest counts.
 insert into agent_auth_tokens as t
-    (user_id, agent_id, token_type, sealed_access_token, sealed_refresh_token, key_id, scopes, expires_at)
-values (%(user_id)s, %(agent_id)s, %(token_type)s, %(sealed_access_token)s, %(sealed_refresh_token)s, %(key_id)s,
-    %(scopes)s::text[], %(expires_at)s)
+    (user_id, agent_id, token_type, provider_id, subject, sealed_access_token, sealed_refresh_token, key_id,
+    fingerprint, scopes, expires_at, refresh_expires_at)
+values (%(user_id)s, %(agent_id)s, %(token_type)s, %(provider_id)s, %(subject)s, %(sealed_access_token)s,
+    %(sealed_refresh_token)s, %(key_id)s, %(fingerprint)s, %(scopes)s::text[], %(expires_at)s, %(refresh_expires_at)s)
 on conflict (user_id, agent_id) do update set
-    token_type = excluded.token_type, sealed_access_token = excluded.sealed_access_token,
-    sealed_refresh_token = excluded.sealed_refresh_token, key_id = excluded.key_id, scopes = excluded.scopes,
-    expires_at = excluded.expires_at, updated_at = now();
+    token_type = excluded.token_type, provider_id = excluded.provider_id, subject = excluded.subject,
+    sealed_access_token = excluded.sealed_access_token, sealed_refresh_token = excluded.sealed_refresh_token,
+    key_id = excluded.key_id, fingerprint = excluded.fingerprint, scopes = excluded.scopes,
+    expires_at = excluded.expires_at, refresh_expires_at = excluded.refresh_expires_at,
+    state = 'authorized', state_reason = null,
+    version = nextval('agent_auth_token_versions'), updated_at = now()
+returning *;
+
+-- replace_agent_auth_tokens --
+-- What a refresh gave, unless the credential has changed since it was read.
+update agent_auth_tokens set
+    sealed_access_token = %(sealed_access_token)s, sealed_refresh_token = %(sealed_refresh_token)s,
+    key_id = %(key_id)s, fingerprint = %(fingerprint)s, scopes = %(scopes)s::text[], expires_at = %(expires_at)s,
+    refresh_expires_at = %(refresh_expires_at)s, state = 'authorized', state_reason = null,
+    version = nextval('agent_auth_token_versions'), updated_at = now()
+where user_id = %(user_id)s and agent_id = %(agent_id)s and version = %(version)s;
+
+-- mark_agent_auth_token --
+-- A credential's state, unless it has changed since it was read.
+update agent_auth_tokens set
+    state = %(state)s, state_reason = %(reason)s, version = nextval('agent_auth_token_versions'), updated_at = now()
+where user_id = %(user_id)s and agent_id = %(agent_id)s and version = %(version)s;
 
 -- delete_agent_auth_token --
--- Forgets a user's token for an agent.
+-- Forgets a user's credential for an agent.
 delete from agent_auth_tokens where user_id = %(user_id)s and agent_id = %(agent_id)s;
+
+-- list_vault_keys --
+-- Each key that was ever used, with what it sealed to be known by.
+select key_id, sealed_check from vault_keys order by created_at, key_id;
+
+-- insert_vault_key --
+-- What a key is known by from now on; whoever is first decides.
+insert into vault_keys (key_id, sealed_check) values (%(key_id)s, %(sealed_check)s)
+on conflict (key_id) do nothing;
+
+-- count_sealed --
+-- How many rows each key seals.
+select key_id, count(*) as rows from agent_auth_tokens group by key_id order by key_id;
 
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has

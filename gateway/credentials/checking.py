@@ -1,0 +1,64 @@
+"""Are these keys the ones that this database was sealed with? Asked at each start, before anything is sealed.
+
+A key is known by a constant that it has sealed when it was first used. Another key under the same id does not open it,
+and would otherwise be noticed by the first user whose token does not open, after others have been sealed with it.
+"""
+
+from gateway.credentials.keyring import Key, Keys
+from gateway.credentials.vault import Place, Sealed, Vault
+from gateway.db.pool import Database
+from gateway.errors import ConfigError
+
+_CHECK = b"acp-gateway"
+
+
+async def check_keys(database: Database, keys: Keys) -> None:
+    """``ConfigError`` that names the key where one is missing that the database needs, or one is not what it was."""
+    ring = keys.ring
+    missing = [key_id for key_id in await used_keys(database) if ring is None or ring.get(key_id) is None]
+    if missing:
+        raise ConfigError(
+            f"{_source(keys)}: the key {_listed(missing)} is missing, and secrets in the database are sealed with it; "
+            "put it back (without it they are lost), or have each user delete and store again what it sealed"
+        )
+    if ring is not None:
+        await know_keys(database, keys, list(ring))
+
+
+async def know_keys(database: Database, keys: Keys, ring: list[Key]) -> None:
+    """Have the database know these keys, the new ones from now on; ``ConfigError`` where one is another than it was."""
+    vault = Vault(keys)
+    known = await _known(database)
+    new = [key for key in ring if key.id not in known]
+    for key in new:
+        sealed = vault.seal_with(key, _CHECK, _place(key.id))
+        await database.execute("insert_vault_key", key_id=key.id, sealed_check=sealed.ciphertext)
+    if new:
+        known = await _known(database)  # another gateway may have been first, with another key
+    wrong = [key.id for key in ring if not vault.opens_with(key, Sealed(known[key.id]), _place(key.id))]
+    if wrong:
+        raise ConfigError(
+            f"{_source(keys)}: the key {_listed(wrong)} is not the one that this database knows under that id; "
+            "put the right one there, or give the other an id of its own"
+        )
+
+
+async def used_keys(database: Database) -> dict[str, int]:
+    """The ids of the keys that seal something, each with how many rows."""
+    return {row["key_id"]: row["rows"] for row in await database.fetch_all("count_sealed")}
+
+
+async def _known(database: Database) -> dict[str, bytes]:
+    return {row["key_id"]: row["sealed_check"] for row in await database.fetch_all("list_vault_keys")}
+
+
+def _place(key_id: str) -> Place:
+    return Place(table="vault_keys", row=(key_id,), field="check")
+
+
+def _listed(key_ids: list[str]) -> str:
+    return ", ".join(map(repr, key_ids))
+
+
+def _source(keys: Keys) -> str:
+    return f"vault.key_file: {keys.file}" if keys.file else "vault.keys"
