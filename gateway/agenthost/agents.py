@@ -1,68 +1,29 @@
-"""The agents of the catalogue and their processes: started, shared, stopped, and told about."""
+"""The agents of the catalogue and their processes: started, shared by one owner's sessions, stopped, and told about."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from gateway.agenthost import environment
-from gateway.agenthost.catalogue import AgentSpec
 from gateway.agenthost.client import Client
+from gateway.agenthost.credentials import Credential
 from gateway.agenthost.errors import AgentStopped, AuthRequired
+from gateway.agenthost.homes import Homes
 from gateway.agenthost.journal import Journal, now
 from gateway.agenthost.link import AgentLink
 from gateway.agenthost.process import Lifeline
 from gateway.agenthost.settings import AgentHostConfig
+from gateway.agenthost.slots import Agent, Slot, Token
 from gateway.errors import AgentNotFound, AgentUnavailable, BadRequest, Conflict, GatewayError
 
-
-@attrs.frozen(kw_only=True)
-class Token:
-    """A credential that was handed over by `auth/token`."""
-
-    value: str = attrs.field(repr=False)
-    expires_at: datetime | None = None
-
-    @property
-    def valid(self) -> bool:
-        return self.expires_at is None or datetime.now(UTC) < self.expires_at
+#: Why an owner's process ends.
+RENEWED = "credential_renewed"
 
 
-@attrs.define(eq=False, kw_only=True)
-class Agent:
-    """One entry of the catalogue and what runs of it."""
-
-    spec: AgentSpec
-    #: The process that sessions share, once started.
-    shared: AgentLink | None = None
-    #: Every process of this agent, those that one session alone uses too.
-    links: set[AgentLink] = attrs.field(factory=set)
-    #: What the shared process was given.
-    env: dict[str, str] = attrs.field(factory=dict, repr=False)
-    cwd: Path | None = None
-    token: Token | None = attrs.field(default=None, repr=False)
-    starting: int = 0
-    needs_auth: bool = False
-    error: str | None = None
-    started_at: str | None = None
-    last_activity: str | None = None
-    #: What the last `agent_status` event said.
-    told: str = "stopped"
-    #: Held while the shared process is started or replaced.
-    changing: asyncio.Lock = attrs.field(factory=asyncio.Lock, repr=False)
-
-    @property
-    def status(self) -> str:
-        if self.needs_auth:
-            return "auth_required"
-        if any(link.alive for link in self.links):
-            return "running"
-        if self.starting:
-            return "starting"
-        return "error" if self.error is not None else "stopped"
+#: Why an owner's process makes room for another.
+RENEWED = "credential_renewed"
 
 
 class Agents:
@@ -73,6 +34,8 @@ class Agents:
         self._journal = journal
         self._client = client
         self._lifeline = lifeline
+        self._homes = Homes(config.workspace.resolve(), config.environment)
+        self._homes.clear()
         self._closing = False
         self._agents = {spec.id: Agent(spec=spec) for spec in config.catalogue.values()}
 
@@ -90,45 +53,115 @@ class Agents:
         """As `GET /agents` tells them."""
         return [self._describe(agent) for agent in self._agents.values()]
 
-    async def spawn(self, agent_id: str, env: dict[str, str] | None, cwd: Path | None) -> Agent:
-        """See that the shared process runs, with this environment and directory where they are given.
+    async def spawn(
+        self, agent_id: str, env: dict[str, str] | None, cwd: Path | None, credential: Credential | None = None
+    ) -> Agent:
+        """See that a shared process runs, with this environment and directory where they are given.
 
-        A process keeps the environment it was started with, so another one takes its place; its sessions follow with
-        their next prompt. Conflict while one of them runs a turn.
+        With a credential it is its owner's process. A process keeps the environment it was started with, so another
+        one takes its place; its sessions follow with their next prompt. Conflict while one of them runs a turn.
         """
         agent = self.get(agent_id)
-        async with agent.changing:
-            same = (env is None or env == agent.env) and (cwd is None or cwd == agent.cwd)
-            if agent.shared is not None and agent.shared.alive:
-                if same:
-                    return agent
-                if agent.shared.turns:
+        if credential is not None:
+            self.give(agent, credential)
+        slot = agent.slot(None if credential is None else credential.owner)
+        async with slot.changing:
+            same = (env is None or env == slot.env) and (cwd is None or cwd == slot.cwd)
+            if slot.link is not None and slot.link.usable and not same:
+                if slot.link.turns:
                     raise Conflict(f"{agent_id} is running a turn; stop it first to change its environment")
-                await agent.shared.end()
-            agent.env = agent.env if env is None else env
-            agent.cwd = agent.cwd if cwd is None else cwd
-            agent.shared = await self._start(agent, agent.env, agent.cwd)
+                await slot.link.end()
+            slot.env = slot.env if env is None else env
+            slot.cwd = slot.cwd if cwd is None else cwd
+            await self._fill(agent, slot)
         return agent
 
-    async def shared(self, agent: Agent) -> AgentLink:
-        """The process that sessions share, started if need be."""
-        async with agent.changing:
-            if agent.shared is None or not agent.shared.alive:
-                agent.shared = await self._start(agent, agent.env, agent.cwd)
-            return agent.shared
+    async def process(self, agent: Agent, slot: Slot) -> AgentLink:
+        """The slot's process with its owner's newest credential, started if need be."""
+        async with slot.changing:
+            return await self._fill(agent, slot)
 
-    async def private(self, agent: Agent, env: Mapping[str, str], cwd: Path) -> AgentLink:
-        """A process for one session; whoever asks for it ends it."""
-        return await self._start(agent, env, cwd)
+    async def _fill(self, agent: Agent, slot: Slot) -> AgentLink:
+        while True:
+            credential = agent.credential_of(slot)
+            if slot.link is not None and slot.link.usable:
+                if slot.link.credential == credential:
+                    return slot.link
+                # It was being started when a newer one came.
+                slot.link.retire(RENEWED)
+            if slot.link is not None and not slot.link.turns:
+                await slot.link.end()
+            slot.link = await self._start(agent, slot, credential)
+
+    def give(self, agent: Agent, credential: Credential) -> bool:
+        """Keep an owner's credential for all of the owner's processes; False where the one that is known is as new.
+
+        Processes with an older one end, once their turns are over; their sessions follow with their next prompt.
+        """
+        known = agent.credentials.get(credential.owner)
+        if known is not None and (credential == known or credential.version < known.version):
+            return False
+        agent.credentials[credential.owner] = credential
+        for slot in agent.slots_of(credential.owner):
+            if slot.link is not None and slot.link.alive:
+                slot.link.retire(RENEWED)
+        return True
+
+    async def renew(self, agent_id: str, credential: Credential) -> str:
+        """Keep a newer credential and have the owner's process with it running, if there is one that has no work.
+
+        `replaced`, `after_turn` where the process works on, `kept` where none runs, `known` where it is not newer.
+        """
+        agent = self.get(agent_id)
+        slot = agent.slot(credential.owner)
+        link = slot.link
+        runs = link is not None and link.usable
+        if not self.give(agent, credential):
+            return "known"
+        if not runs or link is None:
+            return "kept"
+        if link.turns:
+            return "after_turn"
+        await self.process(agent, slot)
+        return "replaced"
+
+    async def withdraw(self, agent_id: str, owner: str) -> bool:
+        """Forget an owner's credential and end what runs with it, turns too; whether there was one."""
+        agent = self.get(agent_id)
+        known = agent.credentials.pop(owner, None)
+        await self._end(agent.slots_of(owner), [link for link in agent.links if link.owner == owner])
+        self._homes.remove(agent_id, owner)
+        self._tell(agent)
+        return known is not None
+
+    def own_slot(self, agent: Agent, owner: str | None, env: dict[str, str], cwd: Path) -> Slot:
+        """A slot for one session; whoever asks for it gives it back with `give_up`."""
+        slot = Slot(owner=owner, env=env, cwd=cwd)
+        agent.own.add(slot)
+        return slot
+
+    async def give_up(self, agent: Agent, slot: Slot) -> None:
+        agent.own.discard(slot)
+        if slot.link is not None:
+            await slot.link.end()
 
     async def stop(self, agent_id: str) -> Agent:
         """End all processes of an agent. Its sessions are kept and go on with their next prompt."""
         agent = self.get(agent_id)
-        async with agent.changing:
-            await asyncio.gather(*(link.end() for link in list(agent.links)))
-            agent.error, agent.needs_auth = None, False
-            self._tell(agent)
+        await self._end([*agent.slots.values(), *agent.own], list(agent.links))
+        agent.error, agent.needs_auth = None, False
+        self._tell(agent)
         return agent
+
+    async def _end(self, slots: Iterable[Slot], links: Iterable[AgentLink]) -> None:
+        """End these processes, and those that are being started for the slots."""
+
+        async def end(slot: Slot) -> None:
+            async with slot.changing:
+                if slot.link is not None:
+                    await slot.link.end()
+
+        await asyncio.gather(*map(end, slots), *(link.end() for link in links))
 
     async def close(self) -> None:
         """End every process, and start none any more. May be called again."""
@@ -148,17 +181,22 @@ class Agents:
             self._emit(agent, "error")
         self._tell(agent)
 
-    def used(self, agent: Agent) -> None:
+    def used(self, agent: Agent, owner: str | None) -> None:
         """A session of this agent works: whatever it needed for that, it has."""
         agent.last_activity = now()
-        agent.needs_auth, agent.error = False, None
+        agent.error = None
+        if owner is None:
+            agent.needs_auth = False
         self._tell(agent)
 
-    def refused(self, agent: Agent, exc: AuthRequired) -> None:
-        """The agent wants a credential."""
-        agent.needs_auth, agent.error = True, str(exc)
-        self._tell(agent)
+    def refused(self, agent: Agent, exc: AuthRequired, owner: str | None) -> None:
+        """The agent wants a credential, or another one. An owner's is no matter of the others'."""
+        if owner is None:
+            agent.needs_auth, agent.error = True, str(exc)
+            self._tell(agent)
         data = {"agentId": agent.spec.id, "message": str(exc)}
+        if owner is not None:
+            data["owner"] = owner
         self._journal.append("auth_required", data, agent_id=agent.spec.id, to_all=True)
 
     async def take_token(self, agent_id: str, token: str, expires_in: float | None) -> None:
@@ -169,45 +207,52 @@ class Agents:
         expires_at = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
         agent.token = Token(value=token, expires_at=expires_at)
         agent.needs_auth = False
-        async with agent.changing:
-            if agent.shared is not None and not agent.shared.turns:
-                await agent.shared.end()
+        slot = agent.slot(None)
+        async with slot.changing:
+            if slot.link is not None and not slot.link.turns:
+                await slot.link.end()
         self._tell(agent)
         self._journal.append("auth_complete", {"agentId": agent_id}, agent_id=agent_id, to_all=True)
 
     def authenticated(self, agent: Agent) -> bool:
         """Whether the agent needs no credential, or has been given one; whether it is accepted shows in use."""
         spec = agent.spec
-        given = {**spec.env, **agent.env}
+        given = {**spec.env, **agent.slot(None).env}
         has_token = agent.token is not None and agent.token.valid
         return not agent.needs_auth and (not spec.requires_auth or has_token or environment.has_credential(spec, given))
 
     def missing(self, agent: Agent) -> str | None:
         """A sentence where the agent's program is not installed."""
-        env = environment.for_agent(agent.spec, self._config.environment, agent.env)
+        env = environment.for_agent(agent.spec, self._config.environment, agent.slot(None).env)
         found = environment.find_program(agent.spec, env)
         return None if found else agent.spec.not_installed
 
-    async def _start(self, agent: Agent, env: Mapping[str, str], cwd: Path | None) -> AgentLink:
+    async def _start(self, agent: Agent, slot: Slot, credential: Credential | None) -> AgentLink:
         if self._closing:
             raise AgentStopped("the agent host is stopping")
         agent.starting += 1
-        agent.error, agent.needs_auth = None, False
+        agent.error = None
+        if slot.owner is None:
+            agent.needs_auth = False
         self._tell(agent)
         try:
+            if slot.owner is not None and credential is None:
+                raise AuthRequired(f"{agent.spec.id}: the credential of this session has been taken back")
             link = await AgentLink.start(
                 agent.spec,
-                cwd=cwd or self._config.workspace,
-                given_env=self._with_token(agent, env),
+                cwd=slot.cwd or self._config.workspace,
+                given_env=slot.env if credential is not None else self._with_token(agent, slot.env),
                 client=self._client,
                 config=self._config,
                 lifeline=self._lifeline,
+                credential=credential,
+                home=self._homes.of(agent.spec.id, credential.owner) if credential and credential.files else None,
             )
             agent.links.add(link)
             agent.started_at = agent.last_activity = now()
             return link
         except AuthRequired as exc:
-            self.refused(agent, exc)
+            self.refused(agent, exc, slot.owner)
             raise
         except AgentUnavailable:
             # Nothing has failed that could be tried again: it stays stopped, and `missing` says why.

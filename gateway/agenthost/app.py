@@ -22,6 +22,16 @@ before this host's start, so that it goes on, under the id it had or another; `h
 where the agent can only do that. 501 where it can neither. What the agent tells again while it loads is no event,
 unless the body says `replay: true`.
 
+A credential that is one person's (capability `credentials`) comes with `POST /session`, `…/spawn` and `…/load` as
+`credential`, `{owner, version, env, unset, authenticate: {methodId, meta} | null, files: [{variable, path, content,
+mode}]}`. The owner is an opaque name. Processes are kept apart by it, and one without a credential is never given
+anybody's. `POST /agents/{id}/credential` takes a newer one; `process` in its answer tells what that meant: `replaced`,
+`after_turn`, `kept` for the next process, or `known` where it is not newer. Sessions follow with their next prompt
+(`session_restored` with reason `credential_renewed`). `DELETE /agents/{id}/credential/{owner}` ends all that runs with
+it. An `auth_required` event of such a process names the `owner`.
+
+Secrets that a process was given are masked, `***`, in all that it tells.
+
 Errors are the envelope with a `code` beside `error`; a second answer to a permission has the outcome in `data`.
 """
 
@@ -50,6 +60,8 @@ def build_app(config: AgentHostConfig) -> web.Application:
             web.post("/agents/{agent_id}/spawn", handlers.spawn_agent),
             web.post("/agents/{agent_id}/stop", handlers.stop_agent),
             web.get("/agents/{agent_id}/status", handlers.agent_status),
+            web.post("/agents/{agent_id}/credential", handlers.renew_credential),
+            web.delete("/agents/{agent_id}/credential/{owner}", handlers.withdraw_credential),
             web.post("/agents/{agent_id}/auth/init", handlers.begin_auth),
             web.get("/agents/{agent_id}/auth/status", handlers.auth_status),
             web.post("/agents/{agent_id}/auth/token", handlers.take_token),

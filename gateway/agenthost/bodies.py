@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 import attrs
 from aiohttp import web
 
-from gateway.agenthost.environment import is_name
+from gateway.agenthost.credentials import Credential
+from gateway.agenthost.environment import check_variables
 from gateway.errors import BodyTooLarge, InvalidBody, UnsupportedMediaType
 from gateway.wire.codec import DecodeError, decode
 
@@ -20,6 +21,8 @@ _NEEDS = {"image": "image", "audio": "audio", "resource": "embeddedContext"}
 class SpawnBody:
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     working_directory: str | None = None
+    #: Makes the process its owner's; without, it is the one that all share who bring none.
+    credential: Credential | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +39,7 @@ class SessionBody:
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     #: Passed on to the agent as they are.
     mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
+    credential: Credential | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +51,7 @@ class LoadBody:
     working_directory: str | None = None
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     mcp_servers: list[dict[str, Any]] | None = attrs.field(default=None, repr=False)
+    credential: Credential | None = None
     #: Whether the history that the agent tells while it loads becomes events once more.
     replay: bool = False
 
@@ -121,7 +126,10 @@ async def read(request: web.Request, cls: type[T]) -> T:
         value = decode(cls, raw or b"{}")
     except DecodeError as exc:
         raise InvalidBody(str(exc)) from exc
-    _check_env(getattr(value, "env", None))
+    check_variables(getattr(value, "env", None) or {}, "$.env")
+    given = value if isinstance(value, Credential) else getattr(value, "credential", None)
+    if given is not None:
+        given.check("$" if given is value else "$.credential")
     return value
 
 
@@ -131,11 +139,3 @@ def check_capabilities(blocks: list[dict[str, Any]], offered: dict[str, Any]) ->
         needed = _NEEDS.get(block["type"])
         if needed is not None and offered.get(needed) is not True:
             raise InvalidBody(f"$.prompt[{index}]: this agent takes no {block['type']} blocks")
-
-
-def _check_env(env: dict[str, str] | None) -> None:
-    for name, value in (env or {}).items():
-        if not is_name(name):
-            raise InvalidBody(f"$.env: {name!r} cannot be a variable's name")
-        if "\0" in value:
-            raise InvalidBody(f"$.env.{name}: a value cannot hold a NUL character")

@@ -105,7 +105,7 @@ class Client:
     def notified(self, link: AgentLink, method: str, params: bytes) -> None:
         """Put a notification into the journal as it came."""
         if method != "session/update":
-            data = b'{"method":%b,"params":%b}' % (json.dumps(method).encode(), params)
+            data = b'{"method":%b,"params":%b}' % (json.dumps(method).encode(), link.masker.mask(params))
             self._journal.append("agent_notification", data, agent_id=link.spec.id)
             return
         acp_id, kind = _addressee(params)
@@ -125,7 +125,7 @@ class Client:
         if session is None or not isinstance(options, list) or not all(map(_is_option, options)):
             return params
         refused = "turn_cancelled" if session.turn is not None and session.turn.cancelled else None
-        return self._permissions.ask(session.id, session.agent_id, params, refused=refused)
+        return self._permissions.ask(session.id, session.agent_id, link.masker.mask_value(params), refused=refused)
 
     async def answer(self, link: AgentLink, method: str, params: Any) -> Any:
         """Answer an agent's request; RequestError where it cannot have what it asks."""
@@ -154,6 +154,9 @@ class Client:
     def _emit(self, link: AgentLink, session: Session | None, params: bytes) -> None:
         if session is not None:
             session.touch()
+            params = session.running.update(params, link.masker)
+        else:
+            params = link.masker.mask(params)
         self._journal.append(
             "session_update", params, session_id=None if session is None else session.id, agent_id=link.spec.id
         )

@@ -1,11 +1,12 @@
 """What an agent's process finds in its environment, and what must not be told about it."""
 
-import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from gateway.agenthost.catalogue import AgentSpec
+from gateway.errors import InvalidBody
+from gateway.wire.masking import secrets_in
 
 #: What a program needs to find itself at home; anything else of the host's environment stays with the host.
 _PASSED = frozenset(
@@ -20,14 +21,20 @@ _PASSED = frozenset(
 _PASSED_PREFIXES = ("LC_", "XDG_")
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Shorter values are words that stand in any text; hiding them would garble it and protect nothing.
-_SHORTEST_SECRET = 6
-_SHORTEST_INNER_SECRET = 16
 
 
 def is_name(name: str) -> bool:
     """Whether every shell and program takes this as a variable's name."""
     return _NAME.fullmatch(name) is not None
+
+
+def check_variables(env: Mapping[str, str], place: str) -> None:
+    """InvalidBody with the place of a name or value that no process can be given."""
+    for name, value in env.items():
+        if not is_name(name):
+            raise InvalidBody(f"{place}: {name!r} cannot be a variable's name")
+        if "\0" in value:
+            raise InvalidBody(f"{place}.{name}: a value cannot hold a NUL character")
 
 
 def scrub(host: Mapping[str, str]) -> dict[str, str]:
@@ -56,9 +63,9 @@ def for_agent(spec: AgentSpec, host: Mapping[str, str], given: Mapping[str, str]
     return env
 
 
-def without_credentials(spec: AgentSpec, env: Mapping[str, str]) -> dict[str, str]:
-    """An agent's environment for the commands it has run: they have no business with its keys."""
-    return {name: value for name, value in env.items() if name not in spec.credentials}
+def without_credentials(spec: AgentSpec, env: Mapping[str, str], given: Collection[str] = ()) -> dict[str, str]:
+    """An agent's environment for the commands it has run: they have no business with its keys, nor those `given`."""
+    return {name: value for name, value in env.items() if name not in spec.credentials and name not in given}
 
 
 def find_program(spec: AgentSpec, env: Mapping[str, str]) -> str | None:
@@ -71,34 +78,11 @@ def has_credential(spec: AgentSpec, env: Mapping[str, str]) -> bool:
 
 
 def secrets_of(spec: AgentSpec, env: Mapping[str, str]) -> frozenset[str]:
-    """The values that must not stand in an error or a log."""
-    named = [value for name, value in env.items() if name in spec.credentials or _SECRET_NAME.search(name)]
-    return frozenset(text for value in named for text in (value, *_texts_in(value)) if len(text) >= _SHORTEST_SECRET)
+    """The values that must not stand in an error, a log or an event."""
+    named = [value for name, value in env.items() if name in spec.credentials or is_secret(name)]
+    return frozenset(secret for value in named for secret in secrets_in(value))
 
 
-def _texts_in(value: str) -> list[str]:
-    """The longer texts of a credential that is JSON, as OPENCODE_AUTH_CONTENT is: an agent quotes them one by one."""
-    if not value.lstrip().startswith("{"):
-        return []
-    try:
-        document = json.loads(value)
-    except (ValueError, RecursionError):
-        return []
-    texts: list[str] = []
-    below = [document]
-    while below:
-        match below.pop():
-            case dict() as members:
-                below.extend(members.values())
-            case list() as items:
-                below.extend(items)
-            case str() as text if len(text) >= _SHORTEST_INNER_SECRET:
-                texts.append(text)
-    return texts
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    # The longest first: one secret may hold another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret, to judge by its name."""
+    return _SECRET_NAME.search(name) is not None

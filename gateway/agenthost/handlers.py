@@ -9,12 +9,13 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.agenthost import bodies, stream
-from gateway.agenthost.agents import Agent
 from gateway.agenthost.answers import success
+from gateway.agenthost.credentials import Credential
 from gateway.agenthost.errors import AgentFailed, AgentRefused
 from gateway.agenthost.host import AgentHost
 from gateway.agenthost.journal import now
 from gateway.agenthost.sessions import Session
+from gateway.agenthost.slots import Agent
 from gateway.errors import AgentNotFound, BadRequest, InvalidBody, NotFound, SessionNotFound
 
 HOST = web.AppKey("host", AgentHost)
@@ -28,6 +29,7 @@ CAPABILITIES = (
     "turn-ids",
     "modes",
     "load-session",
+    "credentials",
 )
 _INVALID_PARAMS = -32602
 _RESOURCE_NOT_FOUND = -32002
@@ -68,7 +70,7 @@ async def spawn_agent(request: web.Request) -> web.Response:
     host = request.app[HOST]
     body = await bodies.read(request, bodies.SpawnBody)
     cwd = None if body.working_directory is None else host.workspace.directory(body.working_directory)
-    spawn = host.agents.spawn(request.match_info["agent_id"], body.env, cwd)
+    spawn = host.agents.spawn(request.match_info["agent_id"], body.env, cwd, body.credential)
     agent = await host.tasks.complete(spawn, name="spawn")
     return success({"id": agent.spec.id, "status": agent.status, "startedAt": agent.started_at})
 
@@ -79,6 +81,22 @@ async def stop_agent(request: web.Request) -> web.Response:
     await bodies.read(request, bodies.NoBody)
     agent = await host.tasks.complete(host.agents.stop(request.match_info["agent_id"]), name="stop")
     return success({"id": agent.spec.id, "status": agent.status})
+
+
+async def renew_credential(request: web.Request) -> web.Response:
+    """Give an owner's processes a newer credential: one that has no work is replaced now, else after its turns."""
+    host = request.app[HOST]
+    credential = await bodies.read(request, Credential)
+    renew = host.agents.renew(request.match_info["agent_id"], credential)
+    done = await host.tasks.complete(renew, name="renew credential")
+    return success({"owner": credential.owner, "version": credential.version, "process": done})
+
+
+async def withdraw_credential(request: web.Request) -> web.Response:
+    """Forget an owner's credential, and end what runs with it."""
+    host, owner = request.app[HOST], request.match_info["owner"]
+    withdraw = host.agents.withdraw(request.match_info["agent_id"], owner)
+    return success({"owner": owner, "withdrawn": await host.tasks.complete(withdraw, name="withdraw credential")})
 
 
 async def agent_status(request: web.Request) -> web.Response:
@@ -138,8 +156,14 @@ async def create_session(request: web.Request) -> web.Response:
     except AgentNotFound as exc:
         raise BadRequest(f"$.agentId: {exc}") from exc
     cwd = host.workspace.directory(body.working_directory)
-    create = host.create(body.agent_id, cwd, body.env, body.mcp_servers)
-    return success(await host.tasks.complete(create, name="create session"))
+    session = Session(
+        agent_id=body.agent_id,
+        cwd=cwd,
+        env=body.env or None,
+        owner=None if body.credential is None else body.credential.owner,
+        mcp_servers=body.mcp_servers,
+    )
+    return success(await host.tasks.complete(host.create(session, body.credential), name="create session"))
 
 
 async def list_sessions(request: web.Request) -> web.Response:
@@ -222,11 +246,11 @@ async def load_session(request: web.Request) -> web.Response:
         if body.agent_id is None or body.acp_session_id is None:
             raise
         session = _unknown_session(host, session_id, body)
-        work = host.adopt(session, replay=body.replay)
+        work = host.adopt(session, body.credential, replay=body.replay)
     else:
         if body.agent_id not in (None, session.agent_id) or body.acp_session_id not in (None, session.acp_id):
             raise InvalidBody("$: the session is another agent's, or another one of this agent") from None
-        work = host.load(session, replay=body.replay)
+        work = host.load(session, body.credential, replay=body.replay)
     extras = await _asked(host.tasks.complete(work, name="load session"))
     return success({**session.describe(), "how": "load", **extras})
 
@@ -277,6 +301,7 @@ def _unknown_session(host: AgentHost, session_id: str, body: bodies.LoadBody) ->
         acp_id=body.acp_session_id,
         cwd=cwd,
         env=body.env or None,
+        owner=None if body.credential is None else body.credential.owner,
         mcp_servers=body.mcp_servers or [],
     )
 

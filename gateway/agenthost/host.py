@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Any
 
 from gateway.agenthost.agents import Agents
 from gateway.agenthost.client import Client
+from gateway.agenthost.credentials import Credential
 from gateway.agenthost.errors import AgentRefused, AuthRequired
 from gateway.agenthost.journal import Journal
 from gateway.agenthost.link import AgentLink
@@ -64,19 +64,24 @@ class AgentHost:
             raise SessionNotFound(f"there is no session {session_id}")
         return session
 
-    async def create(
-        self, agent_id: str, cwd: Path, env: dict[str, str] | None, mcp_servers: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    async def create(self, session: Session, credential: Credential | None = None) -> dict[str, Any]:
         """A new session; with `env` in a process of its own. What the agent said of its modes is in the answer."""
-        session = Session(agent_id=agent_id, cwd=cwd, env=env or None, mcp_servers=mcp_servers)
+        self._give(session, credential)
         link = await self._placement.link_for(session)
         try:
             extras = await self._placement.open(session, link)
         except BaseException:
-            await self._placement.let_go(session, link)
+            await self._placement.let_go(session)
             raise
         self._sessions[session.id] = session
         return {**session.describe(), **extras}
+
+    def _give(self, session: Session, credential: Credential | None) -> None:
+        if credential is None:
+            return
+        if session.owner != credential.owner:
+            raise Conflict("the session runs with another owner's credential, or with none")
+        self.agents.give(self.agents.get(session.agent_id), credential)
 
     async def delete(self, session: Session) -> None:
         """End a session: its turn is cancelled, the agent forgets it, a process of its own is ended."""
@@ -139,22 +144,21 @@ class AgentHost:
         if turn.cancelled:
             return {"stopReason": "cancelled"}
         turn.sent = True
-        link.turns += 1
         agent = self.agents.get(session.agent_id)
         try:
-            # A turn may take hours; its limit is the agent's life, or somebody's cancel.
-            answer = await link.request("session/prompt", {"sessionId": session.acp_id, "prompt": blocks})
+            with link.at_work():
+                # A turn may take hours; its limit is the agent's life, or somebody's cancel.
+                answer = await link.request("session/prompt", {"sessionId": session.acp_id, "prompt": blocks})
         except AuthRequired as exc:
-            self.agents.refused(agent, exc)
+            self.agents.refused(agent, exc, link.owner)
             raise
-        finally:
-            link.turns -= 1
-        self.agents.used(agent)
-        return {"stopReason": None, **answer}
+        self.agents.used(agent, link.owner)
+        return {"stopReason": None, **link.masker.mask_value(answer)}
 
     def _end_turn(self, session: Session, turn: Turn, end: dict[str, Any]) -> None:
         self.permissions.cancel_session(session.id, "turn_ended")
         session.turn = session.turn_task = None
+        session.running.forget()
         if session.status != "ended":
             session.status = "error" if "error" in end else "idle"
         session.touch()
@@ -165,42 +169,50 @@ class AgentHost:
     # Processes.
 
     async def connect(self, session: Session) -> AgentLink:
-        """A process that knows the session: the one it has, or, where that has ended, another that takes it up."""
+        """A process that knows the session: the one it has, or another that takes it up where that takes no more work.
+
+        A turn that runs stays where it is.
+        """
         async with session.moving:
             if session.status == "ended":
                 raise SessionNotFound(f"there is no session {session.id}")
-            if session.link is not None and session.link.alive:
-                return session.link
+            before = session.link
+            runs = session.turn is not None and session.turn.sent
+            if before is not None and (before.usable or (before.alive and runs)):
+                return before
             link = await self._placement.link_for(session)
             try:
                 how = await self._placement.take_up(session, link)
             except BaseException:
-                await self._placement.let_go(session, link)
+                await self._placement.let_go(session)
                 raise
-            data = {"how": how, "reason": "agent_restarted", "acpSessionId": session.acp_id}
+            reason = (None if before is None else before.retired) or "agent_restarted"
+            data = {"how": how, "reason": reason, "acpSessionId": session.acp_id}
             self.journal.append("session_restored", data, session_id=session.id, agent_id=session.agent_id)
             return link
 
-    async def load(self, session: Session, *, replay: bool) -> dict[str, Any]:
+    async def load(self, session: Session, credential: Credential | None, *, replay: bool) -> dict[str, Any]:
         """ACP's `session/load` on the process that the session has or gets; with `replay` its history is told again."""
         if session.turn is not None:
             raise SessionBusy()
+        self._give(session, credential)
         link = await self.connect(session)
         async with session.moving:
             return await self._placement.load(session, link, replay=replay)
 
-    async def adopt(self, session: Session, *, replay: bool) -> dict[str, Any]:
+    async def adopt(self, session: Session, credential: Credential | None, *, replay: bool) -> dict[str, Any]:
         """Take up a session that this host does not know, from before its start, under the id it is to have.
 
         NotImplementedYet where the agent can neither load nor resume it, AgentRefused where it does not.
         """
         self._make_room(session)
+        self._give(session, credential)
         link = await self._placement.link_for(session)
         try:
             how, extras = await self._placement.restore(session, link, replay=replay)
             self._make_room(session)
         except BaseException:
-            await self._placement.let_go(session, link)
+            await self._placement.let_go(session)
             raise
         self._sessions[session.id] = session
         return {"how": how, **extras}
@@ -219,9 +231,10 @@ class AgentHost:
         """One of ACP's calls on a session; NotImplementedYet where the agent does not have it."""
         link = await self.connect(session)
         try:
-            return await link.request(
-                method, {"sessionId": session.acp_id, **params}, timeout=self.config.start_timeout
-            )
+            with link.at_work():
+                return await link.request(
+                    method, {"sessionId": session.acp_id, **params}, timeout=self.config.start_timeout
+                )
         except AgentRefused as exc:
             if exc.rpc_code == _METHOD_NOT_FOUND:
                 raise NotImplementedYet(f"{session.agent_id} does not have {method}") from exc

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -12,7 +13,8 @@ from acp.connection import Connection
 
 from gateway import __version__
 from gateway.agenthost import environment
-from gateway.agenthost.catalogue import AgentSpec, Authenticate
+from gateway.agenthost.catalogue import AgentSpec
+from gateway.agenthost.credentials import AuthenticateCall, Credential
 from gateway.agenthost.errors import (
     AgentDied,
     AgentFailed,
@@ -21,11 +23,13 @@ from gateway.agenthost.errors import (
     AgentTimeout,
     AuthRequired,
 )
+from gateway.agenthost.homes import Home
 from gateway.agenthost.process import ChildProcess, Lifeline
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.agenthost.stdio import StdioTransport
 from gateway.agenthost.terminals import Terminals
 from gateway.errors import AgentUnavailable
+from gateway.wire.masking import Masker
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +61,17 @@ class AgentLink:
         self.terminals = Terminals(lifeline, grace=config.stop_timeout)
         #: What `initialize` answered.
         self.agent: dict[str, Any] = {}
-        #: Prompts that it is working on.
+        #: Prompts that it is working on, and sessions that are being put on it.
         self.turns = 0
+        #: Whose credential it has, where it has one that somebody was given it for.
+        self.credential: Credential | None = None
+        #: Why it takes no more work and ends once it has none.
+        self.retired: str | None = None
         #: Environment for the commands that the agent has the host run.
         self.terminal_env: dict[str, str] = {}
-        self._secrets: frozenset[str] = frozenset()
+        #: Takes its secrets out of what it says.
+        self.masker = Masker()
+        self._home: Home | None = None
         self._client = client
         self._config = config
         self._problem: str | None = None
@@ -82,12 +92,45 @@ class AgentLink:
         client: ClientSide,
         config: AgentHostConfig,
         lifeline: Lifeline,
+        credential: Credential | None = None,
+        home: Home | None = None,
     ) -> "AgentLink":
-        """Spawn the agent, initialise it, and authenticate where its catalogue entry says so.
+        """Spawn the agent, initialise it, and authenticate where its credential or its catalogue entry says so.
 
-        Raises AgentUnavailable, AgentFailed, AgentDied, AgentTimeout.
+        `home` is where the credential's files are put. Raises AgentUnavailable, AgentFailed, AgentDied, AgentTimeout.
         """
-        env = environment.for_agent(spec, config.environment, given_env)
+        given = given_env if credential is None else {**given_env, **credential.env}
+        env = environment.for_agent(spec, config.environment, given)
+        secrets: frozenset[str] = frozenset()
+        if credential is not None:
+            env = credential.over(env, {} if home is None else home.enter(credential.files))
+            secrets = credential.secrets
+        try:
+            link = await cls._spawn(spec, env, cwd, client, config, lifeline)
+        except BaseException:
+            if home is not None:
+                home.leave()
+            raise
+        link.credential, link._home = credential, home
+        link.masker = Masker(secrets | environment.secrets_of(spec, env))
+        link.terminal_env = environment.without_credentials(spec, env, credential.variables if credential else ())
+        try:
+            await link._initialize(env)
+        except BaseException:
+            await link.end()
+            raise
+        return link
+
+    @classmethod
+    async def _spawn(
+        cls,
+        spec: AgentSpec,
+        env: Mapping[str, str],
+        cwd: Path,
+        client: ClientSide,
+        config: AgentHostConfig,
+        lifeline: Lifeline,
+    ) -> "AgentLink":
         if (program := environment.find_program(spec, env)) is None:
             raise AgentUnavailable(spec.not_installed)
         try:
@@ -96,19 +139,40 @@ class AgentLink:
             )
         except OSError as exc:
             raise AgentFailed(f"{spec.id}: cannot be started: {exc.strerror}") from exc
-        link = cls(spec, process, client, config, lifeline)
-        link._secrets = environment.secrets_of(spec, env)
-        link.terminal_env = environment.without_credentials(spec, env)
-        try:
-            await link._initialize(env)
-        except BaseException:
-            await link.end()
-            raise
-        return link
+        return cls(spec, process, client, config, lifeline)
 
     @property
     def alive(self) -> bool:
         return not (self._stopping or self._output_ended.is_set())
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes more work."""
+        return self.alive and self.retired is None
+
+    @property
+    def owner(self) -> str | None:
+        return None if self.credential is None else self.credential.owner
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Around what must not be cut off because the process is to be replaced."""
+        self.turns += 1
+        try:
+            yield
+        finally:
+            self.turns -= 1
+            self._end_where_retired()
+
+    def retire(self, reason: str) -> None:
+        """Take no more work, and end as soon as what it works on is done."""
+        self.retired = reason
+        self._end_where_retired()
+
+    def _end_where_retired(self) -> None:
+        if self.retired is not None and not self.turns and self.alive:
+            self._stopping = True
+            self._output_ended.set()
 
     @property
     def capabilities(self) -> dict[str, Any]:
@@ -149,7 +213,7 @@ class AgentLink:
         await self._watcher
 
     def redact(self, text: str) -> str:
-        return environment.redact(text, self._secrets)
+        return self.masker.mask_text(text)
 
     # What StdioTransport tells.
 
@@ -190,12 +254,18 @@ class AgentLink:
                 params["_meta"] = method.meta
             await self.request("authenticate", params, timeout=timeout)
 
-    def _method(self, env: Mapping[str, str]) -> Authenticate | None:
-        """The first method of the catalogue whose variables are set and that this version of the agent offers."""
+    def _method(self, env: Mapping[str, str]) -> AuthenticateCall | None:
+        """The credential's method, or the first of the catalogue whose variables are set; only one that is offered."""
         offered = {_object(one).get("id") for one in self.agent.get("authMethods") or ()}
+        wanted = None if self.credential is None else self.credential.authenticate
+        if wanted is not None:
+            if wanted.method_id in offered:
+                return wanted
+            extra = {"agent": self.spec.id, "method": wanted.method_id}
+            logger.warning("the agent does not offer the method that its credential is for", extra=extra)
         for method in self.spec.authenticate:
             if method.method_id in offered and all(env.get(name) for name in method.needs):
-                return method
+                return AuthenticateCall(method_id=method.method_id, meta=method.meta)
         return None
 
     def _refusal(self, exc: RequestError) -> AuthRequired | AgentRefused:
@@ -224,8 +294,12 @@ class AgentLink:
                 async with asyncio.timeout(self._config.stop_timeout):
                     await self.process.wait()
         returncode = self.process.returncode
-        await self.terminals.close()
-        await self.process.end()
+        try:
+            await self.terminals.close()
+            await self.process.end()
+        finally:
+            if self._home is not None:
+                self._home.leave()
         logger.info("agent ended", extra={"agent": self.spec.id, "status": returncode, "stopped": self._stopping})
         return returncode
 
@@ -243,7 +317,7 @@ class AgentLink:
         tail = self.redact(self.process.tail.text())
         if self.process.tail.full:
             # It may begin in the middle of a secret, which is not found then.
-            tail = tail[max(map(len, self._secrets), default=0) :]
+            tail = tail[max(map(len, self.masker.secrets), default=0) :]
         return f"{self.spec.id}: {text}" + (f"; its last words: {tail}" if tail else "")
 
 

@@ -25,17 +25,20 @@ class Placement:
         self._config = config
 
     async def link_for(self, session: Session) -> AgentLink:
-        """The process for a session: the agent's shared one, or one of its own where it has an environment."""
+        """The process for a session: its owner's, or one of its own where it has an environment."""
         agent = self._agents.get(session.agent_id)
         if session.env is None:
-            return await self._agents.shared(agent)
-        return await self._agents.private(agent, session.env, session.cwd)
+            return await self._agents.process(agent, agent.slot(session.owner))
+        if session.own is None:
+            session.own = self._agents.own_slot(agent, session.owner, session.env, session.cwd)
+        return await self._agents.process(agent, session.own)
 
-    async def let_go(self, session: Session, link: AgentLink) -> None:
-        """The process has the session no more; one of its own is ended."""
+    async def let_go(self, session: Session) -> None:
+        """No process has the session any more; one of its own is ended."""
         self._client.unbind(session)
-        if session.env is not None:
-            await link.end()
+        if session.own is not None:
+            own, session.own = session.own, None
+            await self._agents.give_up(self._agents.get(session.agent_id), own)
 
     async def forget(self, session: Session, link: AgentLink) -> None:
         """Have the agent forget a session, where it can."""
@@ -44,7 +47,7 @@ class Placement:
                 await link.request("session/close", {"sessionId": session.acp_id}, timeout=self._config.cancel_timeout)
             except GatewayError as exc:
                 logger.info("session/close failed", extra={"session": session.id, "error": str(exc)})
-        await self.let_go(session, link)
+        await self.let_go(session)
 
     async def take_up(self, session: Session, link: AgentLink) -> str:
         """Load or resume the session where the agent can, else begin anew under the same id; how it was done."""
@@ -105,11 +108,12 @@ class Placement:
         """One of the calls that give a session to a process; they show whether the agent has its credential."""
         agent = self._agents.get(session.agent_id)
         try:
-            answer = await link.request(method, place, timeout=self._config.start_timeout)
+            with link.at_work():
+                answer = await link.request(method, place, timeout=self._config.start_timeout)
         except AuthRequired as exc:
-            self._agents.refused(agent, exc)
+            self._agents.refused(agent, exc, link.owner)
             raise
-        self._agents.used(agent)
+        self._agents.used(agent, link.owner)
         return answer
 
     def _place(self, session: Session) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import attrs
 
 from gateway.agenthost.link import AgentLink
+from gateway.agenthost.slots import Slot
+from gateway.wire.masking import RunningText
 from gateway.wire.times import timestamp
 
 SessionStatus = Literal["active", "processing", "idle", "error", "ended"]
@@ -40,9 +42,15 @@ class Session:
     acp_id: str = ""
     #: What an agent process of its own was given; None shares the agent's process.
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
+    #: Whose credential its process has; None: nobody's.
+    owner: str | None = None
+    #: Where its own processes run.
+    own: Slot | None = None
     mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
     #: The process that knows it; when that has ended, the next prompt finds it another.
     link: AgentLink | None = None
+    #: What its agent says in pieces, for the secrets that are split over them.
+    running: RunningText = attrs.field(factory=RunningText, repr=False)
     status: SessionStatus = "active"
     created_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     last_activity: datetime = attrs.field(factory=lambda: datetime.now(UTC))

@@ -8,6 +8,7 @@ The text of a prompt is a JSON list of steps, each a list of a verb and its argu
     ["long", COUNT]           a line of COUNT bytes that is no message
     ["call", METHOD, PARAMS]  a request to the client; its result or error is told as a message chunk
     ["ask", PARAMS]           the same without waiting for the answer
+    ["environment"]           tells its environment as JSON, secrets and all
     ["stderr", TEXT]          ["sleep", SECONDS]      ["exit", STATUS]      ["kill", SIGNAL]
     ["close"]                 closes stdout and lives on
     ["orphan", FILE]          leaves a detached process behind and writes its pid into FILE
@@ -114,6 +115,8 @@ class Agent:
             self.say(session_id, self.call(session_id, rest[0], rest[1]))
         elif verb == "ask":
             self.request(session_id, "session/request_permission", rest[0])
+        elif verb == "environment":
+            self.say(session_id, dict(os.environ))
         elif verb == "stderr":
             sys.stderr.write(rest[0])
             sys.stderr.flush()

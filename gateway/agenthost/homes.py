@@ -1,0 +1,130 @@
+"""Directories for one owner's agent: the files of a credential while a process runs, and what the agent keeps there.
+
+Outside the workspace, for nobody but this user of the system. The credential's own files go with the last process that
+reads them, or with the next start of the host where it was killed; what the agent has written beside them stays, so
+that its next process finds the sessions of the last.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gateway.agenthost.credentials import CredentialFile
+from gateway.agenthost.errors import AgentFailed
+
+_NAME = "acp-agent-host"
+_WRITTEN = ".written"
+
+
+class Home:
+    """The directories of one agent for one owner."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        #: Processes that may read the files.
+        self._users = 0
+
+    def enter(self, files: Sequence[CredentialFile]) -> dict[str, str]:
+        """Write the files for another process: the variables that lead to them. `leave` takes them away again."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._users += 1
+        directories = {file.variable: self._root / file.variable for file in files}
+        # First what is to be taken away, so that a host that is killed now leaves nothing behind that nobody knows of.
+        (self._root / _WRITTEN).write_text(json.dumps([f"{file.variable}/{file.path}" for file in files]))
+        for file in files:
+            self._write(directories[file.variable] / file.path, file)
+        return {variable: str(path) for variable, path in directories.items()}
+
+    def leave(self) -> None:
+        self._users -= 1
+        if self._users <= 0:
+            forget_files(self._root)
+
+    def remove(self) -> None:
+        """Take all of it away, what the agent has written there too."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _write(self, path: Path, file: CredentialFile) -> None:
+        parent = self._root
+        for part in path.relative_to(self._root).parts[:-1]:
+            parent /= part
+            parent.mkdir(mode=0o700, exist_ok=True)
+        # In one step, beside one that a running process may be reading.
+        descriptor, name = tempfile.mkstemp(dir=parent, prefix=".new-")
+        with open(descriptor, "w", encoding="utf-8") as new:
+            new.write(file.content)
+            os.fchmod(new.fileno(), int(file.mode, 8))
+        os.replace(name, path)
+
+
+class Homes:
+    """All of them, by agent and owner."""
+
+    def __init__(self, workspace: Path, environment: Mapping[str, str]) -> None:
+        self._workspace = workspace
+        # Hosts of several workspaces may share a home; each clears away what was its own.
+        self._name = f"{_NAME}/{_digest(str(workspace))}"
+        self._environment = environment
+        self._homes: dict[tuple[str, str], Home] = {}
+
+    def of(self, agent_id: str, owner: str) -> Home:
+        key = (agent_id, owner)
+        if key not in self._homes:
+            # The owner's name is nothing for whoever lists the directory.
+            self._homes[key] = Home(self._root() / _digest("\0".join(key)))
+        return self._homes[key]
+
+    def remove(self, agent_id: str, owner: str) -> None:
+        """All that the agent has of this owner, with what it wrote there itself."""
+        if (home := self._homes.pop((agent_id, owner), None)) is not None:
+            home.remove()
+
+    def clear(self) -> None:
+        """Take away what a host that was killed has left of credentials."""
+        for place in self._places():
+            for root in (place / self._name).glob("*"):
+                forget_files(root)
+
+    def _root(self) -> Path:
+        for place in self._places():
+            if _make_private(place / _NAME) and _make_private(place / self._name):
+                return place / self._name
+        raise AgentFailed("there is no directory outside the workspace where a credential's files could be put")
+
+    def _places(self) -> list[Path]:
+        """Where they may be, the one that outlives the container first."""
+        state, home = self._environment.get("XDG_STATE_HOME"), self._environment.get("HOME")
+        named = [state, None if home is None else f"{home}/.local/state", tempfile.gettempdir()]
+        places = [Path(os.path.realpath(place)) for place in named if place]
+        return [place for place in places if not place.is_relative_to(self._workspace)]
+
+
+def _make_private(path: Path) -> bool:
+    """Have a directory that is ours alone; whether there is one now."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError:
+        return False
+    # A link or somebody else's directory may have been put there before.
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and status.st_mode & 0o077 == 0
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def forget_files(root: Path) -> None:
+    """Remove the files of a credential that are known to stand below `root`."""
+    try:
+        written = json.loads((root / _WRITTEN).read_text())
+    except (OSError, ValueError):
+        return
+    for path in written:
+        (root / path).unlink(missing_ok=True)
+    (root / _WRITTEN).unlink(missing_ok=True)
