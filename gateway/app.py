@@ -150,7 +150,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     client = app[CLIENT] = await stack.enter_async_context(Client())
     all_projects = app[PROJECTS] = Projects(database)
     app[MEMBERS] = Members(database, on_changed=all_projects.forget)
-    app[IDENTITY] = configured(config.identity)
+    app[IDENTITY] = configured(config.identity, database)
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)
     log = app[LOG] = Log(database)
     tails = app[TAILS] = Tails(log, max_bytes=config.events.tail_bytes)

@@ -1,4 +1,4 @@
-"""The command line: ``acp-gateway up | serve | agent-host | migrate``."""
+"""The command line: ``acp-gateway up | serve | agent-host | migrate | token``."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ import attrs
 from gateway import __version__, logs
 from gateway.config import Config, load
 from gateway.errors import ConfigError, GatewayError
+from gateway.roles import ROLE_WORDS
 
 DESCRIPTION = """\
 One HTTP server in front of the containers where coding agents run.
@@ -22,6 +23,7 @@ One HTTP server in front of the containers where coding agents run.
   acp-gateway serve --config config.toml                in front of many, with a PostgreSQL of your own
   acp-gateway agent-host                                inside a container: runs agents on port 4097
   acp-gateway migrate                                   bring the database's schema up to date, and stop
+  acp-gateway token create --user alice                 an API token, for identity.modes = ["tokens"]
 
 Every setting stands in config.example.toml. ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, for example
 ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for a PostgreSQL of your own; options override both.
@@ -48,6 +50,14 @@ while others do the same.
 After you have restored the database from a backup, run it with --restored before you start any gateway: clients may
 have seen events that the backup has not, and are then told to begin anew. Without it they would miss what comes under
 the same numbers."""
+
+TOKEN = """\
+API tokens, for a gateway whose identity.modes name "tokens". These commands work on the database that the
+configuration names, or on the embedded one, also while a gateway runs on it, which knows of it within a second."""
+
+TOKEN_CREATE = """\
+Make an API token for a user and print it, this once: only a digest of it is kept. --role and --project limit what it
+allows; what its user may do in a project is for the project's members to say (by default all of that)."""
 
 Run = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, None]]
 
@@ -107,7 +117,37 @@ def _parser() -> argparse.ArgumentParser:
     migrate = _command(commands, "migrate", "bring the database's schema up to date, and stop", MIGRATE, _migrate)
     _data_dir(migrate)
     migrate.add_argument("--restored", action="store_true", help="the database was restored from a backup")
+    _token_commands(commands)
     return parser
+
+
+def _token_commands(commands: Any) -> None:
+    group = commands.add_parser(
+        "token",
+        help="API tokens: create, list, revoke",
+        description=TOKEN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tokens = group.add_subparsers(required=True, metavar="command", title="commands")
+    create = _command(tokens, "create", "make one and show it, this once", TOKEN_CREATE, _create_token)
+    create.add_argument("--user", required=True, metavar="USER", help="whose it is")
+    create.add_argument("--name", metavar="NAME", help="what it is for, to be recognised by")
+    create.add_argument(
+        "--role", choices=ROLE_WORDS, default="admin", help="the most that it allows in a project (default admin)"
+    )
+    create.add_argument(
+        "--project", action="append", default=[], metavar="ID", help="allow this project alone; may be repeated"
+    )
+    create.add_argument(
+        "--expires", default="90d", metavar="TIME", help="after 90m, 12h, 30d, 4w, 1y, or never (default 90d)"
+    )
+    listed = _command(tokens, "list", "show what tokens there are", "Show tokens, revoked ones too.", _list_tokens)
+    listed.add_argument("--user", metavar="USER", help="of this user alone")
+    revoke = _command(tokens, "revoke", "end one", "Have a token open nothing any more.", _revoke_token)
+    revoke.add_argument("id", metavar="ID", help="its id, as list shows it")
+    for command in (create, listed, revoke):
+        command.add_argument("--json", action="store_true", help="print JSON")
+        _data_dir(command)
 
 
 def _command(commands: Any, name: str, summary: str, description: str, run: Run) -> argparse.ArgumentParser:
@@ -198,6 +238,33 @@ async def _migrate(options: argparse.Namespace, config: Config) -> None:
     from gateway import commands
 
     await commands.migrate_database(config, options.restored, say)
+
+
+async def _create_token(options: argparse.Namespace, config: Config) -> None:
+    from gateway import administration
+
+    await administration.create_token(
+        config,
+        say,
+        user_id=options.user,
+        role=options.role,
+        projects=options.project,
+        expires=options.expires,
+        name=options.name,
+        as_json=options.json,
+    )
+
+
+async def _list_tokens(options: argparse.Namespace, config: Config) -> None:
+    from gateway import administration
+
+    await administration.list_tokens(config, say, user_id=options.user, as_json=options.json)
+
+
+async def _revoke_token(options: argparse.Namespace, config: Config) -> None:
+    from gateway import administration
+
+    await administration.revoke_token(config, say, token_id=options.id, as_json=options.json)
 
 
 def say(line: str) -> None:

@@ -18,7 +18,7 @@ from gateway.config import AgentHostConfig as AgentHostSettings
 from gateway.config import Config, ServerConfig, environment, is_loopback
 from gateway.credentials.checking import check_keys, used_keys
 from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, write_file
-from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of
+from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of, url_of_running
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
 from gateway.errors import ConfigError, ProjectNotFound, StartError
@@ -195,6 +195,19 @@ async def _database(config: Config, say: Say) -> AsyncIterator[tuple[Config, Emb
     finally:
         if server is not None:
             await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def reach_database(config: Config) -> AsyncIterator[Database]:
+    """The database, for a command that changes something in it and ends: whether or not a gateway runs on it."""
+    if not config.database.url:
+        running = await asyncio.to_thread(url_of_running, _data_dir(config))
+        config = attrs.evolve(config, database=attrs.evolve(config.database, url=running or ""))
+    async with (
+        _database(config, lambda _: None) as (found, _),
+        await Database.open(found.database.url, size=2) as database,
+    ):
+        yield database
 
 
 async def _until(

@@ -60,7 +60,7 @@ class ServerConfig:
     idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))
 
 
-IDENTITY_MODES = ("local", "proxy")
+IDENTITY_MODES = ("local", "tokens", "proxy")
 
 
 def _modes(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     ├── VaultNotConfigured         503
     ├── VaultKeyMissing            503
     ├── SecretUnreadable           503
-    └── ConfigError                     at start, never over HTTP
+    └── ConfigError, StartError, UsageError, TokenNotFound   on the command line, never over HTTP
 """
 
 from collections.abc import Mapping
@@ -64,6 +64,18 @@ class StartError(GatewayError):
     """The program cannot start."""
 
     code = "start_error"
+
+
+class UsageError(GatewayError):
+    """The command cannot be done as it was given."""
+
+    code = "usage_error"
+
+
+class TokenNotFound(GatewayError):
+    """There is no such API token."""
+
+    code = "token_not_found"
 
 
 class BadRequest(GatewayError):

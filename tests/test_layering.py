@@ -25,6 +25,7 @@ FLOORS: list[set[str]] = [
     {"worker"},
     {"supervisor"},
     {"commands"},
+    {"administration"},
     {"cli"},
     {"__main__"},
 ]

@@ -73,6 +73,15 @@ def owner_of(data_dir: Path) -> str | None:
     return None
 
 
+def url_of_running(data_dir: Path) -> str | None:
+    """What a client connects to whose user's gateway runs on ``data_dir`` just now; None where none does."""
+    return _url(data_dir / "run") if owner_of(data_dir) is not None else None
+
+
+def _url(sockets: Path) -> str:
+    return f"postgresql://{ROLE}@/{ROLE}?host={quote(os.fsencode(sockets.resolve()), safe='')}"
+
+
 class EmbeddedPostgres:
     """A running server. ``start`` makes one, ``stop`` ends it; ``url`` is what a client connects to."""
 
@@ -116,7 +125,7 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """``postgresql://…``, over the Unix socket; only the user who started it may use it."""
-        return f"postgresql://{ROLE}@/{ROLE}?host={quote(os.fsencode(self._socket_directory), safe='')}"
+        return _url(self._socket_directory)
 
     @property
     def pid(self) -> int | None:

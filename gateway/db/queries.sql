@@ -101,6 +101,30 @@ delete from project_members
 where project_id = %(project_id)s and user_id = %(user_id)s
     and (user_id = %(by)s or project_role(project_id, %(by)s) = 'admin');
 
+-- insert_api_token --
+-- A token is kept by its digest alone.
+insert into api_tokens (id, user_id, name, digest, max_role, projects, expires_at)
+values (%(id)s, %(user_id)s, %(name)s, %(digest)s, %(max_role)s, %(projects)s::text[],
+    now() + %(seconds)s * interval '1 second')
+returning *;
+
+-- find_api_token --
+-- Whose token somebody shows.
+select * from api_tokens where digest = %(digest)s;
+
+-- list_api_tokens --
+-- All tokens, or one user's.
+select * from api_tokens where %(user_id)s::text is null or user_id = %(user_id)s order by created_at, id;
+
+-- revoke_api_token --
+-- A token opens nothing from here on; when that began stays.
+update api_tokens set revoked_at = coalesce(revoked_at, now()) where id = %(id)s returning *;
+
+-- note_api_token_use --
+-- When a token was last used, not more often than needed.
+update api_tokens set last_used_at = now()
+where id = %(id)s and (last_used_at is null or last_used_at < now() - %(seconds)s * interval '1 second');
+
 -- lock_log_storage --
 -- Before a project is deleted: whoever packs or deletes its events holds this first.
 select project_id from log_storage where project_id = %(project_id)s for update;

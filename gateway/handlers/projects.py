@@ -66,11 +66,11 @@ async def create(request: web.Request) -> web.Response:
 
 async def list_all(request: web.Request) -> web.Response:
     """The projects that the asker owns or is a member of, oldest first."""
-    size = limit(request)
+    size, caller = limit(request), request[CALLER]
     after = parameter(request, "after")
     if after is not None:
-        await known_place(request.app[PROJECTS].get(request[USER], after))
-    caller = request[CALLER]
+        # Of what a credential does not show it does not tell either that it exists.
+        await known_place(request.app[PROJECTS].get(caller.user_id, after if caller.may_see(after) else ""))
     found = await request.app[PROJECTS].page(caller.user_id, only=caller.projects, after=after, limit=size + 1)
     shown = [views.project(one.project, min(one.role, caller.max_role)) for one in found]
     return views.answer(views.listed("projects", shown, size))

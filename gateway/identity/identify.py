@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from gateway.config import IdentityConfig
+from gateway.db.pool import Database
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Mode, Presented
 from gateway.identity.local import LocalMode
 from gateway.identity.proxy import Proxies, ProxyMode
+from gateway.identity.tokens import Tokens
 
 
 class Identity:
@@ -24,10 +26,11 @@ class Identity:
         raise Unauthenticated(f"The request must show {', or '.join(mode.wants for mode in self._modes)}.")
 
 
-def configured(config: IdentityConfig) -> Identity:
+def configured(config: IdentityConfig, database: Database) -> Identity:
     """The modes that the configuration names."""
     modes: dict[str, Mode] = {
         "local": LocalMode(),
+        "tokens": Tokens(database),
         "proxy": ProxyMode(Proxies(config.proxy_addresses), config.proxy_header),
     }
     return Identity([modes[name] for name in config.modes])

@@ -1,0 +1,164 @@
+"""API tokens of our own: made for a user, shown once, kept as a digest, limited, expiring, revocable.
+
+A token is 256 random bits, so that its SHA-256 needs no salt and no slowness: there is nothing to guess.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import attrs
+
+from gateway.db.pool import Database, Row
+from gateway.errors import GatewayError, TokenNotFound, Unauthenticated
+from gateway.identity.caller import Caller, Presented
+from gateway.roles import Role
+from gateway.wire.times import timestamp
+
+logger = logging.getLogger(__name__)
+
+PREFIX: Final = "acpgw_"
+#: How long a token that was looked up is taken as it was: a revocation counts after that at the latest.
+REMEMBER_SECONDS: Final = 1.0
+MAX_REMEMBERED: Final = 10_000
+#: How far behind the time of the last use may be; noting each use would be a write for each request.
+USE_SECONDS: Final = 300.0
+MAX_TOKEN: Final = 200
+_ID: Final = re.compile("tok_[0-9a-f]{12}")
+
+
+@attrs.frozen(kw_only=True)
+class Token:
+    """A token as its table has it; what opens with it is in nobody's memory."""
+
+    id: str
+    user_id: str
+    name: str | None
+    max_role: Role
+    #: None: all that the user may use.
+    projects: frozenset[str] | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    digest: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Token":
+        values = {field.name: row[field.name] for field in attrs.fields(cls)}
+        projects = None if row["projects"] is None else frozenset(row["projects"])
+        return cls(**values | {"max_role": Role.named(row["max_role"]), "projects": projects})
+
+    def flaw(self) -> str | None:
+        """Why it opens nothing any more; None where it does."""
+        if self.revoked_at is not None:
+            return f"has been revoked at {timestamp(self.revoked_at)}"
+        if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
+            return f"has expired at {timestamp(self.expires_at)}"
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class NewToken:
+    """What a token is made from."""
+
+    user_id: str
+    name: str | None = None
+    max_role: Role = Role.ADMIN
+    projects: frozenset[str] | None = None
+    lifetime: timedelta | None = None
+
+
+class Tokens:
+    """All tokens of one database."""
+
+    name = "tokens"
+    wants = f"an API token (Authorization: Bearer {PREFIX}…)"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        #: By digest, with until when it may be taken for the truth; oldest first.
+        self._remembered: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
+
+    async def create(self, new: NewToken) -> tuple[Token, str]:
+        """The token as it is kept, and the text that opens with it, which is never to be had again."""
+        text = PREFIX + secrets.token_urlsafe(32)
+        row = await self._database.fetch_one(
+            "insert_api_token",
+            id=f"tok_{secrets.token_hex(6)}",
+            user_id=new.user_id,
+            name=new.name,
+            digest=_digest(text),
+            max_role=new.max_role.word,
+            projects=None if new.projects is None else sorted(new.projects),
+            seconds=None if new.lifetime is None else new.lifetime.total_seconds(),
+        )
+        assert row is not None
+        return Token.from_row(row), text
+
+    async def list_all(self, user_id: str | None = None) -> list[Token]:
+        """All of them, or one user's, oldest first."""
+        rows = await self._database.fetch_all("list_api_tokens", user_id=user_id)
+        return [Token.from_row(row) for row in rows]
+
+    async def revoke(self, token_id: str) -> Token:
+        """Have a token open nothing any more; one that is revoked stays so."""
+        row = await self._database.fetch_one("revoke_api_token", id=token_id) if _ID.fullmatch(token_id) else None
+        if row is None:
+            raise TokenNotFound(f"There is no token {token_id!r}.")
+        return Token.from_row(row)
+
+    async def identify(self, presented: Presented) -> Caller | None:
+        text = presented.bearer
+        if text is None or not text.startswith(PREFIX):
+            return None
+        token = await self._find(text)
+        flaw = "is unknown" if token is None else token.flaw()
+        if token is None or flaw is not None:
+            raise Unauthenticated(f"This API token {flaw}.", error="invalid_token")
+        return Caller(
+            user_id=token.user_id,
+            mode=self.name,
+            max_role=token.max_role,
+            projects=token.projects,
+            expires_at=token.expires_at,
+            token_id=token.id,
+        )
+
+    async def _find(self, text: str) -> Token | None:
+        if len(text) > MAX_TOKEN:
+            return None
+        digest = _digest(text)
+        known = self._remembered.get(digest)
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        row = await self._database.fetch_one("find_api_token", digest=digest)
+        if row is None or not hmac.compare_digest(row["digest"], digest):
+            return None
+        token = Token.from_row(row)
+        if token.flaw() is None:
+            await self._note_use(token)
+        self._remembered[digest] = (token, time.monotonic() + REMEMBER_SECONDS)
+        self._remembered.move_to_end(digest)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return token
+
+    async def _note_use(self, token: Token) -> None:
+        now = datetime.now(UTC)
+        if token.last_used_at is not None and now - token.last_used_at < timedelta(seconds=USE_SECONDS):
+            return
+        try:
+            await self._database.execute("note_api_token_use", id=token.id, seconds=USE_SECONDS)
+        except GatewayError as exc:
+            logger.warning("the use of a token is not noted", extra={"token": token.id, "error": str(exc)})
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
