@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
+from gateway.health import readiness
 from gateway.identity.identify import configured
 from gateway.identity.members import Members
 from gateway.keys import (
@@ -30,11 +31,13 @@ from gateway.keys import (
     FOLLOWERS,
     IDEMPOTENCY_KEYS,
     IDENTITY,
+    LEAVE,
     LOG,
     MEMBERS,
     PERMISSIONS,
     PRESENCE,
     PROJECTS,
+    READINESS,
     SESSIONS,
     SNAPSHOTS,
     STREAMS,
@@ -61,6 +64,7 @@ from gateway.log.upkeep import keep_up
 from gateway.log.wakeups import Wakeups
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import identity
+from gateway.middleware.operations import operations
 from gateway.middleware.project import project
 from gateway.projects import Projects, Retention
 from gateway.proxy.client import Client
@@ -90,15 +94,28 @@ logger = logging.getLogger(__name__)
 
 def build_app(config: Config) -> web.Application:
     """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
-    app = web.Application(middlewares=[errors, identity, project], client_max_size=config.server.max_body_bytes)
+    around = [errors, operations, identity, project]
+    app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
     _check_spool(config.events)
     app.cleanup_ctx.append(_rooms)
-    app.on_shutdown.append(_hand_over)
-    app.on_shutdown.append(_stop_waiting)
-    app.on_shutdown.append(_stop_streams)
+    app[LEAVE] = _leaving(app)
+    for step in (_be_unready, _stop_waiting, _stop_streams, _hand_over):
+        app.on_shutdown.append(step)
     add_routes(app)
     return app
+
+
+def _leaving(app: web.Application) -> Callable[[], Awaitable[None]]:
+    async def leave() -> None:
+        await _be_unready(app)
+        await asyncio.sleep(app[CONFIG].server.stop_delay)
+
+    return leave
+
+
+async def _be_unready(app: web.Application) -> None:
+    app[READINESS].stop()
 
 
 async def _stop_waiting(app: web.Application) -> None:
@@ -110,7 +127,7 @@ async def _stop_streams(app: web.Application) -> None:
 
 
 async def _hand_over(app: web.Application) -> None:
-    # First of all: another gateway follows our containers while we still answer those who wait.
+    # What containers have said is stored, then other gateways follow them, while we still answer those who wait.
     await app[FOLLOWERS].hand_over()
 
 
@@ -190,6 +207,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     await stack.enter_async_context(presence.announced())
     await stack.enter_async_context(_running(presence.keep(), "keep presence"))
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules, wakeups)
+    found = app[READINESS] = readiness(database, vault_keys, followers)
+    stack.push_async_callback(found.close)
     endings = Endings(database, log)
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
     cancelling = Cancelling(database, log, containers, endings, config.turns)

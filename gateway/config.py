@@ -55,6 +55,7 @@ class ServerConfig:
     host: str = attrs.field(default="127.0.0.1", validator=_not_empty)
     port: int = attrs.field(default=8080, validator=PORT)
     workers: int = attrs.field(default=1, validator=_between(1, 64))
+    stop_delay: float = attrs.field(default=0.0, validator=_between(0, 600))
     shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
     max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
     idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))

@@ -1,5 +1,7 @@
 """What the application and a request carry, by typed key."""
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
 from gateway.config import Config
@@ -27,6 +29,7 @@ from gateway.sessions.sessions import Sessions
 from gateway.sessions.snapshot import Snapshots
 from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
+from gateway.telemetry.readiness import Readiness
 
 CONFIG = web.AppKey("config", Config)
 DATABASE = web.AppKey("database", Database)
@@ -52,9 +55,14 @@ PERMISSIONS = web.AppKey("permissions", Permissions)
 IDEMPOTENCY_KEYS = web.AppKey("idempotency_keys", IdempotencyKeys)
 #: Work that goes on when the client that asked for it has left.
 TASKS = web.AppKey("tasks", Tasks)
+READINESS = web.AppKey("readiness", Readiness)
+#: Called before a server stops taking connections: whoever sends requests here is told, and has time to notice.
+LEAVE: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("leave")
 
 #: The names of the routes whose answer is an event stream of ours.
 STREAM_ROUTES = frozenset({"project_events", "session_events"})
+#: The names of the routes that operators' machinery asks, without identity.
+OPERATIONS_ROUTES = frozenset({"healthz", "readyz"})
 
 #: Each route with the least role that it wants of its caller; None where there is no project to have one in.
 LEAST_ROLES = web.AppKey("least_roles", dict[web.AbstractRoute, Role | None])

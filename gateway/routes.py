@@ -6,8 +6,8 @@ import attrs
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.handlers import agents, events, history, members, permissions, projects, sessions
-from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES
+from gateway.handlers import agents, events, history, members, operations, permissions, projects, sessions
+from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES, STREAM_ROUTES
 from gateway.middleware.passthrough import passthrough
 from gateway.proxy.expect import leave_to_reader
 from gateway.roles import Role
@@ -38,7 +38,7 @@ class Endpoint:
     @property
     def is_stream(self) -> bool:
         """Whether its answer is an event stream of ours."""
-        return self.name is not None
+        return self.name in STREAM_ROUTES
 
 
 # First, because a route is found by trying one after the other, and this one is asked for most.
@@ -89,6 +89,10 @@ _PERMISSIONS = (
     Endpoint(GET, f"{ACP}/permission/{{permission_id}}", permissions.get, Role.VIEWER),
     Endpoint(POST, f"{ACP}/permission/{{permission_id}}", permissions.answer, Role.OPERATOR),
 )
+_OPERATIONS = (
+    Endpoint(GET, "/healthz", operations.healthz, None, name="healthz", is_public=True),
+    Endpoint(GET, "/readyz", operations.readyz, None, name="readyz", is_public=True),
+)
 # What has matched nothing above, method included, is the container's to answer.
 _REST = (
     Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR),
@@ -103,6 +107,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *_SESSIONS,
     *_EVENTS,
     *_PERMISSIONS,
+    *_OPERATIONS,
     *_REST,
 )
 

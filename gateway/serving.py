@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -14,9 +15,14 @@ from aiohttp import web
 
 from gateway.accepting import Accepting
 from gateway.errors import StartError
+from gateway.keys import LEAVE
 from gateway.proxy.forward import SERVER_OPTIONS
 
+logger = logging.getLogger(__name__)
+
 BACKLOG = 1024
+#: Seconds that stopping may take beyond what requests are given; then what still runs is left behind.
+GRACE = 5.0
 #: How long a connection may be without a request under way: idle, or with a head that comes byte by byte (aiohttp has
 #: no limit for that alone). More than what nginx keeps one for, or it would send into one that is just being closed.
 IDLE_SECONDS = 75.0
@@ -58,7 +64,10 @@ def address(host: str, port: int) -> str:
 
 @asynccontextmanager
 async def serving(app: web.Application, sock: socket.socket, *, shutdown_timeout: float) -> AsyncIterator[None]:
-    """``app`` answers on ``sock`` for as long as this is open; then for ``shutdown_timeout`` more at most."""
+    """``app`` answers on ``sock`` for as long as this is open; requests have ``shutdown_timeout`` after that.
+
+    An application with ``LEAVE`` is told first that this is about to end.
+    """
     # aiohttp takes it twice: for requests to end by themselves, and for their handlers once they are cancelled.
     runner = web.AppRunner(
         app, access_log=None, shutdown_timeout=shutdown_timeout / 2, keepalive_timeout=IDLE_SECONDS, **SERVER_OPTIONS
@@ -67,9 +76,20 @@ async def serving(app: web.Application, sock: socket.socket, *, shutdown_timeout
         await runner.setup()
         await Accepting(runner, sock).start()
         yield
+        if leave := app.get(LEAVE):
+            await leave()
     finally:
-        await runner.cleanup()
+        # Streams are told to come back first, and take that long at most too.
+        await _clean_up(runner, 2 * shutdown_timeout + GRACE)
         sock.close()
+
+
+async def _clean_up(runner: web.AppRunner, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await runner.cleanup()
+    except TimeoutError:
+        logger.error("stopping took too long; what still ran was left", extra={"seconds": seconds})
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -19,11 +19,10 @@ from pathlib import Path
 from gateway import worker
 from gateway.config import Config, environment
 from gateway.errors import StartError
+from gateway.serving import GRACE
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a worker has beyond server.shutdown_timeout, before it is killed.
-GRACE = 5.0
 #: A worker that lived for so many seconds was sound; it is replaced at once.
 SOUND_SECONDS = 10.0
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
@@ -126,7 +125,10 @@ class Supervisor:
         self._stopping.set()
         for sock in self._sockets:
             sock.close()
-        for number, seconds in ((signal.SIGTERM, self._config.server.shutdown_timeout + GRACE), (signal.SIGKILL, 10.0)):
+        server = self._config.server
+        # A worker ends by itself within GRACE; a little more, and it must be stuck.
+        patience = server.stop_delay + 2 * (server.shutdown_timeout + GRACE)
+        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
             for one in self._workers:
                 one.signal(number)
             _, late = await asyncio.wait(self._keeping, timeout=seconds)

@@ -10,12 +10,14 @@ PACKAGE = Path(__file__).parents[1] / "gateway"
 #: From the ground up. A room may import what stands on a lower floor, or itself.
 FLOORS: list[set[str]] = [
     {"errors", "wire", "tasks", "roles"},
+    {"telemetry"},
     {"config"},
     {"db", "proxy"},
     {"remains"},
     {"projects", "container", "credentials", "identity"},
     {"log"},
     {"sessions"},
+    {"health"},
     {"keys"},
     {"handlers", "middleware"},
     {"routes"},

@@ -15,8 +15,7 @@ _CHECK = b"acp-gateway"
 async def check_keys(database: Database, keys: Keys) -> None:
     """``ConfigError`` that names the key where one is missing that the database needs, or one is not what it was."""
     ring = keys.ring
-    missing = [key_id for key_id in await used_keys(database) if ring is None or ring.get(key_id) is None]
-    if missing:
+    if missing := await missing_keys(database, keys):
         raise ConfigError(
             f"{_source(keys)}: the key {_listed(missing)} is missing, and secrets in the database are sealed with it; "
             "put it back (without it they are lost), or have each user delete and store again what it sealed"
@@ -41,6 +40,12 @@ async def know_keys(database: Database, keys: Keys, ring: list[Key]) -> None:
             f"{_source(keys)}: the key {_listed(wrong)} is not the one that this database knows under that id; "
             "put the right one there, or give the other an id of its own"
         )
+
+
+async def missing_keys(database: Database, keys: Keys) -> list[str]:
+    """The ids of the keys that the database needs and nobody has given us."""
+    ring = keys.ring
+    return [key_id for key_id in await used_keys(database) if ring is None or ring.get(key_id) is None]
 
 
 async def used_keys(database: Database) -> dict[str, int]:

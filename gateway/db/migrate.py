@@ -120,6 +120,12 @@ def migrations_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
+def names(directory: Path | None = None) -> frozenset[str]:
+    """The migrations that this gateway's code is written for."""
+    found = (directory or migrations_dir()).glob("*.sql")
+    return frozenset(path.stem for path in found if not path.stem.endswith(".rollback"))
+
+
 def migrate(url: str, *, directory: Path | None = None, wait: float = 60) -> list[str]:
     """Apply what has not been applied; the names of it, oldest first.
 

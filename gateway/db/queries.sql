@@ -1232,3 +1232,11 @@ delete from idempotency_keys where (project_id, user_id, key) in (
     where created_at <= now() - make_interval(secs => %(hours)s * 3600)
     order by created_at limit %(limit)s
     for update skip locked);
+
+-- list_migrations --
+-- What has been applied to this database, by whatever version of the gateway.
+select migration_id as id from _yoyo_migration;
+
+-- ping --
+-- Whether the database answers.
+select 1 as one;

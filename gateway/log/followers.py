@@ -6,6 +6,7 @@ are. Whoever asks, and a gateway that tells that it gives up its leases, have it
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 
 import attrs
@@ -21,6 +22,8 @@ from gateway.log.wakeups import Wakeups
 logger = logging.getLogger(__name__)
 
 REVIEW_SECONDS = 0.5
+#: Without a look for so long something is wrong: the database is away, say.
+OVERDUE_SECONDS = 10.0
 #: A lease that is free may be locked for a moment, by an append or by another gateway that looks.
 RETRY_SECONDS, RETRIED_SECONDS = 0.05, 1.0
 #: How often all living sessions are read, and followers without a reason are let go.
@@ -61,6 +64,8 @@ class Followers:
         self._asked: dict[str, float] = {}
         self._look = asyncio.Event()
         self._thorough_at = 0.0
+        #: When the leases were looked at last, by the loop's clock.
+        self._reviewed_at = -math.inf
         self._handed_over = asyncio.Event()
         wakeups.on_released(self._look.set)
 
@@ -83,6 +88,7 @@ class Followers:
                     pause = RETRY_SECONDS
                 if thorough:
                     await self._let_go()
+                self._reviewed_at = asyncio.get_running_loop().time()
             except GatewayError as exc:
                 away = True
                 logger.warning("followers not reviewed", extra={"error": str(exc)})
@@ -118,6 +124,11 @@ class Followers:
         """The projects whose lease this process holds, as far as it knows: their housekeeping is done here."""
         now = asyncio.get_running_loop().time()
         return [project_id for project_id, held in self._held.items() if held.lease.until > now]
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether the leases are looked at as they should be: else nobody here starts to follow a container."""
+        return asyncio.get_running_loop().time() - self._reviewed_at < OVERDUE_SECONDS
 
     def follow(self, project_id: str) -> None:
         """Have this project's container followed from now on, here or elsewhere, while there is a reason to."""

@@ -27,7 +27,8 @@ async def identity(request: web.Request, handler: Handler) -> web.StreamResponse
         raise Forbidden(f"This gateway serves this machine only, not the host name {host[:100]!r}.")
     if request.method not in _READING or _is_upgrade(request):
         _refuse_foreign_pages(request)
-    if request.match_info.route not in request.app[PUBLIC_ROUTES]:
+    # On a project's own host every path is its container's.
+    if request.match_info.route not in request.app[PUBLIC_ROUTES] or project_of_host(host) is not None:
         presented = Presented(headers=request.headers, peer=request.remote, to_loopback=True)
         caller = request[CALLER] = await request.app[IDENTITY].identify(presented)
         request[USER] = caller.user_id

@@ -1,0 +1,84 @@
+"""Whether this process can do its work, part by part. Asking is cheap, however often it is done, and quick."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import attrs
+
+from gateway.errors import GatewayError
+
+logger = logging.getLogger(__name__)
+
+#: For so long what was found stands for what is.
+FRESH_SECONDS: Final = 1.0
+#: A part that says nothing for so long is not ready.
+LIMIT_SECONDS: Final = 2.0
+
+#: Why a part is not ready, for anybody to read; None where it is.
+Check = Callable[[], Awaitable[str | None]]
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """Why each part by its name is not ready, None where it is."""
+
+    parts: Mapping[str, str | None]
+
+    @property
+    def is_ready(self) -> bool:
+        return not any(self.parts.values())
+
+
+class Readiness:
+    """Looks at the parts; ``stop`` says that the process is about to end, which nothing takes back."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._report: Report | None = None
+        self._looked_at = 0.0
+        self._looking: asyncio.Task[Report] | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    async def report(self) -> Report:
+        """What is known, or what is found now; those who ask at the same time share one look."""
+        if self._stopping:
+            return Report(parts={"gateway": "It is stopping."})
+        loop = asyncio.get_running_loop()
+        if self._report is None or loop.time() - self._looked_at > FRESH_SECONDS:
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look(), name="readiness")
+            await asyncio.shield(self._looking)
+        assert self._report is not None
+        return self._report
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
+
+    async def _look(self) -> Report:
+        try:
+            found = await asyncio.gather(*(_ask(name, check) for name, check in self._checks.items()))
+            self._report = Report(parts=dict(zip(self._checks, found, strict=True)))
+            self._looked_at = asyncio.get_running_loop().time()
+            return self._report
+        finally:
+            self._looking = None
+
+
+async def _ask(name: str, check: Check) -> str | None:
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await check()
+    except TimeoutError:
+        return f"It did not answer within {LIMIT_SECONDS:g} seconds."
+    except GatewayError as exc:
+        return str(exc)
+    except Exception:
+        logger.exception("readiness not known", extra={"part": name})
+        return "It could not be looked at; the gateway's log says why."
