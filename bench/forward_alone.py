@@ -6,15 +6,17 @@ import sys
 import uvloop
 from aiohttp import web
 
+from gateway.config import PRIVATE_NETWORKS
 from gateway.proxy.client import Client
 from gateway.proxy.forward import SERVER_OPTIONS, forward
+from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Timeouts, Upstream
 
 TIMEOUTS = Timeouts(connect=5, headers=60, idle=300)
 
 
 async def main(port: int, upstream: Upstream) -> None:
-    async with Client() as client:
+    async with Client(AddressPolicy.parse(PRIVATE_NETWORKS)) as client:
 
         async def pass_on(request: web.Request) -> web.StreamResponse:
             return await forward(request, client, upstream, request.raw_path, timeouts=TIMEOUTS, prefix="")

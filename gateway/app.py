@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from aiohttp import web
 
-from gateway.config import Config, EventsConfig
+from gateway.config import Config, ContainersConfig, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.credentials.checking import check_keys
 from gateway.credentials.keyring import Keys
@@ -68,6 +68,7 @@ from gateway.middleware.operations import operations
 from gateway.middleware.project import project
 from gateway.projects import Projects, Retention
 from gateway.proxy.client import Client
+from gateway.proxy.policy import AddressPolicy
 from gateway.remains import Remains
 from gateway.routes import add_routes
 from gateway.sessions.cancelling import Cancelling
@@ -98,6 +99,7 @@ def build_app(config: Config) -> web.Application:
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
     _check_spool(config.events)
+    address_policy(config.containers)
     app.cleanup_ctx.append(_rooms)
     app[LEAVE] = _leaving(app)
     for step in (_be_unready, _stop_waiting, _stop_streams, _hand_over):
@@ -129,6 +131,14 @@ async def _stop_streams(app: web.Application) -> None:
 async def _hand_over(app: web.Application) -> None:
     # What containers have said is stored, then other gateways follow them, while we still answer those who wait.
     await app[FOLLOWERS].hand_over()
+
+
+def address_policy(config: ContainersConfig) -> AddressPolicy:
+    """Where containers may be; ``ConfigError`` with the entry that is wrong."""
+    try:
+        return AddressPolicy.parse(config.allow)
+    except ValueError as exc:
+        raise ConfigError(f"containers.allow: {exc}") from exc
 
 
 def _check_spool(config: EventsConfig) -> None:
@@ -164,7 +174,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     await check_keys(database, vault_keys)
     vault = app[VAULT] = Vault(vault_keys)
     app[CREDENTIALS] = Credentials(database, vault)
-    client = app[CLIENT] = await stack.enter_async_context(Client())
+    client = app[CLIENT] = await stack.enter_async_context(Client(address_policy(config.containers)))
     all_projects = app[PROJECTS] = Projects(database)
     app[MEMBERS] = Members(database, on_changed=all_projects.forget)
     app[IDENTITY] = configured(config.identity, database)

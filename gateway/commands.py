@@ -28,6 +28,7 @@ from gateway.log.lease import Leases
 from gateway.log.presence import Presence
 from gateway.log.store import Log
 from gateway.projects import NewProject, Projects
+from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
 from gateway.serving import address, bind, bind_shared, serving, stop_on_signals
 from gateway.supervisor import supervising
@@ -77,7 +78,7 @@ async def serve(config: Config, container: str | None, say: Say) -> None:
     allow_descriptors()
     _refuse_strangers(config)
     if container is not None:
-        _check_address(container)
+        config = _allowing(config, _address_of(container))
     if not config.database.url:
         _refuse_second(_data_dir(config))
     async with AsyncExitStack() as stack:
@@ -289,11 +290,21 @@ def _refuse_strangers(config: Config) -> None:
         )
 
 
-def _check_address(container: str) -> None:
+def _address_of(container: str) -> Upstream:
     try:
-        Upstream.parse(container)
+        return Upstream.parse(container)
     except ValueError as exc:
         raise ConfigError(f"--container {container}: {exc}") from exc
+
+
+def _allowing(config: Config, container: Upstream) -> Config:
+    """The configuration with this one more address that containers may have: its operator has named it."""
+    try:
+        AddressPolicy.parse([container.host]).check_literal(container.host)
+    except ValueError as exc:
+        raise ConfigError(f"--container {container}: {exc}") from exc
+    allow = (*config.containers.allow, container.host)
+    return attrs.evolve(config, containers=attrs.evolve(config.containers, allow=allow))
 
 
 def _data_dir(config: Config) -> Path:

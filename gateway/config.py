@@ -102,10 +102,18 @@ class DatabaseConfig:
     connect_timeout: float = attrs.field(default=5.0, validator=_between(0.1, 60))
 
 
+#: This machine's own addresses, and those that networks give out for themselves: RFC 1918, 6598 and 4193.
+PRIVATE_NETWORKS = (
+    *("127.0.0.0/8", "::1"),
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+)
+
+
 @attrs.frozen(kw_only=True)
 class ContainersConfig:
     """How containers are reached."""
 
+    allow: tuple[str, ...] = PRIVATE_NETWORKS
     opencode_port: int = attrs.field(default=4096, validator=PORT)
     acp_port: int = attrs.field(default=4097, validator=PORT)
     token: str = attrs.field(default="", repr=False)

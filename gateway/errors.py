@@ -21,6 +21,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     ├── NotImplementedYet          501
     ├── UpstreamError              502  the container's side
     │   ├── UpstreamUnreachable    502
+    │   ├── UpstreamForbidden      502
     │   ├── UpstreamFailed         502
     │   ├── UpstreamRefused        503
     │   ├── AgentUnavailable       503
@@ -287,6 +288,13 @@ class UpstreamUnreachable(UpstreamError):
     """The project's container could not be reached."""
 
     code = "upstream_unreachable"
+
+
+class UpstreamForbidden(UpstreamError):
+    """The project's container is at an address that this gateway does not connect to."""
+
+    code = "upstream_forbidden"
+    unsent = True
 
 
 class UpstreamFailed(UpstreamError):

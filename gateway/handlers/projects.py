@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.errors import InvalidBody, RoleTooSmall
 from gateway.handlers import views
 from gateway.handlers.requests import known_place, limit, parameter, read_body
-from gateway.keys import CALLER, CONFIG, FOLLOWERS, PROJECT, PROJECTS, ROLE, TASKS, USER
+from gateway.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, PROJECT, PROJECTS, ROLE, TASKS, USER
 from gateway.projects import (
     ANY_KIND,
     PERMISSION_MODES,
@@ -22,6 +22,7 @@ from gateway.projects import (
     Retention,
     acp_upstream,
 )
+from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
 from gateway.roles import Role
 
@@ -31,6 +32,7 @@ MAX_NAME = 200
 MAX_DAYS, MAX_BYTES = 36_500, 2**60
 MAX_RULES = 100
 MAX_TIMEOUT_SECONDS = 604_800
+_ADDRESSES = (("container_url", "containerUrl"), ("acp_url", "acpUrl"))
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +61,7 @@ async def create(request: web.Request) -> web.Response:
     new = await read_body(request, NewProject)
     _check(attrs.asdict(new, recurse=False))
     _check_mapping(request, new)
+    await _check_reachable(request, attrs.asdict(new, recurse=False))
     created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
     shown = views.project(created, Role.ADMIN)
     return views.answer(shown, status=201, headers={"Location": f"/api/projects/{created.id}"})
@@ -88,6 +91,7 @@ async def update(request: web.Request) -> web.Response:
     if not changes:
         return views.answer(views.project(request[PROJECT], request[ROLE]))
     _check_mapping(request, attrs.evolve(request[PROJECT], **changes))
+    await _check_reachable(request, changes)
     work = _change(request.app, request[USER], request[PROJECT].id, changes)
     changed = await request.app[TASKS].complete(work, name="change project")
     return views.answer(views.project(changed, request[ROLE]))
@@ -120,7 +124,7 @@ def _check(values: dict[str, Any]) -> None:
         raise InvalidBody(f"$.name: must have 1 to {MAX_NAME} characters")
     if values.get("default_agent_id") == "":
         raise InvalidBody("$.defaultAgentId: must not be empty; null takes it away")
-    for name, member in (("container_url", "containerUrl"), ("acp_url", "acpUrl")):
+    for name, member in _ADDRESSES:
         if values.get(name) is not None:
             _check_address(values[name], member)
     if values.get("retention") is not None:
@@ -159,6 +163,16 @@ def _check_address(text: str, member: str) -> None:
         Upstream.parse(text)
     except ValueError as exc:
         raise InvalidBody(f"$.{member}: {exc}") from exc
+
+
+async def _check_reachable(request: web.Request, values: dict[str, Any]) -> None:
+    """Refuse an address that no connection would be made to, rather than let it be found out later."""
+    for name, member in _ADDRESSES:
+        if values.get(name) is not None:
+            try:
+                await request.app[CLIENT].check(Upstream.parse(values[name]))
+            except ForbiddenAddress as exc:
+                raise InvalidBody(f"$.{member}: {exc}") from exc
 
 
 def _check_mapping(request: web.Request, project: Project | NewProject) -> None:

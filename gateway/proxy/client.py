@@ -1,13 +1,17 @@
 """The one client that sends requests to containers.
 
 ``Client.open`` is the only door to a container, for forwarded requests and for our own calls alike; what can go wrong
-behind it is one of ``UpstreamUnreachable`` (502), ``UpstreamRefused`` (503) and ``UpstreamTimeout`` (504).
+behind it is one of ``UpstreamUnreachable`` (502), ``UpstreamForbidden`` (502), ``UpstreamRefused`` (503) and
+``UpstreamTimeout`` (504).
 
 Connections are aiohttp's, from its ``TCPConnector``; what its ``ClientSession`` does around a request (cookies,
 redirects, proxies, tracing, URLs) is not for a proxy, and was half of what a small request cost.
 """
 
 import asyncio
+import errno
+import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterable, Mapping
@@ -18,21 +22,31 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.errors import UpstreamForbidden
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.limits import Limits
+from gateway.proxy.policy import AddressPolicy, ForbiddenAddress, never
+from gateway.proxy.resolver import Lookup, PolicyResolver, system_lookup
 from gateway.proxy.upstream import Timeouts, Upstream
+
+#: How long whoever registers an address waits until its name is resolved.
+_CHECK_SECONDS = 2.0
 
 
 class Client:
     """The gateway's connections to its containers; use as an async context manager, within the loop that uses it."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        """``tls`` replaces the system's trust store for https upstreams."""
+    def __init__(
+        self, policy: AddressPolicy, *, tls: ssl.SSLContext | None = None, lookup: Lookup = system_lookup
+    ) -> None:
+        """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names."""
+        self._policy = policy
+        self._lookup = lookup
         self._tls = tls
         self._connector: aiohttp.TCPConnector | None = None
         self._limits = Limits()
         #: What a connector is asked with says where to connect to; it is never sent itself.
-        self._door = lru_cache(maxsize=4096)(_door)
+        self._door = lru_cache(maxsize=4096)(self._checked_door)
 
     async def __aenter__(self) -> Self:
         self._connector = aiohttp.TCPConnector(
@@ -40,6 +54,7 @@ class Client:
             ssl=self._tls or True,
             # Node closes idle connections after 5 s: let go first, or a request meets a connection going away.
             keepalive_timeout=4,
+            resolver=PolicyResolver(self._policy, self._lookup),
             socket_factory=_open_socket,
         )
         return self
@@ -65,6 +80,7 @@ class Client:
         any other. Reading the body inside the context fails with the same errors: broken off is
         ``UpstreamUnreachable``, silent for longer than ``timeouts.idle`` is ``UpstreamTimeout``. A body without
         ``Content-Length`` and chunking ends where the connection ends: that it was cut short cannot be seen.
+        ``UpstreamForbidden`` where it is at an address that the policy does not allow: nothing is sent then.
         ``RequestStalled`` (408) when ``body`` gives nothing for ``timeouts.idle``; an error of ``body`` comes as it is.
         """
         assert self._connector is not None, "the client is used outside its context"
@@ -80,6 +96,28 @@ class Client:
             timeouts=timeouts,
         )
 
+    async def check(self, upstream: Upstream) -> None:
+        """``ForbiddenAddress`` where it must not be connected to, as far as can be told now.
+
+        A name that does not resolve yet is let pass: each connection asks again.
+        """
+        if self._policy.check_literal(upstream.host) or self._policy.allows_name(upstream.host):
+            return
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                found = await self._lookup(upstream.host)
+        except OSError:  # of which TimeoutError is one
+            return
+        self._policy.allowed(upstream.host, [address for _, address in found])
+
+    def _checked_door(self, upstream: Upstream) -> aiohttp.ClientRequest:
+        try:
+            # An address needs no resolver, and so does not come by there.
+            self._policy.check_literal(upstream.host)
+        except ForbiddenAddress as exc:
+            raise UpstreamForbidden(f"The gateway does not connect there: {exc}.") from exc
+        return _door(upstream)
+
 
 def _door(upstream: Upstream) -> aiohttp.ClientRequest:
     url = URL.build(scheme=upstream.scheme, authority=upstream.authority)
@@ -88,7 +126,10 @@ def _door(upstream: Upstream) -> aiohttp.ClientRequest:
 
 def _open_socket(address: tuple[Any, ...]) -> socket.socket:
     """A socket that notices a container which has vanished without a word, and one that takes nothing for minutes."""
-    family, kind, protocol, *_ = address
+    family, kind, protocol, _, where = address
+    # Whichever way it came here.
+    if never(ipaddress.ip_address(where[0].partition("%")[0])):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (

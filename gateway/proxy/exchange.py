@@ -11,11 +11,12 @@ from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, StreamWriter
 from multidict import CIMultiDict
 
-from gateway.errors import RequestStalled
+from gateway.errors import RequestStalled, UpstreamForbidden
 from gateway.proxy.answer import Answer
 from gateway.proxy.failures import as_upstream_error
 from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE
 from gateway.proxy.limits import Limits
+from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Timeouts, Upstream
 
 # RFC 9110 9.2.1: only these may reach a container twice without harm, which happens where a connection that was kept
@@ -67,6 +68,8 @@ class Exchange:
                 raise upload.failure from None
             if stalled:
                 raise RequestStalled from exc
+            if isinstance(exc, ForbiddenAddress):
+                raise UpstreamForbidden(f"The gateway does not connect there: {exc}.") from exc
             if isinstance(exc, aiohttp.ClientError | HttpProcessingError | OSError):
                 raise as_upstream_error(exc, self._upstream) from exc
             raise

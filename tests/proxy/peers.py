@@ -9,12 +9,15 @@ from typing import Any
 import attrs
 from aiohttp import web
 
+from gateway.config import PRIVATE_NETWORKS
 from gateway.errors import GatewayError
 from gateway.proxy.client import Client
 from gateway.proxy.expect import leave_to_reader
 from gateway.proxy.forward import SERVER_OPTIONS, forward
+from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Timeouts, Upstream
 
+LOCAL = AddressPolicy.parse(PRIVATE_NETWORKS)
 PATIENT = Timeouts(connect=5, headers=30, idle=30)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -211,7 +214,7 @@ async def gateway(
     **options: Any,
 ) -> AsyncIterator[Upstream]:
     """A server that forwards every request, its target unchanged, to ``upstream``."""
-    async with Client(tls=tls) as client:
+    async with Client(LOCAL, tls=tls) as client:
 
         async def pass_on(request: web.Request) -> web.StreamResponse:
             return await forward(

@@ -8,13 +8,13 @@ import pytest
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts
-from tests.proxy.peers import OK, PATIENT, Peer, raw_upstream
+from tests.proxy.peers import LOCAL, OK, PATIENT, Peer, raw_upstream
 
 SHORT = Timeouts(connect=0.3, headers=0.3, idle=0.3)
 
 
 async def test_call_with_bytes_and_headers() -> None:
-    async with raw_upstream(OK) as upstream, Client() as client:
+    async with raw_upstream(OK) as upstream, Client(LOCAL) as client:
         async with client.open(
             "POST", upstream.address, "/a", headers={"Content-Type": "application/json"}, body=b"{}", timeouts=PATIENT
         ) as response:
@@ -29,7 +29,7 @@ async def test_answer_that_breaks_off_while_it_is_read_is_unreachable() -> None:
         await peer.message()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
 
-    async with raw_upstream(play) as upstream, Client() as client:
+    async with raw_upstream(play) as upstream, Client(LOCAL) as client:
         with pytest.raises(UpstreamUnreachable):
             async with client.open("GET", upstream.address, "/", timeouts=PATIENT) as response:
                 await response.read()
@@ -42,7 +42,7 @@ async def test_answer_that_falls_silent_while_it_is_read_is_a_timeout(part: byte
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + part)
         await peer.closed()
 
-    async with raw_upstream(play) as upstream, Client() as client:
+    async with raw_upstream(play) as upstream, Client(LOCAL) as client:
         with pytest.raises(UpstreamTimeout):
             async with client.open("GET", upstream.address, "/", timeouts=SHORT) as response:
                 await response.read()
@@ -55,7 +55,7 @@ async def test_answer_may_take_for_ever_where_there_is_no_limit() -> None:
         await peer.send(OK)
 
     endless = Timeouts(connect=0.2, headers=None, idle=None)
-    async with raw_upstream(play) as upstream, Client() as client:
+    async with raw_upstream(play) as upstream, Client(LOCAL) as client:
         async with client.open("POST", upstream.address, "/", body=b"x", timeouts=endless) as response:
             assert await response.read() == b"ok"
 
@@ -68,7 +68,7 @@ async def test_error_of_the_body_is_the_callers_own() -> None:
     async def play(peer: Peer) -> None:
         await peer.message()
 
-    async with raw_upstream(play) as upstream, Client() as client:
+    async with raw_upstream(play) as upstream, Client(LOCAL) as client:
         with pytest.raises(LookupError, match="no more"):
             async with client.open("POST", upstream.address, "/", body=body(), timeouts=PATIENT):
                 pytest.fail("there is no answer")
@@ -83,7 +83,7 @@ async def test_leaving_early_closes_the_connection() -> None:
         await peer.closed()
         closed.set()
 
-    async with raw_upstream(play) as upstream, Client() as client:
+    async with raw_upstream(play) as upstream, Client(LOCAL) as client:
         async with client.open("GET", upstream.address, "/", timeouts=PATIENT) as response:
             assert await response.content.readany() == b"abc"
         await asyncio.wait_for(closed.wait(), 5)
