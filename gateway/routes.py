@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.handlers import agents, events, history, members, operations, permissions, projects, sessions
+from gateway.handlers.files import file
 from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES, STREAM_ROUTES
 from gateway.middleware.passthrough import passthrough
 from gateway.proxy.expect import leave_to_reader
@@ -93,6 +94,8 @@ _OPERATIONS = (
     Endpoint(GET, "/healthz", operations.healthz, None, name="healthz", is_public=True),
     Endpoint(GET, "/readyz", operations.readyz, None, name="readyz", is_public=True),
 )
+# What browsers are given before anybody has said who they are.
+_PAGES = (Endpoint(GET, "/console/acp-gateway.js", file("console/acp-gateway.js"), None, is_public=True),)
 # What has matched nothing above, method included, is the container's to answer.
 _REST = (
     Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR),
@@ -108,6 +111,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *_EVENTS,
     *_PERMISSIONS,
     *_OPERATIONS,
+    *_PAGES,
     *_REST,
 )
 

@@ -23,7 +23,7 @@ from gateway.wire.events import ContainerEvent, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
 
-_PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
+PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
 _MAX_REMEMBERED = 10_000
 #: How long a session that is not ours is taken for foreign without looking again.
 _FOREIGN_SECONDS = 0.5
@@ -110,7 +110,7 @@ class Translator:
                 return partial(self._resolved, said)
             case "agent_status" if said.numberless and self._is_told_twice(said):
                 return None
-            case kind if kind in _PASSED_ON:
+            case kind if kind in PASSED_ON:
                 effects = (*_effects(said), *self._acp_session(said))
                 return NewEvent(type=kind, data=said.raw, effects=effects, **said.common)
             case _:

@@ -1,0 +1,71 @@
+"""A proxy in front of a gateway that does what proxies do to event streams: answers 502, breaks off, loses a block."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import attrs
+from aiohttp import web
+
+from gateway.serving import bind, serving
+
+_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+
+
+@attrs.define
+class Unruly:
+    """What is sent on, and what is not."""
+
+    upstream: str
+    url: str
+    #: Each request is answered 502 while this holds.
+    is_away: bool = False
+    #: The blocks of streams with these ids are lost, each once.
+    losing: set[str] = attrs.field(factory=set)
+    #: The paths of the streams that were opened, with their queries.
+    opened: list[str] = attrs.field(factory=list)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if self.is_away:
+            return web.Response(status=502, text="<h1>Bad Gateway</h1>", content_type="text/html")
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http,
+            http.request(
+                request.method, self.upstream + request.path_qs, headers=headers, data=await request.read()
+            ) as upstream,
+        ):
+            kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
+            response = web.StreamResponse(status=upstream.status, headers=kept)
+            is_stream = upstream.content_type == "text/event-stream"
+            if is_stream:
+                self.opened.append(request.path_qs)
+            await response.prepare(request)
+            async for piece in self._blocks(upstream) if is_stream else upstream.content.iter_any():
+                if self.is_away and is_stream:
+                    request.transport.abort()  # type: ignore[union-attr]
+                    break
+                await response.write(piece)
+            return response
+
+    async def _blocks(self, upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        rest = b""
+        async for piece in upstream.content.iter_any():
+            *blocks, rest = (rest + piece).split(b"\n\n")
+            for block in blocks:
+                id = block.partition(b"\n")[0].removeprefix(b"id: ").decode()
+                if id in self.losing:
+                    self.losing.discard(id)
+                else:
+                    yield block + b"\n\n"
+
+
+@asynccontextmanager
+async def unruly(upstream: str) -> AsyncIterator[Unruly]:
+    """That proxy, on a port of its own."""
+    sock = bind("127.0.0.1", 0, purpose="the test's proxy", option="")
+    made = Unruly(upstream, f"http://127.0.0.1:{sock.getsockname()[1]}")
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", made.answer)
+    async with serving(app, sock, shutdown_timeout=0.2):
+        yield made
