@@ -102,6 +102,10 @@ class Follower:
             max_event_bytes=self._rules.max_event_bytes,
             silence=self._rules.silence,
         ) as reads:
+
+            async def is_same_boot() -> bool:
+                return (await container.info()).boot_id == source.boot
+
             before = await self._leases.last_source(self._project_id)
             await self._append_break(source, before)
             # Before anybody is told that the container is followed: a prompt that is sent from then on is of this boot.
@@ -116,6 +120,7 @@ class Follower:
                 Spool(self._rules.spool, sheds=not source.numbered),
                 log=self._log,
                 translate=self._rules.translate,
+                is_same_boot=is_same_boot,
             )
             await self._recorder.record(reads)
 

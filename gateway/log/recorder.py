@@ -29,13 +29,23 @@ LookUp = Callable[[], Awaitable[NewEvent | None]]
 #: What a container's event means for the log, or how that is found out; None where it means nothing. Numbers and
 #: sources are not its business.
 Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
+#: Whether the container that is asked now is of the boot whose stream this is.
+IsSameBoot = Callable[[], Awaitable[bool]]
 
 
 class Recorder:
     """Records one stream."""
 
     def __init__(
-        self, project_id: str, fence: int, source: Source, spool: Spool, *, log: Log, translate: Translate
+        self,
+        project_id: str,
+        fence: int,
+        source: Source,
+        spool: Spool,
+        *,
+        log: Log,
+        translate: Translate,
+        is_same_boot: IsSameBoot,
     ) -> None:
         self._project_id = project_id
         self._fence = fence
@@ -43,8 +53,11 @@ class Recorder:
         self._spool = spool
         self._log = log
         self._translate = translate
+        self._is_same_boot = is_same_boot
         self._batches = Batches()
         self._reading: asyncio.Task[None] | None = None
+        #: The number of the newest event that has been handed in.
+        self._place = source.counted
         #: Whether the stream brought anything for the log.
         self.has_stored = False
 
@@ -98,7 +111,9 @@ class Recorder:
         number = self._source.number(item)
         if self._source.numbered and number is None:
             # The container's own word on a gap says nothing new: the numbers tell it too.
-            return None if item.event == "gap" else self._restarted()
+            return None if item.event == "gap" else self._pass_over(item)
+        if number is not None:
+            self._place = number
         if isinstance(item, OversizedEvent):
             gap = Gap(reason="oversized", source=self._source.boot, from_=number, to=number, count=1)
             self._add(NewEvent.of(gap), number)
@@ -116,9 +131,25 @@ class Recorder:
         if meaning is not None:
             self._batches.add(meaning, self._source.count() if number is None else number)
 
-    async def _restarted(self) -> None:
+    async def _pass_over(self, item: SSEEvent | OversizedEvent) -> None:
+        """An event without a number of this boot's: the container is another one by now, or else there is a gap.
+
+        Its journal may tell it again each time, and whoever waited for a number would never get past it.
+        """
+        if isinstance(item, SSEEvent) and self._means_nothing(item):
+            return
         await self._batches.stored()
-        raise UpstreamUnreachable("The container restarted between two calls.")
+        if not await self._is_same_boot():
+            raise UpstreamUnreachable("The container restarted between two calls.")
+        # One for all of them that stand in the same place, however often they are told.
+        key = f"gap:{self._source.boot}:{self._place}:unnumbered"
+        self._batches.add(NewEvent.of(Gap(reason="unnumbered", source=self._source.boot), key=key), None)
+
+    def _means_nothing(self, event: SSEEvent) -> bool:
+        try:
+            return self._translate(self._project_id, event) is None
+        except Exception:
+            return False
 
     async def _look_up(self, event: SSEEvent, look_up: LookUp, number: int | None) -> None:
         while True:

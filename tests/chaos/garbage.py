@@ -46,7 +46,7 @@ def blocks() -> Iterator[tuple[str, bytes]]:
 
 
 def outlaws() -> Iterator[tuple[str, bytes]]:
-    """Blocks with ids that cannot be, which nothing remembers."""
+    """Blocks with ids that are no number of the container's, some of which its journal may hold and tell again."""
     yield "an id with NUL", b"id: a\x00b\ndata: {}\n\n"
     yield "an id of 5,000 digits", b"id: " + b"9" * 5000 + b"\ndata: {}\n\n"
     yield "an id of another boot", b"id: other-7\ndata: {}\n\n"

@@ -31,6 +31,9 @@ async def say_garbage(world: World) -> None:
             world.fault(f"in its stream: {what}")
             await container.throw(block)
             await world.next_event(time.monotonic())
+            world.fault(f"in its stream and its journal: {what}")
+            container.say_before(block)
+            await world.next_event(time.monotonic())
         answers = list(garbage.answers(trap))
         for what, answer in world.rng.sample(answers, 4 if world.short else len(answers)):
             for path in ("/events", "/info"):

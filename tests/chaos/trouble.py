@@ -55,6 +55,11 @@ class TroubledContainer(ChaosContainer):
         self._journal.append(self._number() + block)
         self._wake()
 
+    def say_before(self, block: bytes) -> None:
+        """Any bytes with an id of their own, or none, and a true event behind them; replayed together."""
+        self._journal.append(block + self._frame(self.truth.next()))
+        self._wake()
+
     async def throw(self, data: bytes) -> None:
         """Any bytes to whoever reads just now; nothing remembers them."""
         for response in list(self._listening.values()):

@@ -102,32 +102,57 @@ async def test_a_restart_with_numbers_from_one_takes_nothing_for_a_duplicate(
     assert (gap["reason"], gap["source"], gap["from"]) == ("container_restarted", boot, 11)
 
 
-async def test_an_event_of_another_boot_in_a_stream_has_it_opened_again(
+async def test_an_event_of_another_boot_has_the_stream_opened_again_where_the_container_is_another_now(
     gateway: Gateway, numbered: NumberedContainer
 ) -> None:
     await begun(gateway, numbered)
     numbered.emit(2)
     await until_recorded(gateway, 2)
-    numbered.send(numbered.frame(1, "of nobody").replace(numbered.boot.encode(), b"another"))
-    await eventually(lambda: len(numbered.asked) >= 2)
-    numbered.emit(1)
-    events = await until_recorded(gateway, 3)
-    assert numbered.asked[1] == f"{numbered.boot}-2"
-    assert updates(events) == list(numbered.truth.values())
+    boot = numbered.boot
+    numbered.boot, numbered.number, numbered.journal = "another", 0, []
+    numbered.emit(2)
+    events = await until_recorded(gateway, 4)
+    assert numbered.asked[1] == "another-0"
+    assert updates(events) == ["e1 ", "e2 ", "e1 ", "e2 "]
+    assert [(gap["reason"], gap["source"]) for gap in gaps(events)] == [("container_restarted", boot)]
 
 
-@pytest.mark.parametrize("number", ["\u00b2", "9" * 19, "9" * 5_000, "-1"])
-async def test_a_number_that_is_none_has_the_stream_opened_again(
-    gateway: Gateway, numbered: NumberedContainer, number: str
+#: Ids that are no number of the container's boot, which is BOOT.
+ODD_IDS = ["BOOT-\u00b2", f"BOOT-{'9' * 19}", f"BOOT-{'9' * 5_000}", "BOOT--1", "BOOT", "another-7", "7", ""]
+
+
+@pytest.mark.parametrize("id", ODD_IDS, ids=[id[:12] or "empty" for id in ODD_IDS])
+async def test_an_event_in_the_journal_with_an_id_of_another_form_is_a_gap_and_what_follows_is_stored(
+    gateway: Gateway, numbered: NumberedContainer, id: str
 ) -> None:
     await begun(gateway, numbered)
     numbered.emit(1)
-    await until_recorded(gateway, 1)
-    numbered.send(numbered.frame(0, "of no number").replace(b"-0\n", f"-{number}\n".encode()))
+    odd = numbered.frame(0, "odd").replace(f"{numbered.boot}-0\n".encode(), f"{id}\n".encode())
+    odd = odd.replace(b"BOOT", numbered.boot.encode())
+    numbered.journal[-1] += odd * 2
+    numbered.send(odd * 2)
+    numbered.emit(2)
+    events = await until_recorded(gateway, 3)
+    assert [event.type for event in events][-4:] == ["session_update", "gap", "session_update", "session_update"]
+    assert updates(events) == list(numbered.truth.values())
+    assert gaps(events) == [
+        {"reason": "unnumbered", "source": numbered.boot, "from": None, "to": None, "count": None},
+    ]
+    # A container that tells all of it again says nothing new.
+    numbered.resumes = False
+    numbered.cut()
     await eventually(lambda: len(numbered.asked) >= 2)
     numbered.emit(1)
-    assert updates(await until_recorded(gateway, 2)) == list(numbered.truth.values())
+    events = await until_recorded(gateway, 4)
+    assert (updates(events), len(gaps(events))) == (list(numbered.truth.values()), 1)
     assert gateway.app[FOLLOWERS].held() == ["demo"]
+
+
+async def test_a_heartbeat_without_an_id_is_no_gap(gateway: Gateway, numbered: NumberedContainer) -> None:
+    numbered.preamble = b"event: ping\ndata: ping\n\n"
+    await begun(gateway, numbered)
+    numbered.emit(1)
+    assert gaps(await until_recorded(gateway, 1)) == []
 
 
 async def test_a_stream_cut_at_every_byte_of_an_event_is_resumed_exactly(
