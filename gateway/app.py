@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.config import Config, ContainersConfig, EventsConfig
 from gateway.container.client import ContainerInfo
+from gateway.credentials import catalogue
 from gateway.credentials.checking import check_keys
 from gateway.credentials.keyring import Keys
 from gateway.credentials.store import Credentials
@@ -173,7 +174,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     vault_keys = Keys.load(config.vault)
     await check_keys(database, vault_keys)
     vault = app[VAULT] = Vault(vault_keys)
-    app[CREDENTIALS] = Credentials(database, vault)
+    own = config.credentials.catalogue
+    app[CREDENTIALS] = Credentials(database, vault, catalogue.load(Path(own)) if own else None)
     client = app[CLIENT] = await stack.enter_async_context(Client(address_policy(config.containers)))
     all_projects = app[PROJECTS] = Projects(database)
     app[MEMBERS] = Members(database, on_changed=all_projects.forget)

@@ -188,6 +188,13 @@ class VaultConfig:
 
 
 @attrs.frozen(kw_only=True)
+class CredentialsConfig:
+    """How agents are given users' credentials."""
+
+    catalogue: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class LoggingConfig:
     """What is logged, to standard error."""
 
@@ -208,6 +215,7 @@ class Config:
     agent_host: AgentHostConfig = attrs.field(factory=AgentHostConfig)
     embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
     vault: VaultConfig = attrs.field(factory=VaultConfig)
+    credentials: CredentialsConfig = attrs.field(factory=CredentialsConfig)
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)
 
 

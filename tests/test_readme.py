@@ -15,6 +15,7 @@ import pytest
 import gateway
 from gateway import cli
 from gateway.agenthost import catalogue
+from gateway.credentials import catalogue as credentials
 from gateway.app import build_app
 from gateway.config import Config, variables
 from gateway.errors import GatewayError
@@ -101,16 +102,19 @@ def _unnamed(path: str) -> str:
 
 
 def test_every_agent_of_the_catalogue_is_listed_with_its_variables() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| ([^|]+) \|", AGENTS.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| ([^|]+) \|$", AGENTS.read_text(), re.MULTILINE)
     listed = {agent: tuple(re.findall(r"`(\w+)`", credentials)) for agent, credentials in rows}
     assert listed == {agent.id: tuple(agent.credentials) for agent in catalogue.BUILT_IN.values()}
 
 
 def test_the_catalogue_of_ones_own_that_is_shown_loads(tmp_path: Path) -> None:
-    shown = re.search(r"^```toml\n(.*?)^```", AGENTS.read_text(), re.DOTALL | re.MULTILINE)
-    assert shown is not None
-    (tmp_path / "agents.toml").write_text(shown[1])
+    ways, agents = re.findall(r"^```toml\n(.*?)^```", AGENTS.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "agents.toml").write_text(agents)
     assert "my-agent" in catalogue.load(tmp_path / "agents.toml")
+    (tmp_path / "ways.toml").write_text(ways)
+    given = credentials.load(tmp_path / "ways.toml").injection("my-agent", credentials.API_KEY, "secret")
+    assert given is not None
+    assert given.env == {"MY_AGENT_API_KEY": "secret"}
 
 
 def test_every_command_is_in_the_readme() -> None:

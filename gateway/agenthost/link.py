@@ -33,7 +33,8 @@ from gateway.wire.masking import Masker
 
 logger = logging.getLogger(__name__)
 
-_AUTH_REQUIRED = -32000
+_AUTH_REQUIRED = (-32000, 401)
+_UNAUTHORIZED = "401 "
 _CAPABILITIES = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": True}
 
 
@@ -271,7 +272,8 @@ class AgentLink:
     def _refusal(self, exc: RequestError) -> AuthRequired | AgentRefused:
         detail = exc.data.get("details") if isinstance(exc.data, dict) else None
         text = self.redact(f"{exc}: {detail}" if isinstance(detail, str) and detail not in str(exc) else str(exc))
-        if exc.code == _AUTH_REQUIRED:
+        # Some agents pass their provider's HTTP status on as the code, or begin their details with it.
+        if exc.code in _AUTH_REQUIRED or (isinstance(detail, str) and detail.startswith(_UNAUTHORIZED)):
             return AuthRequired(f"{self.spec.id}: {text}")
         return AgentRefused(f"{self.spec.id}: {text}", rpc_code=exc.code)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from gateway.credentials.inject import Environment, environment_for
+from gateway.credentials.catalogue import Catalogue, Injection
 from gateway.credentials.vault import Place, Sealed, Vault
 from gateway.db.pool import Database, Row
 
@@ -82,8 +82,9 @@ class Credentials:
     Storing raises ``VaultNotConfigured`` where there is no key, opening ``VaultKeyMissing`` or ``SecretUnreadable``.
     """
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, catalogue: Catalogue | None = None) -> None:
         self._database = database
+        self._catalogue = catalogue or Catalogue()
         self._vault = vault
 
     async def get_agent_auth_token(self, user_id: str, agent_id: str) -> AgentAuthToken | None:
@@ -178,9 +179,12 @@ class Credentials:
         """Whether it needs a refresh."""
         return token.is_expired()
 
-    def get_env_vars_for_agent(self, agent_id: str, token: AgentAuthToken) -> Environment | None:
-        """The variables that give the agent this credential; None where it takes no such one from a variable."""
-        return environment_for(agent_id, token.token_type, self.open_access_token(token))
+    def get_env_vars_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
+        """What gives the agent this credential, variables and all; None where it takes no such one."""
+        access_token = self.open_access_token(token)
+        return self._catalogue.injection(
+            agent_id, token.token_type, access_token, provider=token.provider_id, expires_at=token.expires_at
+        )
 
     def open_access_token(self, token: AgentAuthToken) -> str:
         place = Place.of_credential(token.user_id, token.agent_id, ACCESS_TOKEN)

@@ -7,7 +7,6 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.credentials.inject import environment_for
 from gateway.credentials.store import API_KEY, NEEDS_REAUTH, OAUTH, AgentAuthToken, Credentials
 from gateway.credentials.vault import Sealed
 from gateway.db.pool import Database
@@ -181,7 +180,7 @@ async def test_a_row_of_other_bytes_does_not_open(credentials: Credentials) -> N
 
 async def test_no_secret_shows_in_a_repr(credentials: Credentials, database: Database) -> None:
     token = await stored(credentials)
-    text = repr(token) + repr(environment_for("codex", API_KEY, "access-1"))
+    text = repr(token) + repr(credentials.get_env_vars_for_agent("codex", token))
     assert "access-1" not in text
     assert str(token.sealed_access_token.ciphertext) not in text
 
@@ -189,8 +188,8 @@ async def test_no_secret_shows_in_a_repr(credentials: Credentials, database: Dat
 async def test_a_token_goes_under_the_name_its_agent_reads_and_its_rivals_are_unset(credentials: Credentials) -> None:
     given = credentials.get_env_vars_for_agent("claude-code", await stored(credentials))
     assert given is not None
-    assert given.set == {"CLAUDE_CODE_OAUTH_TOKEN": "access-1"}
-    assert set(given.unset) == {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
+    assert given.env["CLAUDE_CODE_OAUTH_TOKEN"] == "access-1"
+    assert set(given.unset) >= {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
     key = await stored(credentials, token_type=API_KEY)
-    assert credentials.get_env_vars_for_agent("claude-code", key).set == {"ANTHROPIC_API_KEY": "access-1"}
+    assert credentials.get_env_vars_for_agent("claude-code", key).env["ANTHROPIC_API_KEY"] == "access-1"
     assert credentials.get_env_vars_for_agent("demo", key) is None
