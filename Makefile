@@ -1,4 +1,4 @@
-.PHONY: help up test lint bench chaos clean
+.PHONY: help up test lint bench chaos image clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint     ruff, and mypy on gateway/'
 	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
 	@echo 'make chaos    the fault matrix, each row once; with MINUTES=30, rows at random for that long'
+	@echo 'make image    the Dockerfile'\''s two images without a Docker engine (root, on Debian), and a session through them'
 	@echo 'make clean    remove what these made'
 	@echo
 	@echo 'ARGS go to the program, for example: make up ARGS="--port 9000"    make test ARGS="tests/wire -x"'
@@ -39,6 +40,10 @@ bench: $(DEV_STAMP)
 
 chaos: $(DEV_STAMP)
 	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+image:
+	deploy/image.sh
+	deploy/try_images.sh
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
