@@ -177,7 +177,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     own = config.credentials.catalogue
     app[CREDENTIALS] = Credentials(database, vault, catalogue.load(Path(own)) if own else None)
     client = app[CLIENT] = await stack.enter_async_context(Client(address_policy(config.containers)))
-    all_projects = app[PROJECTS] = Projects(database)
+    all_projects = app[PROJECTS] = Projects(database, vault)
     app[MEMBERS] = Members(database, on_changed=all_projects.forget)
     app[IDENTITY] = configured(config.identity, database)
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)

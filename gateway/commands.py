@@ -279,7 +279,7 @@ async def _register(projects: Projects, project_id: str, address: str, *, defaul
         await projects.create(LOCAL_USER, new)
         return
     if known.container_url != address:
-        await projects.update(LOCAL_USER, project_id, {"container_url": address})
+        await projects.update(LOCAL_USER, project_id, {"container_url": address, "container_token": None})
 
 
 def _refuse_strangers(config: Config) -> None:

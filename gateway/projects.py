@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from gateway.config import ContainersConfig
+from gateway.credentials.keyring import Keys
+from gateway.credentials.vault import Place, Sealed, Vault
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import GatewayError, ProjectExists, ProjectNotFound
@@ -76,6 +78,8 @@ class Project:
     permission_rules: Sequence[PermissionRule] = ()
     #: Seconds until a request that nobody answers is refused; None: as the gateway is set.
     permission_timeout: float | None = None
+    #: The secret that its container wants; None where the gateway's general one is sent.
+    sealed_container_token: Sealed | None = attrs.field(default=None, repr=False)
     created_at: datetime
     updated_at: datetime
 
@@ -83,7 +87,20 @@ class Project:
     def from_row(cls, row: Row) -> "Project":
         values = {field.name: row[field.name] for field in attrs.fields(cls)}
         retention, rules = Retention.from_row(row["retention"]), rules_from(row["permission_rules"])
-        return cls(**values | {"retention": retention, "permission_rules": rules})
+        token = row["sealed_container_token"]
+        return cls(
+            **values
+            | {
+                "retention": retention,
+                "permission_rules": rules,
+                "sealed_container_token": None if token is None else Sealed(token),
+            }
+        )
+
+    @property
+    def acp_address(self) -> str:
+        """What its ACP port is found by."""
+        return self.acp_url or self.container_url
 
 
 @attrs.frozen
@@ -111,6 +128,7 @@ class NewProject:
     permission_mode: str = "ask"
     permission_rules: list[PermissionRule] = attrs.field(factory=list)
     permission_timeout: float | None = None
+    container_token: str | None = attrs.field(default=None, repr=False)
 
 
 def rules_from(column: Any) -> tuple[PermissionRule, ...]:
@@ -130,10 +148,14 @@ _CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name !=
 
 
 class Projects:
-    """All projects in one database; each is looked up together with who asks."""
+    """All projects in one database; each is looked up together with who asks.
 
-    def __init__(self, database: Database) -> None:
+    Without a ``vault`` no container's secret is stored or opened.
+    """
+
+    def __init__(self, database: Database, vault: Vault | None = None) -> None:
         self._database = database
+        self._vault = vault or Vault(Keys())
         self._remains = Remains(database)
         #: (user, project) → what they may do in it, and until when that may be taken for the truth; oldest first.
         self._remembered: OrderedDict[tuple[str, str], tuple[Access, float]] = OrderedDict()
@@ -143,6 +165,7 @@ class Projects:
         """Raises ``ProjectExists`` where the id is taken, by whomever."""
         project_id = new.id or f"project-{secrets.token_hex(6)}"
         values = _columns(attrs.asdict(new, recurse=False))
+        values |= self._sealed(values.pop("container_token"), project_id, new.acp_url or new.container_url)
         values |= {"id": project_id, "name": new.name or project_id, "owner_id": owner_id}
 
         async def work(transaction: Transaction) -> Row:
@@ -192,9 +215,15 @@ class Projects:
     async def update(self, user_id: str, project_id: str, changes: Mapping[str, Any]) -> tuple[Project, bool]:
         """Change what ``changes`` names: any member of ``NewProject`` but its id.
 
-        Gives the project, and whether somebody followed a container of it at another address. Only an admin may.
+        Gives the project, and whether somebody followed a container of it at another address. Only an admin may. A
+        container's secret belongs to its address: it does not open once that is another.
         """
         values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
+        token, address = values.pop("container_token"), ""
+        if token is not None:
+            former = (await self.access(user_id, project_id)).project
+            address = changes.get("acp_url", former.acp_url) or changes.get("container_url", former.container_url)
+        values |= self._sealed(token, project_id, address)
         row = await self._database.fetch_one(
             "update_project", id=project_id, user_id=user_id, changed=list(changes), **values
         )
@@ -225,6 +254,20 @@ class Projects:
         except GatewayError as exc:
             logger.warning("a deleted project has rows left", extra={"project": project_id, "error": str(exc)})
 
+    def container_token(self, project: Project) -> str | None:
+        """The secret of the project's own container. Raises ``VaultKeyMissing`` and ``SecretUnreadable``."""
+        sealed = project.sealed_container_token
+        if sealed is None:
+            return None
+        return self._vault.open(sealed, container_token_place(project.id, project.acp_address)).decode()
+
+    def _sealed(self, token: str | None, project_id: str, address: str) -> dict[str, Any]:
+        """The columns of a container's secret; ``VaultNotConfigured`` where there is no key to seal it with."""
+        if token is None:
+            return {"sealed_container_token": None, "container_token_key_id": None}
+        sealed = self._vault.seal(token.encode(), container_token_place(project_id, address))
+        return {"sealed_container_token": sealed.ciphertext, "container_token_key_id": sealed.key_id}
+
     def forget(self) -> None:
         """Look everything up anew, because something has changed: who may do what, or a project.
 
@@ -240,6 +283,11 @@ class Projects:
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return access
+
+
+def container_token_place(project_id: str, acp_address: str) -> Place:
+    """Bound to the address: who moves a project to a container of their own does not get the former one's secret."""
+    return Place(table="projects", row=(project_id, acp_address), field="container_token")
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:

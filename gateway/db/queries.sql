@@ -5,9 +5,10 @@
 -- A project and the head of its log come into being together.
 with project as (
     insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id, retention, permission_mode,
-        permission_rules, permission_timeout)
+        permission_rules, permission_timeout, sealed_container_token, container_token_key_id)
     values (%(id)s, %(owner_id)s, %(name)s, %(container_url)s, %(acp_url)s, %(default_agent_id)s,
-        %(retention)s::jsonb, %(permission_mode)s, %(permission_rules)s::jsonb, %(permission_timeout)s)
+        %(retention)s::jsonb, %(permission_mode)s, %(permission_rules)s::jsonb, %(permission_timeout)s,
+        %(sealed_container_token)s, %(container_token_key_id)s)
     returning *
 ), head as (
     insert into log_heads (project_id) select id from project
@@ -64,6 +65,10 @@ update projects set
         case when 'permission_rules' = any(%(changed)s) then %(permission_rules)s::jsonb else permission_rules end,
     permission_timeout =
         case when 'permission_timeout' = any(%(changed)s) then %(permission_timeout)s else permission_timeout end,
+    sealed_container_token =
+        case when 'container_token' = any(%(changed)s) then %(sealed_container_token)s else sealed_container_token end,
+    container_token_key_id =
+        case when 'container_token' = any(%(changed)s) then %(container_token_key_id)s else container_token_key_id end,
     updated_at = now()
 from (select count(*) > 0 as moved from expired) follower
 where id = %(id)s and project_role(id, %(user_id)s) = 'admin'
@@ -1176,7 +1181,12 @@ on conflict (key_id) do nothing;
 
 -- count_sealed --
 -- How many rows each key seals.
-select key_id, count(*) as rows from agent_auth_tokens group by key_id order by key_id;
+select key_id, count(*) as rows from (
+    select key_id from agent_auth_tokens
+    union all
+    select container_token_key_id from projects where container_token_key_id is not null
+) sealed
+group by key_id order by key_id;
 
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has

@@ -32,6 +32,8 @@ MAX_NAME = 200
 MAX_DAYS, MAX_BYTES = 36_500, 2**60
 MAX_RULES = 100
 MAX_TIMEOUT_SECONDS = 604_800
+MAX_TOKEN = 4096
+_TOKEN = re.compile(rf"[!-~]{{1,{MAX_TOKEN}}}")
 _ADDRESSES = (("container_url", "containerUrl"), ("acp_url", "acpUrl"))
 
 
@@ -47,6 +49,7 @@ class ProjectChanges:
     permission_mode: str = _UNCHANGED
     permission_rules: list[PermissionRule] = _UNCHANGED
     permission_timeout: float | None = _UNCHANGED
+    container_token: str | None = attrs.field(default=_UNCHANGED, repr=False)
 
     def given(self) -> dict[str, Any]:
         return {name: value for name, value in attrs.asdict(self, recurse=False).items() if value is not _UNCHANGED}
@@ -90,7 +93,11 @@ async def update(request: web.Request) -> web.Response:
     _check(changes)
     if not changes:
         return views.answer(views.project(request[PROJECT], request[ROLE]))
-    _check_mapping(request, attrs.evolve(request[PROJECT], **changes))
+    addresses = {name: changes[name] for name, _ in _ADDRESSES if name in changes}
+    moved = attrs.evolve(request[PROJECT], **addresses)
+    _check_mapping(request, moved)
+    if moved.acp_address != request[PROJECT].acp_address and "container_token" not in changes:
+        _refuse_to_move_secret(moved)
     await _check_reachable(request, changes)
     work = _change(request.app, request[USER], request[PROJECT].id, changes)
     changed = await request.app[TASKS].complete(work, name="change project")
@@ -129,6 +136,10 @@ def _check(values: dict[str, Any]) -> None:
             _check_address(values[name], member)
     if values.get("retention") is not None:
         _check_retention(values["retention"])
+    if values.get("container_token") is not None and not _TOKEN.fullmatch(values["container_token"]):
+        raise InvalidBody(
+            f"$.containerToken: must be 1 to {MAX_TOKEN} printable ASCII characters without spaces; null takes it away"
+        )
     _check_permissions(values)
 
 
@@ -163,6 +174,15 @@ def _check_address(text: str, member: str) -> None:
         Upstream.parse(text)
     except ValueError as exc:
         raise InvalidBody(f"$.{member}: {exc}") from exc
+
+
+def _refuse_to_move_secret(project: Project) -> None:
+    """A secret stays with the container that it is of: nobody gets to see it by moving the project to one of theirs."""
+    if project.sealed_container_token is not None:
+        raise InvalidBody(
+            "$.containerToken: the stored one belongs to the former address; give that of the new address with it, "
+            "or null where it has none"
+        )
 
 
 async def _check_reachable(request: web.Request, values: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ def project(value: Project, role: Role) -> dict[str, Any]:
         "permissionMode": value.permission_mode,
         "permissionRules": to_builtins(value.permission_rules),
         "permissionTimeout": value.permission_timeout,
+        "hasContainerToken": value.sealed_container_token is not None,
         "ownerId": value.owner_id,
         "role": role.word,
         "createdAt": timestamp(value.created_at),

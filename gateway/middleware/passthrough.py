@@ -2,15 +2,15 @@
 
 from aiohttp import web
 
-from gateway.keys import CLIENT, CONFIG, ROUTE
+from gateway.keys import CLIENT, CONTAINERS, PROJECT, ROUTE
 from gateway.proxy.forward import forward
 
 
 async def passthrough(request: web.Request) -> web.StreamResponse:
     """Forward to the port that the path means."""
     route = request[ROUTE]
-    token = request.app[CONFIG].containers.token
-    secret = [("Authorization", f"Bearer {token}")] if token and route.prefix.endswith("/acp") else []
+    token = request.app[CONTAINERS].token(request[PROJECT]) if route.prefix.endswith("/acp") else ""
+    secret = [("Authorization", f"Bearer {token}")] if token else []
     return await forward(
         request,
         request.app[CLIENT],

@@ -33,9 +33,13 @@ class Containers:
         return Container(
             self._client,
             acp_upstream(project, self._config),
-            token=self._config.token,
+            token=self.token(project),
             timeouts=self._timeouts(),
         )
+
+    def token(self, project: Project) -> str:
+        """The secret that goes to the container's ACP port with each call: its own, else the general one, if any."""
+        return self._projects.container_token(project) or self._config.token
 
     def opencode(self, project: Project) -> OpenCode:
         """OpenCode's own API in the project's container, which may have none."""

@@ -22,6 +22,7 @@ MEMBERS = {
     "defaultAgentId",
     "retention",
     *POLICY,
+    "hasContainerToken",
     "ownerId",
     "role",
     "createdAt",
