@@ -1,0 +1,109 @@
+"""What ``deploy/`` gives to Docker Compose and Kubernetes: valid for them, and true of this gateway."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from gateway.config import PREFIX, load, variables
+from gateway.routes import ENDPOINTS
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+MANIFESTS = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+KUBERNETES = "1.37"
+#: Names of images as deploy/ has them, with the Dockerfile's target for each.
+TARGETS = {"acp-gateway": "gateway", "acp-agent-host": "agent-host"}
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(path.read_text("utf-8")))
+
+
+def containers(path: Path) -> Iterator[dict[str, Any]]:
+    for document in documents(path):
+        template = document.get("spec", {}).get("template")
+        yield from template["spec"]["containers"] if template else ()
+
+
+def pods(path: Path) -> Iterator[dict[str, Any]]:
+    for document in documents(path):
+        if template := document.get("spec", {}).get("template"):
+            yield template["spec"]
+
+
+def dockerfile_targets() -> set[str]:
+    return set(re.findall(r"^FROM .* AS (\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_a_manifest_is_what_kubernetes_takes(path: Path) -> None:
+    found = documents(path)
+    assert found
+    for document in found:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+def test_a_manifest_that_kubernetes_does_not_take_is_found() -> None:
+    document = documents(MANIFESTS[0])[1]
+    document["spec"]["replicas"] = "three"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+def test_each_variable_that_is_set_is_a_setting() -> None:
+    compose = yaml.safe_load(COMPOSE.read_text("utf-8"))
+    names = {name for service in compose["services"].values() for name in service.get("environment", {})}
+    names |= {variable["name"] for path in MANIFESTS for one in containers(path) for variable in one.get("env", ())}
+    ours = {name for name in names if name.startswith((PREFIX, "ACP_"))}
+    assert {f"{PREFIX}DATABASE_URL", f"{PREFIX}VAULT_KEYS", "ACP_HOST_TOKEN"} <= ours
+    assert ours <= set(variables())
+
+
+def test_the_configuration_of_the_fleet_can_be_loaded(tmp_path: Path) -> None:
+    (config,) = (one for one in documents(ROOT / "deploy/kubernetes/fleet.yaml") if one["kind"] == "ConfigMap")
+    path = tmp_path / "config.toml"
+    path.write_text(config["data"]["config.toml"], "utf-8")
+    loaded = load(path, environ={})
+    assert loaded.server.host == "0.0.0.0"
+    assert "local" not in loaded.identity.modes
+
+
+def test_each_image_is_a_target_of_the_dockerfile() -> None:
+    compose = yaml.safe_load(COMPOSE.read_text("utf-8"))
+    built = {service["build"]["target"] for service in compose["services"].values() if "build" in service}
+    used = {TARGETS[one["image"].partition(":")[0]] for path in MANIFESTS for one in containers(path)}
+    assert built == used == {"gateway", "agent-host"} <= dockerfile_targets()
+
+
+def test_each_probe_asks_a_route_that_there_is() -> None:
+    paths = {
+        one[probe]["httpGet"]["path"]
+        for path in MANIFESTS
+        for one in containers(path)
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+        if "httpGet" in one.get(probe, {})
+    }
+    assert paths == {"/healthz", "/readyz"} <= {endpoint.path for endpoint in ENDPOINTS}
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_each_container_runs_as_a_user_with_a_read_only_root_and_no_capability(path: Path) -> None:
+    for pod in pods(path):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        for one in pod["containers"]:
+            confined = one["securityContext"]
+            assert confined["readOnlyRootFilesystem"] is True
+            assert confined["allowPrivilegeEscalation"] is False
+            assert confined["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_a_pod_is_given_the_time_that_a_gateway_takes_to_stop(path: Path) -> None:
+    for pod in pods(path):
+        assert pod["terminationGracePeriodSeconds"] > 2 * load(environ={}).server.shutdown_timeout
