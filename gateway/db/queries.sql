@@ -419,11 +419,17 @@ where t.project_id = %(project_id)s and t.id = %(id)s;
 -- find_turn --
 -- Which turn a container's end of turn is about: the one it names, by our id or its own; else the running one, where its
 -- name for that may not be known (`unnamed`).
-select * from turns
-where project_id = %(project_id)s and session_id = %(session_id)s
-    and (id = %(container_turn_id)s or container_turn_id = %(container_turn_id)s
-        or (%(unnamed)s and state = 'running'))
-order by (id = %(container_turn_id)s or container_turn_id = %(container_turn_id)s) desc nulls last
+select * from (
+    select 1 as choice, t.* from turns t
+    where project_id = %(project_id)s and session_id = %(session_id)s and id = %(container_turn_id)s
+    union all
+    select 2, t.* from turns t
+    where project_id = %(project_id)s and session_id = %(session_id)s and container_turn_id = %(container_turn_id)s
+    union all
+    select 3, t.* from turns t
+    where %(unnamed)s and project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'
+) found
+order by choice
 limit 1;
 
 -- running_turns --
@@ -851,10 +857,19 @@ order by e.seq;
 -- Logs with enough events that are old enough. Up to where a log ended when somebody last looked its events are older
 -- than that look, whatever time they bear.
 select s.project_id
-from log_storage s join log_heads h on h.project_id = s.project_id
-where h.head - s.packed_to >= %(least)s and s.seen_at <= now() - make_interval(secs => %(seconds)s)
+from log_heads h join log_storage s on s.project_id = h.project_id
+where h.growing and h.head - s.packed_to >= %(least)s and s.seen_at <= now() - make_interval(secs => %(seconds)s)
 order by s.seen_at
 limit 100;
+
+-- settle_logs --
+-- Logs with too few events to be packed need not be looked at before more come.
+with settled as (
+    select h.project_id from log_heads h join log_storage s on s.project_id = h.project_id
+    where h.growing and h.head - s.packed_to < %(least)s
+    limit 500 for update of h skip locked
+)
+update log_heads h set growing = false from settled where h.project_id = settled.project_id;
 
 -- lock_storage --
 -- One at a time packs or deletes events of a log; whoever finds it taken leaves it. `old_to`: up to here its events are
@@ -901,8 +916,17 @@ returning last_seq;
 update log_storage s set looked_at = now()
 from projects p
 where p.id = s.project_id and s.project_id in (
-    select l.project_id from log_storage l join projects o on o.id = l.project_id
-    where l.looked_at <= now() - interval '1 minute' and (o.retention is not null or %(always)s)
+    select l.project_id from log_storage l where l.looked_at <= now() - interval '1 minute'
+    order by l.looked_at limit 20 for update skip locked)
+returning s.project_id, p.retention;
+
+-- claim_logs_with_rule --
+-- The same of those whose project has a rule of its own.
+update log_storage s set looked_at = now()
+from projects p
+where p.id = s.project_id and s.project_id in (
+    select l.project_id from projects o join log_storage l on l.project_id = o.id
+    where o.retention is not null and l.looked_at <= now() - interval '1 minute'
     order by l.looked_at limit 20 for update of l skip locked)
 returning s.project_id, p.retention;
 
@@ -992,14 +1016,26 @@ where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(h
 returning l.project_id, l.fence;
 
 -- release_leases --
--- Lets somebody else follow at once.
-update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
+-- Lets somebody else follow at once, where there is a reason to.
+update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false,
+    wanted = exists (select from agent_sessions s where s.project_id = l.project_id and s.status <> 'ended')
 from unnest(%(project_ids)s::text[], %(fences)s::bigint[]) as held (project_id, fence)
 where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(holder)s;
 
+-- forget_unwanted_leases --
+-- What nobody has a reason to follow is looked for no more: who held it has died, and its last session has ended.
+with unwanted as (
+    select l.project_id from follower_leases l
+    where l.wanted and l.expires_at <= clock_timestamp()
+        and not exists (select from agent_sessions s where s.project_id = l.project_id and s.status <> 'ended')
+    for update skip locked
+)
+update follower_leases l set wanted = false from unwanted where l.project_id = unwanted.project_id;
+
 -- expire_leases --
 -- The only gateways on their database are about to start: whoever held them is gone.
-update follower_leases set expires_at = clock_timestamp(), holder = '', connected = false;
+update follower_leases set expires_at = clock_timestamp(), holder = '', connected = false
+where expires_at > clock_timestamp() or holder <> '' or connected;
 
 -- get_lease --
 -- Who follows, and whether it is reading now.

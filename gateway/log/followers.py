@@ -187,6 +187,7 @@ class Followers:
         rows = await self._database.fetch_all("list_projects_with_sessions", project_ids=list(self._held))
         wanted = {row["id"] for row in rows} | self._asked.keys() | set(self._tails.watched())
         await self._stop(self._held.keys() - wanted)
+        await self._database.execute("forget_unwanted_leases")
         self._thorough_at = asyncio.get_running_loop().time() + THOROUGH_SECONDS
 
     def _start(self, lease: Lease) -> None:

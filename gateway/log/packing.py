@@ -31,6 +31,7 @@ class Packing:
 
     async def review(self) -> None:
         """Pack what has become old enough, in all projects that nobody else is busy with."""
+        await self.database.execute("settle_logs", least=LEAST_EVENTS)
         rows = await self.database.fetch_all("list_logs_to_pack", least=LEAST_EVENTS, seconds=self.pack_after)
         await of_each(rows, lambda row: self.pack(row["project_id"]))
 

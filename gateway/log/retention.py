@@ -33,7 +33,8 @@ class Retaining:
 
     async def review(self) -> None:
         """Look after the logs that nobody has looked at for a minute."""
-        rows = await self.database.fetch_all("claim_logs_to_look_at", always=self.default != Retention())
+        some = self.default == Retention()
+        rows = await self.database.fetch_all("claim_logs_with_rule" if some else "claim_logs_to_look_at")
         await of_each(
             rows, lambda row: self.apply(row["project_id"], Retention.from_row(row["retention"]) or self.default)
         )
