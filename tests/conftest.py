@@ -35,6 +35,7 @@ FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
     "node": ("Node.js", lambda: machine.program("node", "install Node.js 20 or later")),
     "eventsource_packages": ("npm's eventsource", lambda: machine.npm_packages("-".join(EVENTSOURCE), *EVENTSOURCE)),
     "chromium": ("Chromium", lambda: machine.program("chromium", "on Debian: apt-get install chromium")),
+    "caddy_program": ("Caddy", lambda: machine.program("caddy", "on Debian: apt-get install caddy")),
     "nginx_program": ("nginx", lambda: machine.program("nginx", "on Debian: apt-get install nginx-light")),
 }
 
@@ -71,6 +72,12 @@ def chromium(request: pytest.FixtureRequest) -> Path:
 def nginx_program(request: pytest.FixtureRequest) -> Path:
     """The program ``nginx``."""
     return from_the_machine(request, "nginx_program")
+
+
+@pytest.fixture(scope="session")
+def caddy_program(request: pytest.FixtureRequest) -> Path:
+    """The program ``caddy``."""
+    return from_the_machine(request, "caddy_program")
 
 
 def from_the_machine(request: pytest.FixtureRequest, fixture: str) -> Path:

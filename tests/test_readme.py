@@ -15,9 +15,9 @@ import pytest
 import gateway
 from gateway import cli
 from gateway.agenthost import catalogue
-from gateway.credentials import catalogue as credentials
 from gateway.app import build_app
 from gateway.config import Config, variables
+from gateway.credentials import catalogue as credentials
 from gateway.errors import GatewayError
 from gateway.sessions import translate
 from gateway.wire.events import EventData

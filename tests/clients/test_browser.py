@@ -1,4 +1,4 @@
-"""A page with a native ``EventSource`` in a real browser, behind nginx as the documentation sets it up."""
+"""A page with a native ``EventSource`` in a real browser, behind proxies as ``deploy/`` sets them up."""
 
 import asyncio
 from pathlib import Path
@@ -17,17 +17,17 @@ from tests.clients.cluster import (
     restart_the_other,
     turns_through,
 )
-from tests.clients.front import nginx
+from tests.clients.conftest import Proxy
 from tests.clients.listener import httpx_sse, listening
 
 
 async def test_a_page_receives_each_event_once_through_kills_restarts_and_the_proxys_reload(
-    database_url: str, tmp_path: Path, agent_host: str, chromium: Path, nginx_program: Path
+    database_url: str, tmp_path: Path, agent_host: str, chromium: Path, proxy: Proxy
 ) -> None:
     async with (
         asyncio.timeout(110),
         cluster(database_url, tmp_path) as gateways,
-        nginx(nginx_program, tmp_path / "nginx", gateways.urls) as front,
+        proxy(gateways.urls) as front,
         browser(chromium, tmp_path) as page,
     ):
         project = await gateways.register(agent_host)
@@ -59,7 +59,7 @@ async def test_a_page_receives_each_event_once_through_kills_restarts_and_the_pr
 
 
 async def _is_told_to_come_back(url: str) -> None:
-    """With no gateway there, by nginx, and in a way that leaves every client its place."""
+    """With no gateway there, by the proxy, and in a way that leaves every client its place."""
     for named in (None, "1-42", '1-42"\nevil'):
         headers = {} if named is None else {"Last-Event-ID": named.replace("\n", "\t")}
         async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:

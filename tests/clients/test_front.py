@@ -1,19 +1,17 @@
-"""The shipped nginx configuration: what is no event stream passes it unharmed too."""
-
-from pathlib import Path
+"""The shipped configurations of proxies: what is no event stream passes them unharmed too."""
 
 import pytest
 from aiohttp import web
 
-from tests.clients.front import nginx
+from tests.clients.conftest import Proxy
 from tests.proxy.peers import serve
 from tests.world import Gateway, Project
 
 
 async def test_a_prompt_is_waited_for_and_errors_keep_their_status(
-    gateway: Gateway, agent_host: str, nginx_program: Path, tmp_path: Path
+    gateway: Gateway, agent_host: str, proxy: Proxy
 ) -> None:
-    async with nginx(nginx_program, tmp_path / "nginx", [gateway.url]) as front:
+    async with proxy([gateway.url]) as front:
         behind = Gateway(gateway.app, front.url, gateway.http)
         project = await behind.register(agent_host, defaultAgentId="demo")
         session = await project.create_session()
@@ -29,9 +27,7 @@ async def test_a_prompt_is_waited_for_and_errors_keep_their_status(
 
 
 @pytest.mark.parametrize("port", ["opencode", "acp"])
-async def test_a_websocket_and_a_percent_encoded_path_pass(
-    gateway: Gateway, nginx_program: Path, tmp_path: Path, port: str
-) -> None:
+async def test_a_websocket_and_a_percent_encoded_path_pass(gateway: Gateway, proxy: Proxy, port: str) -> None:
     async def echo(request: web.Request) -> web.WebSocketResponse:
         sock = web.WebSocketResponse(protocols=["chat"])
         await sock.prepare(request)
@@ -40,7 +36,7 @@ async def test_a_websocket_and_a_percent_encoded_path_pass(
             await sock.send_bytes(message.data)
         return sock
 
-    async with serve(echo) as upstream, nginx(nginx_program, tmp_path / "nginx", [gateway.url]) as front:
+    async with serve(echo) as upstream, proxy([gateway.url]) as front:
         project: Project = await gateway.register(str(upstream), containerUrl=str(upstream))
         url = f"{front.url}/api/projects/{project.id}/{port}/pty/a%2Fb?cursor=%2B1"
         async with gateway.http.ws_connect(url, protocols=["chat"]) as sock:
