@@ -5,12 +5,14 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 from aiohttp import web
 
+from gateway import __version__
 from gateway.config import Config, ContainersConfig, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.credentials import catalogue
@@ -20,25 +22,31 @@ from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
+from gateway.figures import add_gauges
 from gateway.health import readiness
 from gateway.identity.identify import configured
 from gateway.identity.members import Members
+from gateway.identity.proxy import Proxies
+from gateway.identity.scrapers import Scrapers
 from gateway.keys import (
     CLIENT,
     CONFIG,
     CONTAINERS,
     CREDENTIALS,
     DATABASE,
+    EXPOSITION,
     FOLLOWERS,
     IDEMPOTENCY_KEYS,
     IDENTITY,
     LEAVE,
     LOG,
     MEMBERS,
+    METRICS,
     PERMISSIONS,
     PRESENCE,
     PROJECTS,
     READINESS,
+    SCRAPERS,
     SESSIONS,
     SNAPSHOTS,
     STREAMS,
@@ -49,6 +57,7 @@ from gateway.keys import (
     VAULT,
     WAKEUPS,
 )
+from gateway.log.counting import counting
 from gateway.log.folding import Folding
 from gateway.log.follower import Rules
 from gateway.log.followers import Followers
@@ -67,6 +76,7 @@ from gateway.middleware.errors import errors
 from gateway.middleware.identity import identity
 from gateway.middleware.operations import operations
 from gateway.middleware.project import project
+from gateway.middleware.telemetry import telemetry
 from gateway.projects import Projects, Retention
 from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy
@@ -90,18 +100,25 @@ from gateway.sessions.starting import Starting
 from gateway.sessions.translate import Translator
 from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
+from gateway.telemetry.exposition import Exposition, Seat
+from gateway.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 
-def build_app(config: Config) -> web.Application:
-    """The application for ``config``; it connects to its database when it starts, and lets go when it stops."""
-    around = [errors, operations, identity, project]
+def build_app(config: Config, seat: Seat | None = None) -> web.Application:
+    """The application for ``config``; it connects to its database when it starts, and lets go when it stops.
+
+    ``seat``: of one of several workers on a port.
+    """
+    around = [telemetry, errors, operations, identity, project]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
+    app[METRICS] = Metrics(__version__)
+    app[SCRAPERS] = Scrapers(config.metrics, Proxies(config.identity.proxy_addresses))
     _check_spool(config.events)
     address_policy(config.containers)
-    app.cleanup_ctx.append(_rooms)
+    app.cleanup_ctx.append(partial(_rooms, seat=seat))
     app[LEAVE] = _leaving(app)
     for step in (_be_unready, _stop_waiting, _stop_streams, _hand_over):
         app.on_shutdown.append(step)
@@ -155,15 +172,18 @@ def _spool_limits(config: EventsConfig) -> SpoolLimits:
     )
 
 
-async def _rooms(app: web.Application) -> AsyncIterator[None]:
+async def _rooms(app: web.Application, *, seat: Seat | None) -> AsyncIterator[None]:
     """Open the rooms from the ground up; close them in the other order."""
     async with AsyncExitStack() as stack:
-        await _open_rooms(app, stack)
+        refresh = await _open_rooms(app, stack)
+        exposition = app[EXPOSITION] = Exposition(app[METRICS], refresh, seat)
+        await stack.enter_async_context(exposition.open())
         yield
 
 
-async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
-    config: Config = app[CONFIG]
+async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[], Awaitable[None]]:
+    """Gives what looks up the figures that have to be waited for."""
+    config, metrics = app[CONFIG], app[METRICS]
     database = app[DATABASE] = await Database.open(
         config.database.url,
         size=config.database.pool_size,
@@ -176,16 +196,21 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     vault = app[VAULT] = Vault(vault_keys)
     own = config.credentials.catalogue
     app[CREDENTIALS] = Credentials(database, vault, catalogue.load(Path(own)) if own else None)
-    client = app[CLIENT] = await stack.enter_async_context(Client(address_policy(config.containers)))
+    client = app[CLIENT] = await stack.enter_async_context(Client(address_policy(config.containers), observer=metrics))
     all_projects = app[PROJECTS] = Projects(database, vault)
     app[MEMBERS] = Members(database, on_changed=all_projects.forget)
     app[IDENTITY] = configured(config.identity, database)
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)
     log = app[LOG] = Log(database)
+    log.listen(counting(metrics))
     tails = app[TAILS] = Tails(log, max_bytes=config.events.tail_bytes)
     drain = min(config.events.drain, config.server.shutdown_timeout)
     streams = app[STREAMS] = Streams(
-        log, tails, attrs.evolve(config.events, drain=drain), reads_at_once=max(1, config.database.pool_size // 2)
+        log,
+        tails,
+        attrs.evolve(config.events, drain=drain),
+        reads_at_once=max(1, config.database.pool_size // 2),
+        metrics=metrics,
     )
     stack.push_async_callback(streams.close)
     folding = Folding(database, log)
@@ -208,6 +233,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
         max_event_bytes=config.events.max_event_bytes,
         silence=config.events.container_silence,
         spool=_spool_limits(config.events),
+        metrics=metrics,
     )
     presence = app[PRESENCE] = Presence(
         database, gateway_id=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease
@@ -251,6 +277,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> None:
     await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))
+    return add_gauges(metrics, database, followers, streams)
 
 
 @asynccontextmanager

@@ -195,6 +195,14 @@ class CredentialsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class MetricsConfig:
+    """Who may read the figures at ``/metrics``."""
+
+    allow: tuple[str, ...] = attrs.field(default=("127.0.0.0/8", "::1"), validator=_networks)
+    token: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class LoggingConfig:
     """What is logged, to standard error."""
 
@@ -216,6 +224,7 @@ class Config:
     embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
     vault: VaultConfig = attrs.field(factory=VaultConfig)
     credentials: CredentialsConfig = attrs.field(factory=CredentialsConfig)
+    metrics: MetricsConfig = attrs.field(factory=MetricsConfig)
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)
 
 

@@ -11,6 +11,7 @@ from gateway.db.pool import Database
 from gateway.identity.caller import Caller
 from gateway.identity.identify import Identity
 from gateway.identity.members import Members
+from gateway.identity.scrapers import Scrapers
 from gateway.log.followers import Followers
 from gateway.log.presence import Presence
 from gateway.log.store import Log
@@ -29,6 +30,8 @@ from gateway.sessions.sessions import Sessions
 from gateway.sessions.snapshot import Snapshots
 from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
+from gateway.telemetry.exposition import Exposition
+from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.readiness import Readiness
 
 CONFIG = web.AppKey("config", Config)
@@ -55,6 +58,9 @@ PERMISSIONS = web.AppKey("permissions", Permissions)
 IDEMPOTENCY_KEYS = web.AppKey("idempotency_keys", IdempotencyKeys)
 #: Work that goes on when the client that asked for it has left.
 TASKS = web.AppKey("tasks", Tasks)
+METRICS = web.AppKey("metrics", Metrics)
+EXPOSITION = web.AppKey("exposition", Exposition)
+SCRAPERS = web.AppKey("scrapers", Scrapers)
 READINESS = web.AppKey("readiness", Readiness)
 #: Called before a server stops taking connections: whoever sends requests here is told, and has time to notice.
 LEAVE: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("leave")
@@ -62,7 +68,7 @@ LEAVE: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("leave")
 #: The names of the routes whose answer is an event stream of ours.
 STREAM_ROUTES = frozenset({"project_events", "session_events"})
 #: The names of the routes that operators' machinery asks, without identity.
-OPERATIONS_ROUTES = frozenset({"healthz", "readyz"})
+OPERATIONS_ROUTES = frozenset({"healthz", "readyz", "metrics"})
 
 #: Each route with the least role that it wants of its caller; None where there is no project to have one in.
 LEAST_ROLES = web.AppKey("least_roles", dict[web.AbstractRoute, Role | None])

@@ -93,6 +93,7 @@ _PERMISSIONS = (
 _OPERATIONS = (
     Endpoint(GET, "/healthz", operations.healthz, None, name="healthz", is_public=True),
     Endpoint(GET, "/readyz", operations.readyz, None, name="readyz", is_public=True),
+    Endpoint(GET, "/metrics", operations.metrics, None, name="metrics", is_public=True),
 )
 # What browsers are given before anybody has said who they are.
 _PAGES = (Endpoint(GET, "/console/acp-gateway.js", file("console/acp-gateway.js"), None, is_public=True),)

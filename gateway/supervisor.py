@@ -15,11 +15,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gateway import worker
 from gateway.config import Config, environment
 from gateway.errors import StartError
 from gateway.serving import GRACE
+from gateway.telemetry.exposition import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class _Worker:
         self.pid = process.pid
 
     @classmethod
-    async def start(cls, config: Config, sock: socket.socket) -> "_Worker":
+    async def start(cls, config: Config, seat: Seat, sock: socket.socket) -> "_Worker":
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -60,7 +62,7 @@ class _Worker:
         finally:
             theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        writer.write(worker.packed(config))
+        writer.write(worker.packed(config, seat))
         return cls(process, reader, writer)
 
     async def is_ready(self) -> bool:
@@ -84,9 +86,11 @@ class _Worker:
 class Supervisor:
     """Owns the workers. ``supervising`` makes one."""
 
-    def __init__(self, config: Config, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, config: Config, sockets: Sequence[socket.socket], directory: Path) -> None:
+        """``directory``: where the workers find each other."""
         self._config = config
         self._sockets = sockets
+        self._seats = [Seat(number=number, count=len(sockets), directory=directory) for number in range(len(sockets))]
         self._workers: set[_Worker] = set()
         self._keeping: list[asyncio.Task[None]] = []
         self._ready = [asyncio.Event() for _ in sockets]
@@ -99,8 +103,8 @@ class Supervisor:
 
     async def start(self, stopped: asyncio.Event) -> None:
         """Start the workers and wait until all serve, or until ``stopped``. ``StartError`` where one cannot."""
-        for sock, ready in zip(self._sockets, self._ready, strict=True):
-            self._keeping.append(asyncio.create_task(self._keep(sock, ready), name="keep worker"))
+        for seat, sock, ready in zip(self._seats, self._sockets, self._ready, strict=True):
+            self._keeping.append(asyncio.create_task(self._keep(seat, sock, ready), name=f"keep worker {seat.number}"))
         waiting = [asyncio.create_task(ready.wait()) for ready in self._ready]
         stop = asyncio.create_task(stopped.wait())
         try:
@@ -138,12 +142,12 @@ class Supervisor:
                 return
         logger.error("workers do not end", extra={"workers": self.pids})
 
-    async def _keep(self, sock: socket.socket, ready: asyncio.Event) -> None:
+    async def _keep(self, seat: Seat, sock: socket.socket, ready: asyncio.Event) -> None:
         """One worker after another on this socket."""
         backoff = 0.0
         while not self._stopping.is_set():
             born = time.monotonic()
-            how = await self._live(sock, ready)
+            how = await self._live(seat, sock, ready)
             if self._stopping.is_set():
                 return
             if not ready.is_set():
@@ -154,10 +158,10 @@ class Supervisor:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff)
 
-    async def _live(self, sock: socket.socket, ready: asyncio.Event) -> str:
+    async def _live(self, seat: Seat, sock: socket.socket, ready: asyncio.Event) -> str:
         """One worker, from its start to its end; how that was."""
         try:
-            one = await _Worker.start(self._config, sock)
+            one = await _Worker.start(self._config, seat, sock)
         except OSError as exc:  # no memory, no descriptors, no processes: just now
             return str(exc.strerror)
         self._workers.add(one)
@@ -190,12 +194,13 @@ async def supervising(
     config: Config, sockets: Sequence[socket.socket], stopped: asyncio.Event
 ) -> AsyncIterator[Supervisor]:
     """Workers on these sockets, which are closed at the end, for as long as this is open."""
-    supervisor = Supervisor(config, sockets)
-    try:
-        await supervisor.start(stopped)
-        yield supervisor
-    finally:
-        await supervisor.stop()
+    with TemporaryDirectory(prefix="acp-gateway-") as directory:
+        supervisor = Supervisor(config, sockets, Path(directory))
+        try:
+            await supervisor.start(stopped)
+            yield supervisor
+        finally:
+            await supervisor.stop()
 
 
 def _python_path() -> str:

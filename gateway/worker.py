@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.db.pool import Database
 from gateway.errors import DatabaseUnavailable, GatewayError
 from gateway.serving import run, serving, stop_on_signals
+from gateway.telemetry.exposition import Seat
 
 READY = b"ready\n"
 _LENGTH = struct.Struct("!I")
@@ -28,31 +29,32 @@ ORPHAN_SECONDS = 1.5
 _RETRY_SECONDS = 0.5
 
 
-def packed(config: Config) -> bytes:
-    """The configuration as it goes over a link: no command line and no environment shows its secrets."""
-    data = pickle.dumps(config)
+def packed(config: Config, seat: Seat) -> bytes:
+    """What a worker needs as it goes over a link: no command line and no environment shows its secrets."""
+    data = pickle.dumps((config, seat))
     return _LENGTH.pack(len(data)) + data
 
 
 def main(link: socket.socket, sock: socket.socket) -> None:
-    config = _receive(link)
+    config, seat = _receive(link)
     logs.configure(config.logging.level)
     try:
-        run(_work(config, link, sock))
+        run(_work(config, seat, link, sock))
     except GatewayError as exc:
         sys.stderr.write(f"acp-gateway: {exc}\n")
         sys.exit(1)
 
 
-def _receive(link: socket.socket) -> Config:
+def _receive(link: socket.socket) -> tuple[Config, Seat]:
     with link.makefile("rb") as stream:
         (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-        config = pickle.loads(stream.read(length))
+        config, seat = pickle.loads(stream.read(length))
     assert isinstance(config, Config)
-    return config
+    assert isinstance(seat, Seat)
+    return config, seat
 
 
-async def _work(config: Config, link: socket.socket, sock: socket.socket) -> None:
+async def _work(config: Config, seat: Seat, link: socket.socket, sock: socket.socket) -> None:
     stopped = stop_on_signals()
     watching = (link, asyncio.get_running_loop(), stopped)
     # A thread, so that even a worker whose loop is stuck ends.
@@ -60,7 +62,7 @@ async def _work(config: Config, link: socket.socket, sock: socket.socket) -> Non
     await _until_database_answers(config, stopped)
     if stopped.is_set():
         return
-    async with serving(build_app(config), sock, shutdown_timeout=config.server.shutdown_timeout):
+    async with serving(build_app(config, seat), sock, shutdown_timeout=config.server.shutdown_timeout):
         with suppress(OSError):
             link.sendall(READY)
         await stopped.wait()

@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"projects", "container", "identity"},
     {"log"},
     {"sessions"},
-    {"health"},
+    {"health", "figures"},
     {"keys"},
     {"handlers", "middleware"},
     {"routes"},
@@ -47,6 +47,7 @@ OWNED = {
     "yoyo": {"db"},
     "nacl": {"credentials"},
     "acp": {"agenthost"},
+    "prometheus_client": {"telemetry", "handlers"},
     "aiohttp_sse": {"handlers", "agenthost"},
 }
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

@@ -4,8 +4,9 @@ import asyncio
 import json
 import re
 import signal
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import aiohttp
 import attrs
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.wire.sse import SSEEvent, SSEParser
 from tests.program import Place, Program, call, run, run_to_end, wait_until
@@ -200,12 +202,61 @@ def test_nothing_outlives_a_supervisor_that_is_killed(place: Place) -> None:
         wait_until(lambda: not any(process.is_running() for process in everything), 10)
 
 
+def scrape(place: Place, timeout: float = 30) -> dict[tuple[str, str], float]:
+    """Each worker's samples that have no other labels, by name and worker; and the sum of its requests."""
+    with urllib.request.urlopen(f"{place.url}/metrics", timeout=timeout) as answer:
+        text = answer.read().decode()
+    found: dict[tuple[str, str], float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            worker = sample.labels.get("worker", "")
+            if set(sample.labels) == {"worker"} or family.name == "acp_gateway_requests":
+                key = sample.name, worker
+                found[key] = found.get(key, 0) + sample.value
+    return found
+
+
+def test_a_scrape_of_any_worker_tells_of_all_of_them(place: Place) -> None:
+    with serve(place):
+        for _ in range(40):
+            assert call("GET", f"{place.url}/api/projects")[0] == 200
+        # Each request of a scraper is a connection of its own, which the kernel gives to one or the other.
+        for scraped in range(6):
+            found = scrape(place)
+            assert {worker for _, worker in found} == {"0", "1"}
+            assert [found["acp_gateway_worker_up", worker] for worker in "01"] == [1, 1]
+            # The scrape itself is counted once it is answered.
+            assert sum(found.get(("acp_gateway_requests_total", worker), 0) for worker in "01") == 40 + scraped
+            assert all(found["process_resident_memory_bytes", worker] > 1e7 for worker in "01")
+
+
+def test_a_worker_that_is_stuck_is_told_as_not_up_and_the_scrape_ends(place: Place) -> None:
+    with serve(place) as program:
+        stuck = workers(program)[0]
+        stuck.suspend()
+        try:
+            found: dict[tuple[str, str], float] = {}
+
+            def scraped() -> bool:
+                # The kernel may give the connection to the one that is stuck.
+                with suppress(OSError):
+                    found.update(scrape(place, timeout=5))
+                return bool(found)
+
+            wait_until(scraped, 60)
+            assert sorted(found["acp_gateway_worker_up", worker] for worker in "01") == [0, 1]
+        finally:
+            stuck.resume()
+
+
 def test_workers_that_keep_dying_end_the_whole_with_a_sentence(place: Place) -> None:
     with serve(place) as program:
         everything = program.descendants()
         while program.process.poll() is None:
-            for process in workers(program):
-                process.kill()
+            # Between two looks any of them may have ended.
+            with suppress(psutil.NoSuchProcess):
+                for process in workers(program):
+                    process.kill()
         assert program.wait() == 1
     sentence = program.complained().splitlines()[-1]
     assert re.match(r"acp-gateway: The workers keep dying: \d times in 30 seconds, the last with SIGKILL\.", sentence)

@@ -20,7 +20,7 @@ import psycopg2.extensions
 
 from gateway.db.addresses import addresses
 from gateway.db.aiopg_fixes import MendedConnection
-from gateway.db.connections import Connections
+from gateway.db.connections import Connections, Usage
 from gateway.db.dedicated import Dedicated
 from gateway.db.errors import MALFORMED_URL, LostRace, outcome_unknown, query_timeout, unavailable
 from gateway.db.queries import Queries, Query
@@ -146,6 +146,10 @@ class Database:
                 logger.warning("database work cut off at shutdown", extra={"count": len(late)})
                 await asyncio.wait(late, timeout=deadline)
         self._connections.close()
+
+    def usage(self) -> Usage:
+        """How its connections are used just now."""
+        return self._connections.usage()
 
     async def __aenter__(self) -> "Database":
         return self

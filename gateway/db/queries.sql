@@ -1286,3 +1286,7 @@ select migration_id as id from _yoyo_migration;
 -- ping --
 -- Whether the database answers.
 select 1 as one;
+
+-- count_waiting_permissions --
+-- How many permission requests wait for an answer in these projects.
+select count(*) as waiting from permissions where project_id = any(%(project_ids)s) and state = 'waiting';

@@ -1,12 +1,14 @@
-"""What the machinery around a gateway asks: whether it lives, and whether it can work."""
+"""What the machinery around a gateway asks: whether it lives, whether it can work, and what it does."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from gateway.errors import Forbidden
 from gateway.handlers import views
-from gateway.keys import READINESS
+from gateway.keys import EXPOSITION, READINESS, SCRAPERS
 
 _NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 
@@ -27,3 +29,11 @@ async def readyz(request: web.Request) -> web.Response:
         },
     }
     return views.answer(shown, status=200 if report.is_ready else 503, headers=_NOT_KEPT)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The figures for Prometheus; with several workers those of all of them, whichever is asked."""
+    if not request.app[SCRAPERS].may_read(request.headers, request.remote):
+        raise Forbidden("The figures are for the networks in metrics.allow, and for those who have metrics.token.")
+    text = await request.app[EXPOSITION].text()
+    return web.Response(body=text, headers={**_NOT_KEPT, hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})

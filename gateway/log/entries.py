@@ -54,6 +54,8 @@ class Appended:
     """
 
     cursor: Cursor
+    #: How many events they are.
+    count: int
     #: The types of its events, and maybe more.
     types: frozenset[str]
     _make: Callable[[], tuple[Event, ...]] = attrs.field(alias="make")

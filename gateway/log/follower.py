@@ -19,6 +19,7 @@ from gateway.log.recorder import Recorder, Translate
 from gateway.log.source import UNNUMBERED, Source
 from gateway.log.spool import Spool, SpoolLimits
 from gateway.log.store import Log, NewEvent, StaleFence
+from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Gap
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Rules:
     max_event_bytes: int
     silence: float
     spool: SpoolLimits
+    metrics: Metrics
 
 
 class Follower:
@@ -57,6 +59,11 @@ class Follower:
         self.failure: GatewayError | None = None
         self._recorder: Recorder | None = None
         self._stopping = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the container's stream is being read."""
+        return self._recorder is not None
 
     async def run(self) -> None:
         """Follow, again and again, until stopped, or until the project is gone; ``StaleFence`` once another follows."""
@@ -121,6 +128,7 @@ class Follower:
                 log=self._log,
                 translate=self._rules.translate,
                 is_same_boot=is_same_boot,
+                metrics=self._rules.metrics,
             )
             await self._recorder.record(reads)
 

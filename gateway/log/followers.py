@@ -125,6 +125,10 @@ class Followers:
         now = asyncio.get_running_loop().time()
         return [project_id for project_id, held in self._held.items() if held.lease.until > now]
 
+    def connected_count(self) -> int:
+        """How many of those that are followed here are being read."""
+        return sum(held.follower.is_connected for held in self._held.values())
+
     @property
     def is_reviewed(self) -> bool:
         """Whether the leases are looked at as they should be: else nobody here starts to follow a container."""

@@ -7,6 +7,7 @@ few large writes. Who cannot keep up, or stands before what the tail holds, is l
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,6 +17,7 @@ from gateway.log.run import PIECE_BYTES
 from gateway.log.store import Log
 from gateway.log.stream import FULL_BYTES, Stream, chunked
 from gateway.log.tail import Tail
+from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Cursor
 
 logger = logging.getLogger(__name__)
@@ -31,10 +33,11 @@ Framed = tuple[bytes, bytes]
 class Pump:
     """Carries the live streams of one project, from ``start`` to ``stop``."""
 
-    def __init__(self, project_id: str, log: Log, tail: Tail) -> None:
+    def __init__(self, project_id: str, log: Log, tail: Tail, metrics: Metrics) -> None:
         self._project_id = project_id
         self._log = log
         self._tail = tail
+        self._metrics = metrics
         self._epoch = tail.epoch
         #: All that are settled have got the log up to here.
         self.served = tail.loaded
@@ -130,8 +133,16 @@ class Pump:
                 data = self._tail.frames(session_id, self.served, through)
                 self._write_to_all(self._settled[session_id], (data, chunked(data)), now)
             self.served = through
+            self._note_delay()
         if self._others:
             self._bring_near(now)
+
+    def _note_delay(self) -> None:
+        tail = self._tail
+        if tail.waiting_since and self._settled:
+            self._metrics.shown(time.monotonic() - tail.waiting_since)
+        if self.served >= tail.head:
+            tail.waiting_since = 0.0
 
     def _concerned(self, through: int) -> Iterable[str | None]:
         """Whose streams get something of what comes next."""

@@ -7,6 +7,7 @@ all that came before it is stored, because that is what it may be about.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.db.errors import OutcomeUnknown
@@ -15,6 +16,7 @@ from gateway.log.batches import Batches, Numbered
 from gateway.log.source import Source
 from gateway.log.spool import Dropped, Item, Read, Spool
 from gateway.log.store import Log, NewEvent, StaleFence
+from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import ContainerEvent, Gap
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
@@ -46,6 +48,7 @@ class Recorder:
         log: Log,
         translate: Translate,
         is_same_boot: IsSameBoot,
+        metrics: Metrics,
     ) -> None:
         self._project_id = project_id
         self._fence = fence
@@ -54,6 +57,7 @@ class Recorder:
         self._log = log
         self._translate = translate
         self._is_same_boot = is_same_boot
+        self._metrics = metrics
         self._batches = Batches()
         self._reading: asyncio.Task[None] | None = None
         #: The number of the newest event that has been handed in.
@@ -185,6 +189,7 @@ class Recorder:
                     fence=self._fence,
                 )
                 self.has_stored = True
+                self._metrics.committed((datetime.now(UTC) - batch[0][0].at).total_seconds())
                 return
             except (DatabaseUnavailable, OutcomeUnknown) as exc:
                 # Numbers make it harmless to repeat; the fence decides whether it is still wanted.

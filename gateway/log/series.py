@@ -90,7 +90,9 @@ class Series:
             )
 
         cursor = Cursor(epoch, base + len(self.events))
-        return Appended(cursor=cursor, types=frozenset(type for type, *_ in self.kinds), make=make)
+        return Appended(
+            cursor=cursor, count=len(self.events), types=frozenset(type for type, *_ in self.kinds), make=make
+        )
 
 
 def _microseconds(at: datetime) -> int:

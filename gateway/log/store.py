@@ -217,6 +217,7 @@ async def _append_with_effects(
 def _appended(row: Row, stored: tuple[Event, ...]) -> Appended:
     return Appended(
         cursor=Cursor(row["epoch"], row["base"] + len(stored)),
+        count=len(stored),
         types=frozenset(event.type for event in stored),
         make=lambda: stored,
     )

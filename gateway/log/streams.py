@@ -21,6 +21,7 @@ from gateway.log.replay import Passage, Replays
 from gateway.log.store import Head, Log
 from gateway.log.stream import Stream, judge, reset
 from gateway.log.tail import Tail, Tails
+from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Cursor, Reset
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,10 @@ class Channel:
 class Streams:
     """Owns the pumps, and knows every open stream. ``beat`` is its task; ``stop`` ends streams, ``close`` the rest."""
 
-    def __init__(self, log: Log, tails: Tails, config: EventsConfig, *, reads_at_once: int) -> None:
+    def __init__(self, log: Log, tails: Tails, config: EventsConfig, *, reads_at_once: int, metrics: Metrics) -> None:
         self._log = log
         self._tails = tails
+        self._metrics = metrics
         self._config = config
         self._replays = Replays(log, at_once=reads_at_once)
         self._channels: dict[str, Channel] = {}
@@ -75,7 +77,8 @@ class Streams:
         async with self._tails.watch(project_id) as tail:
             channel = self._channels.get(project_id)
             if channel is None or channel.tail is not tail or not channel.pump.is_running:
-                channel = self._channels[project_id] = Channel(project_id, tail, Pump(project_id, self._log, tail))
+                pump = Pump(project_id, self._log, tail, self._metrics)
+                channel = self._channels[project_id] = Channel(project_id, tail, pump)
                 channel.pump.start()
             channel.streams += 1
             try:

@@ -7,6 +7,7 @@ polling the watched heads, which is the guarantee, and are read once for all.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -37,6 +38,8 @@ class Tail:
     watchers: int = 0
     #: The project has been deleted.
     gone: bool = False
+    #: Since when there is something that the live streams have not been written, by the monotonic clock; 0: nothing.
+    waiting_since: float = 0.0
     #: Set at the next change, and then another one stands here.
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
     _all: Run = attrs.field(factory=Run)
@@ -69,6 +72,8 @@ class Tail:
             self.head = head.seq
             if not self.is_read:
                 self.since = self.loaded = head.seq
+            elif not self.waiting_since:
+                self.waiting_since = time.monotonic()
             if not loading:
                 self.wake()
 

@@ -23,6 +23,11 @@ class Answer:
         """Without its parameters, in lower case; "" where there is none."""
         return self.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether its end is the end of something that was asked for: no event stream, no other protocol."""
+        return self.status != 101 and self.content_type != "text/event-stream"
+
     async def read(self) -> bytes:
         """All of the body."""
         return await self.content.read()

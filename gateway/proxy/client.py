@@ -25,6 +25,7 @@ from yarl import URL
 from gateway.errors import UpstreamForbidden
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.limits import Limits
+from gateway.proxy.observer import Observer
 from gateway.proxy.policy import AddressPolicy, ForbiddenAddress, never
 from gateway.proxy.resolver import Lookup, PolicyResolver, system_lookup
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -37,12 +38,18 @@ class Client:
     """The gateway's connections to its containers; use as an async context manager, within the loop that uses it."""
 
     def __init__(
-        self, policy: AddressPolicy, *, tls: ssl.SSLContext | None = None, lookup: Lookup = system_lookup
+        self,
+        policy: AddressPolicy,
+        *,
+        tls: ssl.SSLContext | None = None,
+        lookup: Lookup = system_lookup,
+        observer: Observer | None = None,
     ) -> None:
         """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names."""
         self._policy = policy
         self._lookup = lookup
         self._tls = tls
+        self._observer = observer
         self._connector: aiohttp.TCPConnector | None = None
         self._limits = Limits()
         #: What a connector is asked with says where to connect to; it is never sent itself.
@@ -94,6 +101,7 @@ class Client:
             headers=headers,
             body=body,
             timeouts=timeouts,
+            observer=self._observer,
         )
 
     async def check(self, upstream: Upstream) -> None:

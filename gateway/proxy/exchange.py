@@ -1,6 +1,7 @@
 """One request to an upstream and its answer, on a connection that is theirs alone meanwhile."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from functools import lru_cache
 
@@ -11,11 +12,12 @@ from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, StreamWriter
 from multidict import CIMultiDict
 
-from gateway.errors import RequestStalled, UpstreamForbidden
+from gateway.errors import RequestStalled, UpstreamError, UpstreamForbidden
 from gateway.proxy.answer import Answer
 from gateway.proxy.failures import as_upstream_error
 from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE
 from gateway.proxy.limits import Limits
+from gateway.proxy.observer import Observer
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Timeouts, Upstream
 
@@ -42,6 +44,7 @@ class Exchange:
         headers: Mapping[str, str] | CIMultiDict[str] | None,
         body: bytes | AsyncIterable[bytes] | None,
         timeouts: Timeouts,
+        observer: Observer | None = None,
     ) -> None:
         self._connector = connector
         self._limits = limits
@@ -52,6 +55,9 @@ class Exchange:
         self._headers = headers
         self._body = body
         self._timeouts = timeouts
+        self._observer = observer
+        #: Since when the present phase lasts, by a finer clock than the loop's.
+        self._since = 0.0
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._answer: Answer | None = None
@@ -71,20 +77,38 @@ class Exchange:
             if isinstance(exc, ForbiddenAddress):
                 raise UpstreamForbidden(f"The gateway does not connect there: {exc}.") from exc
             if isinstance(exc, aiohttp.ClientError | HttpProcessingError | OSError):
-                raise as_upstream_error(exc, self._upstream) from exc
+                raise self._failed(exc) from exc
             raise
         answer.limit_silence(self._timeouts.idle)
         return answer
 
     async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        if exc is None and self._timeouts.headers is not None and self._answer is not None:
+            self._body_over(self._answer)
         await self._close()
         if isinstance(exc, aiohttp.ClientError):
-            raise as_upstream_error(exc, self._upstream) from exc
+            raise self._failed(exc) from exc
 
     def expire(self) -> None:
         """The time for the answer's headers, or for the next piece of the body, is over."""
         if self._connection is not None and self._connection.protocol is not None:
             self._connection.protocol.set_exception(aiohttp.SocketTimeoutError())
+
+    def _failed(self, exc: Exception) -> UpstreamError:
+        error = as_upstream_error(exc, self._upstream)
+        if self._observer is not None:
+            self._observer.upstream_failed(error.code)
+        return error
+
+    def _phase_over(self, name: str) -> None:
+        if self._observer is not None:
+            now = time.perf_counter()
+            self._observer.phase(name, now - self._since)
+            self._since = now
+
+    def _body_over(self, answer: Answer) -> None:
+        if answer.ends_by_itself:
+            self._phase_over("body")
 
     async def _ask(self) -> Answer:
         began = self._loop.time()
@@ -100,7 +124,9 @@ class Exchange:
 
     async def _attempt(self, began: float) -> Answer:
         timeouts = self._timeouts
+        self._since = time.perf_counter()
         connection, protocol = await self._connect()
+        self._phase_over("connect")
         self._limits.set(self, None if timeouts.headers is None else began + timeouts.headers)
         protocol.set_response_params(
             skip_payload=self._method == hdrs.METH_HEAD,
@@ -115,6 +141,8 @@ class Exchange:
             while True:
                 message, content = await protocol.read()
                 if message.code >= 200 or message.code == 101:
+                    if timeouts.headers is not None:
+                        self._phase_over("headers")
                     return Answer(message, content, connection)
         finally:
             self._limits.set(self, None)

@@ -12,6 +12,7 @@ from gateway.log.pump import Pump
 from gateway.log.store import Appended, Head, Log
 from gateway.log.stream import judge
 from gateway.log.tail import Tail
+from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Cursor, Event, Reset
 
 HEAD = Head(epoch=2, floor=10, head=20)
@@ -31,7 +32,7 @@ def event(seq: int, epoch: int = 1, session_id: str | None = None, type: str = "
 
 def appended(*events: Event) -> Appended:
     types = frozenset(event.type for event in events)
-    return Appended(cursor=events[-1].cursor, types=types, make=lambda: events)
+    return Appended(cursor=events[-1].cursor, count=len(events), types=types, make=lambda: events)
 
 
 def empty_tail(max_bytes: int = 10**6) -> Tail:
@@ -173,7 +174,7 @@ async def test_the_pump_of_a_deleted_project_rests_until_its_last_stream_has_gon
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     tail = Tail(max_bytes=1)
-    pump = Pump("p", Log(database), tail)
+    pump = Pump("p", Log(database), tail, Metrics("test"))
     rounds: list[float] = []
     monkeypatch.setattr(pump, "_round", rounds.append)
     pump.start()

@@ -1,0 +1,34 @@
+"""Who may read the gateway's figures: named networks, or whoever has a token. By default this machine alone."""
+
+import hmac
+
+from aiohttp import hdrs
+from multidict import CIMultiDictProxy
+
+from gateway.config import MetricsConfig
+from gateway.identity.proxy import Proxies
+
+#: A request with one of these has come through somebody else's hands, and its sender's address says nothing.
+_PASSED_ON = ("Forwarded", hdrs.X_FORWARDED_FOR, "Via")
+
+
+class Scrapers:
+    """Decides for one configuration. ``proxies``: those whose word on a client's address is believed."""
+
+    def __init__(self, config: MetricsConfig, proxies: Proxies) -> None:
+        self._networks = Proxies(config.allow)
+        self._token = config.token.encode()
+        self._proxies = proxies
+
+    def may_read(self, headers: CIMultiDictProxy[str], peer: str | None) -> bool:
+        return self._has_token(headers) or self._is_near(headers, peer)
+
+    def _has_token(self, headers: CIMultiDictProxy[str]) -> bool:
+        scheme, _, token = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        return bool(self._token) and scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)
+
+    def _is_near(self, headers: CIMultiDictProxy[str], peer: str | None) -> bool:
+        if peer not in self._proxies and any(name in headers for name in _PASSED_ON):
+            return False
+        return self._proxies.client_of(headers, peer) in self._networks

@@ -1,0 +1,151 @@
+"""The figures of one process. No id stands in a label, nor anything else of which there is no end of values.
+
+All of it is written from the event loop's thread. What has to be looked up when somebody reads is a gauge that is given
+as a function.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+import attrs
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.telemetry.durations import Durations, family
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: What containers and agents say of themselves may stand in a label, for so many different words; then it is "other".
+MAX_WORDS: Final = 40
+OTHER: Final = "other"
+
+#: A gauge's values now, by the values of its labels.
+Gauge = Callable[[], Mapping[tuple[str, ...], float]]
+
+
+@attrs.frozen
+class _Family:
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+_REQUESTS = _Family("acp_gateway_requests", "Requests, by route template and status.", ("method", "route", "status"))
+_EVENTS = _Family("acp_gateway_events_recorded", "Events that this process has committed to a log.")
+_GAPS = _Family("acp_gateway_gaps", "Gaps that were written to a log: something is missing there.", ("reason",))
+_TURNS = _Family("acp_gateway_turns_ended", "Turns that have ended, and how.", ("outcome", "failure"))
+_UPSTREAM_ERRORS = _Family("acp_gateway_upstream_errors", "Requests to containers that failed.", ("code",))
+_REFRESHES = _Family("acp_gateway_credential_refreshes", "Refreshes of users' tokens, by outcome.", ("outcome",))
+_REFUSALS = _Family("acp_gateway_limit_refusals", "What was refused because a limit was reached.", ("limit",))
+COUNTERS: Final = (_REQUESTS, _EVENTS, _GAPS, _TURNS, _UPSTREAM_ERRORS, _REFRESHES, _REFUSALS)
+
+_REQUEST_SECONDS = _Family(
+    "acp_gateway_request_seconds", "How long requests took, event streams excepted.", ("method", "route")
+)
+_UPSTREAM_SECONDS = _Family(
+    "acp_gateway_upstream_seconds",
+    "How long containers took: to connect (0 on a kept connection), until the headers, and for the body.",
+    ("phase",),
+)
+_LAG = _Family(
+    "acp_gateway_event_lag_seconds",
+    "container_to_commit: from a container's own time of an event, by its clock, until it is committed, the oldest of "
+    "each batch. commit_to_client: from when this process knows of it until it is written to the live streams.",
+    ("stage",),
+)
+
+
+class Metrics:
+    """What is counted and timed, with the registry that tells it. Make one for each application."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._counts: dict[_Family, defaultdict[tuple[str, ...], float]] = {one: defaultdict(float) for one in COUNTERS}
+        self._counts[_EVENTS][()] = 0.0
+        self._words: dict[str, set[str]] = defaultdict(set)
+        self._requests: dict[tuple[str, str], Durations] = {}
+        self._phases = {(phase,): Durations() for phase in ("connect", "headers", "body")}
+        self._lags = {(stage,): Durations() for stage in ("container_to_commit", "commit_to_client")}
+        self._gauges: list[tuple[_Family, Gauge]] = []
+        self.add_gauge("acp_gateway_build", "The gateway's version.", ("version",), lambda: {(version,): 1.0})
+        self.registry.register(_Collected(self._collect))
+        ProcessCollector(registry=self.registry)
+
+    def add_gauge(self, name: str, text: str, labels: tuple[str, ...], values: Gauge) -> None:
+        self._gauges.append((_Family(name, text, labels), values))
+
+    def request(self, method: str, route: str, status: str, seconds: float | None) -> None:
+        """A request has been answered; ``seconds`` None: how long it lasted means nothing."""
+        if method not in _METHODS:
+            method = OTHER
+        self._counts[_REQUESTS][method, route, status] += 1
+        if seconds is not None:
+            durations = self._requests.get((method, route))
+            if durations is None:
+                durations = self._requests[method, route] = Durations()
+            durations.observe(seconds)
+
+    def phase(self, name: str, seconds: float) -> None:
+        """A container took so long to ``connect``, until its ``headers``, or for its ``body``."""
+        self._phases[name,].observe(seconds)
+
+    def upstream_failed(self, code: str) -> None:
+        self._counts[_UPSTREAM_ERRORS][code,] += 1
+
+    def recorded(self, events: int) -> None:
+        self._counts[_EVENTS][()] += events
+
+    def gap(self, reason: str) -> None:
+        self._counts[_GAPS][self._word("reason", reason),] += 1
+
+    def turn_ended(self, outcome: str, failure: str | None) -> None:
+        self._counts[_TURNS][self._word("outcome", outcome), self._word("failure", failure or "none")] += 1
+
+    def credential_refreshed(self, outcome: str) -> None:
+        self._counts[_REFRESHES][self._word("refresh", outcome),] += 1
+
+    def refused(self, limit: str) -> None:
+        self._counts[_REFUSALS][limit,] += 1
+
+    def committed(self, seconds: float) -> None:
+        """A container's event was committed so long after it happened; its clock may be ahead of ours."""
+        self._lags["container_to_commit",].observe(max(seconds, 0.0))
+
+    def shown(self, seconds: float) -> None:
+        """Live streams were written what this process had known of for so long."""
+        self._lags["commit_to_client",].observe(seconds)
+
+    def _word(self, label: str, word: str) -> str:
+        known = self._words[label]
+        if word not in known:
+            if len(known) >= MAX_WORDS:
+                return OTHER
+            known.add(word)
+        return word
+
+    def _collect(self) -> Iterator[Metric]:
+        for one in COUNTERS:
+            counter = CounterMetricFamily(one.name, one.text, labels=one.labels)
+            for values, count in self._counts[one].items():
+                counter.add_metric(values, count)
+            yield counter
+        for one, children in (
+            (_REQUEST_SECONDS, self._requests),
+            (_UPSTREAM_SECONDS, self._phases),
+            (_LAG, self._lags),
+        ):
+            yield family(one.name, one.text, one.labels, children)
+        for shape, values_now in self._gauges:
+            gauge = GaugeMetricFamily(shape.name, shape.text, labels=shape.labels)
+            for values, value in values_now().items():
+                gauge.add_metric(values, value)
+            yield gauge
+
+
+class _Collected(Collector):
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collect()
