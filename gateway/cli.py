@@ -1,4 +1,4 @@
-"""The command line: ``acp-gateway up | serve | agent-host | migrate | token``."""
+"""The command line: ``acp-gateway up | serve | agent-host | migrate | token | key``."""
 
 import argparse
 import os
@@ -24,6 +24,7 @@ One HTTP server in front of the containers where coding agents run.
   acp-gateway agent-host                                inside a container: runs agents on port 4097
   acp-gateway migrate                                   bring the database's schema up to date, and stop
   acp-gateway token create --user alice                 an API token, for identity.modes = ["tokens"]
+  acp-gateway key list                                  the keys that stored secrets are sealed with
 
 Every setting stands in config.example.toml. ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, for example
 ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for a PostgreSQL of your own; options override both.
@@ -58,6 +59,23 @@ configuration names, or on the embedded one, also while a gateway runs on it, wh
 TOKEN_CREATE = """\
 Make an API token for a user and print it, this once: only a digest of it is kept. --role and --project limit what it
 allows; what its user may do in a project is for the project's members to say (by default all of that)."""
+
+KEY = """\
+The keys that users' tokens and containers' secrets are sealed with: a ring in the file that vault.key_file names, or
+beside the embedded PostgreSQL. To change the key: "key new", give the file to every gateway on this database, then
+"key rotate", which is safe to run again after it was interrupted. Gateways go on meanwhile. No command shows a key."""
+
+KEY_NEW = """\
+Add a key to the file, or make the file with a first one (mode 0600). A further key seals nothing until "key rotate"."""
+
+KEY_ROTATE = """\
+Make the newest key the current one, or ID, and seal everything again that another key seals, while gateways run. They
+read the file again by themselves. Run it again if it was interrupted. Keep former keys as long as a backup may need
+them."""
+
+KEY_FORGET = """\
+Delete what a lost key has sealed: the tokens and secrets that nobody can read any more, and that gateways refuse to
+start with. Their users connect their accounts again."""
 
 Run = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, None]]
 
@@ -118,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     _data_dir(migrate)
     migrate.add_argument("--restored", action="store_true", help="the database was restored from a backup")
     _token_commands(commands)
+    _key_commands(commands)
     return parser
 
 
@@ -147,6 +166,25 @@ def _token_commands(commands: Any) -> None:
     revoke.add_argument("id", metavar="ID", help="its id, as list shows it")
     for command in (create, listed, revoke):
         command.add_argument("--json", action="store_true", help="print JSON")
+        _data_dir(command)
+
+
+def _key_commands(commands: Any) -> None:
+    group = commands.add_parser(
+        "key",
+        help="the vault's keys: new, rotate, list, forget",
+        description=KEY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    keys = group.add_subparsers(required=True, metavar="command", title="commands")
+    new = _command(keys, "new", "add a key to the file, or make the file", KEY_NEW, _new_key)
+    rotate = _command(keys, "rotate", "seal everything with the newest key", KEY_ROTATE, _rotate_keys)
+    rotate.add_argument("id", nargs="?", metavar="ID", help="the key to seal with (default: the newest)")
+    listed = _command(keys, "list", "show which keys there are and what they seal", KEY, _list_keys)
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    forget = _command(keys, "forget", "delete what a lost key has sealed", KEY_FORGET, _forget_key)
+    forget.add_argument("id", metavar="ID", help="the lost key's id")
+    for command in (new, rotate, listed, forget):
         _data_dir(command)
 
 
@@ -265,6 +303,30 @@ async def _revoke_token(options: argparse.Namespace, config: Config) -> None:
     from gateway import administration
 
     await administration.revoke_token(config, say, token_id=options.id, as_json=options.json)
+
+
+async def _new_key(options: argparse.Namespace, config: Config) -> None:
+    from gateway import rotation
+
+    await rotation.new_key(config, say)
+
+
+async def _rotate_keys(options: argparse.Namespace, config: Config) -> None:
+    from gateway import rotation
+
+    await rotation.rotate_keys(config, say, key_id=options.id)
+
+
+async def _list_keys(options: argparse.Namespace, config: Config) -> None:
+    from gateway import rotation
+
+    await rotation.list_keys(config, say, as_json=options.json)
+
+
+async def _forget_key(options: argparse.Namespace, config: Config) -> None:
+    from gateway import rotation
+
+    await rotation.forget_key(config, say, key_id=options.id)
 
 
 def say(line: str) -> None:

@@ -17,7 +17,7 @@ from gateway.app import build_app
 from gateway.config import AgentHostConfig as AgentHostSettings
 from gateway.config import Config, ServerConfig, environment, is_loopback
 from gateway.credentials.checking import check_keys, used_keys
-from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, write_file
+from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, changing, write_file
 from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of, url_of_running
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
@@ -140,11 +140,12 @@ async def _make_first_key(config: Config, database: Database, say: Say) -> None:
 def _make_missing_key(config: Config, say: Say) -> None:
     file = Path(config.vault.key_file)
     if not file.exists() and file == _data_dir(config) / FILE_NAME:
-        write_file(file, KeyRing([Key.make()]))
+        with changing(file):
+            write_file(file, KeyRing([Key.make()]))
         say(f"vault key     {file} (made just now: keep a copy of it, without it stored tokens are lost)")
 
 
-def _with_keys_beside_data(config: Config) -> Config:
+def with_keys_beside_data(config: Config) -> Config:
     """The configuration with the vault's keys in the data directory, unless it says where they are."""
     if config.vault.key_file or config.vault.keys:
         return config
@@ -186,7 +187,7 @@ async def _database(config: Config, say: Say) -> AsyncIterator[tuple[Config, Emb
         server = await asyncio.to_thread(EmbeddedPostgres.start, data_dir)
         say(f"PostgreSQL    {data_dir} (log: {data_dir / 'postgres.log'})")
         config = attrs.evolve(config, database=attrs.evolve(config.database, url=server.url))
-        config = _with_keys_beside_data(config)
+        config = with_keys_beside_data(config)
     else:
         say("PostgreSQL    the one that database.url names")
     try:

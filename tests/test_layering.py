@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"worker"},
     {"supervisor"},
     {"commands"},
-    {"administration"},
+    {"administration", "rotation"},
     {"cli"},
     {"__main__"},
 ]

@@ -18,7 +18,8 @@ async def check_keys(database: Database, keys: Keys) -> None:
     if missing := await missing_keys(database, keys):
         raise ConfigError(
             f"{_source(keys)}: the key {_listed(missing)} is missing, and secrets in the database are sealed with it; "
-            "put it back (without it they are lost), or have each user delete and store again what it sealed"
+            "put it back. Without it they are lost: if it cannot be found, "
+            f'"acp-gateway key forget {missing[0]}" deletes them, and users connect their accounts again'
         )
     if ring is not None:
         await know_keys(database, keys, list(ring))

@@ -1,11 +1,12 @@
-"""The vault's keys: an ordered ring of which the first key seals and any opens, from a file or from a variable.
+"""The vault's keys: a ring of which one key, the current one, seals and any opens, from a file or from a variable.
 
 Both have the same form, ``id:base64`` of 32 bytes, in a file one a line (``#`` begins a comment), in the variable
-divided by commas or spaces.
+divided by commas or spaces. The current one has a ``*`` before its id; where none has, it is the first.
 """
 
 import base64
 import binascii
+import fcntl
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +31,8 @@ FILE_NAME = "vault.keys"
 KEYS_VARIABLE = "ACP_GATEWAY_VAULT_KEYS"
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 _HEADER = """\
-# The keys that the ACP gateway seals secrets with: id:base64, one a line. The first seals, all of them open.
+# The keys that the ACP gateway seals secrets with: id:base64, one a line, the newest last. The one with a * is current:
+# it seals, and all of them open.
 # Whoever has this file and the database can read every stored token: keep it secret, and keep a copy of it elsewhere,
 # for without it those tokens are lost. "acp-gateway key --help" tells how to change keys.
 """
@@ -52,30 +55,42 @@ class Key:
 
 
 class KeyRing:
-    """One or more keys, the current one first."""
+    """One or more keys in the order in which they were made, one of them the current one."""
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], current_id: str | None = None) -> None:
+        """``current_id``: None where it is the first."""
         self._keys = {key.id: key for key in keys}
+        self._current_id = current_id or next(iter(self._keys))
 
     @classmethod
     def parse(cls, text: str, source: str) -> "KeyRing":
         """``ConfigError`` names ``source`` and the place in it, and quotes nothing: it may be half of a key."""
         keys: dict[str, Key] = {}
+        current_id = None
         for place, entry in _entries(text):
-            key = _key(entry, f"{source}: {place}")
+            key = _key(entry.removeprefix("*"), f"{source}: {place}")
             if key.id in keys:
                 raise ConfigError(f"{source}: {place}: the key id {key.id!r} stands twice")
+            if entry.startswith("*"):
+                if current_id is not None:
+                    raise ConfigError(f"{source}: {place}: {current_id!r} has a * already; one key alone is current")
+                current_id = key.id
             keys[key.id] = key
         if not keys:
             raise ConfigError(f"{source}: there is no key in it; it wants id:base64 of {KEY_BYTES} bytes")
-        return cls(keys.values())
+        return cls(keys.values(), current_id)
 
     def text(self) -> str:
-        return _HEADER + "".join(f"{key.line()}\n" for key in self._keys.values())
+        lines = (f"{'*' if key.id == self._current_id else ''}{key.line()}\n" for key in self._keys.values())
+        return _HEADER + "".join(lines)
 
     @property
     def current(self) -> Key:
-        return next(iter(self._keys.values()))
+        return self._keys[self._current_id]
+
+    @property
+    def newest(self) -> Key:
+        return list(self._keys.values())[-1]
 
     @property
     def ids(self) -> list[str]:
@@ -89,12 +104,11 @@ class KeyRing:
 
     def with_new(self, key: Key) -> "KeyRing":
         """The ring with one more key, which seals nothing yet."""
-        return KeyRing([*self._keys.values(), key])
+        return KeyRing([*self._keys.values(), key], self._current_id)
 
     def with_current(self, key_id: str) -> "KeyRing":
-        """The ring with this key first."""
-        rest = [key for key in self._keys.values() if key.id != key_id]
-        return KeyRing([self._keys[key_id], *rest])
+        """The ring with this key as the one that seals."""
+        return KeyRing(self._keys.values(), key_id)
 
 
 def _entries(text: str) -> Iterator[tuple[str, str]]:
@@ -209,7 +223,6 @@ def _refuse_readable(file: Path, found: os.stat_result) -> None:
 def write_file(file: Path, ring: KeyRing) -> None:
     """Put the ring in the file's place at once and for good: a power cut leaves the former or this one, whole."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # made with mode 0600
     except OSError as exc:
         raise ConfigError(f"vault.key_file: {file} cannot be written: {exc.strerror}") from exc
@@ -224,6 +237,21 @@ def write_file(file: Path, ring: KeyRing) -> None:
     except OSError as exc:
         fresh.unlink(missing_ok=True)
         raise ConfigError(f"vault.key_file: {file} cannot be written: {exc.strerror}") from exc
+
+
+@contextmanager
+def changing(file: Path) -> Iterator[None]:
+    """Nobody else changes the file meanwhile."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file.parent, os.O_RDONLY)
+    except OSError as exc:
+        raise ConfigError(f"vault.key_file: {file} cannot be written: {exc.strerror}") from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1224,6 +1224,45 @@ select key_id, count(*) as rows from (
 ) sealed
 group by key_id order by key_id;
 
+-- list_sealed_agent_auth_tokens --
+-- Credentials under other keys than the current one, after a given one: each with the place that it is sealed to.
+select array[user_id, agent_id] as id, array[user_id, agent_id] as place, sealed_access_token as access_token,
+    sealed_refresh_token as refresh_token
+from agent_auth_tokens
+where key_id <> %(key_id)s and (%(after)s::text[] is null
+    or (user_id, agent_id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))
+order by user_id, agent_id limit %(limit)s;
+
+-- reseal_agent_auth_tokens --
+-- The same secrets under another key, unless somebody has stored others meanwhile. It is no new version: whoever has
+-- read the former may go on with it.
+update agent_auth_tokens set
+    sealed_access_token = %(access_token)s, sealed_refresh_token = %(refresh_token)s, key_id = %(key_id)s
+where user_id = (%(id)s::text[])[1] and agent_id = (%(id)s::text[])[2]
+    and sealed_access_token = %(former_access_token)s
+    and sealed_refresh_token is not distinct from %(former_refresh_token)s;
+
+-- forget_agent_auth_tokens --
+-- Deletes what a lost key has sealed.
+delete from agent_auth_tokens where key_id = %(key_id)s;
+
+-- list_sealed_projects --
+-- Containers' secrets under other keys than the current one, after a given one.
+select array[id] as id, array[id, coalesce(acp_url, container_url)] as place, sealed_container_token as container_token
+from projects
+where container_token_key_id <> %(key_id)s and (%(after)s::text[] is null or id > (%(after)s::text[])[1])
+order by id limit %(limit)s;
+
+-- reseal_projects --
+-- The same secret under another key, unless somebody has stored another meanwhile.
+update projects set sealed_container_token = %(container_token)s, container_token_key_id = %(key_id)s
+where id = (%(id)s::text[])[1] and sealed_container_token = %(former_container_token)s;
+
+-- forget_projects --
+-- Removes the containers' secrets that a lost key has sealed.
+update projects set sealed_container_token = null, container_token_key_id = null, updated_at = now()
+where container_token_key_id = %(key_id)s;
+
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has
 -- died. Gives the id that the key reserves; no row while somebody else works on it, and once it is answered.

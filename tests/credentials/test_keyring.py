@@ -47,6 +47,7 @@ def test_a_key_may_be_in_either_alphabet_of_base64() -> None:
         ("k1:" + SECRET[:-4], "30 bytes"),
         ("k1:not base64!", "base64"),
         (f"k1:{SECRET}\nk1:{OTHER}", "line 2: .*twice"),
+        (f"*k1:{SECRET}\n*k2:{OTHER}", "line 2: 'k1' has a"),
     ],
 )
 def test_what_is_no_key_is_named_with_its_place_and_not_quoted(text: str, said: str) -> None:
@@ -56,9 +57,10 @@ def test_what_is_no_key_is_named_with_its_place_and_not_quoted(text: str, said: 
 
 
 def test_a_ring_comes_back_from_its_file_which_others_cannot_read(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "vault.keys"
-    write_file(file, KeyRing([ONE, TWO]))
+    file = tmp_path / "vault.keys"
+    write_file(file, KeyRing([ONE, TWO], "k2"))
     assert list(read_file(file)) == [ONE, TWO]
+    assert read_file(file).current == TWO
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in file.parent.iterdir()] == ["vault.keys"]
 
@@ -87,7 +89,7 @@ def test_a_changed_file_is_read_again_before_the_next_secret_is_sealed(tmp_path:
     write_file(file, KeyRing([ONE]))
     vault = Vault(Keys.load(VaultConfig(key_file=str(file))))
     assert vault.seal(b"x", HERE).key_id == "k1"
-    write_file(file, KeyRing([TWO, ONE]))
+    write_file(file, KeyRing([ONE, TWO], "k2"))
     assert vault.seal(b"x", HERE).key_id == "k2"
 
 
