@@ -72,10 +72,12 @@ from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.log.upkeep import keep_up
 from gateway.log.wakeups import Wakeups
+from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import identity
 from gateway.middleware.operations import operations
 from gateway.middleware.project import project
+from gateway.middleware.sites import SITES, Sites
 from gateway.middleware.telemetry import telemetry
 from gateway.projects import Projects, Retention
 from gateway.proxy.client import Client
@@ -111,9 +113,11 @@ def build_app(config: Config, seat: Seat | None = None) -> web.Application:
 
     ``seat``: of one of several workers on a port.
     """
-    around = [telemetry, errors, operations, identity, project]
+    around = [telemetry, errors, operations, browsers, identity, project]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
+    app[SITES] = Sites(config.identity.allowed_hosts, config.identity.allowed_origins)
+    app.on_response_prepare.append(share)
     app[METRICS] = Metrics(__version__)
     app[SCRAPERS] = Scrapers(config.metrics, Proxies(config.identity.proxy_addresses))
     _check_spool(config.events)

@@ -36,8 +36,8 @@ project "demo". It prints three lines to try. What is stored is kept: start it a
 
 SERVE = """\
 The gateway alone, in front of containers that run elsewhere. With --container it registers that one as the project
-"default" (sidecar); projects can be registered at any time with POST /api/projects. As there is no identity yet it
-listens on this machine only."""
+"default" (sidecar); projects can be registered at any time with POST /api/projects. With identity.modes as they are by
+default everybody is its one user, and it listens on this machine only; with others it may listen anywhere."""
 
 AGENT_HOST = """\
 Runs agents inside a container and speaks the container's contract on port 4097. With ACP_HOST_TOKEN set, every call
@@ -116,10 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     _workspace(up)
 
     serve = _command(commands, "serve", "the gateway alone", SERVE, _serve)
-    serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--host", help="the address to listen on (default 127.0.0.1; others need identity.modes)")
     serve.add_argument("--port", type=int, help="the port to listen on (default 8080)")
     serve.add_argument(
         "--container", metavar="URL", help="sidecar: register the one container at URL as the project 'default'"
+    )
+    serve.add_argument(
+        "--owner", metavar="USER", help="whose the project of --container is (default: the local user, if there is one)"
     )
     serve.add_argument(
         "--workers", type=int, metavar="N", help="how many processes share the port (default 1); more use more cores"
@@ -263,7 +266,7 @@ async def _up(options: argparse.Namespace, config: Config) -> None:
 async def _serve(options: argparse.Namespace, config: Config) -> None:
     from gateway import commands
 
-    await commands.serve(config, options.container, say)
+    await commands.serve(config, options.container, options.owner, say)
 
 
 async def _agent_host(options: argparse.Namespace, config: Config) -> None:

@@ -21,15 +21,18 @@ from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, changing,
 from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of, url_of_running
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
-from gateway.errors import ConfigError, ProjectNotFound, StartError
-from gateway.identity.caller import LOCAL_USER
+from gateway.errors import ConfigError, StartError
+from gateway.identity.caller import flaw_of_user_id
+from gateway.identity.local import LocalMode
+from gateway.identity.safety import refuse_unsafe
 from gateway.keys import PROJECTS
 from gateway.log.lease import Leases
 from gateway.log.presence import Presence
 from gateway.log.store import Log
-from gateway.projects import NewProject, Projects
+from gateway.projects import Projects
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
+from gateway.registration import register
 from gateway.serving import address, bind, bind_shared, serving, stop_on_signals
 from gateway.supervisor import supervising
 
@@ -45,7 +48,7 @@ async def up(config: Config, container_port: int, say: Say) -> None:
     """The whole product on this machine: PostgreSQL, an agent host in a container's place, the gateway, a project."""
     began = time.monotonic()
     stopped = stop_on_signals()
-    _refuse_strangers(config)
+    _refuse_other_users(config)
     config = _side_by_side(config, container_port)
     if not config.database.url:
         _refuse_second(_data_dir(config))
@@ -55,14 +58,14 @@ async def up(config: Config, container_port: int, say: Say) -> None:
         config, postgres = await stack.enter_async_context(_database(config, say))
         if stopped.is_set():
             return
-        await _settle(config, postgres, None, say)
+        await _settle(config, postgres, say)
         await stack.enter_async_context(serving(_agent_host_app(config, workspace), host_socket, shutdown_timeout=5))
         say(f"agent host    {_url(config.agent_host)} (workspace {workspace})")
         app = build_app(config)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, gateway_socket, shutdown_timeout=timeout))
         container = f"http://127.0.0.1:{container_port}"
-        await _register(app[PROJECTS], DEMO_PROJECT, container, default_agent_id=DEMO_AGENT)
+        await register(app[PROJECTS], DEMO_PROJECT, container, default_agent_id=DEMO_AGENT)
         base = _url(config.server)
         say(f"gateway       {base}")
         say(f"project       {base}/api/projects/{DEMO_PROJECT} (container {container})")
@@ -72,11 +75,12 @@ async def up(config: Config, container_port: int, say: Say) -> None:
     say("stopped; start again with the same command, everything is kept")
 
 
-async def serve(config: Config, container: str | None, say: Say) -> None:
-    """The gateway alone; with ``container``, in front of that one."""
+async def serve(config: Config, container: str | None, owner: str | None, say: Say) -> None:
+    """The gateway alone; with ``container``, in front of that one, which belongs to ``owner``."""
     stopped = stop_on_signals()
     allow_descriptors()
-    _refuse_strangers(config)
+    refuse_unsafe(config)
+    _check_owner(config, container, owner)
     if container is not None:
         config = _allowing(config, _address_of(container))
     if not config.database.url:
@@ -90,10 +94,11 @@ async def serve(config: Config, container: str | None, say: Say) -> None:
         config, postgres = await stack.enter_async_context(_database(config, say))
         if stopped.is_set():
             return
-        await _settle(config, postgres, container, say)
+        await _settle(config, postgres, say, container, owner)
         check = await stack.enter_async_context(_serving(config, sockets, stopped, say))
         if container is not None:
             say(f"project       {_url(config.server)}/api/projects/{SIDECAR_PROJECT} (container {container})")
+        say(f"identity      {', '.join(config.identity.modes)}")
         say(f"gateway       {_url(config.server)}")
         await _until(stopped, postgres, check)
 
@@ -116,7 +121,9 @@ async def _serving(
         yield supervisor.check
 
 
-async def _settle(config: Config, postgres: EmbeddedPostgres | None, container: str | None, say: Say) -> None:
+async def _settle(
+    config: Config, postgres: EmbeddedPostgres | None, say: Say, container: str | None = None, owner: str | None = None
+) -> None:
     """What must be before any gateway process starts: keys, the sidecar's project; nobody holds what dead ones held.
 
     A PostgreSQL of our own has no other user: what a gateway that was killed held is free at once.
@@ -128,7 +135,7 @@ async def _settle(config: Config, postgres: EmbeddedPostgres | None, container: 
         await _make_first_key(config, database, say)
         await check_keys(database, Keys.load(config.vault))
         if container is not None:
-            await _register(Projects(database), SIDECAR_PROJECT, container, default_agent_id=None)
+            await register(Projects(database), SIDECAR_PROJECT, container, owner=owner)
 
 
 async def _make_first_key(config: Config, database: Database, say: Say) -> None:
@@ -271,23 +278,25 @@ def _refuse_second(data_dir: Path) -> None:
         )
 
 
-async def _register(projects: Projects, project_id: str, address: str, *, default_agent_id: str | None) -> None:
-    """Have the project point at this address; what else was set of it stays."""
-    try:
-        known = await projects.get(LOCAL_USER, project_id)
-    except ProjectNotFound:
-        new = NewProject(id=project_id, container_url=address, default_agent_id=default_agent_id)
-        await projects.create(LOCAL_USER, new)
-        return
-    if known.container_url != address:
-        await projects.update(LOCAL_USER, project_id, {"container_url": address, "container_token": None})
-
-
-def _refuse_strangers(config: Config) -> None:
-    if not is_loopback(config.server.host):
+def _refuse_other_users(config: Config) -> None:
+    """``up`` is one user's, on this machine."""
+    refuse_unsafe(config)
+    if LocalMode.name not in config.identity.modes:
         raise ConfigError(
-            f"server.host is {config.server.host!r}, but no identity is configured: without one the gateway serves "
-            "this machine only; set it to 127.0.0.1 or ::1"
+            f"identity.modes names {', '.join(config.identity.modes)}, but up is for the one user of this machine: "
+            "name local too, or use serve"
+        )
+
+
+def _check_owner(config: Config, container: str | None, owner: str | None) -> None:
+    if owner is not None:
+        flaw = "it goes with --container" if container is None else flaw_of_user_id(owner)
+        if flaw is not None:
+            raise ConfigError(f"--owner {owner!r}: {flaw}")
+    elif container is not None and LocalMode.name not in config.identity.modes:
+        raise ConfigError(
+            "--container makes a project, and identity.modes do not name local, whose it would be: name its owner with "
+            "--owner"
         )
 
 

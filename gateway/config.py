@@ -75,6 +75,21 @@ def _header_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> No
         raise ValueError(f"must be the name of a header such as X-Forwarded-User, not {value!r}")
 
 
+def _hosts(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for text in value:
+        if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", text):
+            raise ValueError(f"must be names such as gateway.example.com, without port and wildcards, not {text!r}")
+
+
+def _origins(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for text in value:
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+", text) or text.endswith((":80", ":443")):
+            raise ValueError(
+                "must be origins as browsers write them, such as https://app.example.com (lower case, no path, no "
+                f"usual port), not {text!r}"
+            )
+
+
 def _networks(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
     for text in value:
         try:
@@ -90,6 +105,8 @@ class IdentityConfig:
     modes: tuple[str, ...] = attrs.field(default=("local",), validator=_modes)
     proxy_header: str = attrs.field(default="X-Forwarded-User", validator=_header_name)
     proxy_addresses: tuple[str, ...] = attrs.field(default=(), validator=_networks)
+    allowed_hosts: tuple[str, ...] = attrs.field(default=(), validator=_hosts)
+    allowed_origins: tuple[str, ...] = attrs.field(default=(), validator=_origins)
 
 
 @attrs.frozen(kw_only=True)

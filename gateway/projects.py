@@ -232,6 +232,11 @@ class Projects:
         self.forget()
         return Project.from_row(row), row["moved"]
 
+    async def give(self, project_id: str, user_id: str) -> None:
+        """Make somebody the project's owner; for whoever runs the gateway, no user of it may."""
+        await self._database.execute("set_project_owner", id=project_id, owner_id=user_id)
+        self.forget()
+
     async def delete(self, user_id: str, project_id: str) -> None:
         """The project and all that hangs on it: sessions, log, messages, members. Only an admin may.
 

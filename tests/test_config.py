@@ -36,6 +36,8 @@ OTHERS = {
     ("logging", "level"): "error",
     ("identity", "modes"): "proxy,local",
     ("identity", "proxy_header"): "X-User",
+    ("identity", "allowed_hosts"): "gateway.example.com,10.0.0.7",
+    ("identity", "allowed_origins"): "https://app.example.com,http://localhost:3000",
 }
 
 
@@ -69,6 +71,11 @@ def test_each_setting_has_a_variable_that_overrides_the_file(name: str, file: Pa
         ("[identity]\nmodes = []", "identity.modes: must be some of local, tokens, proxy, not 'none'"),
         ("[identity]\nmodes = 'local'", "identity.modes: must be a list, not a string"),
         ("[identity]\nproxy_addresses = ['10.0.0.1/8']", "identity.proxy_addresses: must be addresses or networks"),
+        ("[identity]\nallowed_hosts = ['h:80']", "identity.allowed_hosts: must be names such as"),
+        ("[identity]\nallowed_hosts = ['*.h']", "identity.allowed_hosts: must be names such as"),
+        ("[identity]\nallowed_origins = ['https://h/']", "identity.allowed_origins: must be origins as browsers"),
+        ("[identity]\nallowed_origins = ['null']", "identity.allowed_origins: must be origins as browsers"),
+        ("[identity]\nallowed_origins = ['*']", "identity.allowed_origins: must be origins as browsers"),
         ("[identity]\nproxy_header = 'a b'", "identity.proxy_header: must be the name of a header"),
     ],
 )

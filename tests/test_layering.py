@@ -26,6 +26,7 @@ FLOORS: list[set[str]] = [
     {"serving"},
     {"worker"},
     {"supervisor"},
+    {"registration"},
     {"commands"},
     {"administration", "rotation"},
     {"cli"},

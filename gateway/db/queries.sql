@@ -74,6 +74,13 @@ from (select count(*) > 0 as moved from expired) follower
 where id = %(id)s and project_role(id, %(user_id)s) = 'admin'
 returning *;
 
+-- set_project_owner --
+-- A project gets another owner, who is no member of it any more.
+with project as (
+    update projects set owner_id = %(owner_id)s, updated_at = now() where id = %(id)s returning id
+)
+delete from project_members m using project p where m.project_id = p.id and m.user_id = %(owner_id)s;
+
 -- list_members --
 -- Who may use a project: its owner, then its members as they were added.
 select owner_id as user_id, 'admin' as role, true as is_owner, null as added_by, created_at as added_at

@@ -16,6 +16,7 @@ from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, RoleTo
 from gateway.keys import CALLER, CONFIG, LEAST_ROLES, PROJECT, PROJECTS, ROLE, ROUTE, Route
 from gateway.middleware.hosts import project_of_host
 from gateway.middleware.passthrough import passthrough
+from gateway.middleware.sites import is_here
 from gateway.projects import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
 from gateway.roles import Role
@@ -50,7 +51,7 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = await _enter(request, project_id, request.app[LEAST_ROLES][request.match_info.route])
         match = _TARGET.fullmatch(request.raw_path)
         if match and (port := match[1] if "%" not in match[1] else unquote(match[1])) in _PORTS:
-            if port == "opencode" and _opens_a_page(request):
+            if port == "opencode" and _opens_a_page(request) and is_here(f"//{request.headers.get(hdrs.HOST, '')}"):
                 return _to_own_host(request, found, target=match[2])
             prefix = f"/api/projects/{found.id}/{port}"
             request[ROUTE] = _route(request, found, port, target=match[2], prefix=prefix)

@@ -7,7 +7,7 @@ may have been cut short without anyone seeing it, RFC 9112 8; trailers and inter
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self, cast
 
@@ -51,11 +51,16 @@ async def forward(
     timeouts: Timeouts,
     prefix: str,
     extra_headers: Iterable[tuple[str, str]] = (),
+    unsent: Iterable[str] = (),
+    withheld: Callable[[str], bool] | None = None,
+    added: Iterable[tuple[str, str]] = (),
 ) -> web.StreamResponse:
     """Send ``request`` to ``target`` (raw path and query) below ``upstream``, and its answer back; WebSockets too.
 
     ``prefix`` is the path that was cut off to get ``target``, for ``X-Forwarded-Prefix``; ``extra_headers`` are set on
-    the request to the upstream in place of the client's.
+    the request to the upstream in place of the client's, ``unsent`` fields of the client's that it does not get.
+    ``withheld`` says, by its name in lower case, which fields of the answer the client does not get; those ``added``
+    come beside the answer's own.
 
     Before the answer has begun, failures are raised: ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``,
     ``RequestStalled``, ``BadRequest``. After that nothing can be said any more, so the client's connection is aborted:
@@ -68,13 +73,13 @@ async def forward(
             request.method,
             upstream,
             target,
-            headers=_request_headers(request, prefix, extra_headers),
+            headers=_request_headers(request, prefix, extra_headers, unsent),
             body=_Body(request) if request.body_exists else None,
             timeouts=timeouts,
         ) as answer:
             if answer.status == 101:
                 return await _switch(request, answer)
-            response = ForwardedResponse.of(answer)
+            response = ForwardedResponse.of(answer, withheld=withheld, added=added)
             await _relay(request, answer, response, timeouts)
     except (UpstreamError, TimeoutError) as exc:
         if response is None or not response.prepared:
@@ -85,10 +90,12 @@ async def forward(
     return response
 
 
-def _request_headers(request: web.Request, prefix: str, extra: Iterable[tuple[str, str]]) -> Any:
+def _request_headers(request: web.Request, prefix: str, extra: Iterable[tuple[str, str]], unsent: Iterable[str]) -> Any:
     # Without a Host field (HTTP/1.0), request.host would be the name of this machine, by a blocking look-up.
     host = request.host if hdrs.HOST in request.headers else None
     headers = to_upstream(request.headers, client=request.remote, scheme=request.scheme, host=host, prefix=prefix)
+    for name in unsent:
+        headers.popall(name, None)
     for name, value in extra:
         headers[name] = value
     if websocket.is_handshake(request):

@@ -1,9 +1,11 @@
 """The answer that a client gets for a forwarded request."""
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.answer import Answer
@@ -22,9 +24,21 @@ class ForwardedResponse(web.StreamResponse):
     _send_headers_immediately = False
 
     @classmethod
-    def of(cls, answer: Answer) -> Self:
-        """The upstream's status and header fields; ``UpstreamUnreachable`` where they are not HTTP."""
+    def of(
+        cls,
+        answer: Answer,
+        *,
+        withheld: Callable[[str], bool] | None = None,
+        added: Iterable[tuple[str, str]] = (),
+    ) -> Self:
+        """The upstream's status and header fields without those ``withheld``, and with those ``added``.
+
+        ``UpstreamUnreachable`` where they are not HTTP.
+        """
         headers = to_client(answer.headers)
+        if withheld is not None:
+            headers = CIMultiDict([(name, value) for name, value in headers.items() if not withheld(name.lower())])
+        headers.extend(added)
         # aiohttp reads control characters but refuses to write them, when it is too late to say so.
         if _CONTROL.search("".join([answer.reason or "", *headers.values()])):
             raise UpstreamUnreachable("The project's container answered with something that is not HTTP.")
