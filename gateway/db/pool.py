@@ -20,6 +20,7 @@ import psycopg2.extensions
 
 from gateway.db.addresses import addresses
 from gateway.db.aiopg_fixes import MendedConnection
+from gateway.db.availability import Availability, is_away
 from gateway.db.connections import Connections, Usage
 from gateway.db.dedicated import Dedicated
 from gateway.db.errors import MALFORMED_URL, LostRace, outcome_unknown, query_timeout, unavailable
@@ -111,6 +112,7 @@ class Database:
         self._connect = connect
         self._queries = queries
         self._limit = statement_timeout + GRACE
+        self._availability = Availability()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -187,7 +189,7 @@ class Database:
         """
         if self._closed:
             raise unavailable("the gateway is stopping")
-        connection = await self._connect()
+        connection = await self._watched(self._connect())
         try:
             yield Dedicated(connection, self._queries, limit)
         finally:
@@ -202,7 +204,7 @@ class Database:
         if self._closed:
             work.close()
             raise unavailable("the gateway is stopping")
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._watched(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -213,6 +215,17 @@ class Database:
         if task.cancelled():
             raise outcome_unknown()
         return task.result()
+
+    async def _watched(self, work: Awaitable[T]) -> T:
+        try:
+            result = await work
+        except GatewayError as exc:
+            # One connection that was lost says nothing of the next one.
+            if is_away(exc) and not isinstance(exc.__cause__, ConnectionLost):
+                self._availability.failed(str(exc))
+            raise
+        self._availability.worked()
+        return result
 
     async def _run(self, query: Query, params: Mapping[str, Any]) -> Result:
         try:

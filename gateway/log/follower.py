@@ -13,6 +13,7 @@ from contextlib import suppress
 import attrs
 
 from gateway.container.client import Container, ContainerInfo
+from gateway.db.availability import log_failure
 from gateway.errors import GatewayError, ProjectNotFound
 from gateway.log.lease import Lease, Leases
 from gateway.log.recorder import Recorder, Translate
@@ -79,7 +80,7 @@ class Follower:
                 raise
             except GatewayError as exc:
                 self.failure = exc
-                logger.info("container not followed", extra={"project": self._project_id, "error": str(exc)})
+                log_failure(logger, "container not followed", exc, level=logging.INFO, project=self._project_id)
             if self._recorder is not None:
                 # One that ends whenever it is opened would fill the log with gaps.
                 if self._recorder.has_stored or loop.time() - began >= SOUND_SECONDS:

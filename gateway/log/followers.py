@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.log.follower import Follower, Rules
@@ -91,7 +92,7 @@ class Followers:
                 self._reviewed_at = asyncio.get_running_loop().time()
             except GatewayError as exc:
                 away = True
-                logger.warning("followers not reviewed", extra={"error": str(exc)})
+                log_failure(logger, "followers not reviewed", exc)
             try:
                 async with asyncio.timeout(pause):
                     await self._look.wait()
@@ -105,7 +106,7 @@ class Followers:
             try:
                 await self._keep_all()
             except GatewayError as exc:
-                logger.warning("leases not renewed", extra={"error": str(exc)})
+                log_failure(logger, "leases not renewed", exc)
 
     async def _keep_all(self) -> None:
         before = [held.lease for held in self._held.values()]

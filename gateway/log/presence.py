@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
 
@@ -46,7 +47,7 @@ class Presence:
             try:
                 await self._renew()
             except GatewayError as exc:
-                logger.warning("presence not renewed", extra={"gateway": self.gateway_id, "error": str(exc)})
+                log_failure(logger, "presence not renewed", exc, gateway=self.gateway_id)
 
     @staticmethod
     async def expire_all(database: Database) -> None:

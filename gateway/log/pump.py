@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
+from gateway.db.availability import log_failure
 from gateway.errors import GatewayError, ProjectNotFound
 from gateway.log.reading import NotKept
 from gateway.log.run import PIECE_BYTES
@@ -117,8 +118,7 @@ class Pump:
         except ProjectNotFound:
             tail.vanish()
         except GatewayError as exc:
-            extra = {"project": self._project_id, "error": str(exc)}
-            logger.warning("live streams wait for the database", extra=extra)
+            log_failure(logger, "live streams wait for the database", exc, project=self._project_id)
         if place == Cursor(tail.epoch, tail.loaded) and not tail.gone:
             await asyncio.sleep(RETRY_SECONDS)
 

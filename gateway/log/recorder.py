@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.db.availability import log_failure
 from gateway.db.errors import OutcomeUnknown
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
 from gateway.log.batches import Batches, Numbered
@@ -161,7 +162,7 @@ class Recorder:
             try:
                 meaning = await look_up()
             except DatabaseUnavailable as exc:
-                logger.warning("translation waits", extra={"project": self._project_id, "error": str(exc)})
+                log_failure(logger, "translation waits", exc, project=self._project_id)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             except Exception:
@@ -193,7 +194,7 @@ class Recorder:
                 return
             except (DatabaseUnavailable, OutcomeUnknown) as exc:
                 # Numbers make it harmless to repeat; the fence decides whether it is still wanted.
-                logger.warning("append waits", extra={"project": self._project_id, "error": str(exc)})
+                log_failure(logger, "append waits", exc, project=self._project_id)
                 await asyncio.sleep(RETRY_SECONDS)
             except (StaleFence, ProjectNotFound):
                 raise

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from gateway.db.availability import log_failure
 from gateway.errors import GatewayError
 from gateway.log.run import Run
 from gateway.log.store import Appended, Log
@@ -201,7 +202,7 @@ class Tails:
                 watched = self.watched()
                 heads = await self._log.heads(watched) if watched else {}
             except GatewayError as exc:
-                logger.warning("heads of watched logs could not be read", extra={"error": str(exc)})
+                log_failure(logger, "heads of watched logs could not be read", exc)
                 continue
             for project_id in watched:
                 tail = self._tails.get(project_id)

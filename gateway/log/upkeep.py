@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from gateway.db.availability import log_failure
 from gateway.db.pool import Row
 from gateway.errors import GatewayError
 
@@ -39,6 +40,8 @@ async def of_each(rows: Sequence[Row], work: Callable[[Row], Awaitable[object]])
 
 
 def _log(message: str, exc: Exception, **extra: str) -> None:
-    # What is no failure of the database's is a fault of ours.
-    own = not isinstance(exc, GatewayError)
-    logger.log(logging.ERROR if own else logging.WARNING, message, exc_info=own, extra={**extra, "error": str(exc)})
+    if isinstance(exc, GatewayError):
+        log_failure(logger, message, exc, level=logging.WARNING, **extra)
+    else:
+        # A fault of ours.
+        logger.error(message, exc_info=exc, extra={**extra, "error": str(exc)})

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 
+from gateway.db.availability import log_failure
 from gateway.db.dedicated import Dedicated
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
@@ -73,7 +74,7 @@ class Wakeups:
                     backoff = MIN_BACKOFF_SECONDS
                     await self._use(connection)
             except GatewayError as exc:
-                logger.warning("no wake-ups", extra={"error": str(exc)})
+                log_failure(logger, "no wake-ups", exc)
             finally:
                 self.listening.clear()
             await asyncio.sleep(backoff)

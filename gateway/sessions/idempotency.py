@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from gateway.db.availability import log_failure
 from gateway.db.errors import OutcomeUnknown
 from gateway.db.pool import Database, Row
 from gateway.errors import DatabaseUnavailable, GatewayError, IdempotencyKeyInUse, IdempotencyKeyReused
@@ -111,7 +112,7 @@ class IdempotencyKeys:
                     "delete_old_idempotency_keys", hours=self._hours, limit=SWEEP_BATCH
                 )
             except GatewayError as exc:
-                logger.warning("old keys not deleted", extra={"error": str(exc)})
+                log_failure(logger, "old keys not deleted", exc)
             await asyncio.sleep(BATCH_PAUSE_SECONDS if deleted == SWEEP_BATCH else SWEEP_SECONDS)
 
     async def _claim(self, call: Call, proposed_id: str) -> "_Hold | Answer":
@@ -160,7 +161,7 @@ class IdempotencyKeys:
             try:
                 await self._database.execute("renew_idempotency_key", seconds=self._hold_seconds, **held.place)
             except GatewayError as exc:
-                logger.warning("key not renewed", extra={"error": str(exc)})
+                log_failure(logger, "key not renewed", exc)
 
     async def _let_go(self, held: _Hold, exc: BaseException) -> None:
         """What failed without an effect leaves nothing; else whoever sends the call again goes on at once."""

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.config import TurnsConfig
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound
 from gateway.log.followers import Followers
@@ -63,7 +64,7 @@ class Keeper:
                 try:
                     await review()
                 except GatewayError as exc:
-                    logger.warning("house not kept", extra={"error": str(exc)})
+                    log_failure(logger, "house not kept", exc)
                 except Exception:
                     # One that nobody foresaw must not leave all houses unkept from then on.
                     logger.exception("house not kept")
@@ -116,4 +117,4 @@ class Keeper:
         except NotFound:
             return  # with its project
         except GatewayError as exc:
-            logger.info("turn not looked after", extra={"turn": turn_id, "error": str(exc)})
+            log_failure(logger, "turn not looked after", exc, level=logging.INFO, turn=turn_id)

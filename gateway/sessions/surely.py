@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from gateway.db.availability import log_failure
 from gateway.errors import GatewayError, NotFound
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,6 @@ async def surely(attempt: Callable[[], Awaitable[T]], *, turn_id: str) -> T:
         except NotFound:
             raise
         except GatewayError as exc:
-            logger.warning("turn waits for the database", extra={"turn": turn_id, "error": str(exc)})
+            log_failure(logger, "turn waits for the database", exc, turn=turn_id)
         await asyncio.sleep(backoff)
         backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)

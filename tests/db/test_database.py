@@ -300,7 +300,7 @@ async def test_a_transaction_undone_by_a_deadlock_runs_again(things: Database, t
 
     await asyncio.gather(take("a", "b", "c"), take("b", "a", "d"))
     assert stored(things_url) == ["a", "b", "c", "d"]
-    assert runs == 3
+    assert runs > 2  # On a busy machine PostgreSQL now and then undoes both.
 
 
 async def test_tasks_of_one_transaction_take_turns(things: Database, things_url: str) -> None:
