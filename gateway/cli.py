@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         config = _configured(options)
-        logs.configure(config.logging.level)
+        logs.configure(config.logging)
         run_command: Run = options.run
         _run(run_command(options, config))
     except GatewayError as exc:

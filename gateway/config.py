@@ -224,6 +224,8 @@ class LoggingConfig:
     """What is logged, to standard error."""
 
     level: str = attrs.field(default="info", validator=_one_of(*LOG_LEVELS))
+    format: str = attrs.field(default="lines", validator=_one_of("lines", "json"))
+    access: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -345,6 +347,10 @@ def _parse(kind: Any, text: str) -> Any:
         return text
     if kind == tuple[str, ...]:
         return tuple(word for part in text.split(",") if (word := part.strip()))
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"must be true or false, not {text!r}")
+        return text.lower() == "true"
     try:
         return kind(text)
     except ValueError:

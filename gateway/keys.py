@@ -79,6 +79,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 #: Who asks, and their id alone.
 CALLER = web.RequestKey("caller", Caller)
 USER = web.RequestKey("user", str)
+#: How many bytes of its answer an event stream has written.
+WRITTEN = web.RequestKey("written", int)
 PROJECT = web.RequestKey("project", Project)
 #: What the caller may do in the project.
 ROLE = web.RequestKey("role", Role)

@@ -37,7 +37,7 @@ def packed(config: Config, seat: Seat) -> bytes:
 
 def main(link: socket.socket, sock: socket.socket) -> None:
     config, seat = _receive(link)
-    logs.configure(config.logging.level)
+    logs.configure(config.logging)
     try:
         run(_work(config, seat, link, sock))
     except GatewayError as exc:

@@ -33,6 +33,8 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(file: Path) -> None:
 
 #: Values other than the default, where what is checked is a word. Each of the numbers is allowed one more.
 OTHERS = {
+    ("logging", "format"): "json",
+    ("logging", "access"): "true",
     ("logging", "level"): "error",
     ("identity", "modes"): "proxy,local",
     ("identity", "proxy_header"): "X-User",

@@ -9,7 +9,7 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import NotImplementedYet
 from gateway.handlers.requests import choice, known_parameters, parameter
-from gateway.keys import CONFIG, FOLLOWERS, PROJECT, REQUEST_ID, SESSIONS, STREAMS
+from gateway.keys import CONFIG, FOLLOWERS, PROJECT, REQUEST_ID, SESSIONS, STREAMS, WRITTEN
 from gateway.log.stream import Stream
 from gateway.wire.events import Cursor, Heartbeat, Reset
 
@@ -53,7 +53,10 @@ async def _stream(request: web.Request, session_id: str | None) -> web.StreamRes
             is_chunked = request.version >= HttpVersion11
             stream = Stream(request.transport, writer.drain, cursor, session_id, is_chunked=is_chunked)
             stream.write(_first(place, last_event_id, math.ceil(request.app[CONFIG].events.retry * 1000)))
-            await streams.serve(channel, stream)
+            try:
+                await streams.serve(channel, stream)
+            finally:
+                request[WRITTEN] = stream.written
             if stream.is_full:
                 # The end of the answer would wait for a client that takes nothing.
                 request.transport.abort()

@@ -20,6 +20,7 @@ from gateway.log.recorder import Recorder, Translate
 from gateway.log.source import UNNUMBERED, Source
 from gateway.log.spool import Spool, SpoolLimits
 from gateway.log.store import Log, NewEvent, StaleFence
+from gateway.telemetry.context import about
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Gap
 
@@ -68,6 +69,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow, again and again, until stopped, or until the project is gone; ``StaleFence`` once another follows."""
+        about(project_id=self._project_id)
         loop = asyncio.get_running_loop()
         backoff = MIN_BACKOFF_SECONDS
         while not self._stopping:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextvars import Context
 from typing import Final
 
 from gateway.db.availability import log_failure
@@ -18,6 +19,7 @@ from gateway.log.run import PIECE_BYTES
 from gateway.log.store import Log
 from gateway.log.stream import FULL_BYTES, Stream, chunked
 from gateway.log.tail import Tail
+from gateway.telemetry.context import about
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Cursor
 
@@ -53,7 +55,12 @@ class Pump:
 
     def start(self) -> None:
         self._tail.keep()
-        self._task = asyncio.create_task(self._run(), name=f"pump {self._project_id}")
+        self._task = asyncio.create_task(
+            # Not about the request that happened to come first.
+            self._run(),
+            name=f"pump {self._project_id}",
+            context=Context(),
+        )
         self._task.add_done_callback(self._ended)
 
     def stop(self) -> None:
@@ -77,6 +84,7 @@ class Pump:
 
     async def _run(self) -> None:
         """Go round whenever there is something to do, until cancelled."""
+        about(project_id=self._project_id)
         loop = asyncio.get_running_loop()
         while True:
             changed = self._tail.changed

@@ -12,6 +12,7 @@ from gateway.db.errors import ForeignKeyViolation
 from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound, ProjectNotFound
 from gateway.keys import REQUEST_ID
 from gateway.middleware.comeback import come_back, must_come_back
+from gateway.telemetry.context import begin_request
 from gateway.wire.codec import dump_foreign_json
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ _NUMBERS = itertools.count(1)
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, and turn what is raised into its answer."""
-    request[REQUEST_ID] = f"{_PROCESS}{next(_NUMBERS):08x}"
+    request[REQUEST_ID] = request_id = f"{_PROCESS}{next(_NUMBERS):08x}"
+    begin_request(request_id, request.match_info)
     try:
         response = await handler(request)
     except Exception as exc:

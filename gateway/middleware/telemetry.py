@@ -1,14 +1,17 @@
 """What is measured of each request: by its route's template, never by its path."""
 
 import asyncio
+import logging
 import time
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.keys import METRICS, STREAM_ROUTES
+from gateway.keys import CONFIG, METRICS, REQUEST_ID, STREAM_ROUTES, WRITTEN
 from gateway.middleware.hosts import project_of_host
+
+access = logging.getLogger("gateway.access")
 
 UNMATCHED: Final = "unmatched"
 #: All of a container's OpenCode on its project's own host.
@@ -22,7 +25,7 @@ BROKEN: Final = "broken"
 async def telemetry(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Time what the others do, and note its outcome."""
     began = time.perf_counter()
-    status = BROKEN
+    status, response = BROKEN, None
     try:
         response = await handler(request)
         status = str(response.status)
@@ -32,8 +35,24 @@ async def telemetry(request: web.Request, handler: Handler) -> web.StreamRespons
         raise
     finally:
         lasts = request.match_info.route.name in STREAM_ROUTES or status == "101"
-        seconds = None if lasts else time.perf_counter() - began
-        request.app[METRICS].request(request.method, route_of(request), status, seconds)
+        seconds, route = time.perf_counter() - began, route_of(request)
+        request.app[METRICS].request(request.method, route, status, None if lasts else seconds)
+        if request.app[CONFIG].logging.access:
+            _log(request, response, route, status, seconds)
+
+
+def _log(request: web.Request, response: web.StreamResponse | None, route: str, status: str, seconds: float) -> None:
+    access.info(
+        "request",
+        extra={
+            "request": request.get(REQUEST_ID),
+            "method": request.method,
+            "route": route,
+            "status": status,
+            "bytes": _bytes(request, response),
+            "ms": round(1000 * seconds, 1),
+        },
+    )
 
 
 def route_of(request: web.Request) -> str:
@@ -42,3 +61,12 @@ def route_of(request: web.Request) -> str:
         return OWN_HOST
     resource = request.match_info.route.resource
     return UNMATCHED if resource is None else resource.canonical
+
+
+def _bytes(request: web.Request, response: web.StreamResponse | None) -> int:
+    """Of the answer: its body where that is still to be sent, all of it where it has been."""
+    if WRITTEN in request:
+        return request[WRITTEN]
+    if response is not None and not response.prepared:
+        return response.content_length or 0
+    return request.writer.output_size

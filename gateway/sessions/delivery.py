@@ -23,6 +23,7 @@ from gateway.sessions.containers import Containers
 from gateway.sessions.endings import RESTARTED, Endings, failed
 from gateway.sessions.surely import surely
 from gateway.tasks import Tasks
+from gateway.telemetry.context import about
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import Cursor, TurnEnded, TurnStarted
 
@@ -96,6 +97,7 @@ class Delivery:
         self._awaited.discard(turn_id)
 
     async def _take_up(self, turn: Row) -> None:
+        about(project_id=turn["project_id"], session_id=turn["session_id"], turn_id=turn["id"])
         try:
             claimed = await self._database.fetch_one("claim_turn", **self._key(turn["project_id"], turn["id"]))
             if claimed is not None:
@@ -153,6 +155,7 @@ class Delivery:
         prompt again is asked until it answers, or until the turn has ended in another way.
         """
         project_id, turn_id = prompt.project.id, prompt.turn_id
+        about(project_id=project_id, turn_id=turn_id)
         container = self._containers.of(prompt.project)
         for pause in chain(RETRY_PAUSES, repeat(RETRY_PAUSES[-1])):
             if not await self._mark_sent(project_id, turn_id):
