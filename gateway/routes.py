@@ -6,8 +6,7 @@ import attrs
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.handlers import agents, events, history, members, operations, permissions, projects, sessions
-from gateway.handlers.files import file
+from gateway.handlers import agents, console, events, history, members, operations, permissions, projects, sessions
 from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES, STREAM_ROUTES
 from gateway.middleware.passthrough import passthrough
 from gateway.proxy.expect import leave_to_reader
@@ -95,8 +94,12 @@ _OPERATIONS = (
     Endpoint(GET, "/readyz", operations.readyz, None, name="readyz", is_public=True),
     Endpoint(GET, "/metrics", operations.metrics, None, name="metrics", is_public=True),
 )
-# What browsers are given before anybody has said who they are.
-_PAGES = (Endpoint(GET, "/console/acp-gateway.js", file("console/acp-gateway.js"), None, is_public=True),)
+# What browsers are given before anybody has said who they are: it is the same for everybody, and asks the API.
+_PAGES = (
+    Endpoint(GET, "/", console.home, None, is_public=True),
+    Endpoint(GET, "/console", console.page, None, is_public=True),
+    Endpoint(GET, "/console/{path:.*}", console.file, None, is_public=True),
+)
 # What has matched nothing above, method included, is the container's to answer.
 _REST = (
     Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR),

@@ -30,10 +30,13 @@ _NUMBERS = count(1)
 
 #: Versions that run on Node 20. The parser is the one that the client uses.
 EVENTSOURCE = ("eventsource@4.1.1", "eventsource-parser@3.1.1")
+#: What looks for barriers in the console.
+AXE = "axe-core@4.14.1"
 #: Fixtures that give what a machine may lack: what it is called, and how it is found.
 FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
     "node": ("Node.js", lambda: machine.program("node", "install Node.js 20 or later")),
     "eventsource_packages": ("npm's eventsource", lambda: machine.npm_packages("-".join(EVENTSOURCE), *EVENTSOURCE)),
+    "axe_packages": ("npm's axe-core", lambda: machine.npm_packages(AXE, AXE)),
     "chromium": ("Chromium", lambda: machine.program("chromium", "on Debian: apt-get install chromium")),
     "caddy_program": ("Caddy", lambda: machine.program("caddy", "on Debian: apt-get install caddy")),
     "nginx_program": ("nginx", lambda: machine.program("nginx", "on Debian: apt-get install nginx-light")),
@@ -60,6 +63,12 @@ def node(request: pytest.FixtureRequest) -> Path:
 def eventsource_packages(request: pytest.FixtureRequest) -> Path:
     """A folder whose ``node_modules`` has ``eventsource`` and ``eventsource-parser``."""
     return from_the_machine(request, "eventsource_packages")
+
+
+@pytest.fixture(scope="session")
+def axe_packages(request: pytest.FixtureRequest) -> Path:
+    """A folder whose ``node_modules`` has ``axe-core``."""
+    return from_the_machine(request, "axe_packages")
 
 
 @pytest.fixture(scope="session")

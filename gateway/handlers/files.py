@@ -1,5 +1,6 @@
 """Files of our own for browsers: read once, sent again only when they have changed, each under a strict policy."""
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -17,14 +18,20 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".webmanifest": "application/manifest+json"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".LICENSE": "text/plain",
+    ".webmanifest": "application/manifest+json",
+}
 
 
 @attrs.frozen(kw_only=True)
 class File:
     """A file as it is sent."""
 
-    body: bytes
+    body: bytes = attrs.field(repr=False)
+    packed: bytes = attrs.field(repr=False)
     content_type: str
     etag: str
 
@@ -32,7 +39,8 @@ class File:
     def read(cls, path: Path) -> "File":
         body = path.read_bytes()
         guessed = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return cls(body=body, content_type=guessed, etag=hashlib.sha256(body).hexdigest()[:32])
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        return cls(body=body, packed=gzip.compress(body, mtime=0), content_type=guessed, etag=etag)
 
     def headers(self, policy: str) -> Mapping[str, str]:
         is_text = self.content_type.startswith("text/") or self.content_type.endswith("json")
@@ -40,7 +48,9 @@ class File:
             hdrs.CONTENT_TYPE: self.content_type + ("; charset=utf-8" if is_text else ""),
             # Asked for each time, and answered 304 as a rule: a new gateway's page never runs with an old one's script.
             hdrs.CACHE_CONTROL: "no-cache",
-            hdrs.ETAG: f'"{self.etag}"',
+            # Weak: packed or not, it is the same file.
+            hdrs.ETAG: f'W/"{self.etag}"',
+            hdrs.VARY: hdrs.ACCEPT_ENCODING,
             "Content-Security-Policy": policy,
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
@@ -60,8 +70,11 @@ def respond(request: web.Request, found: File, *, policy: str = POLICY) -> web.R
     """The file, or 304 where the browser has it."""
     known = request.if_none_match or ()
     if any(tag.value in (found.etag, "*") for tag in known):
-        return web.Response(status=304, headers={hdrs.ETAG: f'"{found.etag}"', hdrs.CACHE_CONTROL: "no-cache"})
-    return web.Response(body=found.body, headers=found.headers(policy))
+        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{found.etag}"', hdrs.CACHE_CONTROL: "no-cache"})
+    headers = dict(found.headers(policy))
+    if "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, "") or len(found.packed) >= len(found.body):
+        return web.Response(body=found.body, headers=headers)
+    return web.Response(body=found.packed, headers=headers | {hdrs.CONTENT_ENCODING: "gzip"})
 
 
 @lru_cache

@@ -30,7 +30,7 @@ class Unruly:
             return web.Response(status=502, text="<h1>Bad Gateway</h1>", content_type="text/html")
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False) as http,
             http.request(
                 request.method, self.upstream + request.path_qs, headers=headers, data=await request.read()
             ) as upstream,

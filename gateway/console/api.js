@@ -1,0 +1,86 @@
+/** The gateway's API as this page asks it: who asks is asked once, and what was sent is not lost with a gateway. */
+
+import { AcpGateway, GatewayProblem, newKey } from "./acp-gateway.js";
+
+export { newKey };
+
+const RETRY_SECONDS = [0.5, 1, 2, 4, 8];
+const PASSING = new Set([0, 502, 503]);
+const TOKEN = "acp-gateway.token";
+
+export class Api {
+    /** The client for who asks now; another one once somebody has said who they are. */
+    gateway;
+    #root;
+    #token = null;
+    #asking = null;
+
+    /** `askForToken(reason)` is called where the gateway wants to know who asks; its promise gives a token. */
+    constructor(root, askForToken) {
+        this.#root = root.replace(/\/$/, "");
+        this.askForToken = askForToken;
+        this.#identify(sessionStorage.getItem(TOKEN));
+    }
+
+    get(path) {
+        return this.call("GET", path);
+    }
+
+    patch(path, body) {
+        return this.call("PATCH", path, body);
+    }
+
+    delete(path) {
+        return this.call("DELETE", path);
+    }
+
+    /** Sent again while the gateway is away: under one key, so that it is done once whatever the gateway did of it. */
+    async post(path, body = {}, key = newKey()) {
+        for (const seconds of [...RETRY_SECONDS, null]) {
+            try {
+                return await this.call("POST", path, body, { headers: { "Idempotency-Key": `"${key}"` } });
+            } catch (problem) {
+                if (seconds === null || !isPassing(problem)) throw problem;
+                await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+            }
+        }
+    }
+
+    async call(method, path, body, options) {
+        const used = this.#token;
+        try {
+            return await this.gateway.call(method, path, body, options);
+        } catch (problem) {
+            if (problem.code !== "unauthenticated") throw problem;
+            if (this.#token === used) await this.#ask(problem.message);
+            return this.call(method, path, body, options);
+        }
+    }
+
+    /** A file of the gateway's, which a link cannot lead to where a token says who asks. */
+    async download(path) {
+        const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+        const answer = await fetch(this.#root + path, { headers, cache: "no-store" });
+        if (!answer.ok) throw new GatewayProblem({ status: answer.status, title: `HTTP ${answer.status}` });
+        return answer.blob();
+    }
+
+    /** One question at a time, whoever asks. */
+    async #ask(reason) {
+        this.#asking ??= this.askForToken(this.#token ? reason : null).finally(() => (this.#asking = null));
+        const { token, remember } = await this.#asking;
+        this.#identify(token);
+        if (remember) sessionStorage.setItem(TOKEN, token);
+        else sessionStorage.removeItem(TOKEN);
+    }
+
+    #identify(token) {
+        this.#token = token;
+        this.gateway = new AcpGateway({ url: this.#root, token });
+    }
+}
+
+/** Whether the same call may go through later. */
+export function isPassing(problem) {
+    return PASSING.has(problem.status) || problem.code === "idempotency_key_in_use";
+}

@@ -1,0 +1,166 @@
+/**
+ * Markdown as elements.
+ *
+ * The parser's tokens are turned into elements by the lists below, one by one. No HTML is ever parsed, so what is in no
+ * list cannot come to be: HTML in a text is text, and a link leads only where `SAFE` says.
+ */
+
+import MarkdownIt from "../vendor/markdown-it.esm.min.mjs";
+import { h } from "../dom.js";
+import { honest } from "./plain.js";
+
+const SAFE = new Set(["http:", "https:", "mailto:"]);
+const parser = new MarkdownIt({ html: false, linkify: true, breaks: false, maxNesting: 40 });
+
+/** The tags that a token of nesting 1 may open. */
+const TAGS = new Set([
+    "p",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "blockquote",
+    "ul",
+    "ol",
+    "li",
+    "em",
+    "strong",
+    "s",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+]);
+/** Headings of an agent's are below those of the page. */
+const LOWER = { h1: "h4", h2: "h5", h3: "h6", h4: "h6", h5: "h6", h6: "h6" };
+const DIRECTED = new Set(["p", "li", "th", "td", "h4", "h5", "h6"]);
+
+/** The blocks of a text, top level only: `[{ from, to, element() }]`, `from` and `to` being places in the text. */
+export function blocks(markdown) {
+    const starts = lineStarts(markdown);
+    const found = [];
+    const tokens = parser.parse(markdown, {});
+    for (let index = 0; index < tokens.length;) {
+        const end = endOf(tokens, index);
+        const part = tokens.slice(index, end + 1);
+        const [first, last] = tokens[index].map ?? [0, starts.length];
+        found.push({
+            from: starts[first] ?? markdown.length,
+            to: starts[last] ?? markdown.length,
+            elements: () => built(part),
+        });
+        index = end + 1;
+    }
+    return found;
+}
+
+function lineStarts(markdown) {
+    const starts = [0];
+    for (let place = markdown.indexOf("\n"); place !== -1; place = markdown.indexOf("\n", place + 1))
+        starts.push(place + 1);
+    return starts;
+}
+
+function endOf(tokens, start) {
+    let depth = 0;
+    for (let index = start; index < tokens.length; index += 1) {
+        depth += tokens[index].nesting;
+        if (depth <= 0) return index;
+    }
+    return tokens.length - 1;
+}
+
+function built(tokens) {
+    const root = document.createDocumentFragment();
+    const open = [root];
+    for (const token of tokens) {
+        if (token.nesting === 1) {
+            const element = opened(token);
+            open.at(-1).append(element);
+            open.push(element);
+        } else if (token.nesting === -1) {
+            if (open.length > 1) open.pop();
+        } else if (token.type === "inline") {
+            open.at(-1).append(built(token.children));
+        } else {
+            open.at(-1).append(leaf(token));
+        }
+    }
+    return root;
+}
+
+function opened(token) {
+    if (token.type === "link_open") return link(token.attrGet("href"), token.attrGet("title"));
+    if (token.type === "paragraph_open" && token.hidden) return document.createDocumentFragment();
+    if (!TAGS.has(token.tag)) return h("span");
+    const tag = LOWER[token.tag] ?? token.tag;
+    const properties = {};
+    if (DIRECTED.has(tag)) properties.dir = "auto";
+    if (tag === "ol" && token.attrGet("start")) properties.start = Number(token.attrGet("start")) || 1;
+    // The parser says how a cell is aligned in a style, which the policy forbids.
+    const align = /text-align:(left|center|right)/.exec(token.attrGet("style") ?? "")?.[1];
+    if (align) properties.class = `align-${align}`;
+    if (tag === "th") properties.scope = "col";
+    return h(tag, properties);
+}
+
+function leaf(token) {
+    switch (token.type) {
+        case "text":
+            return honest(token.content);
+        case "softbreak":
+            return "\n";
+        case "hardbreak":
+            return h("br");
+        case "code_inline":
+            return h("code", { dir: "ltr" }, honest(token.content));
+        case "code_block":
+        case "fence":
+            return codeBlock(token.content, token.info.trim().split(/\s+/)[0]);
+        case "hr":
+            return h("hr");
+        case "image":
+            return image(token);
+        default:
+            return honest(token.content);
+    }
+}
+
+/** A picture elsewhere is not fetched: who looks at a transcript would be told of to whoever the agent names. */
+function image(token) {
+    const said = token.content ? `image: ${token.content}` : "image";
+    const element = link(token.attrGet("src"), null);
+    element.append(honest(said));
+    return element;
+}
+
+function link(address, title) {
+    const safe = safeAddress(address);
+    if (safe === null) return h("span.no-link", { title: "This link leads to no web page, and was taken away." });
+    const shown = title ? `${title} — ${safe}` : safe;
+    return h("a", { href: safe, title: honest(shown), target: "_blank", rel: "noopener noreferrer nofollow" });
+}
+
+/** An address that a click may lead to; null for any other, and for those that are relative to the console. */
+export function safeAddress(address) {
+    try {
+        const url = new URL(address);
+        return SAFE.has(url.protocol) ? url.href : null;
+    } catch {
+        return null;
+    }
+}
+
+export function codeBlock(code, language = "") {
+    const label = language ? `Code, ${language}` : "Code";
+    const block = h(
+        "pre",
+        { tabindex: 0, role: "group", "aria-label": honest(label), dir: "ltr" },
+        h("code", honest(code.replace(/\n$/, ""))),
+    );
+    return h("div.code", language ? h("span.code-language", { "aria-hidden": "true" }, honest(language)) : null, block);
+}

@@ -1,0 +1,41 @@
+/** Text of an agent's, made so that it looks like what it is. */
+
+// eslint-disable-next-line no-control-regex
+const ANSI = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[@-Z\\-_])/g;
+/** Controls other than tab and line ends; what turns the direction of text around; what is there and not seen. */
+// eslint-disable-next-line no-control-regex
+const DECEPTIVE =
+    /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u180e\u200b\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff]/g;
+
+/** Without a terminal's sequences, which mean nothing outside of one. */
+export function withoutAnsi(text) {
+    return text.includes("\x1b") ? text.replace(ANSI, "") : text;
+}
+
+/** With a name in the place of each character that would deceive: a file's name must not read as another's. */
+export function honest(text) {
+    return text.replace(DECEPTIVE, (character) => {
+        const code = character.codePointAt(0);
+        if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+        return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+    });
+}
+
+/** For a place that has one line. */
+export function oneLine(text, most = 300) {
+    const line = honest(String(text)).replace(/\s+/g, " ").trim();
+    return line.length > most ? `${line.slice(0, most)}…` : line;
+}
+
+/** What a command said, with the last state of each line that it rewrote (a progress bar, say). */
+export function output(text) {
+    const lines = withoutAnsi(String(text)).replace(/\r\n/g, "\n").split("\n");
+    return honest(
+        lines.map((line) => line.slice(line.lastIndexOf("\r", line.length - 2) + 1).replace(/\r$/, "")).join("\n"),
+    );
+}
+
+/** A value of JSON as a person reads it. */
+export function pretty(value) {
+    return honest(typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? ""));
+}

@@ -1,0 +1,32 @@
+/** A button that copies. */
+
+import { h } from "../dom.js";
+import { icon } from "../icons.js";
+import { announce, complain } from "./notices.js";
+
+const DONE_MS = 1500;
+
+export function copyButton(label, textToCopy, { withLabel = false } = {}) {
+    const button = h(withLabel ? "button.quiet" : "button.icon-button", {
+        type: "button",
+        title: label,
+        "aria-label": label,
+        on: { click },
+    });
+    const rest = () => button.replaceChildren(icon("copy"), ...(withLabel ? ["Copy"] : []));
+    async function click() {
+        try {
+            await navigator.clipboard.writeText(textToCopy());
+        } catch {
+            return complain(
+                "This browser does not let the page copy",
+                new Error("Select the text and copy it yourself."),
+            );
+        }
+        button.replaceChildren(icon("check"), ...(withLabel ? ["Copied"] : []));
+        announce("Copied");
+        setTimeout(rest, DONE_MS);
+    }
+    rest();
+    return button;
+}

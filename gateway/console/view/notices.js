@@ -1,0 +1,61 @@
+/** What is said to everybody at the edge of the page, and to a screen reader alone. */
+
+import { h } from "../dom.js";
+import { icon } from "../icons.js";
+import { honest } from "../text/plain.js";
+
+const PASSES_AFTER_MS = 8000;
+const MOST = 4;
+
+/** What somebody can do about an error, by its code. */
+const HINTS = {
+    unreachable: "Is the gateway running? This page tries again by itself.",
+    upstream_refused: "Nothing listens at the project's container. Start it, or change the project's address.",
+    upstream_unreachable: "The project's container does not answer. Is its address right, and is it running?",
+    upstream_timeout: "The project's container is slow to answer. Try again.",
+    agent_not_found: "The project's container offers no such agent.",
+    auth_required: "Sign in to the agent, then send the prompt again.",
+    queue_full: "Wait for a queued prompt to begin, or take one out of the queue.",
+    session_ended: "Begin a new session; this one can only be read.",
+    role_too_small: "Ask an admin of the project for a larger role.",
+    database_unavailable: "The gateway's database is away. What was sent is not lost: try again in a moment.",
+    project_not_found: "It may have been removed, or you are no member of it.",
+};
+
+export function hintFor(problem) {
+    return HINTS[problem.code] ?? null;
+}
+
+/** Tell what went wrong, and what can be done about it; it stays until it is put away. */
+export function complain(what, problem) {
+    const hint = hintFor(problem);
+    show("error", what, [honest(problem.message), hint && problem.message !== hint ? hint : null]);
+}
+
+/** Tell what is done; it goes by itself. */
+export function mention(what) {
+    const shown = show("info", what, []);
+    setTimeout(() => shown.remove(), PASSES_AFTER_MS);
+}
+
+/** Say it to a screen reader, once it has said what it says. */
+export function announce(what) {
+    document.getElementById("announcer").textContent = what;
+}
+
+function show(kind, what, details) {
+    const region = document.getElementById("notices");
+    const notice = h(
+        `div.notice.${kind}`,
+        icon(kind === "error" ? "warning" : "check"),
+        h("div.notice-text", h("strong", honest(what)), ...details.filter(Boolean).map((detail) => h("span", detail))),
+        h(
+            "button.icon-button",
+            { type: "button", "aria-label": "Put away", on: { click: () => notice.remove() } },
+            icon("cross"),
+        ),
+    );
+    region.append(notice);
+    while (region.children.length > MOST) region.firstChild.remove();
+    return notice;
+}

@@ -1,0 +1,111 @@
+/** A permission request: what the agent wants to do, and the agent's own options. */
+
+import { attribute, h, text } from "../dom.js";
+import { icon } from "../icons.js";
+import { oneLine } from "../text/plain.js";
+import { duration } from "../text/times.js";
+import { complain } from "./notices.js";
+import { toolParts } from "./tool.js";
+
+const KINDS = {
+    allow_once: ["primary", "allow, this once"],
+    allow_always: ["", "allow, from now on"],
+    reject_once: ["", "reject, this once"],
+    reject_always: ["", "reject, from now on"],
+};
+
+/** The line in the transcript, which stays: what was asked, and what became of it. */
+export function permissionView() {
+    const outcome = h("span");
+    const title = h("bdi");
+    const element = h("p.item.note.permission-line", icon("key"), h("span", "Permission: ", title, " — ", outcome));
+    const update = ({ permission, turn }) => {
+        text(title, titleOf(permission));
+        const open = permission.state === "waiting" && turn.endedAt;
+        text(outcome, open ? "taken back" : outcomeOf(permission));
+        attribute(element, "data-state", open ? "cancelled" : permission.state);
+    };
+    return { element, update };
+}
+
+/** The card that waits for an answer. */
+export function permissionCard(permission, agentName, mayAnswer, answer) {
+    const titleId = `asks-${permission.id}`;
+    const expires = h("span.expires");
+    const buttons = (permission.options ?? []).map((option) => optionButton(option, choose));
+    const element = h(
+        "article.permission-card",
+        { "aria-labelledby": titleId, tabindex: -1, "data-permission": permission.id },
+        h(
+            "div.card-head",
+            icon("key"),
+            h("h3", { id: titleId }, h("bdi", oneLine(agentName)), " asks: ", h("bdi", titleOf(permission))),
+            permission.toolCall?.kind
+                ? h(
+                      "span.tag",
+                      { title: "The kind of tool, as the agent itself says" },
+                      oneLine(permission.toolCall.kind, 30),
+                  )
+                : null,
+        ),
+        h("div.card-body", hasDetails(permission.toolCall) ? toolParts(permission.toolCall) : null),
+        mayAnswer
+            ? h("div.card-options", ...buttons, expires)
+            : h("p.about", "Your role in this project may not answer."),
+    );
+    async function choose(option) {
+        if (element.hasAttribute("aria-busy")) return;
+        element.setAttribute("aria-busy", "true");
+        for (const button of buttons) button.setAttribute("aria-disabled", "true");
+        try {
+            await answer(permission.id, option.optionId);
+        } catch (problem) {
+            complain(problem.code === "permission_settled" ? settledBy(problem) : "The answer was not taken", problem);
+            element.removeAttribute("aria-busy");
+            for (const button of buttons) button.removeAttribute("aria-disabled");
+        }
+    }
+    const update = ({ expiresAt }) => {
+        const left = expiresAt ? Date.parse(expiresAt) - Date.now() : null;
+        text(expires, left === null ? "" : left > 0 ? `Refused by itself in ${duration(left)}` : "Its time is over");
+    };
+    return { element, update };
+}
+
+function optionButton(option, choose) {
+    const [style, meaning] = KINDS[option.kind] ?? ["", null];
+    return h(
+        `button${style ? `.${style}` : ""}`,
+        { type: "button", title: meaning, "data-kind": option.kind, on: { click: () => choose(option) } },
+        h("bdi", oneLine(option.name ?? option.optionId, 80)),
+    );
+}
+
+function hasDetails(call) {
+    return Boolean(call && (call.content?.length || (call.rawInput !== undefined && call.rawInput !== null)));
+}
+
+export function titleOf({ toolCall }) {
+    return oneLine(toolCall?.title ?? toolCall?.toolCallId ?? "something", 300);
+}
+
+function outcomeOf({ state, optionId, options, resolvedBy, rule }) {
+    if (state === "waiting") return "waits for an answer";
+    const name = options?.find((option) => option.optionId === optionId)?.name ?? optionId;
+    const what = state === "selected" ? oneLine(name ?? "answered", 80) : "refused";
+    return `${what}${by(resolvedBy, rule)}`;
+}
+
+function by(resolvedBy, rule) {
+    if (!resolvedBy) return "";
+    if (resolvedBy === "rule")
+        return rule?.mode ? `, by the project's mode ${rule.mode}` : ", by a rule of the project";
+    if (resolvedBy === "timeout") return ", as nobody answered in time";
+    if (resolvedBy === "container") return ", by the container itself";
+    if (resolvedBy === "gateway") return ", taken back";
+    return `, by ${oneLine(resolvedBy, 80)}`;
+}
+
+function settledBy({ resolvedBy }) {
+    return `${oneLine(resolvedBy ?? "Somebody", 80)} has answered already`;
+}

@@ -1,0 +1,133 @@
+/** The transcript of a session: grows at its end while it streams, and at its beginning as one scrolls up. */
+
+import { Keyed, h, inNextFrame, text } from "../dom.js";
+import { icon } from "../icons.js";
+import { complain } from "./notices.js";
+import { Scroller } from "./scroller.js";
+import { turnView } from "./turn.js";
+
+/** How far above the edge older messages are asked for. */
+const AHEAD = "600px 0px 0px 0px";
+const TURNS_ASKED_AT_ONCE = 3;
+
+export class TranscriptView {
+    #project;
+    #session;
+    #transcript;
+    #list = h("div.turns");
+    #turns;
+    #edge = h("p.edge");
+    #scroller;
+    #jump;
+    #loading = false;
+    #touched = new Set();
+    #watcher;
+    #asked = new Set();
+    #asking = 0;
+    #queue = [];
+    refresh = inNextFrame(() => this.#show());
+
+    constructor(project, session, transcript) {
+        this.#project = project;
+        this.#session = session;
+        this.#transcript = transcript;
+        this.#turns = new Keyed(this.#list, (turn) => this.#turn(turn));
+        const content = h("div.transcript-content", this.#edge, this.#list);
+        this.#jump = h(
+            "button.jump",
+            { type: "button", hidden: true, on: { click: () => this.toEnd() } },
+            icon("chevron"),
+            "Latest",
+        );
+        this.box = h("div.transcript", { role: "region", tabindex: 0, "aria-label": "Transcript" }, content);
+        this.element = h("div.transcript-frame", this.box, this.#jump);
+        this.#scroller = new Scroller(this.box, content, (follows) => (this.#jump.hidden = follows));
+        this.#watcher = new IntersectionObserver((seen) => this.#seen(seen), { root: this.box, rootMargin: AHEAD });
+        this.#watcher.observe(this.#edge);
+        this.#show();
+    }
+
+    close() {
+        this.#watcher.disconnect();
+    }
+
+    toEnd() {
+        this.#scroller.toEnd();
+    }
+
+    #show() {
+        for (const touched of this.#transcript.takeTouched()) this.#touched.add(touched);
+        const touched = this.#touched;
+        this.#touched = new Set();
+        const known = this.#list.childElementCount;
+        const affected = new Set([...touched].map((one) => one.turn ?? one));
+        const { turns, earlier } = this.#transcript;
+        if (known !== turns.length) this.#turns.show(turns, ({ key }) => key);
+        for (const turn of affected) this.#turns.get(turn.key)?.update(turn, touched);
+        text(this.#edge, earlier ? "Loading earlier messages…" : turns.length ? "The beginning of this session" : "");
+        this.#edge.classList.toggle("is-beginning", !earlier);
+        this.#scroller.settle();
+    }
+
+    /** Its entries are filled when it is shown, once; from then on by what has changed in it. */
+    #turn(turn) {
+        const view = turnView(turn, this.#session);
+        view.update(turn);
+        view.element.dataset.turn = turn.id ?? "";
+        if (turn.id && !turn.outcome) {
+            view.element.turn = turn;
+            this.#watcher.observe(view.element);
+        }
+        return { element: view.element, update: (given, touched) => touched && view.update(given, touched) };
+    }
+
+    #seen(entries) {
+        for (const { target, isIntersecting } of entries) {
+            if (!isIntersecting) continue;
+            if (target === this.#edge) this.#loadEarlier();
+            else this.#askHowItEnded(target);
+        }
+    }
+
+    async #loadEarlier() {
+        if (this.#loading || !this.#transcript.earlier) return;
+        this.#loading = true;
+        try {
+            await this.#project.loadEarlier(this.#session.id);
+            this.#scroller.keepingPlace(() => this.#show());
+            // Where the page before fits into what is seen, the edge does not leave it, and is not seen again by itself.
+            this.#watcher.unobserve(this.#edge);
+            this.#watcher.observe(this.#edge);
+        } catch (problem) {
+            complain("Earlier messages could not be loaded", problem);
+        } finally {
+            this.#loading = false;
+        }
+    }
+
+    /** History does not say how a turn ended: the turn does, once it is looked at. */
+    #askHowItEnded(element) {
+        const { turn } = element;
+        if (turn.outcome || turn.isRunning || this.#asked.has(turn.id)) return;
+        this.#watcher.unobserve(element);
+        this.#asked.add(turn.id);
+        this.#queue.push(turn);
+        this.#askNext();
+    }
+
+    async #askNext() {
+        if (this.#asking >= TURNS_ASKED_AT_ONCE || !this.#queue.length) return;
+        const turn = this.#queue.pop();
+        this.#asking += 1;
+        try {
+            turn.learn(await this.#project.turn(this.#session.id, turn.id));
+            this.#touched.add(turn);
+            this.refresh();
+        } catch {
+            this.#asked.delete(turn.id);
+        } finally {
+            this.#asking -= 1;
+            this.#askNext();
+        }
+    }
+}

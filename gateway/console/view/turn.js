@@ -1,0 +1,74 @@
+/** A turn: its entries, how it ended, and the picture of who waited for whom. */
+
+import { Keyed, attribute, h, text } from "../dom.js";
+import { icon } from "../icons.js";
+import { oneLine } from "../text/plain.js";
+import { duration } from "../text/times.js";
+import { itemView } from "./items.js";
+import { timelineView } from "./timeline.js";
+
+const FAILURES = {
+    auth_required: "The agent needs somebody to sign in.",
+    container_unreachable: "The prompt did not reach the container.",
+    container_restarted: "The container restarted while the turn was running.",
+    agent_died: "The agent's process ended.",
+    agent_stopped: "The agent was stopped.",
+    agent_unavailable: "The agent's program is not installed in the container.",
+};
+const OUTCOMES = { completed: "Done", cancelled: "Cancelled", failed: "Failed", stalled: "Stalled", lost: "Lost" };
+const STOPS = {
+    max_tokens: "the model's limit of tokens was reached",
+    max_turn_requests: "the limit of requests was reached",
+    refusal: "the agent refused",
+};
+
+export function turnView(turn, session) {
+    const list = h("div.turn-items");
+    const items = new Keyed(list, (item) => itemView(item, session));
+    const state = h("span.turn-state");
+    const reason = h("span.turn-reason");
+    const picture = h("div.turn-picture");
+    const toggle = h(
+        "button.quiet.small",
+        { type: "button", "aria-expanded": "false", on: { click: flip } },
+        icon("clock"),
+        "Timeline",
+    );
+    const foot = h("footer.turn-foot", state, reason, toggle);
+    const element = h("section.turn", { "aria-label": "Turn" }, list, foot, picture);
+    let current = turn;
+    function flip() {
+        const open = toggle.getAttribute("aria-expanded") !== "true";
+        attribute(toggle, "aria-expanded", String(open));
+        draw();
+    }
+    function draw() {
+        if (toggle.getAttribute("aria-expanded") === "true")
+            picture.replaceChildren(timelineView(current.record, current.isWhole));
+        else picture.replaceChildren();
+    }
+    /** `touched`: entries that have changed; null where all may have. */
+    const update = (given, touched = null) => {
+        current = given;
+        if (touched === null || touched.has(given)) items.show(given.items, ({ key }) => key);
+        else for (const item of given.items) if (touched.has(item)) items.get(item.key)?.update(item);
+        foot.hidden = !given.id || !(given.outcome || given.isRunning);
+        toggle.hidden = !given.startedAt;
+        text(state, given.isRunning ? "Running" : summary(given));
+        state.className = `turn-state ${given.isRunning ? "running" : (given.outcome ?? "")}`;
+        text(reason, given.isRunning ? "" : reasonOf(given));
+        if (touched?.has(given)) draw();
+    };
+    return { element, update };
+}
+
+function summary({ outcome, startedAt, endedAt }) {
+    const took = startedAt && endedAt ? ` in ${duration(Date.parse(endedAt) - Date.parse(startedAt))}` : "";
+    return `${OUTCOMES[outcome] ?? oneLine(outcome ?? "", 40)}${outcome === "completed" ? took : took && took.replace(" in ", " after ")}`;
+}
+
+function reasonOf({ outcome, failure, message, stopReason }) {
+    if (outcome === "completed") return STOPS[stopReason] ?? "";
+    if (outcome === "cancelled" && !message) return "";
+    return oneLine(message ?? FAILURES[failure] ?? failure ?? "", 400);
+}
