@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg2 import sql
 
 from gateway.agenthost.app import AgentHostConfig
@@ -25,6 +26,10 @@ from gateway.serving import bind, serving
 from tests import machine
 from tests.fakes.container import FakeContainer
 from tests.world import QUICK, Gateway, GatewayProcess, Project
+
+# How long an example takes says nothing about a rule, on a machine that has other work.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _NUMBERS = count(1)
 
