@@ -52,6 +52,7 @@ from gateway.keys import (
     STREAMS,
     TAILS,
     TASKS,
+    TRACING,
     TRANSCRIPT,
     TURNS,
     VAULT,
@@ -104,6 +105,8 @@ from gateway.sessions.turns import Turns
 from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition, Seat
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.upstreams import Upstreams
+from gateway.tracing import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +122,7 @@ def build_app(config: Config, seat: Seat | None = None) -> web.Application:
     app[SITES] = Sites(config.identity.allowed_hosts, config.identity.allowed_origins)
     app.on_response_prepare.append(share)
     app[METRICS] = Metrics(__version__)
+    app[TRACING] = tracing(config.tracing)
     app[SCRAPERS] = Scrapers(config.metrics, Proxies(config.identity.proxy_addresses))
     _check_spool(config.events)
     address_policy(config.containers)
@@ -200,7 +204,10 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     vault = app[VAULT] = Vault(vault_keys)
     own = config.credentials.catalogue
     app[CREDENTIALS] = Credentials(database, vault, catalogue.load(Path(own)) if own else None)
-    client = app[CLIENT] = await stack.enter_async_context(Client(address_policy(config.containers), observer=metrics))
+    stack.push_async_callback(app[TRACING].close)
+    client = app[CLIENT] = await stack.enter_async_context(
+        Client(address_policy(config.containers), observer=Upstreams(metrics, app[TRACING]))
+    )
     all_projects = app[PROJECTS] = Projects(database, vault)
     app[MEMBERS] = Members(database, on_changed=all_projects.forget)
     app[IDENTITY] = configured(config.identity, database)

@@ -45,6 +45,11 @@ def _not_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None
         raise ValueError("must not be empty")
 
 
+def _http_or_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError(f"must begin with http:// or https://, not {value[:40]!r}")
+
+
 PORT = _between(1, 65535)
 
 
@@ -220,6 +225,16 @@ class MetricsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class TracingConfig:
+    """Where traces go, with OpenTelemetry."""
+
+    endpoint: str = attrs.field(default="", validator=_http_or_empty)
+    authorization: str = attrs.field(default="", repr=False)
+    service: str = attrs.field(default="acp-gateway", validator=_not_empty)
+    ratio: float = attrs.field(default=1.0, validator=_between(0, 1))
+
+
+@attrs.frozen(kw_only=True)
 class LoggingConfig:
     """What is logged, to standard error."""
 
@@ -244,6 +259,7 @@ class Config:
     vault: VaultConfig = attrs.field(factory=VaultConfig)
     credentials: CredentialsConfig = attrs.field(factory=CredentialsConfig)
     metrics: MetricsConfig = attrs.field(factory=MetricsConfig)
+    tracing: TracingConfig = attrs.field(factory=TracingConfig)
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)
 
 

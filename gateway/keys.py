@@ -33,6 +33,7 @@ from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.readiness import Readiness
+from gateway.telemetry.tracing import Tracing
 
 CONFIG = web.AppKey("config", Config)
 DATABASE = web.AppKey("database", Database)
@@ -61,6 +62,7 @@ TASKS = web.AppKey("tasks", Tasks)
 METRICS = web.AppKey("metrics", Metrics)
 EXPOSITION = web.AppKey("exposition", Exposition)
 SCRAPERS = web.AppKey("scrapers", Scrapers)
+TRACING: web.AppKey[Tracing] = web.AppKey("tracing")
 READINESS = web.AppKey("readiness", Readiness)
 #: Called before a server stops taking connections: whoever sends requests here is told, and has time to notice.
 LEAVE: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("leave")

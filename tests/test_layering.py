@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"projects", "container", "identity"},
     {"log"},
     {"sessions"},
-    {"health", "figures"},
+    {"health", "figures", "tracing"},
     {"keys"},
     {"handlers", "middleware"},
     {"routes"},
@@ -48,6 +48,7 @@ OWNED = {
     "yoyo": {"db"},
     "nacl": {"credentials"},
     "acp": {"agenthost"},
+    "opentelemetry": {"telemetry"},
     "prometheus_client": {"telemetry", "handlers"},
     "aiohttp_sse": {"handlers", "agenthost"},
 }

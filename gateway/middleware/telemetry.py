@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.keys import CONFIG, METRICS, REQUEST_ID, STREAM_ROUTES, WRITTEN
+from gateway.keys import CONFIG, METRICS, REQUEST_ID, STREAM_ROUTES, TRACING, WRITTEN
 from gateway.middleware.hosts import project_of_host
 
 access = logging.getLogger("gateway.access")
@@ -25,6 +25,8 @@ BROKEN: Final = "broken"
 async def telemetry(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Time what the others do, and note its outcome."""
     began = time.perf_counter()
+    is_stream = request.match_info.route.name in STREAM_ROUTES
+    span = request.app[TRACING].begin_request(request.method, request.headers, is_stream=is_stream)
     status, response = BROKEN, None
     try:
         response = await handler(request)
@@ -34,9 +36,11 @@ async def telemetry(request: web.Request, handler: Handler) -> web.StreamRespons
         status = LEFT
         raise
     finally:
-        lasts = request.match_info.route.name in STREAM_ROUTES or status == "101"
+        lasts = is_stream or status == "101"
         seconds, route = time.perf_counter() - began, route_of(request)
         request.app[METRICS].request(request.method, route, status, None if lasts else seconds)
+        if span is not None:
+            span.end(None if response is None else response.status, route=route)
         if request.app[CONFIG].logging.access:
             _log(request, response, route, status, seconds)
 

@@ -17,7 +17,7 @@ from gateway.proxy.answer import Answer
 from gateway.proxy.failures import as_upstream_error
 from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE
 from gateway.proxy.limits import Limits
-from gateway.proxy.observer import Observer
+from gateway.proxy.observer import Call, Observer
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Timeouts, Upstream
 
@@ -58,12 +58,23 @@ class Exchange:
         self._observer = observer
         #: Since when the present phase lasts, by a finer clock than the loop's.
         self._since = 0.0
+        self._call: Call | None = None
+        self._failure: str | None = None
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._answer: Answer | None = None
         self._upload: _Upload | None = None
 
     async def __aenter__(self) -> Answer:
+        if self._observer is not None:
+            self._call = self._observer.begin(self._method, self._upstream.host, self._upstream.port)
+        try:
+            return await self._begin()
+        except BaseException:
+            self._over()
+            raise
+
+    async def _begin(self) -> Answer:
         try:
             self._answer = answer = await self._ask()
         except BaseException as exc:
@@ -85,9 +96,12 @@ class Exchange:
     async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
         if exc is None and self._timeouts.headers is not None and self._answer is not None:
             self._body_over(self._answer)
-        await self._close()
-        if isinstance(exc, aiohttp.ClientError):
-            raise self._failed(exc) from exc
+        try:
+            await self._close()
+            if isinstance(exc, aiohttp.ClientError):
+                raise self._failed(exc) from exc
+        finally:
+            self._over()
 
     def expire(self) -> None:
         """The time for the answer's headers, or for the next piece of the body, is over."""
@@ -96,9 +110,14 @@ class Exchange:
 
     def _failed(self, exc: Exception) -> UpstreamError:
         error = as_upstream_error(exc, self._upstream)
+        self._failure = error.code
         if self._observer is not None:
             self._observer.upstream_failed(error.code)
         return error
+
+    def _over(self) -> None:
+        if self._call is not None:
+            self._call.end(None if self._answer is None else self._answer.status, failure=self._failure)
 
     def _phase_over(self, name: str) -> None:
         if self._observer is not None:
@@ -171,6 +190,8 @@ class Exchange:
         headers = CIMultiDict({hdrs.HOST: self._door.headers[hdrs.HOST]})
         if self._headers is not None:
             headers.extend(self._headers)
+        if self._call is not None:
+            headers.update(self._call.headers)
         if isinstance(body, bytes):
             headers[hdrs.CONTENT_LENGTH] = str(len(body))
         elif body is None:
