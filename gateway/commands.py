@@ -1,6 +1,7 @@
 """What each command of ``acp-gateway`` does, once its options are in the configuration."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -35,6 +36,8 @@ from gateway.proxy.upstream import Upstream
 from gateway.registration import register
 from gateway.serving import address, bind, bind_shared, serving, stop_on_signals
 from gateway.supervisor import supervising
+
+logger = logging.getLogger(__name__)
 
 SIDECAR_PROJECT = "default"
 DEMO_PROJECT = DEMO_AGENT = "demo"
@@ -132,10 +135,19 @@ async def _settle(
         if postgres is not None:
             await Leases(database, holder="", seconds=config.events.lease).expire_all()
             await Presence.expire_all(database)
+        await _warn_of_log(database)
         await _make_first_key(config, database, say)
         await check_keys(database, Keys.load(config.vault))
         if container is not None:
             await register(Projects(database), SIDECAR_PROJECT, container, owner=owner)
+
+
+async def _warn_of_log(database: Database) -> None:
+    if statements := await database.log_advice():
+        logger.warning(
+            "PostgreSQL's log gets the text of statements that fail, and prompts in it; its administrator can run: %s",
+            statements,
+        )
 
 
 async def _make_first_key(config: Config, database: Database, say: Say) -> None:

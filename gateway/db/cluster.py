@@ -98,6 +98,8 @@ def server_arguments(cluster: Path, own: Path, sockets: Path, settings: Mapping[
         "log_min_messages": "log",
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
+        "log_parameter_max_length": "0",
+        "log_parameter_max_length_on_error": "0",
         "log_checkpoints": "off",
         "logging_collector": "off",
     }

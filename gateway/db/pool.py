@@ -25,6 +25,7 @@ from gateway.db.connections import Connections, Usage
 from gateway.db.dedicated import Dedicated
 from gateway.db.errors import MALFORMED_URL, LostRace, outcome_unknown, query_timeout, unavailable
 from gateway.db.queries import Queries, Query
+from gateway.db.quiet import Quiet, advice
 from gateway.db.sending import ConnectionLost, Result, send
 from gateway.errors import ConfigError, GatewayError
 
@@ -132,7 +133,7 @@ class Database:
         ``acquire_timeout`` is how long a caller waits when all ``size`` connections are busy.
         """
         parameters = _parameters(url, statement_timeout)
-        connect = partial(_connect, parameters, connect_timeout)
+        connect = partial(_connect_quietly, Quiet(), parameters, connect_timeout)
         connections = Connections(connect, size=size, acquire_timeout=acquire_timeout)
         async with connections.lend():
             return cls(connections, connect, queries or Queries.load(), statement_timeout)
@@ -172,6 +173,18 @@ class Database:
     async def execute(self, query: str, /, **params: Any) -> int:
         """How many rows were affected."""
         return (await self._statement(query, params)).count
+
+    async def log_advice(self) -> str | None:
+        """What its administrator has to run to keep what users say out of PostgreSQL's log; None where that is so."""
+
+        async def ask() -> str | None:
+            async with self._connections.lend() as connection:
+                try:
+                    return await advice(connection, self._limit)
+                except ConnectionLost as exc:
+                    raise unavailable() from exc
+
+        return await self._own(ask())
 
     async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """What ``work`` returns, once committed; if it raises, nothing of it happened.
@@ -328,6 +341,19 @@ def _parameters(url: str, statement_timeout: float) -> dict[str, str]:
     ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
     # The URL's own options come last, so that they win.
     return {**_CLIENT_OPTIONS, **given, "options": f"{ours} {given.get('options', '')}".strip()}
+
+
+async def _connect_quietly(quiet: Quiet, parameters: dict[str, str], timeout: float) -> MendedConnection:
+    connection = await _connect(parameters, timeout)
+    try:
+        await quiet.apply(connection, timeout)
+    except ConnectionLost as exc:
+        connection.close()
+        raise unavailable() from exc
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def _connect(parameters: dict[str, str], timeout: float) -> MendedConnection:
