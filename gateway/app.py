@@ -26,8 +26,10 @@ from gateway.figures import add_gauges
 from gateway.health import readiness
 from gateway.identity.identify import configured
 from gateway.identity.members import Members
+from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.watch import Watch
 from gateway.keys import (
     CLIENT,
     CONFIG,
@@ -42,6 +44,7 @@ from gateway.keys import (
     LOG,
     MEMBERS,
     METRICS,
+    PASSES,
     PERMISSIONS,
     PRESENCE,
     PROJECTS,
@@ -57,6 +60,7 @@ from gateway.keys import (
     TURNS,
     VAULT,
     WAKEUPS,
+    WATCH,
 )
 from gateway.log.counting import counting
 from gateway.log.folding import Folding
@@ -75,7 +79,7 @@ from gateway.log.upkeep import keep_up
 from gateway.log.wakeups import Wakeups
 from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
-from gateway.middleware.identity import identity
+from gateway.middleware.identity import give_cookie, identity
 from gateway.middleware.operations import operations
 from gateway.middleware.project import project
 from gateway.middleware.sites import SITES, Sites
@@ -121,6 +125,7 @@ def build_app(config: Config, seat: Seat | None = None) -> web.Application:
     app[CONFIG] = config
     app[SITES] = Sites(config.identity.allowed_hosts, config.identity.allowed_origins)
     app.on_response_prepare.append(share)
+    app.on_response_prepare.append(give_cookie)
     app[METRICS] = Metrics(__version__)
     app[TRACING] = tracing(config.tracing)
     app[SCRAPERS] = Scrapers(config.metrics, Proxies(config.identity.proxy_addresses))
@@ -209,7 +214,14 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
         Client(address_policy(config.containers), observer=Upstreams(metrics, app[TRACING]))
     )
     all_projects = app[PROJECTS] = Projects(database, vault)
-    app[MEMBERS] = Members(database, on_changed=all_projects.forget)
+    watch = app[WATCH] = Watch(database)
+
+    def members_changed() -> None:
+        all_projects.forget()
+        watch.look_now()
+
+    app[MEMBERS] = Members(database, on_changed=members_changed)
+    passes = app[PASSES] = Passes(database)
     app[IDENTITY] = configured(config.identity, database)
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)
     log = app[LOG] = Log(database)
@@ -287,6 +299,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     upkeep = keep_up([folding.review, packing.review, retaining.review, Remains(database).review])
     await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
+    await stack.enter_async_context(_running(watch.run(), "watch access"))
+    await stack.enter_async_context(_running(passes.sweep(), "sweep passes"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))
     return add_gauges(metrics, database, followers, streams)
 

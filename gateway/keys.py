@@ -11,7 +11,9 @@ from gateway.db.pool import Database
 from gateway.identity.caller import Caller
 from gateway.identity.identify import Identity
 from gateway.identity.members import Members
+from gateway.identity.passes import Passes
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.watch import Watch
 from gateway.log.followers import Followers
 from gateway.log.presence import Presence
 from gateway.log.store import Log
@@ -46,6 +48,8 @@ FOLLOWERS = web.AppKey("followers", Followers)
 TRANSCRIPT = web.AppKey("transcript", Transcript)
 PROJECTS = web.AppKey("projects", Projects)
 MEMBERS = web.AppKey("members", Members)
+PASSES = web.AppKey("passes", Passes)
+WATCH = web.AppKey("watch", Watch)
 IDENTITY = web.AppKey("identity", Identity)
 CONTAINERS = web.AppKey("containers", Containers)
 VAULT = web.AppKey("vault", Vault)

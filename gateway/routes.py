@@ -6,7 +6,18 @@ import attrs
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.handlers import agents, console, events, history, members, operations, permissions, projects, sessions
+from gateway.handlers import (
+    agents,
+    console,
+    events,
+    history,
+    members,
+    operations,
+    permissions,
+    projects,
+    sessions,
+    tickets,
+)
 from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES, STREAM_ROUTES
 from gateway.middleware.passthrough import passthrough
 from gateway.proxy.expect import leave_to_reader
@@ -81,6 +92,7 @@ _SESSIONS = (
     Endpoint(GET, f"{SESSION}/export", history.export, Role.VIEWER),
 )
 _EVENTS = (
+    Endpoint(POST, f"{ACP}/events/ticket", tickets.issue, Role.VIEWER),
     Endpoint(GET, f"{ACP}/events", events.project_events, Role.VIEWER, name="project_events"),
     Endpoint(GET, f"{ACP}/events/{{session_id}}", events.session_events, Role.VIEWER, name="session_events"),
 )

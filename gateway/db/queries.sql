@@ -137,6 +137,47 @@ update api_tokens set revoked_at = coalesce(revoked_at, now()) where id = %(id)s
 update api_tokens set last_used_at = now()
 where id = %(id)s and (last_used_at is null or last_used_at < now() - %(seconds)s * interval '1 second');
 
+-- insert_stream_ticket --
+-- Somebody who may read an event stream lets their browser open it.
+insert into stream_passes (project_id, digest, kind, session_id, user_id, mode, token_id, ends_at, expires_at)
+values (%(project_id)s, %(digest)s, 'ticket', %(session_id)s, %(user_id)s, %(mode)s, %(token_id)s,
+    %(ends_at)s::timestamptz, least(now() + %(seconds)s * interval '1 second', %(ends_at)s::timestamptz))
+returning expires_at;
+
+-- exchange_stream_ticket --
+-- A ticket is good once: whoever deletes it has the cookie in its place.
+with ticket as (
+    delete from stream_passes
+    where project_id = %(project_id)s and digest = %(digest)s and kind = 'ticket'
+        and session_id is not distinct from %(session_id)s and expires_at > now()
+    returning *
+)
+insert into stream_passes (project_id, digest, kind, session_id, user_id, mode, token_id, ends_at, expires_at)
+select project_id, %(cookie)s, 'cookie', session_id, user_id, mode, token_id, ends_at,
+    least(now() + %(seconds)s * interval '1 second', ends_at)
+from ticket
+returning user_id, mode, token_id, expires_at;
+
+-- find_stream_cookie --
+-- Whose browser comes back to a stream, as long as the API token holds by which they had got there.
+select p.user_id, p.mode, p.token_id, p.expires_at
+from stream_passes p left join api_tokens t on t.id = p.token_id
+where p.project_id = %(project_id)s and p.digest = %(digest)s and p.kind = 'cookie'
+    and p.session_id is not distinct from %(session_id)s and p.expires_at > now()
+    and (p.token_id is null or (t.revoked_at is null and (t.expires_at is null or t.expires_at > now())));
+
+-- delete_ended_stream_passes --
+-- What nobody can use any more.
+delete from stream_passes where expires_at < now();
+
+-- recheck_access --
+-- Whether those who have something open may still: their role in the project, and whether their API token holds.
+select w.n, project_role(w.project_id, w.user_id) as role,
+    w.token_id is null or exists (select from api_tokens t
+        where t.id = w.token_id and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())) as holds
+from unnest(%(project_ids)s::text[], %(user_ids)s::text[], %(token_ids)s::text[])
+    with ordinality as w (project_id, user_id, token_id, n);
+
 -- lock_log_storage --
 -- Before a project is deleted: whoever packs or deletes its events holds this first.
 select project_id from log_storage where project_id = %(project_id)s for update;

@@ -37,7 +37,7 @@ async def own_transport(request: web.Request) -> web.StreamResponse:
 
 async def _stream(request: web.Request, session_id: str | None) -> web.StreamResponse:
     project_id = request[PROJECT].id
-    known_parameters(request, "from", "lastEventId")
+    known_parameters(request, "from", "lastEventId", "ticket")
     from_start = choice(request, "from", {"start": True, "head": False}, default=False)
     last_event_id = request.headers.get("Last-Event-ID") or parameter(request, "lastEventId")
     streams = request.app[STREAMS]

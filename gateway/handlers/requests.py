@@ -105,7 +105,7 @@ def known_parameters(request: web.Request, *names: str) -> None:
     """Refuse what else the query names: where a mistyped one would lose something without a word."""
     unknown = next((name for name in request.query if name not in names), None)
     if unknown is not None:
-        known = " and ".join(f"?{name}=" for name in names)
+        known = ", ".join(f"?{name}=" for name in names)
         raise InvalidParameter(f"?{unknown[:40]}= is unknown here; there are {known}.")
 
 

@@ -13,7 +13,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
-from gateway.keys import CALLER, CONFIG, LEAST_ROLES, PROJECT, PROJECTS, ROLE, ROUTE, Route
+from gateway.identity.watch import Visit
+from gateway.keys import CALLER, CONFIG, LEAST_ROLES, PROJECT, PROJECTS, ROLE, ROUTE, WATCH, Route
 from gateway.middleware.hosts import project_of_host
 from gateway.middleware.passthrough import passthrough
 from gateway.middleware.sites import is_here
@@ -44,21 +45,35 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = await _enter(request, own, Role.OPERATOR)
         target = _ORIGIN_FORM.fullmatch(request.raw_path)
         request[ROUTE] = _route(request, found, "opencode", target=target[1] if target else "/", prefix="")
-        return await passthrough(request)
+        return await _watched(request, passthrough, Role.OPERATOR)
     project_id = request.match_info.get("project_id")
     if project_id is not None:
         _refuse_impossible_ids(request)
-        found = await _enter(request, project_id, request.app[LEAST_ROLES][request.match_info.route])
+        least = request.app[LEAST_ROLES][request.match_info.route] or Role.VIEWER
+        found = await _enter(request, project_id, least)
         match = _TARGET.fullmatch(request.raw_path)
         if match and (port := match[1] if "%" not in match[1] else unquote(match[1])) in _PORTS:
             if port == "opencode" and _opens_a_page(request) and is_here(f"//{request.headers.get(hdrs.HOST, '')}"):
                 return _to_own_host(request, found, target=match[2])
             prefix = f"/api/projects/{found.id}/{port}"
             request[ROUTE] = _route(request, found, port, target=match[2], prefix=prefix)
+        return await _watched(request, handler, least)
     return await handler(request)
 
 
-async def _enter(request: web.Request, project_id: str, least: Role | None) -> Project:
+async def _watched(request: web.Request, handler: Handler, least: Role) -> web.StreamResponse:
+    """Have the request broken off where its caller loses the access that it was let in with."""
+
+    def end() -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    visit = Visit(caller=request[CALLER], project_id=request[PROJECT].id, least=least, end=end)
+    with request.app[WATCH].visiting(visit):
+        return await handler(request)
+
+
+async def _enter(request: web.Request, project_id: str, least: Role) -> Project:
     """The project, if the caller may do there what the route wants. What is not theirs is not there."""
     caller = request[CALLER]
     if not caller.may_see(project_id):
@@ -66,7 +81,7 @@ async def _enter(request: web.Request, project_id: str, least: Role | None) -> P
     access = await request.app[PROJECTS].access(caller.user_id, project_id)
     request[PROJECT] = access.project
     role = request[ROLE] = min(access.role, caller.max_role)
-    if least is not None and role < least:
+    if role < least:
         raise RoleTooSmall(
             f"This needs the role {least.word} in the project {project_id!r}; yours is {role.word}.",
             role=role.word,

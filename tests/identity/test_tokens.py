@@ -13,7 +13,8 @@ import psycopg2
 import pytest
 
 from gateway.config import IdentityConfig
-from tests.program import Ended, Place, run_to_end
+from tests.identity.conftest import Commands
+from tests.program import Place, run_to_end
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
 TOKENS = attrs.evolve(QUICK, identity=IdentityConfig(modes=("tokens",)))
@@ -23,27 +24,6 @@ TOKENS = attrs.evolve(QUICK, identity=IdentityConfig(modes=("tokens",)))
 async def gateway(database_url: str) -> AsyncIterator[Gateway]:
     async with GatewayProcess(database_url, TOKENS).run() as running:
         yield running
-
-
-class Commands:
-    """``acp-gateway token …`` on a database."""
-
-    def __init__(self, url: str, directory: Path) -> None:
-        self._environ = {"ACP_GATEWAY_DATABASE_URL": url, "ACP_GATEWAY_IDENTITY_MODES": "tokens"}
-        self._directory = directory
-
-    def run(self, *arguments: str) -> Ended:
-        return run_to_end("token", *arguments, directory=self._directory, environ=self._environ)
-
-    def json(self, *arguments: str) -> Any:
-        ended = self.run(*arguments, "--json")
-        assert (ended.status, ended.stderr) == (0, ""), ended.stderr
-        return json.loads(ended.stdout)
-
-
-@pytest.fixture
-def commands(database_url: str, tmp_path: Path) -> Commands:
-    return Commands(database_url, tmp_path)
 
 
 def told(answer: Answer) -> tuple[int, str]:

@@ -1,0 +1,123 @@
+"""Passes: how a browser's ``EventSource``, which can send no header, opens one event stream.
+
+Whoever may read the stream gets a *ticket*, which is good for half a minute and once, and may stand in a URL. It is
+exchanged for a *cookie* of that stream's path, by which the browser comes back: a reconnect repeats the URL, whose
+ticket has gone by then. Both are bound to the user, the project and the stream, and are kept as digests, so that any
+gateway knows them.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from datetime import datetime
+from typing import Final
+
+import attrs
+
+from gateway.db.pool import Database, Row
+from gateway.errors import GatewayError
+from gateway.identity.caller import Caller
+from gateway.roles import Role
+
+logger = logging.getLogger(__name__)
+
+TICKET_SECONDS: Final = 30
+#: As long a page may come back without a new ticket; no longer than the credential that it had got it with.
+COOKIE_SECONDS: Final = 43_200
+SWEEP_SECONDS: Final = 300.0
+MAX_PASS: Final = 100
+
+
+@attrs.frozen
+class StreamOf:
+    """Which stream: a project's, or one session's."""
+
+    project_id: str
+    session_id: str | None
+
+    @property
+    def path(self) -> str:
+        base = f"/api/projects/{self.project_id}/acp/events"
+        return base if self.session_id is None else f"{base}/{self.session_id}"
+
+    @property
+    def cookie(self) -> str:
+        """A session's stream is below the project's, whose cookie comes to it as well: so they have two names."""
+        return "acp_project_stream" if self.session_id is None else "acp_session_stream"
+
+
+class Passes:
+    """All passes of one database. ``sweep`` is its task."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def issue(self, caller: Caller, stream: StreamOf) -> tuple[str, datetime]:
+        """A ticket, and until when it is good."""
+        text = secrets.token_urlsafe(32)
+        row = await self._database.fetch_one(
+            "insert_stream_ticket",
+            project_id=stream.project_id,
+            session_id=stream.session_id,
+            digest=_digest(text),
+            user_id=caller.user_id,
+            mode=caller.mode,
+            token_id=caller.token_id,
+            ends_at=caller.expires_at,
+            seconds=TICKET_SECONDS,
+        )
+        assert row is not None
+        return text, row["expires_at"]
+
+    async def exchange(self, ticket: str, stream: StreamOf) -> tuple[Caller, str] | None:
+        """Who got the ticket, and a cookie in its place; None where it is not good, for this stream, any more."""
+        if len(ticket) > MAX_PASS:
+            return None
+        cookie = secrets.token_urlsafe(32)
+        row = await self._database.fetch_one(
+            "exchange_stream_ticket",
+            project_id=stream.project_id,
+            session_id=stream.session_id,
+            digest=_digest(ticket),
+            cookie=_digest(cookie),
+            seconds=COOKIE_SECONDS,
+        )
+        return None if row is None else (_caller(row, stream), cookie)
+
+    async def find(self, cookie: str, stream: StreamOf) -> Caller | None:
+        """Whose cookie it is; None where it is nobody's, for this stream, any more."""
+        if len(cookie) > MAX_PASS:
+            return None
+        row = await self._database.fetch_one(
+            "find_stream_cookie",
+            project_id=stream.project_id,
+            session_id=stream.session_id,
+            digest=_digest(cookie),
+        )
+        return None if row is None else _caller(row, stream)
+
+    async def sweep(self) -> None:
+        """Forget what is no longer good, until cancelled."""
+        while True:
+            try:
+                await self._database.execute("delete_ended_stream_passes")
+            except GatewayError as exc:
+                logger.warning("passes not swept", extra={"error": str(exc)})
+            await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _caller(row: Row, stream: StreamOf) -> Caller:
+    """Whoever has a pass may look at its stream, whatever else they may do."""
+    return Caller(
+        user_id=row["user_id"],
+        mode=row["mode"],
+        max_role=Role.VIEWER,
+        projects=frozenset((stream.project_id,)),
+        expires_at=row["expires_at"],
+        token_id=row["token_id"],
+    )
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,113 @@
+"""What stays open, watched: a stream or WebSocket ends when whoever opened it may have it no more.
+
+A request is let in once. One that lasts, be it an event stream, a WebSocket or a long answer of a container, would go
+on for as long as its client likes, so one task looks again at all of them together, in one question to the database.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import attrs
+
+from gateway.db.arrays import text_array
+from gateway.db.pool import Database
+from gateway.errors import GatewayError
+from gateway.identity.caller import Caller
+from gateway.roles import Role
+
+logger = logging.getLogger(__name__)
+
+#: How long access that was withdrawn elsewhere may last; here it ends at once.
+SWEEP_SECONDS: Final = 15.0
+#: How many questions are asked at a time.
+BATCH: Final = 1000
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Visit:
+    """A request under way: whose, in which project, as what at least, and how it is broken off."""
+
+    caller: Caller
+    project_id: str
+    least: Role
+    end: Callable[[], None]
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        return self.project_id, self.caller.user_id, self.caller.token_id
+
+
+class Watch:
+    """All requests of this process that are under way. ``run`` is its task."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._visits: set[Visit] = set()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    @contextmanager
+    def visiting(self, visit: Visit) -> Iterator[None]:
+        self._visits.add(visit)
+        try:
+            yield
+        finally:
+            self._visits.discard(visit)
+
+    def look_now(self) -> None:
+        """Something was withdrawn here: do not wait for the next time."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            try:
+                await self._look()
+            except GatewayError as exc:
+                # Who may what cannot be told just now: nobody is thrown out for that.
+                logger.warning("access not looked at again", extra={"error": str(exc)})
+
+    async def _look(self) -> None:
+        keys = list({visit.key for visit in self._visits})
+        allowed: dict[tuple[str, str, str | None], Role | None] = {}
+        for start in range(0, len(keys), BATCH):
+            allowed |= await self._ask(keys[start : start + BATCH])
+        for visit in list(self._visits):
+            # One that came while the database was asked has just been let in.
+            if visit.key in allowed and (reason := _withdrawn(visit, allowed[visit.key])):
+                logger.info("ended: access was withdrawn", extra={"project": visit.project_id, "reason": reason})
+                visit.end()
+
+    async def _ask(self, keys: Sequence[tuple[str, str, str | None]]) -> dict[tuple[str, str, str | None], Role | None]:
+        """The role that each has, None where it is none any more."""
+        rows = await self._database.fetch_all(
+            "recheck_access",
+            project_ids=text_array(key[0] for key in keys),
+            user_ids=text_array(key[1] for key in keys),
+            token_ids=text_array(key[2] for key in keys),
+        )
+        return {
+            keys[row["n"] - 1]: Role.named(row["role"]) if row["role"] is not None and row["holds"] else None
+            for row in rows
+        }
+
+
+def _withdrawn(visit: Visit, role: Role | None) -> str | None:
+    if visit.caller.has_expired():
+        return "credential expired"
+    if role is None:
+        return "no member, or credential revoked"
+    if min(role, visit.caller.max_role) < visit.least:
+        return "role too small"
+    return None

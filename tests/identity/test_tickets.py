@@ -1,0 +1,152 @@
+"""Tickets: an event stream is opened with nothing in the head, once, and come back to by a cookie."""
+
+import logging
+from collections.abc import AsyncIterator
+from http.cookies import Morsel, SimpleCookie
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.fakes.container import FakeContainer
+from tests.identity.conftest import OPERATOR, STRANGER, VIEWER
+from tests.identity.test_tokens import alter
+from tests.world import PROXIED, Gateway, GatewayProcess, Project
+
+
+async def ticket(project: Project, session_id: str | None = None) -> Any:
+    body = {"sessionId": session_id} if session_id else {}
+    answer = await project.call("POST", "/events/ticket", body)
+    assert answer.status == 201, answer.body
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer.json
+
+
+async def opened(gateway: Gateway, url: str, cookie: str | None = None) -> tuple[int, Morsel[str] | None]:
+    """A stream's status, and the cookie that it gave, asked for as a browser's ``EventSource`` does."""
+    headers = {"Cookie": cookie} if cookie else {}
+    async with gateway.http.get(gateway.url + url, headers=headers) as response:
+        given = SimpleCookie("; ".join(response.headers.getall("Set-Cookie", ())))
+        if response.status == 200:
+            assert b"event: heartbeat" in await response.content.readline() + await response.content.readline()
+        return response.status, next(iter(given.values()), None)
+
+
+def as_sent(morsel: Morsel[str] | None) -> str:
+    assert morsel is not None
+    return f"{morsel.key}={morsel.value}"
+
+
+async def test_a_ticket_opens_its_stream_and_the_cookie_comes_back_to_it(gateway: Gateway, project: Project) -> None:
+    for asks in (project, project.as_user(VIEWER)):
+        session = await project.create_session()
+        for session_id in (None, session):
+            got = await ticket(asks, session_id)
+            status, cookie = await opened(gateway, got["url"])
+            assert status == 200
+            assert cookie is not None
+            assert cookie["httponly"]
+            assert (cookie["samesite"], cookie["path"]) == ("Strict", got["url"].split("?")[0])
+            for _ in range(5):
+                # A reconnect repeats the URL, whose ticket has been used.
+                assert await opened(gateway, got["url"], as_sent(cookie)) == (200, None)
+
+
+async def test_a_ticket_is_good_once(gateway: Gateway, project: Project) -> None:
+    got = await ticket(project)
+    assert (await opened(gateway, got["url"]))[0] == 200
+    assert (await opened(gateway, got["url"]))[0] == 401
+
+
+async def test_a_ticket_is_good_for_half_a_minute(gateway: Gateway, project: Project, database_url: str) -> None:
+    got = await ticket(project)
+    [(seconds,)] = alter(database_url, "select extract(epoch from expires_at - now())::int from stream_passes")
+    assert 25 <= seconds <= 30
+    alter(database_url, "update stream_passes set expires_at = now() - interval '1 second'")
+    assert (await opened(gateway, got["url"]))[0] == 401
+
+
+async def test_a_pass_opens_its_own_stream_and_nothing_else(gateway: Gateway, project: Project) -> None:
+    one, other = await project.create_session(), await project.create_session()
+    cookie = as_sent((await opened(gateway, (await ticket(project, one))["url"]))[1])
+    second = await project.gateway.register("http://127.0.0.1:1", id="second")
+    for path in (
+        f"{project.acp}/events/{other}",
+        f"{project.acp}/events",
+        f"{second.acp}/events",
+        f"{project.acp}/session/{one}",
+        f"{project.acp}/agents",
+        "/api/projects",
+        project.path,
+        f"{project.path}/opencode/",
+    ):
+        unused = (await ticket(project, one))["ticket"]
+        answer = await gateway.call("GET", f"{path}?ticket={unused}", headers={"Cookie": cookie})
+        assert (answer.status, answer.json["code"]) == (401, "unauthenticated"), path
+    renamed = cookie.replace("acp_session_stream", "acp_project_stream")
+    assert (await opened(gateway, f"{project.acp}/events", renamed))[0] == 401
+    answer = await gateway.call("POST", f"{project.acp}/session", {}, headers={"Cookie": cookie})
+    assert answer.status == 401
+
+
+async def test_a_session_that_is_not_there_has_no_ticket(project: Project) -> None:
+    answer = await project.call("POST", "/events/ticket", {"sessionId": "ses_none"})
+    assert (answer.status, answer.json["code"]) == (404, "session_not_found")
+    stranger = await project.as_user(STRANGER).call("POST", "/events/ticket", {})
+    assert (stranger.status, stranger.json["code"]) == (404, "project_not_found")
+
+
+async def test_a_cookie_opens_nothing_once_its_user_is_no_member(gateway: Gateway, project: Project) -> None:
+    url = (await ticket(project.as_user(OPERATOR)))["url"]
+    cookie = as_sent((await opened(gateway, url))[1])
+    assert (await project.gateway.call("DELETE", f"{project.path}/members/{OPERATOR}")).status == 204
+    assert (await opened(gateway, url, cookie))[0] == 404
+
+
+async def test_passes_are_known_to_every_gateway(
+    gateway: Gateway, project: Project, database_url: str, base_container: FakeContainer
+) -> None:
+    async with GatewayProcess(database_url, PROXIED).run() as other:
+        url = (await ticket(project))["url"]
+        status, cookie = await opened(other, url)
+        assert status == 200
+        assert (await opened(gateway, url, as_sent(cookie)))[0] == 200
+
+
+async def test_neither_is_kept_or_logged_as_it_is(
+    gateway: Gateway, project: Project, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    got = await ticket(project)
+    cookie = (await opened(gateway, got["url"]))[1]
+    refused = await gateway.call("GET", got["url"])
+    assert refused.status == 401
+    kept = str(alter(database_url, "select p::text from stream_passes p")) + caplog.text + refused.body.decode()
+    for secret in (got["ticket"], as_sent(cookie).partition("=")[2]):
+        assert secret not in kept
+
+
+async def test_the_wrong_ticket_of_somebody_who_is_known_otherwise_does_no_harm(project: Project) -> None:
+    async with project.events(query="?ticket=nonsense") as stream:
+        assert (await stream.block()).event == "heartbeat"
+
+
+@pytest.fixture
+async def both(database_url: str) -> AsyncIterator[Gateway]:
+    modes = attrs.evolve(PROXIED.identity, modes=("tokens", "proxy"))
+    async with GatewayProcess(database_url, attrs.evolve(PROXIED, identity=modes)).run() as running:
+        yield running
+
+
+async def test_a_stream_lasts_no_longer_than_the_token_that_its_ticket_was_got_with(
+    both: Gateway, database_url: str, commands: Any
+) -> None:
+    made = commands.json("create", "--user", "alice", "--expires", "1h")
+    alice = both.sending(Authorization=f"Bearer {made['token']}")
+    project = await alice.register("http://127.0.0.1:1")
+    url = (await ticket(project))["url"]
+    cookie = as_sent((await opened(both, url))[1])
+    [(seconds,)] = alter(database_url, "select extract(epoch from max(expires_at) - now())::int from stream_passes")
+    assert 3500 < seconds <= 3600
+    commands.json("revoke", made["id"])
+    assert (await opened(both, url, cookie))[0] == 401
