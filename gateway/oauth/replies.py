@@ -1,0 +1,113 @@
+"""What came back from a provider, and the first look at it: nothing of its shape is trusted."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from math import isfinite
+from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+
+from gateway.wire.codec import DecodeError, is_too_deep, parse_foreign_json
+
+#: Shown of what a provider says, at most.
+MAX_SHOWN = 200
+REDACTED = "[redacted]"
+#: Long words of these characters are more likely secrets than prose.
+_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_~+/=-]{24,}(?:\.[A-Za-z0-9_~+/=-]+)*|eyJ[A-Za-z0-9_.=-]+")
+_SECONDS = re.compile(r"\s*[+-]?\d{1,15}(\.\d{1,9})?\s*", re.ASCII)
+_NAME = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """An answer over HTTP, whole."""
+
+    status: int
+    content_type: str = ""
+    body: bytes = attrs.field(default=b"", repr=False)
+    retry_after: float | None = None
+    #: The provider's clock, by its ``Date``: a hint.
+    date: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NoReply:
+    """No answer. ``sent``: the request may have arrived and been carried out."""
+
+    reason: str
+    sent: bool
+
+
+def members_of(reply: Reply) -> Mapping[str, Any] | None:
+    """The members of a JSON object or a form, whatever the answer says it is; None where it is neither."""
+    if (found := _json_object(reply.body)) is not None:
+        return found
+    return _form(reply.body)
+
+
+def error_of(members: Mapping[str, Any]) -> str | None:
+    """The word for what went wrong, where the answer has one; some providers put it into an object."""
+    error = members.get("error")
+    if isinstance(error, dict):
+        error = next((error[name] for name in ("code", "type", "error") if _is_word(error.get(name))), "unnamed")
+    if error is None or error == "" or error is False:
+        return None
+    return error if isinstance(error, str) and _NAME.fullmatch(error) else "unnamed"
+
+
+def description_of(members: Mapping[str, Any], secrets: Iterable[str]) -> str:
+    """What the provider says for people, without anything that is or looks like a secret."""
+    error = members.get("error")
+    nested = error.get("message") if isinstance(error, dict) else None
+    told = (members.get(name) for name in ("error_description", "detail", "message", "title"))
+    return next((presentable(text, secrets) for text in (nested, *told) if isinstance(text, str) and text), "")
+
+
+def presentable(text: str, secrets: Iterable[str] = ()) -> str:
+    """Foreign text on one line, short, masked: to be escaped by whoever puts it on a page."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, REDACTED)
+    text = _TOKEN_LIKE.sub(REDACTED, text[: 20 * MAX_SHOWN])
+    # What is not printable turns lines around, breaks them, or hides.
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1].rstrip()}…"
+
+
+def seconds(value: Any) -> float | None:
+    """A length of time as a number or as text; None for what is none, or none that lies ahead."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        if not _SECONDS.fullmatch(value):
+            return None
+        value = float(value)
+    if isinstance(value, int) and value > 10**15:
+        value = 10**15
+    return float(value) if isfinite(value) and value > 0 else None
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _json_object(body: bytes) -> Mapping[str, Any] | None:
+    if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+        return None
+    try:
+        value = parse_foreign_json(body.removeprefix(b"\xef\xbb\xbf"))
+    except DecodeError:
+        return None
+    return value if isinstance(value, dict) and not is_too_deep(value, body) else None
+
+
+def _form(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        pairs = parse_qsl(body.decode("ascii").strip(), strict_parsing=True, max_num_fields=100, errors="replace")
+    except ValueError:
+        return None
+    known = {name for name, _ in pairs if _NAME.fullmatch(name)}
+    # A member that comes twice is none that could be trusted; a page of prose has no such names at all.
+    return dict(pairs) if len(known) == len(pairs) else None
