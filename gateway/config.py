@@ -1,7 +1,8 @@
 """The configuration: frozen values from a TOML file, overridden by ``ACP_GATEWAY_*`` variables.
 
 A variable's name is ``ACP_GATEWAY_<TABLE>_<SETTING>``: ``ACP_GATEWAY_DATABASE_URL``, ``ACP_GATEWAY_SERVER_PORT``.
-In a variable the words of a list are separated by commas.
+In a variable the words of a list are separated by commas. Of what has a table for each name, a variable names it too:
+``ACP_GATEWAY_PROVIDERS_<NAME>_<SETTING>``.
 This is the only room that reads the environment. What is unknown or wrong is named with its place.
 """
 
@@ -12,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 
@@ -21,6 +22,8 @@ from gateway.wire.codec import DecodeError, from_builtins, snake_names
 
 PREFIX = "ACP_GATEWAY_"
 TESTS_PREFIX = "ACP_GATEWAY_TEST_"
+PROVIDERS_PREFIX = "ACP_GATEWAY_PROVIDERS_"
+_PROVIDER_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -50,6 +53,11 @@ def _http_or_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> 
         raise ValueError(f"must begin with http:// or https://, not {value[:40]!r}")
 
 
+def _origin(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-])?", value):
+        raise ValueError(f"must be an address such as https://agents.example.org with no / at its end, not {value!r}")
+
+
 PORT = _between(1, 65535)
 
 
@@ -62,6 +70,7 @@ class ServerConfig:
     workers: int = attrs.field(default=1, validator=_between(1, 64))
     stop_delay: float = attrs.field(default=0.0, validator=_between(0, 600))
     shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
+    public_url: str = attrs.field(default="", validator=_origin)
     max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
     idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))
 
@@ -182,6 +191,64 @@ class PermissionsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class OAuthConfig:
+    """How providers of accounts are asked."""
+
+    timeout: float = attrs.field(default=20.0, validator=_between(0.1, 120))
+    allow_http_loopback: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ProviderBodies:
+    """How the bodies of calls to a provider are written: form or json, and for ``revoke`` also github."""
+
+    exchange: str | None = None
+    refresh: str | None = None
+    revoke: str | None = None
+    send_state: bool | None = None
+    scope_on_refresh: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ProviderExpiry:
+    """When a provider's tokens end, where it does not say so."""
+
+    default_ttl: float | None = None
+    skew: float | None = None
+    from_jwt_exp: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ProviderConfig:
+    """What an operator says of one provider of accounts; None: as its preset has it."""
+
+    client_id: str | None = None
+    client_secret: str | None = attrs.field(default=None, repr=False)
+    enabled: bool | None = None
+    agents: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = None
+    name: str | None = None
+    flows: tuple[str, ...] | None = None
+    issuer: str | None = None
+    discover: bool | None = None
+    require_iss: bool | None = None
+    authorize_url: str | None = None
+    token_url: str | None = None
+    device_url: str | None = None
+    device_token_url: str | None = None
+    verification_url: str | None = None
+    revoke_url: str | None = None
+    client_auth: str | None = None
+    needs_secret: bool | None = None
+    pkce: str | None = None
+    redirect_mode: str | None = None
+    redirect_uri: str | None = None
+    extra_authorize_params: dict[str, str] | None = None
+    body: ProviderBodies = attrs.field(factory=ProviderBodies)
+    expiry: ProviderExpiry = attrs.field(factory=ProviderExpiry)
+
+
+@attrs.frozen(kw_only=True)
 class AgentHostConfig:
     """The agent host: what runs inside a container (``acp-gateway agent-host``) and beside ``acp-gateway up``."""
 
@@ -254,6 +321,9 @@ class Config:
     events: EventsConfig = attrs.field(factory=EventsConfig)
     turns: TurnsConfig = attrs.field(factory=TurnsConfig)
     permissions: PermissionsConfig = attrs.field(factory=PermissionsConfig)
+    oauth: OAuthConfig = attrs.field(factory=OAuthConfig)
+    #: By id.
+    providers: dict[str, ProviderConfig] = attrs.field(factory=dict)
     agent_host: AgentHostConfig = attrs.field(factory=AgentHostConfig)
     embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
     vault: VaultConfig = attrs.field(factory=VaultConfig)
@@ -275,6 +345,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     for name in sorted(environ):
         if name in known:
             config = _override(config, *known[name], name, environ[name])
+        elif name.startswith(PROVIDERS_PREFIX):
+            config = _override_provider(config, name, environ[name])
         elif name.startswith(PREFIX) and not name.startswith(TESTS_PREFIX):
             raise ConfigError(f"{name}: no such setting{_similar(name, known)}; config.example.toml has them all")
     return config
@@ -285,6 +357,11 @@ def environment() -> Mapping[str, str]:
     return dict(os.environ)
 
 
+def tables() -> "list[attrs.Attribute[Any]]":
+    """The tables that are there once, each with settings of its own."""
+    return [table for table in attrs.fields(Config) if isinstance(table.type, type)]
+
+
 def variables() -> dict[str, tuple[str, str]]:
     """Each variable's name with the table and the setting that it overrides.
 
@@ -292,7 +369,7 @@ def variables() -> dict[str, tuple[str, str]]:
     """
     names = {
         f"{PREFIX}{table.name}_{setting.name}".upper(): (table.name, setting.name)
-        for table in attrs.fields(Config)
+        for table in tables()
         for setting in attrs.fields(_table_class(table))
     }
     return names | {"ACP_HOST_TOKEN": ("agent_host", "token")}
@@ -339,7 +416,10 @@ def _structure(tables: dict[str, Any], *, source: str) -> Config:
 
 
 def _out_of_range(config: Config) -> Iterator[tuple[str, ValueError]]:
-    for table in attrs.fields(Config):
+    for name in config.providers:
+        if not _PROVIDER_ID.fullmatch(name):
+            yield f"providers.{name}", ValueError("a provider's name has 1 to 32 of a-z, 0-9 and -")
+    for table in tables():
         values = getattr(config, table.name)
         for setting in attrs.fields(type(values)):
             try:
@@ -358,9 +438,34 @@ def _override(config: Config, table: str, setting: str, variable: str, text: str
         raise ConfigError(f"{variable}: {exc}") from exc
 
 
+def _override_provider(config: Config, variable: str, text: str) -> Config:
+    settings = {f"_{field.name}".upper(): field for field in attrs.fields(ProviderConfig) if _fits_a_variable(field)}
+    rest = variable.removeprefix(PROVIDERS_PREFIX)
+    ending = max((ending for ending in settings if rest.endswith(ending)), key=len, default="")
+    provider_id = rest.removesuffix(ending).lower().replace("_", "-")
+    if not ending or not _PROVIDER_ID.fullmatch(provider_id):
+        known = ", ".join(ending.removeprefix("_") for ending in settings)
+        raise ConfigError(f"{variable}: no such setting; a provider's are {PROVIDERS_PREFIX}<NAME>_ and one of {known}")
+    field = settings[ending]
+    try:
+        value = _parse(get_args(field.type)[0], text)
+    except ValueError as exc:
+        raise ConfigError(f"{variable}: {exc}") from exc
+    changed = attrs.evolve(config.providers.get(provider_id, ProviderConfig()), **{field.name: value})
+    return attrs.evolve(config, providers={**config.providers, provider_id: changed})
+
+
+def _fits_a_variable(field: "attrs.Attribute[Any]") -> bool:
+    return get_args(field.type)[:1] in ((str,), (bool,), (tuple[str, ...],))
+
+
 def _parse(kind: Any, text: str) -> Any:
     if kind is str:
         return text
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ValueError(f"must be true or false, not {text!r}")
+        return text == "true"
     if kind == tuple[str, ...]:
         return tuple(word for part in text.split(",") if (word := part.strip()))
     if kind is bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import Config, is_loopback, load, variables
+from gateway.config import Config, ProviderBodies, ProviderConfig, is_loopback, load, variables
 from gateway.errors import ConfigError
 
 
@@ -39,6 +39,8 @@ OTHERS = {
     ("logging", "access"): "true",
     ("logging", "level"): "error",
     ("identity", "modes"): "proxy,local",
+    ("server", "public_url"): "https://agents.example.org",
+    ("oauth", "allow_http_loopback"): "true",
     ("identity", "proxy_header"): "X-User",
     ("identity", "allowed_hosts"): "gateway.example.com,10.0.0.7",
     ("identity", "allowed_origins"): "https://app.example.com,http://localhost:3000",
@@ -133,6 +135,47 @@ def test_words_in_a_variable_are_separated_by_commas() -> None:
     assert networks("10.0.0.0/8, ::1") == ("10.0.0.0/8", "::1")
     assert networks("10.0.0.1,") == ("10.0.0.1",)
     assert networks("") == ()
+
+
+def test_each_provider_has_a_table_and_variables_of_its_own(file: Path) -> None:
+    file.write_text('[providers.my-idp]\nclient_id = "a"\nbody = { refresh = "json" }\n')
+    environ = {
+        "ACP_GATEWAY_PROVIDERS_MY_IDP_CLIENT_SECRET": "s",
+        "ACP_GATEWAY_PROVIDERS_GITHUB_CLIENT_ID": "g",
+        "ACP_GATEWAY_PROVIDERS_GITHUB_ENABLED": "false",
+        "ACP_GATEWAY_PROVIDERS_GITHUB_AGENTS": "copilot, demo",
+    }
+    found = load(file, environ).providers
+    assert found["my-idp"] == ProviderConfig(client_id="a", client_secret="s", body=ProviderBodies(refresh="json"))
+    assert found["github"] == ProviderConfig(client_id="g", enabled=False, agents=("copilot", "demo"))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[providers.My_IdP]\nclient_id = 'a'", "providers.My_IdP: a provider's name has 1 to 32 of a-z, 0-9 and -"),
+        ("[providers.x]\nclient = 'a'", "providers[x].client: unknown (known here: client_id, client_secret, "),
+        ("[providers.x]\nscopes = 'a'", "providers[x].scopes: must be a list, not a string"),
+        ("[providers.x]\nbody = { token = 'json' }", "providers[x].body.token: unknown (known here: exchange, "),
+        ("[server]\npublic_url = 'agents.example.org'", "server.public_url: must be an address such as https://"),
+        ("[server]\npublic_url = 'https://agents.example.org/'", "server.public_url: must be an address such as https"),
+    ],
+)
+def test_what_is_wrong_with_a_provider_is_named_with_its_place(file: Path, text: str, place: str) -> None:
+    file.write_text(text)
+    assert refusal(file, {}).startswith(f"{file}: {place}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("ACP_GATEWAY_PROVIDERS_X_ENABLED", "yes", "must be true or false, not 'yes'"),
+        ("ACP_GATEWAY_PROVIDERS_X_CLIENT", "yes", "no such setting; a provider's are ACP_GATEWAY_PROVIDERS_<NAME>_"),
+        ("ACP_GATEWAY_PROVIDERS_CLIENT_ID", "yes", "no such setting; a provider's are ACP_GATEWAY_PROVIDERS_<NAME>_"),
+    ],
+)
+def test_a_wrong_variable_of_a_provider_is_named(name: str, text: str, said: str) -> None:
+    assert refusal(None, {name: text}).startswith(f"{name}: {said}")
 
 
 def test_variables_of_others_are_none_of_its_business() -> None:

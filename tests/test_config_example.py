@@ -1,6 +1,7 @@
 """``config.example.toml`` against the code: nothing missing, nothing made up, nothing that changes nothing."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +9,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import Config, load
+from gateway.config import Config, ProviderConfig, load, tables
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config.example.toml"
 SETTINGS = [
-    (table.name, setting.name)
-    for table in attrs.fields(Config)
-    for setting in attrs.fields(type(getattr(Config(), table.name)))
+    (table.name, setting.name) for table in tables() for setting in attrs.fields(type(getattr(Config(), table.name)))
 ]
 
 
@@ -39,6 +38,21 @@ def test_the_example_says_what_a_setting_is_for(table: str, setting: str) -> Non
 @pytest.mark.parametrize(("table", "setting"), SETTINGS)
 def test_a_setting_is_read_by_the_code(table: str, setting: str) -> None:
     assert any(_reads(node, table, setting) for node in _attributes())
+
+
+def _commented_out() -> str:
+    """The settings that the example shows without setting them, as if they were set."""
+    return "\n".join(line[1:] for line in EXAMPLE.read_text().splitlines() if re.match(r"#[a-z\[]", line))
+
+
+def test_the_example_shows_every_setting_of_a_provider(tmp_path: Path) -> None:
+    shown = tomllib.loads(_commented_out())["providers"]["example"]
+    assert list(shown) == [setting.name for setting in attrs.fields(ProviderConfig)]
+    for table in ("body", "expiry"):
+        assert list(shown[table]) == [setting.name for setting in attrs.fields(type(getattr(ProviderConfig(), table)))]
+    file = tmp_path / "config.toml"
+    file.write_text(_commented_out())
+    assert load(file, {}).providers["example"].pkce == "S256"
 
 
 def _attributes() -> Iterator[ast.Attribute]:
