@@ -42,13 +42,18 @@ from gateway.keys import (
     IDENTITY,
     LEAVE,
     LOG,
+    LOGINS,
     MEMBERS,
     METRICS,
+    NEWS,
     PASSES,
     PERMISSIONS,
     PRESENCE,
     PROJECTS,
+    PROVIDERS,
     READINESS,
+    REFRESHER,
+    REVOCATION,
     SCRAPERS,
     SESSIONS,
     SNAPSHOTS,
@@ -84,6 +89,8 @@ from gateway.middleware.operations import operations
 from gateway.middleware.project import project
 from gateway.middleware.sites import SITES, Sites
 from gateway.middleware.telemetry import telemetry
+from gateway.oauth.configured import configured as configured_providers
+from gateway.oauth.room import opened
 from gateway.projects import Projects, Retention
 from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy
@@ -131,6 +138,7 @@ def build_app(config: Config, seat: Seat | None = None) -> web.Application:
     app[SCRAPERS] = Scrapers(config.metrics, Proxies(config.identity.proxy_addresses))
     _check_spool(config.events)
     address_policy(config.containers)
+    app[PROVIDERS] = configured_providers(config.providers, config.oauth)
     app.cleanup_ctx.append(partial(_rooms, seat=seat))
     app[LEAVE] = _leaving(app)
     for step in (_be_unready, _stop_waiting, _stop_streams, _hand_over):
@@ -270,6 +278,10 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules, wakeups)
     found = app[READINESS] = readiness(database, vault_keys, followers)
     stack.push_async_callback(found.close)
+    rooms = opened(database, vault, app[CREDENTIALS], log, app[PROVIDERS], config.oauth, holder=presence.gateway_id)
+    accounts = await stack.enter_async_context(rooms)
+    app[LOGINS], app[REFRESHER] = accounts.logins, accounts.refresher
+    app[REVOCATION], app[NEWS] = accounts.revocation, accounts.news
     endings = Endings(database, log)
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
     cancelling = Cancelling(database, log, containers, endings, config.turns)
@@ -302,6 +314,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     await stack.enter_async_context(_running(watch.run(), "watch access"))
     await stack.enter_async_context(_running(passes.sweep(), "sweep passes"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))
+    await stack.enter_async_context(_running(accounts.poller.run(), "poll providers"))
+    await stack.enter_async_context(_running(accounts.refresher.run(), "renew credentials"))
     return add_gauges(metrics, database, followers, streams)
 
 

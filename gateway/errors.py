@@ -26,6 +26,16 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   ├── UpstreamRefused        503
     │   ├── AgentUnavailable       503
     │   └── UpstreamTimeout        504
+    ├── AuthRequired               401  ReauthRequired
+    ├── LoginError                 400  a login at a provider: what its person can do something about
+    │   ├── LoginUnknown           404
+    │   ├── LoginDenied            403
+    │   ├── LoginExpired           410
+    │   └── LoginSuperseded        409  …
+    ├── ProviderError              502  the provider's side
+    │   ├── ProviderAnswerInvalid  502
+    │   ├── ProviderMisconfigured  502
+    │   └── ProviderUnavailable    503
     ├── DatabaseUnavailable        503
     ├── VaultNotConfigured         503
     ├── VaultKeyMissing            503
@@ -351,3 +361,115 @@ class SecretUnreadable(GatewayError):
     """A stored secret cannot be opened; store it again."""
 
     status, code = 503, "secret_unreadable"
+
+
+class AuthRequired(GatewayError):
+    """The agent needs an account that you have not connected."""
+
+    status, code = 401, "auth_required"
+
+
+class ReauthRequired(AuthRequired):
+    """The account that you have connected can be used no more; connect it again."""
+
+
+class NoLoginHere(Conflict):
+    """There is no such way to log in for this agent."""
+
+    code = "no_login_here"
+
+
+class CredentialRefused(BadRequest):
+    """This is not a credential that the agent can use."""
+
+    code = "credential_refused"
+
+
+class LoginError(BadRequest):
+    """The login could not be completed."""
+
+    code = "login_failed"
+
+
+class LoginUnknown(LoginError):
+    """This login is unknown, has been completed, or is somebody else's."""
+
+    status, code = 404, "login_unknown"
+
+
+class LoginUnreadable(LoginError):
+    """What was pasted is no answer of a provider."""
+
+    code = "login_unreadable"
+
+
+class LoginIssuerMismatch(LoginError):
+    """The answer comes from another provider than the one that was asked."""
+
+    code = "login_issuer_mismatch"
+
+
+class LoginRefused(LoginError):
+    """The provider did not accept this login."""
+
+    code = "login_refused"
+
+
+class LoginDenied(LoginError):
+    """The login was declined at the provider."""
+
+    status, code = 403, "login_denied"
+
+
+class LoginExpired(LoginError):
+    """The login was not completed in time."""
+
+    status, code = 410, "login_expired"
+
+
+class LoginSuperseded(LoginError):
+    """Another login has been started since."""
+
+    status, code = 409, "login_superseded"
+
+
+class LoginNotPending(LoginError):
+    """No login of yours waits for a code here."""
+
+    status, code = 409, "login_not_pending"
+
+
+class LoginAmbiguous(LoginError):
+    """More than one login of yours waits for a code."""
+
+    status, code = 409, "login_ambiguous"
+
+
+class ProviderError(GatewayError):
+    """The provider of the account could not be used."""
+
+    status, code = 502, "provider_error"
+
+
+class ProviderAnswerInvalid(ProviderError):
+    """The provider gave an answer that makes no sense."""
+
+    code = "provider_answer_invalid"
+
+
+class ProviderMisconfigured(ProviderError):
+    """The provider does not accept this gateway as it is configured; its operator can mend that."""
+
+    code = "provider_misconfigured"
+
+
+class DeviceFlowDisabled(ProviderMisconfigured):
+    """The provider has the login with a code switched off for this gateway."""
+
+    code = "device_flow_disabled"
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider cannot be used right now; try again later."""
+
+    status, code = 503, "provider_unavailable"

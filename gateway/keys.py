@@ -21,6 +21,11 @@ from gateway.log.streams import Streams
 from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.log.wakeups import Wakeups
+from gateway.oauth.configured import Providers
+from gateway.oauth.logins import Logins
+from gateway.oauth.news import News
+from gateway.oauth.refresh import Refresher
+from gateway.oauth.revoke import Revocation
 from gateway.projects import Project, Projects
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -54,6 +59,12 @@ IDENTITY = web.AppKey("identity", Identity)
 CONTAINERS = web.AppKey("containers", Containers)
 VAULT = web.AppKey("vault", Vault)
 CREDENTIALS = web.AppKey("credentials", Credentials)
+#: How people connect their accounts, at which providers, and what keeps them fresh.
+PROVIDERS = web.AppKey("providers", Providers)
+LOGINS = web.AppKey("logins", Logins)
+REFRESHER = web.AppKey("refresher", Refresher)
+REVOCATION = web.AppKey("revocation", Revocation)
+NEWS = web.AppKey("news", News)
 SESSIONS = web.AppKey("sessions", Sessions)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 TURNS = web.AppKey("turns", Turns)

@@ -8,9 +8,11 @@ from aiohttp.typedefs import Handler
 
 from gateway.handlers import (
     agents,
+    auth,
     console,
     events,
     history,
+    login_pages,
     members,
     operations,
     permissions,
@@ -29,6 +31,7 @@ MEMBER = f"{PROJECT}/members/{{user_id}}"
 ACP = f"{PROJECT}/acp"
 AGENT = f"{ACP}/agents/{{agent_id}}"
 SESSION = f"{ACP}/session/{{session_id}}"
+OAUTH = "/api/oauth"
 
 ANY, GET, POST, PUT = hdrs.METH_ANY, hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PUT
 PATCH, DELETE = hdrs.METH_PATCH, hdrs.METH_DELETE
@@ -77,6 +80,20 @@ _AGENTS = (
     Endpoint(POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR),
     Endpoint(GET, f"{AGENT}/status", agents.status, Role.VIEWER),
 )
+_AUTH = (
+    Endpoint(POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR),
+    Endpoint(GET, f"{AGENT}/auth/status", auth.status, Role.VIEWER),
+    # A browser that comes from a provider has nothing of ours but the login's state.
+    Endpoint(GET, f"{AGENT}/auth/callback", login_pages.arrive, None, is_public=True),
+    Endpoint(POST, f"{AGENT}/auth/callback", auth.callback, Role.OPERATOR),
+    Endpoint(POST, f"{AGENT}/auth/token", auth.token, Role.OPERATOR),
+    Endpoint(DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR),
+    Endpoint(GET, "/api/credentials", auth.list_credentials, None),
+    Endpoint(GET, f"{OAUTH}/callback/{{provider_id}}", login_pages.arrive, None, is_public=True),
+    Endpoint(GET, f"{OAUTH}/login/{{ticket}}", login_pages.show, None, is_public=True),
+    Endpoint(POST, f"{OAUTH}/login/{{ticket}}", login_pages.answer, None, is_public=True),
+    Endpoint(GET, f"{OAUTH}/problem/{{code}}", login_pages.problem, None, is_public=True),
+)
 _SESSIONS = (
     Endpoint(POST, f"{ACP}/session", sessions.create, Role.OPERATOR),
     Endpoint(GET, f"{ACP}/session", sessions.list_all, Role.VIEWER),
@@ -123,6 +140,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *_PROJECTS,
     *_MEMBERS,
     *_AGENTS,
+    *_AUTH,
     *_SESSIONS,
     *_EVENTS,
     *_PERMISSIONS,

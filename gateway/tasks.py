@@ -31,8 +31,10 @@ class Tasks:
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         return await asyncio.shield(task)
 
-    async def close(self) -> None:
-        """Cancel what still runs and wait for it."""
+    async def close(self, *, grace: float = 0.0) -> None:
+        """Let what still runs end by itself for ``grace`` seconds, then cancel it and wait for it."""
+        if self._running and grace > 0:
+            await asyncio.wait(set(self._running), timeout=grace)
         while self._running:
             for task in self._running:
                 task.cancel()

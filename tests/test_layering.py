@@ -16,6 +16,7 @@ FLOORS: list[set[str]] = [
     {"remains", "credentials"},
     {"projects", "container", "identity"},
     {"log"},
+    {"oauth"},
     {"sessions"},
     {"health", "figures", "tracing"},
     {"keys"},

@@ -141,6 +141,19 @@ class Container:
     async def agent_status(self, agent_id: str) -> dict[str, Any]:
         return _object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/status"))
 
+    async def begin_auth(self, agent_id: str) -> dict[str, Any]:
+        """Have the container run a login of its own; what it says of how: ``authUrl``, ``userCode``, ``message``."""
+        return _object(await self._call("POST", f"/agents/{quote(agent_id, safe='')}/auth/init", {}))
+
+    async def is_authenticated(self, agent_id: str) -> bool:
+        """Whether the agent has what it needs, as the container sees it."""
+        data = _object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/auth/status"))
+        return data.get("authenticated") is True
+
+    async def give_token(self, agent_id: str, token: str) -> None:
+        """What a person brought back from the container's own login."""
+        await self._call("POST", f"/agents/{quote(agent_id, safe='')}/auth/token", {"token": token})
+
     async def create_session(self, options: Mapping[str, Any]) -> ContainerSession:
         """A new session, with an id of the container's."""
         data = _object(await self._call("POST", "/session", options, seconds=SPAWN_SECONDS))

@@ -179,6 +179,10 @@ class Credentials:
         """Whether it needs a refresh."""
         return token.is_expired()
 
+    def kinds_for_agent(self, agent_id: str) -> list[str]:
+        """The kinds of token that the agent can be given."""
+        return self._catalogue.kinds(agent_id)
+
     def get_env_vars_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
         """What gives the agent this credential, variables and all; None where it takes no such one."""
         access_token = self.open_access_token(token)

@@ -1377,3 +1377,130 @@ select 1 as one;
 -- count_waiting_permissions --
 -- How many permission requests wait for an answer in these projects.
 select count(*) as waiting from permissions where project_id = any(%(project_ids)s) and state = 'waiting';
+
+-- supersede_login --
+-- A person begins another login for an agent: the one before it ends.
+update pending_logins set state = 'superseded', ended_at = clock_timestamp()
+where user_id = %(user_id)s and agent_id = %(agent_id)s and state in ('pending', 'arrived', 'exchanging');
+
+-- insert_login --
+-- A login begins.
+insert into pending_logins (id, user_id, project_id, agent_id, provider_id, flow, scopes, expires_at, state_hash,
+    redirect_uri, sealed_verifier, sealed_device_code, user_code, verification_uri, verification_uri_complete,
+    poll_interval, next_poll_at)
+values (%(id)s, %(user_id)s, %(project_id)s, %(agent_id)s, %(provider_id)s, %(flow)s, %(scopes)s::text[],
+    clock_timestamp() + make_interval(secs => %(lasts)s), %(state_hash)s, %(redirect_uri)s, %(sealed_verifier)s,
+    %(sealed_device_code)s, %(user_code)s, %(verification_uri)s, %(verification_uri_complete)s, %(poll_interval)s,
+    clock_timestamp() + make_interval(secs => %(poll_interval)s))
+returning *, clock_timestamp() as now;
+
+-- get_newest_login --
+-- The login that a person has begun last for an agent.
+select *, clock_timestamp() as now from pending_logins
+where user_id = %(user_id)s and agent_id = %(agent_id)s
+order by created_at desc, id desc limit 1;
+
+-- find_login_by_state --
+-- The login that an answer from a provider belongs to.
+select *, clock_timestamp() as now from pending_logins where state_hash = %(state_hash)s;
+
+-- find_login_by_page --
+-- The login that a page tells of.
+select *, clock_timestamp() as now from pending_logins where page_hash = %(page_hash)s;
+
+-- list_pending_code_logins --
+-- A person's logins that wait for a code.
+select *, clock_timestamp() as now from pending_logins
+where user_id = %(user_id)s and state_hash is not null and state = 'pending' and expires_at > clock_timestamp()
+order by created_at;
+
+-- take_login --
+-- A login may be completed once: whoever takes it owns it.
+update pending_logins set state = %(state)s, sealed_code = %(sealed_code)s,
+    page_hash = coalesce(%(page_hash)s::bytea, page_hash)
+where id = %(id)s and state = %(was)s and expires_at > clock_timestamp()
+returning *, clock_timestamp() as now;
+
+-- end_login --
+-- How a login ended, once; its secrets are needed no more.
+update pending_logins set state = %(state)s, code = %(code)s, detail = %(detail)s, ended_at = clock_timestamp(),
+    sealed_verifier = null, sealed_code = null, sealed_device_code = null, next_poll_at = null, polled_until = null,
+    page_hash = coalesce(%(page_hash)s::bytea, page_hash)
+where id = %(id)s and state in ('pending', 'arrived', 'exchanging')
+returning *, clock_timestamp() as now;
+
+-- claim_device_logins --
+-- Device logins whose provider is to be asked now, for the one gateway that asks.
+update pending_logins set polled_by = %(holder)s, polled_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+where id in (
+    select id from pending_logins
+    where state = 'pending' and next_poll_at <= clock_timestamp()
+        and (polled_until is null or polled_until < clock_timestamp())
+    order by next_poll_at limit %(limit)s for update skip locked)
+returning *, clock_timestamp() as now;
+
+-- postpone_device_login --
+-- When a device login's provider is asked next.
+update pending_logins set poll_interval = %(poll_interval)s, poll_failures = %(poll_failures)s, polled_until = null,
+    next_poll_at = clock_timestamp() + make_interval(secs => %(wait)s)
+where id = %(id)s and state = 'pending' and polled_by = %(holder)s;
+
+-- expire_logins --
+-- Logins that nobody has completed in time.
+update pending_logins set state = 'expired', code = 'login_expired', ended_at = clock_timestamp(),
+    sealed_verifier = null, sealed_code = null, sealed_device_code = null, next_poll_at = null
+where id in (
+    select id from pending_logins
+    where state in ('pending', 'arrived', 'exchanging')
+        and expires_at < clock_timestamp() - make_interval(secs => %(grace)s)
+    limit 100 for update skip locked);
+
+-- delete_old_logins --
+-- Logins that ended long ago.
+delete from pending_logins where id in (
+    select id from pending_logins where created_at < now() - interval '1 day' and ended_at is not null limit 1000);
+
+-- hold_renewal --
+-- The right to renew a credential, for one gateway at a time. What is known of tries before counts for this version only.
+insert into credential_renewals as r (user_id, agent_id, version, holder, held_until, asked)
+select t.user_id, t.agent_id, t.version, %(holder)s, clock_timestamp() + make_interval(secs => %(seconds)s), true
+from agent_auth_tokens t
+where t.user_id = %(user_id)s and t.agent_id = %(agent_id)s and t.version = %(version)s
+on conflict (user_id, agent_id) do update set
+    holder = excluded.holder, held_until = excluded.held_until, asked = true, version = excluded.version,
+    unanswered = r.version = excluded.version and (r.unanswered or r.asked),
+    attempts = case when r.version = excluded.version then r.attempts else 0 end,
+    next_at = case when r.version = excluded.version then r.next_at end
+where (r.held_until is null or r.held_until < clock_timestamp())
+    and (r.version <> excluded.version or r.next_at is null or r.next_at <= clock_timestamp())
+returning unanswered, attempts;
+
+-- release_renewal --
+-- What became of a try to renew; the next one comes after `wait` seconds.
+update credential_renewals set holder = '', held_until = null, asked = false, unanswered = unanswered or %(unanswered)s,
+    attempts = %(attempts)s,
+    next_at = clock_timestamp() + make_interval(secs => %(wait)s)
+where user_id = %(user_id)s and agent_id = %(agent_id)s and holder = %(holder)s;
+
+-- get_renewal --
+-- Whether a credential is being renewed, and in how many seconds it may be tried again.
+select held_until > clock_timestamp() as held, version, attempts,
+    greatest(0, extract(epoch from next_at - clock_timestamp()))::double precision as wait
+from credential_renewals where user_id = %(user_id)s and agent_id = %(agent_id)s;
+
+-- list_due_credentials --
+-- Credentials that end soon, or have ended: those that nobody renews now, the most urgent first.
+select t.user_id, t.agent_id
+from agent_auth_tokens t left join credential_renewals r using (user_id, agent_id)
+where t.state = 'authorized' and t.expires_at is not null
+    and (t.expires_at <= clock_timestamp() or t.sealed_refresh_token is not null and t.expires_at
+        - 1.25 * least(greatest(make_interval(secs => %(skew)s), (t.expires_at - t.updated_at) / 10),
+            (t.expires_at - t.updated_at) / 2) <= clock_timestamp())
+    and (r.held_until is null or r.held_until < clock_timestamp())
+    and (r.version is distinct from t.version or r.next_at is null or r.next_at <= clock_timestamp())
+order by t.expires_at limit %(limit)s;
+
+-- list_projects_of_agent_user --
+-- Where a person's credential for an agent matters: the projects in which they have sessions of it.
+select distinct project_id from agent_sessions
+where user_id = %(user_id)s and agent_id = %(agent_id)s and status <> 'ended' limit 200;

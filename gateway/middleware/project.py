@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
 from gateway.identity.watch import Visit
-from gateway.keys import CALLER, CONFIG, LEAST_ROLES, PROJECT, PROJECTS, ROLE, ROUTE, WATCH, Route
+from gateway.keys import CALLER, CONFIG, LEAST_ROLES, PROJECT, PROJECTS, PUBLIC_ROUTES, ROLE, ROUTE, WATCH, Route
 from gateway.middleware.hosts import project_of_host
 from gateway.middleware.passthrough import passthrough
 from gateway.middleware.sites import is_here
@@ -47,7 +47,7 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[ROUTE] = _route(request, found, "opencode", target=target[1] if target else "/", prefix="")
         return await _watched(request, passthrough, Role.OPERATOR)
     project_id = request.match_info.get("project_id")
-    if project_id is not None:
+    if project_id is not None and request.match_info.route not in request.app[PUBLIC_ROUTES]:
         _refuse_impossible_ids(request)
         least = request.app[LEAST_ROLES][request.match_info.route] or Role.VIEWER
         found = await _enter(request, project_id, least)

@@ -217,6 +217,63 @@ class PermissionResolved(EventData):
 
 
 @attrs.frozen(kw_only=True)
+class CredentialConnected(EventData):
+    """A person has connected an account for an agent, maybe in the place of another."""
+
+    type: ClassVar[str] = "credential_connected"
+    user_id: str
+    token_type: str
+    provider: str | None
+    scopes: tuple[str, ...]
+    expires_at: str | None
+
+
+@attrs.frozen(kw_only=True)
+class CredentialRenewed(EventData):
+    """A person's credential for an agent has been renewed ahead of its end."""
+
+    type: ClassVar[str] = "credential_renewed"
+    user_id: str
+    provider: str | None
+    expires_at: str | None
+
+
+@attrs.frozen(kw_only=True)
+class CredentialNeedsReauth(EventData):
+    """A person's credential can be used no more until they connect the account again.
+
+    ``reason``: refused, lost (the answer to a renewal never came), account_changed or expired; ``message`` a sentence.
+    """
+
+    type: ClassVar[str] = "credential_needs_reauth"
+    user_id: str
+    provider: str | None
+    reason: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class CredentialDisconnected(EventData):
+    """A person has taken an account away from an agent."""
+
+    type: ClassVar[str] = "credential_disconnected"
+    user_id: str
+    provider: str | None
+
+
+@attrs.frozen(kw_only=True)
+class LoginEnded(EventData):
+    """A login that a person began has ended without an account. ``outcome``: denied, expired or failed."""
+
+    type: ClassVar[str] = "login_ended"
+    user_id: str
+    provider: str
+    outcome: str
+    code: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
 class Gap(EventData):
     """Here something is missing: what came between ``from`` and ``to`` of ``source`` cannot be had.
 

@@ -1,0 +1,42 @@
+"""What becomes of a person's credentials, told in the logs of the projects where it matters to somebody."""
+
+import logging
+
+from gateway.db.pool import Database
+from gateway.errors import GatewayError, NotFound
+from gateway.log.store import Log, NewEvent
+from gateway.wire.events import EventData
+
+logger = logging.getLogger(__name__)
+
+
+class News:
+    """Tells of a person's credential for an agent wherever they have sessions of it, and where they asked for it."""
+
+    def __init__(self, database: Database, log: Log) -> None:
+        self._database = database
+        self._log = log
+
+    async def tell(
+        self, user_id: str, agent_id: str, data: EventData, *, key: str, project_id: str | None = None
+    ) -> None:
+        """``key``: what makes this piece of news the same one, however often it is told."""
+        try:
+            rows = await self._database.fetch_all("list_projects_of_agent_user", user_id=user_id, agent_id=agent_id)
+        except GatewayError as exc:
+            logger.warning("news of a credential not told", extra={"agent": agent_id, "error": str(exc)})
+            rows = []
+        for project in dict.fromkeys([*filter(None, [project_id]), *(row["project_id"] for row in rows)]):
+            await self.tell_in(project, agent_id, data, key=key)
+
+    async def tell_in(self, project_id: str, agent_id: str, data: EventData, *, key: str) -> None:
+        """In one project only."""
+        await self._append(project_id, NewEvent.of(data, agent_id=agent_id, key=key))
+
+    async def _append(self, project_id: str, event: NewEvent) -> None:
+        try:
+            await self._log.append(project_id, [event])
+        except NotFound:
+            return  # with its project
+        except GatewayError as exc:
+            logger.warning("news of a credential not told", extra={"project": project_id, "error": str(exc)})

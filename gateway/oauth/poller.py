@@ -1,0 +1,131 @@
+"""Asks providers whether people have entered their codes: one gateway for each login, whichever gateways live."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from gateway.errors import GatewayError, ProviderMisconfigured
+from gateway.oauth import openai_device, requests
+from gateway.oauth.answers import openai_poll_answer, token_answer
+from gateway.oauth.configured import Providers
+from gateway.oauth.device import Polling, expired
+from gateway.oauth.discovery import Discovery
+from gateway.oauth.edge import Edge
+from gateway.oauth.logins import Logins
+from gateway.oauth.outcomes import CodeGranted, Failure, Granted, Waiting
+from gateway.oauth.pending import Login
+from gateway.oauth.provider import OPENAI_DEVICE, Provider
+from gateway.oauth.verdicts import verdict
+from gateway.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS, SWEEP_SECONDS = 1.0, 60.0
+AT_ONCE = 20
+
+
+class Poller:
+    """Asks about device logins. ``run`` is a task of whoever owns this."""
+
+    def __init__(
+        self,
+        logins: Logins,
+        providers: Providers,
+        discovery: Discovery,
+        edge: Edge,
+        *,
+        holder: str,
+        timeout: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._logins = logins
+        self._providers = providers
+        self._discovery = discovery
+        self._edge = edge
+        self._holder = holder
+        self._timeout = timeout
+        # Whoever takes a login over must not ask while it is still being asked about.
+        self._lease_seconds = 2 * timeout + 10
+        self._clock = clock
+        self._tasks = Tasks()
+        self._asking: set[str] = set()
+
+    async def run(self) -> None:
+        """Ask and ask again, until cancelled."""
+        loop = asyncio.get_running_loop()
+        swept = -SWEEP_SECONDS
+        while True:
+            try:
+                await self._look()
+                if loop.time() - swept >= SWEEP_SECONDS:
+                    await self._logins.pending.sweep()
+                    swept = loop.time()
+            except GatewayError as exc:
+                logger.warning("logins not looked after", extra={"error": str(exc)})
+            except Exception:
+                logger.exception("logins not looked after")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def close(self) -> None:
+        """Let answers under way arrive: tokens are given once."""
+        await self._tasks.close(grace=self._timeout)
+
+    async def _look(self) -> None:
+        free = AT_ONCE - len(self._asking)
+        if free <= 0:
+            return
+        for login in await self._logins.pending.claim_due(self._holder, seconds=self._lease_seconds, limit=free):
+            self._asking.add(login.id)
+            self._tasks.start(self._ask(login), name=f"poll {login.id}")
+
+    async def _ask(self, login: Login) -> None:
+        try:
+            await self._brought_on(login)
+        except GatewayError as exc:
+            # Its lease ends, and it is asked about again.
+            logger.warning("login not looked after", extra={"login": login.id, "error": str(exc)})
+        finally:
+            self._asking.discard(login.id)
+
+    async def _brought_on(self, login: Login) -> None:
+        provider = self._providers.get(login.provider_id)
+        if provider is None:
+            gone = ProviderMisconfigured(f"The provider {login.provider_id!r} is not configured any more.")
+            await self._logins.fail(login, gone)
+            return
+        if login.expires_at <= login.now:
+            await self._logins.fail(login, verdict(expired(), provider))
+            return
+        provider = await self._discovery.completed(provider)
+        after = login.polling.after(await self._answer(login, provider), login.now)
+        match after:
+            case Polling():
+                await self._logins.pending.postpone(login, after, self._holder)
+            case Granted() | CodeGranted():
+                await self._completed(login, provider, after)
+            case _:
+                await self._logins.fail(login, verdict(after, provider))
+
+    async def _completed(self, login: Login, provider: Provider, granted: Granted | CodeGranted) -> None:
+        try:
+            if isinstance(granted, Granted):
+                await self._logins.finish(login, granted, provider)
+            else:
+                await self._logins.exchange(
+                    login,
+                    provider,
+                    code=granted.code,
+                    verifier=granted.verifier,
+                    redirect_uri=openai_device.redirect_uri(provider),
+                )
+        except GatewayError as exc:
+            await self._logins.fail(login, exc)
+
+    async def _answer(self, login: Login, provider: Provider) -> Granted | CodeGranted | Waiting | Failure:
+        device_code = self._logins.pending.open_device_code(login)
+        if login.flow == OPENAI_DEVICE:
+            request = openai_device.poll(provider, device_code=device_code, user_code=login.user_code or "")
+            return openai_poll_answer(await self._edge.send(request), secrets=request.secrets)
+        request = requests.device_poll(provider, device_code=device_code)
+        return token_answer(await self._edge.send(request), provider, now=self._clock(), secrets=request.secrets)

@@ -1,0 +1,311 @@
+"""Credentials kept fresh. The gateway alone renews them, one at a time for each, over all replicas.
+
+Providers that rotate refresh tokens take one that comes a second time for stolen and end all that they gave. So whoever
+renews holds a lease; what is written is written only over what was read; and the new refresh token is in the database
+before anybody uses the access token that came with it. Where a provider may have answered and nobody heard it, the next
+try tells: it is renewed, or it is over and a person is told why.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken, Credentials
+from gateway.db.pool import Database
+from gateway.errors import AuthRequired, GatewayError, ProviderUnavailable, ReauthRequired
+from gateway.oauth import requests
+from gateway.oauth.answers import token_answer
+from gateway.oauth.configured import Providers
+from gateway.oauth.discovery import Discovery
+from gateway.oauth.due import backoff, due_at
+from gateway.oauth.edge import Edge
+from gateway.oauth.news import News
+from gateway.oauth.outcomes import Failure, Granted, Malformed, Refused, Unavailable, Waiting
+from gateway.oauth.persist import PERSIST_SECONDS, persistently
+from gateway.oauth.provider import Provider
+from gateway.oauth.renewals import Hold, Renewals
+from gateway.oauth.revoke import Revocation
+from gateway.oauth.verdicts import OPERATORS
+from gateway.tasks import Tasks
+from gateway.wire.events import CredentialNeedsReauth, CredentialRenewed
+from gateway.wire.times import timestamp
+
+logger = logging.getLogger(__name__)
+
+REVIEW_SECONDS, REVIEW_LIMIT, AT_ONCE = 10.0, 50, 5
+#: How long who needs a credential waits for the gateway that renews it, and how often it looks.
+WAIT_SECONDS, LOOK_SECONDS = 30.0, 0.1
+LOST, REFUSED, ACCOUNT_CHANGED, EXPIRED = "lost", "refused", "account_changed", "expired"
+
+Hook = Callable[[str, str], Coroutine[Any, Any, None]]
+
+
+class _Changed(Exception):
+    """The credential is another one by now."""
+
+
+class Refresher:
+    """Gives credentials that can be used now, renews those that end soon. ``run`` is a task of whoever owns this."""
+
+    def __init__(
+        self,
+        database: Database,
+        credentials: Credentials,
+        providers: Providers,
+        discovery: Discovery,
+        edge: Edge,
+        news: News,
+        revocation: Revocation,
+        *,
+        holder: str,
+        timeout: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """``holder`` is unique for a process; ``timeout`` is how long a provider may take."""
+        self._database = database
+        self._credentials = credentials
+        self._providers = providers
+        self._discovery = discovery
+        self._edge = edge
+        self._news = news
+        self._revocation = revocation
+        self._renewals = Renewals(database, holder=holder, seconds=2 * timeout + PERSIST_SECONDS)
+        self._timeout = timeout
+        self._clock = clock
+        self._tasks = Tasks()
+        self._running: dict[tuple[str, str], asyncio.Task[AgentAuthToken | GatewayError]] = {}
+        self._hooks: list[Hook] = []
+        self._skew = max((provider.expiry.skew for provider in providers), default=60.0)
+
+    def on_renewed(self, hook: Hook) -> None:
+        """Have ``hook(user_id, agent_id)`` called, in a task of its own, once a credential has been renewed here."""
+        self._hooks.append(hook)
+
+    async def fresh(self, user_id: str, agent_id: str) -> AgentAuthToken:
+        """The user's credential for the agent, renewed if it is due.
+
+        Raises ``AuthRequired`` where there is none, ``ReauthRequired`` where only a person can renew it, and
+        ``ProviderUnavailable`` where it has ended and cannot be renewed right now.
+        """
+        token = await self._current(user_id, agent_id)
+        if not self._is_due(token):
+            return token
+        key = (user_id, agent_id)
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = self._tasks.start(self._outcome(user_id, agent_id), name=f"renew {agent_id}")
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        return outcome
+
+    async def run(self) -> None:
+        """Renew what ends soon, until cancelled."""
+        few = asyncio.Semaphore(AT_ONCE)
+        while True:
+            try:
+                await self._review(few)
+            except GatewayError as exc:
+                logger.warning("credentials not looked after", extra={"error": str(exc)})
+            except Exception:
+                logger.exception("credentials not looked after")
+            await asyncio.sleep(REVIEW_SECONDS)
+
+    async def close(self) -> None:
+        """Let what is under way end: a provider's answer that nobody hears is an account lost."""
+        await self._tasks.close(grace=self._timeout)
+
+    async def _review(self, few: asyncio.Semaphore) -> None:
+        rows = await self._database.fetch_all("list_due_credentials", skew=self._skew, limit=REVIEW_LIMIT)
+
+        async def look(user_id: str, agent_id: str) -> None:
+            async with few:
+                try:
+                    await self.fresh(user_id, agent_id)
+                except GatewayError as exc:
+                    logger.info("credential not renewed", extra={"agent": agent_id, "error": str(exc)})
+
+        await asyncio.gather(*(look(row["user_id"], row["agent_id"]) for row in rows))
+
+    async def _current(self, user_id: str, agent_id: str) -> AgentAuthToken:
+        token = await self._credentials.get_agent_auth_token(user_id, agent_id)
+        if token is None:
+            raise AuthRequired(f"You have connected no account for {agent_id}.")
+        if token.state == NEEDS_REAUTH:
+            raise ReauthRequired(f"{agent_id}: {_sentence(token.state_reason)}", reason=_word(token.state_reason))
+        return token
+
+    def _is_due(self, token: AgentAuthToken) -> bool:
+        at = due_at(token, skew=self._skew_of(token))
+        return at is not None and at <= self._clock()
+
+    def _skew_of(self, token: AgentAuthToken) -> float:
+        provider = self._providers.get(token.provider_id)
+        return provider.expiry.skew if provider else 60.0
+
+    def _has_ended(self, token: AgentAuthToken) -> bool:
+        return token.expires_at is not None and token.expires_at <= self._clock()
+
+    async def _outcome(self, user_id: str, agent_id: str) -> AgentAuthToken | GatewayError:
+        try:
+            return await self._renewed(user_id, agent_id)
+        except GatewayError as exc:
+            return exc
+
+    async def _renewed(self, user_id: str, agent_id: str) -> AgentAuthToken:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT_SECONDS
+        while True:
+            token = await self._current(user_id, agent_id)
+            if not self._is_due(token):
+                return token
+            provider = self._providers.get(token.provider_id)
+            if provider is None or token.sealed_refresh_token is None:
+                return await self._without_refresh(token)
+            try:
+                hold = await self._renewals.hold(token)
+                if hold is not None:
+                    return await self._renew(token, provider, hold)
+            except _Changed:
+                continue
+            wait = await self._renewals.wait_before(token)
+            if wait is not None or loop.time() > until:
+                return self._still(token, provider, "it did not answer when it was last asked", wait)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _renew(self, token: AgentAuthToken, provider: Provider, hold: Hold) -> AgentAuthToken:
+        answer: Granted | Waiting | Failure
+        try:
+            provider = await self._discovery.completed(provider)
+            refresh_token = self._credentials.open_refresh_token(token)
+            assert refresh_token is not None
+        except GatewayError:
+            await self._renewals.release(token, attempts=hold.attempts + 1, wait=backoff(hold.attempts, None))
+            if self._has_ended(token):
+                raise
+            return token
+        request = requests.refresh(provider, refresh_token=refresh_token, scopes=token.scopes)
+        answer = token_answer(await self._edge.send(request), provider, now=self._clock(), secrets=request.secrets)
+        match answer:
+            case Granted():
+                return await self._granted(token, provider, answer)
+            case Refused(error=error) if error not in OPERATORS:
+                await self._over(token, provider, hold, answer)
+                raise await self._reauth(token)
+            case _:
+                return await self._postponed(token, provider, hold, answer)
+
+    async def _granted(self, token: AgentAuthToken, provider: Provider, granted: Granted) -> AgentAuthToken:
+        if granted.subject and token.subject and granted.subject != token.subject:
+            self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
+            message = f"{provider.name} answered with the tokens of another account. Connect the account again."
+            await self._mark(token, provider.id, ACCOUNT_CHANGED, message)
+            raise await self._reauth(token)
+        stored = await persistently(
+            lambda: self._credentials.replace_tokens(
+                token,
+                granted.access_token,
+                granted.refresh_token,
+                granted.expires_at,
+                granted.scopes,
+                granted.refresh_expires_at,
+            )
+        )
+        current = await persistently(lambda: self._credentials.get_agent_auth_token(token.user_id, token.agent_id))
+        if not stored and (current is None or self._credentials.open_access_token(current) != granted.access_token):
+            # Taken away or replaced while the provider was asked: what it gave is nobody's.
+            self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
+            await self._renewals.release(token)
+            raise _Changed
+        if current is None:
+            raise _Changed
+        await self._renewals.release(token)
+        await self._tell_renewed(current)
+        return current
+
+    async def _tell_renewed(self, token: AgentAuthToken) -> None:
+        expires_at = timestamp(token.expires_at) if token.expires_at else None
+        told = CredentialRenewed(user_id=token.user_id, provider=token.provider_id, expires_at=expires_at)
+        await self._news.tell(token.user_id, token.agent_id, told, key=f"credential:{token.agent_id}:{token.version}")
+        for hook in self._hooks:
+            self._tasks.start(hook(token.user_id, token.agent_id), name=f"renewed {token.agent_id}")
+
+    async def _over(self, token: AgentAuthToken, provider: Provider, hold: Hold, refused: Refused) -> None:
+        if hold.unanswered:
+            message = (
+                f"The answer to an earlier renewal at {provider.name} was lost on its way, and tokens are renewed "
+                "only once there. Connect the account again."
+            )
+            await self._mark(token, provider.id, LOST, message)
+        else:
+            said = f" ({refused.description})" if refused.description else ""
+            message = f"{provider.name} renews it no more: revoked, ended, or used elsewhere{said}. Connect it again."
+            await self._mark(token, provider.id, REFUSED, message)
+
+    async def _mark(self, token: AgentAuthToken, provider_id: str | None, reason: str, message: str) -> None:
+        marked = await persistently(lambda: self._credentials.mark_needs_reauth(token, f"{reason}: {message}"))
+        await self._renewals.release(token)
+        if not marked:
+            raise _Changed
+        told = CredentialNeedsReauth(user_id=token.user_id, provider=provider_id, reason=reason, message=message)
+        key = f"credential:{token.agent_id}:{token.version}:needs_reauth"
+        await self._news.tell(token.user_id, token.agent_id, told, key=key)
+
+    async def _reauth(self, token: AgentAuthToken) -> GatewayError:
+        try:
+            await self._current(token.user_id, token.agent_id)
+        except GatewayError as exc:
+            return exc
+        raise _Changed
+
+    async def _postponed(
+        self, token: AgentAuthToken, provider: Provider, hold: Hold, answer: Waiting | Failure
+    ) -> AgentAuthToken:
+        """A provider that decides nothing changes nothing: the token stays, and the next try comes later."""
+        unanswered = isinstance(answer, Malformed) or (isinstance(answer, Unavailable) and answer.unanswered)
+        wait = backoff(hold.attempts, answer.retry_after if isinstance(answer, Unavailable) else None)
+        await self._renewals.release(token, attempts=hold.attempts + 1, wait=wait, unanswered=unanswered)
+        reason = _reason(answer)
+        logger.warning("credential not renewed", extra={"provider": provider.id, "reason": reason, "wait": round(wait)})
+        return self._still(token, provider, reason, wait)
+
+    def _still(self, token: AgentAuthToken, provider: Provider, reason: str, wait: float | None) -> AgentAuthToken:
+        """The token as long as it holds; it is due ahead of its end."""
+        if not self._has_ended(token):
+            return token
+        raise ProviderUnavailable(
+            f"Your account at {provider.name} cannot be renewed right now: {reason}.",
+            headers={"Retry-After": str(max(1, round(wait or 1)))},
+        )
+
+    async def _without_refresh(self, token: AgentAuthToken) -> AgentAuthToken:
+        if not self._has_ended(token):
+            return token
+        try:
+            await self._mark(
+                token, token.provider_id, EXPIRED, "It has ended, and cannot be renewed. Connect it again."
+            )
+            raise await self._reauth(token)
+        except _Changed:
+            return await self._renewed(token.user_id, token.agent_id)
+
+
+def _reason(answer: Waiting | Failure) -> str:
+    match answer:
+        case Refused(error=error, description=description):
+            return f"it refuses this gateway ({': '.join(filter(None, (error, description)))})"
+        case Unavailable(reason=reason) | Malformed(reason=reason):
+            return reason
+        case _:
+            return "it says to wait"
+
+
+def _word(reason: str | None) -> str:
+    return (reason or REFUSED).partition(": ")[0]
+
+
+def _sentence(reason: str | None) -> str:
+    return (reason or "").partition(": ")[2] or "Connect the account again."

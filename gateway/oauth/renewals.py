@@ -1,0 +1,63 @@
+"""Who may renew a credential now: one gateway at a time, by the database's clock; and what became of earlier tries."""
+
+import attrs
+
+from gateway.credentials.store import AgentAuthToken
+from gateway.db.pool import Database
+from gateway.oauth.persist import persistently
+
+
+@attrs.frozen(kw_only=True)
+class Hold:
+    """The right to renew a credential.
+
+    ``attempts``: tries of this version before; ``unanswered``: one of them may have been carried out without anybody
+    having heard of it.
+    """
+
+    attempts: int
+    unanswered: bool
+
+
+class Renewals:
+    """The renewals under way in one database, as ``holder`` (unique for a process) takes and gives them back."""
+
+    def __init__(self, database: Database, *, holder: str, seconds: float) -> None:
+        self._database = database
+        self._holder = holder
+        self._seconds = seconds
+
+    async def hold(self, token: AgentAuthToken) -> Hold | None:
+        """None where somebody else renews it, it is too early for another try, or the credential is another by now."""
+        row = await self._database.fetch_one(
+            "hold_renewal", **_key(token), version=token.version, holder=self._holder, seconds=self._seconds
+        )
+        return None if row is None else Hold(attempts=row["attempts"], unanswered=row["unanswered"])
+
+    async def release(
+        self, token: AgentAuthToken, *, attempts: int = 0, wait: float = 0.0, unanswered: bool = False
+    ) -> None:
+        """Give it back; of this version there have been ``attempts``, and the next may come after ``wait`` seconds."""
+
+        async def work() -> int:
+            return await self._database.execute(
+                "release_renewal",
+                **_key(token),
+                holder=self._holder,
+                attempts=attempts,
+                wait=wait,
+                unanswered=unanswered,
+            )
+
+        await persistently(work)
+
+    async def wait_before(self, token: AgentAuthToken) -> float | None:
+        """In how many seconds it may be tried again; None where somebody is at it, or the credential is another."""
+        row = await self._database.fetch_one("get_renewal", **_key(token))
+        if row is None or row["held"] or row["version"] != token.version:
+            return None
+        return float(row["wait"]) if row["wait"] else None
+
+
+def _key(token: AgentAuthToken) -> dict[str, str]:
+    return {"user_id": token.user_id, "agent_id": token.agent_id}

@@ -1,0 +1,3 @@
+-- Forgets which credentials are being renewed.
+
+drop table credential_renewals;
