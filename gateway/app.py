@@ -86,6 +86,7 @@ from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import give_cookie, identity
 from gateway.middleware.operations import operations
+from gateway.middleware.parameters import parameters
 from gateway.middleware.project import project
 from gateway.middleware.sites import SITES, Sites
 from gateway.middleware.telemetry import telemetry
@@ -127,7 +128,7 @@ def build_app(config: Config, seat: Seat | None = None) -> web.Application:
 
     ``seat``: of one of several workers on a port.
     """
-    around = [telemetry, errors, operations, browsers, identity, project]
+    around = [telemetry, errors, operations, browsers, identity, project, parameters]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
     app[SITES] = Sites(config.identity.allowed_hosts, config.identity.allowed_origins)

@@ -91,6 +91,10 @@ OPERATIONS_ROUTES = frozenset({"healthz", "readyz", "metrics"})
 LEAST_ROLES = web.AppKey("least_roles", dict[web.AbstractRoute, Role | None])
 #: The routes that answer anybody: no identity is asked for.
 PUBLIC_ROUTES = web.AppKey("public_routes", frozenset[web.AbstractRoute])
+#: The names of the query parameters that each route of ours knows.
+QUERIES = web.AppKey("queries", dict[web.AbstractRoute, frozenset[str]])
+#: The OpenAPI document, as it is sent.
+API_DOCUMENT = web.AppKey("api_document", bytes)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 #: Who asks, and their id alone.

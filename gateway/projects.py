@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import attrs
+from msgspec import Meta
 
 from gateway.config import ContainersConfig
 from gateway.credentials.keyring import Keys
@@ -23,24 +24,37 @@ from gateway.proxy.upstream import Upstream
 from gateway.remains import Remains
 from gateway.roles import Role
 from gateway.wire.codec import dump_json
+from gateway.wire.limits import matching
 
 logger = logging.getLogger(__name__)
 
 
+ProjectId = Annotated[str, matching(r"[a-z0-9-]{1,64}", "must be 1 to 64 of a-z, 0-9 and -")]
+ProjectName = Annotated[str, Meta(min_length=1, max_length=200)]
+Address = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
+AgentId = Annotated[str, Meta(min_length=1)]
 #: What happens to a permission request that no rule matches; see ``sessions.policy``.
-PERMISSION_MODES = ("ask", "accept-edits", "full-auto")
-#: ACP's kinds of tool, https://agentclientprotocol.com/protocol/schema#toolkind.
-TOOL_KINDS = ("read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other")
-ANY_KIND = "*"
-RULE_ACTIONS = ("allow", "reject", "ask")
+PermissionMode = Literal["ask", "accept-edits", "full-auto"]
+#: ``*``, which is any, and ACP's kinds of tool, https://agentclientprotocol.com/protocol/schema#toolkind.
+RuleKind = Literal["*", "read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other"]
+RuleAction = Literal["allow", "reject", "ask"]
+ANY_KIND: RuleKind = "*"
+#: The secret of a container.
+ContainerToken = Annotated[
+    str, matching(r"[!-~]{1,4096}", "must be 1 to 4096 printable ASCII characters without spaces; null takes it away")
+]
+PermissionTimeout = Annotated[float, Meta(ge=1, le=604_800, description="Seconds.")]
 
 
 @attrs.frozen(kw_only=True)
 class PermissionRule:
-    """What to answer when an agent asks for a tool of ``kind`` (``*``: any): one of RULE_ACTIONS."""
+    """What to answer when an agent asks for a tool of ``kind`` (``*``: any)."""
 
-    kind: str
-    action: str
+    kind: RuleKind
+    action: RuleAction
+
+
+PermissionRules = Annotated[list[PermissionRule], Meta(max_length=100)]
 
 
 @attrs.frozen(kw_only=True)
@@ -48,9 +62,9 @@ class Retention:
     """How much of a project's log is kept; None: nothing is deleted for it."""
 
     #: Events and messages that are older go.
-    max_age_days: int | None = None
+    max_age_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     #: Of stored events, packed ones as they are packed: beyond it the oldest go. Messages stay.
-    max_bytes: int | None = None
+    max_bytes: Annotated[int, Meta(ge=1, le=2**60)] | None = None
 
     @classmethod
     def from_row(cls, column: Mapping[str, int | None] | None) -> "Retention | None":
@@ -74,7 +88,7 @@ class Project:
     acp_url: str | None
     default_agent_id: str | None
     retention: Retention | None = None
-    permission_mode: str = "ask"
+    permission_mode: PermissionMode = "ask"
     permission_rules: Sequence[PermissionRule] = ()
     #: Seconds until a request that nobody answers is refused; None: as the gateway is set.
     permission_timeout: float | None = None
@@ -119,16 +133,16 @@ class Access:
 class NewProject:
     """What a project is made from, and the body of ``POST /api/projects``."""
 
-    id: str | None = None
-    name: str | None = None
-    container_url: str
-    acp_url: str | None = None
-    default_agent_id: str | None = None
+    id: ProjectId | None = None
+    name: ProjectName | None = None
+    container_url: Address
+    acp_url: Address | None = None
+    default_agent_id: AgentId | None = None
     retention: Retention | None = None
-    permission_mode: str = "ask"
-    permission_rules: list[PermissionRule] = attrs.field(factory=list)
-    permission_timeout: float | None = None
-    container_token: str | None = attrs.field(default=None, repr=False)
+    permission_mode: PermissionMode = "ask"
+    permission_rules: PermissionRules = attrs.field(factory=list)
+    permission_timeout: PermissionTimeout | None = None
+    container_token: ContainerToken | None = attrs.field(default=None, repr=False)
 
 
 def rules_from(column: Any) -> tuple[PermissionRule, ...]:

@@ -1,6 +1,9 @@
 """What a person may do in a project: each role may all that those below it may."""
 
 from enum import IntEnum
+from typing import Literal, cast
+
+RoleWord = Literal["viewer", "operator", "admin"]
 
 
 class Role(IntEnum):
@@ -11,9 +14,9 @@ class Role(IntEnum):
     ADMIN = 3
 
     @property
-    def word(self) -> str:
+    def word(self) -> RoleWord:
         """The role as the API and the database name it."""
-        return self.name.lower()
+        return cast(RoleWord, self.name.lower())
 
     @classmethod
     def named(cls, word: str) -> "Role":

@@ -1,15 +1,43 @@
-"""The route table, top to bottom: each endpoint with its handler and who may use it."""
+"""The route table, top to bottom: each endpoint with its handler, who may use it, and what it takes and answers.
+
+The API's description is made from it (``/openapi.json``), and requests are held to it: who lacks the role, or names a
+query parameter that is unknown here, is refused.
+"""
 
 from collections.abc import Iterator
+from typing import Any
 
-import attrs
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
+from gateway import __version__
+from gateway.apidoc.document import document
+from gateway.apidoc.endpoint import Content, Endpoint
+from gateway.errors import (
+    AgentNotFound,
+    Conflict,
+    ConflictInContainer,
+    MemberNotFound,
+    NoDefaultAgent,
+    NotFound,
+    NotImplementedYet,
+    OwnerIsAdmin,
+    PermissionGone,
+    PermissionSettled,
+    ProjectExists,
+    QueueFull,
+    RefusedByContainer,
+    RoleTooSmall,
+    SessionBusy,
+    SessionEnded,
+    TooManyMembers,
+    TurnNotFound,
+    VaultNotConfigured,
+)
 from gateway.handlers import (
     agents,
     auth,
     console,
+    description,
     events,
     history,
     login_pages,
@@ -18,12 +46,30 @@ from gateway.handlers import (
     permissions,
     projects,
     sessions,
+    shapes,
     tickets,
 )
-from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES, STREAM_ROUTES
+from gateway.handlers.parameters import (
+    AFTER,
+    AFTER_MESSAGE,
+    FORMAT,
+    FROM,
+    IDEMPOTENCY_KEY,
+    INCLUDE_ENDED,
+    LAST_EVENT_ID,
+    LAST_EVENT_ID_HEADER,
+    LIMIT,
+    ORDER,
+    PREFER,
+    TICKET,
+)
+from gateway.keys import API_DOCUMENT, LEAST_ROLES, PUBLIC_ROUTES, QUERIES
+from gateway.log.store import EffectRefused
 from gateway.middleware.passthrough import passthrough
+from gateway.projects import NewProject
 from gateway.proxy.expect import leave_to_reader
 from gateway.roles import Role
+from gateway.wire.codec import dump_json
 
 PROJECTS = "/api/projects"
 PROJECT = f"{PROJECTS}/{{project_id}}"
@@ -37,48 +83,72 @@ ANY, GET, POST, PUT = hdrs.METH_ANY, hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PU
 PATCH, DELETE = hdrs.METH_PATCH, hdrs.METH_DELETE
 
 
-@attrs.frozen
-class Endpoint:
-    """One line of the route table. ``role``: the least that its caller must have in the project, None where there is
-    no project to have one in. ``is_public``: it answers anybody, without asking who they are."""
+MOVED = Content(description="It is elsewhere.", media_types=(), headers=("Location",))
+PAGE = Content(description="The page.", media_types=("text/html",), headers=("ETag",))
+FILE = Content(description="The file.", media_types=("text/javascript", "text/css", "image/svg+xml"), headers=("ETag",))
+TICKET_MADE = Content(description="The ticket.", kind=shapes.Ticket)
+STREAM = Content(description="The stream.", media_types=("text/event-stream",))
+EXPORT = Content(
+    description="The file.", media_types=("application/jsonl", "text/markdown"), headers=("Content-Disposition",)
+)
+METRICS = Content(description="The figures.", media_types=("text/plain",))
+TOLD = Content(description="What the container tells.", kind=dict[str, Any])
+WAITED_FOR = Content(description="The turn, which is over.", kind=shapes.Accepted, headers=("Preference-Applied",))
+#: What a container may say to a call that it was given, beside failing.
+REFUSALS = (RefusedByContainer, ConflictInContainer)
+STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
 
-    method: str
-    path: str
-    handler: Handler
-    role: Role | None
-    name: str | None = None
-    is_public: bool = False
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether its answer is an event stream of ours."""
-        return self.name in STREAM_ROUTES
-
+# fmt: off
+# One endpoint in a few lines: what it is, what it takes, what it answers.
 
 # First, because a route is found by trying one after the other, and this one is asked for most.
 _OPENCODE = (
-    Endpoint(ANY, f"{PROJECT}/opencode/{{tail:.*}}", passthrough, Role.OPERATOR),
-    Endpoint(ANY, f"{PROJECT}/opencode", passthrough, Role.OPERATOR),
+    Endpoint(ANY, f"{PROJECT}/opencode/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
+    Endpoint(ANY, f"{PROJECT}/opencode", passthrough, Role.OPERATOR, is_passed_on=True),
 )
 _PROJECTS = (
-    Endpoint(POST, PROJECTS, projects.create, None),
-    Endpoint(GET, PROJECTS, projects.list_all, None),
-    Endpoint(GET, PROJECT, projects.get, Role.VIEWER),
-    Endpoint(PATCH, PROJECT, projects.update, Role.ADMIN),
-    Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN),
+    Endpoint(
+        POST, PROJECTS, projects.create, None,
+        body=NewProject, answers={201: shapes.Project}, errors=(ProjectExists, RoleTooSmall, VaultNotConfigured),
+    ),
+    Endpoint(GET, PROJECTS, projects.list_all, None, parameters=(LIMIT, AFTER), answers={200: shapes.ProjectPage}),
+    Endpoint(GET, PROJECT, projects.get, Role.VIEWER, answers={200: shapes.Project}),
+    Endpoint(
+        PATCH, PROJECT, projects.update, Role.ADMIN,
+        body=projects.ProjectChanges, answers={200: shapes.Project}, errors=(VaultNotConfigured,),
+    ),
+    Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN, answers={204: None}),
 )
 # A member may take their own membership away, whatever they are: the handler lets nobody but admins do more.
 _MEMBERS = (
-    Endpoint(GET, f"{PROJECT}/members", members.list_all, Role.VIEWER),
-    Endpoint(GET, MEMBER, members.get, Role.VIEWER),
-    Endpoint(PUT, MEMBER, members.put, Role.ADMIN),
-    Endpoint(DELETE, MEMBER, members.remove, Role.VIEWER),
+    Endpoint(GET, f"{PROJECT}/members", members.list_all, Role.VIEWER, answers={200: shapes.MemberList}),
+    Endpoint(GET, MEMBER, members.get, Role.VIEWER, answers={200: shapes.Member}, errors=(MemberNotFound,)),
+    Endpoint(
+        PUT, MEMBER, members.put, Role.ADMIN,
+        body=members.MemberBody,
+        answers={200: shapes.Member, 201: shapes.Member},
+        errors=(MemberNotFound, OwnerIsAdmin, TooManyMembers),
+    ),
+    Endpoint(
+        DELETE, MEMBER, members.remove, Role.VIEWER, answers={204: None}, errors=(MemberNotFound, OwnerIsAdmin)
+    ),
 )
 _AGENTS = (
-    Endpoint(GET, f"{ACP}/agents", agents.list_all, Role.VIEWER),
-    Endpoint(POST, f"{AGENT}/spawn", agents.spawn, Role.OPERATOR),
-    Endpoint(POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR),
-    Endpoint(GET, f"{AGENT}/status", agents.status, Role.VIEWER),
+    Endpoint(
+        GET, f"{ACP}/agents", agents.list_all, Role.VIEWER, answers={200: shapes.AgentList}, reaches_container=True
+    ),
+    Endpoint(
+        POST, f"{AGENT}/spawn", agents.spawn, Role.OPERATOR,
+        body=agents.SpawnBody, parameters=(IDEMPOTENCY_KEY,),
+        answers={200: shapes.Spawned}, errors=REFUSALS, reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR,
+        body=agents.NoBody, answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
+    ),
+    Endpoint(
+        GET, f"{AGENT}/status", agents.status, Role.VIEWER, answers={200: TOLD}, errors=REFUSALS, reaches_container=True
+    ),
 )
 _AUTH = (
     Endpoint(POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR),
@@ -95,46 +165,107 @@ _AUTH = (
     Endpoint(GET, f"{OAUTH}/problem/{{code}}", login_pages.problem, None, is_public=True),
 )
 _SESSIONS = (
-    Endpoint(POST, f"{ACP}/session", sessions.create, Role.OPERATOR),
-    Endpoint(GET, f"{ACP}/session", sessions.list_all, Role.VIEWER),
-    Endpoint(GET, SESSION, sessions.get, Role.VIEWER),
-    Endpoint(PATCH, SESSION, sessions.rename, Role.OPERATOR),
-    Endpoint(DELETE, SESSION, sessions.end, Role.OPERATOR),
-    Endpoint(POST, f"{SESSION}/prompt", sessions.prompt, Role.OPERATOR),
-    Endpoint(POST, f"{SESSION}/cancel", sessions.cancel, Role.OPERATOR),
-    Endpoint(GET, f"{SESSION}/turns/{{turn_id}}", sessions.turn, Role.VIEWER),
-    Endpoint(GET, f"{SESSION}/messages", history.messages, Role.VIEWER),
-    Endpoint(DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR),
-    Endpoint(GET, f"{SESSION}/snapshot", history.snapshot, Role.VIEWER),
-    Endpoint(GET, f"{SESSION}/export", history.export, Role.VIEWER),
+    Endpoint(
+        POST, f"{ACP}/session", sessions.create, Role.OPERATOR,
+        body=sessions.SessionBody, parameters=(IDEMPOTENCY_KEY,),
+        answers={201: shapes.Session},
+        errors=(NoDefaultAgent, AgentNotFound, *REFUSALS), reaches_container=True,
+    ),
+    Endpoint(
+        GET, f"{ACP}/session", sessions.list_all, Role.VIEWER,
+        parameters=(LIMIT, AFTER, INCLUDE_ENDED), answers={200: shapes.SessionPage},
+    ),
+    Endpoint(GET, SESSION, sessions.get, Role.VIEWER, answers={200: shapes.Session}),
+    Endpoint(PATCH, SESSION, sessions.rename, Role.OPERATOR, body=sessions.TitleBody, answers={200: shapes.Session}),
+    Endpoint(
+        DELETE, SESSION, sessions.end, Role.OPERATOR,
+        answers={200: shapes.Session}, errors=(Conflict,), reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{SESSION}/prompt", sessions.prompt, Role.OPERATOR,
+        body=sessions.PromptBody, parameters=(IDEMPOTENCY_KEY, PREFER),
+        answers={200: WAITED_FOR, 202: shapes.Accepted},
+        errors=(AgentNotFound, EffectRefused, QueueFull, SessionBusy, SessionEnded, *REFUSALS), reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{SESSION}/cancel", sessions.cancel, Role.OPERATOR,
+        body=sessions.CancelBody, answers={200: shapes.Cancelling, 202: shapes.Cancelling}, errors=(TurnNotFound,),
+    ),
+    Endpoint(GET, f"{SESSION}/turns/{{turn_id}}", sessions.turn, Role.VIEWER, answers={200: shapes.Turn}),
+    Endpoint(
+        GET, f"{SESSION}/messages", history.messages, Role.VIEWER,
+        parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=(Conflict,),
+    ),
+    Endpoint(
+        DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR, answers={204: None}, errors=(Conflict,)
+    ),
+    Endpoint(
+        GET, f"{SESSION}/snapshot", history.snapshot, Role.VIEWER,
+        parameters=(LIMIT,), answers={200: shapes.Snapshot}, errors=(Conflict,),
+    ),
+    Endpoint(
+        GET, f"{SESSION}/export", history.export, Role.VIEWER,
+        parameters=(FORMAT,), answers={200: EXPORT}, errors=(Conflict,),
+    ),
 )
 _EVENTS = (
-    Endpoint(POST, f"{ACP}/events/ticket", tickets.issue, Role.VIEWER),
-    Endpoint(GET, f"{ACP}/events", events.project_events, Role.VIEWER, name="project_events"),
-    Endpoint(GET, f"{ACP}/events/{{session_id}}", events.session_events, Role.VIEWER, name="session_events"),
+    Endpoint(
+        POST, f"{ACP}/events/ticket", tickets.issue, Role.VIEWER, body=tickets.TicketBody, answers={201: TICKET_MADE}
+    ),
+    Endpoint(
+        GET, f"{ACP}/events", events.project_events, Role.VIEWER, name="project_events",
+        parameters=STREAM_PARAMETERS, answers={200: STREAM},
+    ),
+    Endpoint(
+        GET, f"{ACP}/events/{{session_id}}", events.session_events, Role.VIEWER, name="session_events",
+        parameters=STREAM_PARAMETERS, answers={200: STREAM},
+    ),
 )
 _PERMISSIONS = (
-    Endpoint(GET, f"{ACP}/permission", permissions.list_waiting, Role.VIEWER),
-    Endpoint(GET, f"{ACP}/permission/{{permission_id}}", permissions.get, Role.VIEWER),
-    Endpoint(POST, f"{ACP}/permission/{{permission_id}}", permissions.answer, Role.OPERATOR),
+    Endpoint(
+        GET, f"{ACP}/permission", permissions.list_waiting, Role.VIEWER, answers={200: shapes.PermissionList}
+    ),
+    Endpoint(
+        GET, f"{ACP}/permission/{{permission_id}}", permissions.get, Role.VIEWER, answers={200: shapes.Permission}
+    ),
+    Endpoint(
+        POST, f"{ACP}/permission/{{permission_id}}", permissions.answer, Role.OPERATOR,
+        body=permissions.AnswerBody, parameters=(IDEMPOTENCY_KEY,),
+        answers={200: shapes.Permission, 202: shapes.Permission},
+        errors=(EffectRefused, PermissionGone, PermissionSettled),
+    ),
 )
 _OPERATIONS = (
-    Endpoint(GET, "/healthz", operations.healthz, None, name="healthz", is_public=True),
-    Endpoint(GET, "/readyz", operations.readyz, None, name="readyz", is_public=True),
-    Endpoint(GET, "/metrics", operations.metrics, None, name="metrics", is_public=True),
+    Endpoint(
+        GET, "/healthz", operations.healthz, None, name="healthz", is_public=True, answers={200: shapes.Health}
+    ),
+    Endpoint(
+        GET, "/readyz", operations.readyz, None, name="readyz", is_public=True,
+        answers={200: shapes.Readiness, 503: shapes.Readiness},
+    ),
+    Endpoint(
+        GET, "/metrics", operations.metrics, None, name="metrics", is_public=True, answers={200: METRICS}
+    ),
+    Endpoint(
+        GET, "/openapi.json", description.openapi, None, is_public=True, answers={200: dict[str, Any]}
+    ),
 )
 # What browsers are given before anybody has said who they are: it is the same for everybody, and asks the API.
 _PAGES = (
-    Endpoint(GET, "/", console.home, None, is_public=True),
-    Endpoint(GET, "/console", console.page, None, is_public=True),
-    Endpoint(GET, "/console/{path:.*}", console.file, None, is_public=True),
+    Endpoint(GET, "/", console.home, None, is_public=True, answers={302: MOVED}),
+    Endpoint(GET, "/console", console.page, None, is_public=True, answers={200: PAGE, 304: None}),
+    Endpoint(
+        GET, "/console/{path:.*}", console.file, None, is_public=True,
+        answers={200: FILE, 302: MOVED, 304: None}, errors=(NotFound,),
+    ),
 )
 # What has matched nothing above, method included, is the container's to answer.
 _REST = (
-    Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR),
-    Endpoint(ANY, f"{ACP}/{{tail:.*}}", passthrough, Role.OPERATOR),
+    Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR, errors=(NotImplementedYet,)),
+    Endpoint(ANY, f"{ACP}/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
 )
 
+# fmt: on
 ENDPOINTS: tuple[Endpoint, ...] = (
     *_OPENCODE,
     *_PROJECTS,
@@ -154,6 +285,7 @@ def add_routes(app: web.Application) -> None:
     """The table as aiohttp has it, and beside it what each of its routes wants of its caller."""
     least: dict[web.AbstractRoute, Role | None] = {}
     public = set()
+    queries = {}
     for endpoint in ENDPOINTS:
         for method in _methods(endpoint):
             # A client that waits for 100 uploads nothing to a project that does not exist.
@@ -163,7 +295,10 @@ def add_routes(app: web.Application) -> None:
             least[route] = endpoint.role
             if endpoint.is_public:
                 public.add(route)
-    app[LEAST_ROLES], app[PUBLIC_ROUTES] = least, frozenset(public)
+            elif not endpoint.is_passed_on:
+                queries[route] = endpoint.query
+    app[LEAST_ROLES], app[PUBLIC_ROUTES], app[QUERIES] = least, frozenset(public), queries
+    app[API_DOCUMENT] = dump_json(document(ENDPOINTS, __version__))
 
 
 def _methods(endpoint: Endpoint) -> Iterator[str]:

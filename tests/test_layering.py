@@ -18,6 +18,7 @@ FLOORS: list[set[str]] = [
     {"log"},
     {"oauth"},
     {"sessions"},
+    {"apidoc"},
     {"health", "figures", "tracing"},
     {"keys"},
     {"handlers", "middleware"},

@@ -2,17 +2,13 @@
 
 import inspect
 import os
-import pkgutil
 import re
 import subprocess
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-import gateway
 from gateway import cli
 from gateway.agenthost import catalogue
 from gateway.app import build_app
@@ -21,11 +17,11 @@ from gateway.credentials import catalogue as credentials
 from gateway.errors import GatewayError
 from gateway.sessions import translate
 from gateway.wire.events import EventData
+from tests.everything import all_of
 from tests.program import Place
 
 ROOT = Path(__file__).parents[1]
 README, API, AGENTS = ROOT / "README.md", ROOT / "docs" / "api.md", ROOT / "docs" / "agents.md"
-T = TypeVar("T")
 PAGES = (README, API, AGENTS)
 #: A stream goes on for ever, which ``-N`` stands for; everything else must succeed.
 CURL = """
@@ -67,7 +63,7 @@ def test_the_examples_work_when_pasted_one_after_the_other(page: Path, place: Pl
 def test_every_error_that_a_caller_can_meet_is_in_the_reference() -> None:
     listed = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+|any) \|", API.read_text(), re.MULTILINE))
     at_start = {"config_error", "start_error", "migration_failed", "usage_error", "token_not_found"}
-    codes = {error.code: str(error.status) for error in _all(GatewayError) if error.code not in at_start}
+    codes = {error.code: str(error.status) for error in all_of(GatewayError) if error.code not in at_start}
     assert listed == {**codes, "http_error": "any"}
     assert all(f"`{code}`" in API.read_text() for code in at_start)
 
@@ -75,7 +71,7 @@ def test_every_error_that_a_caller_can_meet_is_in_the_reference() -> None:
 def test_every_kind_of_event_is_in_the_reference() -> None:
     section = API.read_text().split("## Events")[1].split("## Permissions")[0]
     listed = re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)
-    own = {kind.type for kind in _all(EventData) if kind is not EventData}
+    own = {kind.type for kind in all_of(EventData) if kind is not EventData}
     assert sorted(listed) == sorted(own | translate.PASSED_ON)
 
 
@@ -133,15 +129,3 @@ def test_variables_that_are_named_exist(page: Path) -> None:
 def test_links_to_other_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
-
-
-def _all(base: type[T]) -> list[type[T]]:
-    """A class with all that derive from it, in whatever room they are."""
-    for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
-        # Those two are programs, and run when they are imported.
-        if not module.name.endswith(("__main__", ".guard")):
-            import_module(module.name)
-    found = [base]
-    for one in found:
-        found.extend(one.__subclasses__())
-    return found

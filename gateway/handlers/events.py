@@ -8,7 +8,8 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import NotImplementedYet
-from gateway.handlers.requests import choice, known_parameters, parameter
+from gateway.handlers.parameters import FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER
+from gateway.handlers.requests import choice, text
 from gateway.keys import CONFIG, FOLLOWERS, PROJECT, REQUEST_ID, SESSIONS, STREAMS, WRITTEN
 from gateway.log.stream import Stream
 from gateway.wire.events import Cursor, Heartbeat, Reset
@@ -37,9 +38,8 @@ async def own_transport(request: web.Request) -> web.StreamResponse:
 
 async def _stream(request: web.Request, session_id: str | None) -> web.StreamResponse:
     project_id = request[PROJECT].id
-    known_parameters(request, "from", "lastEventId", "ticket")
-    from_start = choice(request, "from", {"start": True, "head": False}, default=False)
-    last_event_id = request.headers.get("Last-Event-ID") or parameter(request, "lastEventId")
+    from_start = choice(request, FROM) == "start"
+    last_event_id = request.headers.get(LAST_EVENT_ID_HEADER.name) or text(request, LAST_EVENT_ID)
     streams = request.app[STREAMS]
     async with streams.channel(project_id) as channel:
         request.app[FOLLOWERS].follow(project_id)

@@ -37,10 +37,13 @@ class File:
 
     @classmethod
     def read(cls, path: Path) -> "File":
-        body = path.read_bytes()
         guessed = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return cls.of(path.read_bytes(), guessed)
+
+    @classmethod
+    def of(cls, body: bytes, content_type: str) -> "File":
         etag = hashlib.sha256(body).hexdigest()[:32]
-        return cls(body=body, packed=gzip.compress(body, mtime=0), content_type=guessed, etag=etag)
+        return cls(body=body, packed=gzip.compress(body, mtime=0), content_type=content_type, etag=etag)
 
     def headers(self, policy: str) -> Mapping[str, str]:
         is_text = self.content_type.startswith("text/") or self.content_type.endswith("json")

@@ -8,9 +8,9 @@ from typing import Final
 import attrs
 from aiohttp import hdrs, web
 
-from gateway.errors import InvalidParameter
 from gateway.handlers import views
-from gateway.handlers.requests import choice, limit, number, parameter
+from gateway.handlers.parameters import AFTER_MESSAGE, DEFAULT_LIMIT, FORMAT, LIMIT, ORDER
+from gateway.handlers.requests import choice, number
 from gateway.keys import PROJECT, REQUEST_ID, SESSIONS, SNAPSHOTS, TRANSCRIPT
 from gateway.log.transcript import Transcript
 from gateway.sessions.sessions import Session
@@ -33,9 +33,9 @@ async def messages(request: web.Request) -> web.Response:
     page = await request.app[TRANSCRIPT].page(
         session.project_id,
         session.id,
-        after=number(request, "after", low=0, high=2**62),
-        limit=limit(request),
-        newest_first=choice(request, "order", {"asc": False, "desc": True}, default=False),
+        after=number(request, AFTER_MESSAGE),
+        limit=number(request, LIMIT) or DEFAULT_LIMIT,
+        newest_first=choice(request, ORDER) == "desc",
     )
     return views.answer(views.messages(page))
 
@@ -49,7 +49,7 @@ async def clear_messages(request: web.Request) -> web.Response:
 
 async def snapshot(request: web.Request) -> web.Response:
     """The session, what waits in it and its newest messages, with the cursor at which all of it is true."""
-    size = limit(request)
+    size = number(request, LIMIT) or DEFAULT_LIMIT
     taken = await request.app[SNAPSHOTS].take(request[PROJECT].id, request.match_info["session_id"], limit=size)
     return views.answer(views.snapshot(taken))
 
@@ -112,12 +112,8 @@ FORMS: Final = {
 
 def _form(request: web.Request) -> Form:
     """By ``?format=``, else by ``Accept``, else JSON Lines."""
-    named = parameter(request, "format")
-    if named is None:
-        named = "markdown" if "text/markdown" in request.headers.get(hdrs.ACCEPT, "").lower() else "jsonl"
-    if named not in FORMS:
-        raise InvalidParameter(f"?format= must be one of: {', '.join(FORMS)}; not {named[:40]!r}.")
-    return FORMS[named]
+    accepted = "markdown" if "text/markdown" in request.headers.get(hdrs.ACCEPT, "").lower() else "jsonl"
+    return FORMS[choice(request, FORMAT) or accepted]
 
 
 async def _pieces(session: Session, transcript: Transcript, form: Form) -> AsyncIterator[bytes]:

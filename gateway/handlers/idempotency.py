@@ -11,11 +11,12 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from gateway.errors import InvalidParameter
+from gateway.handlers import views
+from gateway.handlers.parameters import IDEMPOTENCY_KEY
 from gateway.keys import IDEMPOTENCY_KEYS, PROJECT, TASKS, USER
 from gateway.sessions.idempotency import Answer, Call
-from gateway.wire.codec import dump_foreign_json
 
-HEADER = "Idempotency-Key"
+HEADER = IDEMPOTENCY_KEY.name
 MAX_KEY = 255
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(r"[!#-+\--:<-\[\]-~]+")
@@ -47,7 +48,7 @@ async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, n
 
 def answer(value: Any, *, status: int = 200, location: str | None = None) -> Answer:
     """``value`` as the JSON that a call is answered."""
-    return Answer(status=status, body=dump_foreign_json(value) + b"\n", location=location)
+    return Answer(status=status, body=views.encode(value), location=location)
 
 
 def respond(kept: Answer) -> web.Response:

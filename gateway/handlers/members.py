@@ -5,25 +5,25 @@ from urllib.parse import quote
 import attrs
 from aiohttp import web
 
-from gateway.errors import InvalidBody, InvalidParameter, RoleTooSmall
-from gateway.handlers import views
+from gateway.errors import InvalidParameter, RoleTooSmall
+from gateway.handlers import shapes, views
 from gateway.handlers.requests import read_body
 from gateway.identity.caller import flaw_of_user_id
 from gateway.keys import CALLER, MEMBERS, PROJECT, ROLE, TASKS, USER
-from gateway.roles import ROLE_WORDS, Role
+from gateway.roles import Role, RoleWord
 
 
 @attrs.frozen(kw_only=True)
 class MemberBody:
     """What ``PUT …/members/{userId}`` takes."""
 
-    role: str
+    role: RoleWord
 
 
 async def list_all(request: web.Request) -> web.Response:
     """The project's owner and members."""
     found = await request.app[MEMBERS].list_all(request[PROJECT].id)
-    return views.answer({"members": [views.member(one) for one in found]})
+    return views.answer(shapes.MemberList(members=[views.member(one) for one in found]))
 
 
 async def get(request: web.Request) -> web.Response:
@@ -35,8 +35,6 @@ async def put(request: web.Request) -> web.Response:
     """Make somebody a member, or change their role."""
     user_id = _user_id(request)
     body = await read_body(request, MemberBody)
-    if body.role not in ROLE_WORDS:
-        raise InvalidBody(f"$.role: must be one of {', '.join(ROLE_WORDS)}")
     work = request.app[MEMBERS].put(request[PROJECT].id, user_id, Role.named(body.role), by=request[USER])
     member, is_new = await request.app[TASKS].complete(work, name="put member")
     location = {"Location": f"/api/projects/{request[PROJECT].id}/members/{quote(user_id, safe='')}"}

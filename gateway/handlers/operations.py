@@ -1,13 +1,13 @@
 """What the machinery around a gateway asks: whether it lives, whether it can work, and what it does."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import hdrs, web
+from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.errors import Forbidden
-from gateway.handlers import views
+from gateway.handlers import shapes, views
 from gateway.keys import EXPOSITION, READINESS, SCRAPERS
 
 _NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
@@ -15,19 +15,18 @@ _NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 
 async def healthz(request: web.Request) -> web.Response:
     """This process lives: it takes connections and its event loop turns. What it depends on is not asked."""
-    return views.answer({"status": "alive"}, headers=_NOT_KEPT)
+    return views.answer(shapes.Health(status="alive"), headers=_NOT_KEPT)
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether requests should be sent here, with each part that this depends on; 503 where one of them is not ready."""
     report = await request.app[READINESS].report()
-    shown: dict[str, Any] = {
-        "status": "ready" if report.is_ready else "not_ready",
-        "parts": {
-            name: {"ready": reason is None, **({"reason": reason} if reason else {})}
-            for name, reason in report.parts.items()
+    shown = shapes.Readiness(
+        status="ready" if report.is_ready else "not_ready",
+        parts={
+            name: shapes.Part(ready=reason is None, reason=reason or UNSET) for name, reason in report.parts.items()
         },
-    }
+    )
     return views.answer(shown, status=200 if report.is_ready else 503, headers=_NOT_KEPT)
 
 

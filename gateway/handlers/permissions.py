@@ -4,7 +4,7 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody
-from gateway.handlers import idempotency, views
+from gateway.handlers import idempotency, shapes, views
 from gateway.handlers.requests import read_body
 from gateway.keys import PERMISSIONS, PROJECT, USER
 from gateway.sessions.idempotency import Answer
@@ -22,7 +22,7 @@ class AnswerBody:
 async def list_waiting(request: web.Request) -> web.Response:
     """The project's permission requests that wait for an answer, oldest first."""
     waiting = await request.app[PERMISSIONS].waiting(request[PROJECT].id)
-    return views.answer({"permissions": [views.permission(one) for one in waiting]})
+    return views.answer(shapes.PermissionList(permissions=[views.permission(one) for one in waiting]))
 
 
 async def get(request: web.Request) -> web.Response:

@@ -1,24 +1,25 @@
 """Projects: registered, listed, changed, removed."""
 
-import re
-from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody, RoleTooSmall
-from gateway.handlers import views
-from gateway.handlers.requests import known_place, limit, parameter, read_body
+from gateway.handlers import shapes, views
+from gateway.handlers.parameters import AFTER, DEFAULT_LIMIT, LIMIT
+from gateway.handlers.requests import known_place, number, read_body, text
 from gateway.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, PROJECT, PROJECTS, ROLE, TASKS, USER
 from gateway.projects import (
-    ANY_KIND,
-    PERMISSION_MODES,
-    RULE_ACTIONS,
-    TOOL_KINDS,
+    Address,
+    AgentId,
+    ContainerToken,
     NewProject,
-    PermissionRule,
+    PermissionMode,
+    PermissionRules,
+    PermissionTimeout,
     Project,
+    ProjectName,
     Retention,
     acp_upstream,
 )
@@ -26,14 +27,7 @@ from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
 from gateway.roles import Role
 
-_ID = re.compile(r"[a-z0-9-]{1,64}")
 _UNCHANGED: Final[Any] = object()
-MAX_NAME = 200
-MAX_DAYS, MAX_BYTES = 36_500, 2**60
-MAX_RULES = 100
-MAX_TIMEOUT_SECONDS = 604_800
-MAX_TOKEN = 4096
-_TOKEN = re.compile(rf"[!-~]{{1,{MAX_TOKEN}}}")
 _ADDRESSES = (("container_url", "containerUrl"), ("acp_url", "acpUrl"))
 
 
@@ -41,15 +35,15 @@ _ADDRESSES = (("container_url", "containerUrl"), ("acp_url", "acpUrl"))
 class ProjectChanges:
     """What ``PATCH /api/projects/{id}`` takes; what is left out stays, null takes away."""
 
-    name: str = _UNCHANGED
-    container_url: str = _UNCHANGED
-    acp_url: str | None = _UNCHANGED
-    default_agent_id: str | None = _UNCHANGED
+    name: ProjectName = _UNCHANGED
+    container_url: Address = _UNCHANGED
+    acp_url: Address | None = _UNCHANGED
+    default_agent_id: AgentId | None = _UNCHANGED
     retention: Retention | None = _UNCHANGED
-    permission_mode: str = _UNCHANGED
-    permission_rules: list[PermissionRule] = _UNCHANGED
-    permission_timeout: float | None = _UNCHANGED
-    container_token: str | None = attrs.field(default=_UNCHANGED, repr=False)
+    permission_mode: PermissionMode = _UNCHANGED
+    permission_rules: PermissionRules = _UNCHANGED
+    permission_timeout: PermissionTimeout | None = _UNCHANGED
+    container_token: ContainerToken | None = attrs.field(default=_UNCHANGED, repr=False)
 
     def given(self) -> dict[str, Any]:
         return {name: value for name, value in attrs.asdict(self, recurse=False).items() if value is not _UNCHANGED}
@@ -72,14 +66,15 @@ async def create(request: web.Request) -> web.Response:
 
 async def list_all(request: web.Request) -> web.Response:
     """The projects that the asker owns or is a member of, oldest first."""
-    size, caller = limit(request), request[CALLER]
-    after = parameter(request, "after")
+    size, caller = number(request, LIMIT) or DEFAULT_LIMIT, request[CALLER]
+    after = text(request, AFTER)
     if after is not None:
         # Of what a credential does not show it does not tell either that it exists.
         await known_place(request.app[PROJECTS].get(caller.user_id, after if caller.may_see(after) else ""))
     found = await request.app[PROJECTS].page(caller.user_id, only=caller.projects, after=after, limit=size + 1)
     shown = [views.project(one.project, min(one.role, caller.max_role)) for one in found]
-    return views.answer(views.listed("projects", shown, size))
+    page, after = views.listed(shown, size)
+    return views.answer(shapes.ProjectPage(projects=page, next=after))
 
 
 async def get(request: web.Request) -> web.Response:
@@ -125,48 +120,9 @@ async def _remove(app: web.Application, user_id: str, project_id: str) -> None:
 
 
 def _check(values: dict[str, Any]) -> None:
-    if values.get("id") is not None and not _ID.fullmatch(values["id"]):
-        raise InvalidBody("$.id: must be 1 to 64 of a-z, 0-9 and -")
-    if values.get("name") is not None and not 1 <= len(values["name"]) <= MAX_NAME:
-        raise InvalidBody(f"$.name: must have 1 to {MAX_NAME} characters")
-    if values.get("default_agent_id") == "":
-        raise InvalidBody("$.defaultAgentId: must not be empty; null takes it away")
     for name, member in _ADDRESSES:
         if values.get(name) is not None:
             _check_address(values[name], member)
-    if values.get("retention") is not None:
-        _check_retention(values["retention"])
-    if values.get("container_token") is not None and not _TOKEN.fullmatch(values["container_token"]):
-        raise InvalidBody(
-            f"$.containerToken: must be 1 to {MAX_TOKEN} printable ASCII characters without spaces; null takes it away"
-        )
-    _check_permissions(values)
-
-
-def _check_retention(rule: Retention) -> None:
-    for member, value, most in (("maxAgeDays", rule.max_age_days, MAX_DAYS), ("maxBytes", rule.max_bytes, MAX_BYTES)):
-        if value is not None and not 1 <= value <= most:
-            raise InvalidBody(f"$.retention.{member}: must be from 1 to {most}; null deletes nothing for it")
-
-
-def _check_permissions(values: dict[str, Any]) -> None:
-    _check_word(values.get("permission_mode"), "permissionMode", PERMISSION_MODES)
-    rules = values.get("permission_rules") or []
-    if len(rules) > MAX_RULES:
-        raise InvalidBody(f"$.permissionRules: must have at most {MAX_RULES} entries")
-    for index, rule in enumerate(rules):
-        _check_word(rule.kind, f"permissionRules[{index}].kind", (ANY_KIND, *TOOL_KINDS))
-        _check_word(rule.action, f"permissionRules[{index}].action", RULE_ACTIONS)
-    seconds = values.get("permission_timeout")
-    if seconds is not None and not 1 <= seconds <= MAX_TIMEOUT_SECONDS:
-        raise InvalidBody(
-            f"$.permissionTimeout: must be 1 to {MAX_TIMEOUT_SECONDS} seconds; null is the gateway's own setting"
-        )
-
-
-def _check_word(word: str | None, place: str, known: Sequence[str]) -> None:
-    if word is not None and word not in known:
-        raise InvalidBody(f"$.{place}: must be one of {', '.join(known)}")
 
 
 def _check_address(text: str, member: str) -> None:

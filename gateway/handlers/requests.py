@@ -5,10 +5,12 @@ import json
 import re
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from aiohttp import hdrs, web
+from msgspec import Meta
 
+from gateway.apidoc.endpoint import Parameter
 from gateway.container.client import ContainerRefused
 from gateway.db.errors import UnstorableText
 from gateway.errors import (
@@ -24,13 +26,15 @@ from gateway.errors import (
 )
 from gateway.proxy.expect import ask_for_body
 from gateway.wire.codec import DecodeError, decode
+from gateway.wire.limits import flaw
 
 T = TypeVar("T")
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 #: How long a body may take to arrive, however steadily.
 BODY_SECONDS = 120.0
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
+#: The preference of RFC 7240 4.3, up to the parameters that it may have.
+_WAIT = re.compile(r"(?:^|,)\s*wait(?![\w-])\s*(?:=\s*(\"[^\"]*\"|[^,;\s]*))?", re.IGNORECASE)
+MAX_WAIT = 999_999
 
 
 async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = False) -> T:
@@ -101,25 +105,12 @@ def _place_of_nul(value: Any, place: str) -> str | None:
     return next(filter(None, found), None)
 
 
-def known_parameters(request: web.Request, *names: str) -> None:
-    """Refuse what else the query names: where a mistyped one would lose something without a word."""
-    unknown = next((name for name in request.query if name not in names), None)
-    if unknown is not None:
-        known = ", ".join(f"?{name}=" for name in names)
-        raise InvalidParameter(f"?{unknown[:40]}= is unknown here; there are {known}.")
-
-
-def parameter(request: web.Request, name: str) -> str | None:
-    """The value of ``?name=``, which may come once."""
-    values = request.query.getall(name, ())
+def text(request: web.Request, parameter: Parameter) -> str | None:
+    """The parameter's value; it may come once."""
+    values = request.query.getall(parameter.name, ())
     if len(values) > 1:
-        raise InvalidParameter(f"?{name}= comes more than once.")
+        raise InvalidParameter(f"?{parameter.name}= comes more than once.")
     return values[0] if values else None
-
-
-def limit(request: web.Request) -> int:
-    """``?limit=``: how many entries a page holds, 1 to 200."""
-    return number(request, "limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
 
 
 async def known_place(entry: Awaitable[object]) -> None:
@@ -130,34 +121,46 @@ async def known_place(entry: Awaitable[object]) -> None:
         raise InvalidParameter("?after= must be the `next` of a page, or an id that still exists.") from exc
 
 
-def number(request: web.Request, name: str, *, low: int, high: int) -> int | None:
-    text = parameter(request, name)
-    if text is None:
+def number(request: web.Request, parameter: Parameter) -> int | None:
+    """The value of a parameter that is a whole number within limits."""
+    given = text(request, parameter)
+    if given is None:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or not low <= int(text) <= high:
-        raise InvalidParameter(f"?{name}= must be a whole number from {low} to {high}, not {text[:40]!r}.")
-    return int(text)
+    if not given.isascii() or not given.isdigit() or len(given) > 19 or flaw(int(given), _limit(parameter)):
+        low, high = _limit(parameter).ge, _limit(parameter).le
+        raise InvalidParameter(f"?{parameter.name}= must be a whole number from {low} to {high}, not {given[:40]!r}.")
+    return int(given)
 
 
-def flag(request: web.Request, name: str) -> bool:
+def choice(request: web.Request, parameter: Parameter) -> str | None:
+    """The value of a parameter that is one of some words."""
+    given = text(request, parameter)
+    words = get_args(parameter.kind if get_origin(parameter.kind) is Literal else get_args(parameter.kind)[0])
+    if given is not None and given not in words:
+        known = ", ".join(word or "nothing" for word in words)
+        raise InvalidParameter(f"?{parameter.name}= must be one of: {known}; not {given[:40]!r}.")
+    return given
+
+
+def flag(request: web.Request, parameter: Parameter) -> bool:
     """``?name``, ``?name=true`` or ``?name=false``."""
-    return choice(request, name, {"": True, "true": True, "false": False}, default=False)
+    return choice(request, parameter) in ("", "true")
 
 
-def choice(request: web.Request, name: str, values: dict[str, T], *, default: T) -> T:
-    text = parameter(request, name)
-    if text is None:
-        return default
-    if text not in values:
-        known = ", ".join(word or "nothing" for word in values)
-        raise InvalidParameter(f"?{name}= must be one of: {known}; not {text[:40]!r}.")
-    return values[text]
+def _limit(parameter: Parameter) -> Meta:
+    limit: Meta = get_args(parameter.kind)[1]
+    return limit
 
 
 def seconds_to_wait(request: web.Request) -> int | None:
     """``Prefer: wait=N`` (RFC 7240 4.3); what else a client prefers is not an error."""
     match = _WAIT.search(",".join(request.headers.getall("Prefer", ())))
-    return int(match[1]) if match else None
+    if match is None:
+        return None
+    given = (match[1] or "").strip('"')
+    if not given.isascii() or not given.isdigit() or len(given) > 12:
+        raise InvalidParameter(f"Prefer: wait= must be a whole number of seconds, as in wait=30, not {given[:40]!r}.")
+    return min(int(given), MAX_WAIT)
 
 
 @contextmanager

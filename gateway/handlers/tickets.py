@@ -3,11 +3,10 @@
 import attrs
 from aiohttp import web
 
-from gateway.handlers import views
+from gateway.handlers import shapes, views
 from gateway.handlers.requests import read_body
 from gateway.identity.passes import StreamOf
 from gateway.keys import CALLER, PASSES, PROJECT, SESSIONS
-from gateway.wire.times import timestamp
 
 
 @attrs.frozen(kw_only=True)
@@ -24,5 +23,5 @@ async def issue(request: web.Request) -> web.Response:
         await request.app[SESSIONS].get(request[PROJECT].id, body.session_id)
     stream = StreamOf(request[PROJECT].id, body.session_id)
     ticket, until = await request.app[PASSES].issue(request[CALLER], stream)
-    shown = {"ticket": ticket, "expiresAt": timestamp(until), "url": f"{stream.path}?ticket={ticket}"}
+    shown = shapes.Ticket(ticket=ticket, expires_at=until, url=f"{stream.path}?ticket={ticket}")
     return views.answer(shown, status=201, headers={"Cache-Control": "no-store"})

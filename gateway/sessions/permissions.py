@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -35,9 +35,12 @@ logger = logging.getLogger(__name__)
 TIMEOUT = "timeout"
 
 
+PermissionState = Literal["waiting", "answering", "selected", "cancelled"]
+
+
 @attrs.frozen(kw_only=True)
 class Permission:
-    """A permission request. ``state``: waiting, answering (on its way to the container), selected or cancelled."""
+    """A permission request; ``answering``: the answer is on its way to the container."""
 
     id: str
     session_id: str
@@ -45,7 +48,7 @@ class Permission:
     agent_id: str | None
     tool_call: Any
     options: Any
-    state: str
+    state: PermissionState
     option_id: str | None
     resolved_by: str | None
     #: The rule or the mode that has answered it.

@@ -14,7 +14,7 @@ from gateway.projects import ANY_KIND, PermissionRule
 from gateway.wire.codec import storable
 
 #: The kinds of tool that a mode allows; a mode that is not here allows nothing by itself.
-_ALLOWED = {"accept-edits": {"edit"}, "full-auto": {ANY_KIND}}
+_ALLOWED: dict[str, set[str]] = {"accept-edits": {"edit"}, "full-auto": {ANY_KIND}}
 _OPTION_KINDS = {"allow": "allow_once", "reject": "reject_once"}
 
 
@@ -37,7 +37,7 @@ def decide(mode: str, rules: Iterable[PermissionRule], tool_call: Any, options: 
     for rule in rules:
         if rule.kind in (ANY_KIND, kind):
             return _choose(options, rule.action, {"kind": rule.kind, "action": rule.action})
-    if _ALLOWED.get(mode, set()) & {ANY_KIND, kind}:
+    if _ALLOWED.get(mode, set()) & {ANY_KIND, kind or ANY_KIND}:
         return _choose(options, "allow", {"mode": mode})
     return None
 

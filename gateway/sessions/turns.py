@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -34,13 +34,16 @@ LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.005, 0.1
 
 
+TurnState = Literal["queued", "running", "completed", "cancelled", "failed", "stalled", "lost"]
+
+
 @attrs.frozen(kw_only=True)
 class Turn:
-    """A turn. ``state``: queued, running, or one of the outcomes completed, cancelled, failed, stalled, lost."""
+    """A turn. ``state``: queued, running, or its outcome."""
 
     id: str
     session_id: str
-    state: str
+    state: TurnState
     stop_reason: str | None
     failure: str | None
     message: str | None

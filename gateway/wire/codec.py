@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from math import isfinite
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -19,6 +19,8 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from gateway.wire.limits import flaw
 
 T = TypeVar("T")
 
@@ -148,6 +150,8 @@ def _converter(rename: Callable[[str], str]) -> cattrs.Converter:
     for primitive, article in ((str, "a string"), (int, "a whole number"), (bool, "true or false")):
         converter.register_structure_hook(primitive, _exactly(primitive, article))
     converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_func(_is_limited, _limited_hook(converter))
+    converter.register_structure_hook_func(_is_one_of, _one_of)
     converter.register_structure_hook_func(_is_list, _list_hook(converter))
     converter.register_structure_hook_func(_is_mapping, _mapping_hook(converter))
     return converter
@@ -166,6 +170,35 @@ def _number(value: Any, _: Any) -> float:
     if type(value) not in (int, float):
         raise ValueError(f"must be a number, not {_kind(value)}")
     return float(value)
+
+
+def _is_limited(cls: Any) -> bool:
+    return get_origin(cls) is Annotated
+
+
+def _limited_hook(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, cls: Any) -> Any:
+        kind, *limits = get_args(cls)
+        structured = converter.structure(value, kind)
+        for limit in limits:
+            if isinstance(limit, msgspec.Meta) and (reason := flaw(structured, limit)):
+                raise ValueError(reason)
+        return structured
+
+    return hook
+
+
+def _is_one_of(cls: Any) -> bool:
+    return get_origin(cls) is Literal
+
+
+def _one_of(value: Any, cls: Any) -> Any:
+    words = get_args(cls)
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {_kind(value)}")
+    if value not in words:
+        raise ValueError(f"must be one of {', '.join(words)}")
+    return value
 
 
 def _is_list(cls: Any) -> bool:

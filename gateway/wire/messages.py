@@ -9,7 +9,7 @@ Kinds of update that are none of these (commands, modes, usage) stay in the log 
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -19,7 +19,14 @@ from gateway.wire.times import timestamp
 
 #: An id of the agent's that is longer is stored as its digest: an index takes no more than some 2,700 bytes.
 _MAX_ID = 200
-_TEXT_ROLES = {"agent_message_chunk": "assistant", "agent_thought_chunk": "thought", "user_message_chunk": "user"}
+
+
+MessageRole = Literal["user", "assistant", "thought", "tool", "plan"]
+_TEXT_ROLES: dict[str, MessageRole] = {
+    "agent_message_chunk": "assistant",
+    "agent_thought_chunk": "thought",
+    "user_message_chunk": "user",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +35,7 @@ class Message:
 
     first_seq: int
     last_seq: int
-    role: str
+    role: MessageRole
     turn_id: str | None
     tool_call_id: str | None
     at: datetime
@@ -53,7 +60,7 @@ class _Draft:
 
     first: Event
     last: Event
-    role: str
+    role: MessageRole
     message_id: Any = None
     tool_call_id: str | None = None
     #: Content blocks; the text of adjacent text blocks is kept in pieces, so that a long message folds in linear time.
@@ -180,7 +187,7 @@ class Folder:
         draft.body = {"entries": _member(update, "entries", list) or []}
         draft.last = event
 
-    def _begin(self, event: Event, role: str) -> _Draft:
+    def _begin(self, event: Event, role: MessageRole) -> _Draft:
         self._text = None
         draft = _Draft(first=event, last=event, role=role)
         self._drafts.append(draft)

@@ -51,8 +51,8 @@ WRONG_ADDRESSES = [
 WRONG_POLICIES: list[tuple[Any, str]] = [
     ({"permissionMode": "auto"}, "$.permissionMode: must be one of ask, accept-edits, full-auto"),
     ({"permissionMode": None}, "$.permissionMode: must be a string, not null"),
-    ({"permissionTimeout": 0.5}, "$.permissionTimeout: must be 1 to 604800 seconds"),
-    ({"permissionTimeout": 604_801}, "$.permissionTimeout: must be 1 to 604800 seconds"),
+    ({"permissionTimeout": 0.5}, "$.permissionTimeout: must be from 1 to 604800"),
+    ({"permissionTimeout": 604_801}, "$.permissionTimeout: must be from 1 to 604800"),
     ({"permissionTimeout": "5"}, "$.permissionTimeout: must be a number"),
     ({"permissionRules": {}}, "$.permissionRules: must be a list"),
     ({"permissionRules": [{"kind": "edit"}]}, "$.permissionRules[0].action: missing"),

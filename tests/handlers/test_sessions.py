@@ -249,9 +249,55 @@ async def test_a_prompt_waits_no_longer_than_it_was_told(project: Project) -> No
     await project.call("POST", f"/session/{session}/cancel")
 
 
+@pytest.mark.parametrize("preference", ["wait=abc", "wait=", "wait", "wait=-1", "wait=1.5", "respond-async, wait=x"])
+async def test_a_time_to_wait_that_is_none_is_refused_and_nothing_is_sent(
+    base_project: Project, base_container: FakeContainer, preference: str
+) -> None:
+    session = await base_project.create_session()
+    answer = await base_project.call(
+        "POST", f"/session/{session}/prompt", {"prompt": "say hi"}, headers={"Prefer": preference}
+    )
+    problem(answer, 400, "invalid_parameter", says="wait=30")
+    assert not [call for call in base_container.requests if call.path.endswith("/prompt")]
+
+
+MCP_SERVERS: list[tuple[Any, str]] = [
+    (5, "$.mcpServers[0]: must be an object"),
+    ({}, "$.mcpServers[0].name: must be a string"),
+    ({"name": "files"}, "$.mcpServers[0].command: must be a string"),
+    ({"name": "files", "command": "x", "args": "y"}, "$.mcpServers[0].args: must be a list"),
+    ({"name": "files", "command": "x", "args": [1]}, "$.mcpServers[0].args[0]: must be a string"),
+    ({"name": "files", "command": "x", "env": {"A": "b"}}, "$.mcpServers[0].env: must be a list"),
+    ({"name": "files", "command": "x", "env": [{"name": "A"}]}, "$.mcpServers[0].env[0].value: must be a string"),
+    ({"name": "web", "type": "http"}, "$.mcpServers[0].url: must be a string"),
+    ({"name": "web", "type": "ftp", "url": "http://h"}, "$.mcpServers[0].type: must be one of stdio, http, sse"),
+]
+
+
+@pytest.mark.parametrize(("server", "says"), MCP_SERVERS)
+async def test_an_mcp_server_that_is_none_is_named_with_its_place(
+    base_project: Project, server: Any, says: str
+) -> None:
+    answer = await base_project.call("POST", "/session", {"agentId": "demo", "mcpServers": [server]})
+    problem(answer, 400, "invalid_body", says=says)
+
+
+async def test_mcp_servers_of_each_kind_reach_the_container(
+    base_project: Project, base_container: FakeContainer
+) -> None:
+    servers = [
+        {"name": "files", "command": "mcp-files", "args": ["-v"], "env": [{"name": "A", "value": "b"}], "_meta": {}},
+        {"type": "http", "name": "web", "url": "http://h", "headers": []},
+        {"type": "sse", "name": "old", "url": "http://h", "headers": [{"name": "X", "value": "y"}]},
+    ]
+    await base_project.create_session(mcpServers=servers)
+    [made] = [call for call in base_container.requests if call.method == "POST" and call.path == "/session"]
+    assert json.loads(made.body)["mcpServers"] == servers
+
+
 async def test_other_preferences_are_no_matter(base_project: Project) -> None:
     session = await base_project.create_session()
-    for preferences in ("respond-async", "wait=x", "wait=", "waiting=1", "", "handling=lenient; wait"):
+    for preferences in ("respond-async", "waiting=1", "", "handling=lenient; wait"):
         answer = await base_project.call(
             "POST", f"/session/{session}/prompt", {"prompt": "slow 60"}, headers={"Prefer": preferences}
         )

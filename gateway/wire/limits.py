@@ -1,0 +1,35 @@
+"""What a value may be beyond its type, said once in the type: ``Annotated[str, Meta(max_length=200)]``.
+
+``Meta`` is msgspec's. The codec refuses what does not fit, and the API's description shows the same limits.
+"""
+
+import re
+from typing import Any
+
+from msgspec import Meta
+
+#: In ``Meta.extra``: the limit in words, for a pattern.
+IN_WORDS = "in_words"
+
+
+def matching(pattern: str, in_words: str, **more: Any) -> Meta:
+    """Text that matches the whole of ``pattern``, which ``in_words`` ("must be …") explains."""
+    return Meta(pattern=f"^(?:{pattern})$", extra={IN_WORDS: in_words}, **more)
+
+
+def flaw(value: Any, limit: Meta) -> str | None:
+    """Why ``value`` is outside of the limit; None where it is within."""
+    if limit.pattern is not None and not re.fullmatch(limit.pattern, value):
+        return str((limit.extra or {})[IN_WORDS])
+    if (limit.ge is not None and value < limit.ge) or (limit.le is not None and value > limit.le):
+        return f"must be {limit.ge} or more" if limit.le is None else f"must be from {limit.ge} to {limit.le}"
+    return _flaw_of_length(value, limit.min_length or 0, limit.max_length)
+
+
+def _flaw_of_length(value: Any, low: int, high: int | None) -> str | None:
+    if (not low and high is None) or low <= len(value) <= (len(value) if high is None else high):
+        return None
+    what = "characters" if isinstance(value, str) else "entries"
+    if high is None:
+        return "must not be empty" if low == 1 else f"must have at least {low} {what}"
+    return f"must have {low} to {high} {what}" if low else f"must have at most {high} {what}"
