@@ -77,5 +77,6 @@ def _report(name: str, sample: Sample) -> None:
     share = 100 * got.events / got.wanted
     print(
         f"  {name:8} {got.rate:10,.0f} events/s, {share:5.1f} % delivered, p50 {got.p50:8.1f} ms, "
-        f"p99 {got.p99:8.1f} ms, slowest {got.slowest:8.1f} ms, CPU {sample.cpu_seconds:.1f} s"
+        f"p99 {got.p99:8.1f} ms, slowest {got.slowest:8.1f} ms, CPU {sample.cpu_seconds:.1f} s, "
+        f"the readers' {got.cpu_seconds:.1f} s"
     )

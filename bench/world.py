@@ -14,7 +14,7 @@ from typing import Any, Self
 import attrs
 import psutil
 
-from bench.listeners import Heard
+from bench.listeners import Heard, listeners
 from bench.processes import cpu_seconds, free_port, running
 from gateway.db.embedded import EmbeddedPostgres
 
@@ -121,7 +121,7 @@ def containers() -> Iterator[str]:
 def listening(targets: dict[str, int], *, expected: int, seconds: float) -> Iterator["subprocess.Popen[str]"]:
     """So many readers of each URL, all open once this is entered; ``heard`` tells what they got."""
     pairs = [f"{url}={clients}" for url, clients in targets.items()]
-    command = [sys.executable, "-m", "bench.listeners", str(expected), str(seconds), *pairs]
+    command = [str(listeners()), str(expected), str(seconds), *pairs]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
