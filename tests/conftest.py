@@ -7,7 +7,7 @@ instead (its user must be allowed to create databases). Nothing here belongs to 
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,8 +23,9 @@ from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
 from gateway.serving import bind, serving
-from tests import machine
+from tests import leaks, machine
 from tests.fakes.container import FakeContainer
+from tests.leaks import _watch_for_leaks  # noqa: F401 - a fixture for every test
 from tests.world import QUICK, Gateway, GatewayProcess, Project
 
 # How long an example takes says nothing about a rule, on a machine that has other work.
@@ -52,6 +53,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     for name in FROM_THE_MACHINE.keys() & wanted if not session.config.option.collectonly else ():
         machine.look_for(session.config, *FROM_THE_MACHINE[name])
+
+
+def pytest_runtest_setup() -> None:
+    leaks.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "teardown" and (leak := leaks.found(report)):
+        report.outcome, report.longrepr = "failed", leak
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -15,6 +15,7 @@ from gateway.config import Config, ContainersConfig, DatabaseConfig, EventsConfi
 from gateway.credentials.keyring import Key
 from gateway.serving import bind, serving
 from gateway.wire.sse import SSEEvent, SSEParser
+from tests.leaks import know_config
 
 
 @attrs.frozen(kw_only=True)
@@ -199,6 +200,7 @@ class GatewayProcess:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Gateway]:
         config = attrs.evolve(self.config, database=DatabaseConfig(url=self.database_url, pool_size=4))
+        know_config(config)
         sock = bind("127.0.0.1", 0, purpose="the test's gateway", option="")
         app = build_app(config)
         async with serving(app, sock, shutdown_timeout=2):

@@ -1,0 +1,161 @@
+"""One canary in every secret, the whole product driven end to end, and everything that it leaves behind searched."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.canary.canaries import Canaries
+from tests.canary.system import MARKER, System
+from tests.program import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def driven(open_directory: Path) -> Iterator[System]:
+    """A system that has been through everything below, and has ended."""
+    directory = open_directory / "canary"
+    directory.mkdir()
+    directory.chmod(0o755)
+    with System.running(directory) as system:
+        sign_in(system)
+        register(system)
+        work(system)
+        send_secrets_where_they_do_not_belong(system)
+        ask_without_leave(system)
+        break_things(system)
+        system.note_command_lines()
+        system.call("GET", "/metrics")
+        system.collect()
+        yield system
+
+
+def sign_in(system: System) -> None:
+    made = json.loads(system.command("token", "create", "--user", "ann", "--json", shown="API token"))
+    system.token = system.canaries.add("API token", made["token"])
+    other = json.loads(system.command("token", "create", "--user", "bob", "--json", shown="bob's API token"))
+    system.canaries.add("bob's API token", other["token"])
+    system.bob = other["token"]
+    system.command("token", "list")
+    assert system.call("GET", "/api/projects").status == 200
+
+
+def register(system: System) -> None:
+    for number, id in enumerate(("one", "two")):
+        address = system.host(number)
+        body = {"id": id, "containerUrl": address, "acpUrl": address, "defaultAgentId": "demo",
+                "containerToken": system.host_tokens[number]}  # fmt: skip
+        answer = system.call("POST", "/api/projects", body)
+        assert (answer.status, answer.json["hasContainerToken"]) == (201, True)
+        assert system.call("GET", f"/api/projects/{id}/acp/info").status == 200
+    wrong = system.canaries.make("wrong container token")
+    body = {"id": "wrong", "containerUrl": system.host(0), "acpUrl": system.host(0), "containerToken": wrong}
+    assert system.call("POST", "/api/projects", body).status == 201
+    assert system.call("GET", "/api/projects/wrong/acp/info").status == 401
+    assert system.call("POST", "/api/projects/wrong/acp/session", {"agentId": "demo"}).status >= 400
+    system.listen("/api/projects/wrong/acp/events")
+
+
+def new_session(system: System, id: str, agent: str = "demo") -> str:
+    answer = system.call("POST", f"/api/projects/{id}/acp/session", {"agentId": agent})
+    assert answer.status == 201, answer
+    session: str = answer.json["id"]
+    return session
+
+
+def prompt(system: System, id: str, session: str, text: str) -> Any:
+    return system.call("POST", f"/api/projects/{id}/acp/session/{session}/prompt", {"prompt": text}, Prefer="wait=30")
+
+
+def work(system: System) -> None:
+    for id in ("one", "two"):
+        session = new_session(system, id)
+        system.listen(f"/api/projects/{id}/acp/events?from=start")
+        system.listen(f"/api/projects/{id}/acp/events/{session}?from=start")
+        assert prompt(system, id, session, f"say {MARKER}").status == 200
+        # What the agent host was started with is not for its agents, nor for whoever asks them.
+        for name in ("ACP_HOST_TOKEN", "ACP_GATEWAY_CONTAINERS_TOKEN", "ACP_GATEWAY_DATABASE_URL"):
+            prompt(system, id, session, f"env {name}")
+        prompt(system, id, session, "run env")
+        prompt(system, id, session, "fail for a reason")
+        system.call("GET", f"/api/projects/{id}/acp/session/{session}/messages")
+        system.call("GET", f"/api/projects/{id}/acp/session/{session}/export")
+
+
+def send_secrets_where_they_do_not_belong(system: System) -> None:
+    """What a half-awake person or a broken client does with a secret: each is answered, and none is repeated."""
+    for number, body in enumerate(
+        (
+            {"containerToken": ["{}"]},
+            {"containerToken": {"token": "{}"}},
+            {"containerToken": "{} with spaces"},
+            {"containerToken": "{}", "name": ""},
+            {"acpUrl": "http://user:{}@127.0.0.1:1"},
+            {"acpUrl": "{}"},
+        )
+    ):
+        secret = system.canaries.make(f"secret in a wrong place {number}")
+        answer = system.call("PATCH", "/api/projects/one", json.loads(json.dumps(body).replace("{}", secret)))
+        assert answer.status == 400
+    broken = system.canaries.make("secret in broken JSON")
+    assert system.call("PATCH", "/api/projects/one", f'{{"containerToken": "{broken}'.encode()).status == 400
+    for scheme in ("Bearer", "Basic", "Token", "acpgw"):
+        secret = system.canaries.make(f"unknown credential, {scheme}")
+        answer = system.call("GET", "/api/projects", token="", Authorization=f"{scheme} {secret}")
+        assert answer.status == 401
+    for name in ("Cookie", "X-Api-Key", "Proxy-Authorization", "X-Forwarded-User"):
+        secret = system.canaries.make(f"secret in {name}")
+        system.call("GET", "/api/projects/one/acp/agents", **{name: f"x={secret}"})
+        system.call("GET", "/api/projects/one/acp/nothing-here", **{name: f"x={secret}"})
+
+
+def ask_without_leave(system: System) -> None:
+    for path in ("/api/projects/one", "/api/projects/one/acp/session", "/api/projects/one/acp/info", "/api/projects"):
+        system.call("GET", path, token=system.bob)
+        system.call("GET", path, token="")
+    moved = {"containerUrl": "http://169.254.169.254", "acpUrl": "http://169.254.169.254"}
+    assert system.call("PATCH", "/api/projects/two", moved).status == 400
+    answer = system.call("PATCH", "/api/projects/two", {"acpUrl": system.host(0)})
+    assert answer.status == 400  # the secret does not go along
+
+
+def break_things(system: System) -> None:
+    session = new_session(system, "one")
+    system.kill_gateway()
+    system.start_gateway()
+    assert prompt(system, "one", session, f"say {MARKER} again").status == 200
+    system.restart_database()
+    system.call("PATCH", "/api/projects/one", {"containerToken": system.host_tokens[0]})
+    wait_until(lambda: system.try_call("GET", "/api/projects/one"))
+    system.kill_gateway()
+    # A start that is refused says why, and not with what.
+    for name, value in (
+        ("ACP_GATEWAY_VAULT_KEYS", system.canaries.make("half a key", "k1:{}")),
+        ("ACP_GATEWAY_DATABASE_URL", system.database_url.replace("?", "?nonsense=1&")),
+        ("ACP_GATEWAY_DATABASE_URL", system.canaries.make("no URL", "postgresql://gateway:{}@[half")),
+        ("ACP_GATEWAY_VAULT_KEYS", ""),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(system.settings, name, value)
+            system.command("serve", "--port", str(system.first_port))
+    system.command("key", "list")
+    system.start_gateway()
+    assert system.call("GET", "/api/projects/one/acp/info").status == 200
+
+
+def test_the_search_looks_where_things_are(driven: System) -> None:
+    marker = Canaries()
+    marker.add("marker", MARKER)
+    assert {"event streams", "answers 200", "PostgreSQL's log"} <= set(driven.witness.leaks(marker))
+    places = set(driven.witness.seen)
+    assert {"PostgreSQL's dump", "programs' logs", "command lines", "answers 400", "answers 401"} <= places
+    assert any(place.startswith("PostgreSQL's files: pg_wal") for place in places)
+    assert b"seal" in driven.witness.seen["PostgreSQL's dump"]
+    assert len(driven.canaries.names) > 20
+
+
+def test_no_secret_is_anywhere(driven: System) -> None:
+    assert driven.witness.leaks(driven.canaries) == {}
