@@ -96,7 +96,7 @@ def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
         },
         # With no identity configured everybody who uses the gateway's machine is the one user "local".
         "security": [{"bearer": []}, {}],
-        "tags": [{"name": tag, "description": TITLES[tag]} for tag in dict.fromkeys(map(_tag, endpoints))],
+        "tags": [{"name": tag, "description": TITLES.get(tag, tag)} for tag in dict.fromkeys(map(_tag, endpoints))],
     }
 
 
