@@ -18,6 +18,7 @@ from gateway.container.client import ContainerInfo
 from gateway.credentials import catalogue
 from gateway.credentials.checking import check_keys
 from gateway.credentials.keyring import Keys
+from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
@@ -40,6 +41,7 @@ from gateway.keys import (
     FOLLOWERS,
     IDEMPOTENCY_KEYS,
     IDENTITY,
+    INJECTING,
     LEAVE,
     LOG,
     LOGINS,
@@ -49,6 +51,7 @@ from gateway.keys import (
     PASSES,
     PERMISSIONS,
     PRESENCE,
+    PROCESSES,
     PROJECTS,
     PROVIDERS,
     READINESS,
@@ -103,8 +106,11 @@ from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
 from gateway.sessions.history import Histories
 from gateway.sessions.idempotency import IdempotencyKeys
+from gateway.sessions.injecting import Injecting
 from gateway.sessions.keeper import Keeper
+from gateway.sessions.masking import Masking
 from gateway.sessions.permissions import Permissions
+from gateway.sessions.processes import Processes
 from gateway.sessions.queue import Queue
 from gateway.sessions.reconcile import Reconciliation
 from gateway.sessions.revival import Revival
@@ -217,7 +223,9 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     await check_keys(database, vault_keys)
     vault = app[VAULT] = Vault(vault_keys)
     own = config.credentials.catalogue
-    app[CREDENTIALS] = Credentials(database, vault, catalogue.load(Path(own)) if own else None)
+    credentials = app[CREDENTIALS] = Credentials(database, vault, catalogue.load(Path(own)) if own else None)
+    gateway_id = f"gateway-{secrets.token_hex(8)}"
+    known = KnownSecrets(database, credentials, gateway_id=gateway_id)
     stack.push_async_callback(app[TRACING].close)
     client = app[CLIENT] = await stack.enter_async_context(
         Client(address_policy(config.containers), observer=Upstreams(metrics, app[TRACING]))
@@ -232,7 +240,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     app[MEMBERS] = Members(database, on_changed=members_changed)
     passes = app[PASSES] = Passes(database)
     app[IDENTITY] = configured(config.identity, database)
-    containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers)
+    containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers, known)
     log = app[LOG] = Log(database)
     log.listen(counting(metrics))
     tails = app[TAILS] = Tails(log, max_bytes=config.events.tail_bytes)
@@ -249,9 +257,11 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     transcript = app[TRANSCRIPT] = Transcript(database, log, folding)
     app[SNAPSHOTS] = Snapshots(database, transcript)
     translator = Translator(database, permission_timeout=config.permissions.timeout)
+    masking = Masking(known, translator)
     reconciliation = Reconciliation(database, log, containers)
 
     async def on_connected(project_id: str, info: ContainerInfo, fence: int) -> None:
+        await masking.connected(project_id)
         translator.connected(project_id, info)
         await reconciliation.connected(project_id, info, fence)
         await turns.reconcile(project_id, info, fence)
@@ -260,16 +270,14 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
 
     rules = Rules(
         find_container=containers.find,
-        translate=translator,
+        translate=masking,
         on_connected=on_connected,
         max_event_bytes=config.events.max_event_bytes,
         silence=config.events.container_silence,
         spool=_spool_limits(config.events),
         metrics=metrics,
     )
-    presence = app[PRESENCE] = Presence(
-        database, gateway_id=f"gateway-{secrets.token_hex(8)}", seconds=config.events.lease
-    )
+    presence = app[PRESENCE] = Presence(database, gateway_id=gateway_id, seconds=config.events.lease)
     wakeups = app[WAKEUPS] = Wakeups(database, gateway_id=presence.gateway_id)
     log.listen(wakeups.moved)
     wakeups.on_moved(tails.move)
@@ -286,20 +294,25 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     endings = Endings(database, log)
     delivery = Delivery(database, log, containers, endings, gateway_id=presence.gateway_id)
     cancelling = Cancelling(database, log, containers, endings, config.turns)
-    revival = Revival(database, log, containers, gateway_id=presence.gateway_id)
+    injecting = app[INJECTING] = Injecting(
+        database, credentials, containers, known, gateway_id=gateway_id, fresh=accounts.refresher.fresh
+    )
+    accounts.refresher.on_renewed(injecting.renewed)
+    processes = app[PROCESSES] = Processes(database, containers, injecting, gateway_id=gateway_id)
+    revival = Revival(database, log, containers, injecting, processes, gateway_id=gateway_id)
     starting = Starting(log, containers, followers, revival, delivery)
     queue = Queue(database, log, containers, starting, max_queued=config.turns.max_queued)
     turns = app[TURNS] = Turns(database, log, tails, folding, endings, starting, queue, cancelling)
     histories = Histories(database, log, containers)
     stalls = Stalls(database, log, containers, endings, cancelling, histories, config.turns)
-    app[SESSIONS] = Sessions(database, log, containers, followers)
+    app[SESSIONS] = Sessions(database, log, containers, followers, injecting, processes)
     asked = app[PERMISSIONS] = Permissions(database, log, containers)
     keeper = Keeper(database, endings, delivery, cancelling, stalls, queue, followers, asked, config.turns)
     keys = app[IDEMPOTENCY_KEYS] = IdempotencyKeys(
         database, hold_seconds=config.events.lease, hours=config.server.idempotency_hours
     )
     app[TASKS] = Tasks()
-    for room in (followers, histories, delivery, turns, queue, keeper, asked, app[TASKS]):
+    for room in (followers, histories, delivery, turns, queue, keeper, asked, injecting, app[TASKS]):
         stack.push_async_callback(room.close)
     await stack.enter_async_context(_running(tails.poll(), "poll heads"))
     await stack.enter_async_context(_running(streams.beat(), "heartbeats"))
@@ -314,6 +327,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
     await stack.enter_async_context(_running(watch.run(), "watch access"))
     await stack.enter_async_context(_running(passes.sweep(), "sweep passes"))
+    await stack.enter_async_context(_running(known.keep_up(), "know what containers were given"))
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))
     await stack.enter_async_context(_running(accounts.poller.run(), "poll providers"))
     await stack.enter_async_context(_running(accounts.refresher.run(), "renew credentials"))

@@ -154,6 +154,12 @@ class RoleTooSmall(Forbidden):
     code = "role_too_small"
 
 
+class NotYourCredential(Forbidden):
+    """The session runs with another person's credential, so only that person may prompt it."""
+
+    code = "not_your_credential"
+
+
 class NotFound(GatewayError):
     """There is no such thing."""
 
@@ -254,6 +260,18 @@ class PermissionGone(GatewayError):
     """Nobody waits for an answer to this permission request any more."""
 
     status, code = 410, "permission_gone"
+
+
+class AgentInUse(Conflict):
+    """The agent's one process in this container runs with another person's credential, or with none."""
+
+    code = "agent_in_use"
+
+
+class CredentialUnusable(Conflict):
+    """Your credential for the agent is not of a kind that it can be given here."""
+
+    code = "credential_unusable"
 
 
 class IdempotencyKeyInUse(Conflict):

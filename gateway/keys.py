@@ -32,7 +32,9 @@ from gateway.proxy.upstream import Timeouts, Upstream
 from gateway.roles import Role
 from gateway.sessions.containers import Containers
 from gateway.sessions.idempotency import IdempotencyKeys
+from gateway.sessions.injecting import Injecting
 from gateway.sessions.permissions import Permissions
+from gateway.sessions.processes import Processes
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.snapshot import Snapshots
 from gateway.sessions.turns import Turns
@@ -65,6 +67,8 @@ LOGINS = web.AppKey("logins", Logins)
 REFRESHER = web.AppKey("refresher", Refresher)
 REVOCATION = web.AppKey("revocation", Revocation)
 NEWS = web.AppKey("news", News)
+INJECTING = web.AppKey("injecting", Injecting)
+PROCESSES = web.AppKey("processes", Processes)
 SESSIONS = web.AppKey("sessions", Sessions)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 TURNS = web.AppKey("turns", Turns)

@@ -13,13 +13,17 @@ from gateway import __version__
 from gateway.apidoc.document import document
 from gateway.apidoc.endpoint import Content, Endpoint
 from gateway.errors import (
+    AgentInUse,
     AgentNotFound,
+    AuthRequired,
     Conflict,
     ConflictInContainer,
+    CredentialUnusable,
     MemberNotFound,
     NoDefaultAgent,
     NotFound,
     NotImplementedYet,
+    NotYourCredential,
     OwnerIsAdmin,
     PermissionGone,
     PermissionSettled,
@@ -96,6 +100,8 @@ TOLD = Content(description="What the container tells.", kind=dict[str, Any])
 WAITED_FOR = Content(description="The turn, which is over.", kind=shapes.Accepted, headers=("Preference-Applied",))
 #: What a container may say to a call that it was given, beside failing.
 REFUSALS = (RefusedByContainer, ConflictInContainer)
+#: Where an agent is given its caller's credential.
+CREDENTIAL = (AuthRequired, AgentInUse, CredentialUnusable)
 STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
 
 # fmt: off
@@ -140,7 +146,7 @@ _AGENTS = (
     Endpoint(
         POST, f"{AGENT}/spawn", agents.spawn, Role.OPERATOR,
         body=agents.SpawnBody, parameters=(IDEMPOTENCY_KEY,),
-        answers={200: shapes.Spawned}, errors=REFUSALS, reaches_container=True,
+        answers={200: shapes.Spawned}, errors=(*CREDENTIAL, *REFUSALS), reaches_container=True,
     ),
     Endpoint(
         POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR,
@@ -169,7 +175,7 @@ _SESSIONS = (
         POST, f"{ACP}/session", sessions.create, Role.OPERATOR,
         body=sessions.SessionBody, parameters=(IDEMPOTENCY_KEY,),
         answers={201: shapes.Session},
-        errors=(NoDefaultAgent, AgentNotFound, *REFUSALS), reaches_container=True,
+        errors=(NoDefaultAgent, AgentNotFound, *CREDENTIAL, *REFUSALS), reaches_container=True,
     ),
     Endpoint(
         GET, f"{ACP}/session", sessions.list_all, Role.VIEWER,
@@ -185,7 +191,11 @@ _SESSIONS = (
         POST, f"{SESSION}/prompt", sessions.prompt, Role.OPERATOR,
         body=sessions.PromptBody, parameters=(IDEMPOTENCY_KEY, PREFER),
         answers={200: WAITED_FOR, 202: shapes.Accepted},
-        errors=(AgentNotFound, EffectRefused, QueueFull, SessionBusy, SessionEnded, *REFUSALS), reaches_container=True,
+        errors=(
+            AgentNotFound, EffectRefused, NotYourCredential, QueueFull, SessionBusy, SessionEnded,
+            *CREDENTIAL, *REFUSALS,
+        ),
+        reaches_container=True,
     ),
     Endpoint(
         POST, f"{SESSION}/cancel", sessions.cancel, Role.OPERATOR,

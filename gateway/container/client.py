@@ -7,7 +7,7 @@ Two of its habits matter here: ``POST …/prompt`` answers when the turn is over
 container has ``end-turn``; and errors of all kinds come as 500 with a text.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -78,6 +78,16 @@ class ContainerInfo:
         return "load-session" in self.capabilities
 
     @property
+    def takes_credentials(self) -> bool:
+        """Agents' processes are kept apart by whose credential they have, and files and calls can be given too."""
+        return "credentials" in self.capabilities
+
+    @property
+    def takes_session_env(self) -> bool:
+        """A session with variables of its own has a process of its own."""
+        return "session-env" in self.capabilities
+
+    @property
     def takes_content_blocks(self) -> bool:
         return "content-blocks" in self.capabilities
 
@@ -107,12 +117,17 @@ class ContainerAgent:
     error: str | None
 
 
+#: Takes secrets that the container was given out of an answer.
+Mask = Callable[[bytes], Awaitable[bytes]]
+
+
 class Container:
     """A container's ACP port. Raises ``UpstreamError`` kinds; ``ContainerRefused`` where it answered with an error."""
 
-    def __init__(self, client: Client, upstream: Upstream, *, token: str, timeouts: Timeouts) -> None:
+    def __init__(self, client: Client, upstream: Upstream, *, token: str, timeouts: Timeouts, mask: Mask) -> None:
         self._client = client
         self._upstream = upstream
+        self._mask = mask
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeouts = timeouts
 
@@ -137,6 +152,15 @@ class Container:
 
     async def stop(self, agent_id: str) -> dict[str, Any]:
         return _object(await self._call("POST", f"/agents/{quote(agent_id, safe='')}/stop", {}))
+
+    async def renew_credential(self, agent_id: str, credential: Mapping[str, Any]) -> None:
+        """Give an owner's processes a newer credential; one that works on a turn has it after that."""
+        path = f"/agents/{quote(agent_id, safe='')}/credential"
+        await self._call("POST", path, credential, seconds=SPAWN_SECONDS)
+
+    async def withdraw_credential(self, agent_id: str, owner: str) -> None:
+        """Have an owner's credential forgotten, and end what runs with it."""
+        await self._call("DELETE", f"/agents/{quote(agent_id, safe='')}/credential/{quote(owner, safe='')}")
 
     async def agent_status(self, agent_id: str) -> dict[str, Any]:
         return _object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/status"))
@@ -281,7 +305,7 @@ class Container:
                 answer += data
                 if len(answer) > MAX_ANSWER_BYTES:
                     raise UpstreamFailed("The container's answer is too large.")
-            return _open_envelope(response.status, bytes(answer))
+            return _open_envelope(response.status, await self._mask(bytes(answer)))
 
 
 def _open_envelope(status: int, raw: bytes) -> Any:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import attrs
 
+from gateway.container.client import Mask
 from gateway.errors import UpstreamFailed
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -90,8 +91,9 @@ class History:
 class OpenCode:
     """OpenCode's API of one container. Raises ``UpstreamError`` kinds."""
 
-    def __init__(self, client: Client, upstream: Upstream, *, timeouts: Timeouts) -> None:
+    def __init__(self, client: Client, upstream: Upstream, *, timeouts: Timeouts, mask: Mask) -> None:
         self._client = client
+        self._mask = mask
         self._upstream = upstream
         self._timeouts = attrs.evolve(timeouts, headers=ASK_SECONDS)
 
@@ -116,7 +118,7 @@ class OpenCode:
                 if len(answer) > MAX_HISTORY_BYTES:
                     raise UpstreamFailed("OpenCode's history of the session is too large.")
         try:
-            return parse_foreign_json(bytes(answer))
+            return parse_foreign_json(await self._mask(bytes(answer)))
         except DecodeError as exc:
             raise UpstreamFailed("OpenCode's answer is not JSON.") from exc
 

@@ -272,9 +272,10 @@ select * from project_agents where project_id = %(project_id)s order by agent_id
 -- insert_session --
 -- A session exists from before its container is asked, so that events of it find their session. One of this id may
 -- have been left in creation by a gateway that died.
-insert into agent_sessions (project_id, id, user_id, agent_id, working_directory, title, has_mcp_servers, status)
+insert into agent_sessions
+    (project_id, id, user_id, agent_id, working_directory, title, has_mcp_servers, credential_user_id, status)
 values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, %(has_mcp_servers)s,
-    'creating')
+    %(credential_user_id)s, 'creating')
 on conflict (project_id, id) do nothing;
 
 -- activate_new_session --
@@ -586,6 +587,94 @@ order by t.id;
 -- Under which ids a container knows an agent's sessions.
 select container_session_id from agent_sessions
 where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'active' and container_session_id is not null;
+
+-- give_credential --
+-- Write down, before a container is given a credential, that it will be: whoever follows the container must know the
+-- secret first. The row's owner stays. ``follower`` is the gateway that must, where it is another one.
+insert into given_credentials as g (project_id, agent_id, user_id, owner, version, known_to)
+values (%(project_id)s, %(agent_id)s, %(user_id)s, %(owner)s, %(version)s, %(gateway_id)s)
+on conflict (project_id, agent_id, user_id) do update set
+    version = excluded.version, known_to = excluded.known_to, given_at = clock_timestamp(),
+    taken = g.taken and g.version = excluded.version
+returning g.owner, g.taken, g.container_boot_id,
+    (select l.holder from follower_leases l
+     where l.project_id = %(project_id)s and l.holder <> %(gateway_id)s and l.expires_at > clock_timestamp())
+    as follower;
+
+-- is_credential_known --
+-- Whether whoever follows the container masks this version's secrets.
+select g.known_to is not distinct from l.holder as known
+from given_credentials g
+left join follower_leases l on l.project_id = g.project_id and l.expires_at > clock_timestamp()
+where g.project_id = %(project_id)s and g.agent_id = %(agent_id)s and g.user_id = %(user_id)s;
+
+-- set_credential_known --
+-- This gateway follows the container, and knows the secrets now.
+update given_credentials g set known_to = l.holder
+from follower_leases l
+where l.project_id = g.project_id and l.holder = %(gateway_id)s and l.expires_at > clock_timestamp()
+    and g.known_to is distinct from l.holder
+    and (g.project_id, g.agent_id, g.user_id, g.version) in (
+        select * from unnest(
+            %(project_ids)s::text[], %(agent_ids)s::text[], %(user_ids)s::text[], %(versions)s::bigint[]));
+
+-- credential_taken --
+-- The container has this version.
+update given_credentials set taken = true, container_boot_id = %(container_boot_id)s
+where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s and version = %(version)s;
+
+-- given_credentials --
+-- What projects' containers were given.
+select project_id, agent_id, user_id, version from given_credentials where project_id = any(%(project_ids)s::text[]);
+
+-- credentials_given_lately --
+-- What containers were given in the last seconds.
+select project_id, agent_id, user_id, version from given_credentials
+where given_at > now() - interval '10 seconds' and project_id = any(%(project_ids)s::text[]);
+
+-- projects_given_credential --
+-- Where a user's credential for an agent went, and whether a session lives there that uses it.
+select g.project_id, g.owner, g.version, g.taken, g.container_boot_id,
+    exists (select from agent_sessions s where s.project_id = g.project_id and s.agent_id = g.agent_id
+            and s.credential_user_id = g.user_id and s.status = 'active') as in_use
+from given_credentials g
+where g.user_id = %(user_id)s and g.agent_id = %(agent_id)s;
+
+-- user_of_owner --
+-- Whom a container means by an owner of a process.
+select user_id from given_credentials where project_id = %(project_id)s and owner = %(owner)s;
+
+-- get_agent_process --
+-- Whose credential an agent's process in a container of the base contract has.
+select p.*, exists (select from gateways g where g.id = p.starting_by and g.expires_at > clock_timestamp())
+    as is_starting
+from agent_processes p where p.project_id = %(project_id)s and p.agent_id = %(agent_id)s;
+
+-- claim_agent_process --
+-- Whoever knows the newest claim may have the process started; while a gateway that lives does so, nobody else may.
+insert into agent_processes as p (project_id, agent_id, user_id, version, starting_by)
+values (%(project_id)s, %(agent_id)s, %(user_id)s, %(version)s, %(gateway_id)s)
+on conflict (project_id, agent_id) do update set
+    user_id = excluded.user_id, version = excluded.version, starting_by = excluded.starting_by,
+    claim = excluded.claim
+where p.claim = %(seen)s and (p.starting_by is null or not exists (
+    select from gateways g where g.id = p.starting_by and g.expires_at > clock_timestamp()))
+returning claim;
+
+-- agent_process_started --
+-- The container has started it.
+update agent_processes set starting_by = null
+where project_id = %(project_id)s and agent_id = %(agent_id)s and claim = %(claim)s;
+
+-- discard_agent_process --
+-- The container has not.
+delete from agent_processes where project_id = %(project_id)s and agent_id = %(agent_id)s and claim = %(claim)s;
+
+-- agent_has_turn --
+-- Whether a turn of an agent runs in a project.
+select exists (
+    select from turns t join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
+    where t.project_id = %(project_id)s and s.agent_id = %(agent_id)s and t.state = 'running') as has_turn;
 
 -- insert_permission --
 -- A permission request waits until somebody answers; told twice, it is one.

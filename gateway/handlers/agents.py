@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.handlers import views
 from gateway.handlers.idempotency import answer, once, respond
 from gateway.handlers.requests import read_body, telling_refusals
-from gateway.keys import CONTAINERS, PROJECT, TASKS
+from gateway.keys import CONTAINERS, INJECTING, PROCESSES, PROJECT, TASKS, USER
 from gateway.sessions.idempotency import Answer
 
 
@@ -38,11 +38,24 @@ async def spawn(request: web.Request) -> web.Response:
     options: dict[str, object] = {"env": body.env} if body.env is not None else {}
     if body.working_directory is not None:
         options["workingDirectory"] = body.working_directory
-    container = request.app[CONTAINERS].of(request[PROJECT])
+    project, user_id = request[PROJECT], request[USER]
+    injecting, containers = request.app[INJECTING], request.app[CONTAINERS]
 
     async def work(_: str | None) -> Answer:
+        agent = await containers.agent(project, request.match_info["agent_id"])
+        # Who brings variables of their own may have brought a key in them.
+        given = await injecting.for_agent(project, agent, user_id, needed=False if body.env else None)
+        info = await containers.info(project)
+        container = containers.of(project)
         # A process that runs is not started again, so it does no harm where a call comes again after a crash.
-        return answer(views.spawned(await container.spawn(await _known_agent(request), options)))
+        if info.tells_end_of_turn:
+            credential = await injecting.options(given, info)
+            said = await container.spawn(agent.id, {**options, **credential})
+            await injecting.taken(given, info)
+        else:
+            await request.app[PROCESSES].start(project, agent.id, given, info, options)
+            said = await container.agent_status(agent.id)
+        return answer(views.spawned(said))
 
     with telling_refusals():
         return respond(await once(request, _new_spawn_id, work, name="spawn"))

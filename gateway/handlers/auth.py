@@ -11,7 +11,19 @@ from gateway.config import is_loopback
 from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
 from gateway.handlers import accounts, views
 from gateway.handlers.requests import read_body, telling_refusals
-from gateway.keys import CONFIG, CONTAINERS, CREDENTIALS, LOGINS, NEWS, PROJECT, PROVIDERS, REVOCATION, TASKS, USER
+from gateway.keys import (
+    CONFIG,
+    CONTAINERS,
+    CREDENTIALS,
+    INJECTING,
+    LOGINS,
+    NEWS,
+    PROJECT,
+    PROVIDERS,
+    REVOCATION,
+    TASKS,
+    USER,
+)
 from gateway.oauth.answers import is_web_address
 from gateway.oauth.callbacks import Callback, UnreadableCallback
 from gateway.oauth.pasted import checked, kind_of
@@ -154,6 +166,8 @@ async def _disconnect(request: web.Request, whose: For) -> dict[str, Any]:
             provider = None
     deleted = await credentials.delete_agent_auth_token(whose.user_id, whose.agent_id)
     revoked: Revoked | None = None
+    if deleted:
+        await request.app[INJECTING].withdraw(whose.user_id, whose.agent_id)
     if deleted and provider is not None and secrets is not None:
         revoked = await request.app[REVOCATION].revoke(provider, *secrets)
     if deleted and known is not None:

@@ -121,6 +121,9 @@ class Session:
     queue: Annotated[list[str], Meta(description="The turns that wait, the next one first.")]
     cursor: CursorText
     created_by: str
+    credential_user_id: Annotated[
+        str | None, Meta(description="Whose credential it runs with: they alone prompt it. Null: nobody's.")
+    ]
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None

@@ -106,6 +106,7 @@ def session(value: Session) -> shapes.Session:
         queue=value.queue,
         cursor=str(value.cursor),
         created_by=value.user_id,
+        credential_user_id=value.credential_user_id,
         created_at=value.created_at,
         updated_at=value.updated_at,
         ended_at=value.ended_at,

@@ -1,10 +1,13 @@
 """From a project to its container, and what the container said of itself and its agents."""
 
+from functools import partial
+
 import attrs
 
 from gateway.config import ContainersConfig
 from gateway.container.client import Container, ContainerAgent, ContainerInfo
 from gateway.container.opencode import OpenCode
+from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
 from gateway.errors import AgentNotFound, UpstreamError
 from gateway.projects import Project, Projects, acp_upstream, opencode_upstream
@@ -23,8 +26,11 @@ class Agents:
 class Containers:
     """Finds a project's container, and remembers what it says."""
 
-    def __init__(self, database: Database, projects: Projects, client: Client, config: ContainersConfig) -> None:
+    def __init__(
+        self, database: Database, projects: Projects, client: Client, config: ContainersConfig, secrets: KnownSecrets
+    ) -> None:
         self._database = database
+        self._secrets = secrets
         self._projects = projects
         self._client = client
         self._config = config
@@ -35,6 +41,7 @@ class Containers:
             acp_upstream(project, self._config),
             token=self.token(project),
             timeouts=self._timeouts(),
+            mask=partial(self._secrets.mask, project.id),
         )
 
     def token(self, project: Project) -> str:
@@ -43,7 +50,12 @@ class Containers:
 
     def opencode(self, project: Project) -> OpenCode:
         """OpenCode's own API in the project's container, which may have none."""
-        return OpenCode(self._client, opencode_upstream(project, self._config), timeouts=self._timeouts())
+        return OpenCode(
+            self._client,
+            opencode_upstream(project, self._config),
+            timeouts=self._timeouts(),
+            mask=partial(self._secrets.mask, project.id),
+        )
 
     def _timeouts(self) -> Timeouts:
         return Timeouts(

@@ -6,7 +6,16 @@ import attrs
 
 from gateway.container.client import ContainerRefused
 from gateway.db.pool import Database, Row
-from gateway.errors import BadRequest, GatewayError, NotFound, UpstreamRefused, UpstreamTimeout
+from gateway.errors import (
+    AgentInUse,
+    AuthRequired,
+    BadRequest,
+    CredentialUnusable,
+    GatewayError,
+    NotFound,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.surely import surely
 from gateway.wire.codec import parse_foreign_json
@@ -135,6 +144,8 @@ def taken_back(permission: Row) -> NewEvent:
 def failed(exc: GatewayError) -> TurnEnded:
     """A prompt that could not be sent, or was not answered, as the end of its turn."""
     match exc:
+        case AuthRequired() | CredentialUnusable() | AgentInUse():
+            failure = exc.code
         case ContainerRefused(upstream_status=404):
             failure = "session_lost"
         case ContainerRefused():

@@ -10,7 +10,18 @@ import attrs
 from gateway.container.client import ContainerRefused
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row
-from gateway.errors import AgentNotFound, BadRequest, Conflict, GatewayError, NotFound, QueueFull, SessionEnded
+from gateway.errors import (
+    AgentInUse,
+    AgentNotFound,
+    AuthRequired,
+    BadRequest,
+    Conflict,
+    CredentialUnusable,
+    GatewayError,
+    NotFound,
+    QueueFull,
+    SessionEnded,
+)
 from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
@@ -123,11 +134,11 @@ class Queue:
         asked = Asked(turn_id=turn["id"], user_id=turn["user_id"], blocks=blocks)
         try:
             await self._starting.begin(project, Session.from_row(row), asked, effect="start_queued_turn")
+        except (ContainerRefused, BadRequest, AgentNotFound, AuthRequired, CredentialUnusable, AgentInUse) as exc:
+            # The container is there and will not have it, or nobody pays for it: waiting changes nothing.
+            await self._end(turn, failed(exc))
         except (EffectRefused, UniqueViolation, Conflict):
             return  # it was begun or cancelled meanwhile, or another turn was quicker
-        except (ContainerRefused, BadRequest, AgentNotFound) as exc:
-            # The container is there and will not have it: waiting changes nothing.
-            await self._end(turn, failed(exc))
 
     async def _end(self, turn: Row, ended: TurnEnded) -> bool:
         try:

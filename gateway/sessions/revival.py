@@ -6,7 +6,9 @@ id for it is known; else it begins anew. The log tells which.
 
 import logging
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import attrs
 
@@ -17,6 +19,8 @@ from gateway.errors import GatewayError, SessionBusy, UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
+from gateway.sessions.injecting import Given, Injecting
+from gateway.sessions.processes import Processes
 from gateway.sessions.sessions import Session, binding, id_taken
 from gateway.wire.events import SessionRestored
 
@@ -39,7 +43,18 @@ class _TakenUp:
 class Revival:
     """Gives a session a container session that lives."""
 
-    def __init__(self, database: Database, log: Log, containers: Containers, *, gateway_id: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        containers: Containers,
+        injecting: Injecting,
+        processes: Processes,
+        *,
+        gateway_id: str,
+    ) -> None:
+        self._injecting = injecting
+        self._processes = processes
         self._gateway_id = gateway_id
         self._database = database
         self._log = log
@@ -54,28 +69,34 @@ class Revival:
         process knows none of the old one's sessions.
         """
         container = self._containers.of(project)
-        started = not info.tells_end_of_turn and await self._containers.start(project, session.agent_id)
+        given = await self._injecting.for_session(project, session.agent_id, session.credential_user_id)
+        started = None
+        if not info.tells_end_of_turn:
+            started = await self._processes.start(project, session.agent_id, given, info)
         known = session.container_session_id
         if known is not None and not started and await container.has_session(known):
+            await self._injecting.hand_over(given, info)
             return known
         place = (project.id, session.id)
         if place in self._under_way:
             raise _being_taken_up()
         self._under_way.add(place)
         try:
-            reason = "agent_restarted" if started else _reason(session, info)
-            return await self._replace(project, session, info, reason)
+            return await self._replace(project, session, info, started or _reason(session, info), given)
         finally:
             self._under_way.discard(place)
 
-    async def _replace(self, project: Project, session: Session, info: ContainerInfo, reason: str) -> str:
+    async def _replace(
+        self, project: Project, session: Session, info: ContainerInfo, reason: str, given: Given | None
+    ) -> str:
         container, known = self._containers.of(project), session.container_session_id
         key = {"project_id": project.id, "id": session.id, "gateway_id": self._gateway_id}
         # One of those who find it lost takes it up; what that says before its id is stored waits for it.
         if await self._database.fetch_one("unbind_session", known=known, **key) is None:
             raise _being_taken_up()
         try:
-            taken = await _take_up(container, session, info, reason)
+            taken = await _take_up(container, session, info, reason, await self._injecting.options(given, info))
+            await self._injecting.taken(given, info)
         except BaseException:
             await self._database.execute("rebind_session", known=known, **key)
             raise
@@ -103,9 +124,11 @@ def _being_taken_up() -> SessionBusy:
     return SessionBusy("The session is being taken up again, or has ended; try again.")
 
 
-async def _take_up(container: Container, session: Session, info: ContainerInfo, reason: str) -> _TakenUp:
+async def _take_up(
+    container: Container, session: Session, info: ContainerInfo, reason: str, credential: Mapping[str, Any]
+) -> _TakenUp:
     """Have the agent go on with its own session, or begin another."""
-    options = {"agentId": session.agent_id}
+    options = {"agentId": session.agent_id, **credential}
     if session.working_directory is not None:
         options["workingDirectory"] = session.working_directory
     forgotten = ("mcpServers",) if session.has_mcp_servers else ()

@@ -19,6 +19,8 @@ from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
 from gateway.sessions.endings import queued_turn_ended, requests_taken_back, turn_ended
+from gateway.sessions.injecting import Injecting
+from gateway.sessions.processes import Processes
 from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ class Session:
     container_boot_id: str | None
     #: The agent's own id for it, where it is known.
     acp_session_id: str | None
+    #: Whose credential it runs with; None: nobody's.
+    credential_user_id: str | None
     #: Whether it was made with MCP servers. They may hold secrets and are not kept.
     has_mcp_servers: bool
     working_directory: str | None
@@ -80,11 +84,21 @@ def new_session_id() -> str:
 class Sessions:
     """All sessions in one database; each is looked up together with its project."""
 
-    def __init__(self, database: Database, log: Log, containers: Containers, followers: Followers) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        containers: Containers,
+        followers: Followers,
+        injecting: Injecting,
+        processes: Processes,
+    ) -> None:
         self._database = database
         self._log = log
         self._containers = containers
         self._followers = followers
+        self._injecting = injecting
+        self._processes = processes
 
     async def create(
         self, project: Project, user_id: str, new: NewSession, *, session_id: str | None = None
@@ -100,7 +114,8 @@ class Sessions:
         agent_id = new.agent_id or project.default_agent_id
         if agent_id is None:
             raise NoDefaultAgent("Name an agentId, or set the project's defaultAgentId.")
-        await self._containers.agent(project, agent_id)
+        agent = await self._containers.agent(project, agent_id)
+        given = await self._injecting.for_agent(project, agent, user_id)
         session_id = session_id or new_session_id()
         row = {"user_id": user_id, "agent_id": agent_id, "title": new.title}
         await self._database.execute(
@@ -109,15 +124,18 @@ class Sessions:
             id=session_id,
             working_directory=new.working_directory,
             has_mcp_servers=bool(new.mcp_servers),
+            credential_user_id=None if given is None else given.user_id,
             **row,
         )
         container = self._containers.of(project)
         try:
             # First somebody must read the container's events: what it says of the new session may come but once.
             await self._followers.connected(project.id)
-            await self._containers.start(project, agent_id)
             info = await container.info()
-            made = await container.create_session(_options(agent_id, new))
+            await self._processes.start(project, agent_id, given, info)
+            credential = await self._injecting.options(given, info)
+            made = await container.create_session({**_options(agent_id, new), **credential})
+            await self._injecting.taken(given, info)
         except BaseException:
             await asyncio.shield(self._discard(project.id, session_id))
             raise

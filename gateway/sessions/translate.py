@@ -108,6 +108,8 @@ class Translator:
                 return partial(self._asking.requested, said, self._infos[said.project_id])
             case "permission_resolved":
                 return partial(self._resolved, said)
+            case "auth_required" if isinstance(said.member("owner"), str):
+                return partial(self._auth_required, said)
             case "agent_status" if said.numberless and self._is_told_twice(said):
                 return None
             case kind if kind in PASSED_ON:
@@ -115,6 +117,13 @@ class Translator:
                 return NewEvent(type=kind, data=said.raw, effects=effects, **said.common)
             case _:
                 return _not_understood(said)
+
+    async def _auth_required(self, said: Said) -> NewEvent:
+        """Whose credential an agent has refused: the container knows the user under another name."""
+        owner = storable(said.member("owner"))
+        row = await self._database.fetch_one("user_of_owner", project_id=said.project_id, owner=owner)
+        data = {"agentId": said.agent_id, "message": said.member("message"), "userId": row["user_id"] if row else None}
+        return NewEvent(type=said.type, data=dump_foreign_json(data), **said.common)
 
     async def _resolved(self, said: Said) -> NewEvent:
         return await self._asking.resolved(said, self._infos[said.project_id]) or _not_understood(said)

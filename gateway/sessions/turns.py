@@ -11,7 +11,7 @@ import attrs
 from gateway.container.client import ContainerInfo
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, SessionBusy, SessionEnded, TurnNotFound
+from gateway.errors import GatewayError, NotYourCredential, SessionBusy, SessionEnded, TurnNotFound
 from gateway.log.folding import Folding
 from gateway.log.store import Appended, EffectRefused, Log
 from gateway.log.tail import Tails
@@ -122,6 +122,11 @@ class Turns:
             return await self._as_it_was(known)
         if session.status == "ended":
             raise SessionEnded()
+        if session.credential_user_id not in (None, user_id):
+            raise NotYourCredential(
+                f"The session runs with {session.credential_user_id}'s credential, so only they may prompt it; you may "
+                "watch it, answer its permission requests, cancel its turns, and make a session of your own."
+            )
         asked = Asked(turn_id=turn_id or new_turn_id(), user_id=user_id, blocks=blocks)
         try:
             if session.turn_id is not None or session.queue:

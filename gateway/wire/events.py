@@ -107,8 +107,9 @@ class SessionCreated(EventData):
 class SessionRestored(EventData):
     """A session that its container had lost goes on. ``how``: load, resume, or new (the agent has forgotten it).
 
-    ``reason``: container_restarted, container_forgot or agent_restarted. ``forgotten``: what the session has no more,
-    of conversation and mcpServers. ``message``: why the agent did not take it up, where it was asked to.
+    ``reason``: container_restarted, container_forgot, agent_restarted or credential_renewed. ``forgotten``: what the
+    session has no more, of conversation and mcpServers. ``message``: why the agent did not take it up, where it was
+    asked to.
     """
 
     type: ClassVar[str] = "session_restored"

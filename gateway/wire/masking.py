@@ -136,22 +136,32 @@ class RunningText:
     def update(self, raw: bytes, masker: Masker) -> bytes:
         """An agent's `session/update` without the secrets, also those that are split over several of them."""
         raw = masker.mask(raw)
-        if not masker or _LIKE_A_CHUNK not in raw:
+        if not masker or not self.is_due(raw):
             return raw
         try:
             notification = parse_foreign_json(raw)
+        except DecodeError:
+            return raw
+        return dump_foreign_json(notification) if self.change(notification, masker) else raw
+
+    @staticmethod
+    def is_due(raw: bytes) -> bool:
+        """Whether an update may be a piece of a text."""
+        return _LIKE_A_CHUNK in raw
+
+    def change(self, notification: Any, masker: Masker) -> bool:
+        """Mask the piece of a text that a `session/update` is, if it is one, in place; whether anything changed."""
+        try:
             update = notification["update"]
             kind, content = update["sessionUpdate"], update["content"]
             text = content["text"]
-        except (DecodeError, KeyError, TypeError, IndexError):
-            return raw
+        except (KeyError, TypeError, IndexError):
+            return False
         if kind not in _CHUNKS or not isinstance(text, str):
-            return raw
+            return False
         told = self.mask(kind, text, masker)
-        if told == text:
-            return raw
         content["text"] = told
-        return dump_foreign_json(notification)
+        return told != text
 
 
 def _places(text: str, masker: Masker) -> list[tuple[int, int]]:

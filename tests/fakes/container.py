@@ -451,7 +451,7 @@ class FakeContainer:
         return broken
 
     def _start(self, agent: Agent, env: dict[str, str], working_directory: str | None) -> None:
-        if agent.requires_auth and not agent.authenticated:
+        if agent.requires_auth and not (agent.authenticated or env):
             self._set_status(agent, "auth_required")
             self.emit("auth_required", {"agentId": agent.id}, agent_id=agent.id)
             return

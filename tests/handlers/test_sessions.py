@@ -28,6 +28,7 @@ MEMBERS = {
     "queue",
     "cursor",
     "createdBy",
+    "credentialUserId",
     "createdAt",
     "updatedAt",
     "endedAt",

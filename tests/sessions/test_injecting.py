@@ -1,0 +1,449 @@
+"""Users' credentials in containers: who runs with which, and what becomes of them, seen from the gateway's door."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway.agenthost.app import AgentHostConfig, build_app
+from gateway.config import CredentialsConfig
+from gateway.credentials.store import API_KEY, AgentAuthToken
+from gateway.keys import CREDENTIALS, FOLLOWERS, INJECTING, SESSIONS
+from gateway.serving import bind, serving
+from tests.agenthost.hosts import alive, chunk, scripted
+from tests.agenthost.test_processes import environment_of
+from tests.fakes.container import FakeContainer
+from tests.fakes.eventually import eventually
+from tests.sessions.test_revival import everything
+from tests.world import PROXIED, Answer, Gateway, GatewayProcess, Project, data_of, text_of
+
+LOADS = {"initialize": {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}}, "load": {}}
+WAYS = """
+[[ways]]
+agent = "keyed"
+token_type = "api_key"
+env = { A_KEY = "{token}" }
+unset = ["B_KEY"]
+
+[[ways]]
+agent = "keyed"
+token_type = "oauth"
+env = { A_KEY = "{token}" }
+authenticate = { method_id = "oauth" }
+
+[[ways]]
+agent = "demo"
+token_type = "api_key"
+env = { A_KEY = "{token}" }
+unset = ["B_KEY"]
+"""
+ANNS, BOBS = "sk-of-ann-0123456789abcdef", "sk-of-bob-0123456789abcdef"
+
+
+@attrs.define
+class Hosts:
+    """Agent hosts one after the other, at one address; the agent ``keyed`` wants a credential."""
+
+    root: Path
+    port: int = 0
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[str]:
+        spec = scripted("keyed", script=LOADS, requires_auth=True, credentials=("A_KEY", "B_KEY"))
+        for name in ("workspace", "home"):
+            (self.root / name).mkdir(exist_ok=True)
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.root / "home")}
+        config = AgentHostConfig(
+            workspace=self.root / "workspace",
+            catalogue={"keyed": spec, "free": scripted("free")},
+            environment=environment,
+            stop_timeout=0.5,
+        )
+        sock = bind("127.0.0.1", self.port, purpose="the test's agent host", option="")
+        async with serving(build_app(config), sock, shutdown_timeout=1):
+            self.port = sock.getsockname()[1]
+            yield f"http://127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+def gateways(database_url: str, tmp_path: Path) -> GatewayProcess:
+    (tmp_path / "ways.toml").write_text(WAYS)
+    ways = CredentialsConfig(catalogue=str(tmp_path / "ways.toml"))
+    return GatewayProcess(database_url, PROXIED).configured(credentials=ways)
+
+
+@pytest.fixture
+async def gateway(gateways: GatewayProcess) -> AsyncIterator[Gateway]:
+    async with gateways.run() as running:
+        yield running
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Hosts:
+    return Hosts(tmp_path)
+
+
+@pytest.fixture
+async def project(gateway: Gateway, hosts: Hosts) -> AsyncIterator[Project]:
+    """Ann's, with Bob as an operator, in front of an agent host."""
+    async with hosts.run() as url:
+        yield await shared(gateway, url)
+
+
+@pytest.fixture
+async def base_project(gateway: Gateway, base_container: FakeContainer) -> Project:
+    """The same in front of a container of the base contract."""
+    return await shared(gateway, base_container.url)
+
+
+async def shared(gateway: Gateway, url: str) -> Project:
+    project = await gateway.as_user("ann").register(url)
+    added = await project.gateway.call("PUT", f"{project.path}/members/bob", {"role": "operator"})
+    assert added.status in (200, 201), added.body
+    return project
+
+
+async def store(gateway: Gateway, user: str, token: str, agent: str = "keyed", **members: Any) -> AgentAuthToken:
+    members = {"token_type": API_KEY, **members}
+    return await gateway.app[CREDENTIALS].save_agent_auth_token(user, agent, access_token=token, **members)
+
+
+async def create(project: Project, user: str, agent: str = "keyed") -> Answer:
+    return await project.as_user(user).call("POST", "/session", {"agentId": agent})
+
+
+async def session_of(project: Project, user: str, agent: str = "keyed") -> str:
+    answer = await create(project, user, agent)
+    assert answer.status == 201, answer.body
+    return str(answer.json["id"])
+
+
+async def pid_of(project: Project, session: str) -> int:
+    acp_id = (await project.gateway.app[SESSIONS].get(project.id, session)).acp_session_id
+    assert acp_id is not None
+    return int(acp_id.split("-")[1])
+
+
+async def run(project: Project, user: str, session: str, *steps: Any) -> Any:
+    answer = await project.as_user(user).prompt(session, json.dumps(steps))
+    return answer["turn"]
+
+
+async def restored(project: Project, session: str) -> list[Any]:
+    return [data_of(event) for event in await everything(project, session) if event.event == "session_restored"]
+
+
+# What a container with our agent host is given.
+
+
+async def test_two_users_of_one_project_never_share_a_process(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "ann", ANNS)
+    await store(gateway, "bob", BOBS)
+    anns, bobs, again = [await session_of(project, user) for user in ("ann", "bob", "ann")]
+    pids = [await pid_of(project, session) for session in (anns, bobs, again)]
+    assert pids[0] == pids[2] != pids[1]
+    assert [environment_of(pid)["A_KEY"] for pid in pids] == [ANNS, BOBS, ANNS]
+    shown = (await project.call("GET", f"/session/{bobs}")).json
+    assert (shown["createdBy"], shown["credentialUserId"]) == ("bob", "bob")
+
+
+async def test_session_without_the_credential_that_its_agent_wants_is_not_made(
+    gateway: Gateway, project: Project
+) -> None:
+    await store(gateway, "bob", BOBS)
+    for answer in (await create(project, "ann"), await project.call("POST", "/agents/keyed/spawn", {})):
+        assert answer.status == 401
+        assert answer.json["code"] == "auth_required"
+        assert answer.json["authStart"] == "/api/projects/demo/acp/agents/keyed/auth/start"
+        assert "WWW-Authenticate" in answer.headers
+    assert (await project.call("GET", "/session")).json["sessions"] == []
+    assert (await project.call("GET", "/agents/keyed/status")).json["status"] == "stopped"
+
+
+async def test_spawn_starts_the_caller_s_process(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "bob", BOBS)
+    assert (await project.as_user("bob").call("POST", "/agents/keyed/spawn", {})).status == 200
+    assert environment_of(await pid_of(project, await session_of(project, "bob")))["A_KEY"] == BOBS
+
+
+async def test_operator_s_own_variables_need_no_credential_and_are_not_stored(project: Project) -> None:
+    answer = await project.call("POST", "/agents/keyed/spawn", {"env": {"B_KEY": "the operator's"}})
+    assert answer.status == 200, answer.body
+    session = await session_of(project, "bob")
+    assert environment_of(await pid_of(project, session))["B_KEY"] == "the operator's"
+    assert (await project.call("GET", f"/session/{session}")).json["credentialUserId"] is None
+
+
+async def test_agent_that_needs_no_credential_works_without_and_anybody_prompts_it(project: Project) -> None:
+    session = await session_of(project, "ann", "free")
+    assert (await run(project, "bob", session, chunk("hello")))["state"] == "completed"
+
+
+async def test_session_is_prompted_by_whose_credential_it_runs_with_alone(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "ann", ANNS)
+    session = await session_of(project, "ann")
+    bob = project.as_user("bob")
+    for body in ({"prompt": "x"}, {"prompt": "x", "queue": True}):
+        refused = await bob.call("POST", f"/session/{session}/prompt", body)
+        assert (refused.status, refused.json["code"]) == (403, "not_your_credential")
+    options = [{"optionId": "no", "name": "No", "kind": "reject_once"}]
+    ask = ["call", "session/request_permission", {"toolCall": {"toolCallId": "t"}, "options": options}]
+    async with bob.events(session) as stream:
+        steps = json.dumps([ask, ["until-cancel"]])
+        await project.call("POST", f"/session/{session}/prompt", {"prompt": steps})
+        asked = data_of((await stream.until("permission_request"))[-1])
+        answered = await bob.call("POST", f"/permission/{asked['permissionId']}", {"optionId": "no"})
+        assert answered.status == 200, answered.body
+        await stream.until("session_update")
+        assert (await bob.call("POST", f"/session/{session}/cancel", {})).status == 202
+        assert data_of((await stream.until("turn_ended"))[-1])["outcome"] == "cancelled"
+
+
+async def test_renewed_credential_reaches_the_container_at_once_and_the_transcript_shows_it(
+    gateway: Gateway, project: Project
+) -> None:
+    await store(gateway, "ann", ANNS)
+    session = await session_of(project, "ann")
+    before = await pid_of(project, session)
+    await store(gateway, "ann", "renewed-" + ANNS)
+    await gateway.app[INJECTING].renewed("ann", "keyed")
+    await eventually(lambda: not alive(before))
+    assert (await run(project, "ann", session, ["call", "x", {}]))["state"] == "completed"
+    (told,) = await restored(project, session)
+    assert (told["how"], told["reason"]) == ("load", "credential_renewed")
+    second = await session_of(project, "ann")
+    assert environment_of(await pid_of(project, second))["A_KEY"] == "renewed-" + ANNS
+
+
+async def test_credential_that_was_renewed_unnoticed_is_given_ahead_of_the_next_prompt(
+    gateway: Gateway, project: Project
+) -> None:
+    await store(gateway, "ann", ANNS)
+    session = await session_of(project, "ann")
+    before = await pid_of(project, session)
+    await store(gateway, "ann", "renewed-" + ANNS)
+    await run(project, "ann", session, chunk("x"))
+    assert not alive(before)
+    assert [told["reason"] for told in await restored(project, session)] == ["credential_renewed"]
+
+
+async def test_credential_that_has_run_out_is_asked_for_with_the_next_prompt(
+    gateway: Gateway, project: Project
+) -> None:
+    await store(gateway, "ann", ANNS)
+    session = await session_of(project, "ann")
+    await store(gateway, "ann", ANNS, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    answer = await project.call("POST", f"/session/{session}/prompt", {"prompt": "[]"})
+    assert (answer.status, answer.json["code"]) == (401, "auth_required")
+    assert (await project.call("GET", f"/session/{session}")).json["status"] == "idle"
+
+
+async def test_queued_prompt_whose_credential_has_gone_ends_as_failed_and_says_why(
+    gateway: Gateway, project: Project
+) -> None:
+    await store(gateway, "ann", ANNS)
+    session = await session_of(project, "ann")
+    async with project.events(session) as stream:
+        await project.call("POST", f"/session/{session}/prompt", {"prompt": '[["until-cancel"]]'})
+        await stream.until("turn_started")
+        await project.call("POST", f"/session/{session}/prompt", {"prompt": "[]", "queue": True})
+        await gateway.app[CREDENTIALS].delete_agent_auth_token("ann", "keyed")
+        await project.call("POST", f"/session/{session}/cancel", {})
+        ends = [data_of((await stream.until("turn_ended"))[-1]) for _ in range(2)]
+    assert [end["outcome"] for end in ends] == ["cancelled", "failed"]
+    assert ends[1]["failure"] == "auth_required"
+
+
+async def test_credential_that_is_taken_back_ends_what_runs_with_it(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "ann", ANNS)
+    await store(gateway, "bob", BOBS)
+    session, bobs = [await session_of(project, user) for user in ("ann", "bob")]
+    pid = await pid_of(project, session)
+    async with project.events(session) as stream:
+        await project.call("POST", f"/session/{session}/prompt", {"prompt": '[["until-cancel"]]'})
+        await stream.until("turn_started")
+        await eventually(lambda: alive(pid))
+        disconnected = await project.call("DELETE", "/agents/keyed/auth")
+        assert disconnected.status == 200, disconnected.body
+        assert data_of((await stream.until("turn_ended"))[-1])["outcome"] == "failed"
+    assert not alive(pid)
+    assert alive(await pid_of(project, bobs))
+    answer = await project.call("POST", f"/session/{session}/prompt", {"prompt": "[]"})
+    assert (answer.status, answer.json["code"]) == (401, "auth_required")
+
+
+async def test_session_that_the_container_lost_is_taken_up_with_its_owner_s_credential(
+    gateway: Gateway, hosts: Hosts
+) -> None:
+    await store(gateway, "ann", ANNS)
+    async with hosts.run() as url:
+        project = await shared(gateway, url)
+        session = await session_of(project, "ann")
+    async with hosts.run():
+        await run(project, "ann", session, chunk("x"))
+        second = await session_of(project, "ann")
+        assert environment_of(await pid_of(project, second))["A_KEY"] == ANNS
+    assert [told["how"] for told in await restored(project, session)] == ["load"]
+
+
+async def test_agent_that_refuses_a_credential_is_told_of_with_the_user_s_name(
+    gateway: Gateway, project: Project
+) -> None:
+    await store(gateway, "ann", ANNS)
+    session = await session_of(project, "ann")
+    turn = await run(project, "ann", session, ["error", {"code": -32000, "message": f"Invalid key {ANNS}"}])
+    assert (turn["state"], turn["failure"]) == ("failed", "auth_required")
+    assert ANNS not in json.dumps(turn)
+    async with project.events(query="?from=start") as stream:
+        told = data_of((await stream.until("auth_required"))[-1])
+    assert told["userId"] == "ann"
+    assert "owner" not in told
+
+
+async def test_nobody_but_the_gateway_gives_a_container_credentials(gateway: Gateway, project: Project) -> None:
+    for method, path in (("POST", "credential"), ("DELETE", "credential/x"), ("POST", "cr%65dential")):
+        answer = await project.call(method, f"/agents/keyed/{path}", {} if method == "POST" else None)
+        assert (answer.status, answer.json["code"]) == (403, "forbidden")
+
+
+async def test_kind_of_credential_that_nothing_is_known_of_is_said_to_be_so(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "ann", ANNS, token_type="token")
+    answer = await create(project, "ann")
+    assert (answer.status, answer.json["code"]) == (409, "credential_unusable")
+    assert "kind token" in answer.json["detail"]
+
+
+# A container of the base contract.
+
+
+async def test_process_is_given_exactly_its_user_s_variables(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    await store(gateway, "ann", ANNS, "demo")
+    await session_of(base_project, "ann", "demo")
+    assert base_container.agents["demo"].env == {"A_KEY": ANNS, "B_KEY": ""}
+
+
+async def test_process_of_one_person_is_not_another_s_until_an_operator_stops_it(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    await store(gateway, "ann", ANNS, "demo")
+    await store(gateway, "bob", BOBS, "demo")
+    anns = await session_of(base_project, "ann", "demo")
+    bob = base_project.as_user("bob")
+    for refused in (await create(base_project, "bob", "demo"), await bob.call("POST", "/agents/demo/spawn", {})):
+        assert (refused.status, refused.json["code"]) == (409, "agent_in_use")
+        assert "ann's credential" in refused.json["detail"]
+        assert "/agents/demo/stop" in refused.json["detail"]
+    assert base_container.agents["demo"].env["A_KEY"] == ANNS
+    assert (await bob.call("POST", "/agents/demo/stop", {})).status == 200
+    await session_of(base_project, "bob", "demo")
+    assert base_container.agents["demo"].env["A_KEY"] == BOBS
+    late = await base_project.call("POST", f"/session/{anns}/prompt", {"prompt": "x"})
+    assert (late.status, late.json["code"]) == (409, "agent_in_use")
+
+
+async def test_process_without_a_credential_is_nobody_s_and_not_taken_for_one_s_own(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    await session_of(base_project, "bob", "demo")
+    await store(gateway, "ann", ANNS, "demo")
+    refused = await create(base_project, "ann", "demo")
+    assert (refused.status, refused.json["code"]) == (409, "agent_in_use")
+    assert base_container.agents["demo"].env == {}
+
+
+async def test_of_two_who_start_an_agent_at_once_one_has_it(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    await store(gateway, "ann", ANNS, "demo")
+    await store(gateway, "bob", BOBS, "demo")
+    users = ["ann", "bob"] * 3
+    answers = await asyncio.gather(*(create(base_project, user, "demo") for user in users))
+    has = {user for user, answer in zip(users, answers, strict=True) if answer.status == 201}
+    assert {answer.status for answer in answers} == {201, 409}
+    assert len(has) == 1
+    assert base_container.agents["demo"].env["A_KEY"] == {"ann": ANNS, "bob": BOBS}[has.pop()]
+
+
+async def test_process_with_an_old_credential_is_replaced_between_turns_and_the_transcript_shows_it(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    await store(gateway, "ann", ANNS, "demo")
+    session, other = [await session_of(base_project, "ann", "demo") for _ in range(2)]
+    await store(gateway, "ann", "renewed-" + ANNS, "demo")
+    for one in (session, other):
+        assert (await base_project.prompt(one, "say again"))["turn"]["state"] == "completed"
+        assert len(await restored(base_project, one)) == 1
+    assert base_container.agents["demo"].env["A_KEY"] == "renewed-" + ANNS
+    assert [told["reason"] for told in await restored(base_project, session)] == ["credential_renewed"]
+
+
+async def test_turn_that_runs_keeps_the_process_with_the_old_credential(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    await store(gateway, "ann", ANNS, "demo")
+    session, other = [await session_of(base_project, "ann", "demo") for _ in range(2)]
+    async with base_project.events(session) as stream:
+        await base_project.prompt(session, "slow 60", wait=None)
+        await stream.until("turn_started")
+        await store(gateway, "ann", "renewed-" + ANNS, "demo")
+        await base_project.prompt(other, "say x")
+        assert base_container.agents["demo"].env["A_KEY"] == ANNS
+        await base_project.call("POST", f"/session/{session}/cancel", {})
+        await stream.until("turn_ended")
+    await base_project.prompt(other, "say x")
+    assert base_container.agents["demo"].env["A_KEY"] == "renewed-" + ANNS
+
+
+async def test_credential_that_needs_a_call_does_not_fit_a_container_of_variables(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    base_container.agents["keyed"] = attrs.evolve(base_container.agents["demo"], id="keyed", requires_auth=True)
+    await store(gateway, "ann", ANNS, token_type="oauth")
+    answer = await create(base_project, "ann")
+    assert (answer.status, answer.json["code"]) == (409, "credential_unusable")
+    assert "variables only" in answer.json["detail"]
+    assert not base_container.agents["keyed"].running
+
+
+# Nothing of it comes back.
+
+
+async def test_secret_that_an_agent_tells_is_masked_before_it_is_stored(
+    gateway: Gateway, base_project: Project, base_container: FakeContainer
+) -> None:
+    await store(gateway, "ann", ANNS, "demo")
+    session = await session_of(base_project, "ann", "demo")
+    await base_project.prompt(session, f"env A_KEY\nsay {ANNS[:11]}\nsay {ANNS[11:]}")
+    events = await everything(base_project, session)
+    assert text_of(events) == f"A_KEY=***\n{ANNS[:8]}***"
+    assert ANNS not in "".join(event.data for event in events if event.event != "turn_started")
+    turn = (await base_project.prompt(session, f"fail key {ANNS}"))["turn"]
+    assert turn["state"] == "failed"
+    assert turn["message"].endswith("key ***")
+
+
+async def test_secret_is_masked_by_the_gateway_that_follows_whoever_has_given_it(
+    gateways: GatewayProcess, base_container: FakeContainer
+) -> None:
+    async with gateways.run() as follows, gateways.run() as gives:
+        await shared(follows, base_container.url)
+        # With a session of somebody's it is followed, before there is any secret.
+        await session_of(Project(follows.as_user("ann"), "demo"), "bob", "opencode")
+        assert follows.app[FOLLOWERS].held() == ["demo"]
+        project = Project(gives.as_user("ann"), "demo")
+        await store(gives, "ann", ANNS, "demo")
+        session = await session_of(project, "ann", "demo")
+        await project.prompt(session, "env A_KEY")
+        assert follows.app[FOLLOWERS].held() == ["demo"]
+        assert text_of(await everything(project, session)) == "A_KEY=***\n"
+        await store(gives, "ann", "renewed-" + ANNS, "demo")
+        await project.prompt(session, f"env A_KEY\nsay {ANNS}")
+        assert text_of(await everything(project, session)).endswith("A_KEY=***\n***")
