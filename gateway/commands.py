@@ -316,7 +316,7 @@ def _address_of(container: str) -> Upstream:
     try:
         return Upstream.parse(container)
     except ValueError as exc:
-        raise ConfigError(f"--container {container}: {exc}") from exc
+        raise ConfigError(f"--container: {exc}") from exc  # without the address: there may be a password in it
 
 
 def _allowing(config: Config, container: Upstream) -> Config:

@@ -51,7 +51,8 @@ def kind_of(agent_id: str, pasted: str, token_type: str | None, kinds: Sequence[
         fitting = (kind for kind in known if not _is_another(agent_id, kind, pasted))
         return next(fitting, known[0])
     if token_type not in known:
-        raise CredentialRefused(f"$.tokenType: {agent_id} takes {' or '.join(known)}, not {token_type[:40]!r}.")
+        # Without what it is: who mixes members up has put the credential there.
+        raise CredentialRefused(f"$.tokenType: {agent_id} takes {' or '.join(known)}, and not what stands there.")
     return token_type
 
 

@@ -23,6 +23,7 @@ from gateway.credentials.keyring import Key
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.programs import MAJOR
 from tests.canary.canaries import Canaries, Witness
+from tests.canary.provider import running_provider
 from tests.db.things import ask as ask_database
 from tests.program import START_SECONDS, Program, free_ports, run, run_to_end, wait_until
 
@@ -89,6 +90,7 @@ class System:
         key = Key.make()
         self.canaries.add("vault key as it is", key.secret)
         self.canaries.add("vault key", key.line().partition(":")[2])
+        self.provider = self._stack.enter_context(running_provider(self.canaries))
         self.settings = {
             "ACP_GATEWAY_DATABASE_URL": self.database_url,
             "ACP_GATEWAY_VAULT_KEYS": key.line(),
@@ -96,6 +98,8 @@ class System:
             "ACP_GATEWAY_IDENTITY_MODES": "tokens",
             "ACP_GATEWAY_LOGGING_LEVEL": "debug",
             "ACP_GATEWAY_EVENTS_LEASE": "1",
+            "ACP_GATEWAY_OAUTH_ALLOW_HTTP_LOOPBACK": "true",
+            "ACP_GATEWAY_PROVIDERS_EXAMPLE_CLIENT_SECRET": self.canaries.make("client secret"),
         }
         self.start_gateway()
 
@@ -145,7 +149,11 @@ class System:
     def start_gateway(self) -> None:
         self._gateway = ExitStack()
         self._stack.push(self._gateway)
-        program = self._run("serve", "--port", str(self.first_port), stack=self._gateway, **self.settings)
+        config = self.directory / "gateway.toml"
+        table = {**self.provider.table(), "flows": ["pkce", "device"], "client_auth": "body"}
+        config.write_text("[providers.example]\n" + "".join(f"{name} = {json.dumps(v)}\n" for name, v in table.items()))
+        options = ["--port", str(self.first_port), "--config", str(config)]
+        program = self._run("serve", *options, stack=self._gateway, **self.settings)
         program.wait_until_says("gateway  ")
         self.gateway = program
         wait_until(lambda: self.try_call("GET", "/readyz"), START_SECONDS)

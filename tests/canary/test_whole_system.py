@@ -24,6 +24,7 @@ def driven(open_directory: Path) -> Iterator[System]:
         sign_in(system)
         register(system)
         work(system)
+        connect_accounts(system)
         send_secrets_where_they_do_not_belong(system)
         ask_without_leave(system)
         break_things(system)
@@ -83,6 +84,64 @@ def work(system: System) -> None:
         prompt(system, id, session, "fail for a reason")
         system.call("GET", f"/api/projects/{id}/acp/session/{session}/messages")
         system.call("GET", f"/api/projects/{id}/acp/session/{session}/export")
+
+
+def auth(system: System, agent: str, method: str, what: str, body: Any = None) -> Any:
+    return system.call(method, f"/api/projects/one/acp/agents/{agent}/auth{what}", body)
+
+
+def connect_accounts(system: System) -> None:
+    paste_keys(system)
+    log_in_in_the_browser(system)
+    log_in_with_a_code(system)
+    system.call("GET", "/api/credentials")
+
+
+def paste_keys(system: System) -> None:
+    key = system.canaries.make("pasted API key", "AIzaSy{}")
+    saved = auth(system, "gemini", "POST", "/token", {"token": key, "tokenType": "api_key"})
+    assert saved.status in (200, 201), saved
+    for number, wrong in enumerate(({"token": ["{}"]}, {"token": "{}", "tokenType": "{}"}, {"token": "{} {}"})):
+        secret = system.canaries.make(f"pasted in a wrong way {number}")
+        refused = auth(system, "claude-code", "POST", "/token", json.loads(json.dumps(wrong).replace("{}", secret)))
+        assert refused.status == 400, refused
+    assert auth(system, "gemini", "GET", "/status").json["state"] == "authorized"
+
+
+def log_in_in_the_browser(system: System) -> None:
+    def come_back(**changes: str) -> Any:
+        begun = auth(system, "demo", "POST", "/start", {"flow": "pkce"})
+        assert begun.status == 200, begun
+        url = system.provider.log_in(begun.json["authorizeUrl"], **changes)
+        return system.call("GET", "/" + url.split("/", 3)[3])
+
+    # The provider refuses with all that it was sent, in its own words.
+    system.provider.repeat_what_it_is_sent("token")
+    assert come_back().status == 303
+    assert auth(system, "demo", "GET", "/status").json["state"] == "failed"
+    come_back(code=system.canaries.make("a code that nobody knows"))
+    come_back(error=system.canaries.make("an error that is a secret"), code="")
+    pasted = system.canaries.make("pasted code")
+    auth(system, "demo", "POST", "/callback", {"code": pasted})
+    auth(system, "demo", "POST", "/callback", {"code": f"http://localhost/?code={pasted}&state={pasted}"})
+    # One that is due at once: it is renewed, and the former refresh token is worth nothing any more.
+    system.provider.expires_in = 7
+    assert come_back().status == 303
+    wait_until(lambda: system.provider.calls_of("token", grant_type="refresh_token"), 60)
+    system.provider.repeat_what_it_is_sent("token")
+    wait_until(lambda: auth(system, "demo", "GET", "/status").json["state"] == "needs_reauth", 60)
+    system.provider.expires_in = 3600
+    assert come_back().status == 303
+    assert auth(system, "demo", "GET", "/status").json["state"] == "authorized"
+
+
+def log_in_with_a_code(system: System) -> None:
+    begun = auth(system, "claude-code", "POST", "/start", {"flow": "device"})
+    assert begun.status == 200, begun
+    system.provider.approve()
+    wait_until(lambda: auth(system, "claude-code", "GET", "/status").json["state"] == "authorized")
+    system.provider.repeat_what_it_is_sent("revoke")
+    assert auth(system, "claude-code", "DELETE", "").status == 200
 
 
 def send_secrets_where_they_do_not_belong(system: System) -> None:

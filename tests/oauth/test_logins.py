@@ -177,7 +177,7 @@ async def test_a_key_or_token_that_a_person_brings_is_kept_as_what_it_is(
         ("claude-code", {"token": "sk-ant-api03-x", "tokenType": "token"}, "this is an API key"),
         ("claude-code", {"token": "sk-ant api", "tokenType": "api_key"}, "has spaces"),
         ("claude-code", {"token": ""}, "must have 1 to"),
-        ("claude-code", {"token": "x", "tokenType": "oauth"}, "takes api_key or token, not 'oauth'"),
+        ("claude-code", {"token": "x", "tokenType": "oauth"}, "takes api_key or token, and not what stands there"),
         ("copilot", {"token": "ghp_abc"}, "a classic token"),
         ("nobody", {"token": "abc"}, "knows no API key and no token"),
     ],
