@@ -13,12 +13,15 @@ class Canaries:
 
     def __init__(self) -> None:
         self._spellings: dict[str, list[tuple[str, bytes]]] = {}
+        self._shown: dict[str, str] = {}
 
     def make(self, name: str, form: str = "canary{}") -> str:
         """A new secret of this form, which nothing else can be taken for."""
         return self.add(name, form.format(secrets.token_hex(16)))
 
-    def add(self, name: str, secret: str | bytes) -> str:
+    def add(self, name: str, secret: str | bytes, *, shown_in: str = "") -> str:
+        """``shown_in``: the one place where it has to be."""
+        self._shown[name] = shown_in
         data = secret.encode() if isinstance(secret, str) else secret
         self._spellings[name] = list(spellings(data))
         return data.decode(errors="replace")
@@ -27,13 +30,14 @@ class Canaries:
     def names(self) -> list[str]:
         return sorted(self._spellings)
 
-    def found_in(self, data: bytes) -> list[str]:
-        """``name (spelling)`` of each that stands there."""
+    def found_in(self, data: bytes, where: str = "") -> list[str]:
+        """``name (spelling)`` of each that stands there, and should not."""
         return [
             f"{name} ({how})"
             for name, known in self._spellings.items()
             for how, spelling in known
-            if spelling in data or (how == "hex" and spelling.upper() in data)
+            if not (where and self._shown[name] == where)
+            and (spelling in data or (how == "hex" and spelling.upper() in data))
         ]
 
 
@@ -73,5 +77,5 @@ class Witness:
 
     def leaks(self, canaries: Canaries) -> Mapping[str, list[str]]:
         """Where canaries were found, and which."""
-        found = {where: canaries.found_in(bytes(data)) for where, data in self.seen.items()}
+        found = {where: canaries.found_in(bytes(data), where) for where, data in self.seen.items()}
         return {where: names for where, names in found.items() if names}

@@ -198,14 +198,31 @@ class System:
         except ValueError:
             return Answer(response.status, raw)
 
-    def listen(self, path: str) -> None:
-        """Read an event stream until it ends, in the background."""
+    def listen_as_a_browser(self, project: str) -> None:
+        """By a ticket, and once more by the cookie that it was exchanged for."""
+        issued = self.call("POST", f"/api/projects/{project}/acp/events/ticket", {})
+        assert issued.status == 201, issued
+        self.canaries.add(f"ticket of {project}", issued.json["ticket"], shown_in="answers 201")
+        cookies: list[str] = []
+        self.listen(issued.json["url"], headers={}, cookies=cookies)
+        wait_until(lambda: cookies)
+        cookie = cookies[0].partition(";")[0]
+        self.canaries.add(f"cookie of {project}", cookie.partition("=")[2])
+        self.listen(issued.json["url"], headers={"Cookie": cookie})
+
+    def listen(self, path: str, *, headers: dict[str, str] | None = None, cookies: list[str] | None = None) -> None:
+        """Read an event stream until it ends, in the background; ``cookies`` gets those that it sets."""
+        sent = {"Authorization": f"Bearer {self.token}"} if headers is None else headers
 
         def read() -> None:
             connection = http.client.HTTPConnection(*self.address, timeout=60)
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            connection.request("GET", path, headers=sent)
             response = connection.getresponse()
-            self.witness.note("event streams", str(response.headers))
+            set_cookies = response.headers.get_all("Set-Cookie") or []
+            del response.headers["Set-Cookie"]  # shown to its browser, and to nobody else
+            self.witness.note("event streams", f"{response.status}\n{response.headers}")
+            if cookies is not None:
+                cookies.extend(set_cookies)
             try:
                 with response:
                     while chunk := response.read1(65536):

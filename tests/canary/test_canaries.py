@@ -51,3 +51,11 @@ def test_a_witness_tells_where_it_was_and_which() -> None:
     witness.note("log", "nothing here")
     witness.note("dump", secrets.token_bytes(10) + two.encode())
     assert witness.leaks(canaries) == {"dump": ["two (plain)"]}
+
+
+def test_a_secret_may_be_where_it_has_to_be_and_nowhere_else() -> None:
+    canaries, witness = Canaries(), Witness()
+    canaries.add("ticket", SECRET, shown_in="answers 201")
+    witness.note("answers 201", SECRET)
+    witness.note("log", SECRET)
+    assert set(witness.leaks(canaries)) == {"log"}

@@ -78,6 +78,7 @@ def work(system: System) -> None:
         system.listen(f"/api/projects/{id}/acp/events/{session}?from=start")
         assert prompt(system, id, session, f"say {MARKER}").status == 200
         # What the agent host was started with is not for its agents, nor for whoever asks them.
+        system.listen_as_a_browser(id)
         for name in ("ACP_HOST_TOKEN", "ACP_GATEWAY_CONTAINERS_TOKEN", "ACP_GATEWAY_DATABASE_URL"):
             prompt(system, id, session, f"env {name}")
         prompt(system, id, session, "run env")
