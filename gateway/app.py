@@ -25,13 +25,16 @@ from gateway.db.pool import Database
 from gateway.errors import ConfigError
 from gateway.figures import add_gauges
 from gateway.health import readiness
+from gateway.identity.audit import Audit
 from gateway.identity.identify import configured
 from gateway.identity.members import Members
 from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
 from gateway.keys import (
+    AUDIT,
     CLIENT,
     CONFIG,
     CONTAINERS,
@@ -54,6 +57,7 @@ from gateway.keys import (
     PROCESSES,
     PROJECTS,
     PROVIDERS,
+    PROXIES,
     READINESS,
     REFRESHER,
     REVOCATION,
@@ -63,6 +67,7 @@ from gateway.keys import (
     STREAMS,
     TAILS,
     TASKS,
+    THROTTLE,
     TRACING,
     TRANSCRIPT,
     TURNS,
@@ -85,6 +90,7 @@ from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.log.upkeep import keep_up
 from gateway.log.wakeups import Wakeups
+from gateway.middleware.audit import audit
 from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import give_cookie, identity
@@ -134,15 +140,17 @@ def build_app(config: Config, seat: Seat | None = None) -> web.Application:
 
     ``seat``: of one of several workers on a port.
     """
-    around = [telemetry, errors, operations, browsers, identity, project, parameters]
+    around = [telemetry, errors, operations, browsers, audit, identity, project, parameters]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG] = config
+    proxies = app[PROXIES] = Proxies(config.identity.proxy_addresses)
+    app[THROTTLE] = Throttle()
     app[SITES] = Sites(config.identity.allowed_hosts, config.identity.allowed_origins)
     app.on_response_prepare.append(share)
     app.on_response_prepare.append(give_cookie)
     app[METRICS] = Metrics(__version__)
     app[TRACING] = tracing(config.tracing)
-    app[SCRAPERS] = Scrapers(config.metrics, Proxies(config.identity.proxy_addresses))
+    app[SCRAPERS] = Scrapers(config.metrics, proxies)
     _check_spool(config.events)
     address_policy(config.containers)
     app[PROVIDERS] = configured_providers(config.providers, config.oauth)
@@ -239,6 +247,8 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
 
     app[MEMBERS] = Members(database, on_changed=members_changed)
     passes = app[PASSES] = Passes(database)
+    audit_log = app[AUDIT] = Audit(database, days=config.identity.audit_days)
+    stack.push_async_callback(audit_log.close)
     app[IDENTITY] = configured(config.identity, database)
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers, known)
     log = app[LOG] = Log(database)
@@ -325,6 +335,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     upkeep = keep_up([folding.review, packing.review, retaining.review, Remains(database).review])
     await stack.enter_async_context(_running(upkeep, "keep up logs"))
     await stack.enter_async_context(_running(keeper.keep(), "keep house"))
+    await stack.enter_async_context(_running(audit_log.run(), "write audit"))
     await stack.enter_async_context(_running(watch.run(), "watch access"))
     await stack.enter_async_context(_running(passes.sweep(), "sweep passes"))
     await stack.enter_async_context(_running(known.keep_up(), "know what containers were given"))

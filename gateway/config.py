@@ -75,13 +75,21 @@ class ServerConfig:
     idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))
 
 
-IDENTITY_MODES = ("local", "tokens", "proxy")
+IDENTITY_MODES = ("local", "tokens", "jwt", "proxy")
+#: None of them lets whoever knows a public key sign: "none" and the HMAC ones do not come with keys that are published.
+JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
 def _modes(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
     unknown = next((word for word in value if word not in IDENTITY_MODES), None)
     if unknown is not None or not value:
         raise ValueError(f"must be some of {', '.join(IDENTITY_MODES)}, not {unknown or 'none'!r}")
+
+
+def _algorithms(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    unknown = next((word for word in value if word not in JWT_ALGORITHMS), None)
+    if unknown is not None or not value:
+        raise ValueError(f"must be some of {', '.join(JWT_ALGORITHMS)}, not {unknown or 'none'!r}")
 
 
 def _header_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -117,10 +125,16 @@ class IdentityConfig:
     """How callers are told from one another."""
 
     modes: tuple[str, ...] = attrs.field(default=("local",), validator=_modes)
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_jwks_url: str = ""
+    jwt_algorithms: tuple[str, ...] = attrs.field(default=("RS256", "ES256"), validator=_algorithms)
+    jwt_user_claim: str = attrs.field(default="sub", validator=_not_empty)
     proxy_header: str = attrs.field(default="X-Forwarded-User", validator=_header_name)
     proxy_addresses: tuple[str, ...] = attrs.field(default=(), validator=_networks)
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), validator=_hosts)
     allowed_origins: tuple[str, ...] = attrs.field(default=(), validator=_origins)
+    audit_days: int = attrs.field(default=365, validator=_between(8, 36_500))
 
 
 @attrs.frozen(kw_only=True)

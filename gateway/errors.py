@@ -138,8 +138,21 @@ class Unauthenticated(GatewayError):
 
     def __init__(self, detail: str, *, error: str | None = None) -> None:
         """``error``: what is wrong with a credential that was shown, by RFC 6750 3.1."""
+        self.error = error
         challenge = 'Bearer realm="acp-gateway"' + (f', error="{error}"' if error else "")
         super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class TooManyRequests(GatewayError):
+    """Too many requests; come back later."""
+
+    status, code = 429, "too_many_requests"
+
+
+class IdentityUnavailable(GatewayError):
+    """Who asks cannot be found out just now."""
+
+    status, code = 503, "identity_unavailable"
 
 
 class Forbidden(GatewayError):

@@ -8,11 +8,14 @@ from gateway.config import Config
 from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
+from gateway.identity.audit import Audit
 from gateway.identity.caller import Caller
 from gateway.identity.identify import Identity
 from gateway.identity.members import Members
 from gateway.identity.passes import Passes
+from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
 from gateway.log.followers import Followers
 from gateway.log.presence import Presence
@@ -55,6 +58,10 @@ FOLLOWERS = web.AppKey("followers", Followers)
 TRANSCRIPT = web.AppKey("transcript", Transcript)
 PROJECTS = web.AppKey("projects", Projects)
 MEMBERS = web.AppKey("members", Members)
+AUDIT = web.AppKey("audit", Audit)
+THROTTLE = web.AppKey("throttle", Throttle)
+#: The proxies in front, behind which a request's client is.
+PROXIES = web.AppKey("proxies", Proxies)
 PASSES = web.AppKey("passes", Passes)
 WATCH = web.AppKey("watch", Watch)
 IDENTITY = web.AppKey("identity", Identity)

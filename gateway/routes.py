@@ -39,6 +39,7 @@ from gateway.errors import (
 )
 from gateway.handlers import (
     agents,
+    audit,
     auth,
     console,
     description,
@@ -137,6 +138,10 @@ _MEMBERS = (
     ),
     Endpoint(
         DELETE, MEMBER, members.remove, Role.VIEWER, answers={204: None}, errors=(MemberNotFound, OwnerIsAdmin)
+    ),
+    Endpoint(
+        GET, f"{PROJECT}/audit", audit.list_all, Role.ADMIN,
+        parameters=(LIMIT, AFTER_MESSAGE), answers={200: shapes.AuditPage},
     ),
 )
 _AGENTS = (

@@ -49,6 +49,7 @@ OWNED = {
     "psycopg2": {"db"},
     "yoyo": {"db"},
     "nacl": {"credentials"},
+    "jwt": {"identity"},
     "acp": {"agenthost"},
     "opentelemetry": {"telemetry"},
     "prometheus_client": {"telemetry", "handlers"},

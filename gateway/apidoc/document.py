@@ -32,6 +32,7 @@ answer 429 or 5xx, for which browsers would give up: what passes is told by a st
 TITLES: Final[Mapping[str, str]] = {
     "projects": "Projects and what is kept of them",
     "members": "Who may use a project, and as what",
+    "audit": "Who did what to a project",
     "agents": "What a container has, started and stopped",
     "sessions": "Sessions, prompts and turns",
     "history": "What has been said",

@@ -178,6 +178,28 @@ select w.n, project_role(w.project_id, w.user_id) as role,
 from unnest(%(project_ids)s::text[], %(user_ids)s::text[], %(token_ids)s::text[])
     with ordinality as w (project_id, user_id, token_id, n);
 
+-- insert_audit_entries --
+-- What was done or tried. Of a project that does not exist only its end is of interest.
+insert into audit_entries (project_id, user_id, mode, token_id, method, path, outcome, status, code, address,
+    request_id, repeats)
+select e.* from unnest(%(project_id)s::text[], %(user_id)s::text[], %(mode)s::text[], %(token_id)s::text[],
+    %(method)s::text[], %(path)s::text[], %(outcome)s::text[], %(status)s::integer[], %(code)s::text[],
+    %(address)s::text[], %(request_id)s::text[], %(repeats)s::integer[]) as e (project_id, user_id, mode, token_id,
+        method, path, outcome, status, code, address, request_id, repeats)
+where e.project_id is null or e.outcome = 'done' or exists (select from projects p where p.id = e.project_id);
+
+-- list_audit_entries --
+-- What was done to a project since there is one of this id, newest first.
+select e.* from audit_entries e join projects p on p.id = e.project_id
+where e.project_id = %(project_id)s and e.at >= p.created_at and (%(before)s::bigint is null or e.id < %(before)s)
+order by e.id desc
+limit %(limit)s;
+
+-- delete_old_audit_entries --
+-- Entries are kept for so many days.
+delete from audit_entries where ctid = any (array(
+    select ctid from audit_entries where at < now() - %(days)s * interval '1 day' order by at limit %(limit)s));
+
 -- lock_log_storage --
 -- Before a project is deleted: whoever packs or deletes its events holds this first.
 select project_id from log_storage where project_id = %(project_id)s for update;

@@ -60,6 +60,8 @@ async def create(request: web.Request) -> web.Response:
     _check_mapping(request, new)
     await _check_reachable(request, attrs.asdict(new, recurse=False))
     created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
+    # For the audit, which looks there for what the request was about.
+    request[PROJECT] = created
     shown = views.project(created, Role.ADMIN)
     return views.answer(shown, status=201, headers={"Location": f"/api/projects/{created.id}"})
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import attrs
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.identity.audit import AuditOutcome
 from gateway.projects import PermissionMode, PermissionRule, Retention
 from gateway.roles import RoleWord
 from gateway.sessions.permissions import PermissionState
@@ -64,6 +65,33 @@ class MemberList:
     """A project's owner and members."""
 
     members: list[Member]
+
+
+@attrs.frozen(kw_only=True)
+class AuditEntry:
+    """What somebody did to a project, or tried."""
+
+    id: str
+    at: datetime
+    user_id: Annotated[str | None, Meta(description="Null where nobody knows.")]
+    mode: Annotated[str | None, Meta(description="How they had identified themselves.")]
+    token_id: Annotated[str | None, Meta(description="The API token that they had shown.")]
+    method: str
+    path: Annotated[str, Meta(description="Without its query.")]
+    outcome: Annotated[AuditOutcome, Meta(description="`left`: the client had gone before there was an answer.")]
+    status: int | None
+    code: Annotated[str | None, Meta(description="Of the problem that it was answered with.")]
+    address: Annotated[str | None, Meta(description="Where it came from.")]
+    request_id: str
+    repeats: Annotated[int, Meta(description="How many like it came before, and are not here.")]
+
+
+@attrs.frozen(kw_only=True)
+class AuditPage:
+    """What was done to a project, newest first."""
+
+    entries: list[AuditEntry]
+    next: Next
 
 
 @attrs.frozen(kw_only=True)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.container.client import ContainerAgent
 from gateway.handlers import shapes
+from gateway.identity.audit import Noted
 from gateway.identity.members import Member
 from gateway.log.transcript import Page
 from gateway.projects import Project
@@ -63,6 +64,11 @@ def member(value: Member) -> shapes.Member:
         added_by=value.added_by,
         added_at=value.added_at,
     )
+
+
+def audit_entry(value: Noted) -> shapes.AuditEntry:
+    members = {field.name: getattr(value, field.name) for field in attrs.fields(shapes.AuditEntry)}
+    return shapes.AuditEntry(**members | {"id": str(value.id)})
 
 
 def agents(value: Agents, default_agent_id: str | None) -> shapes.AgentList:

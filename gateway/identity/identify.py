@@ -6,6 +6,7 @@ from gateway.config import IdentityConfig
 from gateway.db.pool import Database
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Mode, Presented
+from gateway.identity.jwt import JwtMode
 from gateway.identity.local import LocalMode
 from gateway.identity.proxy import Proxies, ProxyMode
 from gateway.identity.tokens import Tokens
@@ -31,6 +32,7 @@ def configured(config: IdentityConfig, database: Database) -> Identity:
     modes: dict[str, Mode] = {
         "local": LocalMode(),
         "tokens": Tokens(database),
+        "jwt": JwtMode(config),
         "proxy": ProxyMode(Proxies(config.proxy_addresses), config.proxy_header),
     }
     return Identity([modes[name] for name in config.modes])

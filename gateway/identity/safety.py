@@ -1,7 +1,10 @@
 """What of a configuration would let in whom nobody meant: refused at the start, with what would be right."""
 
-from gateway.config import Config, is_loopback
+from urllib.parse import urlsplit
+
+from gateway.config import Config, IdentityConfig, is_loopback
 from gateway.errors import ConfigError
+from gateway.identity.jwt import JwtMode
 from gateway.identity.local import LocalMode
 from gateway.identity.proxy import ProxyMode
 
@@ -14,6 +17,8 @@ def refuse_unsafe(config: Config) -> None:
             "identity.modes names proxy, but identity.proxy_addresses is empty: name the addresses from which the "
             f"header {identity.proxy_header} is to be believed"
         )
+    if JwtMode.name in identity.modes:
+        _refuse_incomplete(identity)
     if is_loopback(host):
         return
     if LocalMode.name in identity.modes:
@@ -25,4 +30,20 @@ def refuse_unsafe(config: Config) -> None:
         raise ConfigError(
             f"server.host is {host!r}, but identity.allowed_hosts is empty: name the hosts by which clients reach the "
             "gateway, without ports; requests for other names are refused"
+        )
+
+
+def _refuse_incomplete(identity: IdentityConfig) -> None:
+    for name in ("jwt_issuer", "jwt_audience", "jwt_jwks_url"):
+        if not getattr(identity, name):
+            raise ConfigError(f"identity.modes names jwt, but identity.{name} is empty: a JWT could be anybody's")
+    try:
+        url = urlsplit(identity.jwt_jwks_url)
+        host = url.hostname or ""
+    except ValueError:
+        raise ConfigError(f"identity.jwt_jwks_url: {identity.jwt_jwks_url!r} is no URL") from None
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
+        raise ConfigError(
+            f"identity.jwt_jwks_url: {identity.jwt_jwks_url!r} must begin with https://, or whoever is in between "
+            "could put keys of their own there"
         )

@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
-from gateway.keys import CALLER, IDENTITY, PASSES, PUBLIC_ROUTES, STREAM_ROUTES, USER
+from gateway.keys import CALLER, IDENTITY, PASSES, PROXIES, PUBLIC_ROUTES, STREAM_ROUTES, THROTTLE, USER
 from gateway.middleware.hosts import project_of_host
 from gateway.middleware.sites import is_here
 
@@ -23,16 +23,46 @@ async def identity(request: web.Request, handler: Handler) -> web.StreamResponse
     is_own_host = project_of_host(host) is not None
     # On a project's own host every path is its container's.
     if request.match_info.route not in request.app[PUBLIC_ROUTES] or is_own_host:
-        presented = Presented(headers=request.headers, peer=request.remote, to_loopback=is_here(f"//{host}"))
-        try:
-            caller = await request.app[IDENTITY].identify(presented)
-        except Unauthenticated:
-            by_pass = None if is_own_host else await _by_pass(request)
-            if by_pass is None:
-                raise
-            caller = by_pass
+        caller = await _slowed_down(request, host, is_own_host)
         request[CALLER], request[USER] = caller, caller.user_id
     return await handler(request)
+
+
+async def _slowed_down(request: web.Request, host: str, is_own_host: bool) -> Caller:
+    """Who it is, unless too much that did not hold has come from there lately."""
+    shown = _shown(request)
+    if shown is None:
+        return await _identified(request, host, is_own_host)
+    throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
+    throttle.check(client, shown)
+    try:
+        caller = await _identified(request, host, is_own_host)
+    except Unauthenticated as exc:
+        if exc.error is not None:
+            throttle.failed(client)
+        raise
+    throttle.held(shown)
+    return caller
+
+
+def _shown(request: web.Request) -> str | None:
+    """What the request is to be known by; None where it is nothing that could be guessed."""
+    if hdrs.AUTHORIZATION in request.headers:
+        return request.headers[hdrs.AUTHORIZATION]
+    if request.match_info.route.name in STREAM_ROUTES:
+        return request.query.get(TICKET) or request.headers.get(hdrs.COOKIE)
+    return None
+
+
+async def _identified(request: web.Request, host: str, is_own_host: bool) -> Caller:
+    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=is_here(f"//{host}"))
+    try:
+        return await request.app[IDENTITY].identify(presented)
+    except Unauthenticated:
+        by_pass = None if is_own_host else await _by_pass(request)
+        if by_pass is None:
+            raise
+        return by_pass
 
 
 async def _by_pass(request: web.Request) -> Caller | None:

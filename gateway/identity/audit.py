@@ -1,0 +1,181 @@
+"""The audit: who did what to which project, from where, with what outcome. Added to, never changed.
+
+Entries are written together, some milliseconds after they come, by one task; who has changed something is answered
+once that is noted. What only reads is not noted, unless it is refused.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import attrs
+
+from gateway.db.arrays import integer_array, text_array
+from gateway.db.pool import Database, Row
+from gateway.errors import GatewayError
+
+logger = logging.getLogger(__name__)
+
+AuditOutcome = Literal["done", "refused", "failed", "left"]
+
+MAX_WAITING: Final = 10_000
+BATCH: Final = 500
+#: How long somebody's answer waits for its entry at most, while the database is away.
+WAIT_SECONDS: Final = 5.0
+#: The same refusal of the same caller is noted once in so many seconds, with how often it came meanwhile.
+REPEAT_SECONDS: Final = 60.0
+MAX_REPEATED: Final = 10_000
+#: How often old entries are deleted, and how many at a time.
+SWEEP_SECONDS: Final = 600.0
+SWEEP_BATCH: Final = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """Something that was done, or tried."""
+
+    project_id: str | None
+    user_id: str | None
+    mode: str | None
+    token_id: str | None
+    method: str
+    path: str
+    #: ``left``: its client has gone before there was an answer.
+    outcome: AuditOutcome
+    status: int | None
+    code: str | None
+    address: str | None
+    request_id: str
+    repeats: int = 0
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What it has in common with those that repeat it."""
+        return self.project_id, self.user_id, self.address, self.method, self.code
+
+
+@attrs.frozen(kw_only=True)
+class Noted(Entry):
+    """An entry as it is kept."""
+
+    id: int
+    at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Noted":
+        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+
+
+class Audit:
+    """The entries of one database. ``run`` is its task; ``close`` writes what waits."""
+
+    def __init__(self, database: Database, *, days: int) -> None:
+        self._database = database
+        self._days = days
+        self._waiting: asyncio.Queue[tuple[Entry, asyncio.Future[None]]] = asyncio.Queue(MAX_WAITING)
+        #: Refusals of the last minute: since when, and how many have been left out; oldest first.
+        self._repeated: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
+        self._swept_at = float("-inf")
+
+    async def note(self, entry: Entry) -> None:
+        """Have it written, and wait until it is. That it cannot be is logged: what was done has been done."""
+        written = self.put(entry)
+        if written is not None:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await asyncio.shield(written)
+            except TimeoutError:
+                logger.warning("an audit entry waits for the database", extra={"request": entry.request_id})
+
+    def put(self, entry: Entry) -> asyncio.Future[None] | None:
+        """Have it written, soon."""
+        if entry.outcome == "refused":
+            repeats = self._count(entry)
+            if repeats is None:
+                return None
+            entry = attrs.evolve(entry, repeats=repeats)
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._waiting.put_nowait((entry, written))
+        except asyncio.QueueFull:
+            logger.error("an audit entry is lost: too many wait for the database", extra=_told(entry))
+            return None
+        return written
+
+    async def page(self, project_id: str, *, before: int | None, limit: int) -> list[Noted]:
+        """A project's entries, newest first. Those of an earlier project of the same id are not among them."""
+        rows = await self._database.fetch_all("list_audit_entries", project_id=project_id, before=before, limit=limit)
+        return [Noted.from_row(row) for row in rows]
+
+    async def run(self) -> None:
+        """Write what comes, and delete what is old, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    first = await self._waiting.get()
+            except TimeoutError:
+                first = None
+            if first is not None:
+                await self._write([first, *self._more()])
+            await self._sweep()
+
+    async def close(self) -> None:
+        """Write what still waits."""
+        while rest := self._more():
+            await self._write(rest)
+
+    def _more(self) -> list[tuple[Entry, asyncio.Future[None]]]:
+        count = min(self._waiting.qsize(), BATCH)
+        return [self._waiting.get_nowait() for _ in range(count)]
+
+    async def _write(self, batch: Sequence[tuple[Entry, asyncio.Future[None]]]) -> None:
+        entries = [entry for entry, _ in batch]
+        try:
+            await self._database.execute(
+                "insert_audit_entries",
+                **{
+                    name: text_array(getattr(entry, name) for entry in entries)
+                    for name in (
+                        *("project_id", "user_id", "mode", "token_id", "method", "path"),
+                        *("outcome", "code", "address", "request_id"),
+                    )
+                },
+                status=integer_array(entry.status for entry in entries),
+                repeats=integer_array(entry.repeats for entry in entries),
+            )
+        except GatewayError as exc:
+            for entry in entries:
+                logger.error("an audit entry is lost", extra={**_told(entry), "error": str(exc)})
+        finally:
+            for _, written in batch:
+                if not written.done():
+                    written.set_result(None)
+
+    async def _sweep(self) -> None:
+        if time.monotonic() - self._swept_at < SWEEP_SECONDS:
+            return
+        self._swept_at = time.monotonic()
+        try:
+            while await self._database.execute("delete_old_audit_entries", days=self._days, limit=SWEEP_BATCH):
+                pass
+        except GatewayError as exc:
+            logger.warning("old audit entries not deleted", extra={"error": str(exc)})
+
+    def _count(self, entry: Entry) -> int | None:
+        """How many like it have been left out before; None: this one is left out, too."""
+        now = time.monotonic()
+        since, left_out = self._repeated.pop(entry.kind, (float("-inf"), 0))
+        again = now - since < REPEAT_SECONDS
+        self._repeated[entry.kind] = (since, left_out + 1) if again else (now, 0)
+        if len(self._repeated) > MAX_REPEATED:
+            self._repeated.popitem(last=False)
+        return None if again else left_out
+
+
+def _told(entry: Entry) -> dict[str, object]:
+    """What is left of an entry where it cannot be written: the log has it."""
+    return {name: value for name, value in attrs.asdict(entry).items() if value is not None}

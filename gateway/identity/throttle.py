@@ -1,0 +1,74 @@
+"""Repeated failures slow a caller down: whoever shows credentials that do not hold, again and again, has to wait.
+
+A bucket for each client address: some failures at once, then one for every few seconds. Meanwhile nothing that is shown
+from there is looked at, which would tell whether it holds, except what has been found good a short time ago: people
+share addresses.
+"""
+
+import hashlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from gateway.errors import TooManyRequests
+
+#: So many failures at once…
+BURST: Final = 10
+#: … and one more after each of these.
+REFILL_SECONDS: Final = 6.0
+MAX_ADDRESSES: Final = 10_000
+#: How long a credential that was good is looked at in any case.
+KNOWN_SECONDS: Final = 600.0
+MAX_KNOWN: Final = 10_000
+
+
+class Throttle:
+    """The failures of each address, as far as they count still. Each process of a gateway has its own."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: Address → when its bucket will be full again; oldest first.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._known: OrderedDict[bytes, float] = OrderedDict()
+
+    def check(self, address: str | None, credential: str) -> None:
+        """``TooManyRequests`` where it is not to be looked at."""
+        if not self._full_at:
+            return
+        wait = self._full_at.get(_network(address), 0.0) - self._clock() - (BURST - 1) * REFILL_SECONDS
+        if wait > 0 and self._known.get(_digest(credential), 0.0) < self._clock():
+            raise TooManyRequests(
+                "Too many credentials from this address did not hold.", headers={"Retry-After": str(math.ceil(wait))}
+            )
+
+    def failed(self, address: str | None) -> None:
+        network, now = _network(address), self._clock()
+        full_at = max(self._full_at.pop(network, now), now) + REFILL_SECONDS
+        self._full_at[network] = full_at
+        if len(self._full_at) > MAX_ADDRESSES:
+            self._full_at.popitem(last=False)
+
+    def held(self, credential: str) -> None:
+        digest = _digest(credential)
+        self._known[digest] = self._clock() + KNOWN_SECONDS
+        self._known.move_to_end(digest)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+
+def _network(address: str | None) -> str:
+    """Whom an address stands for: one IPv6 customer has a whole /64."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return ""
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return parsed.exploded[:19]
+    return str(parsed)
+
+
+def _digest(credential: str) -> bytes:
+    return hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,4 @@
+-- Forgets the audit.
+
+drop table audit_entries;
+drop function keep_audit_entries();

@@ -1,0 +1,128 @@
+"""Failures slow down whoever makes them, and nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway.config import IdentityConfig
+from gateway.errors import TooManyRequests
+from gateway.identity.throttle import BURST, MAX_ADDRESSES, REFILL_SECONDS, Throttle
+from tests.world import QUICK, Answer, Gateway, GatewayProcess
+
+CLIENT, OTHER = "192.0.2.7", "192.0.2.8"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def is_slowed(throttle: Throttle, address: str | None, credential: str = "guess") -> int | None:
+    """How many seconds it is told to wait; None where it is looked at."""
+    try:
+        throttle.check(address, credential)
+    except TooManyRequests as exc:
+        return int(exc.headers["Retry-After"])
+    return None
+
+
+def exhaust(throttle: Throttle, address: str | None) -> None:
+    for _ in range(BURST):
+        assert is_slowed(throttle, address) is None
+        throttle.failed(address)
+
+
+def test_after_some_failures_one_is_let_through_every_few_seconds() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    exhaust(throttle, CLIENT)
+    assert is_slowed(throttle, CLIENT) == REFILL_SECONDS
+    clock.now += REFILL_SECONDS - 1
+    assert is_slowed(throttle, CLIENT) == 1
+    clock.now += 1
+    assert is_slowed(throttle, CLIENT) is None
+    throttle.failed(CLIENT)
+    assert is_slowed(throttle, CLIENT) == REFILL_SECONDS
+    clock.now += BURST * REFILL_SECONDS
+    exhaust(throttle, CLIENT)
+
+
+def test_others_are_not_slowed_down() -> None:
+    throttle = Throttle(Clock())
+    exhaust(throttle, CLIENT)
+    assert is_slowed(throttle, OTHER) is None
+
+
+def test_what_was_good_lately_is_looked_at_from_there_too() -> None:
+    throttle = Throttle(Clock())
+    throttle.held("good")
+    exhaust(throttle, CLIENT)
+    assert is_slowed(throttle, CLIENT, "good") is None
+    assert is_slowed(throttle, CLIENT, "guess") is not None
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.8", False),
+        (None, "nonsense", True),
+    ],
+)
+def test_a_network_of_one_customer_counts_as_one(one: str | None, another: str | None, same: bool) -> None:
+    throttle = Throttle(Clock())
+    exhaust(throttle, one)
+    assert (is_slowed(throttle, another) is not None) is same
+
+
+def test_its_memory_is_bounded() -> None:
+    throttle = Throttle(Clock())
+    for number in range(MAX_ADDRESSES + 100):
+        throttle.failed(f"10.{number >> 16}.{(number >> 8) & 255}.{number & 255}")
+        throttle.held(str(number))
+    assert len(throttle._full_at) == len(throttle._known) == MAX_ADDRESSES
+
+
+@pytest.fixture
+async def gateway(database_url: str) -> AsyncIterator[Gateway]:
+    config = attrs.evolve(
+        QUICK, identity=IdentityConfig(modes=("tokens", "proxy"), proxy_addresses=("127.0.0.1",), allowed_hosts=("h",))
+    )
+    async with GatewayProcess(database_url, config).run() as running:
+        yield running
+
+
+async def test_a_guesser_is_told_to_wait_and_a_known_token_still_works(gateway: Gateway, commands: Any) -> None:
+    good, unused = (
+        {"Authorization": f"Bearer {commands.json('create', '--user', 'alice')['token']}"} for _ in range(2)
+    )
+
+    async def ask(headers: dict[str, str], path: str = "/api/projects", client: str = CLIENT) -> Answer:
+        return await gateway.call("GET", path, headers={**headers, "X-Forwarded-For": client})
+
+    assert (await ask(good)).status == 200
+    for number in range(BURST):
+        assert (await ask({"Authorization": f"Bearer acpgw_{number}"})).status == 401
+    refused = await ask({"Authorization": "Bearer acpgw_x"})
+    assert (refused.status, refused.json["code"]) == (429, "too_many_requests")
+    assert 1 <= int(refused.headers["Retry-After"]) <= REFILL_SECONDS
+    # Not even whether it holds is told.
+    assert (await ask(unused)).status == 429
+    assert (await ask(good)).status == 200
+    assert (await ask(unused, client=OTHER)).status == 200
+    # A stream is never answered 429: its client would never come back.
+    stream = await ask({"Authorization": "Bearer acpgw_x"}, "/api/projects/demo/acp/events")
+    assert stream.status == 200
+    assert b"retry:" in stream.body
+
+
+async def test_who_shows_nothing_is_not_slowed_down(gateway: Gateway) -> None:
+    answers = await asyncio.gather(*(gateway.call("GET", "/api/projects") for _ in range(3 * BURST)))
+    assert {answer.status for answer in answers} == {401}
