@@ -18,9 +18,23 @@ from gateway.errors import (
     AuthRequired,
     Conflict,
     ConflictInContainer,
+    CredentialRefused,
     CredentialUnusable,
+    DeviceFlowDisabled,
+    InvalidBody,
+    LoginAmbiguous,
+    LoginDenied,
+    LoginError,
+    LoginExpired,
+    LoginIssuerMismatch,
+    LoginNotPending,
+    LoginRefused,
+    LoginSuperseded,
+    LoginUnknown,
+    LoginUnreadable,
     MemberNotFound,
     NoDefaultAgent,
+    NoLoginHere,
     NotFound,
     NotImplementedYet,
     NotYourCredential,
@@ -28,13 +42,19 @@ from gateway.errors import (
     PermissionGone,
     PermissionSettled,
     ProjectExists,
+    ProviderAnswerInvalid,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
     QueueFull,
     RefusedByContainer,
     RoleTooSmall,
     SessionBusy,
     SessionEnded,
+    SessionNotFound,
     TooManyMembers,
     TurnNotFound,
+    UnsupportedMediaType,
     VaultNotConfigured,
 )
 from gateway.handlers import (
@@ -68,6 +88,7 @@ from gateway.handlers.parameters import (
     PREFER,
     TICKET,
 )
+from gateway.handlers.requests import NoBody
 from gateway.keys import API_DOCUMENT, LEAST_ROLES, PUBLIC_ROUTES, QUERIES
 from gateway.log.store import EffectRefused
 from gateway.middleware.passthrough import passthrough
@@ -99,6 +120,20 @@ EXPORT = Content(
 METRICS = Content(description="The figures.", media_types=("text/plain",))
 TOLD = Content(description="What the container tells.", kind=dict[str, Any])
 WAITED_FOR = Content(description="The turn, which is over.", kind=shapes.Accepted, headers=("Preference-Applied",))
+#: What goes wrong between a person and the provider of their account.
+LOGIN = (
+    LoginDenied,
+    LoginError,
+    LoginExpired,
+    LoginAmbiguous,
+    LoginIssuerMismatch,
+    LoginNotPending,
+    LoginRefused,
+    LoginSuperseded,
+    LoginUnknown,
+    LoginUnreadable,
+)
+PROVIDER = (DeviceFlowDisabled, ProviderAnswerInvalid, ProviderError, ProviderMisconfigured, ProviderUnavailable)
 #: What a container may say to a call that it was given, beside failing.
 REFUSALS = (RefusedByContainer, ConflictInContainer)
 #: Where an agent is given its caller's credential.
@@ -155,25 +190,58 @@ _AGENTS = (
     ),
     Endpoint(
         POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR,
-        body=agents.NoBody, answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
+        body=NoBody, answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
     ),
     Endpoint(
         GET, f"{AGENT}/status", agents.status, Role.VIEWER, answers={200: TOLD}, errors=REFUSALS, reaches_container=True
     ),
 )
 _AUTH = (
-    Endpoint(POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR),
-    Endpoint(GET, f"{AGENT}/auth/status", auth.status, Role.VIEWER),
+    Endpoint(
+        POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR,
+        body=auth.StartBody, answers={200: shapes.LoginBegun},
+        errors=(NoLoginHere, VaultNotConfigured, *PROVIDER, *REFUSALS), reaches_container=True,
+    ),
+    Endpoint(
+        GET, f"{AGENT}/auth/status", auth.status, Role.VIEWER,
+        answers={200: shapes.AuthStatus}, reaches_container=True,
+    ),
     # A browser that comes from a provider has nothing of ours but the login's state.
-    Endpoint(GET, f"{AGENT}/auth/callback", login_pages.arrive, None, is_public=True),
-    Endpoint(POST, f"{AGENT}/auth/callback", auth.callback, Role.OPERATOR),
-    Endpoint(POST, f"{AGENT}/auth/token", auth.token, Role.OPERATOR),
-    Endpoint(DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR),
-    Endpoint(GET, "/api/credentials", auth.list_credentials, None),
-    Endpoint(GET, f"{OAUTH}/callback/{{provider_id}}", login_pages.arrive, None, is_public=True),
-    Endpoint(GET, f"{OAUTH}/login/{{ticket}}", login_pages.show, None, is_public=True),
-    Endpoint(POST, f"{OAUTH}/login/{{ticket}}", login_pages.answer, None, is_public=True),
-    Endpoint(GET, f"{OAUTH}/problem/{{code}}", login_pages.problem, None, is_public=True),
+    Endpoint(
+        GET, f"{AGENT}/auth/callback", login_pages.arrive, None, is_public=True,
+        answers={204: None, 303: MOVED}, operation_id="login_pages_arrive_at_project",
+    ),
+    Endpoint(
+        POST, f"{AGENT}/auth/callback", auth.callback, Role.OPERATOR,
+        body=auth.CallbackBody, answers={200: shapes.AuthStatus},
+        errors=(NoLoginHere, CredentialRefused, VaultNotConfigured, *LOGIN, *PROVIDER, *REFUSALS),
+        reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{AGENT}/auth/token", auth.token, Role.OPERATOR,
+        body=auth.TokenBody, answers={200: shapes.AuthStatus},
+        errors=(NoLoginHere, CredentialRefused, VaultNotConfigured), reaches_container=True,
+    ),
+    Endpoint(
+        DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR, body=NoBody, answers={200: shapes.Disconnected}
+    ),
+    Endpoint(GET, "/api/credentials", auth.list_credentials, None, answers={200: shapes.CredentialList}),
+    Endpoint(
+        GET, f"{OAUTH}/callback/{{provider_id}}", login_pages.arrive, None, is_public=True,
+        answers={204: None, 303: MOVED},
+    ),
+    Endpoint(
+        GET, f"{OAUTH}/login/{{ticket}}", login_pages.show, None, is_public=True,
+        answers={200: PAGE, 404: PAGE},
+    ),
+    Endpoint(
+        POST, f"{OAUTH}/login/{{ticket}}", login_pages.answer, None, is_public=True,
+        answers={303: MOVED}, errors=(InvalidBody, UnsupportedMediaType),
+    ),
+    Endpoint(
+        GET, f"{OAUTH}/problem/{{code}}", login_pages.problem, None, is_public=True,
+        answers={400: PAGE},
+    ),
 )
 _SESSIONS = (
     Endpoint(
@@ -225,7 +293,8 @@ _SESSIONS = (
 )
 _EVENTS = (
     Endpoint(
-        POST, f"{ACP}/events/ticket", tickets.issue, Role.VIEWER, body=tickets.TicketBody, answers={201: TICKET_MADE}
+        POST, f"{ACP}/events/ticket", tickets.issue, Role.VIEWER,
+        body=tickets.TicketBody, answers={201: TICKET_MADE}, errors=(SessionNotFound,),
     ),
     Endpoint(
         GET, f"{ACP}/events", events.project_events, Role.VIEWER, name="project_events",

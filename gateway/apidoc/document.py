@@ -39,6 +39,8 @@ TITLES: Final[Mapping[str, str]] = {
     "events": "Event streams",
     "permissions": "What agents ask before they do it",
     "description": "This description",
+    "auth": "Accounts for agents",
+    "login_pages": "Where browsers arrive that come from a provider",
     "tickets": "Tickets for browsers' event streams",
     "operations": "What the machinery around a gateway asks",
     "console": "What browsers are shown",

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gateway.handlers import views
 from gateway.handlers.idempotency import answer, once, respond
-from gateway.handlers.requests import read_body, telling_refusals
+from gateway.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.keys import CONTAINERS, INJECTING, PROCESSES, PROJECT, TASKS, USER
 from gateway.sessions.idempotency import Answer
 
@@ -18,11 +18,6 @@ class SpawnBody:
 
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     working_directory: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class NoBody:
-    """For routes that take no body."""
 
 
 async def list_all(request: web.Request) -> web.Response:

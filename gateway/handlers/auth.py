@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from gateway.config import is_loopback
 from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
 from gateway.handlers import accounts, views
-from gateway.handlers.requests import read_body, telling_refusals
+from gateway.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.keys import (
     CONFIG,
     CONTAINERS,
@@ -63,11 +63,6 @@ class TokenBody:
     token_type: str | None = None
     provider: str | None = None
     expires_at: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class NoBody:
-    """For routes that take no body."""
 
 
 async def start(request: web.Request) -> web.Response:

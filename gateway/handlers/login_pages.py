@@ -5,12 +5,19 @@ the browser belongs to, the login's state says whose login it is; where the gate
 the page asks first. Otherwise anybody could send others through a login of theirs, and be given their account.
 """
 
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from aiohttp import hdrs, web
 
 from gateway.config import is_loopback
-from gateway.errors import GatewayError, InvalidBody, LoginUnknown, LoginUnreadable, Unauthenticated
+from gateway.errors import (
+    GatewayError,
+    InvalidBody,
+    LoginUnknown,
+    LoginUnreadable,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
 from gateway.handlers import accounts
 from gateway.handlers.login_page import page, question
 from gateway.identity.caller import Presented
@@ -52,6 +59,8 @@ async def answer(request: web.Request) -> web.Response:
     """The person says whether the login is theirs."""
     if (request.content_length or 0) > MAX_FORM:
         raise InvalidBody("$: too long")
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("This takes the form that its own page sends.")
     form = await request.post()
     logins, ticket = request.app[LOGINS], request.match_info["ticket"]
     try:
@@ -59,7 +68,7 @@ async def answer(request: web.Request) -> web.Response:
         await request.app[TASKS].complete(work, name="complete login")
     except GatewayError as exc:
         return _sent_on(request, f"problem/{exc.code}")
-    return _sent_on(request, f"login/{ticket}")
+    return _sent_on(request, f"login/{quote(ticket, safe='')}")
 
 
 async def problem(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+import attrs
 from aiohttp import hdrs, web
 from msgspec import Meta
 
@@ -35,6 +36,11 @@ BODY_SECONDS = 120.0
 #: The preference of RFC 7240 4.3, up to the parameters that it may have.
 _WAIT = re.compile(r"(?:^|,)\s*wait(?![\w-])\s*(?:=\s*(\"[^\"]*\"|[^,;\s]*))?", re.IGNORECASE)
 MAX_WAIT = 999_999
+
+
+@attrs.frozen(kw_only=True)
+class NoBody:
+    """For routes that take no body."""
 
 
 async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = False) -> T:

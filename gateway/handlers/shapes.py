@@ -260,6 +260,114 @@ class Snapshot:
 
 
 @attrs.frozen(kw_only=True)
+class LoginBegun:
+    """What the person must do: open ``authorizeUrl``, enter ``userCode``, or bring a key to ``tokenUrl``."""
+
+    flow: str
+    login_id: str | UnsetType = UNSET
+    provider: str | UnsetType = UNSET
+    provider_name: str | UnsetType = UNSET
+    scopes: list[str] | UnsetType = UNSET
+    expires_at: datetime | UnsetType = UNSET
+    authorize_url: str | UnsetType | None = UNSET
+    redirect_uri: str | UnsetType | None = UNSET
+    paste_back: bool | UnsetType = UNSET
+    user_code: str | UnsetType | None = UNSET
+    verification_uri: str | UnsetType | None = UNSET
+    verification_uri_complete: str | UnsetType | None = UNSET
+    interval: Annotated[float | None, Meta(description="Seconds.")] | UnsetType = UNSET
+    token_type: str | UnsetType | None = UNSET
+    token_url: str | UnsetType = UNSET
+    message: str | UnsetType | None = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Credential:
+    """A person's account for an agent; of its secrets a fingerprint alone."""
+
+    agent_id: str
+    token_type: str
+    provider: str | None
+    subject: str | None
+    scopes: list[str]
+    expires_at: datetime | None
+    renewable: bool
+    state: str
+    reason: str | None
+    fingerprint: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class CredentialList:
+    """The caller's own credentials, for all agents."""
+
+    credentials: list[Credential]
+
+
+@attrs.frozen(kw_only=True)
+class LoginState:
+    """The newest login, and how it ended."""
+
+    id: str
+    flow: str
+    provider: str | None
+    state: str | None
+    code: Annotated[str | None, Meta(description="An error's code, where it ended with one.")]
+    title: str | None
+    detail: str | None
+    scopes: list[str]
+    expires_at: datetime
+    created_at: datetime
+    ended_at: datetime | None
+    user_code: str | UnsetType | None = UNSET
+    verification_uri: str | UnsetType | None = UNSET
+    verification_uri_complete: str | UnsetType | None = UNSET
+    interval: float | UnsetType | None = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class LoginWay:
+    """A way in which an account can be connected."""
+
+    flow: str
+    provider: str | UnsetType = UNSET
+    provider_name: str | UnsetType = UNSET
+    token_type: str | UnsetType = UNSET
+    asks: str | UnsetType | None = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class AuthStatus:
+    """What became of the login, and what the account is."""
+
+    agent_id: str
+    state: Literal["none", "pending", "authorized", "denied", "expired", "failed", "needs_reauth"]
+    credential: Credential | None
+    login: LoginState | None
+    ways: list[LoginWay]
+
+
+@attrs.frozen(kw_only=True)
+class Revocation:
+    """What the provider said when it was told that the account is over."""
+
+    outcome: str
+    message: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Disconnected:
+    """What was taken away."""
+
+    agent_id: str
+    deleted: bool
+    login_cancelled: bool
+    revocation: Revocation | None
+
+
+@attrs.frozen(kw_only=True)
 class Ticket:
     """What opens one event stream, once."""
 
