@@ -53,6 +53,15 @@ class Postgres:
         administer(self._server.url, "create database {} template template_chaos", name)
         return with_database(self._server.url, name)
 
+    def cpu_seconds(self) -> float:
+        """What all its processes have used, those included that have ended."""
+        return _cpu_seconds(psutil.Process(self._server.pid))
+
+    def hold_commits(self, held: bool) -> None:
+        """Have each commit wait, stored already, for a standby that there is not; or no more."""
+        administer(self._server.url, "alter system set synchronous_standby_names = " + ("'nobody'" if held else "''"))
+        administer(self._server.url, "select pg_reload_conf()")
+
     @property
     def socket(self) -> Path:
         return self.directory / "data" / "run" / ".s.PGSQL.5432"
@@ -200,6 +209,10 @@ class GatewayServer:
             sum(process.num_fds() for process in processes), sum(process.memory_info().rss for process in processes)
         )
 
+    def cpu_seconds(self) -> float:
+        assert self.process is not None
+        return _cpu_seconds(psutil.Process(self.process.pid))
+
     def peak(self) -> int:
         """The most bytes that it had in memory since it started (proc(5), VmHWM)."""
         assert self.process is not None
@@ -226,6 +239,11 @@ class GatewayServer:
             setrlimit(RLIMIT_NOFILE, (self.descriptors, self.descriptors))
         if self.memory is not None:
             setrlimit(RLIMIT_DATA, (self.memory, self.memory))
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> float:

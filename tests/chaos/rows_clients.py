@@ -13,6 +13,7 @@ from urllib.parse import quote
 import aiohttp
 
 from tests.chaos.clients import Address, Client
+from tests.chaos.crowd import Crowd, Order, crowd
 from tests.chaos.processes import query, until
 from tests.chaos.scenario import ACP, PROJECT, World, row
 from tests.chaos.trouble import TroubledContainer
@@ -20,6 +21,8 @@ from tests.chaos.trouble import TroubledContainer
 STALLED_BYTES = 300_000
 #: Of ours a head may take so long (``serving.IDLE_SECONDS``).
 HEAD_SECONDS = 75.0
+#: Minutes, and longer than a head may take.
+DRIP_SECONDS = 2 * HEAD_SECONDS
 
 
 class StallingClient(Client):
@@ -41,13 +44,23 @@ async def stop_reading(world: World) -> None:
     count = 50 if world.short else 500
     await world.begin(gateways=1, clients=0, rate=0, events_stall="300")
     world.container.emit(3000)
-    readers = await world.add_clients(count)
     # What is kept for all that replay is no stalled client's cost.
     [first] = await world.add_clients(1, from_start=True)
     await until(lambda: first.seq >= 3000, 60, "the log is read once")
-    world.container.emit_at(20)
-    seconds = 2.0 if world.short else 6.0
-    await world.pause(2.0, 2.5)
+    order = Order(addresses=[world.gateways[0].address], path=f"{ACP}/events", cursors=[""] * count)
+    async with crowd(order) as readers:
+        world.container.emit_at(20)
+        stalled = await _stall_beside(world, readers, count)
+    await world.container.pause()
+    took = await until(lambda: all(client.seq >= first.seq for client in stalled), 180, "the stalled have read all")
+    world.note(f"the stalled had read all {took:.1f} s after they began to")
+
+
+async def _stall_beside(world: World, readers: Crowd, count: int) -> list[StallingClient]:
+    """Have as many clients stop reading, and hold against each other what the readers had before and have beside them;
+    those who stopped, reading again."""
+    seconds = 2.0 if world.short else 15.0
+    await _p99(world, readers, 2.0)
     before = await _p99(world, readers, seconds)
     used = world.gateways[0].usage().rss
     reading = asyncio.Event()
@@ -58,18 +71,17 @@ async def stop_reading(world: World) -> None:
     more, queued = world.gateways[0].usage().rss - used, sum(_queued(world).values())
     each = (more + queued) / count
     during = await _p99(world, readers, seconds)
-    world.note(f"p99 of {count} readers: {before * 1000:.1f} ms, {during * 1000:.1f} ms beside {count} stalled clients")
     parts = f"{more / count / 1000:.0f} in the gateway, {queued / count / 1000:.0f} in the system"
     world.note(f"each of {count} stalled clients cost {each / 1000:.0f} kB: {parts}")
-    # The goal is a tenth more; the machine is shared, and so is this Python: a gross difference is a failure.
+    world.note(f"{count} readers at p99: {before * 1000:.1f} ms, {during * 1000:.1f} ms beside the stalled")
+    if during > 1.1 * before:
+        world.note("MISSED: the goal is a tenth more")
+    # The machine is shared: a gross difference is a failure.
     gross = 3 * before + 0.1
     world.expect(during < gross * world.patience, f"p99 {before:.3f} s became {during:.3f} s beside stalled clients")
     world.expect(each <= STALLED_BYTES, f"a stalled client cost {each / 1000:.0f} kB; the goal is 300 kB")
     reading.set()
-    await world.container.pause()
-    head = max(client.seq for client in readers)
-    took = await until(lambda: all(client.seq >= head for client in stalled), 180, "the stalled have read all")
-    world.note(f"the stalled had read all {took:.1f} s after they began to")
+    return stalled
 
 
 def _stalling(world: World, count: int, reading: asyncio.Event) -> list[StallingClient]:
@@ -107,25 +119,14 @@ def _queued(world: World) -> dict[str, int]:
     return found
 
 
-async def _p99(world: World, clients: list[Client], seconds: float) -> float:
+async def _p99(world: World, readers: Crowd, seconds: float) -> float:
     """How long the container's events of the next seconds took to these clients, at the 99th percentile."""
-    truth = world.container.truth
-    first = len(truth.events)
+    await readers.found(ask=True)
     await asyncio.sleep(seconds)
-    last = len(truth.events)
-    await world.delivered(last)
-    await asyncio.sleep(1.0)
-    statement = "select seq, payload from events where project_id = %s order by seq desc limit %s"
-    rows = await asyncio.to_thread(query, world.database_url, statement, PROJECT, last - first + 1000)
-    seqs = {bytes(payload): seq for seq, payload in rows}
-    emitted = {seqs[truth.events[n]]: truth.at[n] for n in range(first, last) if truth.events[n] in seqs}
-    took = sorted(
-        one.at - emitted[one.seq]
-        for client in clients
-        for one in client.told()[-(last - first + 1000) :]
-        if one.seq in emitted
-    )
-    return took[int(len(took) * 0.99)]
+    found = await readers.found(ask=True)
+    world.watched([found])
+    world.expect(found.delivered > 0, "the readers were told nothing")
+    return found.seconds[1]
 
 
 @row(18, "one byte a second, both ways", slow=True)
@@ -134,7 +135,7 @@ async def drip(world: World) -> None:
     await world.begin(gateways=2, clients=20, rate=20, numbered=container.numbered, events_container_silence="4")
     container.emit(3000)
     await world.following()
-    seconds = 5.0 if world.short else HEAD_SECONDS + 10
+    seconds = 5.0 if world.short else DRIP_SECONDS
     count = 20 if world.short else 100
     base = [gateway.usage() for gateway in world.gateways]
     drippers = []

@@ -99,7 +99,8 @@ async def replay_in_little_memory(world: World) -> None:
     gateway = GatewayServer(world.database_url, world.directory, memory=MEMORY)
     await world.add_gateway(gateway)
     await world.register(world.container.port)
-    clients = await world.add_clients(10)
+    # Each keeps a record of all that it is told.
+    clients = await world.add_clients(2 if world.full else 10)
     while len(world.container.truth.events) < count:
         world.container.emit(2000)
         await world.delivered(len(world.container.truth.events), 60)

@@ -18,7 +18,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tests.chaos import checker
 from tests.chaos.checker import Entry, Verdict
 from tests.chaos.clients import Address, Client
 from tests.chaos.container import ChaosContainer
+from tests.chaos.crowd import Found
 from tests.chaos.processes import GatewayServer, Postgres, Usage, query, until
 from tests.chaos.truth import serial_of
 
@@ -270,6 +271,16 @@ class World:
         """What the row promises beside P1 to P7."""
         if not holds:
             self.verdict.say("row", otherwise)
+
+    def watched(self, found: Iterable[Found]) -> None:
+        """What clients in processes of their own found: P3 and P6."""
+        for one in found:
+            self.verdict.delivered += one.delivered
+            for wrong in one.wrong:
+                self.verdict.losses += 1
+                self.verdict.say("P3", f"a client of a crowd: {wrong}")
+            for status in one.statuses:
+                self.expect(status == "200", f"a client of a crowd was answered {status}")
 
     def within(self, took: float, goal: float, what: str) -> None:
         """A goal in seconds. A busy machine misses it without a fault of anybody's: that is told, and fails beyond as

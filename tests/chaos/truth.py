@@ -21,14 +21,15 @@ class Truth:
     at: list[float] = attrs.field(factory=list)
 
     def next(self, padding: int = 100) -> bytes:
-        """One more event's data: an agent's message chunk whose text is its serial number, a checksum and padding."""
-        serial = len(self.events) + 1
-        body = f"{serial} {'x' * padding}"
+        """One more event's data: an agent's message chunk whose text is its serial number, the moment of its making in
+        microseconds, a checksum and padding."""
+        serial, at = len(self.events) + 1, time.monotonic()
+        body = f"{serial} @{round(at * 1e6)} {'x' * padding}"
         text = f"{crc32(body.encode()):08x} {body}"
         update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}
         data = json.dumps({"sessionId": "acp", "update": update}, separators=(",", ":")).encode()
         self.events.append(data)
-        self.at.append(time.monotonic())
+        self.at.append(at)
         return data
 
 
