@@ -42,6 +42,11 @@ class StallingClient(Client):
 @row(17, "hundreds of clients stop reading while as many read", slow=True)
 async def stop_reading(world: World) -> None:
     count = 50 if world.short else 500
+    world.database_url = await asyncio.to_thread(world.postgres.create_database)
+    # A disk that is busy with something else holds up all readers, before as beside the stalled.
+    name = "select format('alter database %I set synchronous_commit = off', current_database())"
+    [(statement,)] = await asyncio.to_thread(query, world.database_url, name)
+    await asyncio.to_thread(query, world.database_url, statement)
     await world.begin(gateways=1, clients=0, rate=0, events_stall="300")
     world.container.emit(3000)
     # What is kept for all that replay is no stalled client's cost.
