@@ -1,0 +1,50 @@
+"""Real agents for the tests: from npm, pinned, once into the tests' cache, with a Node.js that is new enough for all.
+
+They are large, so not all of them are tried each time: ``ACP_GATEWAY_TEST_AGENTS`` names those that are, divided by
+commas, or ``all``.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests import machine
+from tests.opencode.install import opencode
+
+NODE = "24.21.0"
+_ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+#: Agent → what npm installs; the ids are the catalogue's.
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "claude-code": ("@agentclientprotocol/claude-agent-acp@0.100.0",),
+    "codex": ("@agentclientprotocol/codex-acp@2.6.0",),
+    # Without what it wants for a terminal, which is compiled.
+    "gemini": ("--omit=optional", "@google/gemini-cli@0.61.0"),
+    "qwen-code": ("@qwen-code/qwen-code@0.24.4",),
+}
+OPENCODE = "opencode"
+ALL = (*PACKAGES, OPENCODE)
+#: Those that some 150 MB bring; the others are 400 MB each.
+BY_DEFAULT = ("gemini", "qwen-code", OPENCODE)
+
+
+def chosen(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The agents that are tried."""
+    named = environ.get("ACP_GATEWAY_TEST_AGENTS", "")
+    if named == "all":
+        return ALL
+    return tuple(filter(None, named.replace(" ", "").split(","))) or BY_DEFAULT
+
+
+def path_of(agent: str) -> str:
+    """A PATH with the agent's program, and a Node.js for it, before the machine's own."""
+    if agent == OPENCODE:
+        return str(opencode(machine.cache_directory(os.environ)).parent)
+    packages = PACKAGES[agent]
+    name = packages[-1].strip("@").replace("/", "-")
+    return os.pathsep.join([str(machine.npm_packages(name, *packages) / "node_modules" / ".bin"), str(_node())])
+
+
+def _node() -> Path:
+    package = f"node-{platform.system().lower()}-{_ARCHITECTURES.get(platform.machine().lower(), 'x64')}"
+    return machine.npm_packages(f"{package}-{NODE}", f"{package}@{NODE}") / "node_modules" / package / "bin"
