@@ -79,13 +79,15 @@ export class Keyed {
         this.#create = create;
     }
 
-    show(entries, keyOf) {
+    /** Show these and no others; those that are shown already are updated if `hasChanged(entry)`. */
+    show(entries, keyOf, hasChanged = () => true) {
         const views = new Map();
         for (const entry of entries) {
             const key = keyOf(entry);
-            const view = this.#views.get(key) ?? this.#create(entry);
+            const known = this.#views.get(key);
+            const view = known ?? this.#create(entry);
             views.set(key, view);
-            view.update(entry);
+            if (!known || hasChanged(entry)) view.update(entry);
         }
         this.#views = views;
         children(

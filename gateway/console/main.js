@@ -1,11 +1,10 @@
 /** The console: which project and session are shown, and who is told of what has changed. */
 
 import { Api, isPassing } from "./api.js";
-import { inNextFrame } from "./dom.js";
+import { attribute, h, inNextFrame } from "./dom.js";
 import { Project } from "./model/project.js";
 import { Transcript } from "./model/transcript.js";
 import { remember, remembered } from "./keep.js";
-import { h } from "./dom.js";
 import { keysAreOn, openHelp } from "./view/help.js";
 import { announce, complain, hintFor, mention } from "./view/notices.js";
 import { SessionView, titleFor } from "./view/session.js";
@@ -14,6 +13,8 @@ import { StartView, addProjectDialog, welcomeView } from "./view/start.js";
 import { askForToken } from "./view/token.js";
 
 const PROJECTS_AT_ONCE = 200;
+/** Where there is no room for two things beside each other: as in layout.css. */
+const NARROW = matchMedia("(max-width: 760px)");
 const TRY_AGAIN_MS = 3000;
 
 class Console {
@@ -32,6 +33,7 @@ class Console {
 
     async start() {
         addEventListener("hashchange", () => this.#route());
+        NARROW.addEventListener("change", () => this.#markMain());
         document.addEventListener("keydown", (event) => this.#key(event));
         await this.#readProjects();
     }
@@ -66,10 +68,17 @@ class Console {
         }
         if (this.#project?.id !== about.id) this.#open(about);
         document.body.dataset.page = sessionId ? "session" : "list";
+        this.#markMain();
         this.#project.shownId = sessionId && sessionId !== "new" ? sessionId : null;
         if (this.#project.shownId) this.#showSession(this.#project.shownId);
         else this.#showStart();
         this.#updateSidebar();
+    }
+
+    /** On a small screen the list is all that is shown, and so the main thing. */
+    #markMain() {
+        const isMain = NARROW.matches && document.body.dataset.page === "list";
+        attribute(document.getElementById("sidebar"), "role", isMain ? "main" : "navigation");
     }
 
     #goHome() {

@@ -9,6 +9,7 @@ const SNAPSHOT = 40;
 const KEPT = 6;
 const AGENTS_AGAIN_MS = 250;
 const OPEN_AGAIN_MS = 2000;
+const REPLAY_MS = 20_000;
 
 export class Project {
     agents = [];
@@ -169,12 +170,33 @@ export class Project {
         return this.#api.get(`${this.path}/session/${sessionId}/turns/${turnId}`);
     }
 
+    /** Read a turn's events again, from its first one: history does not tell when somebody waited for whom. */
+    async recall(sessionId, turn) {
+        const first = turn.items.find(({ kind }) => kind === "user")?.key;
+        if (turn.isWhole || !first) return;
+        const [epoch] = this.#stream.cursor.split("-");
+        const told = await replay(this.#api.gateway, this.id, sessionId, `${epoch}-${first - 1}`, turn.id);
+        if (told) turn.recall(told);
+    }
+
     spawn(agentId, body = {}) {
         return this.#api.post(`${this.path}/agents/${encodeURIComponent(agentId)}/spawn`, body);
     }
 
     stop(agentId) {
         return this.#api.post(`${this.path}/agents/${encodeURIComponent(agentId)}/stop`);
+    }
+
+    /** What is asked of an agent's account. */
+    auth(agentId) {
+        const path = `${this.path}/agents/${encodeURIComponent(agentId)}/auth`;
+        return {
+            status: () => this.#api.get(`${path}/status`),
+            start: (body) => this.#api.call("POST", `${path}/start`, body),
+            callback: (body) => this.#api.call("POST", `${path}/callback`, body),
+            token: (body) => this.#api.call("POST", `${path}/token`, body),
+            disconnect: () => this.#api.delete(path),
+        };
     }
 
     export(sessionId, format) {
@@ -186,8 +208,7 @@ export class Project {
         let isNew = cursor === null;
         this.#stream = this.#api.gateway.events(this.id, {
             cursor,
-            onEvent: (event) =>
-                this.#apply({ sessionId: null, turnId: null, agentId: null, ...event, seq: seqOf(event.id) }),
+            onEvent: (event) => this.#apply(complete(event)),
             onReset: (event) => this.#reset(event),
             onState: (state, problem) => {
                 this.#streamIs(state, problem);
@@ -290,7 +311,7 @@ export class Project {
     }
 
     #applyToAgents({ type }) {
-        if (type !== "agent_status" && type !== "auth_required" && type !== "auth_complete" && type !== "gap") return;
+        if (!AGENT_NEWS.has(type)) return;
         clearTimeout(this.#agentsAgain);
         this.#agentsAgain = setTimeout(() => this.readAgents(), AGENTS_AGAIN_MS);
     }
@@ -356,6 +377,52 @@ export class Project {
         this.#changed("sessions");
     }
 }
+
+/** A turn from its events; null where they are no longer kept. */
+async function replay(gateway, projectId, session, cursor, turnId) {
+    const transcript = new Transcript();
+    let stream;
+    let timer;
+    try {
+        await new Promise((resolve, reject) => {
+            timer = setTimeout(() => reject(new Error("It took too long to read.")), REPLAY_MS);
+            stream = gateway.events(projectId, {
+                session,
+                cursor,
+                onEvent: (event) => {
+                    transcript.apply(complete(event));
+                    if (event.type === "turn_ended" && event.turnId === turnId) resolve();
+                },
+                onReset: () => resolve(),
+                onState: (state, problem) => {
+                    if (state === "live") resolve();
+                    if (state === "closed" && problem) reject(problem);
+                },
+            });
+        });
+    } finally {
+        clearTimeout(timer);
+        stream?.close();
+    }
+    return transcript.turnWithId(turnId) ?? null;
+}
+
+/** An event with all its members, and its number. */
+function complete(event) {
+    return { sessionId: null, turnId: null, agentId: null, ...event, seq: seqOf(event.id) };
+}
+
+/** After these an agent may be another way than it was. */
+const AGENT_NEWS = new Set([
+    "agent_status",
+    "auth_required",
+    "auth_complete",
+    "credential_connected",
+    "credential_renewed",
+    "credential_needs_reauth",
+    "credential_disconnected",
+    "gap",
+]);
 
 /** What an event changes of its session. */
 const CHANGES = {

@@ -33,7 +33,7 @@ export function timeline(record, now) {
                 marks: said(record.heard, begin, end),
             },
             { who: "tool", label: "Tools", total: sum(worked), spans: tools, marks: [] },
-            { who: "person", label: "You", total: sum(asked), spans: person, marks: [] },
+            { who: "permission", label: "Permissions", total: sum(asked), spans: person, marks: [] },
         ],
     };
 }

@@ -52,8 +52,12 @@ export class Transcript {
     apply(event) {
         if (event.seq <= this.#cursor) return;
         this.#cursor = event.seq;
-        const fold = FOLDS[event.type];
-        if (fold) fold.call(this, event, event.data);
+        try {
+            FOLDS[event.type]?.call(this, event, event.data);
+        } catch {
+            // Of a form that nobody expects: it is kept as it came.
+            this.#remark(event, event.data, event.type);
+        }
     }
 
     turnWithId(id) {

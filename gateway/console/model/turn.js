@@ -44,6 +44,15 @@ export class Turn {
         this.end(endedAt, { ...rest, outcome: state });
     }
 
+    /** Take over when somebody waited for whom, from the same turn as its events tell it. */
+    recall(turn) {
+        this.#heard = turn.#heard;
+        this.#tools = turn.#tools;
+        this.#permissions = turn.#permissions;
+        this.startedAt ??= turn.startedAt;
+        this.isWhole = true;
+    }
+
     heard(at) {
         this.#heard.push(Date.parse(at));
     }

@@ -35,9 +35,8 @@ const TAGS = new Set([
     "th",
     "td",
 ]);
-/** Headings of an agent's are below those of the page. */
-const LOWER = { h1: "h4", h2: "h5", h3: "h6", h4: "h6", h5: "h6", h6: "h6" };
-const DIRECTED = new Set(["p", "li", "th", "td", "h4", "h5", "h6"]);
+const HEADING = /^h[1-6]$/;
+const DIRECTED = new Set(["p", "li", "th", "td", "h2"]);
 
 /** The blocks of a text, top level only: `[{ from, to, element() }]`, `from` and `to` being places in the text. */
 export function blocks(markdown) {
@@ -97,8 +96,9 @@ function opened(token) {
     if (token.type === "link_open") return link(token.attrGet("href"), token.attrGet("title"));
     if (token.type === "paragraph_open" && token.hidden) return document.createDocumentFragment();
     if (!TAGS.has(token.tag)) return h("span");
-    const tag = LOWER[token.tag] ?? token.tag;
-    const properties = {};
+    // All of an agent's are one level below the page's: what it leaves out of its own would be a gap in the page's.
+    const tag = HEADING.test(token.tag) ? "h2" : token.tag;
+    const properties = tag === token.tag ? {} : { class: `heading-${token.tag[1]}` };
     if (DIRECTED.has(tag)) properties.dir = "auto";
     if (tag === "ol" && token.attrGet("start")) properties.start = Number(token.attrGet("start")) || 1;
     // The parser says how a cell is aligned in a style, which the policy forbids.

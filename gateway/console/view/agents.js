@@ -5,6 +5,7 @@ import { icon } from "../icons.js";
 import { oneLine } from "../text/plain.js";
 import { field, form, openDialog } from "./dialog.js";
 import { menu } from "./menu.js";
+import { openSignIn } from "./signin.js";
 import { complain, hintFor, mention } from "./notices.js";
 
 const WORDS = {
@@ -89,6 +90,11 @@ export class AgentsView {
         return [
             !runs && { label: "Start", icon: "play", act: () => this.#spawn(agent) },
             { label: "Start with variables…", icon: "play", act: () => this.#spawnWith(agent) },
+            agent.requiresAuth && {
+                label: agent.authenticated ? "Account…" : "Sign in…",
+                icon: "key",
+                act: () => this.#signIn(agent),
+            },
             runs && { label: "Stop", icon: "stop", danger: true, act: () => this.#stop(agent) },
         ].filter(Boolean);
     }
@@ -100,6 +106,11 @@ export class AgentsView {
         } catch (problem) {
             complain(`${oneLine(agent.name)} was not started`, problem);
         }
+        this.#project.readAgents();
+    }
+
+    async #signIn(agent) {
+        await openSignIn(agent.name ?? agent.id, this.#project.auth(agent.id));
         this.#project.readAgents();
     }
 

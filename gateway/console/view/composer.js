@@ -31,7 +31,7 @@ export class Composer {
             rows: 1,
             id: "prompt",
             "aria-label": "Prompt",
-            placeholder: "Ask the agent to do something",
+            placeholder: "Write a prompt",
             enterkeyhint: TOUCH.matches ? "enter" : "send",
             value: remembered(this.#key) ?? "",
             on: { input: () => this.#typed(), keydown: (event) => this.#pressed(event) },
@@ -55,7 +55,9 @@ export class Composer {
             h("div.composer-box", this.#box, h("div.composer-buttons", this.#cancel, this.#send)),
             this.#hint,
         );
-        requestAnimationFrame(() => this.#grow());
+        // Its width changes with the buttons beside it, and with it the lines that its text takes.
+        new ResizeObserver(() => this.#grow()).observe(this.element);
+        new ResizeObserver(() => this.#grow()).observe(this.#send.parentElement);
         this.update(session);
     }
 

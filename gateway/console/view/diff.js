@@ -13,8 +13,12 @@ export function diffView({ path, oldText, newText }) {
     const added = diff.filter(({ kind }) => kind === "ins").length;
     const removed = diff.filter(({ kind }) => kind === "del").length;
     const shown = folded(diff);
-    const body = h("div.diff-lines", ...shown.slice(0, MOST_LINES).map(line));
-    const rest = shown.slice(MOST_LINES);
+    const isSame = !added && !removed;
+    const body = h(
+        "div.diff-lines",
+        isSame ? h("div.diff-fold", "Nothing changes in it.") : shown.slice(0, MOST_LINES).map(line),
+    );
+    const rest = isSame ? [] : shown.slice(MOST_LINES);
     const more = h("button.quiet", { type: "button", on: { click: showRest } }, `Show ${rest.length} more lines`);
     function showRest() {
         body.append(...rest.map(line));

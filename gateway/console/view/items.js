@@ -6,14 +6,27 @@ import { honest, oneLine } from "../text/plain.js";
 import { Streamed } from "../text/streamed.js";
 import { exactly, when } from "../text/times.js";
 import { textOf } from "../model/transcript.js";
-import { blockView } from "./content.js";
+import { blockView, json } from "./content.js";
 import { copyButton } from "./copy.js";
 import { noteView } from "./notes.js";
 import { permissionView } from "./permission.js";
 import { toolView } from "./tool.js";
 
-/** `session`: what the view of a permission needs to answer it. */
-export function itemView(item, session) {
+/** An agent may say what no reader expects: then that entry alone is shown as it came. */
+export function itemView(item) {
+    const view = viewOf(item);
+    const update = (given) => {
+        try {
+            view.update(given);
+        } catch {
+            const { turn, key, kind, ...said } = given;
+            view.element.replaceChildren(json("What was said, and cannot be shown in its form", said));
+        }
+    };
+    return { element: view.element, update };
+}
+
+function viewOf(item) {
     switch (item.kind) {
         case "user":
             return userView(item);
@@ -26,26 +39,39 @@ export function itemView(item, session) {
         case "plan":
             return planView();
         case "permission":
-            return permissionView(session);
+            return permissionView();
         default:
             return noteView(item);
     }
 }
 
+/** A prompt of more lines than these is shown in part. */
+const LONG_LINES = 10;
+const LONG_CHARACTERS = 1200;
+
 function userView(item) {
     const body = h("div.user-text");
-    const element = h(
-        "article.item.user",
-        { "aria-label": "Your prompt" },
-        body,
-        h("time", { datetime: item.at, title: exactly(item.at) }, when(item.at)),
-    );
+    const more = h("button.quiet.small", {
+        type: "button",
+        hidden: true,
+        on: { click: () => fold(!body.classList.contains("is-long")) },
+    });
+    const foot = h("div.user-foot", more, h("time", { datetime: item.at, title: exactly(item.at) }, when(item.at)));
+    const element = h("article.item.user", { "aria-label": "Prompt" }, body, foot);
+    function fold(yes) {
+        body.classList.toggle("is-long", yes);
+        text(more, yes ? "Show all" : "Show less");
+    }
     const update = ({ content }) => {
         body.replaceChildren(
             ...content.map((block) =>
                 block.type === "text" ? h("p", { dir: "auto" }, honest(block.text)) : blockView(block),
             ),
         );
+        const said = textOf(content);
+        if (said.length <= LONG_CHARACTERS && said.split("\n").length <= LONG_LINES) return;
+        more.hidden = false;
+        fold(true);
     };
     return { element, update };
 }

@@ -39,7 +39,7 @@ export function permissionCard(permission, agentName, mayAnswer, answer) {
         h(
             "div.card-head",
             icon("key"),
-            h("h3", { id: titleId }, h("bdi", oneLine(agentName)), " asks: ", h("bdi", titleOf(permission))),
+            h("h2", { id: titleId }, h("bdi", oneLine(agentName)), " asks: ", h("bdi", titleOf(permission))),
             permission.toolCall?.kind
                 ? h(
                       "span.tag",

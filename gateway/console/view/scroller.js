@@ -5,6 +5,7 @@ const NEAR = 48;
 export class Scroller {
     #box;
     #follows = true;
+    #size = "";
     #onMove;
 
     /** `onMove(follows)` is called when its reader leaves the end or comes back to it. */
@@ -23,6 +24,7 @@ export class Scroller {
     /** Go to the end if its reader was there. */
     settle() {
         if (this.#follows) this.#box.scrollTop = this.#box.scrollHeight;
+        this.#measure();
     }
 
     toEnd() {
@@ -35,10 +37,18 @@ export class Scroller {
         const fromEnd = this.#box.scrollHeight - this.#box.scrollTop;
         change();
         if (!this.#follows) this.#box.scrollTop = this.#box.scrollHeight - fromEnd;
+        this.#measure();
     }
 
+    #measure() {
+        this.#size = `${this.#box.clientHeight} ${this.#box.scrollHeight}`;
+    }
+
+    /** Somebody scrolls; or the box or what is in it has another size, which makes nobody leave the end. */
     #moved() {
-        this.#follow(this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < NEAR);
+        const isAtEnd = this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < NEAR;
+        const isScroll = this.#size === `${this.#box.clientHeight} ${this.#box.scrollHeight}`;
+        if (isAtEnd || isScroll) this.#follow(isAtEnd);
     }
 
     #follow(yes) {

@@ -52,7 +52,7 @@ export class Sidebar {
             h(
                 "div.brand",
                 h("img", { src: "console/icon.svg", alt: "", width: 24, height: 24 }),
-                h("span", "ACP gateway"),
+                h("span", { role: "heading", "aria-level": 1 }, "ACP gateway"),
                 this.#badge.element,
                 helpButton,
                 themeButton(),

@@ -60,10 +60,24 @@ export function toolView() {
 
 /** All that a call shows; a permission's card shows the same. */
 export function toolParts(call) {
-    const parts = (Array.isArray(call.content) ? call.content : []).map(toolContentView).filter(Boolean);
-    if (call.rawInput !== undefined && call.rawInput !== null) parts.unshift(part("Input", inputView(call.rawInput)));
+    const content = Array.isArray(call.content) ? call.content : [];
+    const parts = content.map(toolContentView).filter(Boolean);
+    const input = newIn(call.rawInput, call);
+    if (input !== null) parts.unshift(part("Input", inputView(input)));
     if (call.rawOutput !== undefined && call.rawOutput !== null) parts.push(part("Output", outputView(call.rawOutput)));
     return parts.length ? parts : [h("p.about", "Nothing more is known of this call.")];
+}
+
+/** What of a call's input is not shown as its diff already; null where that is nothing. */
+function newIn(input, { content, locations }) {
+    if (input === undefined || input === null) return null;
+    if (typeof input !== "object" || Array.isArray(input)) return input;
+    const shown = new Set(
+        (Array.isArray(content) ? content : []).filter(({ type }) => type === "diff").map(({ path }) => path),
+    );
+    for (const place of shown.size && Array.isArray(locations) ? locations : []) shown.add(place?.path);
+    const rest = Object.entries(input).filter(([, value]) => !shown.has(value));
+    return rest.length ? Object.fromEntries(rest) : null;
 }
 
 function part(label, view) {
@@ -72,7 +86,26 @@ function part(label, view) {
 
 function inputView(input) {
     const command = typeof input === "object" ? commandOf(input) : null;
-    return command !== null ? plain(`$ ${command}`, "Command") : json("Input", input);
+    if (command !== null) return plain(`$ ${command}`, "Command");
+    return isSimple(input) ? facts(input) : json("Input", input);
+}
+
+/** Some short values, each with a name. */
+function isSimple(input) {
+    const values = typeof input === "object" && !Array.isArray(input) ? Object.values(input) : [];
+    const isShort = (value) =>
+        value === null || (typeof value !== "object" && String(value).length <= 200 && !String(value).includes("\n"));
+    return values.length > 0 && values.length <= 6 && values.every(isShort);
+}
+
+function facts(input) {
+    return h(
+        "dl.facts",
+        Object.entries(input).map(([name, value]) => [
+            h("dt", oneLine(name, 60)),
+            h("dd", h("bdi", oneLine(value, 200))),
+        ]),
+    );
 }
 
 function commandOf(input) {

@@ -21,6 +21,7 @@ export class TranscriptView {
     #jump;
     #loading = false;
     #touched = new Set();
+    #latest = null;
     #watcher;
     #asked = new Set();
     #asking = 0;
@@ -57,28 +58,29 @@ export class TranscriptView {
 
     #show() {
         for (const touched of this.#transcript.takeTouched()) this.#touched.add(touched);
-        const touched = this.#touched;
+        const touched = (this.#latest = this.#touched);
         this.#touched = new Set();
-        const known = this.#list.childElementCount;
         const affected = new Set([...touched].map((one) => one.turn ?? one));
         const { turns, earlier } = this.#transcript;
-        if (known !== turns.length) this.#turns.show(turns, ({ key }) => key);
-        for (const turn of affected) this.#turns.get(turn.key)?.update(turn, touched);
+        if (this.#list.childElementCount !== turns.length) this.#turns.show(turns, keyOf, (turn) => affected.has(turn));
+        else for (const turn of affected) this.#turns.get(turn.key)?.update(turn);
         text(this.#edge, earlier ? "Loading earlier messages…" : turns.length ? "The beginning of this session" : "");
         this.#edge.classList.toggle("is-beginning", !earlier);
         this.#scroller.settle();
     }
 
-    /** Its entries are filled when it is shown, once; from then on by what has changed in it. */
     #turn(turn) {
-        const view = turnView(turn, this.#session);
-        view.update(turn);
-        view.element.dataset.turn = turn.id ?? "";
+        const view = turnView(turn, { recall: (one) => this.#project.recall(this.#session.id, one) });
+        let isNew = true;
+        const update = (given) => {
+            view.update(given, isNew ? null : this.#latest);
+            isNew = false;
+        };
         if (turn.id && !turn.outcome) {
             view.element.turn = turn;
             this.#watcher.observe(view.element);
         }
-        return { element: view.element, update: (given, touched) => touched && view.update(given, touched) };
+        return { element: view.element, update };
     }
 
     #seen(entries) {
@@ -130,4 +132,8 @@ export class TranscriptView {
             this.#askNext();
         }
     }
+}
+
+function keyOf({ key }) {
+    return key;
 }

@@ -2,6 +2,7 @@
 
 import { Keyed, attribute, h, text } from "../dom.js";
 import { icon } from "../icons.js";
+import { complain } from "./notices.js";
 import { oneLine } from "../text/plain.js";
 import { duration } from "../text/times.js";
 import { itemView } from "./items.js";
@@ -22,9 +23,10 @@ const STOPS = {
     refusal: "the agent refused",
 };
 
+/** `session.recall(turn)` reads when somebody waited for whom, where that is not known yet. */
 export function turnView(turn, session) {
     const list = h("div.turn-items");
-    const items = new Keyed(list, (item) => itemView(item, session));
+    const items = new Keyed(list, (item) => itemView(item));
     const state = h("span.turn-state");
     const reason = h("span.turn-reason");
     const picture = h("div.turn-picture");
@@ -37,21 +39,34 @@ export function turnView(turn, session) {
     const foot = h("footer.turn-foot", state, reason, toggle);
     const element = h("section.turn", { "aria-label": "Turn" }, list, foot, picture);
     let current = turn;
+    let isRecalled = false;
     function flip() {
         const open = toggle.getAttribute("aria-expanded") !== "true";
         attribute(toggle, "aria-expanded", String(open));
         draw();
     }
-    function draw() {
-        if (toggle.getAttribute("aria-expanded") === "true")
-            picture.replaceChildren(timelineView(current.record, current.isWhole));
-        else picture.replaceChildren();
+    async function draw() {
+        if (toggle.getAttribute("aria-expanded") !== "true") return picture.replaceChildren();
+        if (!current.isWhole && !isRecalled) await recall();
+        const isOpen = picture.querySelector("details")?.open;
+        picture.replaceChildren(timelineView(current.record, current.isWhole));
+        if (isOpen) picture.querySelector("details").open = true;
+    }
+    async function recall() {
+        isRecalled = true;
+        if (!picture.hasChildNodes()) picture.append(h("p.about", { role: "status" }, "Reading what happened…"));
+        try {
+            await session.recall(current);
+        } catch (problem) {
+            complain("The turn's events could not be read", problem);
+        }
     }
     /** `touched`: entries that have changed; null where all may have. */
     const update = (given, touched = null) => {
         current = given;
-        if (touched === null || touched.has(given)) items.show(given.items, ({ key }) => key);
-        else for (const item of given.items) if (touched.has(item)) items.get(item.key)?.update(item);
+        const hasChanged = (item) => touched === null || touched.has(item);
+        if (hasChanged(given)) items.show(given.items, ({ key }) => key, hasChanged);
+        else for (const item of touched) if (item.turn === given) items.get(item.key)?.update(item);
         foot.hidden = !given.id || !(given.outcome || given.isRunning);
         toggle.hidden = !given.startedAt;
         text(state, given.isRunning ? "Running" : summary(given));

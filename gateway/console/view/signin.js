@@ -1,0 +1,248 @@
+/** Connecting an account for an agent: in the browser, with a code, by a key, or the agent's own way. */
+
+import { h, text } from "../dom.js";
+import { icon } from "../icons.js";
+import { safeAddress } from "../text/markdown.js";
+import { honest, oneLine } from "../text/plain.js";
+import { duration, exactly } from "../text/times.js";
+import { copyButton } from "./copy.js";
+import { field, form, openDialog } from "./dialog.js";
+import { announce } from "./notices.js";
+
+const POLL_MS = 2000;
+const FLOWS = {
+    pkce: ({ providerName }) => `Sign in at ${providerName ?? "the provider"}`,
+    device: ({ providerName }) => `Sign in at ${providerName ?? "the provider"} with a code`,
+    api_key: () => "Use an API key",
+    paste_token: () => "Paste a token",
+    agent: () => "Sign in the agent's own way",
+};
+const ENDS = {
+    denied: "The sign-in was refused.",
+    expired: "The sign-in took too long.",
+    failed: "The sign-in did not work.",
+};
+const KINDS = { api_key: "API key", oauth: "Account", token: "Token" };
+
+/** Open it; its promise is kept when it is closed. `auth`: the calls of one agent, as `Project.auth` gives them. */
+export function openSignIn(agentName, auth) {
+    const dialog = new SignIn(agentName, auth);
+    return dialog.open();
+}
+
+class SignIn {
+    #name;
+    #auth;
+    #body = h("div.signin", h("p", { role: "status" }, "Loading…"));
+    #timer = null;
+    #isOpen = true;
+    #close = null;
+
+    constructor(name, auth) {
+        this.#name = oneLine(name, 80);
+        this.#auth = auth;
+    }
+
+    async open() {
+        const closed = openDialog(`${this.#name}: account`, (close) => ((this.#close = close), this.#body));
+        this.#choose();
+        await closed;
+        this.#isOpen = false;
+        clearTimeout(this.#timer);
+    }
+
+    /** What is there, and the ways to sign in. */
+    async #choose() {
+        clearTimeout(this.#timer);
+        try {
+            const status = await this.#auth.status();
+            this.#show(
+                accountView(status, () => this.#signOut()),
+                endView(status),
+                this.#ways(status),
+            );
+        } catch (problem) {
+            this.#fail(problem);
+        }
+    }
+
+    #ways({ ways = [], credential }) {
+        const title = credential ? "Sign in again, or with another account" : "How do you want to sign in?";
+        const buttons = ways.map((way) =>
+            h(
+                "button.way",
+                { type: "button", on: { click: () => this.#begin(way) } },
+                icon(way.flow === "api_key" || way.flow === "paste_token" ? "key" : "globe"),
+                oneLine(FLOWS[way.flow]?.(way) ?? way.flow, 80),
+            ),
+        );
+        return h("div.ways", h("h3", title), buttons);
+    }
+
+    async #begin(way) {
+        if (way.tokenType) return this.#askForToken(way);
+        try {
+            const begun = await this.#auth.start({ flow: way.flow, ...(way.provider && { provider: way.provider }) });
+            if (begun.tokenType) return this.#askForToken({ ...way, ...begun });
+            this.#follow(begun, way);
+        } catch (problem) {
+            this.#fail(problem);
+        }
+    }
+
+    #askForToken({ tokenType, asks, provider }) {
+        const input = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false" });
+        const label = asks ? `${asks[0].toUpperCase()}${asks.slice(1)}` : "Key or token";
+        this.#show(
+            form(
+                "Keep it",
+                field(oneLine(label, 120), input, "It is stored sealed. Nobody is shown it again, you included."),
+                async () => {
+                    await this.#auth.token({ token: input.value.trim(), tokenType, ...(provider && { provider }) });
+                    this.#done();
+                },
+            ),
+            this.#back(),
+        );
+        input.focus();
+    }
+
+    /** A login that has begun: what its person must do, and what becomes of it meanwhile. */
+    #follow(login, way) {
+        const left = h("span.about");
+        const waits = h("p.waits", h("span.spinner"), h("span", "Waiting for you to finish there"), left);
+        const parts = [login.message && h("p", honest(login.message)), ...placeParts(login), waits];
+        if (login.pasteBack || login.flow === "agent") parts.push(this.#pasteBack(login));
+        this.#show(...parts, this.#back());
+        const pace = Math.max(POLL_MS, (login.interval ?? 0) * 1000);
+        const look = async () => {
+            text(left, ` · ${duration(Date.parse(login.expiresAt) - Date.now())} left`);
+            if (await this.#isOver(login)) return;
+            if (this.#isOpen) this.#timer = setTimeout(look, pace);
+        };
+        this.#timer = setTimeout(look, pace);
+        this.#body.querySelector("a, button")?.focus();
+        announce(
+            login.userCode
+                ? `Enter the code ${login.userCode.split("").join(" ")}`
+                : `${FLOWS[way.flow]?.(way) ?? "Sign in"}: a page opens in a new tab.`,
+        );
+    }
+
+    async #isOver(login) {
+        let status;
+        try {
+            status = await this.#auth.status();
+        } catch {
+            return false; // asked again in a moment
+        }
+        if (!this.#isOpen) return true;
+        if (status.state === "pending") return false;
+        if (login.loginId && status.login && status.login.id !== login.loginId) return false;
+        if (status.state === "authorized") this.#done();
+        else this.#show(endView(status), this.#ways(status));
+        return true;
+    }
+
+    #pasteBack(login) {
+        const input = h("input", { required: true, autocomplete: "off", spellcheck: "false" });
+        const about =
+            login.flow === "agent"
+                ? "What the agent's page gave you, if it gave you something."
+                : "The page ends with a code, or at an address: paste the code, or the whole address.";
+        return form("Finish", field("What the page ended with", input, about), async () => {
+            await this.#auth.callback({ code: input.value.trim() });
+            if (!(await this.#isOver(login))) throw new Error("That is not all yet: finish the sign-in on the page.");
+        });
+    }
+
+    async #signOut() {
+        try {
+            const { revocation } = await this.#auth.disconnect();
+            announce(revocation?.message ?? "Signed out.");
+        } catch (problem) {
+            return this.#fail(problem);
+        }
+        this.#choose();
+    }
+
+    #done() {
+        announce(`Signed in to ${this.#name}.`);
+        this.#close();
+    }
+
+    #back() {
+        return h("button.quiet", { type: "button", on: { click: () => this.#choose() } }, icon("back"), "Another way");
+    }
+
+    #fail(problem) {
+        this.#show(h("p.form-problem", { role: "alert" }, honest(problem.message)), this.#back());
+    }
+
+    #show(...parts) {
+        clearTimeout(this.#timer);
+        this.#body.replaceChildren(...parts.filter(Boolean));
+    }
+}
+
+function placeParts({ authorizeUrl, verificationUri, verificationUriComplete, userCode }) {
+    const address = safeAddress(verificationUriComplete ?? authorizeUrl ?? verificationUri);
+    const parts = [];
+    if (userCode) {
+        parts.push(
+            h("p", "Enter this code there:"),
+            h(
+                "div.user-code",
+                h("code", { "aria-label": userCode.split("").join(" ") }, honest(userCode)),
+                copyButton("Copy the code", () => userCode, { withLabel: true }),
+            ),
+        );
+    }
+    if (address) {
+        const { host } = new URL(address);
+        parts.push(
+            h(
+                "div.form-actions",
+                h(
+                    "a.button.primary",
+                    { href: address, target: "_blank", rel: "noopener noreferrer" },
+                    icon("globe"),
+                    `Open ${host}`,
+                ),
+                copyButton("Copy the address", () => address, { withLabel: true }),
+            ),
+            h("p.about", "It opens in a new tab. You can also open it on another device."),
+        );
+    }
+    return parts;
+}
+
+function accountView({ credential, state }, signOut) {
+    if (!credential) return null;
+    const { tokenType, provider, subject, fingerprint, expiresAt, renewable, reason } = credential;
+    const rows = [
+        ["Kind", [KINDS[tokenType] ?? tokenType, provider && `at ${provider}`].filter(Boolean).join(" ")],
+        subject && ["Account", subject],
+        ["Fingerprint", fingerprint],
+        expiresAt && [renewable ? "Renewed before" : "Ends", exactly(expiresAt)],
+    ].filter(Boolean);
+    const lapsed = state === "needs_reauth" || credential.state === "needs_reauth";
+    return h(
+        "section.account",
+        lapsed ? h("p.form-problem", `Sign in again: ${reason ? honest(reason) : "it can be used no more."}`) : null,
+        h(
+            "dl.facts",
+            rows.map(([name, value]) => [h("dt", name), h("dd", h("bdi", oneLine(value ?? "—", 120)))]),
+        ),
+        h("button.danger-text", { type: "button", on: { click: signOut } }, "Sign out"),
+    );
+}
+
+function endView({ state, login }) {
+    if (!ENDS[state]) return null;
+    return h(
+        "p.form-problem",
+        { role: "alert" },
+        honest([ENDS[state], login?.title, login?.detail].filter(Boolean).join(" ")),
+    );
+}
