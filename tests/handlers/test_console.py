@@ -44,16 +44,16 @@ def test_what_we_wrote_ourselves_makes_no_html_of_text_and_names_no_other_host(n
     assert not re.search(r"<script>|<style|\son\w+=|\sstyle=", text)
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != served.INDEX])
-async def test_each_file_is_served_as_what_it_is_and_once_for_whoever_has_it(gateway: Gateway, name: str) -> None:
-    first = await gateway.call("GET", f"/console/{name}", headers={"Accept-Encoding": "gzip"})
+async def test_each_file_is_served_as_what_it_is_and_once_for_whoever_has_it(gateway: Gateway) -> None:
     kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-    kind = kinds.get(Path(name).suffix, "text/plain")
-    assert (first.status, first.headers["Content-Type"].split(";")[0]) == (200, kind)
-    packed = first.headers.get("Content-Encoding") == "gzip"
-    assert (gzip.decompress(first.body) if packed else first.body) == (served.HOME / name).read_bytes()
-    again = await gateway.call("GET", f"/console/{name}", headers={"If-None-Match": first.headers["ETag"]})
-    assert (again.status, again.body, again.headers["Cache-Control"]) == (304, b"", "no-cache")
+    for name in set(FILES) - {served.INDEX}:
+        first = await gateway.call("GET", f"/console/{name}", headers={"Accept-Encoding": "gzip"})
+        kind = kinds.get(Path(name).suffix, "text/plain")
+        assert (first.status, first.headers["Content-Type"].split(";")[0]) == (200, kind)
+        packed = first.headers.get("Content-Encoding") == "gzip"
+        assert (gzip.decompress(first.body) if packed else first.body) == (served.HOME / name).read_bytes()
+        again = await gateway.call("GET", f"/console/{name}", headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status, again.body, again.headers["Cache-Control"]) == (304, b"", "no-cache")
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ export class AgentsView {
         return [
             !runs && { label: "Start", icon: "play", act: () => this.#spawn(agent) },
             { label: "Start with variables…", icon: "play", act: () => this.#spawnWith(agent) },
-            agent.requiresAuth && {
-                label: agent.authenticated ? "Account…" : "Sign in…",
+            {
+                label: agent.requiresAuth && !agent.authenticated ? "Sign in…" : "Account…",
                 icon: "key",
                 act: () => this.#signIn(agent),
             },

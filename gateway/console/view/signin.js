@@ -151,7 +151,13 @@ class SignIn {
                 ? "What the agent's page gave you, if it gave you something."
                 : "The page ends with a code, or at an address: paste the code, or the whole address.";
         return form("Finish", field("What the page ended with", input, about), async () => {
-            await this.#auth.callback({ code: input.value.trim() });
+            try {
+                await this.#auth.callback({ code: input.value.trim() });
+            } catch (problem) {
+                // A code that does not hold may have ended the login: then that is what is said.
+                if (await this.#isOver(login)) return;
+                throw problem;
+            }
             if (!(await this.#isOver(login))) throw new Error("That is not all yet: finish the sign-in on the page.");
         });
     }
