@@ -1612,6 +1612,10 @@ where t.state = 'authorized' and t.expires_at is not null
 order by t.expires_at limit %(limit)s;
 
 -- list_projects_of_agent_user --
--- Where a person's credential for an agent matters: the projects in which they have sessions of it.
-select distinct project_id from agent_sessions
-where user_id = %(user_id)s and agent_id = %(agent_id)s and status <> 'ended' limit 200;
+-- Where a person's credential for an agent matters: in which they have sessions of it, or have just logged in for it.
+select project_id from agent_sessions
+where user_id = %(user_id)s and agent_id = %(agent_id)s and status <> 'ended'
+union
+select project_id from pending_logins
+where user_id = %(user_id)s and agent_id = %(agent_id)s and state = 'authorized'
+limit 200;

@@ -1,13 +1,19 @@
 """Somebody who connects an account: what they do, and what they get to see."""
 
 import re
+from contextlib import suppress
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import attrs
+import psycopg2
 
-from gateway.keys import CREDENTIALS
+from gateway.credentials.store import AgentAuthToken
+from gateway.errors import GatewayError
+from gateway.keys import CONFIG, CREDENTIALS, REFRESHER
+from gateway.wire.times import parse_timestamp
 from tests.fakes.eventually import until
 from tests.fakes.provider import FakeProvider
 from tests.world import Answer, Gateway, Project, data_of
@@ -97,6 +103,45 @@ class Person:
         if token is None:
             return None
         return credentials.open_access_token(token), credentials.open_refresh_token(token)
+
+    async def fresh(self) -> AgentAuthToken:
+        """What the gateway would give the agent now."""
+        return await self.gateway.app[REFRESHER].fresh("local", self.agent)
+
+    def age(self, *, expires_in: float | None) -> None:
+        """Let the account be an hour old, and end in so many seconds."""
+        self.rows(
+            "update agent_auth_tokens set updated_at = now() - interval '1 hour', "
+            "expires_at = clock_timestamp() + make_interval(secs => %s) where agent_id = %s returning 1",
+            expires_in,
+            self.agent,
+        )
+
+    async def becomes_due_again(self, state: str) -> None:
+        """Need the account again and again, until its state is this one."""
+
+        async def reached() -> bool:
+            with suppress(GatewayError):
+                await self.fresh()
+            return await self.state() == state
+
+        await until(reached)
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a statement of the test's own gives, past the gateway."""
+        connection = psycopg2.connect(self.gateway.app[CONFIG].database.url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
+    @staticmethod
+    def seconds_until(text: str) -> float:
+        at = parse_timestamp(text)
+        assert at is not None
+        return (at - datetime.now(UTC)).total_seconds()
 
     async def told(self) -> list[tuple[str, dict[str, Any]]]:
         """What the project's log says, in order."""
