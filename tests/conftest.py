@@ -5,6 +5,7 @@ instead (its user must be allowed to create databases). Nothing here belongs to 
 """
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -38,11 +39,18 @@ _NUMBERS = count(1)
 EVENTSOURCE = ("eventsource@4.1.1", "eventsource-parser@3.1.1")
 #: What looks for barriers in the console.
 AXE = "axe-core@4.14.1"
+#: Node 24 comes as a package of its own: the server wants 22 or later.
+NODE_PACKAGE = f"node-linux-{'arm64' if platform.machine() == 'aarch64' else 'x64'}"
+OIDC_PROVIDER = (f"{NODE_PACKAGE}@24.21.0", "oidc-provider@9.13.3")
 #: Fixtures that give what a machine may lack: what it is called, and how it is found.
 FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
     "node": ("Node.js", lambda: machine.program("node", "install Node.js 20 or later")),
     "eventsource_packages": ("npm's eventsource", lambda: machine.npm_packages("-".join(EVENTSOURCE), *EVENTSOURCE)),
     "axe_packages": ("npm's axe-core", lambda: machine.npm_packages(AXE, AXE)),
+    "oidc_provider_packages": (
+        "npm's oidc-provider",
+        lambda: machine.npm_packages("-".join(OIDC_PROVIDER).replace("@", "-"), *OIDC_PROVIDER),
+    ),
     "chromium": ("Chromium", lambda: machine.program("chromium", "on Debian: apt-get install chromium")),
     "caddy_program": ("Caddy", lambda: machine.program("caddy", "on Debian: apt-get install caddy")),
     "nginx_program": ("nginx", lambda: machine.program("nginx", "on Debian: apt-get install nginx-light")),
@@ -89,6 +97,12 @@ def eventsource_packages(request: pytest.FixtureRequest) -> Path:
 def axe_packages(request: pytest.FixtureRequest) -> Path:
     """A folder whose ``node_modules`` has ``axe-core``."""
     return from_the_machine(request, "axe_packages")
+
+
+@pytest.fixture(scope="session")
+def oidc_provider_packages(request: pytest.FixtureRequest) -> Path:
+    """A folder whose ``node_modules`` has npm's ``oidc-provider``, and a Node that runs it."""
+    return from_the_machine(request, "oidc_provider_packages")
 
 
 @pytest.fixture(scope="session")

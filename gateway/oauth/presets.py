@@ -99,7 +99,15 @@ _ANTHROPIC = Provider(
         "offer it. Use an API key, or a token that a person makes with `claude setup-token` and pastes."
     ),
 )
-_OIDC = Provider(id=GENERIC, name="OpenID Connect", flows=(PKCE,), scopes=("openid", "offline_access"), discover=True)
+_OIDC = Provider(
+    id=GENERIC,
+    name="OpenID Connect",
+    flows=(PKCE,),
+    scopes=("openid", "offline_access"),
+    # OpenID Connect Core 11: without it a request for offline_access is ignored.
+    extra_authorize_params={"prompt": "consent"},
+    discover=True,
+)
 
 PRESETS: Mapping[str, Provider] = MappingProxyType(
     {preset.id: preset for preset in (_GITHUB, _OPENAI, _GOOGLE, _ANTHROPIC, _OIDC)}
