@@ -60,8 +60,9 @@ def configured(tables: Mapping[str, ProviderConfig], config: OAuthConfig) -> Pro
     if wrong:
         raise ConfigError("; ".join(wrong))
     for one in own.values():
-        if one.is_on and one.policy_note:
-            logger.warning("provider enabled", extra={"provider": one.id, "note": one.policy_note})
+        if one.client_id and one.policy_note:
+            said = "provider is on" if one.is_on else "provider is off"
+            logger.warning(said, extra={"provider": one.id, "note": one.policy_note})
     return Providers(own | {name: preset for name, preset in PRESETS.items() if name not in own})
 
 

@@ -29,9 +29,8 @@ class Edge:
     and no answer is read beyond ``MAX_ANSWER`` bytes.
     """
 
-    def __init__(self, *, timeout: float, response_class: type[aiohttp.ClientResponse] | None = None) -> None:
+    def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
-        self._response_class = response_class or aiohttp.ClientResponse
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -41,7 +40,6 @@ class Edge:
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)),
             trust_env=False,
             auto_decompress=False,
-            response_class=self._response_class,
         )
         return self
 

@@ -34,7 +34,7 @@ _GITHUB = Provider(
     needs_secret=True,
     scopes=("read:user",),
     bodies=Bodies(revoke=GITHUB),
-    agents=("copilot",),
+    agents=("copilot", "opencode"),
     policy_note=(
         "GitHub promises that Copilot CLI takes fine-grained tokens and those of its own apps; whether it takes the "
         "tokens of an OAuth app of yours is to be tried."
@@ -57,7 +57,7 @@ _OPENAI = Provider(
     extra_authorize_params={"id_token_add_organizations": "true", "codex_cli_simplified_flow": "true"},
     bodies=Bodies(refresh=JSON, revoke=JSON),
     expiry=Expiry(from_jwt_exp=True),
-    agents=("codex",),
+    agents=("codex", "opencode"),
     policy_note="OpenAI documents no such login for other programs, and recommends API keys for automation.",
 )
 _GOOGLE = Provider(

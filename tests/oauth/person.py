@@ -147,7 +147,8 @@ class Person:
         """What the project's log says, in order."""
         events = []
         async with self.project.events(query="?from=start") as stream:
-            await self.project.create_session()
+            # Of an agent that needs nobody's account: the event is the end of what there was.
+            await self.project.create_session(agentId="opencode")
             for event in await stream.until("session_created"):
                 events.append((event.event, data_of(event)))
         return events
