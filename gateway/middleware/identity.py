@@ -92,6 +92,12 @@ async def give_cookie(request: web.Request, response: web.StreamResponse) -> Non
         return
     stream, text = given
     where = f"{stream.cookie}={text}; Path={quote(stream.path)}; Max-Age={COOKIE_SECONDS}"
-    secure = "; Secure" if request.secure else ""
+    secure = "; Secure" if _is_secure(request) else ""
     # aiohttp has written the response's own cookies into its head by now.
     response.headers.add(hdrs.SET_COOKIE, f"{where}; HttpOnly; SameSite=Strict{secure}")
+
+
+def _is_secure(request: web.Request) -> bool:
+    """Whether the browser's connection is encrypted, to us or to a proxy of ours in front."""
+    forwarded = request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    return request.secure or (forwarded and request.remote in request.app[PROXIES])

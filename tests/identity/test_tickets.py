@@ -52,6 +52,14 @@ async def test_a_ticket_opens_its_stream_and_the_cookie_comes_back_to_it(gateway
                 assert await opened(gateway, got["url"], as_sent(cookie)) == (200, None)
 
 
+async def test_behind_a_proxy_with_https_the_cookie_is_for_https_alone(gateway: Gateway, project: Project) -> None:
+    for proto, secure in (("https", True), ("http", ""), ("", "")):
+        url, headers = (await ticket(project))["url"], {"X-Forwarded-Proto": proto}
+        async with gateway.http.get(gateway.url + url, headers=headers) as response:
+            [cookie] = SimpleCookie(response.headers["Set-Cookie"]).values()
+        assert cookie["secure"] == secure
+
+
 async def test_a_ticket_is_good_once(gateway: Gateway, project: Project) -> None:
     got = await ticket(project)
     assert (await opened(gateway, got["url"]))[0] == 200
