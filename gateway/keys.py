@@ -93,6 +93,10 @@ READINESS = web.AppKey("readiness", Readiness)
 #: Called before a server stops taking connections: whoever sends requests here is told, and has time to notice.
 LEAVE: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("leave")
 
+#: The query parameter with the ticket of a stream of ours; and of one of a container's, which may know another ticket.
+STREAM_TICKET = "ticket"
+PASSTHROUGH_TICKET = "gatewayTicket"
+
 #: The names of the routes whose answer is an event stream of ours.
 STREAM_ROUTES = frozenset({"project_events", "session_events"})
 #: The names of the routes that operators' machinery asks, without identity.
@@ -114,6 +118,8 @@ USER = web.RequestKey("user", str)
 #: How many bytes of its answer an event stream has written.
 WRITTEN = web.RequestKey("written", int)
 PROJECT = web.RequestKey("project", Project)
+#: Whether the caller came by a pass, of which a container is not told.
+CAME_BY_PASS = web.RequestKey("came_by_pass", bool)
 #: What the caller may do in the project.
 ROLE = web.RequestKey("role", Role)
 

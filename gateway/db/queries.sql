@@ -139,8 +139,8 @@ where id = %(id)s and (last_used_at is null or last_used_at < now() - %(seconds)
 
 -- insert_stream_ticket --
 -- Somebody who may read an event stream lets their browser open it.
-insert into stream_passes (project_id, digest, kind, session_id, user_id, mode, token_id, ends_at, expires_at)
-values (%(project_id)s, %(digest)s, 'ticket', %(session_id)s, %(user_id)s, %(mode)s, %(token_id)s,
+insert into stream_passes (project_id, digest, kind, path, max_role, user_id, mode, token_id, ends_at, expires_at)
+values (%(project_id)s, %(digest)s, 'ticket', %(path)s, %(max_role)s, %(user_id)s, %(mode)s, %(token_id)s,
     %(ends_at)s::timestamptz, least(now() + %(seconds)s * interval '1 second', %(ends_at)s::timestamptz))
 returning expires_at;
 
@@ -149,21 +149,21 @@ returning expires_at;
 with ticket as (
     delete from stream_passes
     where project_id = %(project_id)s and digest = %(digest)s and kind = 'ticket'
-        and session_id is not distinct from %(session_id)s and expires_at > now()
+        and path = %(path)s and expires_at > now()
     returning *
 )
-insert into stream_passes (project_id, digest, kind, session_id, user_id, mode, token_id, ends_at, expires_at)
-select project_id, %(cookie)s, 'cookie', session_id, user_id, mode, token_id, ends_at,
+insert into stream_passes (project_id, digest, kind, path, max_role, user_id, mode, token_id, ends_at, expires_at)
+select project_id, %(cookie)s, 'cookie', path, max_role, user_id, mode, token_id, ends_at,
     least(now() + %(seconds)s * interval '1 second', ends_at)
 from ticket
-returning user_id, mode, token_id, expires_at;
+returning user_id, mode, token_id, max_role, expires_at;
 
 -- find_stream_cookie --
 -- Whose browser comes back to a stream, as long as the API token holds by which they had got there.
-select p.user_id, p.mode, p.token_id, p.expires_at
+select p.user_id, p.mode, p.token_id, p.max_role, p.expires_at
 from stream_passes p left join api_tokens t on t.id = p.token_id
 where p.project_id = %(project_id)s and p.digest = %(digest)s and p.kind = 'cookie'
-    and p.session_id is not distinct from %(session_id)s and p.expires_at > now()
+    and p.path = %(path)s and p.expires_at > now()
     and (p.token_id is null or (t.revoked_at is null and (t.expires_at is null or t.expires_at > now())));
 
 -- delete_ended_stream_passes --

@@ -1,4 +1,4 @@
-"""Passes: how a browser's ``EventSource``, which can send no header, opens one event stream.
+"""Passes: how a browser's ``EventSource`` or ``WebSocket``, which can send no header, opens one stream.
 
 Whoever may read the stream gets a *ticket*, which is good for half a minute and once, and may stand in a URL. It is
 exchanged for a *cookie* of that stream's path, by which the browser comes back: a reconnect repeats the URL, whose
@@ -12,6 +12,7 @@ import logging
 import secrets
 from datetime import datetime
 from typing import Final
+from urllib.parse import quote
 
 import attrs
 
@@ -31,20 +32,27 @@ MAX_PASS: Final = 100
 
 @attrs.frozen
 class StreamOf:
-    """Which stream: a project's, or one session's."""
+    """Which stream: its project, its path as it stands in a URL, and what one must be to have it."""
 
     project_id: str
-    session_id: str | None
+    path: str
+    role: Role
 
-    @property
-    def path(self) -> str:
-        base = f"/api/projects/{self.project_id}/acp/events"
-        return base if self.session_id is None else f"{base}/{self.session_id}"
+    @classmethod
+    def events(cls, project_id: str, session_id: str | None) -> "StreamOf":
+        """A stream of the gateway's own: a project's, or one session's."""
+        base = f"/api/projects/{project_id}/acp/events"
+        return cls(project_id, base if session_id is None else f"{base}/{quote(session_id, safe='')}", Role.VIEWER)
+
+    @classmethod
+    def passed_through(cls, project_id: str, path: str) -> "StreamOf":
+        """A stream or WebSocket of the project's container, at a path below the project."""
+        return cls(project_id, path, Role.OPERATOR)
 
     @property
     def cookie(self) -> str:
-        """A session's stream is below the project's, whose cookie comes to it as well: so they have two names."""
-        return "acp_project_stream" if self.session_id is None else "acp_session_stream"
+        """Its own name: what is below another stream's path is sent that one's cookie as well."""
+        return f"acp_stream_{hashlib.sha256(self.path.encode()).hexdigest()[:12]}"
 
 
 class Passes:
@@ -59,11 +67,12 @@ class Passes:
         row = await self._database.fetch_one(
             "insert_stream_ticket",
             project_id=stream.project_id,
-            session_id=stream.session_id,
+            path=stream.path,
             digest=_digest(text),
             user_id=caller.user_id,
             mode=caller.mode,
             token_id=caller.token_id,
+            max_role=stream.role.word,
             ends_at=caller.expires_at,
             seconds=TICKET_SECONDS,
         )
@@ -78,7 +87,7 @@ class Passes:
         row = await self._database.fetch_one(
             "exchange_stream_ticket",
             project_id=stream.project_id,
-            session_id=stream.session_id,
+            path=stream.path,
             digest=_digest(ticket),
             cookie=_digest(cookie),
             seconds=COOKIE_SECONDS,
@@ -92,7 +101,7 @@ class Passes:
         row = await self._database.fetch_one(
             "find_stream_cookie",
             project_id=stream.project_id,
-            session_id=stream.session_id,
+            path=stream.path,
             digest=_digest(cookie),
         )
         return None if row is None else _caller(row, stream)
@@ -108,11 +117,11 @@ class Passes:
 
 
 def _caller(row: Row, stream: StreamOf) -> Caller:
-    """Whoever has a pass may look at its stream, whatever else they may do."""
+    """Whoever has a pass may have its stream, whatever else they may."""
     return Caller(
         user_id=row["user_id"],
         mode=row["mode"],
-        max_role=Role.VIEWER,
+        max_role=Role.named(row["max_role"]),
         projects=frozenset((stream.project_id,)),
         expires_at=row["expires_at"],
         token_id=row["token_id"],

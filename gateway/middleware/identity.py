@@ -1,18 +1,29 @@
 """Who asks: by a credential, or on an event stream by a pass."""
 
-from urllib.parse import quote
-
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
-from gateway.keys import CALLER, IDENTITY, PASSES, PROXIES, PUBLIC_ROUTES, STREAM_ROUTES, THROTTLE, USER
+from gateway.keys import (
+    CALLER,
+    CAME_BY_PASS,
+    IDENTITY,
+    PASSES,
+    PASSTHROUGH_TICKET,
+    PROXIES,
+    PUBLIC_ROUTES,
+    STREAM_ROUTES,
+    STREAM_TICKET,
+    THROTTLE,
+    USER,
+)
 from gateway.middleware.hosts import project_of_host
+from gateway.middleware.passthrough import passthrough
 from gateway.middleware.sites import is_here
+from gateway.proxy.websocket import is_handshake
 
-TICKET = "ticket"
 _COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
 
 
@@ -49,9 +60,8 @@ def _shown(request: web.Request) -> str | None:
     """What the request is to be known by; None where it is nothing that could be guessed."""
     if hdrs.AUTHORIZATION in request.headers:
         return request.headers[hdrs.AUTHORIZATION]
-    if request.match_info.route.name in STREAM_ROUTES:
-        return request.query.get(TICKET) or request.headers.get(hdrs.COOKIE)
-    return None
+    meant = _stream_of(request)
+    return None if meant is None else request.query.get(meant[1]) or request.headers.get(hdrs.COOKIE)
 
 
 async def _identified(request: web.Request, host: str, is_own_host: bool) -> Caller:
@@ -66,13 +76,12 @@ async def _identified(request: web.Request, host: str, is_own_host: bool) -> Cal
 
 
 async def _by_pass(request: web.Request) -> Caller | None:
-    if request.match_info.route.name not in STREAM_ROUTES:
+    meant = _stream_of(request)
+    if meant is None:
         return None
-    stream = StreamOf(request.match_info["project_id"], request.match_info.get("session_id"))
-    if "\0" in stream.path:
-        return None
-    passes = request.app[PASSES]
-    ticket = request.query.get(TICKET)
+    stream, parameter = meant
+    passes, ticket = request.app[PASSES], request.query.get(parameter)
+    request[CAME_BY_PASS] = True
     # The ticket first: the cookie may be of whoever used this browser before.
     if ticket and (exchanged := await passes.exchange(ticket, stream)):
         caller, request[_COOKIE] = exchanged[0], (stream, exchanged[1])
@@ -85,13 +94,26 @@ async def _by_pass(request: web.Request) -> Caller | None:
     return None
 
 
+def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:
+    """The stream that the request is for, and where its ticket stands; None where no pass opens what it is for."""
+    project_id, route = request.match_info.get("project_id"), request.match_info.route
+    if project_id is None or "\0" in request.path or not request.raw_path.isascii():
+        return None
+    if route.name in STREAM_ROUTES:
+        return StreamOf.events(project_id, request.match_info.get("session_id")), STREAM_TICKET
+    is_stream = is_handshake(request) or "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
+    if route.handler is passthrough and request.method == hdrs.METH_GET and is_stream:
+        return StreamOf.passed_through(project_id, request.raw_path.partition("?")[0]), PASSTHROUGH_TICKET
+    return None
+
+
 async def give_cookie(request: web.Request, response: web.StreamResponse) -> None:
     """What a ticket was exchanged for, with whatever answer there is: the ticket is gone (``on_response_prepare``)."""
     given = request.get(_COOKIE)
     if given is None:
         return
     stream, text = given
-    where = f"{stream.cookie}={text}; Path={quote(stream.path)}; Max-Age={COOKIE_SECONDS}"
+    where = f"{stream.cookie}={text}; Path={stream.path.replace(';', '%3B')}; Max-Age={COOKIE_SECONDS}"
     secure = "; Secure" if _is_secure(request) else ""
     # aiohttp has written the response's own cookies into its head by now.
     response.headers.add(hdrs.SET_COOKIE, f"{where}; HttpOnly; SameSite=Strict{secure}")

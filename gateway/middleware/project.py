@@ -14,7 +14,20 @@ from aiohttp.typedefs import Handler
 
 from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
 from gateway.identity.watch import Visit
-from gateway.keys import CALLER, CONFIG, LEAST_ROLES, PROJECT, PROJECTS, PUBLIC_ROUTES, ROLE, ROUTE, WATCH, Route
+from gateway.keys import (
+    CALLER,
+    CAME_BY_PASS,
+    CONFIG,
+    LEAST_ROLES,
+    PASSTHROUGH_TICKET,
+    PROJECT,
+    PROJECTS,
+    PUBLIC_ROUTES,
+    ROLE,
+    ROUTE,
+    WATCH,
+    Route,
+)
 from gateway.middleware.hosts import project_of_host
 from gateway.middleware.passthrough import passthrough
 from gateway.middleware.sites import is_here
@@ -115,8 +128,17 @@ def _route(request: web.Request, found: Project, port: str, *, target: str, pref
     config = request.app[CONFIG].containers
     is_turn = port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target)
     headers = None if is_turn else config.headers_timeout
+    if request.get(CAME_BY_PASS):
+        target = _without_ticket(target)
     timeouts = _timeouts(config.connect_timeout, headers, config.idle_timeout)
     return Route(_PORTS[port](found, config), target, prefix, timeouts)
+
+
+def _without_ticket(target: str) -> str:
+    """The rest of the query as it is."""
+    path, mark, query = target.partition("?")
+    rest = "&".join(part for part in query.split("&") if not part.startswith(f"{PASSTHROUGH_TICKET}="))
+    return path + (mark if rest else "") + rest
 
 
 @lru_cache(maxsize=4)

@@ -5,12 +5,17 @@ from collections.abc import AsyncIterator
 from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
+import aiohttp
 import attrs
 import pytest
+from aiohttp import web
+from yarl import URL
 
+from gateway.identity.passes import StreamOf
 from tests.fakes.container import FakeContainer
-from tests.identity.conftest import OPERATOR, STRANGER, VIEWER
+from tests.identity.conftest import MEMBERS, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.test_tokens import alter
+from tests.proxy.peers import serve
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
 
 
@@ -91,8 +96,9 @@ async def test_a_pass_opens_its_own_stream_and_nothing_else(gateway: Gateway, pr
         unused = (await ticket(project, one))["ticket"]
         answer = await gateway.call("GET", f"{path}?ticket={unused}", headers={"Cookie": cookie})
         assert (answer.status, answer.json["code"]) == (401, "unauthenticated"), path
-    renamed = cookie.replace("acp_session_stream", "acp_project_stream")
-    assert (await opened(gateway, f"{project.acp}/events", renamed))[0] == 401
+    for elsewhere in (StreamOf.events(project.id, None), StreamOf.events(project.id, other)):
+        renamed = f"{elsewhere.cookie}={cookie.partition('=')[2]}"
+        assert (await opened(gateway, elsewhere.path, renamed))[0] == 401
     answer = await gateway.call("POST", f"{project.acp}/session", {}, headers={"Cookie": cookie})
     assert answer.status == 401
 
@@ -158,3 +164,87 @@ async def test_a_stream_lasts_no_longer_than_the_token_that_its_ticket_was_got_w
     assert 3500 < seconds <= 3600
     commands.json("revoke", made["id"])
     assert (await opened(both, url, cookie))[0] == 401
+
+
+@pytest.fixture
+async def echoing(gateway: Gateway) -> AsyncIterator[tuple[Project, list[str]]]:
+    """A project whose container streams, and echoes on WebSockets; and all that it was asked."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.raw_path + str(dict(request.headers)))
+        if request.headers.get("Upgrade"):
+            sock = web.WebSocketResponse()
+            await sock.prepare(request)
+            async for message in sock:
+                await sock.send_str(message.data)
+            return sock
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: x\n\n")
+        return response
+
+    async with serve(answer) as upstream:
+        project = await gateway.as_user(OWNER).register(str(upstream), containerUrl=str(upstream))
+        for user_id, role in MEMBERS.items():
+            await project.gateway.call("PUT", f"{project.path}/members/{user_id}", {"role": role})
+        yield project, asked
+
+
+async def test_a_websocket_is_opened_by_a_ticket_once(echoing: tuple[Project, list[str]]) -> None:
+    project, asked = echoing
+    gateway = Gateway(project.gateway.app, project.gateway.url, project.gateway.http)
+    for path in ("/opencode/pty/a%20b/connect", "/acp/socket"):
+        got = (await project.as_user(OPERATOR).call("POST", "/events/ticket", {"path": path})).json
+        assert got["url"].startswith(project.path + path + "?gatewayTicket=")
+        async with gateway.http.ws_connect(URL(f"{gateway.url}{got['url']}&ticket=its-own", encoded=True)) as sock:
+            await sock.send_str("here")
+            assert await sock.receive_str() == "here"
+        # The container sees its own parameters, and nothing of ours.
+        assert asked[-1].partition("{")[0] == path.removeprefix("/opencode").removeprefix("/acp") + "?ticket=its-own"
+        assert got["ticket"] not in asked[-1]
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await gateway.http.ws_connect(URL(gateway.url + got["url"], encoded=True))
+        assert refused.value.status == 401
+
+
+async def test_a_containers_stream_is_opened_by_a_ticket_and_come_back_to(echoing: tuple[Project, list[str]]) -> None:
+    project, asked = echoing
+    gateway = Gateway(project.gateway.app, project.gateway.url, project.gateway.http)
+    url = (await project.call("POST", "/events/ticket", {"path": "/opencode/event"})).json["url"]
+    accept = {"Accept": "text/event-stream"}
+    answer = await gateway.call("GET", url, headers=accept)
+    assert (answer.status, answer.body) == (200, b"data: x\n\n")
+    [cookie] = SimpleCookie(answer.headers["Set-Cookie"]).values()
+    assert cookie["path"] == f"{project.path}/opencode/event"
+    for path, status in (
+        (url, 200),
+        (f"{project.path}/opencode/event", 200),
+        (f"{project.path}/opencode/event/x", 401),
+    ):
+        again = await gateway.call("GET", path, headers={**accept, "Cookie": as_sent(cookie)})
+        assert again.status == status
+    assert as_sent(cookie) not in "".join(asked)
+    # Only what a browser has no header for.
+    for method, headers in (("GET", {}), ("POST", accept)):
+        answer = await gateway.call(method, url, headers={**headers, "Cookie": as_sent(cookie)})
+        assert answer.status == 401
+
+
+async def test_what_a_container_streams_is_for_operators(echoing: tuple[Project, list[str]]) -> None:
+    project, _ = echoing
+    refused = await project.as_user(VIEWER).call("POST", "/events/ticket", {"path": "/opencode/event"})
+    assert (refused.status, refused.json["code"]) == (403, "role_too_small")
+    gateway = Gateway(project.gateway.app, project.gateway.url, project.gateway.http)
+    url = (await project.as_user(OPERATOR).call("POST", "/events/ticket", {"path": "/opencode/event"})).json["url"]
+    await project.gateway.call("PUT", f"{project.path}/members/{OPERATOR}", {"role": "viewer"})
+    assert (await gateway.call("GET", url, headers={"Accept": "text/event-stream"})).status == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "opencode/x", "/opencode", "/session", "/opencode/x?y", "/opencode/a b", "/acp/../..", "/acp/x\n", "/acp/é"],
+)
+async def test_a_path_that_is_none_has_no_ticket(project: Project, path: str) -> None:
+    answer = await project.call("POST", "/events/ticket", {"path": path})
+    assert (answer.status, answer.json["code"]) == (400, "invalid_body")
