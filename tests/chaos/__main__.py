@@ -101,8 +101,6 @@ def _print_table(outcomes: list[Outcome]) -> None:
             f"{sum(one.events for one in played):>8} {sum(one.verdict.delivered for one in played):>10} "
             f"{sum(one.seconds for one in played):>5.0f}  {held}"
         )
-    for number, reason in rows.LEFT_OUT.items():
-        print(f"{number:>3}  left out: {reason}")
 
 
 if __name__ == "__main__":

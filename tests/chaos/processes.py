@@ -120,6 +120,8 @@ class GatewayServer:
     settings: dict[str, str] = attrs.field(factory=dict)
     #: What is run with the command's arguments.
     command: Sequence[str] = (sys.executable, "-m", "gateway")
+    #: Further ones of ``serve``.
+    options: Sequence[str] = ()
     descriptors: int | None = None
     #: Bytes of memory of its own that the kernel lets it have (``RLIMIT_DATA``: all that is private and writable).
     memory: int | None = None
@@ -155,7 +157,7 @@ class GatewayServer:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, "serve", "--port", str(self.port)],
+                [*self.command, "serve", "--port", str(self.port), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

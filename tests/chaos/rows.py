@@ -2,13 +2,6 @@
 
 import importlib
 from pathlib import Path
-from typing import Final
-
-#: Rows of the fault matrix that nothing here plays, and why.
-LEFT_OUT: Final = {
-    29: "20 requests need a refresh of one credential at once: there is no credential refresh yet",
-    30: "a provider rotates the refresh token and its answer is lost: there is no credential refresh yet",
-}
 
 
 def load() -> None:
