@@ -337,6 +337,11 @@ _OPERATIONS = (
 # What browsers are given before anybody has said who they are: it is the same for everybody, and asks the API.
 _PAGES = (
     Endpoint(GET, "/", console.home, None, is_public=True, answers={302: MOVED}),
+    Endpoint(GET, "/docs", description.page, None, is_public=True, answers={200: PAGE, 304: None}),
+    Endpoint(
+        GET, "/docs/{name}", description.page_file, None, is_public=True,
+        answers={200: FILE, 304: None}, errors=(NotFound,),
+    ),
     Endpoint(GET, "/console", console.page, None, is_public=True, answers={200: PAGE, 304: None}),
     Endpoint(
         GET, "/console/{path:.*}", console.file, None, is_public=True,

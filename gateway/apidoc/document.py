@@ -40,7 +40,7 @@ TITLES: Final[Mapping[str, str]] = {
     "permissions": "What agents ask before they do it",
     "description": "This description",
     "auth": "Accounts for agents",
-    "login_pages": "Where browsers arrive that come from a provider",
+    "logins": "Where browsers arrive that come from a provider",
     "tickets": "Tickets for browsers' event streams",
     "operations": "What the machinery around a gateway asks",
     "console": "What browsers are shown",
@@ -109,13 +109,14 @@ def path_of(endpoint: Endpoint) -> str:
 
 
 def _tag(endpoint: Endpoint) -> str:
-    return endpoint.handler.__module__.rpartition(".")[2]
+    name = endpoint.handler.__module__.rpartition(".")[2]
+    return "logins" if name == "login_pages" else name
 
 
 def _operation(endpoint: Endpoint, method: str, schemas: Schemas) -> Schema:
     text = endpoint.describes or text_of(endpoint.handler)
     operation: Schema = {
-        "operationId": _operation_id(endpoint, method),
+        "operationId": to_camel(_operation_id(endpoint, method)),
         "tags": [_tag(endpoint)],
         "summary": text.partition("\n\n")[0],
         "parameters": [*_path_parameters(endpoint), *(_parameter(one, schemas) for one in endpoint.parameters)],

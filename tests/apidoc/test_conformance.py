@@ -11,7 +11,7 @@ from tests.fakes.container import FakeContainer
 from tests.world import Gateway
 
 #: Streams never end, and what is passed on is for the container to describe.
-LEFT_OUT = r"/events(/\{sessionId\})?$|/acp$|/opencode|\{tail\}|^/console|^/$"
+LEFT_OUT = r"/events(/\{sessionId\})?$|/acp$|/opencode|\{tail\}|^/console|^/docs|^/$"
 CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
     "response_headers_conformance", "negative_data_rejection",
