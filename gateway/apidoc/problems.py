@@ -15,6 +15,7 @@ from gateway.errors import (
     GatewayError,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
+    IdentityUnavailable,
     InvalidBody,
     InvalidParameter,
     PermissionNotFound,
@@ -23,6 +24,7 @@ from gateway.errors import (
     RoleTooSmall,
     SecretUnreadable,
     SessionNotFound,
+    TooManyRequests,
     TurnNotFound,
     Unauthenticated,
     UnsupportedMediaType,
@@ -53,6 +55,7 @@ HEADERS: Final[Mapping[Error, str]] = {
     DatabaseUnavailable: "Retry-After",
     OutcomeUnknown: "Retry-After",
     IdempotencyKeyInUse: "Retry-After",
+    TooManyRequests: "Retry-After",
 }
 
 
@@ -69,7 +72,7 @@ def _common(endpoint: Endpoint) -> Iterable[Error]:
     yield Forbidden
     if not endpoint.is_public:
         yield InvalidParameter
-        yield Unauthenticated
+        yield from (Unauthenticated, TooManyRequests, IdentityUnavailable)
         yield from _DATABASE
     if endpoint.role is not None:
         yield RoleTooSmall
