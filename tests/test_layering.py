@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"handlers", "middleware"},
     {"routes"},
     {"app"},
-    {"accepting", "logs", "agenthost"},
+    {"accepting", "logs", "agenthost", "client"},
     {"serving"},
     {"worker"},
     {"supervisor"},
@@ -42,6 +42,7 @@ NARROW = {
     "proxy": {"errors"},
     "db": {"errors"},
     "agenthost": {"wire", "errors", "tasks"},
+    "client": {"wire", "errors"},
 }
 #: Foreign packages with the rooms that may use them.
 OWNED = {

@@ -22,6 +22,8 @@ class Unruly:
     is_away: bool = False
     #: The blocks of streams with these ids are lost, each once.
     losing: set[str] = attrs.field(factory=set)
+    #: And these, each time.
+    never: set[str] = attrs.field(factory=set)
     #: The paths of the streams that were opened, with their queries.
     opened: list[str] = attrs.field(factory=list)
 
@@ -56,7 +58,7 @@ class Unruly:
                 id = block.partition(b"\n")[0].removeprefix(b"id: ").decode()
                 if id in self.losing:
                     self.losing.discard(id)
-                else:
+                elif id not in self.never:
                     yield block + b"\n\n"
 
 

@@ -1,0 +1,332 @@
+"""A client of a running gateway: calls that are sent again where that is safe, and event streams that miss nothing."""
+
+import asyncio
+import json
+import random
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from gateway.errors import GatewayError
+from gateway.wire.events import Cursor
+from gateway.wire.sse import SSEEvent, SSEParser
+
+#: Three heartbeats: a stream that says nothing for as long is dead.
+SILENCE_SECONDS: Final = 45.0
+CONNECT_SECONDS: Final = 10.0
+#: A call may have to start an agent; one that waits for a turn takes that time more.
+CALL_SECONDS: Final = 120.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: How often a call is sent before its caller hears that nobody answers.
+ATTEMPTS: Final = 4
+#: What passes: the gateway, its database or the container is away.
+_PASSING: Final = frozenset({429, 502, 503, 504})
+#: To this client alone, and never stored.
+HEARTBEAT, RESET = "heartbeat", "reset"
+
+
+class Refused(GatewayError):
+    """The gateway has refused this."""
+
+    code = "refused"
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or problem.get("title") or f"The gateway answered {status}."))
+        self.answered = status
+        self.problem = dict(problem)
+        self.reason = str(problem.get("code", "http_error"))
+
+
+class Unreachable(GatewayError):
+    """There is no gateway at this address."""
+
+    code = "unreachable"
+
+
+class EventsMissing(GatewayError):
+    """The stream has a hole that reading it again did not fill."""
+
+    code = "events_missing"
+
+
+@attrs.frozen(kw_only=True)
+class StreamEvent:
+    """An event as a stream brings it; ``data`` is what its envelope has in ``data``."""
+
+    cursor: Cursor
+    type: str
+    session_id: str | None
+    turn_id: str | None
+    agent_id: str | None
+    at: str
+    data: Any
+    #: The whole envelope.
+    envelope: Mapping[str, Any] = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, block: SSEEvent, cursor: Cursor) -> "StreamEvent":
+        envelope = json.loads(block.data)
+        return cls(
+            cursor=cursor,
+            type=envelope["type"],
+            session_id=envelope.get("sessionId"),
+            turn_id=envelope.get("turnId"),
+            agent_id=envelope.get("agentId"),
+            at=envelope["at"],
+            data=envelope["data"],
+            envelope=envelope,
+        )
+
+
+class Client:
+    """Calls a gateway at ``url``. ``token`` is an API token or a JWT, where the gateway wants one."""
+
+    def __init__(self, url: str, *, token: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS)
+        self._http = aiohttp.ClientSession(headers=headers, timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def project(self, project_id: str) -> "Project":
+        return Project(self, project_id)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        once: bool = False,
+        wait: int | None = None,
+    ) -> Any:
+        """The JSON that the gateway answers, None for no content. Raises ``Refused`` and ``Unreachable``.
+
+        ``once``: it is sent with a key of its own, so that it can be sent again when its answer was lost. ``wait``:
+        seconds to wait for a turn's end.
+        """
+        headers = {"Idempotency-Key": f'"{secrets.token_hex(16)}"'} if once else {}
+        if wait is not None:
+            headers["Prefer"] = f"wait={wait}"
+        attempts = ATTEMPTS if once or method == "GET" else 1
+        seconds = CALL_SECONDS + (wait or 0)
+        for attempt in range(1, attempts + 1):
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._send(method, path, body, query or {}, headers)
+            except Refused as exc:
+                if attempt == attempts or exc.answered not in _PASSING:
+                    raise
+            except (aiohttp.ClientError, TimeoutError) as exc:
+                if attempt == attempts:
+                    raise Unreachable(f"No gateway answers at {self.url}: {exc or 'it took too long'}.") from exc
+            await asyncio.sleep(_pause(attempt))
+        raise AssertionError("not reached")
+
+    async def _send(
+        self, method: str, path: str, body: Any, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Any:
+        url = URL(self.url + path, encoded=True)
+        url = url.with_query(dict(query)) if query else url
+        async with self._http.request(method, url, json=body, headers=headers, allow_redirects=False) as response:
+            raw = await response.read()
+            if response.status >= 300:
+                raise Refused(response.status, _problem(raw))
+            try:
+                return json.loads(raw) if raw else None
+            except ValueError as exc:
+                raise Unreachable(f"What answers at {self.url} is no gateway: {response.content_type}.") from exc
+
+    @asynccontextmanager
+    async def stream(self, path: str, last_event_id: str | None, *, from_start: bool) -> AsyncIterator[Any]:
+        headers = {"Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        url = URL(self.url + path + ("?from=start" if from_start else ""), encoded=True)
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        async with self._http.get(url, headers=headers, timeout=timeout, allow_redirects=False) as response:
+            if response.status != 200:
+                raise Refused(response.status, _problem(await response.read()))
+            yield response.content
+
+
+class Project:
+    """A project of the gateway."""
+
+    def __init__(self, client: Client, project_id: str) -> None:
+        self._client = client
+        self.id = project_id
+        self.path = f"/api/projects/{quote(project_id, safe='')}"
+
+    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """Call ``path`` below the project's ``/acp``."""
+        return await self._client.call(method, f"{self.path}/acp{path}", body, **options)
+
+    async def create_session(self, **members: Any) -> Any:
+        """``agentId``, ``title``, ``workingDirectory``, ``mcpServers``: each as the API has it."""
+        return await self.call("POST", "/session", members, once=True)
+
+    async def session(self, session_id: str) -> Any:
+        return await self.call("GET", f"/session/{quote(session_id, safe='')}")
+
+    async def prompt(self, session_id: str, prompt: Any, *, queue: bool = False, wait: int | None = None) -> Any:
+        """Send a prompt, once, however often the network loses the answer."""
+        body = {"prompt": prompt, **({"queue": True} if queue else {})}
+        return await self.call("POST", f"/session/{quote(session_id, safe='')}/prompt", body, once=True, wait=wait)
+
+    async def cancel(self, session_id: str, turn_id: str | None = None) -> Any:
+        body = {"turnId": turn_id} if turn_id else {}
+        return await self.call("POST", f"/session/{quote(session_id, safe='')}/cancel", body)
+
+    async def permissions(self) -> list[Any]:
+        """The permission requests that wait for an answer."""
+        found: list[Any] = (await self.call("GET", "/permission"))["permissions"]
+        return found
+
+    async def answer(self, permission_id: str, *, option_id: str | None = None, granted: bool | None = None) -> Any:
+        body = {"granted": granted} if option_id is None else {"optionId": option_id}
+        return await self.call("POST", f"/permission/{quote(permission_id, safe='')}", body, once=True)
+
+    def events(
+        self,
+        session_id: str | None = None,
+        *,
+        after: str | None = None,
+        from_start: bool = False,
+        patience: float | None = None,
+    ) -> "Events":
+        """The project's events, or one session's, each once and in order, for as long as they are iterated.
+
+        ``after``: a cursor. ``patience``: seconds without a gateway after which ``Unreachable`` is raised; None: never.
+        """
+        path = f"{self.path}/acp/events" + (f"/{quote(session_id, safe='')}" if session_id else "")
+        return Events(
+            self._client, path, after=after, from_start=from_start, is_whole=session_id is None, patience=patience
+        )
+
+
+class Events:
+    """An event stream, read through lost connections and restarts.
+
+    A ``reset`` comes as an event: what follows it is new, and what was known is to be read anew. So does a ``gap``,
+    which is an event of the log.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        *,
+        after: str | None,
+        from_start: bool,
+        is_whole: bool,
+        patience: float | None,
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._last_id = after
+        self._from_start = from_start
+        self._is_whole = is_whole
+        self._patience = patience
+        self._hole: Cursor | None = None
+        #: Seconds to wait before coming back, as the gateway says.
+        self._retry = FIRST_PAUSE
+
+    @property
+    def cursor(self) -> str | None:
+        """The place after the last event that was given."""
+        return self._last_id
+
+    async def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        failures, away_since = 0, None
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async for event in self._connection():
+                    failures, away_since = 0, None
+                    if event is not None:
+                        yield event
+                pause = self._retry * random.uniform(1.0, 1.5)
+            except (aiohttp.ClientError, TimeoutError) as exc:
+                failures += 1
+                away_since = away_since or loop.time()
+                if self._patience is not None and loop.time() - away_since >= self._patience:
+                    raise Unreachable(f"No gateway answers at {self._client.url}: {exc or 'it is silent'}.") from exc
+                pause = _pause(failures)
+            except Refused as exc:
+                # Streams answer 200 or something final; what else comes is from a proxy in between.
+                if exc.answered not in _PASSING and exc.answered < 500:
+                    raise
+                failures += 1
+                pause = _pause(failures)
+            await asyncio.sleep(pause)
+
+    async def _connection(self) -> AsyncIterator[StreamEvent | None]:
+        """What one connection brings, None for a heartbeat; it ends where the stream must be read again."""
+        parser = SSEParser()
+        from_start = self._from_start and self._last_id is None
+        async with self._client.stream(self._path, self._last_id, from_start=from_start) as content:
+            async for piece in content.iter_any():
+                for block in parser.feed(piece):
+                    if not isinstance(block, SSEEvent):
+                        raise EventsMissing("An event was larger than this client takes.")
+                    if block.retry is not None:
+                        self._retry = block.retry / 1000
+                    if self._misses(block):
+                        return
+                    yield self._take(block)
+
+    def _take(self, block: SSEEvent) -> StreamEvent | None:
+        cursor, known = Cursor.parse(block.id or ""), Cursor.parse(self._last_id or "")
+        if block.event == HEARTBEAT:
+            self._last_id = block.id if cursor else self._last_id
+            return None
+        if cursor is None:
+            return None
+        if block.event != RESET and known is not None and (cursor.epoch, cursor.seq) <= (known.epoch, known.seq):
+            return None
+        self._last_id, self._hole = str(cursor), None
+        return StreamEvent.of(block, cursor)
+
+    def _misses(self, block: SSEEvent) -> bool:
+        """Whether events are missing before this block: a project's are numbered without holes."""
+        cursor, known = Cursor.parse(block.id or ""), Cursor.parse(self._last_id or "")
+        if not self._is_whole or block.event == RESET or cursor is None or known is None or cursor.epoch != known.epoch:
+            return False
+        if cursor.seq <= known.seq + (block.event != HEARTBEAT):
+            return False
+        if self._hole == known:
+            raise EventsMissing(f"Events after {known} are missing; the next one is {cursor}.")
+        self._hole = known
+        return True
+
+
+def _pause(attempt: int) -> float:
+    """Twice as long each time, and not for all clients at once."""
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
+
+
+def _problem(raw: bytes) -> dict[str, Any]:
+    try:
+        problem = json.loads(raw)
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}

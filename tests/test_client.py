@@ -1,0 +1,111 @@
+"""The Python client against running gateways: calls sent again, streams that miss nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.client import Client, Events, EventsMissing, Refused, StreamEvent, Unreachable
+from tests.clients.cluster import PROMPT, SAID, cluster
+from tests.clients.unruly import unruly
+from tests.fakes.eventually import eventually
+from tests.world import Gateway
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[Client]:
+    async with Client(gateway.url) as opened:
+        yield opened
+
+
+async def until(events: Events, type: str) -> list[StreamEvent]:
+    found = []
+    async for event in events:
+        found.append(event)
+        if event.type == type:
+            return found
+    raise AssertionError("the stream ended")
+
+
+async def test_a_prompt_and_what_came_of_it(gateway: Gateway, client: Client, agent_host: str) -> None:
+    await gateway.register(agent_host, defaultAgentId="demo")
+    project = client.project("demo")
+    session = await project.create_session(title="first")
+    begun = await project.prompt(session["id"], "permission")
+    events = project.events(session["id"], after=begun["cursor"])
+    asked = (await until(events, "permission_request"))[-1]
+    assert [one["id"] for one in await project.permissions()] == [asked.data["permissionId"]]
+    await project.answer(asked.data["permissionId"], granted=True)
+    assert (await until(events, "turn_ended"))[-1].data["outcome"] == "completed"
+
+
+async def test_what_is_refused_is_told_with_its_code(client: Client) -> None:
+    with pytest.raises(Refused, match="There is no project") as refused:
+        await client.project("nothing").permissions()
+    assert (refused.value.answered, refused.value.reason) == (404, "project_not_found")
+
+
+async def test_an_address_where_nobody_answers_is_named(unused_tcp_port: int) -> None:
+    async with Client(f"http://127.0.0.1:{unused_tcp_port}") as client:
+        with pytest.raises(Unreachable, match=f"127.0.0.1:{unused_tcp_port}"):
+            await client.call("POST", "/api/projects", {})
+
+
+async def test_each_event_comes_once_through_kills_and_restarts(
+    database_url: str, tmp_path: Path, agent_host: str
+) -> None:
+    async with asyncio.timeout(100), cluster(database_url, tmp_path) as gateways:
+        session = await (await gateways.register(agent_host)).create_session()
+        async with Client(gateways.urls[0]) as client:
+            project = client.project("demo")
+            received: list[StreamEvent] = []
+            reading = asyncio.create_task(_read(project.events(from_start=True), received))
+            await gateways.project().prompt(session, PROMPT, wait=None)
+            await eventually(lambda: len(received) >= 20)
+            await gateways.kill(0)
+            await gateways.start(0)
+            async with asyncio.timeout(60):
+                await reading
+    assert [event.cursor.seq for event in received] == list(range(1, len(received) + 1))
+    updates = [event.data["update"] for event in received if event.type == "session_update"]
+    said = [one["content"]["text"] for one in updates if one["sessionUpdate"] == "agent_message_chunk"]
+    assert said == SAID
+
+
+async def _read(events: Events, into: list[StreamEvent]) -> None:
+    async for event in events:
+        into.append(event)
+        if event.type == "turn_ended":
+            return
+
+
+async def test_a_block_that_was_lost_on_the_way_is_read_again(gateway: Gateway, agent_host: str) -> None:
+    project = await gateway.register(agent_host, defaultAgentId="demo")
+    session = await project.create_session()
+    await project.prompt(session, "stream 9")
+    async with unruly(gateway.url) as front, Client(front.url) as client:
+        front.losing = {"1-4", "1-7"}
+        events = await until(client.project("demo").events(from_start=True), "turn_ended")
+        assert [event.cursor.seq for event in events] == list(range(1, len(events) + 1))
+        assert front.losing == set()
+
+
+async def test_a_hole_that_stays_is_told_and_not_passed_over(gateway: Gateway, agent_host: str) -> None:
+    project = await gateway.register(agent_host, defaultAgentId="demo")
+    session = await project.create_session()
+    await project.prompt(session, "stream 9")
+    async with unruly(gateway.url) as front, Client(front.url) as client:
+        front.never = {"1-4"}
+        with pytest.raises(EventsMissing, match="after 1-3"):
+            await until(client.project("demo").events(from_start=True), "turn_ended")
+
+
+async def test_a_reset_comes_as_an_event_and_the_stream_goes_on(gateway: Gateway, agent_host: str) -> None:
+    project = await gateway.register(agent_host, defaultAgentId="demo")
+    session = await project.create_session()
+    async with Client(gateway.url) as client:
+        events = client.project("demo").events(after="1-999")
+        assert (await until(events, "reset"))[-1].data["reason"] == "beyond_head"
+        await project.prompt(session, "stream 2", wait=None)
+        assert (await until(events, "turn_ended"))[0].type == "turn_started"
