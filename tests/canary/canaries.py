@@ -1,11 +1,16 @@
 """Secrets that are known by sight, and a search for them in whatever a system leaves behind."""
 
 import base64
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
+
+
+#: What a database's files are full of.
+_EMPTY = re.compile(rb"\0{64,}")
 
 
 class Canaries:
@@ -73,7 +78,7 @@ class Witness:
         """Every file below, as its bytes are on the disk."""
         for path in sorted(directory.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                self.note(f"{where}: {path.relative_to(directory)}", path.read_bytes())
+                self.note(f"{where}: {path.relative_to(directory)}", _EMPTY.sub(b"\0", path.read_bytes()))
 
     def leaks(self, canaries: Canaries) -> Mapping[str, list[str]]:
         """Where canaries were found, and which."""

@@ -133,10 +133,12 @@ class System:
         self.postgres = EmbeddedPostgres.start(self.data, settings=settings)
 
     def _host_config(self) -> Path:
-        """An agent under a known id that is the demo agent, so that it can be asked what it was given."""
+        """Agents under known ids that are the demo agent, so that they can be asked what they were given."""
         catalogue = self.directory / "agents.toml"
-        demo = json.dumps([sys.executable, "-m", "gateway.agenthost.demo"])
-        catalogue.write_text(f"[agents.gemini]\ncommand = {demo}\nauthenticate = []\n")
+        command = json.dumps([sys.executable, "-m", "gateway.agenthost.demo"])
+        catalogue.write_text(
+            "".join(f"[agents.{id}]\ncommand = {command}\nauthenticate = []\n" for id in ("gemini", "claude-code"))
+        )
         config = self.directory / "host.toml"
         config.write_text(f"[agent_host]\ncatalogue = {json.dumps(str(catalogue))}\n")
         return config

@@ -47,7 +47,7 @@ def sign_in(system: System) -> None:
 def register(system: System) -> None:
     for number, id in enumerate(("one", "two")):
         address = system.host(number)
-        body = {"id": id, "containerUrl": address, "acpUrl": address, "defaultAgentId": "demo",
+        body = {"id": id, "containerUrl": address, "acpUrl": address, "defaultAgentId": "demo", "permissionMode": "full-auto",
                 "containerToken": system.host_tokens[number]}  # fmt: skip
         answer = system.call("POST", "/api/projects", body)
         assert (answer.status, answer.json["hasContainerToken"]) == (201, True)
@@ -96,6 +96,10 @@ def connect_accounts(system: System) -> None:
     log_in_in_the_browser(system)
     log_in_with_a_code(system)
     system.call("GET", "/api/credentials")
+    look_for_credentials_in_agents(system)
+    renew_under_a_session(system)
+    system.provider.repeat_what_it_is_sent("revoke")
+    assert auth(system, "claude-code", "DELETE", "").status == 200
 
 
 def paste_keys(system: System) -> None:
@@ -141,8 +145,37 @@ def log_in_with_a_code(system: System) -> None:
     assert begun.status == 200, begun
     system.provider.approve()
     wait_until(lambda: auth(system, "claude-code", "GET", "/status").json["state"] == "authorized")
-    system.provider.repeat_what_it_is_sent("revoke")
-    assert auth(system, "claude-code", "DELETE", "").status == 200
+
+
+def said(system: System, session: str) -> str:
+    answer = system.call("GET", f"/api/projects/one/acp/session/{session}/messages?limit=200")
+    assert answer.status == 200
+    return json.dumps(answer.json)
+
+
+def look_for_credentials_in_agents(system: System) -> None:
+    """Agents have them, and say so: in a message, through a file and a terminal, in an error, in pieces."""
+    for agent, variable in (("gemini", "GEMINI_API_KEY"), ("claude-code", "CLAUDE_CODE_OAUTH_TOKEN")):
+        session = new_session(system, "one", agent)
+        prompt(system, "one", session, f"env {variable}")
+        assert "***" in said(system, session), f"{agent} has been given nothing"
+        prompt(system, "one", session, f"run printenv {variable}")
+        prompt(system, "one", session, f"run printenv {variable} > found; cat found")
+        prompt(system, "one", session, "read found")
+        prompt(system, "one", session, f"ask whether {variable} is right")
+        system.call("DELETE", f"/api/projects/one/acp/session/{session}")
+
+
+def renew_under_a_session(system: System) -> None:
+    """A session goes on with a credential that was renewed meanwhile, which is masked as the former one is."""
+    session = new_session(system, "one", "claude-code")
+    before = len(system.provider.calls_of("token", grant_type="refresh_token"))
+    system.provider.expires_in = 7
+    log_in_with_a_code(system)
+    wait_until(lambda: len(system.provider.calls_of("token", grant_type="refresh_token")) > before, 60)
+    system.provider.expires_in = 3600
+    wait_until(lambda: prompt(system, "one", session, "env CLAUDE_CODE_OAUTH_TOKEN").status == 200, 60)
+    assert "***" in said(system, session)
 
 
 def send_secrets_where_they_do_not_belong(system: System) -> None:
