@@ -9,6 +9,7 @@ from gateway.errors import GatewayError, Unauthenticated
 from gateway.identity.audit import AuditOutcome, Entry
 from gateway.keys import AUDIT, CALLER, PROJECT, PROXIES, REQUEST_ID
 from gateway.middleware.hosts import project_of_host
+from gateway.middleware.paths import shown_path
 from gateway.wire.codec import storable
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
@@ -60,7 +61,7 @@ def _entry(request: web.Request, outcome: AuditOutcome, status: int | None, code
         mode=caller.mode if caller else None,
         token_id=caller.token_id if caller else None,
         method=request.method,
-        path=storable(request.rel_url.raw_path[:MAX_PATH]),
+        path=storable(shown_path(request)[:MAX_PATH]),
         outcome=outcome,
         status=status,
         code=code,

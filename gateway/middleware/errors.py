@@ -12,6 +12,7 @@ from gateway.db.errors import ForeignKeyViolation
 from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound, ProjectNotFound
 from gateway.keys import REQUEST_ID
 from gateway.middleware.comeback import come_back, must_come_back
+from gateway.middleware.paths import shown_path
 from gateway.telemetry.context import begin_request
 from gateway.wire.codec import dump_foreign_json
 
@@ -55,7 +56,7 @@ def _problem(request: web.Request, exc: GatewayError) -> web.Response:
         "status": exc.status,
         "code": exc.code,
         "detail": exc.detail or exc.title(),
-        "instance": request.rel_url.raw_path,
+        "instance": shown_path(request),
         "requestId": request[REQUEST_ID],
         **exc.members,
     }
@@ -78,7 +79,7 @@ def _as_problem(request: web.Request, exc: Exception) -> GatewayError:
                 f"{request.method} is not allowed here; allowed: {allowed}.", headers={hdrs.ALLOW: allowed}
             )
         case web.HTTPNotFound():
-            return NotFound(f"There is no route {request.method} {request.rel_url.raw_path}.")
+            return NotFound(f"There is no route {request.method} {shown_path(request)}.")
         case web.HTTPException():
             return _Http(exc.status, exc.reason)
         case _:
@@ -96,4 +97,4 @@ class _Http(GatewayError):
 
 
 def _where(request: web.Request) -> dict[str, str]:
-    return {"request": request[REQUEST_ID], "method": request.method, "path": request.rel_url.raw_path}
+    return {"request": request[REQUEST_ID], "method": request.method, "path": shown_path(request)}

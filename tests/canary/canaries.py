@@ -8,7 +8,6 @@ from pathlib import Path
 
 import attrs
 
-
 #: What a database's files are full of.
 _EMPTY = re.compile(rb"\0{64,}")
 

@@ -1,16 +1,21 @@
 """A provider of accounts that remembers every secret it was given or gave, and repeats them where it had better not."""
 
 import asyncio
+import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import jwt
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.canary.canaries import Canaries
 from tests.fakes.provider import FakeProvider
 
+AUDIENCE = "acp-gateway"
 #: Members of the gateway's calls that are secret.
 _SECRET = ("code", "code_verifier", "client_secret", "device_code", "refresh_token", "token")
 
@@ -23,6 +28,7 @@ class IndiscreetProvider(FakeProvider):
         self._canaries = canaries
         self._count = 0
         self._repeats: set[str] = set()
+        self._key = ec.generate_private_key(ec.SECP256R1())
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         response = await super()._handle(request)
@@ -38,6 +44,15 @@ class IndiscreetProvider(FakeProvider):
                 self._learn(f"{name} of the provider", told[name])
         return told
 
+    def sign(self, name: str, **claims: Any) -> str:
+        """A JWT of this provider's, for somebody who has signed in there."""
+        now = int(time.time())
+        said = {"iss": self.url, "aud": AUDIENCE, "sub": "ann", "exp": now + 600, "iat": now, **claims}
+        token = jwt.encode(said, self._key, algorithm="ES256", headers={"kid": "one"})
+        # What signs it is the secret; who reads the rest knows a name and a time.
+        self._canaries.add(name, token.rpartition(".")[2])
+        return token
+
     def _learn(self, name: str, value: str) -> None:
         self._count += 1
         self._canaries.add(f"{name} ({self._count})", value)
@@ -47,6 +62,9 @@ class IndiscreetProvider(FakeProvider):
         self._repeats.add(endpoint)
 
     def _right(self, endpoint: str, members: dict[str, Any]) -> web.Response:
+        if endpoint == "elsewhere":
+            key = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key()))
+            return web.json_response({"keys": [{**key, "kid": "one", "use": "sig"}]})
         if endpoint not in self._repeats:
             return super()._right(endpoint, members)
         self._repeats.discard(endpoint)

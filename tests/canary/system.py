@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from gateway.credentials.keyring import Key
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.programs import MAJOR
 from tests.canary.canaries import Canaries, Witness
-from tests.canary.provider import running_provider
+from tests.canary.provider import AUDIENCE, running_provider
 from tests.db.things import ask as ask_database
 from tests.program import START_SECONDS, Program, free_ports, run, run_to_end, wait_until
 
@@ -47,6 +47,7 @@ class Answer:
 
     status: int
     json: Any
+    headers: Mapping[str, str]
 
 
 class System:
@@ -95,7 +96,10 @@ class System:
             "ACP_GATEWAY_DATABASE_URL": self.database_url,
             "ACP_GATEWAY_VAULT_KEYS": key.line(),
             "ACP_GATEWAY_CONTAINERS_TOKEN": self.canaries.make("general container token"),
-            "ACP_GATEWAY_IDENTITY_MODES": "tokens",
+            "ACP_GATEWAY_IDENTITY_MODES": "tokens,jwt",
+            "ACP_GATEWAY_IDENTITY_JWT_ISSUER": self.provider.url,
+            "ACP_GATEWAY_IDENTITY_JWT_AUDIENCE": AUDIENCE,
+            "ACP_GATEWAY_IDENTITY_JWT_JWKS_URL": f"{self.provider.url}/elsewhere",
             "ACP_GATEWAY_LOGGING_LEVEL": "debug",
             "ACP_GATEWAY_EVENTS_LEASE": "1",
             "ACP_GATEWAY_OAUTH_ALLOW_HTTP_LOOPBACK": "true",
@@ -193,12 +197,13 @@ class System:
         finally:
             connection.close()
         where = f"answers {response.status}"
-        self.witness.note(where, f"{method} {path.partition('?')[0]}\n{response.headers}\n")
+        self.witness.note(where, f"{response.headers}\n")
         self.witness.note(where, raw + b"\n")
         try:
-            return Answer(response.status, json.loads(raw or b"null"))
+            told = json.loads(raw or b"null")
         except ValueError:
-            return Answer(response.status, raw)
+            told = raw
+        return Answer(response.status, told, response.headers)
 
     def listen_as_a_browser(self, project: str) -> None:
         """By a ticket, and once more by the cookie that it was exchanged for."""

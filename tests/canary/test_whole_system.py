@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -41,14 +42,28 @@ def sign_in(system: System) -> None:
     system.canaries.add("bob's API token", other["token"])
     system.bob = other["token"]
     system.command("token", "list")
+    for what, claims, status in (
+        ("good JWT", {}, 200),
+        ("expired JWT", {"exp": 1_700_000_000}, 401),
+        ("JWT for another", {"aud": "another"}, 401),
+    ):
+        token = system.provider.sign(what, **claims)
+        assert system.call("GET", "/api/projects", token=token).status == status
+        system.call("GET", f"/api/projects?access_token={token}", token="")
     assert system.call("GET", "/api/projects").status == 200
 
 
 def register(system: System) -> None:
     for number, id in enumerate(("one", "two")):
         address = system.host(number)
-        body = {"id": id, "containerUrl": address, "acpUrl": address, "defaultAgentId": "demo", "permissionMode": "full-auto",
-                "containerToken": system.host_tokens[number]}  # fmt: skip
+        body = {
+            "id": id,
+            "containerUrl": address,
+            "acpUrl": address,
+            "defaultAgentId": "demo",
+            "permissionMode": "full-auto",
+            "containerToken": system.host_tokens[number],
+        }
         answer = system.call("POST", "/api/projects", body)
         assert (answer.status, answer.json["hasContainerToken"]) == (201, True)
         assert system.call("GET", f"/api/projects/{id}/acp/info").status == 200
@@ -114,12 +129,26 @@ def paste_keys(system: System) -> None:
 
 
 def log_in_in_the_browser(system: System) -> None:
-    def come_back(**changes: str) -> Any:
+    callback: list[str] = []
+
+    def come_back(token: str | None = None, **changes: str) -> Any:
         begun = auth(system, "demo", "POST", "/start", {"flow": "pkce"})
         assert begun.status == 200, begun
-        url = system.provider.log_in(begun.json["authorizeUrl"], **changes)
-        return system.call("GET", "/" + url.split("/", 3)[3])
+        url = urlsplit(system.provider.log_in(begun.json["authorizeUrl"], **changes))
+        callback.append(url.path)
+        return system.call("GET", f"{url.path}?{url.query}", token=token)
 
+    # A browser that has no credential of the gateway's with it is asked whose the login is, on a page of its own.
+    page = come_back(token="").headers["Location"]
+    system.canaries.add("login page's ticket", page.rpartition("/")[2], shown_in="answers 303")
+    path = urljoin(callback[0], page)
+    assert system.call("GET", path, token="").status == 200
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert system.call("POST", path, b"x" * 2000, token="", **form).status == 400
+    assert system.call("GET", f"{path}x", token="").status == 404
+    assert system.call("DELETE", path, token="").status == 401
+    assert system.call("POST", path, b"answer=yes", token="", **form).status == 303
+    assert auth(system, "demo", "GET", "/status").json["state"] == "authorized"
     # The provider refuses with all that it was sent, in its own words.
     system.provider.repeat_what_it_is_sent("token")
     assert come_back().status == 303
@@ -206,6 +235,7 @@ def send_secrets_where_they_do_not_belong(system: System) -> None:
 
 
 def ask_without_leave(system: System) -> None:
+    system.call("GET", "/api/projects/one/audit")
     for path in ("/api/projects/one", "/api/projects/one/acp/session", "/api/projects/one/acp/info", "/api/projects"):
         system.call("GET", path, token=system.bob)
         system.call("GET", path, token="")

@@ -54,3 +54,16 @@ async def test_every_json_of_ours_is_a_line_of_its_own(gateway: Gateway) -> None
     for path, status in (("/api/projects", 200), ("/api/projects/nobody", 404), ("/nothing", 404)):
         answer = await gateway.call("GET", path)
         assert (answer.status, answer.body.count(b"\n"), answer.body[-1:]) == (status, 1, b"\n")
+
+
+async def test_the_ticket_in_a_login_pages_path_is_neither_told_nor_logged(
+    gateway: Gateway, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = "/api/oauth/login/a-ticket-that-opens-it"
+    for method, further in (("DELETE", ""), ("POST", "/more"), ("GET", "/..")):
+        assert b"a-ticket" not in (await gateway.call(method, path + further)).body
+    ask(database_url, "alter table pending_logins rename to gone")
+    answer = await gateway.call("GET", path)
+    assert (answer.status, answer.json["instance"]) == (500, "/api/oauth/login/***")
+    assert "a-ticket" not in caplog.text + str([vars(record) for record in caplog.records])
