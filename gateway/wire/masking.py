@@ -22,7 +22,7 @@ _TOLD = 8
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk", "user_message_chunk")
 _LIKE_A_CHUNK = b"_chunk"
 #: How the escapes of printable ASCII begin; not those of control characters, which terminals are full of.
-_ESCAPES = tuple(b"\\u00%d" % high for high in range(2, 8))
+_ESCAPES = re.compile(rb"\\u00[2-7]")
 
 
 def secrets_in(value: str) -> frozenset[str]:
@@ -68,7 +68,7 @@ class Masker:
             if needle in raw:
                 raw = raw.replace(needle, b"***")
         # Any character may be spelled so, and some writers do that with a few; only there it is worth a search.
-        if self._needles and any(escape in raw for escape in _ESCAPES):
+        if self._needles and _ESCAPES.search(raw):
             raw = self._pattern().sub(b"***", raw)
         return raw
 
