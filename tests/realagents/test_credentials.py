@@ -17,7 +17,7 @@ from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.agenthost.catalogue import BUILT_IN
 from gateway.credentials.catalogue import Catalogue, Injection
 from tests.agenthost.hosts import Host
-from tests.fakes.provider import FakeProvider
+from tests.fakes.refusing_provider import RefusingProvider
 from tests.realagents.rows import OPERATORS, ROWS, Row
 
 #: Within so many seconds a refused credential must have come back, on a machine that does something else besides.
@@ -73,7 +73,7 @@ async def test_agent_sends_its_user_s_credential_alone_and_says_soon_that_it_is_
 ) -> None:
     given = Catalogue().injection(row.agent, row.token_type, row.token, provider=row.provider)
     assert given is not None
-    async with FakeProvider() as provider:
+    async with RefusingProvider() as provider:
         config = host_config(tmp_path, row, agent_path, provider.url)
         async with TestClient(TestServer(build_app(config))) as client:
             host = Host(client, config)
@@ -92,7 +92,7 @@ async def test_agent_sends_its_user_s_credential_alone_and_says_soon_that_it_is_
     assert left_behind(tmp_path, row.token) == [tmp_path / "home" / path for path in row.leaves]
 
 
-def check_headers(provider: FakeProvider, row: Row) -> None:
+def check_headers(provider: RefusingProvider, row: Row) -> None:
     asked = provider.asked(row.path)
     assert asked, [one.path for one in provider.requests]
     for name, value in row.headers.items():
