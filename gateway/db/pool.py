@@ -27,7 +27,7 @@ from gateway.db.errors import MALFORMED_URL, LostRace, outcome_unknown, query_ti
 from gateway.db.queries import Queries, Query
 from gateway.db.quiet import Quiet, advice
 from gateway.db.sending import ConnectionLost, Result, send
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, DatabaseUnavailable, GatewayError
 
 logger = logging.getLogger(__name__)
 
@@ -328,7 +328,9 @@ def _log_failure(task: asyncio.Task[Any]) -> None:
         return
     exc = task.exception()
     if exc is not None:
-        logger.error("database work failed after its caller had left", exc_info=exc)
+        # That the database was away is no fault of the work's; where in it that showed is of no use to anybody.
+        trace = None if isinstance(exc, DatabaseUnavailable) else exc
+        logger.error("database work failed after its caller had left", exc_info=trace, extra={"error": str(exc)})
 
 
 def _parameters(url: str, statement_timeout: float) -> dict[str, str]:

@@ -138,19 +138,24 @@ update api_tokens set last_used_at = now()
 where id = %(id)s and (last_used_at is null or last_used_at < now() - %(seconds)s * interval '1 second');
 
 -- insert_stream_ticket --
--- Somebody who may read an event stream lets their browser open it.
+-- Somebody who may have a stream lets their browser open it; of tickets that nobody has used only so many at a time.
 insert into stream_passes (project_id, digest, kind, path, max_role, user_id, mode, token_id, ends_at, expires_at)
-values (%(project_id)s, %(digest)s, 'ticket', %(path)s, %(max_role)s, %(user_id)s, %(mode)s, %(token_id)s,
-    %(ends_at)s::timestamptz, least(now() + %(seconds)s * interval '1 second', %(ends_at)s::timestamptz))
+select %(project_id)s, %(digest)s, 'ticket', %(path)s, %(max_role)s, %(user_id)s, %(mode)s, %(token_id)s,
+    %(ends_at)s::timestamptz, least(now() + %(seconds)s * interval '1 second', %(ends_at)s::timestamptz)
+where (select count(*) from stream_passes p where p.project_id = %(project_id)s and p.user_id = %(user_id)s
+    and p.kind = 'ticket' and p.expires_at > now()) < %(most)s
 returning expires_at;
 
 -- exchange_stream_ticket --
--- A ticket is good once: whoever deletes it has the cookie in its place.
+-- A ticket is good once: whoever deletes it has the cookie in its place, and in that of the one they had before.
 with ticket as (
     delete from stream_passes
     where project_id = %(project_id)s and digest = %(digest)s and kind = 'ticket'
         and path = %(path)s and expires_at > now()
     returning *
+), replaced as (
+    delete from stream_passes p using ticket t
+    where p.project_id = t.project_id and p.digest = %(former)s and p.kind = 'cookie' and p.path = t.path
 )
 insert into stream_passes (project_id, digest, kind, path, max_role, user_id, mode, token_id, ends_at, expires_at)
 select project_id, %(cookie)s, 'cookie', path, max_role, user_id, mode, token_id, ends_at,

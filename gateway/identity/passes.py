@@ -17,7 +17,7 @@ from urllib.parse import quote
 import attrs
 
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, TooManyRequests
 from gateway.identity.caller import Caller
 from gateway.roles import Role
 
@@ -28,6 +28,8 @@ TICKET_SECONDS: Final = 30
 COOKIE_SECONDS: Final = 43_200
 SWEEP_SECONDS: Final = 300.0
 MAX_PASS: Final = 100
+#: Of one user in one project, at a time.
+MAX_TICKETS: Final = 100
 
 
 @attrs.frozen
@@ -75,12 +77,18 @@ class Passes:
             max_role=stream.role.word,
             ends_at=caller.expires_at,
             seconds=TICKET_SECONDS,
+            most=MAX_TICKETS,
         )
-        assert row is not None
+        if row is None:
+            raise TooManyRequests(
+                f"{MAX_TICKETS} tickets of yours wait in this project to be used.",
+                headers={"Retry-After": str(TICKET_SECONDS)},
+            )
         return text, row["expires_at"]
 
-    async def exchange(self, ticket: str, stream: StreamOf) -> tuple[Caller, str] | None:
-        """Who got the ticket, and a cookie in its place; None where it is not good, for this stream, any more."""
+    async def exchange(self, ticket: str, stream: StreamOf, former: str | None) -> tuple[Caller, str] | None:
+        """Who got the ticket, and a cookie in its place and that of the ``former`` one; None where it is not good, for
+        this stream, any more."""
         if len(ticket) > MAX_PASS:
             return None
         cookie = secrets.token_urlsafe(32)
@@ -90,6 +98,7 @@ class Passes:
             path=stream.path,
             digest=_digest(ticket),
             cookie=_digest(cookie),
+            former=_digest(former or ""),
             seconds=COOKIE_SECONDS,
         )
         return None if row is None else (_caller(row, stream), cookie)

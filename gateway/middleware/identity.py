@@ -60,6 +60,8 @@ def _shown(request: web.Request) -> str | None:
     """What the request is to be known by; None where it is nothing that could be guessed."""
     if hdrs.AUTHORIZATION in request.headers:
         return request.headers[hdrs.AUTHORIZATION]
+    if not request.query_string and hdrs.COOKIE not in request.headers:
+        return None
     meant = _stream_of(request)
     return None if meant is None else request.query.get(meant[1]) or request.headers.get(hdrs.COOKIE)
 
@@ -83,10 +85,10 @@ async def _by_pass(request: web.Request) -> Caller | None:
     passes, ticket = request.app[PASSES], request.query.get(parameter)
     request[CAME_BY_PASS] = True
     # The ticket first: the cookie may be of whoever used this browser before.
-    if ticket and (exchanged := await passes.exchange(ticket, stream)):
+    cookie = request.cookies.get(stream.cookie)
+    if ticket and (exchanged := await passes.exchange(ticket, stream, cookie)):
         caller, request[_COOKIE] = exchanged[0], (stream, exchanged[1])
         return caller
-    cookie = request.cookies.get(stream.cookie)
     if cookie and (known := await passes.find(cookie, stream)):
         return known
     if ticket or cookie:

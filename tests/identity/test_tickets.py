@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from gateway.identity.passes import StreamOf
+from gateway.identity.passes import MAX_TICKETS, StreamOf
 from tests.fakes.container import FakeContainer
 from tests.identity.conftest import MEMBERS, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.test_tokens import alter
@@ -115,6 +115,21 @@ async def test_a_cookie_opens_nothing_once_its_user_is_no_member(gateway: Gatewa
     cookie = as_sent((await opened(gateway, url))[1])
     assert (await project.gateway.call("DELETE", f"{project.path}/members/{OPERATOR}")).status == 204
     assert (await opened(gateway, url, cookie))[0] == 404
+
+
+async def test_what_waits_to_be_used_and_what_a_browser_comes_back_with_are_bounded(
+    gateway: Gateway, project: Project, database_url: str
+) -> None:
+    cookie = None
+    for _ in range(3):
+        # A page that is loaded again has its cookie still, and gets another ticket.
+        cookie = as_sent((await opened(gateway, (await ticket(project))["url"], cookie))[1])
+    assert alter(database_url, "select kind from stream_passes") == [("cookie",)]
+    for _ in range(MAX_TICKETS):
+        await ticket(project)
+    refused = await project.call("POST", "/events/ticket", {})
+    assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (429, "too_many_requests", "30")
+    assert (await project.as_user(VIEWER).call("POST", "/events/ticket", {})).status == 201
 
 
 async def test_passes_are_known_to_every_gateway(

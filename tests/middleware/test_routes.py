@@ -5,7 +5,6 @@ import json
 from tests.middleware.conftest import Ports
 
 NO_ROUTES = [
-    "/",
     "/api",
     "/api/",
     "/api/projects/",
