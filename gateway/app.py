@@ -297,7 +297,16 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules, wakeups)
     found = app[READINESS] = readiness(database, vault_keys, followers)
     stack.push_async_callback(found.close)
-    rooms = opened(database, vault, app[CREDENTIALS], log, app[PROVIDERS], config.oauth, holder=presence.gateway_id)
+    rooms = opened(
+        database,
+        vault,
+        app[CREDENTIALS],
+        log,
+        app[PROVIDERS],
+        config.oauth,
+        holder=presence.gateway_id,
+        count_refresh=metrics.credential_refreshed,
+    )
     accounts = await stack.enter_async_context(rooms)
     app[LOGINS], app[REFRESHER] = accounts.logins, accounts.refresher
     app[REVOCATION], app[NEWS] = accounts.revocation, accounts.news

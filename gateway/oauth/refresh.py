@@ -61,9 +61,13 @@ class Refresher:
         *,
         holder: str,
         timeout: float,
+        count: Callable[[str], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``holder`` is unique for a process; ``timeout`` is how long a provider may take."""
+        """``holder`` is unique for a process; ``timeout`` is how long a provider may take.
+
+        ``count`` is told how each try ended: renewed, postponed, or what the credential needs its person for.
+        """
         self._database = database
         self._credentials = credentials
         self._providers = providers
@@ -73,6 +77,7 @@ class Refresher:
         self._revocation = revocation
         self._renewals = Renewals(database, holder=holder, seconds=2 * timeout + PERSIST_SECONDS)
         self._timeout = timeout
+        self._count = count
         self._clock = clock
         self._tasks = Tasks()
         self._running: dict[tuple[str, str], asyncio.Task[AgentAuthToken | GatewayError]] = {}
@@ -223,6 +228,7 @@ class Refresher:
         if current is None:
             raise _Changed
         await self._renewals.release(token)
+        self._count("renewed")
         await self._tell_renewed(current)
         return current
 
@@ -250,6 +256,7 @@ class Refresher:
         await self._renewals.release(token)
         if not marked:
             raise _Changed
+        self._count(reason)
         told = CredentialNeedsReauth(user_id=token.user_id, provider=provider_id, reason=reason, message=message)
         key = f"credential:{token.agent_id}:{token.version}:needs_reauth"
         await self._news.tell(token.user_id, token.agent_id, told, key=key)
@@ -269,6 +276,7 @@ class Refresher:
         wait = backoff(hold.attempts, answer.retry_after if isinstance(answer, Unavailable) else None)
         await self._renewals.release(token, attempts=hold.attempts + 1, wait=wait, unanswered=unanswered)
         reason = _reason(answer)
+        self._count("postponed")
         logger.warning("credential not renewed", extra={"provider": provider.id, "reason": reason, "wait": round(wait)})
         return self._still(token, provider, reason, wait)
 

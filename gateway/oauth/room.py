@@ -1,6 +1,6 @@
 """The room put together: what logs people in and keeps what they were given fresh, over one way out to providers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -42,6 +42,7 @@ async def opened(
     config: OAuthConfig,
     *,
     holder: str,
+    count_refresh: Callable[[str], None],
 ) -> AsyncIterator[Room]:
     """``holder`` is unique for a process. On leaving, calls to providers under way are let come to their end."""
     async with Edge(timeout=config.timeout) as edge:
@@ -60,6 +61,7 @@ async def opened(
             revocation,
             holder=holder,
             timeout=config.timeout,
+            count=count_refresh,
         )
         poller = Poller(logins, providers, discovery, edge, holder=holder, timeout=config.timeout)
         try:

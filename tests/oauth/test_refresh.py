@@ -106,6 +106,19 @@ async def test_what_has_ended_and_cannot_be_renewed_wants_its_person(
     assert (await person.status())["state"] == "needs_reauth"
 
 
+async def test_each_try_to_renew_is_counted_by_how_it_ended(person: Person) -> None:
+    await person.connected()
+    person.age(expires_in=1)
+    person.provider.answers["token"] = [Answer({}, 503)]
+    await person.fresh()
+    await person.connected()
+    person.age(expires_in=1)
+    await person.fresh()
+    figures = (await person.gateway.call("GET", "/metrics")).body.decode()
+    assert 'acp_gateway_credential_refreshes_total{outcome="postponed"} 1' in figures
+    assert 'acp_gateway_credential_refreshes_total{outcome="renewed"} 1' in figures
+
+
 async def test_who_listens_is_told_of_each_renewal(person: Person) -> None:
     heard: list[tuple[str, str]] = []
 
