@@ -46,6 +46,7 @@ from gateway.keys import (
     IDENTITY,
     INJECTING,
     LEAVE,
+    LIMITS,
     LOG,
     LOGINS,
     MEMBERS,
@@ -63,6 +64,7 @@ from gateway.keys import (
     REVOCATION,
     SCRAPERS,
     SESSIONS,
+    SETTINGS,
     SNAPSHOTS,
     STREAMS,
     TAILS,
@@ -75,6 +77,7 @@ from gateway.keys import (
     WAKEUPS,
     WATCH,
 )
+from gateway.limits import Limits
 from gateway.log.counting import counting
 from gateway.log.folding import Folding
 from gateway.log.follower import Rules
@@ -94,6 +97,7 @@ from gateway.middleware.audit import audit
 from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import give_cookie, identity
+from gateway.middleware.limiting import limiting
 from gateway.middleware.operations import operations
 from gateway.middleware.parameters import parameters
 from gateway.middleware.project import project
@@ -126,6 +130,7 @@ from gateway.sessions.stalls import Stalls
 from gateway.sessions.starting import Starting
 from gateway.sessions.translate import Translator
 from gateway.sessions.turns import Turns
+from gateway.settings import Settings
 from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition, Seat
 from gateway.telemetry.metrics import Metrics
@@ -135,14 +140,16 @@ from gateway.tracing import tracing
 logger = logging.getLogger(__name__)
 
 
-def build_app(config: Config, seat: Seat | None = None) -> web.Application:
+def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Application:
     """The application for ``config``; it connects to its database when it starts, and lets go when it stops.
 
-    ``seat``: of one of several workers on a port.
+    ``seat``: of one of several workers on a port. Given ``Settings``, it follows their changes.
     """
-    around = [telemetry, errors, operations, browsers, audit, identity, project, parameters]
+    settings = config if isinstance(config, Settings) else Settings(config)
+    config = settings.config
+    around = [telemetry, errors, operations, browsers, audit, identity, limiting, project, parameters]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
-    app[CONFIG] = config
+    app[CONFIG], app[SETTINGS] = config, settings
     proxies = app[PROXIES] = Proxies(config.identity.proxy_addresses)
     app[THROTTLE] = Throttle()
     app[SITES] = Sites(config.identity.allowed_hosts, config.identity.allowed_origins)
@@ -159,7 +166,17 @@ def build_app(config: Config, seat: Seat | None = None) -> web.Application:
     for step in (_be_unready, _stop_waiting, _stop_streams, _hand_over):
         app.on_shutdown.append(step)
     add_routes(app)
+    settings.on_change(partial(_follow, app))
     return app
+
+
+def _follow(app: web.Application, config: Config) -> None:
+    """Hand on what has been changed; those who ask ``SETTINGS`` each time know it already."""
+    app[SITES].change(config.identity.allowed_hosts, config.identity.allowed_origins)
+    app[SCRAPERS].change(config.metrics)
+    app[PROVIDERS].change(configured_providers(config.providers, config.oauth))
+    if CLIENT in app:
+        app[CLIENT].allow(address_policy(config.containers))
 
 
 def _leaving(app: web.Application) -> Callable[[], Awaitable[None]]:
@@ -238,6 +255,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     client = app[CLIENT] = await stack.enter_async_context(
         Client(address_policy(config.containers), observer=Upstreams(metrics, app[TRACING]))
     )
+    app[LIMITS] = Limits(app[SETTINGS], database, metrics)
     all_projects = app[PROJECTS] = Projects(database, vault)
     watch = app[WATCH] = Watch(database)
 

@@ -266,7 +266,7 @@ async def _up(options: argparse.Namespace, config: Config) -> None:
 async def _serve(options: argparse.Namespace, config: Config) -> None:
     from gateway import commands
 
-    await commands.serve(config, options.container, options.owner, say)
+    await commands.serve(config, options.container, options.owner, say, read=lambda: _configured(options))
 
 
 async def _agent_host(options: argparse.Namespace, config: Config) -> None:

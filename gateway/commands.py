@@ -11,10 +11,11 @@ from socket import socket
 import attrs
 from aiohttp import web
 
+from gateway import logs
 from gateway.accepting import allow_descriptors
 from gateway.agenthost import catalogue
 from gateway.agenthost.settings import AgentHostConfig
-from gateway.app import build_app
+from gateway.app import address_policy, build_app
 from gateway.config import AgentHostConfig as AgentHostSettings
 from gateway.config import Config, ServerConfig, environment, is_loopback
 from gateway.credentials.checking import check_keys, used_keys
@@ -30,11 +31,13 @@ from gateway.keys import PROJECTS
 from gateway.log.lease import Leases
 from gateway.log.presence import Presence
 from gateway.log.store import Log
+from gateway.oauth.configured import configured as configured_providers
 from gateway.projects import Projects
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
 from gateway.registration import register
-from gateway.serving import address, bind, bind_shared, serving, stop_on_signals
+from gateway.serving import address, bind, bind_shared, reload_on_hangup, serving, stop_on_signals
+from gateway.settings import Changes, Reloading, Settings
 from gateway.supervisor import supervising
 
 logger = logging.getLogger(__name__)
@@ -78,14 +81,25 @@ async def up(config: Config, container_port: int, say: Say) -> None:
     say("stopped; start again with the same command, everything is kept")
 
 
-async def serve(config: Config, container: str | None, owner: str | None, say: Say) -> None:
-    """The gateway alone; with ``container``, in front of that one, which belongs to ``owner``."""
+async def serve(
+    config: Config, container: str | None, owner: str | None, say: Say, read: Callable[[], Config] | None = None
+) -> None:
+    """The gateway alone; with ``container``, in front of that one, which belongs to ``owner``.
+
+    ``read`` gives the configuration as it is then; SIGHUP asks for it.
+    """
     stopped = stop_on_signals()
+    reload_wanted = reload_on_hangup() if read is not None else asyncio.Event()
     allow_descriptors()
-    refuse_unsafe(config)
     _check_owner(config, container, owner)
-    if container is not None:
-        config = _allowing(config, _address_of(container))
+
+    def completed(config: Config) -> Config:
+        refuse_unsafe(config)
+        address_policy(config.containers)
+        configured_providers(config.providers, config.oauth)
+        return config if container is None else _allowing(config, _address_of(container))
+
+    config = at_start = completed(config)
     if not config.database.url:
         _refuse_second(_data_dir(config))
     async with AsyncExitStack() as stack:
@@ -98,30 +112,45 @@ async def serve(config: Config, container: str | None, owner: str | None, say: S
         if stopped.is_set():
             return
         await _settle(config, postgres, say, container, owner)
-        check = await stack.enter_async_context(_serving(config, sockets, stopped, say))
+        served = await stack.enter_async_context(_serving(config, sockets, stopped, say))
+        reloading = Reloading(at_start, lambda: completed(read() if read else at_start), served.change)
         if container is not None:
             say(f"project       {_url(config.server)}/api/projects/{SIDECAR_PROJECT} (container {container})")
         say(f"identity      {', '.join(config.identity.modes)}")
         say(f"gateway       {_url(config.server)}")
-        await _until(stopped, postgres, check)
+
+        def look() -> None:
+            served.check()
+            if reload_wanted.is_set():
+                reload_wanted.clear()
+                reloading.reload()
+
+        await _until(stopped, postgres, look)
+
+
+@attrs.frozen(kw_only=True)
+class _Served:
+    """A gateway that runs: ``check`` raises why it cannot go on, ``change`` has it take other settings."""
+
+    check: Callable[[], None]
+    change: Callable[[Changes], None]
 
 
 @asynccontextmanager
 async def _serving(
     config: Config, sockets: Sequence[socket], stopped: asyncio.Event, say: Say
-) -> AsyncIterator[Callable[[], None]]:
-    """The gateway on these sockets: in this process, or where there are several in as many workers.
-
-    What it gives is called now and then, and raises why it cannot go on.
-    """
+) -> AsyncIterator[_Served]:
+    """The gateway on these sockets: in this process, or where there are several in as many workers."""
     if len(sockets) == 1:
-        async with serving(build_app(config), sockets[0], shutdown_timeout=config.server.shutdown_timeout):
-            yield lambda: None
+        settings = Settings(config)
+        settings.on_change(lambda changed: logs.configure(changed.logging))
+        async with serving(build_app(settings), sockets[0], shutdown_timeout=config.server.shutdown_timeout):
+            yield _Served(check=lambda: None, change=settings.change)
         return
     async with supervising(config, sockets, stopped) as supervisor:
         if not stopped.is_set():
             say(f"workers       {len(sockets)} (processes {', '.join(map(str, supervisor.pids))})")
-        yield supervisor.check
+        yield _Served(check=supervisor.check, change=supervisor.change)
 
 
 async def _settle(

@@ -276,6 +276,19 @@ class AgentHostConfig:
 
 
 @attrs.frozen(kw_only=True)
+class LimitsConfig:
+    """How much one user, or one project, may have at once; 0 is no limit."""
+
+    requests_per_second: float = attrs.field(default=200.0, validator=_between(0, 1_000_000))
+    turns_per_user: int = attrs.field(default=100, validator=_between(0, 1_000_000))
+    turns_per_project: int = attrs.field(default=100, validator=_between(0, 1_000_000))
+    sessions_per_project: int = attrs.field(default=1000, validator=_between(0, 10_000_000))
+    streams_per_user: int = attrs.field(default=10_000, validator=_between(0, 10_000_000))
+    prompt_bytes: int = attrs.field(default=16_777_216, validator=_between(0, 2**31))
+    page: int = attrs.field(default=200, validator=_between(1, 200))
+
+
+@attrs.frozen(kw_only=True)
 class EmbeddedConfig:
     """The embedded PostgreSQL of ``acp-gateway up``, and of ``serve`` where no database is named."""
 
@@ -339,6 +352,7 @@ class Config:
     #: By id.
     providers: dict[str, ProviderConfig] = attrs.field(factory=dict)
     agent_host: AgentHostConfig = attrs.field(factory=AgentHostConfig)
+    limits: LimitsConfig = attrs.field(factory=LimitsConfig)
     embedded: EmbeddedConfig = attrs.field(factory=EmbeddedConfig)
     vault: VaultConfig = attrs.field(factory=VaultConfig)
     credentials: CredentialsConfig = attrs.field(factory=CredentialsConfig)

@@ -16,6 +16,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   └── RoleTooSmall           403
     ├── NotFound                   404  ProjectNotFound, SessionNotFound, TurnNotFound, AgentNotFound, …
     ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled, …
+    ├── TooManyRequests            429  TooManyTurns, TooManyStreams
     ├── PermissionGone             410
     ├── IdempotencyKeyReused       422
     ├── NotImplementedYet          501
@@ -267,6 +268,30 @@ class PermissionSettled(Conflict):
     """The permission request has been settled already."""
 
     code = "permission_settled"
+
+
+class TooManyTurns(TooManyRequests):
+    """As many turns run as may run at once."""
+
+    code = "too_many_turns"
+
+
+class TooManyStreams(TooManyRequests):
+    """As many event streams are open as one user may have."""
+
+    code = "too_many_streams"
+
+
+class TooManySessions(Conflict):
+    """The project has as many living sessions as it may have."""
+
+    code = "too_many_sessions"
+
+
+class PromptTooLarge(BadRequest):
+    """The prompt is larger than prompts may be here."""
+
+    status, code = 413, "prompt_too_large"
 
 
 class PermissionGone(GatewayError):

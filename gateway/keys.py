@@ -17,6 +17,7 @@ from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
 from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
+from gateway.limits import Limits
 from gateway.log.followers import Followers
 from gateway.log.presence import Presence
 from gateway.log.store import Log
@@ -41,13 +42,17 @@ from gateway.sessions.processes import Processes
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.snapshot import Snapshots
 from gateway.sessions.turns import Turns
+from gateway.settings import Settings
 from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.readiness import Readiness
 from gateway.telemetry.tracing import Tracing
 
+#: As it was at the start. What may have been changed since is in SETTINGS.
 CONFIG = web.AppKey("config", Config)
+SETTINGS = web.AppKey("settings", Settings)
+LIMITS = web.AppKey("limits", Limits)
 DATABASE = web.AppKey("database", Database)
 CLIENT = web.AppKey("client", Client)
 LOG = web.AppKey("log", Log)

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -105,6 +106,26 @@ def stop_on_signals() -> asyncio.Event:
         if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
             loop.add_signal_handler(number, stopped.set)
     return stopped
+
+
+def reload_on_hangup() -> asyncio.Event:
+    """Set when SIGHUP asks for the configuration to be read again, from now on; clear it to hear of the next.
+
+    With a terminal SIGHUP is its closing, and stays a reason to stop.
+    """
+    wanted = asyncio.Event()
+    number = getattr(signal, "SIGHUP", None)
+    if number is not None and not _has_terminal():
+        asyncio.get_running_loop().add_signal_handler(number, wanted.set)
+    return wanted
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

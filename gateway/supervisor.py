@@ -21,6 +21,7 @@ from gateway import worker
 from gateway.config import Config, environment
 from gateway.errors import StartError
 from gateway.serving import GRACE
+from gateway.settings import Changes, changed
 from gateway.telemetry.exposition import Seat
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class _Worker:
         finally:
             theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        writer.write(worker.packed(config, seat))
+        writer.write(worker.packed((config, seat)))
         return cls(process, reader, writer)
 
     async def is_ready(self) -> bool:
@@ -77,6 +78,10 @@ class _Worker:
         status = await self._process.wait()
         self._keep.close()
         return f"status {status}" if status >= 0 else signal.Signals(-status).name
+
+    def change(self, changes: Changes) -> None:
+        """Have it take these settings."""
+        self._keep.write(worker.packed(changes))
 
     def signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -117,6 +122,12 @@ class Supervisor:
                 task.cancel()
             await asyncio.wait((*waiting, stop))
         self.check()
+
+    def change(self, changes: Changes) -> None:
+        """Have all workers, and those that are yet to come, take these settings."""
+        self._config = changed(self._config, changes)
+        for one in self._workers:
+            one.change(changes)
 
     def check(self) -> None:
         """``StartError`` where the workers cannot be kept running."""

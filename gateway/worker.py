@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 from gateway import logs
 from gateway.app import build_app
@@ -20,6 +21,7 @@ from gateway.config import Config
 from gateway.db.pool import Database
 from gateway.errors import DatabaseUnavailable, GatewayError
 from gateway.serving import run, serving, stop_on_signals
+from gateway.settings import Changes, Settings
 from gateway.telemetry.exposition import Seat
 
 READY = b"ready\n"
@@ -29,9 +31,9 @@ ORPHAN_SECONDS = 1.5
 _RETRY_SECONDS = 0.5
 
 
-def packed(config: Config, seat: Seat) -> bytes:
-    """What a worker needs as it goes over a link: no command line and no environment shows its secrets."""
-    data = pickle.dumps((config, seat))
+def packed(value: tuple[Config, Seat] | Changes) -> bytes:
+    """What a worker is told as it goes over a link: no command line and no environment shows its secrets."""
+    data = pickle.dumps(value)
     return _LENGTH.pack(len(data)) + data
 
 
@@ -46,31 +48,53 @@ def main(link: socket.socket, sock: socket.socket) -> None:
 
 
 def _receive(link: socket.socket) -> tuple[Config, Seat]:
-    with link.makefile("rb") as stream:
-        (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-        config, seat = pickle.loads(stream.read(length))
+    with link.makefile("rb", buffering=0) as stream:
+        config, seat = _next(stream)
     assert isinstance(config, Config)
     assert isinstance(seat, Seat)
     return config, seat
 
 
+def _next(stream: Any) -> Any:
+    """The next value; None where the supervisor has gone."""
+    head = _exactly(stream, _LENGTH.size)
+    data = head and _exactly(stream, *_LENGTH.unpack(head))
+    return pickle.loads(data) if data else None
+
+
+def _exactly(stream: Any, size: int) -> bytes:
+    """So many bytes, and not one more; none where the stream ends before."""
+    data = b""
+    while len(data) < size:
+        if not (piece := stream.read(size - len(data))):
+            return b""
+        data += piece
+    return data
+
+
 async def _work(config: Config, seat: Seat, link: socket.socket, sock: socket.socket) -> None:
     stopped = stop_on_signals()
-    watching = (link, asyncio.get_running_loop(), stopped)
+    settings = Settings(config)
+    settings.on_change(lambda changed: logs.configure(changed.logging))
+    watching = (link, asyncio.get_running_loop(), settings, stopped)
     # A thread, so that even a worker whose loop is stuck ends.
-    threading.Thread(target=_end_with_supervisor, args=watching, name="supervisor", daemon=True).start()
+    threading.Thread(target=_hear_supervisor, args=watching, name="supervisor", daemon=True).start()
     await _until_database_answers(config, stopped)
     if stopped.is_set():
         return
-    async with serving(build_app(config, seat), sock, shutdown_timeout=config.server.shutdown_timeout):
+    async with serving(build_app(settings, seat), sock, shutdown_timeout=config.server.shutdown_timeout):
         with suppress(OSError):
             link.sendall(READY)
         await stopped.wait()
 
 
-def _end_with_supervisor(link: socket.socket, loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
-    with suppress(OSError):
-        link.recv(1)
+def _hear_supervisor(
+    link: socket.socket, loop: asyncio.AbstractEventLoop, settings: Settings, stopped: asyncio.Event
+) -> None:
+    """Take the changes of settings that it sends, and end with it."""
+    with suppress(OSError, RuntimeError), link.makefile("rb") as stream:
+        while (changes := _next(stream)) is not None:
+            loop.call_soon_threadsafe(settings.change, changes)
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(stopped.set)
     time.sleep(ORPHAN_SECONDS)

@@ -34,6 +34,7 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(file: Path) -> None:
 #: Values other than the default, where what is checked is a word. Each of the numbers is allowed one more.
 OTHERS = {
     ("logging", "format"): "json",
+    ("limits", "page"): "100",
     ("tracing", "endpoint"): "http://127.0.0.1:4318",
     ("tracing", "ratio"): "0.5",
     ("logging", "access"): "true",

@@ -175,7 +175,7 @@ async def test_a_killed_workers_clients_are_back_and_nothing_is_lost(place: Plac
     assert sum('"agent_message_chunk"' in event.data for event in clients[0].events) == 600
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_to_stop_leaves_no_process(place: Place, number: signal.Signals) -> None:
     with serve(place) as program:
         everything = program.descendants()

@@ -25,6 +25,7 @@ from gateway.errors import (
     SecretUnreadable,
     SessionNotFound,
     TooManyRequests,
+    TooManyTurns,
     TurnNotFound,
     Unauthenticated,
     UnsupportedMediaType,
@@ -56,6 +57,7 @@ HEADERS: Final[Mapping[Error, str]] = {
     OutcomeUnknown: "Retry-After",
     IdempotencyKeyInUse: "Retry-After",
     TooManyRequests: "Retry-After",
+    TooManyTurns: "Retry-After",
 }
 
 

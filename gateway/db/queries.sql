@@ -1486,6 +1486,18 @@ delete from idempotency_keys where (project_id, user_id, key) in (
 -- What has been applied to this database, by whatever version of the gateway.
 select migration_id as id from _yoyo_migration;
 
+-- count_running_turns --
+-- How many turns run just now, of this user anywhere and in this project; no row where this one is there already.
+select count(*) filter (where user_id = %(user_id)s) as of_user,
+    count(*) filter (where project_id = %(project_id)s) as of_project
+from turns where state = 'running' and (user_id = %(user_id)s or project_id = %(project_id)s)
+having not exists (select from turns t where t.project_id = %(project_id)s and t.id = %(id)s);
+
+-- count_living_sessions --
+-- How many sessions of a project have not ended; no row where this one is there already.
+select count(*) as living from agent_sessions where project_id = %(project_id)s and status <> 'ended'
+having not exists (select from agent_sessions s where s.project_id = %(project_id)s and s.id = %(id)s);
+
 -- ping --
 -- Whether the database answers.
 select 1 as one;

@@ -2,6 +2,7 @@
 
 import math
 import socket
+from contextlib import AsyncExitStack
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -10,7 +11,7 @@ from aiohttp_sse import EventSourceResponse
 from gateway.errors import NotImplementedYet
 from gateway.handlers.parameters import FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER
 from gateway.handlers.requests import choice, text
-from gateway.keys import CONFIG, FOLLOWERS, PROJECT, REQUEST_ID, SESSIONS, STREAMS, WRITTEN
+from gateway.keys import CONFIG, FOLLOWERS, LIMITS, PROJECT, REQUEST_ID, SESSIONS, STREAMS, USER, WRITTEN
 from gateway.log.stream import Stream
 from gateway.wire.events import Cursor, Heartbeat, Reset
 
@@ -41,7 +42,9 @@ async def _stream(request: web.Request, session_id: str | None) -> web.StreamRes
     from_start = choice(request, FROM) == "start"
     last_event_id = request.headers.get(LAST_EVENT_ID_HEADER.name) or text(request, LAST_EVENT_ID)
     streams = request.app[STREAMS]
-    async with streams.channel(project_id) as channel:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(request.app[LIMITS].stream(request[USER]))
+        channel = await stack.enter_async_context(streams.channel(project_id))
         request.app[FOLLOWERS].follow(project_id)
         place = await streams.begin(channel, last_event_id, from_start=from_start)
         response = _response(request)

@@ -9,8 +9,8 @@ import attrs
 from aiohttp import hdrs, web
 
 from gateway.handlers import views
-from gateway.handlers.parameters import AFTER_MESSAGE, DEFAULT_LIMIT, FORMAT, LIMIT, ORDER
-from gateway.handlers.requests import choice, number
+from gateway.handlers.parameters import AFTER_MESSAGE, FORMAT, ORDER
+from gateway.handlers.requests import choice, number, page_size
 from gateway.keys import PROJECT, REQUEST_ID, SESSIONS, SNAPSHOTS, TRANSCRIPT
 from gateway.log.transcript import Transcript
 from gateway.sessions.sessions import Session
@@ -34,7 +34,7 @@ async def messages(request: web.Request) -> web.Response:
         session.project_id,
         session.id,
         after=number(request, AFTER_MESSAGE),
-        limit=number(request, LIMIT) or DEFAULT_LIMIT,
+        limit=page_size(request),
         newest_first=choice(request, ORDER) == "desc",
     )
     return views.answer(views.messages(page))
@@ -49,7 +49,7 @@ async def clear_messages(request: web.Request) -> web.Response:
 
 async def snapshot(request: web.Request) -> web.Response:
     """The session, what waits in it and its newest messages, with the cursor at which all of it is true."""
-    size = number(request, LIMIT) or DEFAULT_LIMIT
+    size = page_size(request)
     taken = await request.app[SNAPSHOTS].take(request[PROJECT].id, request.match_info["session_id"], limit=size)
     return views.answer(views.snapshot(taken))
 

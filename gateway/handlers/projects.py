@@ -7,8 +7,8 @@ from aiohttp import web
 
 from gateway.errors import InvalidBody, RoleTooSmall
 from gateway.handlers import shapes, views
-from gateway.handlers.parameters import AFTER, DEFAULT_LIMIT, LIMIT
-from gateway.handlers.requests import known_place, number, read_body, text
+from gateway.handlers.parameters import AFTER
+from gateway.handlers.requests import known_place, page_size, read_body, text
 from gateway.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, PROJECT, PROJECTS, ROLE, TASKS, USER
 from gateway.projects import (
     Address,
@@ -68,7 +68,7 @@ async def create(request: web.Request) -> web.Response:
 
 async def list_all(request: web.Request) -> web.Response:
     """The projects that the asker owns or is a member of, oldest first."""
-    size, caller = number(request, LIMIT) or DEFAULT_LIMIT, request[CALLER]
+    size, caller = page_size(request), request[CALLER]
     after = text(request, AFTER)
     if after is not None:
         # Of what a credential does not show it does not tell either that it exists.

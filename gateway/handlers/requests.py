@@ -25,6 +25,8 @@ from gateway.errors import (
     RequestStalled,
     UnsupportedMediaType,
 )
+from gateway.handlers.parameters import DEFAULT_LIMIT, LIMIT
+from gateway.keys import SETTINGS
 from gateway.proxy.expect import ask_for_body
 from gateway.wire.codec import DecodeError, decode
 from gateway.wire.limits import flaw
@@ -117,6 +119,11 @@ def text(request: web.Request, parameter: Parameter) -> str | None:
     if len(values) > 1:
         raise InvalidParameter(f"?{parameter.name}= comes more than once.")
     return values[0] if values else None
+
+
+def page_size(request: web.Request) -> int:
+    """``?limit=``, and never more than ``limits.page``."""
+    return min(number(request, LIMIT) or DEFAULT_LIMIT, request.app[SETTINGS].config.limits.page)
 
 
 async def known_place(entry: Awaitable[object]) -> None:

@@ -9,17 +9,17 @@ from msgspec import Meta
 from gateway.handlers import shapes, views
 from gateway.handlers.acp import McpServer, Prompt, blocks_of, check_mcp_server
 from gateway.handlers.idempotency import answer, once, respond
-from gateway.handlers.parameters import AFTER, DEFAULT_LIMIT, INCLUDE_ENDED, LIMIT
+from gateway.handlers.parameters import AFTER, INCLUDE_ENDED
 from gateway.handlers.requests import (
     flag,
     known_place,
-    number,
+    page_size,
     read_body,
     seconds_to_wait,
     telling_refusals,
     text,
 )
-from gateway.keys import PROJECT, SESSIONS, TASKS, TURNS, USER
+from gateway.keys import LIMITS, PROJECT, SESSIONS, TASKS, TURNS, USER
 from gateway.sessions.idempotency import Answer
 from gateway.sessions.sessions import NewSession, Session, new_session_id
 from gateway.sessions.turns import new_turn_id
@@ -68,6 +68,7 @@ async def create(request: web.Request) -> web.Response:
     project, new = request[PROJECT], NewSession(**attrs.asdict(body))
 
     async def work(session_id: str | None) -> Answer:
+        await request.app[LIMITS].session(project.id, session_id)
         created = await request.app[SESSIONS].create(project, request[USER], new, session_id=session_id)
         location = f"/api/projects/{project.id}/acp/session/{created.id}"
         return answer(views.session(created), status=201, location=location)
@@ -78,7 +79,7 @@ async def create(request: web.Request) -> web.Response:
 
 async def list_all(request: web.Request) -> web.Response:
     """The project's sessions, newest first; those that have ended where asked for."""
-    size = number(request, LIMIT) or DEFAULT_LIMIT
+    size = page_size(request)
     after = text(request, AFTER)
     if after is not None:
         await known_place(request.app[SESSIONS].get(request[PROJECT].id, after))
@@ -114,12 +115,14 @@ async def end(request: web.Request) -> web.Response:
 async def prompt(request: web.Request) -> web.Response:
     """Send a prompt, or have it wait; it is stored before the agent sees it. ``Prefer: wait=N`` waits for its end."""
     body = await read_body(request, PromptBody, verbatim=True)
+    request.app[LIMITS].prompt(len(await request.read()))
     blocks = blocks_of(body.prompt)
     seconds = seconds_to_wait(request)
     session = await _session(request)
     turns = request.app[TURNS]
 
     async def work(turn_id: str | None) -> Answer:
+        await request.app[LIMITS].turn(request[PROJECT].id, request[USER], turn_id)
         begun = await turns.start(request[PROJECT], session, request[USER], blocks, turn_id=turn_id, queue=body.queue)
         return answer(views.accepted(begun), status=202)
 

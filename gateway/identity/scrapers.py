@@ -16,9 +16,13 @@ class Scrapers:
     """Decides for one configuration. ``proxies``: those whose word on a client's address is believed."""
 
     def __init__(self, config: MetricsConfig, proxies: Proxies) -> None:
+        self._proxies = proxies
+        self.change(config)
+
+    def change(self, config: MetricsConfig) -> None:
+        """From now on it is these."""
         self._networks = Proxies(config.allow)
         self._token = config.token.encode()
-        self._proxies = proxies
 
     def may_read(self, headers: CIMultiDictProxy[str], peer: str | None) -> bool:
         return self._has_token(headers) or self._is_near(headers, peer)

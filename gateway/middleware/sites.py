@@ -23,6 +23,10 @@ class Sites:
     """The gateway's names, and the origins of pages that may use it, each exactly."""
 
     def __init__(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        self.change(hosts, origins)
+
+    def change(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        """From now on it is these."""
         self._hosts = frozenset(host.lower() for host in hosts)
         self.origins = frozenset(origins)
 

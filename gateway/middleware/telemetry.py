@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.keys import CONFIG, METRICS, REQUEST_ID, STREAM_ROUTES, TRACING, WRITTEN
+from gateway.keys import METRICS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
 from gateway.middleware.hosts import project_of_host
 
 access = logging.getLogger("gateway.access")
@@ -41,7 +41,7 @@ async def telemetry(request: web.Request, handler: Handler) -> web.StreamRespons
         request.app[METRICS].request(request.method, route, status, None if lasts else seconds)
         if span is not None:
             span.end(None if response is None else response.status, route=route)
-        if request.app[CONFIG].logging.access:
+        if request.app[SETTINGS].config.logging.access:
             _log(request, response, route, status, seconds)
 
 

@@ -37,6 +37,10 @@ class Providers:
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = dict(providers)
 
+    def change(self, others: "Providers") -> None:
+        """From now on it is these."""
+        self._providers = dict(others._providers)
+
     def __iter__(self) -> Iterator[Provider]:
         return iter(self._providers.values())
 

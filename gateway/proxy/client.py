@@ -48,6 +48,7 @@ class Client:
         """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names."""
         self._policy = policy
         self._lookup = lookup
+        self._resolver = PolicyResolver(policy, lookup)
         self._tls = tls
         self._observer = observer
         self._connector: aiohttp.TCPConnector | None = None
@@ -61,7 +62,7 @@ class Client:
             ssl=self._tls or True,
             # Node closes idle connections after 5 s: let go first, or a request meets a connection going away.
             keepalive_timeout=4,
-            resolver=PolicyResolver(self._policy, self._lookup),
+            resolver=self._resolver,
             socket_factory=_open_socket,
         )
         return self
@@ -70,6 +71,13 @@ class Client:
         self._limits.close()
         if self._connector is not None:
             await self._connector.close()
+
+    def allow(self, policy: AddressPolicy) -> None:
+        """From now on connect only where this allows it. What is connected already stays."""
+        self._policy = self._resolver.policy = policy
+        self._door.cache_clear()
+        if self._connector is not None:
+            self._connector.clear_dns_cache()
 
     def open(
         self,

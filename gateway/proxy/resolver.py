@@ -27,12 +27,13 @@ class PolicyResolver(AbstractResolver):
     """
 
     def __init__(self, policy: AddressPolicy, lookup: Lookup) -> None:
-        self._policy = policy
+        #: May be replaced at any time.
+        self.policy = policy
         self._lookup = lookup
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
         found = await self._lookup(host)
-        allowed = set(self._policy.allowed(host, [address for _, address in found]))
+        allowed = set(self.policy.allowed(host, [address for _, address in found]))
         return [
             ResolveResult(
                 hostname=host,

@@ -23,7 +23,7 @@ DOCUMENT = document(ENDPOINTS, __version__)
 #: Never over HTTP: of commands, and between the gateway's own rooms.
 INTERNAL = {
     "config_error", "gateway_stopping", "migration_failed", "not_kept", "spool_damaged", "spool_full", "stale_fence",
-    "start_error", "token_not_found", "usage_error",
+    "start_error", "token_not_found", "too_many_streams", "usage_error",
 }  # fmt: skip
 #: What belongs to no line of the table: there is none of that method.
 OUTSIDE = {"method_not_allowed"}

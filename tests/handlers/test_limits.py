@@ -1,0 +1,157 @@
+"""Limits: one more than there may be is refused with a code of its own, and what was there goes on."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+from aiohttp import ClientResponse
+
+from gateway.config import LimitsConfig
+from gateway.keys import SETTINGS, STREAMS
+from tests.fakes.eventually import eventually
+from tests.telemetry.test_metrics import scrape
+from tests.world import QUICK, Gateway, GatewayProcess, Project
+
+
+def limited(database_url: str, **limits: Any) -> GatewayProcess:
+    return GatewayProcess(database_url, attrs.evolve(QUICK, limits=LimitsConfig(**limits)))
+
+
+async def refusals(gateway: Gateway, limit: str) -> float:
+    return (await scrape(gateway)).of("acp_gateway_limit_refusals_total", limit=limit)
+
+
+async def test_requests_that_come_too_fast_are_told_when_to_come_again(database_url: str) -> None:
+    async with limited(database_url, requests_per_second=2).run() as gateway:
+        answers = [await gateway.call("GET", "/api/projects") for _ in range(30)]
+        statuses = [answer.status for answer in answers]
+        # Ten seconds' worth at once, and what has come free since.
+        assert 20 <= statuses.count(200) < 30
+        refused = next(answer for answer in answers if answer.status == 429)
+        assert refused.json["code"] == "too_many_requests"
+        assert refused.json["limit"] == 2
+        await asyncio.sleep(int(refused.headers["Retry-After"]))
+        assert (await gateway.call("GET", "/api/projects")).status == 200
+        # Nobody's account is asked for here.
+        assert all([(await gateway.call("GET", "/healthz")).status == 200 for _ in range(30)])
+        assert await refusals(gateway, "requests_per_second") == statuses.count(429)
+
+
+async def test_a_stream_is_never_answered_429_but_told_to_come_back(database_url: str, agent_host: str) -> None:
+    async with limited(database_url, requests_per_second=1).run() as gateway:
+        project = await gateway.register(agent_host)
+        while (await gateway.call("GET", "/api/projects")).status == 200:
+            pass
+        answer = await gateway.call("GET", f"{project.acp}/events")
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert b"retry: " in answer.body
+
+
+async def test_running_turns_are_limited_by_project_and_by_user(database_url: str, agent_host: str) -> None:
+    for limit, name in (("turns_per_project", "project"), ("turns_per_user", "user")):
+        async with limited(database_url, **{limit: 2}).run() as gateway:
+            project = await gateway.register(agent_host, id=name, defaultAgentId="demo")
+            sessions = [await project.create_session() for _ in range(3)]
+            for session in sessions[:2]:
+                await project.prompt(session, "slow 600", wait=None)
+            refused = await project.call("POST", f"/session/{sessions[2]}/prompt", {"prompt": "say a"})
+            assert (refused.status, refused.json["code"], refused.json["limit"]) == (429, "too_many_turns", 2)
+            assert f"2 turns of one {name}" in refused.json["detail"]
+            assert int(refused.headers["Retry-After"]) > 0
+            await end(project, sessions[:2])
+            assert (await project.prompt(sessions[2], "say a"))["turn"]["state"] == "completed"
+            assert await refusals(gateway, limit) == 1
+            await end(project, sessions)
+
+
+async def end(project: Project, sessions: list[str]) -> None:
+    for session in sessions:
+        await project.call("DELETE", f"/session/{session}")
+
+
+async def test_a_call_that_is_sent_again_is_answered_though_no_place_is_left(
+    database_url: str, agent_host: str
+) -> None:
+    async with limited(database_url, turns_per_project=1, sessions_per_project=1).run() as gateway:
+        project = await gateway.register(agent_host, defaultAgentId="demo")
+        again = partial(twice, project)
+        session = (await again("/session", {}))["id"]
+        await again(f"/session/{session}/prompt", {"prompt": "slow 600"})
+        await end(project, [session])
+
+
+async def twice(project: Project, path: str, body: Any) -> Any:
+    """The one answer to a call that is sent twice."""
+    headers = {"Idempotency-Key": path}
+    first, second = [await project.call("POST", path, body, headers=headers) for _ in range(2)]
+    assert (first.status, first.json) == (second.status, second.json)
+    assert first.status in (201, 202)
+    return first.json
+
+
+async def test_living_sessions_of_a_project_are_limited(database_url: str, agent_host: str) -> None:
+    async with limited(database_url, sessions_per_project=2).run() as gateway:
+        project = await gateway.register(agent_host, defaultAgentId="demo")
+        sessions = [await project.create_session() for _ in range(2)]
+        refused = await project.call("POST", "/session", {})
+        assert (refused.status, refused.json["code"], refused.json["limit"]) == (409, "too_many_sessions", 2)
+        await end(project, sessions[:1])
+        assert (await project.call("POST", "/session", {})).status == 201
+
+
+async def test_streams_of_a_user_are_limited_and_one_that_ends_makes_room(database_url: str, agent_host: str) -> None:
+    async with limited(database_url, streams_per_user=2).run() as gateway, AsyncExitStack() as stack:
+        project = await gateway.register(agent_host)
+        opened = []
+        for _ in range(2):
+            response: ClientResponse = await gateway.http.get(f"{gateway.url}{project.acp}/events")
+            stack.callback(response.close)
+            await response.content.readany()
+            opened.append(response)
+        third = await gateway.call("GET", f"{project.acp}/events")
+        assert third.status == 200
+        assert b"retry: " in third.body  # and it has ended
+        assert len(gateway.app[STREAMS]) == 2
+        opened[0].close()
+        await eventually(lambda: len(gateway.app[STREAMS]) == 1)
+        async with project.events() as stream:
+            assert (await stream.block()).event == "heartbeat"
+            assert await refusals(gateway, "streams_per_user") == 1
+
+
+async def test_a_prompt_that_is_too_large_is_refused_before_anything_is_done(
+    database_url: str, agent_host: str
+) -> None:
+    async with limited(database_url, prompt_bytes=1000).run() as gateway:
+        project = await gateway.register(agent_host, defaultAgentId="demo")
+        session = await project.create_session()
+        refused = await project.call("POST", f"/session/{session}/prompt", {"prompt": "x" * 1000})
+        assert (refused.status, refused.json["code"], refused.json["limit"]) == (413, "prompt_too_large", 1000)
+        assert await project.messages(session) == []
+        assert (await project.prompt(session, "say a"))["turn"]["state"] == "completed"
+
+
+async def test_a_page_has_as_many_entries_as_it_may_have(database_url: str) -> None:
+    async with limited(database_url, page=2).run() as gateway:
+        for number in range(3):
+            await gateway.register("http://127.0.0.1:1", id=f"p{number}")
+        for query in ("", "?limit=3", "?limit=200"):
+            page = (await gateway.call("GET", f"/api/projects{query}")).json
+            assert [project["id"] for project in page["projects"]] == ["p0", "p1"]
+            assert page["next"] == "p1"
+
+
+async def test_a_limit_of_0_is_none_and_one_that_is_changed_counts_at_once(database_url: str) -> None:
+    async with limited(database_url, requests_per_second=0).run() as gateway:
+        assert {(await gateway.call("GET", "/api/projects")).status for _ in range(50)} == {200}
+        gateway.app[SETTINGS].change({("limits", "requests_per_second"): 0.1})
+        assert {(await gateway.call("GET", "/api/projects")).status for _ in range(5)} == {200, 429}
+
+
+@pytest.mark.parametrize("name", [field.name for field in attrs.fields(LimitsConfig)])
+def test_the_defaults_let_a_person_work(name: str) -> None:
+    assert getattr(LimitsConfig(), name) >= 100
