@@ -226,7 +226,8 @@ _AUTH = (
         errors=(NoLoginHere, CredentialRefused, VaultNotConfigured), reaches_container=True,
     ),
     Endpoint(
-        DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR, body=NoBody, answers={200: shapes.Disconnected}
+        DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR,
+        body=NoBody, answers={200: shapes.Disconnected}, reaches_container=True,
     ),
     Endpoint(GET, "/api/credentials", auth.list_credentials, None, answers={200: shapes.CredentialList}),
     Endpoint(

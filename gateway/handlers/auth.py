@@ -68,7 +68,7 @@ class TokenBody:
 async def start(request: web.Request) -> web.Response:
     """Begin a login, and say what its person must do."""
     body = await read_body(request, StartBody)
-    whose = _whose(request)
+    whose = await _whose(request)
     way = chosen(_ways(request, whose.agent_id), flow=body.flow, provider_id=body.provider)
     if way.provider is not None:
         work = request.app[LOGINS].begin(
@@ -89,7 +89,7 @@ async def status(request: web.Request) -> web.Response:
 async def callback(request: web.Request) -> web.Response:
     """Complete a login with what its person brought: a code, code#state, or the whole address."""
     body = await read_body(request, CallbackBody)
-    whose = _whose(request)
+    whose = await _whose(request)
     try:
         brought = Callback.of_pasted(body.code)
     except UnreadableCallback as exc:
@@ -110,7 +110,7 @@ async def callback(request: web.Request) -> web.Response:
 async def token(request: web.Request) -> web.Response:
     """Keep an API key or a token that the person brought."""
     body = await read_body(request, TokenBody)
-    whose = _whose(request)
+    whose = await _whose(request)
     kinds = request.app[CREDENTIALS].kinds_for_agent(whose.agent_id)
     token_type = kind_of(whose.agent_id, body.token, body.token_type, kinds)
     secret = checked(whose.agent_id, token_type, body.token)
@@ -137,7 +137,11 @@ async def token(request: web.Request) -> web.Response:
 async def disconnect(request: web.Request) -> web.Response:
     """Take the account away: forgotten here at once, and over at its provider where that can be told."""
     await read_body(request, NoBody)
-    revoked = await request.app[TASKS].complete(_disconnect(request, _whose(request)), name="disconnect")
+    whose = _named(request)
+    if await request.app[CREDENTIALS].get_agent_auth_token(whose.user_id, whose.agent_id) is None:
+        # An account can be taken away from an agent that is no more, but there must have been one.
+        await _whose(request)
+    revoked = await request.app[TASKS].complete(_disconnect(request, whose), name="disconnect")
     return views.answer(revoked)
 
 
@@ -173,7 +177,7 @@ async def _disconnect(request: web.Request, whose: For) -> dict[str, Any]:
 
 
 async def _status(request: web.Request) -> web.Response:
-    whose = _whose(request)
+    whose = await _whose(request)
     login = await request.app[LOGINS].pending.newest(whose.user_id, whose.agent_id)
     if login is not None and login.flow == AGENTS_OWN and login.is_live:
         login = await _look_at_agents_own(request, login)
@@ -216,7 +220,15 @@ async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
     return await request.app[LOGINS].pending.end(login, AUTHORIZED) or login
 
 
-def _whose(request: web.Request) -> For:
+async def _whose(request: web.Request) -> For:
+    """Whose account, and for which agent: one whose kinds of credential are known, or one that the container has."""
+    whose = _named(request)
+    if not request.app[CREDENTIALS].kinds_for_agent(whose.agent_id):
+        await request.app[CONTAINERS].listed(request[PROJECT], whose.agent_id)
+    return whose
+
+
+def _named(request: web.Request) -> For:
     return For(user_id=request[USER], project_id=request[PROJECT].id, agent_id=request.match_info["agent_id"])
 
 

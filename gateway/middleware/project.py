@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
+from gateway.errors import AgentNotFound, NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
 from gateway.identity.watch import Visit
 from gateway.keys import (
     CALLER,
@@ -47,6 +47,7 @@ _MISSING: dict[str, type[NotFound]] = {
     "project_id": ProjectNotFound,
     "session_id": SessionNotFound,
     "permission_id": PermissionNotFound,
+    "agent_id": AgentNotFound,
 }
 
 

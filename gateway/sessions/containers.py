@@ -1,5 +1,6 @@
 """From a project to its container, and what the container said of itself and its agents."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import attrs
@@ -91,11 +92,11 @@ class Containers:
         """One agent as its container lists it now."""
         agents = await self.of(project).agents()
         await self._remember(project.id, agents)
-        for agent in agents:
-            if agent.id == agent_id:
-                return agent
-        known = ", ".join(sorted(agent.id for agent in agents)) or "none"
-        raise AgentNotFound(f"The project's container knows no agent {agent_id!r} (it knows: {known}).")
+        return _find(agents, agent_id)
+
+    async def listed(self, project: Project, agent_id: str) -> ContainerAgent:
+        """One agent as its container lists it, or as it last did while it is away."""
+        return _find((await self.agents(project)).agents, agent_id)
 
     async def start(self, project: Project, agent_id: str) -> bool:
         """Have the agent running; True where it was not, and had to be started."""
@@ -123,3 +124,11 @@ class Containers:
         rows = await self._database.fetch_all("list_agents", project_id=project_id)
         names = [field.name for field in attrs.fields(ContainerAgent) if field.name != "id"]
         return [ContainerAgent(id=row["agent_id"], **{name: row[name] for name in names}) for row in rows]
+
+
+def _find(agents: Sequence[ContainerAgent], agent_id: str) -> ContainerAgent:
+    for agent in agents:
+        if agent.id == agent_id:
+            return agent
+    known = ", ".join(sorted(agent.id for agent in agents)) or "none"
+    raise AgentNotFound(f"The project's container knows no agent {agent_id!r} (it knows: {known}).")

@@ -179,7 +179,7 @@ async def test_a_key_or_token_that_a_person_brings_is_kept_as_what_it_is(
         ("claude-code", {"token": ""}, "must have 1 to"),
         ("claude-code", {"token": "x", "tokenType": "oauth"}, "takes api_key or token, and not what stands there"),
         ("copilot", {"token": "ghp_abc"}, "a classic token"),
-        ("nobody", {"token": "abc"}, "knows no API key and no token"),
+        ("demo", {"token": "abc"}, "knows no API key and no token"),
     ],
 )
 async def test_what_the_agent_could_not_use_is_refused_with_what_would_be_right(
