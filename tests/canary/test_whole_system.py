@@ -12,7 +12,7 @@ from tests.canary.canaries import Canaries
 from tests.canary.system import MARKER, System
 from tests.program import wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
