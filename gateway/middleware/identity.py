@@ -3,13 +3,14 @@
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import Unauthenticated
+from gateway.errors import TooManyRequests, Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
 from gateway.keys import (
     CALLER,
     CAME_BY_PASS,
     IDENTITY,
+    METRICS,
     PASSES,
     PASSTHROUGH_TICKET,
     PROXIES,
@@ -45,7 +46,11 @@ async def _slowed_down(request: web.Request, host: str, is_own_host: bool) -> Ca
     if shown is None:
         return await _identified(request, host, is_own_host)
     throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
-    throttle.check(client, shown)
+    try:
+        throttle.check(client, shown)
+    except TooManyRequests:
+        request.app[METRICS].refused("failed_credentials")
+        raise
     try:
         caller = await _identified(request, host, is_own_host)
     except Unauthenticated as exc:
