@@ -46,7 +46,7 @@ export class Sidebar {
             h("div.side-head", h("h2", { id: "sessions-title" }, "Sessions"), this.#newSession),
             this.#empty,
             this.#rows,
-            h("div.side-foot", this.#more, h("label.check", { for: "show-ended" }, this.#ended, "Ended ones too")),
+            h("div.side-foot", this.#more, h("label.check", { for: "show-ended" }, this.#ended, "Show ended sessions")),
         );
         root.append(
             h(

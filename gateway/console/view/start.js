@@ -8,7 +8,7 @@ import { isMissing } from "./agents.js";
 import { field, form, openDialog } from "./dialog.js";
 import { complain, hintFor } from "./notices.js";
 
-const EXAMPLES = ["help", "Show me what you can do", "plan Read; Write; Test\nstream 40", "run ls -la"];
+const EXAMPLES = ["help", "Show me what you can do", "plan Read; Write; Test", "run ls -la"];
 
 /** The page of a project: begin a session with its first prompt. */
 export class StartView {

@@ -26,6 +26,7 @@ export function toolView() {
     const element = h("details.item.tool", h("summary", mark, h("span.tool-words", title, where), state), body);
     let call = {};
     let shownState = null;
+    let isDecided = false;
     let filled = null;
     const fill = () => {
         const seen = JSON.stringify([call.content, call.rawInput, call.rawOutput, call.locations]);
@@ -43,9 +44,12 @@ export function toolView() {
         // What its turn's end has left unfinished does not go on.
         const known = turn.endedAt && given in { pending: 1, in_progress: 1 } ? "left" : given;
         if (known !== shownState) {
-            // A change is opened as it comes; what somebody has closed stays closed.
-            if (shownState === null)
-                element.open = (call.content ?? []).some(({ type }) => type === "diff") || known === "failed";
+            // A change is opened as it is made, once: what somebody has closed stays closed. Until then a permission's card
+            // shows it.
+            if (!isDecided && known !== "pending") {
+                isDecided = true;
+                element.open = known === "failed" || (call.content ?? []).some((one) => one?.type === "diff");
+            }
             shownState = known;
             state.className = `tool-state ${known}`;
             state.replaceChildren(

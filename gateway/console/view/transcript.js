@@ -4,6 +4,7 @@ import { Keyed, h, inNextFrame, text } from "../dom.js";
 import { icon } from "../icons.js";
 import { complain } from "./notices.js";
 import { Scroller } from "./scroller.js";
+import { openSignIn } from "./signin.js";
 import { turnView } from "./turn.js";
 
 /** How far above the edge older messages are asked for. */
@@ -70,7 +71,10 @@ export class TranscriptView {
     }
 
     #turn(turn) {
-        const view = turnView(turn, { recall: (one) => this.#project.recall(this.#session.id, one) });
+        const view = turnView(turn, {
+            recall: (one) => this.#project.recall(this.#session.id, one),
+            signIn: () => this.#signIn(),
+        });
         let isNew = true;
         const update = (given) => {
             view.update(given, isNew ? null : this.#latest);
@@ -81,6 +85,12 @@ export class TranscriptView {
             this.#watcher.observe(view.element);
         }
         return { element: view.element, update };
+    }
+
+    async #signIn() {
+        const { agentId } = this.#session;
+        await openSignIn(this.#project.agent(agentId)?.name ?? agentId, this.#project.auth(agentId));
+        this.#project.readAgents();
     }
 
     #seen(entries) {

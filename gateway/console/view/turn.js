@@ -23,7 +23,10 @@ const STOPS = {
     refusal: "the agent refused",
 };
 
-/** `session.recall(turn)` reads when somebody waited for whom, where that is not known yet. */
+/**
+ * `session.recall(turn)` reads when somebody waited for whom, where that is not known yet; `session.signIn()` lets one sign
+ * in to its agent.
+ */
 export function turnView(turn, session) {
     const list = h("div.turn-items");
     const items = new Keyed(list, (item) => itemView(item));
@@ -36,7 +39,13 @@ export function turnView(turn, session) {
         icon("clock"),
         "Timeline",
     );
-    const foot = h("footer.turn-foot", state, reason, toggle);
+    const signIn = h(
+        "button.small",
+        { type: "button", hidden: true, on: { click: () => session.signIn() } },
+        icon("key"),
+        "Sign in",
+    );
+    const foot = h("footer.turn-foot", state, reason, signIn, toggle);
     const element = h("section.turn", { "aria-label": "Turn" }, list, foot, picture);
     let current = turn;
     let isRecalled = false;
@@ -67,8 +76,10 @@ export function turnView(turn, session) {
         const hasChanged = (item) => touched === null || touched.has(item);
         if (hasChanged(given)) items.show(given.items, ({ key }) => key, hasChanged);
         else for (const item of touched) if (item.turn === given) items.get(item.key)?.update(item);
-        foot.hidden = !given.id || !(given.outcome || given.isRunning);
+        // Its place is kept until it is known how the turn ended: what is read below does not move then.
+        foot.hidden = !given.id;
         toggle.hidden = !given.startedAt;
+        signIn.hidden = given.failure !== "auth_required";
         text(state, given.isRunning ? "Running" : summary(given));
         state.className = `turn-state ${given.isRunning ? "running" : (given.outcome ?? "")}`;
         text(reason, given.isRunning ? "" : reasonOf(given));
