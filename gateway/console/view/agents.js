@@ -88,8 +88,8 @@ export class AgentsView {
     #entries(agent) {
         const runs = agent.status === "running" || agent.status === "starting";
         return [
-            !runs && { label: "Start", icon: "play", act: () => this.#spawn(agent) },
-            { label: "Start with variables…", icon: "play", act: () => this.#spawnWith(agent) },
+            !runs && !isMissing(agent) && { label: "Start", icon: "play", act: () => this.#spawn(agent) },
+            !isMissing(agent) && { label: "Start with variables…", icon: "play", act: () => this.#spawnWith(agent) },
             {
                 label: agent.requiresAuth && !agent.authenticated ? "Sign in…" : "Account…",
                 icon: "key",

@@ -3,6 +3,8 @@
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
 
+const GAP = 4;
+
 /** `entries()` gives `[{ label, icon, act, danger }]` for the moment at which it is opened. */
 export function menu(label, entries, iconName = "chevron") {
     const list = h("div.menu-list");
@@ -13,7 +15,8 @@ export function menu(label, entries, iconName = "chevron") {
         list,
     );
     function fill() {
-        if (!element.open) return;
+        if (!element.open) return removeEventListener("scroll", moved, true);
+        addEventListener("scroll", moved, true);
         list.replaceChildren(
             ...entries().map((entry) =>
                 h(
@@ -24,6 +27,18 @@ export function menu(label, entries, iconName = "chevron") {
                 ),
             ),
         );
+        place();
+    }
+    /** Below its button, or above it where there is no room: in front of whatever scrolls. */
+    function place() {
+        const { bottom, top, right } = element.getBoundingClientRect();
+        const height = list.offsetHeight;
+        const isRoom = bottom + GAP + height <= innerHeight;
+        list.style.top = `${isRoom ? bottom + GAP : Math.max(GAP, top - GAP - height)}px`;
+        list.style.left = `${Math.max(GAP, right - list.offsetWidth)}px`;
+    }
+    function moved({ target }) {
+        if (target.contains(element)) element.open = false;
     }
     function leave({ relatedTarget }) {
         if (element.open && !element.contains(relatedTarget)) element.open = false;
