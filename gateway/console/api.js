@@ -1,12 +1,13 @@
 /** The gateway's API as this page asks it: who asks is asked once, and what was sent is not lost with a gateway. */
 
 import { AcpGateway, GatewayProblem, newKey } from "./acp-gateway.js";
+import { remember, remembered } from "./keep.js";
 
 export { newKey };
 
 const RETRY_SECONDS = [0.5, 1, 2, 4, 8];
 const PASSING = new Set([0, 502, 503]);
-const TOKEN = "acp-gateway.token";
+const TOKEN = "token";
 
 export class Api {
     /** The client for who asks now; another one once somebody has said who they are. */
@@ -19,7 +20,7 @@ export class Api {
     constructor(root, askForToken) {
         this.#root = root.replace(/\/$/, "");
         this.askForToken = askForToken;
-        this.#identify(sessionStorage.getItem(TOKEN));
+        this.#identify(remembered(TOKEN, "sessionStorage"));
     }
 
     get(path) {
@@ -68,10 +69,9 @@ export class Api {
     /** One question at a time, whoever asks. */
     async #ask(reason) {
         this.#asking ??= this.askForToken(this.#token ? reason : null).finally(() => (this.#asking = null));
-        const { token, remember } = await this.#asking;
+        const { token, keep } = await this.#asking;
         this.#identify(token);
-        if (remember) sessionStorage.setItem(TOKEN, token);
-        else sessionStorage.removeItem(TOKEN);
+        remember(TOKEN, keep ? token : null, "sessionStorage");
     }
 
     #identify(token) {

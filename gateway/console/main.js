@@ -17,6 +17,12 @@ const PROJECTS_AT_ONCE = 200;
 const NARROW = matchMedia("(max-width: 760px)");
 const TRY_AGAIN_MS = 3000;
 
+const RESETS = {
+    other_epoch: "the log was restored from a backup, or the project was made anew",
+    beyond_head: "the log is shorter than it was",
+    no_longer_kept: "what comes next is no longer kept",
+};
+
 class Console {
     #api = new Api(new URL("../", import.meta.url).href, askForToken);
     #main = document.getElementById("main");
@@ -107,12 +113,21 @@ class Console {
             about,
             (what) => project === this.#project && this.#changed(what),
         ));
-        project.onReset = (reason) => mention(`The event stream began anew (${reason}): everything was read again.`);
+        project.onReset = (reason) => {
+            mention(`The event stream began anew: ${RESETS[reason] ?? reason}. Everything was read again.`);
+            if (project === this.#project && !project.transcript(project.shownId)) this.#showAgain();
+        };
         project.onOver = (problem) => complain("The project cannot be read any more", problem);
         project.open().catch((problem) => {
             if (project === this.#project) complain("The project could not be read", problem);
         });
         this.#sidebar.showProjects(this.#projects, about.id);
+    }
+
+    /** What was shown may not be there any more. */
+    #showAgain() {
+        this.#page = null;
+        this.#route();
     }
 
     #showSession(id) {

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, Page, async_playwright, expec
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions", "--no-proxy-server")
 #: How long the page may take for anything; a machine that tests much at a time is slow.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 #: What the browser itself says of calls that failed: a gateway that was killed is such a one.
 _FAILED_CALL = re.compile(r"Failed to load resource|net::ERR_|EventSource")
 

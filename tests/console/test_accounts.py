@@ -13,6 +13,9 @@ from tests.oauth.conftest import with_providers
 from tests.oauth.person import Person
 from tests.world import Gateway, GatewayProcess, Project
 
+#: Much happens in each, on a machine that may have other work.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture
 async def provider() -> AsyncIterator[FakeProvider]:

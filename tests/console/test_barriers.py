@@ -9,6 +9,9 @@ from playwright.async_api import Browser, expect
 from tests.console.browsing import Console, console
 from tests.world import Gateway, Project
 
+#: Much happens in each, on a machine that may have other work.
+pytestmark = pytest.mark.timeout(400)
+
 #: What the rules of axe-core say of a page, once per kind of barrier.
 AXE = """async () => {
     const {violations} = await axe.run(document, {resultTypes: ["violations"]})

@@ -9,6 +9,9 @@ from playwright.async_api import expect
 from tests.console.browsing import Console
 from tests.world import Project
 
+#: Much happens in each, on a machine that may have other work.
+pytestmark = pytest.mark.timeout(400)
+
 EVIL = "http://evil.example"
 #: Each would set ``window.pwned``, or do worse, wherever it is taken for more than text.
 HARM = (

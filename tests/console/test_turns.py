@@ -12,6 +12,9 @@ from tests.program import free_ports
 from tests.replica import replica
 from tests.world import Project
 
+#: Much happens in each, on a machine that may have other work.
+pytestmark = pytest.mark.timeout(400)
+
 SETTINGS = {"ACP_GATEWAY_EVENTS_RETRY": "0.2", "ACP_GATEWAY_EVENTS_HEARTBEAT": "0.5"}
 #: Long enough for a gateway to come back in its midst.
 LONG = "\n".join(["stream 40", "slow 0.3"] * 12)
@@ -115,7 +118,6 @@ async def test_a_reload_in_the_middle_of_a_turn_misses_and_doubles_no_word(page:
     assert words(await page.said()) == words(await api_says(project, session_id))
 
 
-@pytest.mark.timeout(180)
 async def test_a_gateway_that_is_killed_and_started_in_the_middle_of_a_turn_costs_no_word(
     running_browser: Browser, database_url: str, tmp_path: Path, agent_host: str
 ) -> None:

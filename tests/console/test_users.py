@@ -12,6 +12,9 @@ from tests.console.browsing import Console, console
 from tests.identity.conftest import Commands
 from tests.world import QUICK, Gateway, GatewayProcess
 
+#: Much happens in each, on a machine that may have other work.
+pytestmark = pytest.mark.timeout(400)
+
 TOKENS = attrs.evolve(QUICK, identity=IdentityConfig(modes=("tokens",)))
 
 

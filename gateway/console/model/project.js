@@ -10,6 +10,8 @@ const KEPT = 6;
 const AGENTS_AGAIN_MS = 250;
 const OPEN_AGAIN_MS = 2000;
 const REPLAY_MS = 20_000;
+/** A stream that is closed once more within this time is not opened again. */
+const LISTEN_AGAIN_MS = 5000;
 
 export class Project {
     agents = [];
@@ -32,6 +34,7 @@ export class Project {
     #opened = null;
     #agentsAgain = null;
     #isClosed = false;
+    #listenedAt = 0;
 
     /** `changed(what)` is called with agents, sessions, stream, permissions, or a transcript. */
     constructor(api, about, changed) {
@@ -150,7 +153,7 @@ export class Project {
     }
 
     cancel(sessionId, turnId) {
-        return this.#api.call("POST", `${this.path}/session/${sessionId}/cancel`, turnId ? { turnId } : {});
+        return this.#api.post(`${this.path}/session/${sessionId}/cancel`, turnId ? { turnId } : {});
     }
 
     async rename(sessionId, title) {
@@ -277,19 +280,27 @@ export class Project {
     /** The gateway lets nobody read on who asks so. Asking anything else asks who that is, or says that this is over. */
     async #listenAgain(problem) {
         const place = this.#stream.cursor;
+        const isAgain = Date.now() - this.#listenedAt < LISTEN_AGAIN_MS;
+        this.#listenedAt = Date.now();
         try {
             await this.#api.get(`${this.path}/session?limit=1`);
-            this.#listen(place);
+            if (!isAgain) return this.#listen(place);
         } catch {
-            this.onOver?.(problem);
+            // What is said then is why the stream was closed.
         }
+        this.onOver?.(problem);
     }
 
     /** The cursor cannot be continued: all that is shown is read again; where to go on from there. */
     async #reset({ data }) {
         this.#transcripts.clear();
         const place = await this.#readLists();
-        await this.show(this.shownId);
+        try {
+            await this.show(this.shownId);
+        } catch (problem) {
+            // The session that is shown may be none of this log's.
+            if (isPassing(problem)) throw problem;
+        }
         this.onReset?.(data.reason);
         return place;
     }

@@ -2,6 +2,7 @@
 
 import { Keyed, attribute, h, text } from "../dom.js";
 import { icon } from "../icons.js";
+import { remember, remembered } from "../keep.js";
 import { oneLine } from "../text/plain.js";
 import { amount, money } from "../text/times.js";
 import { Composer } from "./composer.js";
@@ -170,7 +171,10 @@ export class SessionView {
     }
 
     #showUsage() {
-        const usage = this.transcript.usage;
+        // History does not tell it: after a reload it is what this tab was told last.
+        const key = `usage.${this.#id}`;
+        if (this.transcript.usage) remember(key, JSON.stringify(this.transcript.usage), "sessionStorage");
+        const usage = JSON.parse(remembered(key, "sessionStorage"));
         attribute(this.#usage, "hidden", !usage);
         if (!usage) return;
         const share = usage.size ? ` of ${amount(usage.size)} tokens` : " tokens";

@@ -30,6 +30,6 @@ function fields(reason, close) {
             field("API token", token, "It is sent to this gateway and to nobody else."),
             h("label.check", { for: "keep-token" }, keep, "Keep it until this tab is closed"),
         ],
-        () => close({ token: token.value.trim(), remember: keep.checked }),
+        () => close({ token: token.value.trim(), keep: keep.checked }),
     );
 }
