@@ -53,6 +53,11 @@ FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
     ),
     "chromium": ("Chromium", lambda: machine.program("chromium", "on Debian: apt-get install chromium")),
     "caddy_program": ("Caddy", lambda: machine.program("caddy", "on Debian: apt-get install caddy")),
+    "prometheus_program": (
+        "Prometheus",
+        lambda: machine.program("prometheus", "on Debian: apt-get install prometheus"),
+    ),
+    "promtool": ("promtool", lambda: machine.program("promtool", "on Debian: apt-get install prometheus")),
     "nginx_program": ("nginx", lambda: machine.program("nginx", "on Debian: apt-get install nginx-light")),
 }
 
@@ -115,6 +120,18 @@ def chromium(request: pytest.FixtureRequest) -> Path:
 def nginx_program(request: pytest.FixtureRequest) -> Path:
     """The program ``nginx``."""
     return from_the_machine(request, "nginx_program")
+
+
+@pytest.fixture(scope="session")
+def prometheus_program(request: pytest.FixtureRequest) -> Path:
+    """The program ``prometheus``."""
+    return from_the_machine(request, "prometheus_program")
+
+
+@pytest.fixture(scope="session")
+def promtool(request: pytest.FixtureRequest) -> Path:
+    """The program ``promtool``."""
+    return from_the_machine(request, "promtool")
 
 
 @pytest.fixture(scope="session")

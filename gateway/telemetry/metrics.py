@@ -40,6 +40,16 @@ _REFRESHES = _Family("acp_gateway_credential_refreshes", "Refreshes of users' to
 _REFUSALS = _Family("acp_gateway_limit_refusals", "What was refused because a limit was reached.", ("limit",))
 COUNTERS: Final = (_REQUESTS, _EVENTS, _GAPS, _TURNS, _UPSTREAM_ERRORS, _REFRESHES, _REFUSALS)
 
+GAP_REASONS: Final = (
+    "container_restarted", "not_storable", "oversized", "skipped", "spool_damaged", "spool_full", "stream_interrupted",
+    "unnumbered",
+)  # fmt: skip
+REFRESH_OUTCOMES: Final = ("renewed", "postponed")
+LIMITS: Final = (
+    "requests_per_second", "turns_per_user", "turns_per_project", "sessions_per_project", "streams_per_user",
+    "prompt_bytes",
+)  # fmt: skip
+
 _REQUEST_SECONDS = _Family(
     "acp_gateway_request_seconds", "How long requests took, event streams excepted.", ("method", "route")
 )
@@ -63,6 +73,10 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         self._counts: dict[_Family, defaultdict[tuple[str, ...], float]] = {one: defaultdict(float) for one in COUNTERS}
         self._counts[_EVENTS][()] = 0.0
+        # A counter that comes into being at 1 has not risen, for Prometheus: what is rare begins at 0.
+        for one, words in ((_GAPS, GAP_REASONS), (_REFRESHES, REFRESH_OUTCOMES), (_REFUSALS, LIMITS)):
+            for word in words:
+                self._counts[one][word,] = 0.0
         self._words: dict[str, set[str]] = defaultdict(set)
         self._requests: dict[tuple[str, str], Durations] = {}
         self._phases = {(phase,): Durations() for phase in ("connect", "headers", "body")}

@@ -44,3 +44,11 @@ async def test_a_websocket_and_a_percent_encoded_path_pass(gateway: Gateway, pro
             assert await sock.receive_str() == "/pty/a%2Fb?cursor=%2B1"
             await sock.send_bytes(b"\x00\xff")
             assert (await sock.receive()).data == b"\x00\xff"
+
+
+async def test_the_gateways_figures_are_for_nobody_who_comes_through_it(gateway: Gateway, proxy: Proxy) -> None:
+    async with proxy([gateway.url]) as front:
+        behind = Gateway(gateway.app, front.url, gateway.http)
+        assert (await behind.call("GET", "/metrics")).status == 403
+        assert (await behind.call("GET", "/healthz")).status == 200
+    assert (await gateway.call("GET", "/metrics")).status == 200

@@ -53,8 +53,13 @@ async def scrape(gateway: Gateway, headers: Mapping[str, str] | None = None) -> 
 
 async def test_requests_are_counted_by_template_method_and_status(gateway: Gateway) -> None:
     await gateway.register("http://127.0.0.1:1")
-    for path in ("/api/projects/demo", "/api/projects/other", "/nowhere/secret-path", "/api/projects/demo/acp/info"):
-        await gateway.call("GET", path + "?token=secret-query")
+    for path in (
+        "/api/projects/demo",
+        "/api/projects/other",
+        "/nowhere/secret-path?token=secret-query",
+        "/api/projects/demo/acp/info?token=secret-query",
+    ):
+        await gateway.call("GET", path)
     await gateway.call("PROPFIND", "/api/projects/demo")
     found = await scrape(gateway)
     count = "acp_gateway_requests_total"
