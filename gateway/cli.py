@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 
 from gateway import __version__, logs
-from gateway.config import Config, load
-from gateway.errors import ConfigError, GatewayError
+from gateway.config import Config, environment, load
+from gateway.errors import ConfigError, GatewayError, UsageError
 from gateway.roles import ROLE_WORDS
+from gateway.terminal import parser as parser_of_people
 
 DESCRIPTION = """\
 One HTTP server in front of the containers where coding agents run.
@@ -25,6 +26,11 @@ One HTTP server in front of the containers where coding agents run.
   acp-gateway migrate                                   bring the database's schema up to date, and stop
   acp-gateway token create --user alice                 an API token, for identity.modes = ["tokens"]
   acp-gateway key list                                  the keys that stored secrets are sealed with
+
+With a gateway that runs (--url or ACP_GATEWAY_URL; ACP_GATEWAY_TOKEN where it wants one):
+
+  acp-gateway prompt demo "fix the tests"               the turn as it runs; permissions are asked for here
+  acp-gateway project|agent|session|events|permission|auth …
 
 Every setting stands in config.example.toml. ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, for example
 ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for a PostgreSQL of your own; options override both.
@@ -85,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _mend_standard_streams()
     options = _parser().parse_args(arguments)
     try:
+        if "person" in options:
+            sys.exit(_ask_running_gateway(options))
         config = _configured(options)
         logs.configure(config.logging)
         run_command: Run = options.run
@@ -94,6 +102,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _ask_running_gateway(options: argparse.Namespace) -> int:
+    """What people do with a gateway that runs; it takes no configuration of a gateway's own."""
+    import asyncio
+
+    from gateway.terminal import actions
+
+    try:
+        return asyncio.run(actions.run(options, environment()))
+    except UsageError as exc:
+        print(f"acp-gateway: {exc}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     _data_dir(migrate)
     migrate.add_argument("--restored", action="store_true", help="the database was restored from a backup")
     _token_commands(commands)
+    parser_of_people.add_commands(commands)
     _key_commands(commands)
     return parser
 

@@ -1,6 +1,7 @@
 """A client of a running gateway: calls that are sent again where that is safe, and event streams that miss nothing."""
 
 import asyncio
+import codecs
 import json
 import random
 import secrets
@@ -154,6 +155,17 @@ class Client:
                 return json.loads(raw) if raw else None
             except ValueError as exc:
                 raise Unreachable(f"What answers at {self.url} is no gateway: {response.content_type}.") from exc
+
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[AsyncIterator[str]]:
+        """A file's text in pieces, however long it is."""
+        try:
+            async with self._http.get(URL(self.url + path, encoded=True), allow_redirects=False) as response:
+                if response.status != 200:
+                    raise Refused(response.status, _problem(await response.read()))
+                yield _decoded(response.content)
+        except aiohttp.ClientError as exc:
+            raise Unreachable(f"The transfer from {self.url} broke off: {exc}.") from exc
 
     @asynccontextmanager
     async def stream(self, path: str, last_event_id: str | None, *, from_start: bool) -> AsyncIterator[Any]:
@@ -317,6 +329,12 @@ class Events:
             raise EventsMissing(f"Events after {known} are missing; the next one is {cursor}.")
         self._hole = known
         return True
+
+
+async def _decoded(content: aiohttp.StreamReader) -> AsyncIterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    async for piece in content.iter_any():
+        yield decoder.decode(piece)
 
 
 def _pause(attempt: int) -> float:

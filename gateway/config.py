@@ -21,6 +21,8 @@ from gateway.errors import ConfigError
 from gateway.wire.codec import DecodeError, from_builtins, snake_names
 
 PREFIX = "ACP_GATEWAY_"
+#: Where the commands of people find a running gateway, and who they are there; no settings of a gateway's own.
+CLIENT_VARIABLES = frozenset({"ACP_GATEWAY_URL", "ACP_GATEWAY_TOKEN", "ACP_GATEWAY_TOKEN_FILE"})
 TESTS_PREFIX = "ACP_GATEWAY_TEST_"
 PROVIDERS_PREFIX = "ACP_GATEWAY_PROVIDERS_"
 _PROVIDER_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -375,7 +377,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             config = _override(config, *known[name], name, environ[name])
         elif name.startswith(PROVIDERS_PREFIX):
             config = _override_provider(config, name, environ[name])
-        elif name.startswith(PREFIX) and not name.startswith(TESTS_PREFIX):
+        elif name.startswith(PREFIX) and not name.startswith(TESTS_PREFIX) and name not in CLIENT_VARIABLES:
             raise ConfigError(f"{name}: no such setting{_similar(name, known)}; config.example.toml has them all")
     return config
 

@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"routes"},
     {"app"},
     {"accepting", "logs", "agenthost", "client"},
-    {"serving"},
+    {"serving", "terminal"},
     {"worker"},
     {"supervisor"},
     {"registration"},

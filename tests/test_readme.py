@@ -12,7 +12,7 @@ import pytest
 from gateway import cli
 from gateway.agenthost import catalogue
 from gateway.app import build_app
-from gateway.config import Config, variables
+from gateway.config import CLIENT_VARIABLES, Config, variables
 from gateway.credentials import catalogue as credentials
 from gateway.errors import GatewayError
 from gateway.sessions import translate
@@ -22,7 +22,8 @@ from tests.program import Place
 
 ROOT = Path(__file__).parents[1]
 README, API, AGENTS = ROOT / "README.md", ROOT / "docs" / "api.md", ROOT / "docs" / "agents.md"
-PAGES = (README, API, AGENTS)
+CLI = ROOT / "docs" / "cli.md"
+PAGES = (README, API, AGENTS, CLI)
 #: A stream goes on for ever, which ``-N`` stands for; everything else must succeed.
 CURL = """
 curl() {
@@ -124,7 +125,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_variables_that_are_named_exist(page: Path) -> None:
-    assert set(re.findall(r"ACP_GATEWAY_[A-Z_]+[A-Z]", page.read_text())) <= set(variables())
+    assert set(re.findall(r"ACP_GATEWAY_[A-Z_]+[A-Z]", page.read_text())) <= {*variables(), *CLIENT_VARIABLES}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
