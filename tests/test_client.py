@@ -1,6 +1,8 @@
 """The Python client against running gateways: calls sent again, streams that miss nothing."""
 
 import asyncio
+import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from tests.clients.cluster import PROMPT, SAID, cluster
 from tests.clients.unruly import unruly
 from tests.fakes.eventually import eventually
 from tests.world import Gateway
+
+API = Path(__file__).parents[1] / "docs" / "api.md"
 
 
 @pytest.fixture
@@ -78,6 +82,17 @@ async def _read(events: Events, into: list[StreamEvent]) -> None:
         into.append(event)
         if event.type == "turn_ended":
             return
+
+
+async def test_the_example_of_the_documentation_works(gateway: Gateway, agent_host: str) -> None:
+    await gateway.register(agent_host, defaultAgentId="demo")
+    [example] = re.findall(r"^```python\n(.*?)^```", API.read_text(), re.DOTALL | re.MULTILINE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", example.replace("http://127.0.0.1:8080", gateway.url), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    assert said.decode().splitlines()[-1].endswith(" turn_ended")
 
 
 async def test_a_block_that_was_lost_on_the_way_is_read_again(gateway: Gateway, agent_host: str) -> None:
