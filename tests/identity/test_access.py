@@ -25,6 +25,8 @@ PUBLIC = {
     "/readyz": "probes have no account",
     "/metrics": "is limited by address and token, see gateway/handlers/operations.py",
     "/openapi.json": "tells of the API what its documentation tells",
+    "/docs": "a page that is the same for everybody, and shows what /openapi.json tells",
+    "/docs/{name}": "files that are the same for everybody",
     "/": "leads to the console",
     "/console": "a page that is the same for everybody, and asks the API for what it shows",
     "/console/{path:.*}": "files that are the same for everybody",
