@@ -35,7 +35,8 @@
 
 /** All types that a stream brings; an EventSource gives none that it has not been asked for. */
 export const EVENT_TYPES = [
-    "agent_status", "agent_stopping", "auth_complete", "auth_required", "container_event", "gap", "heartbeat",
+    "agent_status", "agent_stopping", "auth_complete", "auth_required", "container_event", "credential_connected",
+    "credential_disconnected", "credential_needs_reauth", "credential_renewed", "gap", "heartbeat", "login_ended",
     "permission_request", "permission_resolved", "reset", "session_created", "session_ended", "session_restored",
     "session_update", "turn_cancelling", "turn_ended", "turn_queued", "turn_stalling", "turn_started",
 ];
