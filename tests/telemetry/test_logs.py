@@ -120,7 +120,8 @@ async def test_the_access_log_tells_route_status_bytes_and_duration_and_no_query
             async with project.events(session) as events:
                 await project.prompt(session, "say my words")
                 await events.until("turn_ended")
-            answer = await gateway.call("GET", "/api/projects/demo?secret=1")
+            answer = await gateway.call("GET", "/api/projects/demo")
+            await gateway.call("GET", "/api/projects/demo/acp/unknown?secret=1")
             await gateway.call("GET", "/nowhere/secret")
     found = [entry for entry in entries(stream) if entry["logger"] == "gateway.access"]
     by_route = {(entry["method"], entry["route"], entry["status"]): entry for entry in found}

@@ -113,11 +113,12 @@ async def test_with_traces_spans_of_the_request_and_of_its_calls_reach_the_colle
             session = await project.create_session(title="my title")
             await project.call(
                 "POST",
-                f"/session/{session}/prompt?secret=query",
+                f"/session/{session}/prompt",
                 {"prompt": "say my words"},
                 headers={**COMES, "Prefer": "wait=30"},
             )
             await gateway.call("GET", "/api/projects/nobody")
+            await project.call("GET", "/unknown?secret=query")
         # Stopping hands the last ones in.
         await eventually(lambda: collector.spans)
     (prompt,) = [span for span in collector.spans if span.name.endswith("/session/{session_id}/prompt")]
