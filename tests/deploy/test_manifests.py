@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gateway.config import PREFIX, load, variables
+from gateway.identity.safety import refuse_unsafe
 from gateway.routes import ENDPOINTS
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,19 @@ def test_the_configuration_of_the_fleet_can_be_loaded(tmp_path: Path) -> None:
     path.write_text(config["data"]["config.toml"], "utf-8")
     loaded = load(path, environ={})
     assert loaded.server.host == "0.0.0.0"
-    assert "local" not in loaded.identity.modes
+    refuse_unsafe(loaded)
+
+
+def test_the_sidecar_and_the_compose_file_let_in_nobody_unasked() -> None:
+    compose = yaml.safe_load(COMPOSE.read_text("utf-8"))
+    [sidecar] = [one for one in containers(ROOT / "deploy/kubernetes/sidecar.yaml") if one["name"] == "gateway"]
+    for given in (
+        compose["services"]["gateway"]["environment"],
+        {variable["name"]: variable["value"] for variable in sidecar["env"] if "value" in variable},
+    ):
+        config = load(environ={name: value for name, value in given.items() if "${" not in value})
+        assert config.server.host == "0.0.0.0"
+        refuse_unsafe(config)
 
 
 def test_each_image_is_a_target_of_the_dockerfile() -> None:
