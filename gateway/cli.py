@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 
 from gateway import __version__, logs
-from gateway.config import Config, environment, load
+from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, UsageError
+from gateway.loading import environment, load
 from gateway.roles import ROLE_WORDS
 from gateway.terminal import parser as parser_of_people
 

@@ -17,7 +17,7 @@ from gateway.agenthost import catalogue
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.app import address_policy, build_app
 from gateway.config import AgentHostConfig as AgentHostSettings
-from gateway.config import Config, ServerConfig, environment, is_loopback
+from gateway.config import Config, ServerConfig, is_loopback
 from gateway.credentials.checking import check_keys, used_keys
 from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, changing, write_file
 from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of, url_of_running
@@ -28,6 +28,7 @@ from gateway.identity.caller import flaw_of_user_id
 from gateway.identity.local import LocalMode
 from gateway.identity.safety import refuse_unsafe
 from gateway.keys import PROJECTS
+from gateway.loading import environment
 from gateway.log.lease import Leases
 from gateway.log.presence import Presence
 from gateway.log.store import Log

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.config import Config, tables
+from gateway.config import Config
 from gateway.errors import ConfigError
+from gateway.loading import tables
 
 logger = logging.getLogger(__name__)
 

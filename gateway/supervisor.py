@@ -18,8 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gateway import worker
-from gateway.config import Config, environment
+from gateway.config import Config
 from gateway.errors import StartError
+from gateway.loading import environment
 from gateway.serving import GRACE
 from gateway.settings import Changes, changed
 from gateway.telemetry.exposition import Seat

@@ -5,8 +5,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import Config, ProviderBodies, ProviderConfig, is_loopback, load, variables
+from gateway.config import Config, ProviderBodies, ProviderConfig, is_loopback
 from gateway.errors import ConfigError
+from gateway.loading import load, variables
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import Config, ProviderConfig, load, tables
+from gateway.config import Config, ProviderConfig
+from gateway.loading import load, tables
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config.example.toml"
@@ -58,7 +59,7 @@ def test_the_example_shows_every_setting_of_a_provider(tmp_path: Path) -> None:
 def _attributes() -> Iterator[ast.Attribute]:
     """All that is read as ``something.name``, but for what the configuration and the agent host do for themselves."""
     for path in (ROOT / "gateway").rglob("*.py"):
-        if path.name != "config.py" and "agenthost" not in path.parts:
+        if path.name not in ("config.py", "loading.py") and "agenthost" not in path.parts:
             nodes = ast.walk(ast.parse(path.read_text()))
             yield from (node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load))
 

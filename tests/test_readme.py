@@ -12,9 +12,10 @@ import pytest
 from gateway import cli
 from gateway.agenthost import catalogue
 from gateway.app import build_app
-from gateway.config import CLIENT_VARIABLES, Config, variables
+from gateway.config import Config
 from gateway.credentials import catalogue as credentials
 from gateway.errors import GatewayError
+from gateway.loading import CLIENT_VARIABLES, variables
 from gateway.sessions import translate
 from gateway.wire.events import EventData
 from tests.everything import all_of

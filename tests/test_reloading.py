@@ -16,8 +16,9 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import Config, load
-from gateway.config import tables as config_tables
+from gateway.config import Config
+from gateway.loading import load
+from gateway.loading import tables as config_tables
 from gateway.settings import LIVE, Changes, Reloading, Settings, differences, is_live
 from tests.program import Place, Program, call, run, wait_until
 

@@ -9,8 +9,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.config import PREFIX, load, variables
 from gateway.identity.safety import refuse_unsafe
+from gateway.loading import PREFIX, load, variables
 from gateway.routes import ENDPOINTS
 
 ROOT = Path(__file__).parents[2]
