@@ -221,9 +221,10 @@ async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
 
 
 async def _whose(request: web.Request) -> For:
-    """Whose account, and for which agent: one whose kinds of credential are known, or one that the container has."""
+    """Whose account, and for which agent: one that credentials or providers are known for, or the container has."""
     whose = _named(request)
-    if not request.app[CREDENTIALS].kinds_for_agent(whose.agent_id):
+    known = request.app[CREDENTIALS].kinds_for_agent(whose.agent_id) or request.app[PROVIDERS].serving(whose.agent_id)
+    if not known:
         await request.app[CONTAINERS].listed(request[PROJECT], whose.agent_id)
     return whose
 
