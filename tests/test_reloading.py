@@ -127,9 +127,9 @@ def test_where_containers_may_be_is_changed_for_the_projects_that_there_are(plac
 
 def test_providers_are_changed_together_and_checked_first(place: Place) -> None:
     def auth_modes() -> str:
-        return json.dumps(call("GET", f"{place.url}/api/projects/demo/acp/agents/mine/auth/status"))
+        return json.dumps(call("GET", f"{place.url}/api/projects/demo/acp/agents/claude-code/auth/status"))
 
-    provider = '[providers.company]\nenabled = true\nagents = ["mine"]\nflows = ["pkce"]\nclient_id = "c"\n'
+    provider = '[providers.company]\nenabled = true\nagents = ["claude-code"]\nflows = ["pkce"]\nclient_id = "c"\n'
     addresses = 'authorize_url = "https://login.example/a"\ntoken_url = "https://login.example/t"\n'
     with serve(place, JSON) as running:
         assert call("POST", f"{place.url}/api/projects", {"id": "demo", "containerUrl": "http://127.0.0.1:1"})[0] == 201
@@ -140,6 +140,7 @@ def test_providers_are_changed_together_and_checked_first(place: Place) -> None:
         assert auth_modes() == before
         (line,) = running.reload(f"{JSON}{provider}{addresses}")
         assert line["changed"] == "providers"
+        assert auth_modes() != before
 
 
 def test_with_a_terminal_the_signal_is_its_closing_and_stops(place: Place) -> None:
