@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import attrs
 
 from gateway.credentials.store import Credentials
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
 from gateway.wire.masking import Masker, secrets_in
@@ -116,7 +117,7 @@ class KnownSecrets:
                 missed = False
             except GatewayError as exc:
                 missed = True
-                logger.warning("not known what containers were given", extra={"error": str(exc)})
+                log_failure(logger, "not known what containers were given", exc)
 
     async def _learn(self, rows: Iterable[Row]) -> None:
         learned: list[Row] = []

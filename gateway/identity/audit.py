@@ -15,6 +15,7 @@ from typing import Final, Literal
 import attrs
 
 from gateway.db.arrays import integer_array, text_array
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
 
@@ -163,7 +164,7 @@ class Audit:
             while await self._database.execute("delete_old_audit_entries", days=self._days, limit=SWEEP_BATCH):
                 pass
         except GatewayError as exc:
-            logger.warning("old audit entries not deleted", extra={"error": str(exc)})
+            log_failure(logger, "old audit entries not deleted", exc)
 
     def _count(self, entry: Entry) -> int | None:
         """How many like it have been left out before; None: this one is left out, too."""

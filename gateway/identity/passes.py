@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import attrs
 
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, TooManyRequests
 from gateway.identity.caller import Caller
@@ -121,7 +122,7 @@ class Passes:
             try:
                 await self._database.execute("delete_ended_stream_passes")
             except GatewayError as exc:
-                logger.warning("passes not swept", extra={"error": str(exc)})
+                log_failure(logger, "passes not swept", exc)
             await asyncio.sleep(SWEEP_SECONDS)
 
 

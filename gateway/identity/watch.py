@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from gateway.db.arrays import text_array
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
 from gateway.identity.caller import Caller
@@ -76,7 +77,7 @@ class Watch:
                 await self._look()
             except GatewayError as exc:
                 # Who may what cannot be told just now: nobody is thrown out for that.
-                logger.warning("access not looked at again", extra={"error": str(exc)})
+                log_failure(logger, "access not looked at again", exc)
 
     async def _look(self) -> None:
         keys = list({visit.key for visit in self._visits})

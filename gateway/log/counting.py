@@ -9,11 +9,11 @@ from gateway.wire.events import Gap, TurnEnded
 
 
 class _Reason(msgspec.Struct):
-    reason: str
+    reason: str = "unknown"
 
 
 class _End(msgspec.Struct):
-    outcome: str
+    outcome: str = "unknown"
     failure: str | None = None
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from gateway.db.availability import log_failure
 from gateway.db.errors import OutcomeUnknown
 from gateway.errors import DatabaseUnavailable
 
@@ -29,5 +30,5 @@ async def persistently(attempt: Callable[[], Awaitable[T]]) -> T:
         except (DatabaseUnavailable, OutcomeUnknown) as exc:
             if loop.time() > until:
                 raise
-            logger.warning("a credential waits for the database", extra={"error": str(exc)})
+            log_failure(logger, "a credential waits for the database", exc)
         await asyncio.sleep(PAUSE_SECONDS)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from gateway.db.availability import log_failure
 from gateway.errors import GatewayError, ProviderMisconfigured
 from gateway.oauth import openai_device, requests
 from gateway.oauth.answers import openai_poll_answer, token_answer
@@ -62,7 +63,7 @@ class Poller:
                     await self._logins.pending.sweep()
                     swept = loop.time()
             except GatewayError as exc:
-                logger.warning("logins not looked after", extra={"error": str(exc)})
+                log_failure(logger, "logins not looked after", exc)
             except Exception:
                 logger.exception("logins not looked after")
             await asyncio.sleep(LOOK_SECONDS)
@@ -84,7 +85,7 @@ class Poller:
             await self._brought_on(login)
         except GatewayError as exc:
             # Its lease ends, and it is asked about again.
-            logger.warning("login not looked after", extra={"login": login.id, "error": str(exc)})
+            log_failure(logger, "login not looked after", exc, login=login.id)
         finally:
             self._asking.discard(login.id)
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken, Credentials
+from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import AuthRequired, GatewayError, ProviderUnavailable, ReauthRequired
 from gateway.oauth import requests
@@ -114,7 +115,7 @@ class Refresher:
             try:
                 await self._review(few)
             except GatewayError as exc:
-                logger.warning("credentials not looked after", extra={"error": str(exc)})
+                log_failure(logger, "credentials not looked after", exc)
             except Exception:
                 logger.exception("credentials not looked after")
             await asyncio.sleep(REVIEW_SECONDS)

@@ -74,7 +74,14 @@ async def test_backends_killed_at_any_instant_leave_each_event_and_its_effect_on
 
 
 def make_session(id: str) -> Effect:
-    session = {"project_id": "p", "id": id, "user_id": "local", "agent_id": "demo", "title": None}
+    session = {
+        "project_id": "p",
+        "id": id,
+        "user_id": "local",
+        "agent_id": "demo",
+        "title": None,
+        "credential_user_id": None,
+    }
     return Effect("insert_session", session | {"working_directory": None, "has_mcp_servers": False})
 
 

@@ -114,6 +114,7 @@ async def test_a_session_in_creation_holds_up_what_a_foreign_session_says_for_a_
             id="ses_never_made",
             user_id="local",
             agent_id="demo",
+            credential_user_id=None,
             title=None,
             working_directory=None,
             has_mcp_servers=False,

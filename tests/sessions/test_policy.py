@@ -1,13 +1,16 @@
 """What a project has decided beforehand: rules in their order, modes, and only options of the request's own."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.projects import ANY_KIND, PERMISSION_MODES, RULE_ACTIONS, TOOL_KINDS, PermissionRule
+from gateway.projects import ANY_KIND, PermissionMode, PermissionRule, RuleAction, RuleKind
 from gateway.sessions.policy import decide, option_of_kind
+
+PERMISSION_MODES, RULE_ACTIONS = get_args(PermissionMode), get_args(RuleAction)
+TOOL_KINDS = [kind for kind in get_args(RuleKind) if kind != ANY_KIND]
 
 ALWAYS, ONCE, NO = (
     {"optionId": "always", "kind": "allow_always"},

@@ -24,6 +24,13 @@ EVERY_KIND: list[EventData] = [
     events.TurnEnded(outcome="failed", failure="agent_died", message="it died"),
     events.PermissionRequest(permission_id="prm_1", tool_call={"toolCallId": "1"}, options=[]),
     events.PermissionResolved(permission_id="prm_1", outcome="selected", option_id="yes", resolved_by="local"),
+    events.CredentialConnected(
+        user_id="alice", token_type="oauth", provider="github", scopes=("a",), expires_at="2027-11-22T12:30:15.123Z"
+    ),
+    events.CredentialRenewed(user_id="alice", provider="github", expires_at=None),
+    events.CredentialNeedsReauth(user_id="alice", provider="github", reason="lost", message="Connect it again."),
+    events.CredentialDisconnected(user_id="alice", provider=None),
+    events.LoginEnded(user_id="alice", provider="github", outcome="denied", code="access_denied", message="No."),
     events.Gap(reason="skipped", source="boot", from_=4, to=40, count=37),
     events.ContainerEvent(event="error", data={"a": 1}),
     events.Reset(epoch=1, floor=0, head=9, reason="beyond_head"),
