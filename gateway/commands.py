@@ -20,7 +20,7 @@ from gateway.config import AgentHostConfig as AgentHostSettings
 from gateway.config import Config, ServerConfig, is_loopback
 from gateway.credentials.checking import check_keys, used_keys
 from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, changing, write_file
-from gateway.db.embedded import EmbeddedPostgres, default_data_dir, owner_of, url_of_running
+from gateway.db.embedded import EmbeddedPostgres, default_data_dir, is_data_dir, owner_of, url_of_running
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
 from gateway.errors import ConfigError, StartError
@@ -76,7 +76,7 @@ async def up(config: Config, container_port: int, say: Say) -> None:
         base = _url(config.server)
         say(f"gateway       {base}")
         say(f"project       {base}/api/projects/{DEMO_PROJECT} (container {container})")
-        say(_welcome(f"{base}/api/projects/{DEMO_PROJECT}/acp", time.monotonic() - began))
+        say(_welcome(base, time.monotonic() - began))
         await _until(stopped, postgres)
         say("\nstopping")
     say("stopped; start again with the same command, everything is kept")
@@ -252,7 +252,13 @@ async def _database(config: Config, say: Say) -> AsyncIterator[tuple[Config, Emb
 async def reach_database(config: Config) -> AsyncIterator[Database]:
     """The database, for a command that changes something in it and ends: whether or not a gateway runs on it."""
     if not config.database.url:
-        running = await asyncio.to_thread(url_of_running, _data_dir(config))
+        data_dir = _data_dir(config)
+        if not is_data_dir(data_dir):
+            raise StartError(
+                f"There is no database in {data_dir}: name the gateway's own with --config FILE or --data-dir DIR, or "
+                "start the gateway once"
+            )
+        running = await asyncio.to_thread(url_of_running, data_dir)
         config = attrs.evolve(config, database=attrs.evolve(config.database, url=running or ""))
     async with (
         _database(config, lambda _: None) as (found, _),
@@ -409,10 +415,12 @@ def _url(settings: ServerConfig | AgentHostSettings) -> str:
     return f"http://{address(settings.host, settings.port)}"
 
 
-def _welcome(acp: str, seconds: float) -> str:
+def _welcome(base: str, seconds: float) -> str:
+    acp = f"{base}/api/projects/{DEMO_PROJECT}/acp"
     json = "-H 'Content-Type: application/json'"
     return f"""\
-ready in {seconds:.1f} s; Ctrl-C stops everything. Try it from another terminal:
+ready in {seconds:.1f} s; Ctrl-C stops everything. Open {base}/console in a browser, {base}/docs for
+the API, or try it from another terminal:
 
   SESSION=$(curl -s {acp}/session {json} -d '{{"title": "first steps"}}' | grep -o 'ses_[0-9a-f]*')
   curl -s {acp}/session/$SESSION/prompt {json} -H 'Prefer: wait=60' -d '{{"prompt": "think\\nstream 5"}}'

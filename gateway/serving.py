@@ -39,7 +39,7 @@ def bind(host: str, port: int, *, purpose: str, option: str) -> socket.socket:
     except OSError as exc:
         # The address stands in some of the texts already: create_server appends it to strerror.
         reason = (exc.strerror or str(exc)).split(" (while", 1)[0].lower()
-        advice = f"choose another port with {option}" if exc.errno in _PORT_IS_WRONG else "choose another address"
+        advice = f"choose another port with {option} PORT" if exc.errno in _PORT_IS_WRONG else "choose another address"
         raise StartError(f"{purpose} cannot listen on {address(host, port)}: {reason}; {advice}") from exc
 
 

@@ -73,6 +73,11 @@ def owner_of(data_dir: Path) -> str | None:
     return None
 
 
+def is_data_dir(data_dir: Path) -> bool:
+    """Whether a server has been started on ``data_dir`` before."""
+    return (data_dir / "postgres").is_dir()
+
+
 def url_of_running(data_dir: Path) -> str | None:
     """What a client connects to whose user's gateway runs on ``data_dir`` just now; None where none does."""
     return _url(data_dir / "run") if owner_of(data_dir) is not None else None

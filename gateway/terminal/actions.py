@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from gateway.client import Client, Project, Unreachable
+from gateway.client import Client, Project, Refused, Unreachable
 from gateway.errors import ConfigError, UsageError
 from gateway.terminal.screen import Screen
 from gateway.terminal.turn import Turn
@@ -27,7 +27,12 @@ async def run(options: Options, environ: Mapping[str, str]) -> int:
         raise UsageError(f"--url {url!r}: must begin with http:// or https://")
     async with Client(url, token=_token(options, environ)) as client:
         action: Callable[[Options, Client, Screen], Awaitable[int | None]] = _ACTIONS[options.person]
-        return await action(options, client, screen) or 0
+        try:
+            return await action(options, client, screen) or 0
+        except Refused as exc:
+            if exc.reason != "unauthenticated":
+                raise
+            raise ConfigError(f"{exc} Set ACP_GATEWAY_TOKEN, or name a file with --token-file.") from exc
 
 
 def _token(options: Options, environ: Mapping[str, str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from gateway.client import Project, Refused, StreamEvent
 from gateway.errors import GatewayError
+from gateway.terminal.asked import lines_of
 from gateway.terminal.asking import ask
 from gateway.terminal.screen import Screen
 
@@ -95,6 +96,8 @@ class Turn:
         elif self._screen.can_ask:
             work = ask(self._screen, self._project, permission_id, data["toolCall"], data["options"])
         else:
+            for line in lines_of(data["toolCall"]):
+                self._screen.note(f"  {line}", "dim")
             command = f"acp-gateway permission answer {self._project.id} {permission_id} --allow"
             self._screen.note(f"the agent waits for an answer: {command} (or --deny)", "yellow")
             return

@@ -1,0 +1,48 @@
+"""What an agent asks leave for, as lines: nobody should have to allow what they have not seen."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, Final
+
+#: Of a change or a command; more is a look at the permission request itself.
+MOST_LINES: Final = 20
+
+
+def lines_of(tool_call: Any) -> list[str]:
+    """The kind of tool, where it works, and what it would run or change; a tool call may have any shape."""
+    if not isinstance(tool_call, dict):
+        return []
+    kind, paths = tool_call.get("kind"), list(_paths(tool_call))
+    head = ": ".join(filter(None, [kind if isinstance(kind, str) else "", ", ".join(paths)]))
+    body = list(_body(tool_call))
+    more = len(body) - MOST_LINES
+    return [*filter(None, [head]), *body[:MOST_LINES], *([f"… {more} more lines"] if more > 0 else [])]
+
+
+def _paths(tool_call: dict[str, Any]) -> Iterator[str]:
+    for location in _dicts(tool_call.get("locations")):
+        if isinstance(location.get("path"), str):
+            yield location["path"]
+
+
+def _body(tool_call: dict[str, Any]) -> Iterator[str]:
+    raw = tool_call.get("rawInput")
+    command = raw.get("command") if isinstance(raw, dict) else None
+    if isinstance(command, list):
+        command = " ".join(map(str, command))
+    if isinstance(command, str):
+        yield from command.splitlines()
+    for item in _dicts(tool_call.get("content")):
+        if item.get("type") == "diff":
+            yield from _diff(item)
+
+
+def _diff(item: dict[str, Any]) -> Iterator[str]:
+    path = str(item.get("path") or "")
+    old, new = (text if isinstance(text := item.get(name), str) else "" for name in ("oldText", "newText"))
+    yield from difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, n=2, lineterm="")
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        yield from (one for one in value if isinstance(one, dict))
