@@ -155,7 +155,8 @@ def test_serve_names_a_port_in_use_and_its_option(place: Place, taken_port: int)
     options = ["--port", str(taken_port), "--data-dir", str(place.data_dir)]
     sentence = run_to_end("serve", *options, directory=place.directory).sentence()
     assert sentence == (
-        f"The gateway cannot listen on 127.0.0.1:{taken_port}: address already in use; choose another port with --port"
+        f"The gateway cannot listen on 127.0.0.1:{taken_port}: address already in use; "
+        "choose another port with --port PORT"
     )
 
 

@@ -35,7 +35,9 @@ class Home:
         self._users += 1
         directories = {file.variable: self._root / file.variable for file in files}
         # First what is to be taken away, so that a host that is killed now leaves nothing behind that nobody knows of.
-        (self._root / _WRITTEN).write_text(json.dumps([f"{file.variable}/{file.path}" for file in files]))
+        # Those of a former version, too: a process that reads them may still run.
+        names = {*_written(self._root), *(f"{file.variable}/{file.path}" for file in files)}
+        (self._root / _WRITTEN).write_text(json.dumps(sorted(names)))
         for file in files:
             self._write(directories[file.variable] / file.path, file)
         return {variable: str(path) for variable, path in directories.items()}
@@ -121,10 +123,14 @@ def _digest(name: str) -> str:
 
 def forget_files(root: Path) -> None:
     """Remove the files of a credential that are known to stand below `root`."""
-    try:
-        written = json.loads((root / _WRITTEN).read_text())
-    except (OSError, ValueError):
-        return
-    for path in written:
+    for path in _written(root):
         (root / path).unlink(missing_ok=True)
     (root / _WRITTEN).unlink(missing_ok=True)
+
+
+def _written(root: Path) -> list[str]:
+    try:
+        written: list[str] = json.loads((root / _WRITTEN).read_text())
+    except (OSError, ValueError):
+        return []
+    return written

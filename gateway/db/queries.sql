@@ -618,8 +618,12 @@ where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'acti
 -- give_credential --
 -- Write down, before a container is given a credential, that it will be: whoever follows the container must know the
 -- secret first. The row's owner stays. ``follower`` is the gateway that must, where it is another one.
+-- No row where the credential has been taken back or replaced since it was read.
 insert into given_credentials as g (project_id, agent_id, user_id, owner, version, known_to)
-values (%(project_id)s, %(agent_id)s, %(user_id)s, %(owner)s, %(version)s, %(gateway_id)s)
+select %(project_id)s, %(agent_id)s, t.user_id, %(owner)s, t.version, %(gateway_id)s
+from agent_auth_tokens t
+where t.user_id = %(user_id)s and t.agent_id = %(agent_id)s and t.version = %(version)s
+for share of t
 on conflict (project_id, agent_id, user_id) do update set
     version = excluded.version, known_to = excluded.known_to, given_at = clock_timestamp(),
     taken = g.taken and g.version = excluded.version
@@ -666,6 +670,15 @@ select g.project_id, g.owner, g.version, g.taken, g.container_boot_id,
             and s.credential_user_id = g.user_id and s.status = 'active') as in_use
 from given_credentials g
 where g.user_id = %(user_id)s and g.agent_id = %(agent_id)s;
+
+-- may_use_agents --
+-- Whether somebody may have agents work in a project, and so be billed for it.
+select project_role(%(project_id)s, %(user_id)s) in ('operator', 'admin') as may;
+
+-- credentials_given_to_project --
+-- What a project's container was given, of one user or of all.
+select project_id, agent_id, user_id, owner from given_credentials
+where project_id = %(project_id)s and (%(user_id)s::text is null or user_id = %(user_id)s);
 
 -- user_of_owner --
 -- Whom a container means by an owner of a process.
@@ -1630,9 +1643,12 @@ order by t.expires_at limit %(limit)s;
 
 -- list_projects_of_agent_user --
 -- Where a person's credential for an agent matters: in which they have sessions of it, or have just logged in for it.
-select project_id from agent_sessions
-where user_id = %(user_id)s and agent_id = %(agent_id)s and status <> 'ended'
-union
-select project_id from pending_logins
-where user_id = %(user_id)s and agent_id = %(agent_id)s and state = 'authorized'
-limit 200;
+select project_id from (
+    select project_id from agent_sessions
+    where user_id = %(user_id)s and agent_id = %(agent_id)s and status <> 'ended'
+    union
+    select project_id from pending_logins
+    where user_id = %(user_id)s and agent_id = %(agent_id)s and state = 'authorized'
+    limit 200
+) p
+where project_role(project_id, %(user_id)s) is not null;

@@ -9,7 +9,7 @@ from gateway.errors import InvalidBody, RoleTooSmall
 from gateway.handlers import shapes, views
 from gateway.handlers.parameters import AFTER
 from gateway.handlers.requests import known_place, page_size, read_body, text
-from gateway.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, PROJECT, PROJECTS, ROLE, TASKS, USER
+from gateway.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, INJECTING, PROJECT, PROJECTS, ROLE, TASKS, USER
 from gateway.projects import (
     Address,
     AgentId,
@@ -116,6 +116,8 @@ async def _change(app: web.Application, user_id: str, project_id: str, changes: 
 
 
 async def _remove(app: web.Application, user_id: str, project_id: str) -> None:
+    # Afterwards nobody would know what its container was given.
+    await app[INJECTING].withdraw_from(project_id)
     await app[PROJECTS].delete(user_id, project_id)
     # Who follows the old container must not pass for a follower of a new project of this id.
     await app[FOLLOWERS].leave(project_id)

@@ -87,6 +87,11 @@ _COMMANDS = frozenset({"x-sendfile", "x-lighttpd-send-file", "x-reproxy-url"})
 
 
 def is_page_on_gateways_host(request: web.Request) -> bool:
-    """Whether a browser would show the answer as a page that has the gateway's own origin."""
-    shown = request.headers.get("Sec-Fetch-Dest", "") in ("document", "iframe", "frame", "embed", "object")
+    """Whether a browser would show the answer as a page that has the gateway's own origin.
+
+    Browsers tell what they ask for on https and on this machine alone: elsewhere one that asks for pages may show any.
+    """
+    purpose = request.headers.get("Sec-Fetch-Dest")
+    told = purpose in ("document", "iframe", "frame", "embed", "object")
+    shown = told or (purpose is None and "text/html" in request.headers.get(hdrs.ACCEPT, ""))
     return shown and project_of_host(request.headers.get(hdrs.HOST, "")) is None

@@ -13,6 +13,7 @@ from gateway.errors import (
     CredentialUnusable,
     GatewayError,
     NotFound,
+    NotYourCredential,
     UpstreamRefused,
     UpstreamTimeout,
 )
@@ -144,7 +145,7 @@ def taken_back(permission: Row) -> NewEvent:
 def failed(exc: GatewayError) -> TurnEnded:
     """A prompt that could not be sent, or was not answered, as the end of its turn."""
     match exc:
-        case AuthRequired() | CredentialUnusable() | AgentInUse():
+        case AuthRequired() | CredentialUnusable() | AgentInUse() | NotYourCredential():
             failure = exc.code
         case ContainerRefused(upstream_status=404):
             failure = "session_lost"

@@ -8,7 +8,7 @@ never again: it is one person's until it is stopped, and whoever else wants it i
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from gateway.credentials.catalogue import Injection
 from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import AgentAuthToken, Credentials
 from gateway.db.pool import Database, Row
-from gateway.errors import AuthRequired, CredentialUnusable, GatewayError, ReauthRequired
+from gateway.errors import AuthRequired, CredentialUnusable, GatewayError, NotYourCredential, ReauthRequired
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
 from gateway.tasks import Tasks
@@ -129,7 +129,9 @@ class Injecting:
             version=given.version,
             gateway_id=self._gateway_id,
         )
-        assert row is not None
+        if row is None:
+            text = f"Your credential for {given.agent_id} has just been taken back or replaced; try again."
+            raise _auth_required(given.project, given.agent_id, AuthRequired(text))
         if row["follower"] is not None:
             await self._until_known(given)
         return row
@@ -163,12 +165,21 @@ class Injecting:
         What cannot be reached now gets no further: its sessions' next prompt is refused.
         """
         rows = await self._database.fetch_all("projects_given_credential", user_id=user_id, agent_id=agent_id)
-        name = f"take a credential back for {agent_id}"
-        tasks = [self._tasks.start(self._withdraw(row, user_id, agent_id), name=name) for row in rows]
+        await self._withdraw_all((row, user_id, agent_id) for row in rows)
+
+    async def withdraw_from(self, project_id: str, user_id: str | None = None) -> None:
+        """A user is to have no agents work in a project any more, or, without a user, nobody: the same."""
+        rows = await self._database.fetch_all("credentials_given_to_project", project_id=project_id, user_id=user_id)
+        await self._withdraw_all((row, row["user_id"], row["agent_id"]) for row in rows)
+
+    async def _withdraw_all(self, given: Iterable[tuple[Row, str, str]]) -> None:
+        name = "take a credential back"
+        tasks = [self._tasks.start(self._withdraw(*one), name=name) for one in given]
         if tasks:
             await asyncio.wait(tasks, timeout=WITHDRAWN_SECONDS)
 
     async def _find(self, project: Project, agent_id: str, user_id: str, *, needed: bool) -> Given | None:
+        await self._refuse_who_may_not(project.id, user_id)
         try:
             token = await self._fresh(user_id, agent_id)
         except AuthRequired as exc:
@@ -194,6 +205,12 @@ class Injecting:
             secret=self._credentials.open_access_token(token),
             injection=injection,
         )
+
+    async def _refuse_who_may_not(self, project_id: str, user_id: str) -> None:
+        """A session or a queued prompt may be older than the end of a membership."""
+        row = await self._database.fetch_one("may_use_agents", project_id=project_id, user_id=user_id)
+        if row is None or not row["may"]:
+            raise NotYourCredential(f"{user_id!r} may not have agents work in this project any more.")
 
     async def _until_known(self, given: Given) -> None:
         try:

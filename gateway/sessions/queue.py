@@ -19,6 +19,7 @@ from gateway.errors import (
     CredentialUnusable,
     GatewayError,
     NotFound,
+    NotYourCredential,
     QueueFull,
     SessionEnded,
 )
@@ -134,7 +135,15 @@ class Queue:
         asked = Asked(turn_id=turn["id"], user_id=turn["user_id"], blocks=blocks)
         try:
             await self._starting.begin(project, Session.from_row(row), asked, effect="start_queued_turn")
-        except (ContainerRefused, BadRequest, AgentNotFound, AuthRequired, CredentialUnusable, AgentInUse) as exc:
+        except (
+            ContainerRefused,
+            BadRequest,
+            AgentNotFound,
+            AuthRequired,
+            NotYourCredential,
+            CredentialUnusable,
+            AgentInUse,
+        ) as exc:
             # The container is there and will not have it, or nobody pays for it: waiting changes nothing.
             await self._end(turn, failed(exc))
         except (EffectRefused, UniqueViolation, Conflict):

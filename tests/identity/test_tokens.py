@@ -193,17 +193,19 @@ def test_tokens_are_made_while_a_gateway_runs_on_the_embedded_database_and_while
     options = ["--data-dir", str(place.data_dir)]
 
     def make() -> Any:
-        ended = run_to_end(
+        return run_to_end(
             *("token", "create", "--user", "local", "--json", *options),
             directory=place.directory,
             environ={"ACP_GATEWAY_IDENTITY_MODES": "tokens"},
         )
-        assert ended.status == 0, ended.stderr
-        return json.loads(ended.stdout)
 
-    early = make()
+    nowhere = make()
+    assert nowhere.status == 1
+    assert f"There is no database in {place.data_dir}: name the gateway's own with --config" in nowhere.stderr
     with place.up():
-        late = make()
-        listed = run_to_end("token", "list", *options, directory=place.directory).stdout
-    assert early["id"] in listed
-    assert late["id"] in listed
+        made = [make()]
+    made.append(make())
+    listed = run_to_end("token", "list", *options, directory=place.directory).stdout
+    for ended in made:
+        assert ended.status == 0, ended.stderr
+        assert json.loads(ended.stdout)["id"] in listed

@@ -3,18 +3,20 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import attrs
+import psutil
 import pytest
 
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.config import CredentialsConfig
 from gateway.credentials.store import API_KEY, AgentAuthToken
-from gateway.keys import CREDENTIALS, FOLLOWERS, INJECTING, SESSIONS
+from gateway.errors import AuthRequired
+from gateway.keys import CONTAINERS, CREDENTIALS, FOLLOWERS, INJECTING, SESSIONS
 from gateway.serving import bind, serving
 from tests.agenthost.hosts import alive, chunk, scripted
 from tests.agenthost.test_processes import environment_of
@@ -122,6 +124,15 @@ async def session_of(project: Project, user: str, agent: str = "keyed") -> str:
     answer = await create(project, user, agent)
     assert answer.status == 201, answer.body
     return str(answer.json["id"])
+
+
+def has_process_with(key: str) -> bool:
+    """Whether a process of this machine has the key in its environment."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("A_KEY") == key:
+                return True
+    return False
 
 
 async def pid_of(project: Project, session: str) -> int:
@@ -447,3 +458,43 @@ async def test_secret_is_masked_by_the_gateway_that_follows_whoever_has_given_it
         await store(gives, "ann", "renewed-" + ANNS, "demo")
         await project.prompt(session, f"env A_KEY\nsay {ANNS}")
         assert text_of(await everything(project, session)).endswith("A_KEY=***\n***")
+
+
+async def test_who_is_no_member_any_more_pays_for_nothing_there(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "bob", BOBS)
+    session = await session_of(project, "bob")
+    process = await pid_of(project, session)
+    async with project.events(session) as stream:
+        await project.as_user("bob").call("POST", f"/session/{session}/prompt", {"prompt": '[["until-cancel"]]'})
+        await stream.until("turn_started")
+        queued = {"prompt": "[]", "queue": True}
+        await project.as_user("bob").call("POST", f"/session/{session}/prompt", queued)
+        removed = await project.gateway.as_user("ann").call("DELETE", f"{project.path}/members/bob")
+        assert removed.status == 204
+        ends = [data_of((await stream.until("turn_ended"))[-1]) for _ in range(2)]
+    assert (ends[1]["outcome"], ends[1]["failure"]) == ("failed", "not_your_credential")
+    await eventually(lambda: not alive(process))
+    # A renewal gives it to nobody either.
+    await store(gateway, "bob", "renewed-" + BOBS)
+    await gateway.app[INJECTING].renewed("bob", "keyed")
+    assert not has_process_with("renewed-" + BOBS)
+
+
+async def test_a_credential_that_was_taken_back_meanwhile_is_given_to_nobody(
+    gateway: Gateway, project: Project
+) -> None:
+    await store(gateway, "ann", ANNS)
+    await session_of(project, "ann")
+    containers = gateway.app[CONTAINERS]
+    found = await containers.project(project.id)
+    given = await gateway.app[INJECTING].for_session(found, "keyed", "ann")
+    assert (await project.call("DELETE", "/agents/keyed/auth")).status == 200
+    with pytest.raises(AuthRequired):
+        await gateway.app[INJECTING].hand_over(given, await containers.info(found))
+
+
+async def test_a_deleted_projects_agents_end_with_the_credentials_they_have(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "bob", BOBS)
+    process = await pid_of(project, await session_of(project, "bob"))
+    assert (await project.gateway.as_user("ann").call("DELETE", project.path)).status == 204
+    await eventually(lambda: not alive(process))
