@@ -8,12 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import attrs
+import psutil
 import pytest
 
 from gateway.config import Config
@@ -94,8 +95,10 @@ def test_what_may_be_changed_is_in_every_process_and_the_rest_is_told(place: Pla
         if workers > 1:
             # A worker that comes later has them too.
             for process in running.program.descendants():
-                if "gateway.worker" in process.cmdline():
-                    process.kill()
+                # PostgreSQL's come and go.
+                with suppress(psutil.NoSuchProcess):
+                    if "gateway.worker" in process.cmdline():
+                        process.kill()
             wait_until(lambda: running.program.complained().count("worker serves") == 4)
             assert [status(place) for _ in range(8)] == [403] * 8
 

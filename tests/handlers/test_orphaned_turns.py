@@ -110,8 +110,15 @@ async def test_whenever_its_gateway_is_killed_a_prompt_is_taken_once_or_was_neve
         kinds = [event.event for event in events]
         started = kinds.count("turn_started")
         assert kinds.count("turn_ended") == started <= 1
-        assert await prompts_taken(kept) - before == started
-        assert text_of(events) == str(number) * started
+        taken = await prompts_taken(kept) - before
+        if taken < started:
+            # It died after it had written down that it sends, and before it did. A container of the base contract knows
+            # no prompt again, so it must not be sent twice: what nobody can know is said.
+            [ended] = [data_of(event) for event in events if event.event == "turn_ended"]
+            assert (ended["outcome"], ended["failure"]) == ("lost", "answer_lost")
+        else:
+            assert taken == started
+        assert text_of(events) == str(number) * taken
 
 
 async def test_a_gateway_that_was_taken_for_dead_ends_the_turn_whose_answer_it_hears(
