@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from resource import RLIMIT_NOFILE, setrlimit
 
@@ -73,7 +73,9 @@ async def test_a_head_that_comes_byte_by_byte_is_not_waited_for_for_ever(
         reader, writer = await open_connection(gateway)
         sending = asyncio.create_task(drip(writer, b"GET / HTTP/1.1\r\nX: " + b"x" * 1000))
         began = time.monotonic()
-        assert await reader.read() == b""
+        # Whether it is told of the end or of a reset depends on what was under way.
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
         assert time.monotonic() - began < 10
         sending.cancel()
         writer.close()

@@ -38,7 +38,7 @@ async def put(request: web.Request) -> web.Response:
     work = request.app[MEMBERS].put(request[PROJECT].id, user_id, Role.named(body.role), by=request[USER])
     member, is_new = await request.app[TASKS].complete(work, name="put member")
     if Role.named(body.role) < Role.OPERATOR:
-        await _withdraw(request, user_id)
+        _withdraw(request, user_id)
     location = {"Location": f"/api/projects/{request[PROJECT].id}/members/{quote(user_id, safe='')}"}
     return views.answer(views.member(member), status=201 if is_new else 200, headers=location if is_new else None)
 
@@ -52,14 +52,14 @@ async def remove(request: web.Request) -> web.Response:
         raise RoleTooSmall("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
     work = request.app[MEMBERS].remove(request[PROJECT].id, user_id, by=request[USER])
     await request.app[TASKS].complete(work, name="remove member")
-    await _withdraw(request, user_id)
+    _withdraw(request, user_id)
     return web.Response(status=204)
 
 
-async def _withdraw(request: web.Request, user_id: str) -> None:
-    """Nobody's agents go on working where they may not be."""
+def _withdraw(request: web.Request, user_id: str) -> None:
+    """Nobody's agents go on working where they may not be. Not waited for: who leaves may not even ask any more."""
     work = request.app[INJECTING].withdraw_from(request[PROJECT].id, user_id)
-    await request.app[TASKS].complete(work, name="withdraw member's credentials")
+    request.app[TASKS].start(work, name="withdraw member's credentials")
 
 
 def _user_id(request: web.Request) -> str:
