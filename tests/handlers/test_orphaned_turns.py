@@ -91,8 +91,9 @@ async def test_a_turn_whose_gateway_is_killed_goes_on_being_recorded_and_ends_tr
 
 
 async def test_whenever_its_gateway_is_killed_a_prompt_is_taken_once_or_was_never_stored(
-    kept: Project, database_url: str, tmp_path: Path
+    kept: Project, database_url: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    knows_a_prompt_again = "agent-host" in request.node.callspec.id
     seed = random.randrange(10**6)
     print(f"seed {seed}")  # noqa: T201 - shown where it fails
     chance = random.Random(seed)
@@ -111,7 +112,7 @@ async def test_whenever_its_gateway_is_killed_a_prompt_is_taken_once_or_was_neve
         started = kinds.count("turn_started")
         assert kinds.count("turn_ended") == started <= 1
         taken = await prompts_taken(kept) - before
-        if taken < started:
+        if taken < started and not knows_a_prompt_again:
             # It died after it had written down that it sends, and before it did. A container of the base contract knows
             # no prompt again, so it must not be sent twice: what nobody can know is said.
             [ended] = [data_of(event) for event in events if event.event == "turn_ended"]
