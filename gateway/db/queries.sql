@@ -403,6 +403,12 @@ where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'ended'
 -- Whose session a container's session is.
 select id from agent_sessions where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
 
+-- who_pays_for_container_session --
+-- Whose credential a container's session has, and the process that it would be answered by in the base contract.
+select s.credential_user_id, p.user_id as process_user_id
+from agent_sessions s left join agent_processes p on p.project_id = s.project_id and p.agent_id = s.agent_id
+where s.project_id = %(project_id)s and s.container_session_id = %(container_session_id)s;
+
 -- count_sessions_in_creation --
 -- Sessions, new or taken up again, whose container has not answered yet; after five minutes nobody waits for one any more.
 select count(*) as number from agent_sessions

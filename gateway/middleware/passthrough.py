@@ -1,18 +1,13 @@
 """Passthrough: what has no handler of ours goes to the container as it is, its 404 and 405 included."""
 
-import re
-from urllib.parse import unquote
-
 from aiohttp import web
 
-from gateway.errors import Forbidden
 from gateway.identity.proxy import ProxyMode
-from gateway.keys import CLIENT, CONFIG, CONTAINERS, PROJECT, ROUTE
+from gateway.keys import CLIENT, CONFIG, CONTAINERS, PROJECT, ROUTE, SESSIONS, USER
 from gateway.middleware.browsers import for_gateways_own_host, for_whoever_is_in_front, is_page_on_gateways_host
+from gateway.middleware.reserved import named_session
 from gateway.proxy.forward import forward
 
-#: Our agent host's own call, for the gateway alone: it knows whose credential goes where.
-_GATEWAYS_OWN = re.compile(r"/+agents/+[^/]+/+credential(/.*)?")
 #: A container's page that has the gateway's address gets an origin of its own, and not the gateway's cookies and API.
 _SANDBOX = (("Content-Security-Policy", "sandbox allow-scripts allow-forms allow-popups allow-downloads"),)
 
@@ -20,10 +15,11 @@ _SANDBOX = (("Content-Security-Policy", "sandbox allow-scripts allow-forms allow
 async def passthrough(request: web.Request) -> web.StreamResponse:
     """Forward to the port that the path means."""
     route = request[ROUTE]
-    if route.prefix.endswith("/acp") and _GATEWAYS_OWN.fullmatch(unquote(route.target.partition("?")[0])):
-        raise Forbidden("Containers are given credentials by the gateway alone.")
+    is_acp = route.prefix.endswith("/acp")
+    if is_acp and (session := named_session(route.target)) is not None:
+        await request.app[SESSIONS].refuse_anothers(request[PROJECT].id, session, request[USER])
     config = request.app[CONFIG]
-    token = request.app[CONTAINERS].token(request[PROJECT]) if route.prefix.endswith("/acp") else ""
+    token = request.app[CONTAINERS].token(request[PROJECT]) if is_acp else ""
     secret = [("Authorization", f"Bearer {token}")] if token else []
     return await forward(
         request,

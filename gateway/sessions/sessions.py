@@ -13,7 +13,14 @@ import attrs
 from gateway.container.client import ContainerInfo, ContainerRefused, ContainerSession
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, NoDefaultAgent, SessionNotFound, UpstreamError, UpstreamFailed
+from gateway.errors import (
+    GatewayError,
+    NoDefaultAgent,
+    NotYourCredential,
+    SessionNotFound,
+    UpstreamError,
+    UpstreamFailed,
+)
 from gateway.log.followers import Followers
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
@@ -161,6 +168,17 @@ class Sessions:
         if row is None:
             raise SessionNotFound(f"There is no session {session_id!r} in this project.")
         return Session.from_row(row)
+
+    async def refuse_anothers(self, project_id: str, container_session_id: str, user_id: str) -> None:
+        """Refuse what would reach a container's session that costs somebody else, or one that nothing is known of."""
+        row = await self._database.fetch_one(
+            "who_pays_for_container_session", project_id=project_id, container_session_id=container_session_id
+        )
+        if row is None:
+            raise SessionNotFound("No session of this project is called so in its container.")
+        for whose in (row["credential_user_id"], row["process_user_id"]):
+            if whose not in (None, user_id):
+                raise NotYourCredential(f"The session runs with {whose}'s credential, so only {whose} may do this.")
 
     async def page(self, project_id: str, *, after: str | None, limit: int, include_ended: bool) -> list[Session]:
         rows = await self._database.fetch_all(

@@ -33,9 +33,9 @@ TARGETS = [
     (f"{PROJECT}/acp/health", "acp", "/health"),
     (f"{PROJECT}/acp/", "acp", "/"),
     (f"{PROJECT}/acp//", "acp", "//"),
-    (f"{PROJECT}/acp/session/", "acp", "/session/"),
-    (f"{PROJECT}/acp//session", "acp", "//session"),
-    (f"{PROJECT}/acp/session/x/y/z?a=1&a=2", "acp", "/session/x/y/z?a=1&a=2"),
+    (f"{PROJECT}/acp/sessions/", "acp", "/sessions/"),
+    (f"{PROJECT}/acp//sessions", "acp", "//sessions"),
+    (f"{PROJECT}/acp/sessions/x/y/z?a=1&a=2", "acp", "/sessions/x/y/z?a=1&a=2"),
     (f"{PROJECT}/opencode", "opencode", "/"),
     (f"{PROJECT}/opencode?x=1", "opencode", "/?x=1"),
     (f"{PROJECT}/opencode/", "opencode", "/"),
@@ -97,7 +97,7 @@ async def test_our_routes_with_another_method_are_the_containers(
     base_container: FakeContainer, gateway: Gateway
 ) -> None:
     project = await gateway.register(base_container.url)
-    for method, path in (("PUT", "/session"), ("POST", "/agents"), ("DELETE", "/permission/x"), ("PUT", "/events")):
+    for method, path in (("PUT", "/session"), ("POST", "/agents"), ("DELETE", "/agents/x"), ("PUT", "/permission")):
         answer = await project.call(method, path, {})
         assert (answer.status, answer.json) == (404, {"success": False, "error": "Not found"}), (method, path)
         assert base_container.requests[-1].method == method

@@ -73,11 +73,15 @@ class Hosts:
             yield f"http://127.0.0.1:{self.port}"
 
 
+def ways(directory: Path) -> CredentialsConfig:
+    """A catalogue with how these tests' agents are given credentials."""
+    (directory / "ways.toml").write_text(WAYS)
+    return CredentialsConfig(catalogue=str(directory / "ways.toml"))
+
+
 @pytest.fixture
 def gateways(database_url: str, tmp_path: Path) -> GatewayProcess:
-    (tmp_path / "ways.toml").write_text(WAYS)
-    ways = CredentialsConfig(catalogue=str(tmp_path / "ways.toml"))
-    return GatewayProcess(database_url, PROXIED).configured(credentials=ways)
+    return GatewayProcess(database_url, PROXIED).configured(credentials=ways(tmp_path))
 
 
 @pytest.fixture
