@@ -14,6 +14,7 @@ from gateway import __version__, logs
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, UsageError
 from gateway.loading import environment, load
+from gateway.parsing import Parser
 from gateway.roles import ROLE_WORDS
 from gateway.terminal import parser as parser_of_people
 
@@ -119,11 +120,9 @@ def _ask_running_gateway(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="acp-gateway", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="acp-gateway", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"acp-gateway {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command", title="commands")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
     up = _command(commands, "up", "everything on this machine, with a demo agent to talk to", UP, _up)
     up.add_argument("--port", type=int, help="the gateway's port (default 8080)")
@@ -167,13 +166,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _token_commands(commands: Any) -> None:
-    group = commands.add_parser(
-        "token",
-        help="API tokens: create, list, revoke",
-        description=TOKEN,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    tokens = group.add_subparsers(required=True, metavar="command", title="commands")
+    group = commands.add_parser("token", help="API tokens: create, list, revoke", description=TOKEN)
+    tokens = group.add_subparsers(required=True, metavar="COMMAND", title="commands")
     create = _command(tokens, "create", "make one and show it, this once", TOKEN_CREATE, _create_token)
     create.add_argument("--user", required=True, metavar="USER", help="whose it is")
     create.add_argument("--name", metavar="NAME", help="what it is for, to be recognised by")
@@ -196,13 +190,8 @@ def _token_commands(commands: Any) -> None:
 
 
 def _key_commands(commands: Any) -> None:
-    group = commands.add_parser(
-        "key",
-        help="the vault's keys: new, rotate, list, forget",
-        description=KEY,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    keys = group.add_subparsers(required=True, metavar="command", title="commands")
+    group = commands.add_parser("key", help="the vault's keys: new, rotate, list, forget", description=KEY)
+    keys = group.add_subparsers(required=True, metavar="COMMAND", title="commands")
     new = _command(keys, "new", "add a key to the file, or make the file", KEY_NEW, _new_key)
     rotate = _command(keys, "rotate", "seal everything with the newest key", KEY_ROTATE, _rotate_keys)
     rotate.add_argument("id", nargs="?", metavar="ID", help="the key to seal with (default: the newest)")
@@ -215,9 +204,7 @@ def _key_commands(commands: Any) -> None:
 
 
 def _command(commands: Any, name: str, summary: str, description: str, run: Run) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description)
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see config.example.toml")
     parser.set_defaults(run=run)
     return parser

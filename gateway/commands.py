@@ -302,17 +302,18 @@ def _side_by_side(config: Config, container_port: int) -> Config:
 
 def _bind_both(config: Config, stack: AsyncExitStack) -> tuple[socket, socket]:
     """The gateway's socket and the agent host's; whoever has to choose other ports hears of both at once."""
-    sockets, failures = [], []
-    for settings, purpose, option in (
-        (config.server, "The gateway", "--port"),
-        (config.agent_host, "The agent host", "--container-port"),
+    sockets, failures, others = [], [], []
+    for settings, port, purpose, option in (
+        (config.server, config.server.port, "The gateway", "--port"),
+        (config.agent_host, config.containers.opencode_port, "The agent host", "--container-port"),
     ):
         try:
             sockets.append(stack.enter_context(bind(settings.host, settings.port, purpose=purpose, option=option)))
         except StartError as exc:
             failures.append(str(exc))
+            others.append(f"{option} {port + 1000 if port < 64000 else port - 1000}")
     if failures:
-        raise StartError(". ".join(failures))
+        raise StartError(f'{". ".join(failures)}. With make: make up ARGS="{" ".join(others)}"')
     return sockets[0], sockets[1]
 
 

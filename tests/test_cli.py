@@ -68,6 +68,32 @@ def test_wrong_usage_is_status_2_and_says_what_is_right(arguments: list[str], tm
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "usage", "says"),
+    [
+        ("up --prot 1", "acp-gateway up ", "unrecognized arguments: --prot 1 (did you mean --port?)"),
+        ("serve --workers=2 --hots=x", "acp-gateway serve ", "unrecognized arguments: --hots=x (did you mean --host?)"),
+        ("token create --user a --nam b c", "acp-gateway token create ", "unrecognized arguments: c"),
+        ("session list", "acp-gateway session list ", "required: project"),
+        ("session lst demo", "acp-gateway session ", "(did you mean list?)"),
+        ("prmopt demo", "acp-gateway ", "(did you mean prompt?)"),
+        ("serve --what", "acp-gateway serve ", "unrecognized arguments: --what\n"),
+    ],
+)
+def test_wrong_usage_is_told_of_the_command_that_was_typed(
+    arguments: str, usage: str, says: str, tmp_path: Path
+) -> None:
+    ended = run_to_end(*arguments.split(), directory=tmp_path)
+    assert ended.status == 2
+    assert ended.stderr.startswith(f"usage: {usage}")
+    assert says in ended.stderr
+
+
+def test_help_has_a_line_for_each_command(tmp_path: Path) -> None:
+    listed = run_to_end("--help", directory=tmp_path).stdout.partition("commands:\n")[2].splitlines()
+    assert len([line for line in listed if line.startswith("    ") and line[4] != " "]) == len(listed) - 1
+
+
 def test_a_data_directory_that_is_a_file_is_one_sentence(place: Place) -> None:
     place.data_dir.write_text("mine")
     sentence = up(place).sentence()

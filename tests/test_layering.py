@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"handlers", "middleware"},
     {"routes"},
     {"app"},
-    {"accepting", "logs", "agenthost", "client"},
+    {"accepting", "logs", "agenthost", "client", "parsing"},
     {"serving", "terminal"},
     {"worker"},
     {"supervisor"},

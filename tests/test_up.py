@@ -140,6 +140,7 @@ def test_ports_in_use_are_named_together_with_their_options(running: Program, pl
     sentence = run_to_end("up", *options, directory=place.directory).sentence()
     assert f"127.0.0.1:{place.port}: address already in use; choose another port with --port" in sentence
     assert f"127.0.0.1:{place.container_port + 1}: address already in use; choose another port with --cont" in sentence
+    assert f'make up ARGS="--port {place.port + 1000} --container-port {place.container_port + 1000}"' in sentence
     assert not (place.directory / "other").exists()
 
 

@@ -10,12 +10,15 @@ from urllib.parse import quote
 
 from gateway.client import Client, Project, Refused, Unreachable
 from gateway.errors import ConfigError, UsageError
+from gateway.terminal import lists
+from gateway.terminal.accounts import auth_status, give_token, list_credentials, log_in, log_out
 from gateway.terminal.screen import Screen
+from gateway.terminal.showing import say, show_list, show_members
+from gateway.terminal.text import cell, local_time, title_of
 from gateway.terminal.turn import Turn
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
-#: How often a login is asked after, where nothing says how often.
-LOGIN_SECONDS: Final = 3.0
+NO_PROJECTS: Final = "There are no projects. Register a container: acp-gateway project create http://127.0.0.1:4096"
 Options = argparse.Namespace
 
 
@@ -56,47 +59,53 @@ def _id(text: str) -> str:
 
 async def list_projects(options: Options, client: Client, screen: Screen) -> None:
     found = await _all(client, "/api/projects", "projects", {})
-    _listed(options, screen, found, "id", "role", "defaultAgentId", "containerUrl", "name")
+    show_list(options, screen, found, lists.PROJECTS, empty=NO_PROJECTS)
 
 
 async def get_project(options: Options, client: Client, screen: Screen) -> None:
-    _shown(options, screen, await client.call("GET", _project(options, client).path))
+    show_members(options, screen, await client.call("GET", _project(options, client).path))
 
 
 async def create_project(options: Options, client: Client, screen: Screen) -> None:
     given = {"id": options.id, "name": options.name, "defaultAgentId": options.agent}
     body = {"containerUrl": options.container, **{name: value for name, value in given.items() if value is not None}}
-    _shown(options, screen, await client.call("POST", "/api/projects", body))
+    show_members(options, screen, await client.call("POST", "/api/projects", body))
 
 
 async def delete_project(options: Options, client: Client, screen: Screen) -> None:
     await client.call("DELETE", _project(options, client).path)
+    say(options, screen, None, f"{options.project} is deleted, with all that was stored of it")
 
 
 async def list_agents(options: Options, client: Client, screen: Screen) -> None:
     found = await _project(options, client).call("GET", "/agents")
     if found["stale"] and not options.json:
         screen.note("the container is away; this is what it said last", "yellow")
-    _listed(options, screen, found["agents"], "id", "status", "name")
+    agents = found["agents"] if options.json else lists.agents(found["agents"])
+    show_list(options, screen, agents, lists.AGENTS, empty=f"The container of {options.project} has no agents")
 
 
 async def spawn_agent(options: Options, client: Client, screen: Screen) -> None:
     path = f"/agents/{_id(options.agent)}/spawn"
-    _shown(options, screen, await _project(options, client).call("POST", path, {}, once=True))
+    show_members(options, screen, await _project(options, client).call("POST", path, {}, once=True))
 
 
 async def stop_agent(options: Options, client: Client, screen: Screen) -> None:
-    _shown(options, screen, await _project(options, client).call("POST", f"/agents/{_id(options.agent)}/stop", {}))
+    path = f"/agents/{_id(options.agent)}/stop"
+    show_members(options, screen, await _project(options, client).call("POST", path, {}))
 
 
 async def agent_status(options: Options, client: Client, screen: Screen) -> None:
-    _shown(options, screen, await _project(options, client).call("GET", f"/agents/{_id(options.agent)}/status"))
+    show_members(options, screen, await _project(options, client).call("GET", f"/agents/{_id(options.agent)}/status"))
 
 
 async def list_sessions(options: Options, client: Client, screen: Screen) -> None:
     query = {"includeEnded": "true"} if options.all else {}
     found = await _all(client, f"{_project(options, client).path}/acp/session", "sessions", query)
-    _listed(options, screen, found, "id", "status", "agentId", "updatedAt", "title")
+    kind = "sessions" if options.all else "open sessions"
+    more = "" if options.all else "; --all shows those that have ended, too"
+    begin = f'Begin one: acp-gateway prompt {options.project} "what to do"'
+    show_list(options, screen, found, lists.SESSIONS, empty=f"There are no {kind}. {begin}{more}")
 
 
 async def create_session(options: Options, client: Client, screen: Screen) -> None:
@@ -110,7 +119,7 @@ async def create_session(options: Options, client: Client, screen: Screen) -> No
 
 
 async def get_session(options: Options, client: Client, screen: Screen) -> None:
-    _shown(options, screen, await _project(options, client).session(options.session))
+    show_members(options, screen, await _project(options, client).session(options.session))
 
 
 async def show_history(options: Options, client: Client, screen: Screen) -> None:
@@ -123,19 +132,25 @@ async def show_history(options: Options, client: Client, screen: Screen) -> None
 
 
 async def cancel_turn(options: Options, client: Client, screen: Screen) -> None:
-    _shown(options, screen, await _project(options, client).cancel(options.session))
+    cancelled = await _project(options, client).cancel(options.session)
+    turn_id = cancelled["turnId"]
+    say(options, screen, cancelled, f"{turn_id} is being cancelled" if turn_id else "No turn runs: nothing to cancel")
 
 
 async def end_session(options: Options, client: Client, screen: Screen) -> None:
-    _shown(options, screen, await _project(options, client).call("DELETE", f"/session/{_id(options.session)}"))
+    ended = await _project(options, client).call("DELETE", f"/session/{_id(options.session)}")
+    history = f"acp-gateway session history {options.project} {options.session}"
+    say(options, screen, ended, f"{options.session} has ended; its history stays: {history}")
 
 
 async def prompt(options: Options, client: Client, screen: Screen) -> int:
     text = await asyncio.to_thread(sys.stdin.read) if options.text == "-" else options.text
     if not text.strip():
         raise UsageError("The prompt is empty.")
+    if options.title is not None and (options.session or options.newest):
+        raise UsageError("--title is for a new session, and not for one that is continued.")
     project = _project(options, client)
-    session_id = await _session_for(options, project)
+    session_id = await _session_for(options, project, text)
     if not (options.session or options.json):
         screen.note(f"session {session_id}", "dim")
     begun = await project.prompt(session_id, text, queue=options.queue)
@@ -144,7 +159,7 @@ async def prompt(options: Options, client: Client, screen: Screen) -> int:
     return await turn.show(begun["cursor"], as_json=options.json)
 
 
-async def _session_for(options: Options, project: Project) -> str:
+async def _session_for(options: Options, project: Project, text: str) -> str:
     if options.session:
         return str(options.session)
     if options.newest:
@@ -152,7 +167,8 @@ async def _session_for(options: Options, project: Project) -> str:
         if not sessions:
             raise UsageError(f"The project {project.id} has no session to continue.")
         return str(sessions[0]["id"])
-    return str((await project.create_session(**({"agentId": options.agent} if options.agent else {})))["id"])
+    given = {"agentId": options.agent, "title": options.title or title_of(text)}
+    return str((await project.create_session(**{name: word for name, word in given.items() if word}))["id"])
 
 
 async def follow_events(options: Options, client: Client, screen: Screen) -> None:
@@ -161,82 +177,23 @@ async def follow_events(options: Options, client: Client, screen: Screen) -> Non
         if options.json:
             screen.json({"id": str(event.cursor), **event.envelope})
         else:
-            screen.table([{"id": str(event.cursor), "type": event.type, "data": event.data}], "id", "type", "data")
+            head = (str(event.cursor), local_time(event.at), event.type, event.session_id)
+            screen.lines(["  ".join(filter(None, (*head, cell(event.data))))])
 
 
 async def list_permissions(options: Options, client: Client, screen: Screen) -> None:
     found = await _project(options, client).permissions()
-    shown = [{**one, "title": (one["toolCall"] or {}).get("title")} for one in found]
-    _listed(options, screen, found if options.json else shown, "id", "sessionId", "expiresAt", "title")
+    show_list(options, screen, found, lists.PERMISSIONS, empty="No agent waits for an answer")
+    if found and not options.json:
+        command = f"acp-gateway permission answer {options.project} {found[0]['id']} --allow"
+        screen.note(f"Answer one: {command} (or --deny)", "dim")
 
 
 async def answer_permission(options: Options, client: Client, screen: Screen) -> None:
     granted = None if options.option else bool(options.allow)
     answered = await _project(options, client).answer(options.permission, option_id=options.option, granted=granted)
-    _shown(options, screen, answered)
-
-
-async def auth_status(options: Options, client: Client, screen: Screen) -> int:
-    found = await _auth(options, client, "GET", "status")
-    _shown(options, screen, found)
-    return 0 if found["state"] == "authorized" else 1
-
-
-async def log_in(options: Options, client: Client, screen: Screen) -> int:
-    given = {"flow": options.flow, "provider": options.provider}
-    begun = await _auth(options, client, "POST", "start", {name: word for name, word in given.items() if word})
-    if options.json:
-        screen.json(begun)
-        return 0
-    if "tokenUrl" in begun:
-        command = f"acp-gateway auth token {options.project} {options.agent}"
-        screen.note(f"This agent takes a key: {command} reads one from standard input.", "bold")
-        return 1
-    _tell_what_to_do(begun, screen)
-    seconds = float(begun.get("interval") or LOGIN_SECONDS)
-    while True:
-        found = await _auth(options, client, "GET", "status")
-        if found["state"] != "pending":
-            break
-        await asyncio.sleep(seconds)
-    login = found["login"] or {}
-    screen.note(found["state"] + (f": {login['title']}" if login.get("title") else ""), "bold")
-    return 0 if found["state"] == "authorized" else 1
-
-
-def _tell_what_to_do(begun: Mapping[str, Any], screen: Screen) -> None:
-    if message := begun.get("message"):
-        screen.note(message)
-    address = begun.get("authorizeUrl") or begun.get("verificationUriComplete") or begun.get("verificationUri")
-    if address:
-        screen.note(f"Open {address}", "bold")
-    if code := begun.get("userCode"):
-        screen.note(f"and enter {code}", "bold")
-
-
-async def give_token(options: Options, client: Client, screen: Screen) -> None:
-    if screen.can_ask:
-        import getpass
-
-        token = await asyncio.to_thread(getpass.getpass, "The key or token (it is not shown): ")
-    else:
-        token = await asyncio.to_thread(sys.stdin.read)
-    if not token.strip():
-        raise UsageError("There is no token on standard input.")
-    _shown(options, screen, await _auth(options, client, "POST", "token", {"token": token.strip()}))
-
-
-async def log_out(options: Options, client: Client, screen: Screen) -> None:
-    _shown(options, screen, await _project(options, client).call("DELETE", f"/agents/{_id(options.agent)}/auth"))
-
-
-async def list_credentials(options: Options, client: Client, screen: Screen) -> None:
-    found = (await client.call("GET", "/api/credentials"))["credentials"]
-    _listed(options, screen, found, "agentId", "tokenType", "state", "provider", "fingerprint", "expiresAt")
-
-
-async def _auth(options: Options, client: Client, method: str, name: str, body: Any = None) -> Any:
-    return await _project(options, client).call(method, f"/agents/{_id(options.agent)}/auth/{name}", body)
+    title = (answered["toolCall"] or {}).get("title") or answered["id"]
+    say(options, screen, answered, f"{title}: {lists.answer(answered)}")
 
 
 async def _all(client: Client, path: str, name: str, query: Mapping[str, str]) -> list[Any]:
@@ -251,20 +208,6 @@ async def _all(client: Client, path: str, name: str, query: Mapping[str, str]) -
         after = page["next"]
         if after is None:
             return found
-
-
-def _listed(options: Options, screen: Screen, rows: list[Any], *columns: str) -> None:
-    if options.json:
-        screen.json(rows)
-    else:
-        screen.table(rows, *columns)
-
-
-def _shown(options: Options, screen: Screen, value: Any) -> None:
-    if options.json:
-        screen.json(value)
-    elif isinstance(value, dict):
-        screen.members(value)
 
 
 _ACTIONS: Final = {

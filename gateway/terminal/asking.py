@@ -22,7 +22,7 @@ async def ask(screen: Screen, project: Project, permission_id: str, tool_call: A
         screen.note(f"  {number}) {option.get('name') or option.get('optionId')}")
     while True:
         screen.ask(f"1-{len(named)}, y (allow once) or n (refuse):" if named else "y (allow once) or n (refuse):")
-        chosen = choice(await _line(), named)
+        chosen = choice(await typed_line(), named)
         if chosen is None:
             screen.note("Type a number, y or n.", "dim")
             continue
@@ -48,7 +48,7 @@ def choice(typed: str, options: Sequence[Any]) -> dict[str, Any] | None:
     return None
 
 
-async def _line() -> str:
+async def typed_line() -> str:
     """A line from standard input, without a thread that could not be stopped. At its end: whoever waits, waits on."""
     loop = asyncio.get_running_loop()
     typed: asyncio.Future[str] = loop.create_future()

@@ -14,6 +14,12 @@ EVENTS = """\
 Show a project's events, or one session's, as they come; through restarts of the gateway, each once and in order.
 A line each, as JSON with --json. Ctrl-C ends it."""
 
+TOKEN = """\
+Keep an API key or token for an agent. It is read from standard input, or asked for without showing it where that is a
+terminal; never from an argument, which every process on this machine could read:
+
+  acp-gateway auth token demo claude-code < key.txt"""
+
 _JSON = "print JSON, for scripts"
 _URL = "the gateway's address (default $ACP_GATEWAY_URL, else http://127.0.0.1:8080)"
 _TOKEN = "a file with an API token (default $ACP_GATEWAY_TOKEN itself, or the file $ACP_GATEWAY_TOKEN_FILE)"
@@ -81,6 +87,7 @@ def _prompt(commands: Any) -> None:
     where.add_argument("--session", metavar="ID", help="in this session (default: a new one)")
     where.add_argument("-c", "--continue", dest="newest", action="store_true", help="in the project's newest session")
     prompt.add_argument("--agent", help="with which agent a new session is begun (default: the project's)")
+    prompt.add_argument("--title", help="of a new session (default: the prompt's first line)")
     prompt.add_argument("--queue", action="store_true", help="wait where the session runs a turn already")
     answers = prompt.add_mutually_exclusive_group()
     answers.add_argument("--allow", action="store_true", help="allow once whatever the agent asks for")
@@ -114,7 +121,7 @@ def _auth(group: Any) -> None:
         ("token", "give_token", "keep an API key or token, which is read from standard input"),
         ("logout", "log_out", "take the account away"),
     ):
-        command = _command(group, name, action, summary)
+        command = _command(group, name, action, summary, TOKEN if name == "token" else None)
         command.add_argument("project")
         command.add_argument("agent")
         if name == "login":
@@ -125,7 +132,7 @@ def _auth(group: Any) -> None:
 
 def _group(commands: Any, name: str, summary: str) -> Any:
     group = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    return group.add_subparsers(required=True, metavar="command", title="commands")
+    return group.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
 
 def _command(commands: Any, name: str, action: str, summary: str, text: str | None = None) -> argparse.ArgumentParser:
@@ -133,7 +140,6 @@ def _command(commands: Any, name: str, action: str, summary: str, text: str | No
         name,
         help=summary,
         description=text or f"{summary[0].upper()}{summary[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--url", help=_URL)
     parser.add_argument("--token-file", metavar="FILE", help=_TOKEN)

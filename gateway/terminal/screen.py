@@ -2,21 +2,15 @@
 
 import json
 import os
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
 import attrs
 
-#: What agents say may hold anything; a terminal would obey it. Line ends and tabs stay.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+from gateway.terminal.text import clean
+
 _STYLES: Final = {"dim": "2", "bold": "1", "green": "32", "red": "31", "yellow": "33", "cyan": "36"}
-
-
-def clean(text: object) -> str:
-    """Foreign text as it can be shown: nothing in it moves the cursor, changes a colour or turns the line round."""
-    return _CONTROL.sub("", str(text).replace("\r\n", "\n"))
 
 
 @attrs.define
@@ -66,19 +60,10 @@ class Screen:
     def json(self, value: Any) -> None:
         self._write(self.out, json.dumps(value, ensure_ascii=True, separators=(",", ":")) + "\n")
 
-    def table(self, rows: Sequence[Mapping[str, Any]], *columns: str) -> None:
-        """Some members of each row, under each other."""
-        texts = [[_cell(row.get(column)) for column in columns] for row in rows]
-        widths = [max(len(line[index]) for line in texts) for index in range(len(columns))] if texts else []
-        for line in texts:
-            padded = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
-            self._write(self.out, "  ".join(padded).rstrip() + "\n")
-
-    def members(self, value: Mapping[str, Any]) -> None:
-        """An object, a member a line."""
-        width = max(map(len, value), default=0)
-        for name, member in value.items():
-            self._write(self.out, f"{name.ljust(width)}  {_cell(member)}\n")
+    def lines(self, lines: Iterable[str]) -> None:
+        """What was asked for, a line each."""
+        for line in lines:
+            self._write(self.out, f"{clean(line)}\n")
 
     def styled(self, text: str, style: str) -> str:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and self.colours else text
@@ -91,9 +76,3 @@ class Screen:
             # `| head -1`: nobody reads any more, and Python would complain at its end of what it could not write.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise SystemExit(141) from None
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return clean(value if isinstance(value, str) else json.dumps(value)).replace("\n", " ")

@@ -10,6 +10,7 @@ from gateway.client import Project, Refused, StreamEvent
 from gateway.errors import GatewayError
 from gateway.terminal.asked import lines_of
 from gateway.terminal.asking import ask
+from gateway.terminal.lists import answer_words
 from gateway.terminal.screen import Screen
 
 FAILED, CANCELLED = 3, 130
@@ -29,6 +30,8 @@ class Turn:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._titles: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
+        self._options: dict[str, Any] = {}
+        self._plan: set[str] = set()
         self._cancels = 0
         self._stopping: asyncio.Task[None] | None = None
 
@@ -91,6 +94,7 @@ class Turn:
 
     def _begin_answer(self, data: Any) -> None:
         permission_id = data["permissionId"]
+        self._options[permission_id] = data["options"]
         if self._grants is not None:
             work = self._answer(permission_id, self._grants)
         elif self._screen.can_ask:
@@ -116,8 +120,8 @@ class Turn:
             case "session_update" if isinstance(event.data, dict) and isinstance(event.data.get("update"), dict):
                 self._update(event.data["update"])
             case "permission_resolved":
-                who, option = event.data["resolvedBy"], event.data["optionId"] or event.data["outcome"]
-                self._screen.note(f"{option} ({who})", "yellow")
+                options = self._options.pop(event.data["permissionId"], None)
+                self._screen.note(f"answered: {answer_words(event.data, options)}", "yellow")
             case "turn_queued":
                 self._screen.note("waits for the turns before it", "dim")
             case "session_restored":
@@ -138,9 +142,19 @@ class Turn:
             case "tool_call" | "tool_call_update":
                 self._tool(update)
             case "plan" if isinstance(update.get("entries"), list):
-                for entry in filter(lambda one: isinstance(one, dict), update["entries"]):
-                    mark = _MARKS.get(str(entry.get("status")), "○")
-                    self._screen.note(f"  {mark} {entry.get('content')}", "cyan")
+                self._show_plan(update["entries"])
+
+    def _show_plan(self, entries: list[Any]) -> None:
+        """An agent sends all of its plan each time; what is new in it is worth a line."""
+        plan = [
+            f"  {_MARKS.get(str(entry.get('status')), '○')} {entry.get('content')}"
+            for entry in entries
+            if isinstance(entry, dict)
+        ]
+        for line in plan:
+            if line not in self._plan:
+                self._screen.note(line, "cyan")
+        self._plan = set(plan)
 
     def _tool(self, update: dict[str, Any]) -> None:
         """A line when it begins, and one when its status changes."""

@@ -2,128 +2,21 @@
 
 import argparse
 import json
-import os
-import pty
 import re
-import select
 import shlex
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 
 from gateway.terminal.asking import choice
 from gateway.terminal.parser import add_commands
-from gateway.terminal.screen import clean
+from gateway.terminal.text import clean
 from tests.program import Place, command
+from tests.terminal.person import SECONDS, environ, script, terminal, told
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "cli.md"
-SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def place(open_directory: Path) -> Iterator[Place]:
-    """A running ``acp-gateway up``."""
-    made = Place.make(open_directory / "terminal")
-    with made.up():
-        yield made
-
-
-def environ(place: Place, **more: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "TERM": "xterm",
-        "ACP_GATEWAY_URL": f"http://127.0.0.1:{place.port}",
-        "ACP_GATEWAY_TOKEN": "",
-        **more,
-    }
-
-
-def script(place: Place, *arguments: str, typed: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-    """A command as a script runs it."""
-    return subprocess.run(
-        [*command(), *arguments],
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env=environ(place, **more),
-    )
-
-
-def told(place: Place, *arguments: str) -> Any:
-    done = script(place, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@attrs.define
-class Terminal:
-    """A command with somebody at its terminal."""
-
-    process: subprocess.Popen[bytes]
-    master: int
-    shown: str = ""
-
-    def until(self, text: str) -> None:
-        end = time.monotonic() + SECONDS
-        while text not in self.shown:
-            assert time.monotonic() < end, self.shown
-            self._read()
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def wait(self) -> int:
-        while self._read():
-            pass
-        return self.process.wait(SECONDS)
-
-    def _read(self) -> bool:
-        if not select.select([self.master], [], [], SECONDS)[0]:
-            raise AssertionError(f"nothing came: {self.shown}")
-        try:
-            piece = os.read(self.master, 4096)
-        except OSError:
-            return False
-        self.shown += piece.decode("utf-8", "replace")
-        return bool(piece)
-
-
-@contextmanager
-def terminal(place: Place, *arguments: str, **more: str) -> Iterator[Terminal]:
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [*command(), *arguments],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=environ(place, **more),
-        start_new_session=True,
-        preexec_fn=_control,
-    )
-    os.close(slave)
-    try:
-        yield Terminal(process, master)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        os.close(master)
-
-
-def _control() -> None:
-    """Ctrl-C typed into the terminal reaches the program."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_the_answer_alone_is_on_standard_output(place: Place) -> None:
@@ -151,6 +44,26 @@ def test_a_session_is_gone_on_with(place: Place) -> None:
     assert "one" in history.stdout
     assert "two" in history.stdout
     assert told(place, "session", "get", "demo", session)["title"] == "mine"
+
+
+def test_a_session_that_a_prompt_begins_is_called_by_its_first_line(place: Place) -> None:
+    first = f"say {'word ' * 20}"
+    script(place, "prompt", "demo", f"\n  {first}\nsay more")
+    newest = told(place, "session", "list", "demo")[0]
+    assert newest["title"] == f"{first[:60]}…"
+
+
+def test_a_session_that_a_prompt_begins_gets_the_title_that_is_given(place: Place) -> None:
+    script(place, "prompt", "demo", "say x", "--title", "A name of mine")
+    assert told(place, "session", "list", "demo")[0]["title"] == "A name of mine"
+    refused = script(place, "prompt", "demo", "say x", "-c", "--title", "Another")
+    assert (refused.returncode, "--title is for a new session" in refused.stderr) == (2, True)
+
+
+def test_a_plan_is_told_once_and_then_what_changes_in_it(place: Place) -> None:
+    done = script(place, "prompt", "demo", "what can you do?", "--deny")
+    lines = [line for line in done.stderr.splitlines() if line.endswith("Read the prompt")]
+    assert lines == ["  ◐ Read the prompt", "  ● Read the prompt"]
 
 
 def test_a_turn_that_fails_says_why_and_has_a_status_of_its_own(place: Place) -> None:
@@ -204,11 +117,11 @@ def test_a_permission_without_a_terminal_waits_and_says_how_to_answer_it(place: 
         process.communicate()
 
 
-@pytest.mark.parametrize(("option", "says"), [("--allow", "allow"), ("--deny", "reject")])
+@pytest.mark.parametrize(("option", "says"), [("--allow", "Allow once"), ("--deny", "Reject")])
 def test_a_script_can_say_beforehand_what_to_answer(place: Place, option: str, says: str) -> None:
     done = script(place, "prompt", "demo", "permission", option)
     assert done.returncode == 0
-    assert says in done.stderr
+    assert f"answered: {says} (local)" in done.stderr
 
 
 def test_a_permission_is_asked_for_in_the_terminal(place: Place) -> None:
@@ -252,16 +165,6 @@ def test_events_are_followed_until_they_are_enough(place: Place) -> None:
     finally:
         process.kill()
         process.communicate()
-
-
-def test_an_account_is_connected_with_a_key_and_taken_away(place: Place) -> None:
-    kept = script(place, "auth", "token", "demo", "codex", typed="sk-something-long-enough-0123456789\n")
-    assert kept.returncode == 0
-    assert told(place, "auth", "status", "demo", "codex")["state"] == "authorized"
-    listed = script(place, "auth", "list")
-    assert "codex" in listed.stdout
-    assert "sk-something" not in listed.stdout
-    assert script(place, "auth", "logout", "demo", "codex").returncode == 0
 
 
 @pytest.mark.parametrize("typed", ["", " ", "ja", "0", "3", "-1", "²", "yy"])
