@@ -7,9 +7,10 @@ import msgspec
 from gateway.credentials.known import KnownSecrets
 from gateway.log.recorder import LookUp, Translate
 from gateway.log.store import NewEvent
-from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
-from gateway.wire.masking import Masker, RunningText
+from gateway.wire.codec import DecodeError, parse_foreign_json
+from gateway.wire.masking import PIECE, Masker, RunningText
 from gateway.wire.sse import SSEEvent
+from gateway.wire.strings import put_text
 
 _MAX_REMEMBERED = 10_000
 
@@ -57,4 +58,5 @@ class Masking:
             running = self._running[key] = RunningText()
             if len(self._running) > _MAX_REMEMBERED:
                 self._running.popitem(last=False)
-        return dump_foreign_json(envelope) if running.change(notification, masker) else raw
+        told = running.told(notification, masker)
+        return raw if told is None else put_text(raw, ("data", *PIECE), told)

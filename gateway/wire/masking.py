@@ -1,7 +1,8 @@
 """Secret values taken out of what agents say: in JSON as it came, in texts, and in texts that come piece by piece.
 
 A secret is found as it is and in the spellings that JSON has for it; not in an encoding of an agent's own, such as
-base64. What is masked is `***`, in place.
+base64. What is masked is `***`, in place: a secret that is a common word or a number may garble texts, but changes no
+member's name, no number, and no document's structure.
 """
 
 import json
@@ -11,18 +12,21 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.strings import change_texts, put_text
 
 MASK = "***"
 #: Shorter values are words that stand in any text; hiding them would garble it and protect nothing.
 SHORTEST_SECRET = 6
 #: Shorter texts inside a credential that is JSON are its names and kinds, not its tokens.
 _SHORTEST_INNER_SECRET = 16
+#: Shorter values, and those without digits, may be a member's name; without its name a member means nothing.
+_SHORTEST_IN_NAMES = 20
 #: So much of a secret's beginning may be told before it is recognised: many tokens begin alike.
 _TOLD = 8
+#: Where a `session/update` has the piece of a text that it is.
+PIECE = ("update", "content", "text")
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk", "user_message_chunk")
 _LIKE_A_CHUNK = b"_chunk"
-#: How the escapes of printable ASCII begin; not those of control characters, which terminals are full of.
-_ESCAPES = re.compile(rb"\\u00[2-7]")
 
 
 def secrets_in(value: str) -> frozenset[str]:
@@ -50,33 +54,84 @@ def _texts_in(document: Any) -> Iterable[str]:
                 yield text
 
 
+class _Texts:
+    """Masks a set of secrets in texts, also in a text that is JSON itself."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        # The longest first: one secret may hold another.
+        self.secrets = tuple(sorted(set(secrets), key=len, reverse=True))
+        self.spelled = tuple(
+            dict.fromkeys(spelled for secret in self.secrets for spelled in (secret, *_spellings(secret)))
+        )
+        self._unusual = re.compile(_unusual(self.secrets))
+        self._any_spelling: re.Pattern[str] | None = None
+
+    def mask(self, text: str) -> str:
+        masked = text
+        for spelled in self.spelled:
+            if spelled in masked:
+                masked = masked.replace(spelled, MASK)
+        if self.secrets and self._unusual.search(masked):
+            masked = self._pattern().sub(MASK, masked)
+        if masked != text and any(secret in masked for secret in self.secrets):
+            # What the masks have left makes up another one.
+            return MASK
+        return masked
+
+    def _pattern(self) -> re.Pattern[str]:
+        if self._any_spelling is None:
+            self._any_spelling = re.compile("|".join(map(_any_spelling, self.secrets)))
+        return self._any_spelling
+
+
 class Masker:
     """Masks one set of secrets. Costs one search for each of them, and nothing where there are none."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        # The longest first: one secret may hold another.
-        self.secrets = tuple(sorted({one for one in secrets if len(one) >= SHORTEST_SECRET}, key=len, reverse=True))
-        self._needles = tuple(dict.fromkeys(needle for secret in self.secrets for needle in _spellings(secret)))
-        self._escaped: re.Pattern[bytes] | None = None
+        self._values = _Texts(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+        self.secrets = self._values.secrets
+        self._names = _Texts(filter(_is_no_name, self.secrets))
+        self._needles = tuple(
+            dict.fromkeys(
+                needle.encode("utf-8", "surrogatepass")
+                for spelled in self._values.spelled
+                for needle in (spelled, *_spellings(spelled))
+            )
+        )
+        self._unusual = re.compile(_unusual(self.secrets).encode())
 
     def __bool__(self) -> bool:
         return bool(self.secrets)
 
     def mask(self, raw: bytes) -> bytes:
-        """JSON without the secrets; the same object where there is none in it."""
-        for needle in self._needles:
-            if needle in raw:
-                raw = raw.replace(needle, b"***")
-        # Any character may be spelled so, and some writers do that with a few; only there it is worth a search.
-        if self._needles and _ESCAPES.search(raw):
-            raw = self._pattern().sub(b"***", raw)
-        return raw
+        """JSON without the secrets in its texts, and all else as it came; the same object where there is none in it.
+
+        What is no number and no name by any measure is masked as a member's name, too.
+        """
+        if not self._may_be_in(raw):
+            return raw
+        try:
+            parse_foreign_json(raw)
+        except DecodeError:
+            return self._mask_bytes(raw)
+        return change_texts(raw, self._values.mask, self._names.mask)
 
     def mask_text(self, text: str) -> str:
-        for secret in self.secrets:
-            if secret in text:
-                text = text.replace(secret, MASK)
-        return text
+        return self._values.mask(text)
+
+    def _may_be_in(self, raw: bytes) -> bool:
+        if any(needle in raw for needle in self._needles):
+            return True
+        return bool(self.secrets) and self._unusual.search(raw) is not None
+
+    def _mask_bytes(self, raw: bytes) -> bytes:
+        """What is no JSON is one text."""
+        masked = raw
+        for needle in self._needles:
+            masked = masked.replace(needle, MASK.encode())
+        text = masked.decode("utf-8", "surrogateescape")
+        masked = self._values.mask(text).encode("utf-8", "surrogateescape")
+        return raw if masked == raw else masked
 
     def mask_value(self, value: Any) -> Any:
         """A JSON value without the secrets."""
@@ -97,11 +152,6 @@ class Masker:
                     break
                 place = text.find(secret[0], place + 1)
         return longest, told
-
-    def _pattern(self) -> re.Pattern[bytes]:
-        if self._escaped is None:
-            self._escaped = re.compile(b"|".join(map(_any_spelling, self.secrets)))
-        return self._escaped
 
 
 class RunningText:
@@ -138,30 +188,33 @@ class RunningText:
         raw = masker.mask(raw)
         if not masker or not self.is_due(raw):
             return raw
-        try:
-            notification = parse_foreign_json(raw)
-        except DecodeError:
-            return raw
-        return dump_foreign_json(notification) if self.change(notification, masker) else raw
+        told = self.told(_parsed(raw), masker)
+        return raw if told is None else put_text(raw, PIECE, told)
 
     @staticmethod
     def is_due(raw: bytes) -> bool:
         """Whether an update may be a piece of a text."""
         return _LIKE_A_CHUNK in raw
 
-    def change(self, notification: Any, masker: Masker) -> bool:
-        """Mask the piece of a text that a `session/update` is, if it is one, in place; whether anything changed."""
+    def told(self, notification: Any, masker: Masker) -> str | None:
+        """What may be told of the piece of a text that a `session/update` is; None: all of it, or it is none."""
         try:
             update = notification["update"]
             kind, content = update["sessionUpdate"], update["content"]
             text = content["text"]
         except (KeyError, TypeError, IndexError):
-            return False
+            return None
         if kind not in _CHUNKS or not isinstance(text, str):
-            return False
+            return None
         told = self.mask(kind, text, masker)
-        content["text"] = told
-        return told != text
+        return None if told == text else told
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return parse_foreign_json(raw)
+    except DecodeError:
+        return None
 
 
 def _places(text: str, masker: Masker) -> list[tuple[int, int]]:
@@ -189,22 +242,38 @@ def _without(whole: str, begin: int, hidden: list[tuple[int, int]], *, in_mask: 
     return "".join(parts)
 
 
-def _spellings(secret: str) -> Iterable[bytes]:
-    """How JSON writers spell a text, and one JSON in a text of another."""
+def _spellings(text: str) -> Iterable[str]:
+    """How JSON writers spell it."""
     for ensure_ascii in (True, False):
-        once = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
-        twice = json.dumps(once, ensure_ascii=ensure_ascii)[1:-1]
-        for spelled in (once, twice, once.replace("/", "\\/"), twice.replace("/", "\\\\\\/")):
-            yield spelled.encode("utf-8", "surrogatepass")
+        spelled = json.dumps(text, ensure_ascii=ensure_ascii)[1:-1]
+        yield from (spelled, spelled.replace("/", "\\/"))
 
 
-def _any_spelling(secret: str) -> bytes:
-    return b"".join(b"(?:%b)" % b"|".join(_spellings_of(char)) for char in secret)
+def _unusual(secrets: Iterable[str]) -> str:
+    """A pattern for escapes that may spell a character of a secret in another way than ``_spellings``.
+
+    Those of control characters only where a secret has some: what terminals print is full of them.
+    """
+    characters = {character for secret in secrets for character in secret}
+    if any(not character.isascii() or character < " " for character in characters):
+        return r"\\[u/]"
+    return r"\\(?:u00[2-7]|/)"
 
 
-def _spellings_of(char: str) -> Iterable[bytes]:
-    as_it_is = re.escape(char.encode("utf-8", "surrogatepass"))
+def _any_spelling(secret: str) -> str:
+    return "".join(f"(?:{'|'.join(_spellings_of(character))})" for character in secret)
+
+
+def _spellings_of(character: str) -> Iterable[str]:
     # A quote or a backslash never stands as it is.
-    yield re.escape(json.dumps(char)[1:-1].encode()) if char in '"\\' else as_it_is
-    units = char.encode("utf-16-be", "surrogatepass").hex()
-    yield b"".join(rb"\\u(?i:%b)" % units[place : place + 4].encode() for place in range(0, len(units), 4))
+    yield re.escape(json.dumps(character, ensure_ascii=False)[1:-1])
+    if character == "/":
+        yield r"\\/"
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    yield "".join(rf"\\u(?i:{units[place : place + 4]})" for place in range(0, len(units), 4))
+
+
+def _is_no_name(secret: str) -> bool:
+    """Whether it can only be a secret: too long for a word, with letters and digits."""
+    has_both = any(map(str.isalpha, secret)) and any(map(str.isdigit, secret))
+    return has_both and len(secret) >= _SHORTEST_IN_NAMES

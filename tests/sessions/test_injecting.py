@@ -445,6 +445,23 @@ async def test_secret_that_an_agent_tells_is_masked_before_it_is_stored(
     assert turn["message"].endswith("key ***")
 
 
+@pytest.mark.parametrize("word", ["sessionId", "sessionUpdate"])
+async def test_secret_that_is_a_common_word_garbles_texts_and_breaks_nothing(
+    gateway: Gateway, project: Project, base_container: FakeContainer, word: str
+) -> None:
+    """With our agent host, and with a container of the base contract."""
+    base = await gateway.as_user("ann").register(base_container.url, id="base")
+    for agent, where, script in (
+        ("keyed", project, json.dumps([chunk(f"a {word} b"), chunk(" and more")])),
+        ("demo", base, f"say a {word} b\nsay  and more"),
+    ):
+        await store(gateway, "ann", word, agent)
+        session = await session_of(where, "ann", agent)
+        assert (await where.prompt(session, script))["turn"]["state"] == "completed"
+        told = [event for event in await everything(where, session) if event.event == "session_update"]
+        assert text_of(told) == "a *** b and more"
+
+
 async def test_secret_is_masked_by_the_gateway_that_follows_whoever_has_given_it(
     gateways: GatewayProcess, base_container: FakeContainer
 ) -> None:

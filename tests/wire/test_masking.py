@@ -1,8 +1,10 @@
 """Secrets taken out of JSON and of running text."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,16 @@ def test_of_a_secret_split_at_any_place_its_first_characters_are_told_at_most(se
         assert told[1] == (MASK if cut <= 8 else "") + ", I think"
 
 
+def test_of_a_piece_that_ends_a_secret_all_but_its_text_stays_the_bytes_that_came() -> None:
+    running, masker = RunningText(), Masker([PLAIN])
+    form = (
+        b'{"update" : {"text": "no", "n": [1e400, 1.0, {"content": {"text": "no"}}], "content": {"x": 0.10, '
+        b'"text" : "%b", "y": "\\ud800"}, "sessionUpdate": "agent_message_chunk"}, "content": {"text": "no"}}'
+    )
+    running.update(form % PLAIN[:6].encode(), masker)
+    assert running.update(form % PLAIN[6:].encode(), masker) == form % b"***"
+
+
 def test_thoughts_and_messages_run_apart() -> None:
     running, masker = RunningText(), Masker([PLAIN])
     half, rest = PLAIN[:5], PLAIN[5:]
@@ -111,6 +123,142 @@ def test_text_without_a_secret_is_told_as_it_is(text: str, cuts: list[int]) -> N
         told += text_of(running.update(update(text[place : place + length]), masker))
         place += length
     assert told == text
+
+
+@pytest.mark.parametrize(
+    ("secret", "raw", "masked"),
+    [
+        ("sessionId", b'{"sessionId" : "s1", "a": "sessionId"}', b'{"sessionId" : "s1", "a": "***"}'),
+        ("12345678", b'{"id":12345678,"n":[-12345678e0]}', None),
+        ("12345678", b'{"id": 12345678, "text": "12345678"}', b'{"id": 12345678, "text": "***"}'),
+        (
+            PLAIN,
+            b'[1e400, 1.0, 1, 1E5, -0, %d, "%b"]' % (3**99, PLAIN.encode()),
+            b'[1e400, 1.0, 1, 1E5, -0, %d, "***"]' % 3**99,
+        ),
+        (PLAIN, b'{"b":1,"a":"%b","b":2}' % PLAIN.encode(), b'{"b":1,"a":"***","b":2}'),
+        (PLAIN, b'["\\ud800 %b"]' % PLAIN.encode(), b'["\\ud800 ***"]'),
+    ],
+)
+def test_all_but_the_texts_that_hold_a_secret_stays_the_bytes_that_came(
+    secret: str, raw: bytes, masked: bytes | None
+) -> None:
+    assert Masker([secret]).mask(raw) == (raw if masked is None else masked)
+
+
+def test_what_no_name_can_be_is_masked_as_a_name_too() -> None:
+    assert Masker([PLAIN]).mask(b'{"%b": "x"}' % PLAIN.encode()) == b'{"***": "x"}'
+
+
+@pytest.mark.parametrize("raw", [b"refused: %b", b'{"error": "%b', b'"%b" \xff', b"<p title='%b'>", b'{%b: ""}'])
+def test_secret_is_masked_in_what_is_no_json(raw: bytes) -> None:
+    assert Masker([PLAIN]).mask(raw % PLAIN.encode()) == raw % b"***"
+
+
+def test_mask_makes_up_no_other_secret() -> None:
+    assert (
+        Masker(["******", "secret-of-ann", "x***yz"]).mask(b'["************", "xsecret-of-annyz"]') == b'["***", "***"]'
+    )
+
+
+def spelled(document: Any, draw: Any) -> str:
+    """The document as any JSON writer may write it."""
+    match document:
+        case str():
+            return '"' + "".join(draw(st.sampled_from(spellings_of(char))) for char in document) + '"'
+        case list():
+            return "[" + draw(SPACES) + ("," + draw(SPACES)).join(spelled(item, draw) for item in document) + "]"
+        case dict():
+            members = (
+                f"{spelled(name, draw)}{draw(SPACES)}:{spelled(value, draw)}" for name, value in document.items()
+            )
+            return "{" + f",{draw(SPACES)}".join(members) + "}"
+        case Number(text):
+            return text
+    return json.dumps(document)
+
+
+def spellings_of(char: str) -> list[str]:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    escaped = "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
+    as_it_is = [] if char in '"\\' or char < " " or "\ud800" <= char <= "\udfff" else [char]
+    return [
+        *as_it_is,
+        json.dumps(char)[1:-1],
+        escaped,
+        escaped.upper().replace("U", "u"),
+        *(["\\/"] if char == "/" else []),
+    ]
+
+
+@attrs.frozen
+class Number:
+    """A number as it is written: no reader of JSON that makes floats of them can tell all of these apart."""
+
+    text: str
+
+
+SPACES = st.sampled_from(["", " ", "\n\t"])
+NUMBERS = st.sampled_from(
+    ["0", "-0", "1", "1.0", "1e400", "12345678", "-1.50E+3", str(3**99), "0.10000000000000000555"]
+)
+ALPHABET = st.sampled_from('abA1/"\\\n*é\U0001f511\ud800')
+NEEDLES = st.lists(
+    st.one_of(st.text(ALPHABET, min_size=6, max_size=9), st.sampled_from(["12345678", "sessionId"])),
+    min_size=1,
+    max_size=3,
+)
+
+
+def read(raw: bytes) -> Any:
+    """What stands there, numbers as they are written, members in their order, each of them."""
+    text = raw.decode("utf-8", "surrogatepass")
+    return json.loads(text, parse_int=Number, parse_float=Number, object_pairs_hook=tuple)
+
+
+def texts_in(read: Any) -> Iterator[str]:
+    """All values that are texts."""
+    match read:
+        case str():
+            yield read
+        case list():
+            for item in read:
+                yield from texts_in(item)
+        case tuple():
+            for _, value in read:
+                yield from texts_in(value)
+
+
+def without_texts(read: Any) -> Any:
+    match read:
+        case str():
+            return ""
+        case list():
+            return [without_texts(item) for item in read]
+        case tuple():
+            return tuple((name, without_texts(value)) for name, value in read)
+    return read
+
+
+@given(secrets=NEEDLES, data=st.data())
+def test_no_text_holds_a_secret_and_all_else_is_as_it_was(secrets: list[str], data: st.DataObject) -> None:
+    text = st.lists(st.one_of(st.sampled_from(secrets), st.text(ALPHABET, max_size=3)), max_size=3).map("".join)
+    plain = st.one_of(text, st.none(), st.booleans(), NUMBERS.map(Number))
+    documents = st.recursive(
+        plain,
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(text, inner, max_size=3)),
+        max_leaves=6,
+    )
+    raw = spelled(data.draw(documents), data.draw).encode("utf-8", "surrogatepass")
+    before = read(raw)
+    masker = Masker(secrets)
+    masked = masker.mask(raw)
+    after = read(masked)
+    assert not [text for text in texts_in(after) for secret in secrets if secret in text]
+    assert without_texts(after) == without_texts(before)
+    for was, told in zip(texts_in(before), texts_in(after), strict=True):
+        # A backslash in a text may be of a JSON in it.
+        assert told == was or "\\" in was or any(secret in was for secret in secrets)
 
 
 def test_value_is_masked_at_any_depth() -> None:
