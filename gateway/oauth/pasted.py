@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from gateway.credentials.store import API_KEY, TOKEN
 from gateway.errors import CredentialRefused
+from gateway.identity.tokens import PREFIX
+from gateway.wire.masking import MASK
 
 MAX_PASTED = 32_768
 _ONE_WORD = re.compile(r"[\x21-\x7e]+")
@@ -27,13 +29,32 @@ _ASKED = {
     ("opencode", TOKEN): "the content of an auth.json of OpenCode",
     ("auggie", TOKEN): "the session that `auggie token print` shows, as JSON",
 }
-#: How such a credential begins, and what else it is likely to be.
-_BEGINNINGS = {
-    ("claude-code", API_KEY): ("sk-ant-oat", "a token of `claude setup-token`; give it with tokenType token"),
-    ("claude-code", TOKEN): ("sk-ant-api", "an API key; give it with tokenType api_key"),
-    ("copilot", TOKEN): ("ghp_", "a classic token, which Copilot CLI does not take; make a fine-grained one"),
-    ("copilot", API_KEY): ("ghp_", "a classic token, which Copilot CLI does not take; make a fine-grained one"),
+#: What can be told by its beginning, the longest first.
+_KNOWN = {
+    "sk-svcacct-": "an API key of the OpenAI platform",
+    "github_pat_": "a fine-grained GitHub token",
+    "sk-ant-oat": "a token of `claude setup-token`",
+    "sk-ant-api": "an API key of the Claude console",
+    "sk-proj-": "an API key of the OpenAI platform",
+    PREFIX: "an API token of this gateway",
+    "AIza": "an API key of Google",
+    "ghp_": "a classic GitHub token",
+    "gho_": "a token of a GitHub OAuth app",
 }
+#: Which of them an agent takes as which kind. Others may be of a provider that nothing is known of, and are stored.
+_TAKES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("claude-code", API_KEY): ("sk-ant-api",),
+    ("claude-code", TOKEN): ("sk-ant-oat",),
+    ("codex", API_KEY): ("sk-proj-", "sk-svcacct-"),
+    ("codex", TOKEN): (),
+    ("gemini", API_KEY): ("AIza",),
+    ("copilot", API_KEY): ("github_pat_", "gho_"),
+    ("copilot", TOKEN): ("github_pat_", "gho_"),
+}
+#: Shorter, or with fewer different characters, is no key of any provider, but a word in the texts that it is masked in.
+_SHORTEST, _DIFFERENT = 12, 6
+#: Letters alone are a word below this length; the shortest keys that are known have twelve more.
+_SHORTEST_OF_LETTERS = 20
 
 
 def asked_for(agent_id: str, token_type: str) -> str:
@@ -64,13 +85,52 @@ def checked(agent_id: str, token_type: str, pasted: str) -> str:
     if not _ONE_WORD.fullmatch(token) and not _is_json(token):
         raise CredentialRefused("$.token: has spaces or characters that no key has; copy it again, in one piece.")
     if _is_another(agent_id, token_type, token):
-        raise CredentialRefused(f"$.token: this is {_BEGINNINGS[agent_id, token_type][1]}.")
+        raise CredentialRefused(f"$.token: this is {_what_it_is(agent_id, token_type, token)}")
+    if reason := _too_plain(token):
+        raise CredentialRefused(f"$.token: {reason} Copy all of {asked_for(agent_id, token_type)}.")
     return token
 
 
 def _is_another(agent_id: str, token_type: str, pasted: str) -> bool:
-    beginning = _BEGINNINGS.get((agent_id, token_type))
-    return beginning is not None and pasted.strip().startswith(beginning[0])
+    """Whether its beginning says that it is something else."""
+    known = _beginning(pasted)
+    if known is None:
+        return False
+    return known == PREFIX or known not in _TAKES.get((agent_id, token_type), _KNOWN)
+
+
+def _beginning(pasted: str) -> str | None:
+    return next(filter(pasted.strip().startswith, _KNOWN), None)
+
+
+def _what_it_is(agent_id: str, token_type: str, token: str) -> str:
+    """The same in words, with what would be right."""
+    known = _beginning(token)
+    assert known is not None
+    kinds = [kind for agent, kind in _TAKES if agent == agent_id] or [token_type]
+    for kind in kinds:
+        if known in _TAKES.get((agent_id, kind), ()):
+            return f"{_KNOWN[known]}; give it with tokenType {kind}."
+    wanted = dict.fromkeys(asked_for(agent_id, kind) for kind in kinds)
+    return f"{_KNOWN[known]}, which {agent_id} does not take; give {', or '.join(wanted)}."
+
+
+def _too_plain(token: str) -> str:
+    """Why no provider makes such a key; nothing where one may.
+
+    What is stored is taken out of all that agents say, so a word would be missed there, and nothing be kept secret.
+    """
+    if len(token) < _SHORTEST:
+        return f"has {len(token)} characters, and no key has fewer than {_SHORTEST}."
+    if MASK in token:
+        return "has *** in it: this is what is shown in the place of a key."
+    if len(set(token)) < _DIFFERENT:
+        return "is the same few characters over and over, and no key."
+    if not any(map(str.isalpha, token)):
+        return "has no letters, and no key is a number."
+    if len(token) < _SHORTEST_OF_LETTERS and not any(map(str.isdigit, token)):
+        return "is a word or a name, and no key."
+    return ""
 
 
 def _is_json(text: str) -> bool:

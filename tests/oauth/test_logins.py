@@ -158,7 +158,9 @@ async def test_two_gateways_ask_about_one_login_as_often_as_one(
 # Keys and tokens.
 
 
-@pytest.mark.parametrize(("token", "token_type"), [("sk-ant-api03-abc", "api_key"), (" sk-ant-oat01-abc\n", "token")])
+@pytest.mark.parametrize(
+    ("token", "token_type"), [("sk-ant-api03-abcdef", "api_key"), (" sk-ant-oat01-abcdef\n", "token")]
+)
 async def test_a_key_or_token_that_a_person_brings_is_kept_as_what_it_is(
     person: Person, token: str, token_type: str
 ) -> None:
@@ -178,7 +180,29 @@ async def test_a_key_or_token_that_a_person_brings_is_kept_as_what_it_is(
         ("claude-code", {"token": "sk-ant api", "tokenType": "api_key"}, "has spaces"),
         ("claude-code", {"token": ""}, "must have 1 to"),
         ("claude-code", {"token": "x", "tokenType": "oauth"}, "takes api_key or token, and not what stands there"),
-        ("copilot", {"token": "ghp_abc"}, "a classic token"),
+        (
+            "copilot",
+            {"token": "ghp_abc"},
+            "a classic GitHub token, which copilot does not take; give a fine-grained GitHub",
+        ),
+        (
+            "claude-code",
+            {"token": "AIzaSyA-0123456789"},
+            "this is an API key of Google, which claude-code does not take",
+        ),
+        ("codex", {"token": "sk-ant-api03-0123456789"}, "give an API key of the OpenAI platform (sk-…), or an access"),
+        ("qwen-code", {"token": "acpgw_0123456789abcdef"}, "this is an API token of this gateway"),
+        (
+            "gemini",
+            {"token": "banana"},
+            "has 6 characters, and no key has fewer than 12. Copy all of an API key of Google",
+        ),
+        ("gemini", {"token": " 12345678\n"}, "has 8 characters"),
+        ("gemini", {"token": "123456789-0123456789"}, "has no letters"),
+        ("qwen-code", {"token": "sessionUpdate"}, "is a word or a name"),
+        ("qwen-code", {"token": "agent_message_chunk"}, "is a word or a name"),
+        ("qwen-code", {"token": "sk-0123***89abcdef"}, "has *** in it"),
+        ("qwen-code", {"token": "sk-xxxxxxxxxxxxxxxxxxx"}, "the same few characters"),
         ("demo", {"token": "abc"}, "knows no API key and no token"),
     ],
 )
@@ -190,6 +214,30 @@ async def test_what_the_agent_could_not_use_is_refused_with_what_would_be_right(
     assert (answer.status, answer.json["code"]) == (400, "credential_refused")
     assert said in answer.json["detail"]
     assert (await person.status())["credential"] is None
+
+
+@pytest.mark.parametrize(
+    ("agent", "token"),
+    [
+        ("claude-code", "sk-ant-api03-" + 93 * "aB3_" + "AA"),
+        # One that a proxy of the operator's has made.
+        ("claude-code", "sk-1234567890abcdefgh"),
+        ("codex", "sk-proj-0123456789abcdefABCDEF"),
+        ("codex", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"),
+        ("gemini", "AIzaSyA0123456789abcdefghijklmnopqrstuv"),
+        ("gemini", "AQ.Ab8RN6I0123456789abcdef"),
+        ("qwen-code", "sk-0123456789abcdef0123456789abcdef"),
+        ("copilot", "github_pat_11ABCDEFG0123456789_abcdefghijklmnop"),
+        ("copilot", "gho_16C7e42F292c6912E7710c838347Ae178B4a"),
+        ("mistral-vibe", "abcdefghijklmnopqrstuvwxyzABCDEF"),
+        ("opencode", '{"anthropic": {"type": "api", "key": "sk-ant-api03-0123456789"}}'),
+        ("auggie", '{"accessToken": "0123456789abcdef", "tenantURL": "https://e1.example/", "scopes": ["read"]}'),
+    ],
+)
+async def test_no_key_of_a_provider_that_agents_take_is_refused(person: Person, agent: str, token: str) -> None:
+    person.agent = agent
+    answer = await person.call("POST", "/token", {"token": token})
+    assert (answer.status, (await person.secrets() or "")[0]) == (200, token), answer.body
 
 
 async def test_without_a_provider_a_login_says_what_to_bring_and_where(
@@ -275,8 +323,8 @@ async def test_taking_an_account_away_ends_the_login_that_is_under_way(person: P
         ("POST", "/start", {"provder": "x"}, "$.provder: unknown"),
         ("POST", "/callback", {}, "$.code: missing"),
         ("POST", "/token", {"token": 5}, "$.token: must be a string"),
-        ("POST", "/token", {"token": "sk-ant-api1", "expiresAt": "soon"}, "$.expiresAt: must be a time to come"),
-        ("POST", "/token", {"token": "sk-ant-api1", "provider": "<x>"}, "$.provider: must be a name"),
+        ("POST", "/token", {"token": "sk-ant-api03-abc", "expiresAt": "soon"}, "$.expiresAt: must be a time to come"),
+        ("POST", "/token", {"token": "sk-ant-api03-abc", "provider": "<x>"}, "$.provider: must be a name"),
     ],
 )
 async def test_a_body_that_is_wrong_is_refused_with_its_place(

@@ -569,12 +569,12 @@ async def test_38_a_credential_that_is_replaced_while_it_is_renewed_is_the_new_o
     due_person.age(expires_in=1)
 
     async def replaced_meanwhile(_: dict[str, Any]) -> Any:
-        await due_person.call("POST", "/token", {"token": "sk-ant-api-new"})
+        await due_person.call("POST", "/token", {"token": "sk-ant-api03-new"})
         return due_person.provider.granted(access_token="unwanted")
 
     due_person.provider.answers["token"] = [replaced_meanwhile]
     token = await due_person.fresh()
-    assert due_person.gateway.app[CREDENTIALS].open_access_token(token) == "sk-ant-api-new"
+    assert due_person.gateway.app[CREDENTIALS].open_access_token(token) == "sk-ant-api03-new"
     await eventually(lambda: "unwanted" in due_person.provider.revoked)
 
 
