@@ -20,7 +20,7 @@ from gateway.errors import (
 )
 from gateway.handlers import accounts
 from gateway.handlers.login_page import page, question
-from gateway.identity.caller import Presented
+from gateway.identity.caller import Caller, Presented
 from gateway.keys import IDENTITY, LOGINS, PROVIDERS, TASKS
 from gateway.oauth.callbacks import Callback, UnreadableCallback
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
@@ -96,12 +96,12 @@ def _brought(request: web.Request) -> Callback:
         raise LoginUnreadable() from exc
 
 
-async def _caller(request: web.Request) -> str | None:
+async def _caller(request: web.Request) -> Caller | None:
     """Whose browser this is, where it shows that."""
     to_loopback = is_loopback(request.url.host or "")
     presented = Presented(headers=request.headers, peer=request.remote, to_loopback=to_loopback)
     try:
-        return (await request.app[IDENTITY].identify(presented)).user_id
+        return await request.app[IDENTITY].identify(presented)
     except Unauthenticated:
         return None
 

@@ -21,6 +21,8 @@ from gateway.errors import (
     ProviderError,
     ProviderMisconfigured,
 )
+from gateway.identity.caller import LOCAL_USER, Caller
+from gateway.identity.local import LocalMode
 from gateway.oauth import openai_device, requests
 from gateway.oauth.answers import device_answer, openai_device_answer, token_answer
 from gateway.oauth.callbacks import Callback
@@ -136,7 +138,7 @@ class Logins:
         )
         return Begun(login=login, provider=provider)
 
-    async def arrive(self, callback: Callback, *, path: str, caller: str | None) -> Arrival:
+    async def arrive(self, callback: Callback, *, path: str, caller: Caller | None) -> Arrival:
         """A browser has come back from the provider, to ``path``; ``caller``: whose browser it is, if it is known.
 
         Anybody can be sent through a login that somebody else began, and would give them their account. So a browser
@@ -146,7 +148,8 @@ class Logins:
         if not urlsplit(login.redirect_uri or "").path.endswith(path):
             # An answer that comes to another provider's address, or another project's, is none to this login.
             raise LoginUnknown("This answer belongs to another login, or to another provider.")
-        if caller is not None and caller != login.user_id:
+        user_id = _user_of(caller, login)
+        if user_id not in (None, login.user_id):
             raise LoginUnknown("This login was begun by somebody else; begin one of your own.")
         _must_wait(login)
         ticket = secrets.token_urlsafe(24)
@@ -155,7 +158,7 @@ class Logins:
         except (LoginError, ProviderError):
             # It has ended, and the page tells how.
             return Arrival(login=login, page_ticket=ticket)
-        if caller is None:
+        if user_id is None:
             taken = await self._take(login, ARRIVED, code=code, page_ticket=ticket)
             return Arrival(login=taken, page_ticket=ticket)
         taken = await self._take(login, EXCHANGING, page_ticket=ticket)
@@ -339,6 +342,13 @@ class Logins:
         if provider is None:
             raise ProviderMisconfigured(f"The provider {login.provider_id!r} is not configured any more.")
         return await self._discovery.completed(provider)
+
+
+def _user_of(caller: Caller | None, login: Login) -> str | None:
+    """Whose browser it is, for this login. Every browser of this machine is the local user's, whoever sits there."""
+    if caller is None or (caller.mode == LocalMode.name and login.user_id != LOCAL_USER):
+        return None
+    return caller.user_id
 
 
 def _issuer_flaw(callback: Callback, provider: Provider) -> GatewayError | None:
