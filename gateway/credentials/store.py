@@ -11,7 +11,7 @@ import attrs
 
 from gateway.credentials.catalogue import Catalogue, Injection
 from gateway.credentials.vault import Place, Sealed, Vault
-from gateway.db.pool import Database, Row
+from gateway.db.pool import Database, Row, Transaction
 
 #: A token this close to its end is taken for expired: it must still hold when the agent uses it.
 EXPIRY_SKEW = timedelta(seconds=60)
@@ -109,9 +109,10 @@ class Credentials:
         scopes: Iterable[str] = (),
         expires_at: datetime | None = None,
         refresh_expires_at: datetime | None = None,
+        within: Transaction | None = None,
     ) -> AgentAuthToken:
         """Store a credential in the place of the user's former one for this agent, whatever became of that."""
-        row = await self._database.fetch_one(
+        row = await (within or self._database).fetch_one(
             "save_agent_auth_token",
             user_id=user_id,
             agent_id=agent_id,

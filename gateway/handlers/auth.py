@@ -153,8 +153,9 @@ async def list_credentials(request: web.Request) -> web.Response:
 
 async def _disconnect(request: web.Request, whose: For) -> dict[str, Any]:
     credentials = request.app[CREDENTIALS]
-    known = await credentials.get_agent_auth_token(whose.user_id, whose.agent_id)
+    # First: a login that is just being completed either has stored its account by then, or stores none.
     cancelled = await request.app[LOGINS].pending.cancel(whose.user_id, whose.agent_id)
+    known = await credentials.get_agent_auth_token(whose.user_id, whose.agent_id)
     provider = request.app[PROVIDERS].get(known.provider_id) if known and known.token_type == "oauth" else None
     secrets: tuple[str, str | None] | None = None
     if known is not None and provider is not None:

@@ -31,7 +31,7 @@ from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
 from gateway.oauth.news import News
 from gateway.oauth.outcomes import DeviceGranted, Failure, Granted, Malformed, Refused, Waiting
-from gateway.oauth.pending import ARRIVED, AUTHORIZED, EXCHANGING, LOGIN_SECONDS, PENDING, For, Login, PendingLogins
+from gateway.oauth.pending import ARRIVED, EXCHANGING, LOGIN_SECONDS, PENDING, For, Login, PendingLogins
 from gateway.oauth.persist import persistently
 from gateway.oauth.pkce import Verifier, new_state
 from gateway.oauth.provider import OPENAI_DEVICE, PKCE, Provider
@@ -200,13 +200,18 @@ class Logins:
 
     async def finish(self, login: Login, granted: Granted, provider: Provider) -> AgentAuthToken:
         """The tokens of a login that has come to its end."""
-        newest = await persistently(lambda: self.pending.newest(login.user_id, login.agent_id))
-        if newest is None or newest.id != login.id or newest.state not in (PENDING, EXCHANGING):
+        token = await persistently(lambda: self._stored(login, granted, provider))
+        if token is None:
             self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
             raise LoginSuperseded("The login was cancelled, or another one was begun; nothing was stored.")
-        scopes = login.scopes if granted.scopes is None else granted.scopes
-        token = await persistently(
-            lambda: self._credentials.save_agent_auth_token(
+        await self.tell_connected(token, project_id=login.project_id)
+        return token
+
+    async def _stored(self, login: Login, granted: Granted, provider: Provider) -> AgentAuthToken | None:
+        """The credential, with which the login has ended; None where that has ended otherwise. Harmless to repeat."""
+        token = await self.pending.authorize(
+            login,
+            lambda transaction: self._credentials.save_agent_auth_token(
                 login.user_id,
                 login.agent_id,
                 token_type=OAUTH,
@@ -214,14 +219,20 @@ class Logins:
                 refresh_token=granted.refresh_token,
                 provider_id=provider.id,
                 subject=granted.subject,
-                scopes=scopes,
+                scopes=login.scopes if granted.scopes is None else granted.scopes,
                 expires_at=granted.expires_at,
                 refresh_expires_at=granted.refresh_expires_at,
-            )
+                within=transaction,
+            ),
         )
-        await persistently(lambda: self.pending.end(login, AUTHORIZED))
-        await self.tell_connected(token, project_id=login.project_id)
-        return token
+        if token is not None:
+            return token
+        # The try before this one may have been committed, and the database lost before it could say so.
+        known = await self._credentials.get_agent_auth_token(login.user_id, login.agent_id)
+        if known is None:
+            return None
+        opened = self._credentials.open_access_token(known)
+        return known if secrets.compare_digest(opened.encode(), granted.access_token.encode()) else None
 
     async def tell_connected(self, token: AgentAuthToken, *, project_id: str) -> None:
         told = CredentialConnected(

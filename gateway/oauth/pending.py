@@ -1,8 +1,9 @@
 """Pending logins: what a login needs until it ends, and how it ended. Its secrets are sealed, its state is a hash."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import attrs
 
@@ -11,6 +12,8 @@ from gateway.db.pool import Database, Row, Transaction
 from gateway.oauth.device import Polling
 from gateway.oauth.outcomes import DeviceGranted
 from gateway.oauth.pkce import hash_of
+
+T = TypeVar("T")
 
 #: RFC 6749 4.1.2 wants codes to be short-lived; who logs in needs some minutes.
 LOGIN_SECONDS = 600.0
@@ -189,6 +192,18 @@ class PendingLogins:
             page_hash=None if page_ticket is None else hash_of(page_ticket),
         )
         return _login(row)
+
+    async def authorize(self, login: Login, save: Callable[[Transaction], Awaitable[T]]) -> T | None:
+        """End it with what ``save`` stores, both or neither; None where it had ended already."""
+
+        async def work(transaction: Transaction) -> T | None:
+            # First, so that whoever ends it otherwise at the same moment waits for this, or is waited for.
+            end = {"id": login.id, "state": AUTHORIZED, "code": None, "detail": None, "page_hash": None}
+            if await transaction.fetch_one("end_login", **end) is None:
+                return None
+            return await save(transaction)
+
+        return await self._database.transaction(work)
 
     async def cancel(self, user_id: str, agent_id: str) -> bool:
         """End what the person has under way for the agent; False where that is nothing."""

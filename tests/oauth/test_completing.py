@@ -1,17 +1,29 @@
 """Who may bring a login to its end, and that it has one end only, whoever is quicker."""
 
+import asyncio
+from typing import Any
+
 import attrs
+import psycopg2
+import pytest
 
 from gateway.config import IdentityConfig
+from gateway.errors import LoginSuperseded
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.keys import CREDENTIALS, DATABASE
+from gateway.keys import CONFIG, CREDENTIALS, DATABASE, LOGINS, PROVIDERS
+from gateway.oauth.outcomes import Granted
+from gateway.oauth.pending import EXCHANGING
 from tests.fakes.container import FakeContainer
+from tests.fakes.eventually import eventually, until
 from tests.fakes.provider import FakeProvider
 from tests.oauth.conftest import Running
 from tests.oauth.person import Person
 from tests.world import QUICK, Gateway
 
 SHARED = attrs.evolve(QUICK, identity=IdentityConfig(modes=("local", "tokens")))
+#: As another gateway does it, when the person begins another login there.
+SUPERSEDE = "update pending_logins set state = 'superseded', ended_at = clock_timestamp() where state = 'exchanging'"
+WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
 async def with_token(gateway: Gateway, user_id: str) -> Gateway:
@@ -56,3 +68,49 @@ async def test_a_browser_that_shows_a_token_is_known_beside_local(
         back = provider.log_in((await ann.start(flow="pkce"))["authorizeUrl"])
         assert "not completed" in (await bob.browse(back)).text
         assert "Example is connected" in (await ann.browse(back)).text
+
+
+async def test_a_login_that_is_superseded_while_its_tokens_are_stored_stores_none_and_gives_them_back(
+    person: Person,
+) -> None:
+    other = psycopg2.connect(person.gateway.app[CONFIG].database.url)
+
+    async def superseded_elsewhere(_: dict[str, Any]) -> Any:
+        with other.cursor() as cursor:
+            cursor.execute(SUPERSEDE)
+        return person.provider.granted(access_token="unwanted")
+
+    async def waits() -> bool:
+        return person.rows(WAITING) != [(0,)]
+
+    try:
+        person.provider.answers["token"] = [superseded_elsewhere]
+        begun = await person.start(flow="pkce")
+        pasting = asyncio.create_task(person.paste(person.provider.log_in(begun["authorizeUrl"])))
+        await until(waits)
+        other.commit()
+        answer = await pasting
+    finally:
+        other.close()
+    assert (answer.status, answer.json["code"]) == (409, "login_superseded")
+    assert (await person.status())["credential"] is None
+    await eventually(lambda: "unwanted" in person.provider.revoked)
+
+
+async def test_storing_a_logins_tokens_again_changes_nothing(person: Person) -> None:
+    """As after a commit of which nobody has heard."""
+    await person.start(flow="pkce")
+    logins, provider = person.gateway.app[LOGINS], person.gateway.app[PROVIDERS].get("example")
+    pending = await logins.pending.newest("local", "demo")
+    assert pending is not None
+    assert provider is not None
+    taken = await logins.pending.take(pending, EXCHANGING)
+    assert taken is not None
+    granted = Granted(access_token="access-1", refresh_token="refresh-1")
+    first, second = [await logins.finish(taken, granted, provider) for _ in range(2)]
+    assert first.version == second.version
+    assert person.provider.calls_of("revoke") == []
+    with pytest.raises(LoginSuperseded):
+        await logins.finish(taken, attrs.evolve(granted, access_token="access-2"), provider)
+    await eventually(lambda: "access-2" in person.provider.revoked)
+    assert await person.secrets() == ("access-1", "refresh-1")
