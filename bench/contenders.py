@@ -11,6 +11,9 @@ from bench.processes import free_port, npm_program, program
 
 CHP_VERSION = "5.3.0"
 
+#: A rate that no load here comes to, so that the gateway counts each request as ever, and refuses none.
+_UNREACHED = 1_000_000
+
 NGINX = """\
 {user}
 daemon off;
@@ -54,7 +57,10 @@ def gateway(upstream: int, home: Path) -> Contender:
     port = free_port()
     home.chmod(0o711)  # PostgreSQL runs as another user where the gateway runs as root
     data = str(home / "data")
-    serve = ["serve", "--port", str(port), "--container", f"http://127.0.0.1:{upstream}", "--data-dir", data]
+    config = home / "config.toml"
+    config.write_text(f"[limits]\nrequests_per_second = {_UNREACHED}\n")
+    where = ["--port", str(port), "--container", f"http://127.0.0.1:{upstream}", "--data-dir", data]
+    serve = ["serve", "--config", str(config), *where]
     url = f"http://127.0.0.1:{port}/api/projects/default/opencode"
     return Contender(name="gateway", command=[sys.executable, "-m", "gateway", *serve], url=url)
 

@@ -116,6 +116,8 @@ def _report(workload: Workload, samples: dict[str, list[Sample]]) -> None:
         core[name] = statistics.median(each.requests_per_core for each in rounds) * scale
         errors = sum(each.errors for each in rounds)
         print(f"  {name:24} {second:12,.0f} {core[name]:18,.0f} {1e6 * scale / core[name]:12,.0f} {errors:7}")
+    if any(each.errors for rounds in samples.values() for each in rounds):
+        sys.exit("Some requests failed: these figures say nothing.")
     first, *others = core
     for other in others:
         print(f"  a core, {first} / {other}: {core[first] / core[other]:.2f}")

@@ -5,6 +5,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -346,6 +347,7 @@ class Config:
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a listener on ``host``."""
     try:

@@ -6,8 +6,7 @@ on for as long as its client likes, so one task looks again at all of them toget
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -52,13 +51,12 @@ class Watch:
     def __len__(self) -> int:
         return len(self._visits)
 
-    @contextmanager
-    def visiting(self, visit: Visit) -> Iterator[None]:
+    def enter(self, visit: Visit) -> None:
+        """It is under way until it is told to ``leave``."""
         self._visits.add(visit)
-        try:
-            yield
-        finally:
-            self._visits.discard(visit)
+
+    def leave(self, visit: Visit) -> None:
+        self._visits.discard(visit)
 
     def look_now(self) -> None:
         """Something was withdrawn here: do not wait for the next time."""

@@ -72,18 +72,19 @@ def _refuse_foreign_pages(request: web.Request, origin: str | None, host: str) -
 
 def for_gateways_own_host(name: str) -> bool:
     """Whether a field of a container's answer would act on the gateway's own pages and cookies."""
-    return name in _OWN or for_whoever_is_in_front(name)
+    return name in _OWN or (name.startswith(_PREFIXES) and name != _BUFFERING)
 
 
 def for_whoever_is_in_front(name: str) -> bool:
     """Whether a field of a container's answer decides who may read it, or commands a proxy in front of the gateway."""
-    if name == "x-accel-buffering":
-        return False
-    return name.startswith(("access-control-", "x-accel-")) or name in _COMMANDS
+    return name in _COMMANDS or (name.startswith(_PREFIXES) and name != _BUFFERING)
 
 
-_OWN = frozenset({"set-cookie", "clear-site-data", "service-worker-allowed", "strict-transport-security"})
+_PREFIXES = ("access-control-", "x-accel-")
+#: How the answer is to be sent, which is the container's to say.
+_BUFFERING = "x-accel-buffering"
 _COMMANDS = frozenset({"x-sendfile", "x-lighttpd-send-file", "x-reproxy-url"})
+_OWN = _COMMANDS | {"set-cookie", "clear-site-data", "service-worker-allowed", "strict-transport-security"}
 
 
 def is_page_on_gateways_host(request: web.Request) -> bool:

@@ -83,8 +83,12 @@ async def _watched(request: web.Request, handler: Handler, least: Role) -> web.S
             request.transport.abort()
 
     visit = Visit(caller=request[CALLER], project_id=request[PROJECT].id, least=least, end=end)
-    with request.app[WATCH].visiting(visit):
+    watch = request.app[WATCH]
+    watch.enter(visit)
+    try:
         return await handler(request)
+    finally:
+        watch.leave(visit)
 
 
 async def _enter(request: web.Request, project_id: str, least: Role) -> Project:

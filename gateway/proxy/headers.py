@@ -3,6 +3,8 @@
 Known limit: aiohttp writes header values as UTF-8, so bytes that are no UTF-8 are lost on the way.
 """
 
+from collections.abc import Callable
+
 from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -64,10 +66,19 @@ def to_upstream(
     return CIMultiDict(kept)
 
 
-def to_client(headers: Headers) -> CIMultiDict[str]:
-    """An answer's fields as the client may see them, repeats, spelling and order kept."""
+def to_client(headers: Headers, *, withheld: Callable[[str], bool] | None = None) -> CIMultiDict[str]:
+    """An answer's fields as the client may see them, repeats, spelling and order kept.
+
+    ``withheld`` says, by its name in lower case, what else the client does not get.
+    """
     drop = _dropped(headers, HOP_BY_HOP)
-    return CIMultiDict([(name, value) for name, value in headers.items() if name.lower() not in drop])
+    return CIMultiDict(
+        [
+            (name, value)
+            for name, value in headers.items()
+            if (lower := name.lower()) not in drop and not (withheld is not None and withheld(lower))
+        ]
+    )
 
 
 def _dropped(headers: Headers, drop: frozenset[str]) -> frozenset[str]:

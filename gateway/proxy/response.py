@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.answer import Answer
@@ -35,9 +34,7 @@ class ForwardedResponse(web.StreamResponse):
 
         ``UpstreamUnreachable`` where they are not HTTP.
         """
-        headers = to_client(answer.headers)
-        if withheld is not None:
-            headers = CIMultiDict([(name, value) for name, value in headers.items() if not withheld(name.lower())])
+        headers = to_client(answer.headers, withheld=withheld)
         headers.extend(added)
         # aiohttp reads control characters but refuses to write them, when it is too late to say so.
         if _CONTROL.search("".join([answer.reason or "", *headers.values()])):
