@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from gateway.commands import Say, reach_database
+from gateway.commands import Say
+from gateway.commands.database import reach_database
 from gateway.config import Config
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound, UsageError

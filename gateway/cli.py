@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from io import TextIOWrapper
@@ -40,7 +41,7 @@ Ctrl-C or SIGTERM stops whatever runs. "acp-gateway COMMAND --help" tells of a c
 
 UP = """\
 Everything on this machine: an embedded PostgreSQL, an agent host that stands in for a container, the gateway, and the
-project "demo". It prints three lines to try. What is stored is kept: start it again and it is there."""
+project "demo". It prints lines to try. What is stored is kept: start it again and it is there."""
 
 SERVE = """\
 The gateway alone, in front of containers that run elsewhere. With --container it registers that one as the project
@@ -268,27 +269,40 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _up(options: argparse.Namespace, config: Config) -> None:
-    from gateway import commands
+    from gateway.commands.up import up
 
-    await commands.up(config, options.container_port, say)
+    await up(config, options.container_port, say)
 
 
 async def _serve(options: argparse.Namespace, config: Config) -> None:
-    from gateway import commands
+    from gateway.commands.serve import serve
 
-    await commands.serve(config, options.container, options.owner, say, read=lambda: _configured(options))
+    await serve(
+        config,
+        options.container,
+        options.owner,
+        say,
+        read=lambda: _configured(options),
+        same_database=_same_database(options),
+    )
+
+
+def _same_database(options: argparse.Namespace) -> str:
+    """The options that lead another command to the database of this one."""
+    given = (("--config", options.config), ("--data-dir", options.data_dir))
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given if value is not None)
 
 
 async def _agent_host(options: argparse.Namespace, config: Config) -> None:
-    from gateway import commands
+    from gateway.commands.hosting import agent_host
 
-    await commands.agent_host(config, say)
+    await agent_host(config, say)
 
 
 async def _migrate(options: argparse.Namespace, config: Config) -> None:
-    from gateway import commands
+    from gateway.commands.database import migrate_database
 
-    await commands.migrate_database(config, options.restored, say)
+    await migrate_database(config, options.restored, say)
 
 
 async def _create_token(options: argparse.Namespace, config: Config) -> None:

@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from gateway.commands import Say, reach_database, with_keys_beside_data
+from gateway.commands import Say
+from gateway.commands.database import reach_database, with_keys_beside_data
 from gateway.config import Config
 from gateway.credentials.checking import check_keys, know_keys, used_keys
 from gateway.credentials.keyring import KEYS_VARIABLE, Key, KeyRing, Keys, changing, read_file, write_file

@@ -1,6 +1,7 @@
 """``acp-gateway up``, as the processes that a person starts, uses, stops and kills."""
 
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from tests.db.things import ask
-from tests.program import Place, Program, call, run, run_to_end, wait_until
+from tests.program import Place, Program, call, command, run, run_to_end, wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root may do")
 #: All of it is to be gone "within a few seconds"; the rest is for the machine's other work.
@@ -103,13 +104,31 @@ def test_it_says_what_it_did_and_where_to_look(running: Program, place: Place) -
         f"http://127.0.0.1:{place.container_port + 1}",
         f"{place.url}\n",
         f"{place.url}/api/projects/demo ",
-        "0001_projects",
+        " applied\n",
+        f"{place.url}/console\n",
+        f"{place.url}/docs\n",
         "Ctrl-C",
     ):
         assert where in said
 
 
-def test_the_three_printed_lines_work_when_pasted(running: Program) -> None:
+def test_migrations_are_counted_and_named_only_where_they_are_asked_for(running: Program, directory: Path) -> None:
+    assert "0001_projects" not in running.said() + running.complained()
+    place = Place.make(directory / "named")
+    told = run_to_end("migrate", "--data-dir", str(place.data_dir), directory=place.directory)
+    assert "0001_projects, 0002_" in told.stdout
+
+
+def test_the_printed_command_works_when_pasted(running: Program) -> None:
+    [line] = [line for line in running.said().splitlines() if "acp-gateway prompt" in line]
+    alias = f'acp-gateway() {{ {shlex.join(command())} "$@"; }}\n'
+    pasted = subprocess.run(
+        ["bash", "-e"], input=f"{alias}{line} --deny", capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "I am the demo agent" in pasted.stdout
+
+
+def test_the_three_printed_calls_work_when_pasted(running: Program) -> None:
     lines = [line for line in running.said().splitlines() if "curl" in line]
     assert len(lines) == 3
     pasted = subprocess.run(

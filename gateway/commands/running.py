@@ -1,0 +1,46 @@
+"""A gateway that runs: where it answers, and how long."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from gateway.commands import Say
+from gateway.config import AgentHostConfig, ServerConfig
+from gateway.db.embedded import EmbeddedPostgres
+from gateway.errors import StartError
+from gateway.serving import address
+
+#: How often a running gateway looks whether its PostgreSQL is still there.
+LOOK_SECONDS = 1.0
+
+
+def url_of(settings: ServerConfig | AgentHostConfig) -> str:
+    return f"http://{address(settings.host, settings.port)}"
+
+
+def base_of(server: ServerConfig) -> str:
+    """Where people reach a gateway: as its operator says, else where it listens."""
+    return server.public_url or url_of(server)
+
+
+def say_ready(say: Say, base: str, began: float) -> None:
+    """``began``: by the monotonic clock."""
+    say(f"console       {base}/console")
+    say(f"API           {base}/docs")
+    say(f"ready in {time.monotonic() - began:.1f} s; Ctrl-C stops it")
+
+
+async def until(
+    stopped: asyncio.Event, postgres: EmbeddedPostgres | None, check: Callable[[], None] = lambda: None
+) -> None:
+    """Wait for the signal to stop; ``check`` raises where something ends that cannot be done without.
+
+    ``StartError`` where that is the embedded PostgreSQL.
+    """
+    while not stopped.is_set():
+        check()
+        if postgres is not None and postgres.pid is None:
+            raise StartError("PostgreSQL has ended by itself; its log says why. Start again: what was stored is kept")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), LOOK_SECONDS)

@@ -1,0 +1,150 @@
+"""``acp-gateway serve``: the gateway alone, in this process or in several."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from socket import socket
+
+import attrs
+
+from gateway import logs
+from gateway.accepting import allow_descriptors
+from gateway.app import address_policy, build_app
+from gateway.commands import Say
+from gateway.commands.database import open_database
+from gateway.commands.places import data_dir, refuse_second
+from gateway.commands.running import base_of, say_ready, until, url_of
+from gateway.commands.settling import SIDECAR_PROJECT, settle
+from gateway.config import Config
+from gateway.db.pool import Database
+from gateway.errors import ConfigError
+from gateway.identity.caller import flaw_of_user_id
+from gateway.identity.local import LocalMode
+from gateway.identity.safety import refuse_unsafe
+from gateway.identity.tokens import Tokens
+from gateway.oauth.configured import configured as configured_providers
+from gateway.proxy.policy import AddressPolicy
+from gateway.proxy.upstream import Upstream
+from gateway.serving import bind_shared, reload_on_hangup, serving, stop_on_signals
+from gateway.settings import Changes, Reloading, Settings
+from gateway.supervisor import supervising
+
+
+async def serve(
+    config: Config,
+    container: str | None,
+    owner: str | None,
+    say: Say,
+    *,
+    read: Callable[[], Config],
+    same_database: str,
+) -> None:
+    """The gateway alone; with ``container``, in front of that one, which belongs to ``owner``.
+
+    ``read`` gives the configuration as it is then; SIGHUP asks for it. ``same_database``: the options with which other
+    commands work on this one's database.
+    """
+    began = time.monotonic()
+    stopped = stop_on_signals()
+    reload_wanted = reload_on_hangup()
+    allow_descriptors()
+    _check_owner(config, container, owner)
+
+    def completed(config: Config) -> Config:
+        refuse_unsafe(config)
+        address_policy(config.containers)
+        configured_providers(config.providers, config.oauth)
+        return config if container is None else _allowing(config, _address_of(container))
+
+    config = at_start = completed(config)
+    if not config.database.url:
+        refuse_second(data_dir(config))
+    async with AsyncExitStack() as stack:
+        where = (config.server.host, config.server.port)
+        sockets = [
+            stack.enter_context(sock)
+            for sock in bind_shared(*where, config.server.workers, purpose="The gateway", option="--port")
+        ]
+        config, postgres = await stack.enter_async_context(open_database(config, say))
+        if stopped.is_set():
+            return
+        await settle(config, postgres, say, container, owner)
+        served = await stack.enter_async_context(_serving(config, sockets, stopped, say))
+        reloading = Reloading(at_start, lambda: completed(read()), served.change)
+        if container is not None:
+            say(f"project       {url_of(config.server)}/api/projects/{SIDECAR_PROJECT} (container {container})")
+        say(f"identity      {', '.join(config.identity.modes)}")
+        say(f"gateway       {url_of(config.server)}")
+        if Tokens.name in config.identity.modes and not await _has_tokens(config):
+            say(f"no token yet  acp-gateway token create --user NAME{same_database}")
+        say_ready(say, base_of(config.server), began)
+
+        def look() -> None:
+            served.check()
+            if reload_wanted.is_set():
+                reload_wanted.clear()
+                reloading.reload()
+
+        await until(stopped, postgres, look)
+        say("stopping")
+    say("stopped")
+
+
+async def _has_tokens(config: Config) -> bool:
+    async with await Database.open(config.database.url, size=1) as database:
+        return any(token.flaw() is None for token in await Tokens(database).list_all())
+
+
+@attrs.frozen(kw_only=True)
+class _Served:
+    """A gateway that runs: ``check`` raises why it cannot go on, ``change`` has it take other settings."""
+
+    check: Callable[[], None]
+    change: Callable[[Changes], None]
+
+
+@asynccontextmanager
+async def _serving(
+    config: Config, sockets: Sequence[socket], stopped: asyncio.Event, say: Say
+) -> AsyncIterator[_Served]:
+    """The gateway on these sockets: in this process, or where there are several in as many workers."""
+    if len(sockets) == 1:
+        settings = Settings(config)
+        settings.on_change(lambda changed: logs.configure(changed.logging))
+        async with serving(build_app(settings), sockets[0], shutdown_timeout=config.server.shutdown_timeout):
+            yield _Served(check=lambda: None, change=settings.change)
+        return
+    async with supervising(config, sockets, stopped) as supervisor:
+        if not stopped.is_set():
+            say(f"workers       {len(sockets)} (processes {', '.join(map(str, supervisor.pids))})")
+        yield _Served(check=supervisor.check, change=supervisor.change)
+
+
+def _check_owner(config: Config, container: str | None, owner: str | None) -> None:
+    if owner is not None:
+        flaw = "it goes with --container" if container is None else flaw_of_user_id(owner)
+        if flaw is not None:
+            raise ConfigError(f"--owner {owner!r}: {flaw}")
+    elif container is not None and LocalMode.name not in config.identity.modes:
+        raise ConfigError(
+            "--container makes a project, and identity.modes do not name local, whose it would be: name its owner with "
+            "--owner"
+        )
+
+
+def _address_of(container: str) -> Upstream:
+    try:
+        return Upstream.parse(container)
+    except ValueError as exc:
+        raise ConfigError(f"--container: {exc}") from exc  # without the address: there may be a password in it
+
+
+def _allowing(config: Config, container: Upstream) -> Config:
+    """The configuration with this one more address that containers may have: its operator has named it."""
+    try:
+        AddressPolicy.parse([container.host]).check_literal(container.host)
+    except ValueError as exc:
+        raise ConfigError(f"--container {container}: {exc}") from exc
+    allow = (*config.containers.allow, container.host)
+    return attrs.evolve(config, containers=attrs.evolve(config.containers, allow=allow))
