@@ -11,7 +11,9 @@ import logging
 import os
 import resource
 import socket
+import time
 from contextlib import suppress
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -20,10 +22,14 @@ logger = logging.getLogger(__name__)
 #: Descriptors that no client gets: for connections to PostgreSQL and to containers, and for files.
 RESERVED = 64
 RETRY_SECONDS = 0.1
+#: How long a server that stops waits for clients to take the last bytes of their answers.
+FLUSH_SECONDS = 1.0
 #: Connections that are accepted before other work has its turn.
 _BURST = 64
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
+
+_Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
 #: As many as a gateway asks for where the system's administrator allows them: each stream needs one.
 WANTED = 65_536
@@ -42,13 +48,14 @@ def allow_descriptors() -> None:
 class Accepting(web.BaseSite):
     """A site of an ``AppRunner`` on a listening socket, which it closes when it stops."""
 
-    __slots__ = ("_lowest_reserved", "_opening", "_paused", "_sock", "_waiting")
+    __slots__ = ("_lowest_reserved", "_opened", "_opening", "_paused", "_sock", "_waiting")
 
     def __init__(self, runner: web.AppRunner, sock: socket.socket) -> None:
         super().__init__(runner)
         self._sock = sock
         self._lowest_reserved = _descriptor_limit() - RESERVED
-        self._opening: set[asyncio.Task[object]] = set()
+        self._opening: set[asyncio.Task[_Connection]] = set()
+        self._opened: WeakSet[asyncio.Transport] = WeakSet()
         self._waiting: asyncio.TimerHandle | None = None
         self._paused = False
 
@@ -69,6 +76,18 @@ class Accepting(web.BaseSite):
         if self._opening:
             await asyncio.wait(self._opening)
         await super().stop()
+
+    async def finish(self) -> None:
+        """End what is left of all connections: one that is closed stays open until its client has taken the rest.
+
+        Clients that read have a moment for that.
+        """
+        end = time.monotonic() + FLUSH_SECONDS
+        # A transport tells nobody when it has written all of it.
+        while any(transport.get_write_buffer_size() for transport in self._opened) and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        for transport in list(self._opened):
+            transport.abort()
 
     def _accept(self) -> None:
         for _ in range(_BURST):
@@ -107,14 +126,18 @@ class Accepting(web.BaseSite):
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         assert self._runner.server is not None
         opening = asyncio.get_running_loop().connect_accepted_socket(self._runner.server, client)
-        task: asyncio.Task[object] = asyncio.create_task(opening, name="open connection")
+        task: asyncio.Task[_Connection] = asyncio.create_task(opening, name="open connection")
         self._opening.add(task)
-        task.add_done_callback(self._opened)
+        task.add_done_callback(self._note)
 
-    def _opened(self, task: asyncio.Task[object]) -> None:
+    def _note(self, task: asyncio.Task[_Connection]) -> None:
         self._opening.discard(task)
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            return
+        if task.exception() is not None:
             logger.warning("connection not opened", extra={"error": str(task.exception())})
+        else:
+            self._opened.add(task.result()[0])
 
 
 def _descriptor_limit() -> int:

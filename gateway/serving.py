@@ -73,15 +73,19 @@ async def serving(app: web.Application, sock: socket.socket, *, shutdown_timeout
     runner = web.AppRunner(
         app, access_log=None, shutdown_timeout=shutdown_timeout / 2, keepalive_timeout=IDLE_SECONDS, **SERVER_OPTIONS
     )
+    site: Accepting | None = None
     try:
         await runner.setup()
-        await Accepting(runner, sock).start()
+        site = Accepting(runner, sock)
+        await site.start()
         yield
         if leave := app.get(LEAVE):
             await leave()
     finally:
         # Streams are told to come back first, and take that long at most too.
         await _clean_up(runner, 2 * shutdown_timeout + GRACE)
+        if site is not None:
+            await site.finish()
         sock.close()
 
 

@@ -10,6 +10,7 @@ from resource import RLIMIT_NOFILE, setrlimit
 
 import psutil
 import pytest
+from aiohttp import web
 
 from gateway import serving
 from gateway.handlers import requests
@@ -53,6 +54,30 @@ def test_with_all_descriptors_taken_what_is_open_goes_on_and_who_comes_is_served
         for one in others:
             one.close()
         assert b"200 OK" in late.recv(4096)
+
+
+async def test_a_client_that_does_not_read_holds_no_connection_once_the_server_has_stopped() -> None:
+    size = 64 << 20
+
+    async def much(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(size)})
+        await response.prepare(request)
+        await response.write(bytes(size))
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", much)
+    sock = serving.bind("127.0.0.1", 0, purpose="a test", option="--port")
+    async with serving.serving(app, sock, shutdown_timeout=0.2):
+        reader, writer = await asyncio.open_connection(*sock.getsockname(), limit=1024)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    received = 0
+    with suppress(ConnectionError):
+        while piece := await reader.read(1 << 20):
+            received += len(piece)
+    writer.close()
+    assert received < size
 
 
 def test_the_gateway_takes_as_many_descriptors_as_it_may(open_directory: Path) -> None:
