@@ -60,15 +60,20 @@ def token_answer(
 
 def device_answer(reply: Reply | NoReply, *, secrets: tuple[str, ...] = ()) -> DeviceGranted | Failure:
     """What a device authorization endpoint answered (RFC 8628 3.2)."""
+    members = _of_a_device(reply, secrets)
+    if not isinstance(members, Mapping):
+        return members
+    uri = members.get("verification_uri", members.get("verification_url"))
+    return device_granted(members, device_code=members.get("device_code"), verification_uri=uri)
+
+
+def _of_a_device(reply: Reply | NoReply, secrets: tuple[str, ...]) -> Mapping[str, Any] | Failure:
     if _is_missing(reply):
         return _device_flow_disabled()
     members = _sound(reply, secrets)
     if isinstance(members, Waiting):
         return Malformed(reason="the provider says to wait for a login that has not begun")
-    if isinstance(members, Refused | Unavailable | Malformed):
-        return members
-    uri = members.get("verification_uri", members.get("verification_url"))
-    return device_granted(members, device_code=members.get("device_code"), verification_uri=uri)
+    return members
 
 
 def device_granted(
@@ -95,12 +100,8 @@ def openai_device_answer(
     reply: Reply | NoReply, provider: Provider, *, secrets: tuple[str, ...] = ()
 ) -> DeviceGranted | Failure:
     """OpenAI's own form of the same: other names, and the interval is text."""
-    if _is_missing(reply):
-        return _device_flow_disabled()
-    members = _sound(reply, secrets)
-    if isinstance(members, Waiting):
-        return Malformed(reason="the provider says to wait for a login that has not begun")
-    if isinstance(members, Refused | Unavailable | Malformed):
+    members = _of_a_device(reply, secrets)
+    if not isinstance(members, Mapping):
         return members
     code = members.get("user_code", members.get("usercode"))
     return device_granted(
