@@ -65,10 +65,6 @@ class Vault:
         self._keys = keys
 
     @property
-    def can_seal(self) -> bool:
-        return self._keys.ring is not None
-
-    @property
     def current_key_id(self) -> str | None:
         ring = self._keys.refresh()
         return ring.current.id if ring else None

@@ -137,6 +137,8 @@ async def test_a_token_within_a_minute_of_its_end_is_expired(credentials: Creden
     now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     token = await stored(credentials)
     assert not token.is_expired(now)
+    assert not credentials.is_token_expired(token)
+    assert credentials.is_token_expired(attrs.evolve(token, expires_at=now))
     assert attrs.evolve(token, expires_at=now + timedelta(seconds=59)).is_expired(now)
     assert not attrs.evolve(token, expires_at=now + timedelta(seconds=61)).is_expired(now)
 
