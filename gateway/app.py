@@ -256,7 +256,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
         Client(address_policy(config.containers), observer=Upstreams(metrics, app[TRACING]))
     )
     app[LIMITS] = Limits(app[SETTINGS], database, metrics)
-    all_projects = app[PROJECTS] = Projects(database, vault)
+    all_projects = app[PROJECTS] = Projects(database, vault, config.containers)
     watch = app[WATCH] = Watch(database)
 
     def members_changed() -> None:

@@ -130,6 +130,27 @@ class Access:
 
 
 @attrs.frozen(kw_only=True)
+class Left:
+    """A container that a project has left, and what it was given while the project was there."""
+
+    #: With the address that it had.
+    project: Project
+    #: Each with ``agent_id``, ``user_id`` and ``owner``.
+    credentials: Sequence[Row]
+    #: Each with ``agent_id`` and ``user_id``: whose credential it has, in the base contract.
+    processes: Sequence[Row]
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """What became of a change. ``was_followed``: somebody followed its container at another address."""
+
+    project: Project
+    was_followed: bool
+    left: Left | None = None
+
+
+@attrs.frozen(kw_only=True)
 class NewProject:
     """What a project is made from, and the body of ``POST /api/projects``."""
 
@@ -164,11 +185,12 @@ _CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name !=
 class Projects:
     """All projects in one database; each is looked up together with who asks.
 
-    Without a ``vault`` no container's secret is stored or opened.
+    Without a ``vault`` no container's secret is stored or opened. ``config`` maps addresses to ports.
     """
 
-    def __init__(self, database: Database, vault: Vault | None = None) -> None:
+    def __init__(self, database: Database, vault: Vault | None = None, config: ContainersConfig | None = None) -> None:
         self._database = database
+        self._config = config or ContainersConfig()
         self._vault = vault or Vault(Keys())
         self._remains = Remains(database)
         #: (user, project) → what they may do in it, and until when that may be taken for the truth; oldest first.
@@ -226,25 +248,36 @@ class Projects:
         rows = await self._database.fetch_all("list_projects", user_id=user_id, only=named, after=after, limit=limit)
         return [Access.from_row(row) for row in rows]
 
-    async def update(self, user_id: str, project_id: str, changes: Mapping[str, Any]) -> tuple[Project, bool]:
-        """Change what ``changes`` names: any member of ``NewProject`` but its id.
+    async def update(self, user_id: str, project_id: str, changes: Mapping[str, Any]) -> Change:
+        """Change what ``changes`` names: any member of ``NewProject`` but its id. Only an admin may.
 
-        Gives the project, and whether somebody followed a container of it at another address. Only an admin may. A
-        container's secret belongs to its address: it does not open once that is another.
+        A container's secret belongs to its address: it does not open once that is another.
         """
-        values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
-        token, address = values.pop("container_token"), ""
-        if token is not None:
-            former = (await self.access(user_id, project_id)).project
+
+        async def work(transaction: Transaction) -> Change:
+            # Held to the end: whoever gives this container a credential was before this and is seen, or is refused.
+            row = await transaction.fetch_one("lock_project", id=project_id, user_id=user_id)
+            if row is None:
+                raise ProjectNotFound(f"There is no project {project_id!r}.")
+            former = Project.from_row(row)
+            values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
             address = changes.get("acp_url", former.acp_url) or changes.get("container_url", former.container_url)
-        values |= self._sealed(token, project_id, address)
-        row = await self._database.fetch_one(
-            "update_project", id=project_id, user_id=user_id, changed=list(changes), **values
-        )
-        if row is None:
-            raise ProjectNotFound(f"There is no project {project_id!r}.")
+            values |= self._sealed(values.pop("container_token"), project_id, address)
+            row = await transaction.fetch_one("update_project", id=project_id, changed=list(changes), **values)
+            assert row is not None
+            changed = Project.from_row(row)
+            left = None
+            if acp_upstream(changed, self._config) != acp_upstream(former, self._config):
+                left = Left(
+                    project=former,
+                    credentials=await transaction.fetch_all("leave_credentials", project_id=project_id),
+                    processes=await transaction.fetch_all("leave_agent_processes", project_id=project_id),
+                )
+            return Change(project=changed, was_followed=row["moved"], left=left)
+
+        change = await self._database.transaction(work)
         self.forget()
-        return Project.from_row(row), row["moved"]
+        return change
 
     async def give(self, project_id: str, user_id: str) -> None:
         """Make somebody the project's owner; for whoever runs the gateway, no user of it may."""

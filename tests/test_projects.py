@@ -140,18 +140,23 @@ async def test_of_two_changes_at_once_the_one_that_is_told_of_later_is_not_taken
 
 
 class SlowReads:
-    """A database that has answered the first query, and does not say so yet."""
+    """A database that has answered the first time, and does not say so yet."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.read, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def fetch_one(self, query: str, **values: Any) -> Any:
-        row = await self._database.fetch_one(query, **values)
+        return await self._told_later(await self._database.fetch_one(query, **values))
+
+    async def transaction(self, work: Any) -> Any:
+        return await self._told_later(await self._database.transaction(work))
+
+    async def _told_later(self, answer: Any) -> Any:
         if not self.read.is_set():
             self.read.set()
             await self.go_on.wait()
-        return row
+        return answer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)

@@ -36,7 +36,8 @@ async def settle(
         await _make_first_key(config, database, say)
         await check_keys(database, Keys.load(config.vault))
         if container is not None:
-            await register(Projects(database), SIDECAR_PROJECT, container, owner=owner)
+            projects = Projects(database, config=config.containers)
+            await register(projects, SIDECAR_PROJECT, container, owner=owner)
 
 
 async def _warn_of_log(database: Database) -> None:

@@ -41,10 +41,14 @@ where (%(only)s::text[] is null or p.id = any(%(only)s::text[]))
 order by p.created_at, p.id
 limit %(limit)s;
 
+-- lock_project --
+-- The project, for whoever may change it, until they have.
+select * from projects where id = %(id)s and project_role(id, %(user_id)s) = 'admin' for no key update;
+
 -- update_project --
 -- Changes what is given as changed; the rest stays. With another address the container's follower begins anew: `moved`.
 with before as materialized (
-    select * from projects where id = %(id)s and project_role(id, %(user_id)s) = 'admin' for no key update
+    select * from projects where id = %(id)s
 ), expired as (
     update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
     from before b
@@ -71,7 +75,7 @@ update projects set
         case when 'container_token' = any(%(changed)s) then %(container_token_key_id)s else container_token_key_id end,
     updated_at = now()
 from (select count(*) > 0 as moved from expired) follower
-where id = %(id)s and project_role(id, %(user_id)s) = 'admin'
+where id = %(id)s
 returning *;
 
 -- set_project_owner --
@@ -624,12 +628,13 @@ where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'acti
 -- give_credential --
 -- Write down, before a container is given a credential, that it will be: whoever follows the container must know the
 -- secret first. The row's owner stays. ``follower`` is the gateway that must, where it is another one.
--- No row where the credential has been taken back or replaced since it was read.
+-- No row where the credential has been taken back or replaced, or the project moved, since they were read.
 insert into given_credentials as g (project_id, agent_id, user_id, owner, version, known_to)
 select %(project_id)s, %(agent_id)s, t.user_id, %(owner)s, t.version, %(gateway_id)s
-from agent_auth_tokens t
+from agent_auth_tokens t, projects p
 where t.user_id = %(user_id)s and t.agent_id = %(agent_id)s and t.version = %(version)s
-for share of t
+    and p.id = %(project_id)s and p.container_url = %(container_url)s and p.acp_url is not distinct from %(acp_url)s
+for share of t, p
 on conflict (project_id, agent_id, user_id) do update set
     version = excluded.version, known_to = excluded.known_to, given_at = clock_timestamp(),
     taken = g.taken and g.version = excluded.version
@@ -656,9 +661,26 @@ where l.project_id = g.project_id and l.holder = %(gateway_id)s and l.expires_at
             %(project_ids)s::text[], %(agent_ids)s::text[], %(user_ids)s::text[], %(versions)s::bigint[]));
 
 -- credential_taken --
--- The container has this version.
-update given_credentials set taken = true, container_boot_id = %(container_boot_id)s
-where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s and version = %(version)s;
+-- The container has this version. `is_here`: and the project is still there.
+with here as (
+    select from projects where id = %(project_id)s and container_url = %(container_url)s
+        and acp_url is not distinct from %(acp_url)s
+), taken as (
+    update given_credentials set taken = true, container_boot_id = %(container_boot_id)s
+    where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s
+        and version = %(version)s and exists (select from here)
+)
+select agent_id, user_id, owner, exists (select from here) as is_here from given_credentials
+where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s;
+
+-- leave_credentials --
+-- What the container was given that a project leaves; the next one has none of it.
+update given_credentials set taken = false, container_boot_id = null where project_id = %(project_id)s
+returning agent_id, user_id, owner;
+
+-- leave_agent_processes --
+-- The agents' processes of the container that a project leaves.
+delete from agent_processes where project_id = %(project_id)s returning agent_id, user_id;
 
 -- given_credentials --
 -- What projects' containers were given.

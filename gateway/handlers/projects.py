@@ -108,11 +108,14 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def _change(app: web.Application, user_id: str, project_id: str, changes: dict[str, Any]) -> Project:
-    changed, moved = await app[PROJECTS].update(user_id, project_id, changes)
-    if moved:
+    change = await app[PROJECTS].update(user_id, project_id, changes)
+    if change.left is not None:
+        # Not waited for: a container that is left may be one that does not answer.
+        app[INJECTING].leave(change.left)
+    if change.was_followed:
         # Who follows the former container must not pass for a follower of this one.
         await app[FOLLOWERS].leave(project_id)
-    return changed
+    return change.project
 
 
 async def _remove(app: web.Application, user_id: str, project_id: str) -> None:

@@ -20,8 +20,9 @@ from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import AgentAuthToken, Credentials
 from gateway.db.pool import Database, Row
 from gateway.errors import AuthRequired, CredentialUnusable, GatewayError, NotYourCredential, ReauthRequired
-from gateway.projects import Project
+from gateway.projects import Left, Project
 from gateway.sessions.containers import Containers
+from gateway.sessions.leaving import Leaving
 from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,11 @@ class Given:
     def row(self) -> dict[str, Any]:
         """What names its row."""
         return {"project_id": self.project.id, "agent_id": self.agent_id, "user_id": self.user_id}
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where the container is that it is for."""
+        return {"container_url": self.project.container_url, "acp_url": self.project.acp_url}
 
     def variables(self) -> dict[str, str]:
         """For a container that takes nothing else; ``CredentialUnusable`` where these cannot say it."""
@@ -83,9 +89,11 @@ class Injecting:
         self._gateway_id = gateway_id
         self._fresh = fresh
         self._tasks = Tasks()
+        self._leaving = Leaving(containers)
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self._leaving.close()
 
     async def for_agent(
         self, project: Project, agent: ContainerAgent, user_id: str, *, needed: bool | None = None
@@ -125,23 +133,29 @@ class Injecting:
         row = await self._database.fetch_one(
             "give_credential",
             **given.row,
+            **given.place,
             owner=secrets.token_hex(16),
             version=given.version,
             gateway_id=self._gateway_id,
         )
         if row is None:
-            text = f"Your credential for {given.agent_id} has just been taken back or replaced; try again."
+            text = (
+                f"{given.agent_id}: your credential was just taken back or replaced, or the project moved; try again."
+            )
             raise _auth_required(given.project, given.agent_id, AuthRequired(text))
         if row["follower"] is not None:
             await self._until_known(given)
         return row
 
     async def taken(self, given: Given | None, info: ContainerInfo) -> None:
-        """The container has it."""
-        if given is not None:
-            await self._database.execute(
-                "credential_taken", **given.row, version=given.version, container_boot_id=info.boot_id
-            )
+        """The container has it; where the project has been moved meanwhile, it is taken back there."""
+        if given is None:
+            return
+        row = await self._database.fetch_one(
+            "credential_taken", **given.row, **given.place, version=given.version, container_boot_id=info.boot_id
+        )
+        if row is not None and not row["is_here"]:
+            self.leave(Left(project=given.project, credentials=[row], processes=[row]))
 
     async def hand_over(self, given: Given | None, info: ContainerInfo) -> None:
         """See that a container which keeps credentials has this version, ahead of a prompt."""
@@ -171,6 +185,10 @@ class Injecting:
         """A user is to have no agents work in a project any more, or, without a user, nobody: the same."""
         rows = await self._database.fetch_all("credentials_given_to_project", project_id=project_id, user_id=user_id)
         await self._withdraw_all((row, row["user_id"], row["agent_id"]) for row in rows)
+
+    def leave(self, left: Left) -> None:
+        """A project has gone to another container: have the former one give back what it was given. Not waited for."""
+        self._leaving.leave(left)
 
     async def _withdraw_all(self, given: Iterable[tuple[Row, str, str]]) -> None:
         name = "take a credential back"

@@ -58,7 +58,7 @@ class Processes:
                 reason = await self._reason(project, agent_id, given, held) if agent.status == "running" else RESTARTED
                 if reason is None:
                     return None
-                if await self._start(project, agent_id, given, held, reason, options or {}):
+                if await self._start(project, agent_id, given, held, reason, info, options or {}):
                     return reason
             await asyncio.sleep(LOOK_SECONDS)
         raise AgentInUse(f"{agent_id} is being started for somebody else; try again.")
@@ -81,6 +81,7 @@ class Processes:
         given: Given | None,
         held: Row | None,
         reason: str,
+        info: ContainerInfo,
         options: Mapping[str, Any],
     ) -> bool:
         """Start it, unless somebody else was quicker."""
@@ -109,6 +110,7 @@ class Processes:
             await asyncio.shield(self._database.execute("discard_agent_process", **claim))
             raise
         await self._database.execute("agent_process_started", **claim)
+        await self._injecting.taken(given, info)
         return True
 
     async def _stop(self, container: Container, key: Mapping[str, str]) -> None:

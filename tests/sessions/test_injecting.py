@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import psutil
 import pytest
+from aiohttp.typedefs import Middleware
 
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.config import CredentialsConfig
@@ -54,6 +55,8 @@ class Hosts:
 
     root: Path
     port: int = 0
+    #: In front of its handlers.
+    middlewares: list[Middleware] = attrs.field(factory=list)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[str]:
@@ -68,7 +71,9 @@ class Hosts:
             stop_timeout=0.5,
         )
         sock = bind("127.0.0.1", self.port, purpose="the test's agent host", option="")
-        async with serving(build_app(config), sock, shutdown_timeout=1):
+        app = build_app(config)
+        app.middlewares.extend(self.middlewares)
+        async with serving(app, sock, shutdown_timeout=1):
             self.port = sock.getsockname()[1]
             yield f"http://127.0.0.1:{self.port}"
 

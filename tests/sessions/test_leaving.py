@@ -1,0 +1,206 @@
+"""A project that goes to another container leaves nothing in the former one that its users' agents were given."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.keys import PROJECTS
+from gateway.sessions import leaving
+from tests.agenthost.hosts import alive, chunk
+from tests.fakes.container import FakeContainer
+from tests.fakes.eventually import eventually, until
+from tests.sessions.test_injecting import (
+    ANNS,
+    BOBS,
+    Hosts,
+    create,
+    has_process_with,
+    pid_of,
+    run,
+    session_of,
+    shared,
+    store,
+    ways,
+)
+from tests.world import PROXIED, Answer, Gateway, GatewayProcess, Project
+
+
+@pytest.fixture
+async def gateway(database_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
+    async with GatewayProcess(database_url, PROXIED).configured(credentials=ways(tmp_path)).run() as running:
+        yield running
+
+
+@pytest.fixture
+def former(tmp_path: Path) -> Hosts:
+    return hosts(tmp_path, "former")
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> Hosts:
+    return hosts(tmp_path, "later")
+
+
+def hosts(directory: Path, name: str) -> Hosts:
+    (directory / name).mkdir()
+    return Hosts(directory / name)
+
+
+class Gate:
+    """Holds the requests of one kind in front of a container until they may go on."""
+
+    def __init__(self, method: str, path: str) -> None:
+        self._kind = (method, path)
+        self.is_closed = False
+        self.waiting = 0
+        self.open = asyncio.Event()
+        #: All that was answered.
+        self.answered: list[str] = []
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.is_closed and (request.method, request.path) == self._kind:
+            self.waiting += 1
+            await self.open.wait()
+        response = await handler(request)
+        self.answered.append(f"{request.method} {request.path}")
+        return response
+
+
+def gate(hosts: Hosts, method: str, path: str) -> Gate:
+    made = Gate(method, path)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await made(request, handler)
+
+    hosts.middlewares.append(middleware)
+    return made
+
+
+async def move(project: Project, url: str) -> Answer:
+    answer = await project.gateway.as_user("ann").call("PATCH", project.path, {"acpUrl": url})
+    assert answer.status == 200, answer.body
+    return answer
+
+
+async def test_what_runs_with_users_credentials_in_the_former_container_ends(
+    gateway: Gateway, former: Hosts, later: Hosts
+) -> None:
+    async with former.run() as there, later.run() as here:
+        project = await shared(gateway, there)
+        await store(gateway, "ann", ANNS)
+        await store(gateway, "bob", BOBS)
+        session = await session_of(project, "ann")
+        processes = [await pid_of(project, session), await pid_of(project, await session_of(project, "bob"))]
+        nobodys = await pid_of(project, await session_of(project, "bob", "free"))
+        await move(project, here)
+        await eventually(lambda: not any(map(alive, processes)))
+        assert not has_process_with(ANNS)
+        assert alive(nobodys)
+        # And where the project is now, its session is taken up with its owner's credential.
+        assert (await run(project, "ann", session, chunk("x")))["state"] == "completed"
+        assert has_process_with(ANNS)
+
+
+async def test_an_agent_of_the_base_contract_is_stopped_in_the_former_container_where_it_was_somebodys(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    project = await shared(gateway, base_container.url)
+    await store(gateway, "ann", ANNS, "demo")
+    session = await session_of(project, "ann", "demo")
+    await session_of(project, "ann", "opencode")
+    async with FakeContainer() as later:
+        await move(project, later.url)
+        await eventually(lambda: not base_container.agents["demo"].running)
+        assert base_container.agents["opencode"].running
+        # The process there is no process here: it is whoever's asks first.
+        await store(gateway, "bob", BOBS, "demo")
+        assert (await create(project, "bob", "demo")).status == 201
+        assert later.agents["demo"].env["A_KEY"] == BOBS
+        refused = await project.call("POST", f"/session/{session}/prompt", {"prompt": "x"})
+        assert (refused.status, refused.json["code"]) == (409, "agent_in_use")
+
+
+async def test_a_former_container_that_does_not_answer_keeps_nobody_waiting_and_is_asked_again(
+    gateway: Gateway, former: Hosts, later: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "TRY_SECONDS", 0.5)
+    monkeypatch.setattr(leaving, "PAUSES", (0.0, 0.1, *(0.5,) * 20))
+    silent = gate(former, "GET", "/info")
+    async with former.run() as there, later.run() as here:
+        project = await shared(gateway, there)
+        await store(gateway, "ann", ANNS)
+        process = await pid_of(project, await session_of(project, "ann"))
+        silent.is_closed = True
+        await move(project, here)
+        # It was answered while the container said nothing; later that says something again.
+        await eventually(lambda: silent.waiting >= 2)
+        assert alive(process)
+        silent.is_closed = False
+        silent.open.set()
+        await eventually(lambda: not alive(process))
+
+
+async def test_a_former_container_that_stays_away_is_given_up_and_the_log_says_so(
+    gateway: Gateway, former: Hosts, later: Hosts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(leaving, "PAUSES", (0.0, 0.1))
+    async with later.run() as here:
+        async with former.run() as there:
+            project = await shared(gateway, there)
+            await store(gateway, "ann", ANNS)
+            await session_of(project, "ann")
+        await move(project, here)
+        await eventually(lambda: "credentials not taken back from a container that was left" in caplog.text)
+
+
+async def test_a_container_that_only_has_another_name_loses_nothing(gateway: Gateway, former: Hosts) -> None:
+    async with former.run() as url:
+        project = await shared(gateway, url)
+        await store(gateway, "ann", ANNS)
+        session = await session_of(project, "ann")
+        process = await pid_of(project, session)
+        for other in (url.replace("127.0.0.1", "localhost"), url + "/"):
+            await move(project, other)
+            assert (await run(project, "ann", session, chunk("x")))["state"] == "completed"
+        assert await pid_of(project, session) == process
+        assert alive(process)
+
+
+async def test_a_client_that_does_not_wait_for_the_answer_keeps_nothing_from_being_taken_back(
+    gateway: Gateway, former: Hosts, later: Hosts
+) -> None:
+    async with former.run() as there, later.run() as here:
+        project = await shared(gateway, there)
+        await store(gateway, "ann", ANNS)
+        process = await pid_of(project, await session_of(project, "ann"))
+        asking = asyncio.create_task(move(project, here))
+
+        async def has_moved() -> bool:
+            return (await gateway.app[PROJECTS].get_for_follower("demo")).acp_url == here
+
+        await until(has_moved)
+        asking.cancel()
+        await eventually(lambda: not alive(process))
+
+
+async def test_a_credential_that_was_on_its_way_when_the_project_moved_is_taken_back_too(
+    gateway: Gateway, former: Hosts, later: Hosts
+) -> None:
+    making = gate(former, "POST", "/session")
+    async with former.run() as there, later.run() as here:
+        project = await shared(gateway, there)
+        await store(gateway, "ann", ANNS)
+        making.is_closed = True
+        created = asyncio.create_task(create(project, "ann"))
+        await eventually(lambda: making.waiting)
+        await move(project, here)
+        await eventually(lambda: any(told.startswith("DELETE /agents/keyed/credential/") for told in making.answered))
+        making.open.set()
+        assert (await created).status == 201
+        assert "POST /session" in making.answered
+        await eventually(lambda: not has_process_with(ANNS))
