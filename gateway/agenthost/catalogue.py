@@ -13,6 +13,7 @@ The file is TOML, one table an agent; a known id changes only the fields it name
     needs = ["MY_AGENT_API_KEY"]
 """
 
+import json
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -68,6 +69,32 @@ def _npm(package: str) -> str:
 # The demo runs wherever this package runs, installed or from a checkout.
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
+# Codex tries a refused key six times over a WebSocket and six times over HTTP, with pauses: 16 seconds. Fewer can be
+# said for providers of one's own alone; so this is the built in one once more. Only with a key: without any credential
+# such a provider is taken to need none.
+_CODEX_FEW_RETRIES = {
+    "CODEX_CONFIG": json.dumps(
+        {
+            "model_provider": "openai-few-retries",
+            "model_providers": {
+                "openai-few-retries": {
+                    "name": "OpenAI",
+                    "wire_api": "responses",
+                    "requires_openai_auth": True,
+                    "supports_websockets": True,
+                    "supports_standalone_web_search": True,
+                    "env_http_headers": {
+                        "OpenAI-Organization": "OPENAI_ORGANIZATION",
+                        "OpenAI-Project": "OPENAI_PROJECT",
+                    },
+                    # Each stream is begun with four tries of its own: a network that is away for seconds ends no turn.
+                    "stream_max_retries": 3,
+                }
+            },
+        }
+    )
+}
+
 _AGENTS = (
     AgentSpec(
         id="opencode",
@@ -104,8 +131,8 @@ _AGENTS = (
         credentials=("OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN"),
         # The key in the environment is read by this method only.
         authenticate=(
-            Authenticate(method_id="api-key", needs=("CODEX_API_KEY",)),
-            Authenticate(method_id="api-key", needs=("OPENAI_API_KEY",)),
+            Authenticate(method_id="api-key", needs=("CODEX_API_KEY",), env=_CODEX_FEW_RETRIES),
+            Authenticate(method_id="api-key", needs=("OPENAI_API_KEY",), env=_CODEX_FEW_RETRIES),
             # The same in the older Rust adapter.
             Authenticate(method_id="codex-api-key", needs=("CODEX_API_KEY",)),
             Authenticate(method_id="openai-api-key", needs=("OPENAI_API_KEY",)),

@@ -1,7 +1,9 @@
 """The table of agents, and the file that extends it."""
 
+import json
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gateway.agenthost import environment
@@ -87,6 +89,30 @@ def test_credential_brings_what_its_method_wants_beside_it(
     env = environment.for_agent(BUILT_IN[agent], {}, given)
     assert {**given, **set_}.items() <= env.items()
     assert unset not in env
+
+
+@pytest.mark.parametrize(
+    ("given", "retries"),
+    [
+        ({"CODEX_API_KEY": "k"}, 3),
+        ({"OPENAI_API_KEY": "k"}, 3),
+        # Without a credential it must say so itself, and a refused login it tells at once.
+        ({}, None),
+        ({"CODEX_ACCESS_TOKEN": "t"}, None),
+    ],
+)
+def test_codex_with_a_key_is_told_to_try_it_few_times(given: dict[str, str], retries: int | None) -> None:
+    config = environment.for_agent(BUILT_IN["codex"], {}, given).get("CODEX_CONFIG")
+    retries = (
+        None if config is None else json.loads(config)["model_providers"]["openai-few-retries"]["stream_max_retries"]
+    )
+    assert retries == retries
+
+
+def test_operators_own_settings_of_codex_stand() -> None:
+    spec = attrs.evolve(BUILT_IN["codex"], env={"CODEX_CONFIG": '{"openai_base_url": "https://proxy.example/v1"}'})
+    env = environment.for_agent(spec, {}, {"CODEX_API_KEY": "k"})
+    assert env["CODEX_CONFIG"] == spec.env["CODEX_CONFIG"]
 
 
 async def authenticated_with(open_host: OpenHost, tmp_path: Path, env: dict[str, str], offered: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
+from gateway.agenthost.catalogue import BUILT_IN
 from gateway.credentials.catalogue import API_KEY, OAUTH, TOKEN
 
 KEY = "sk-tests-0123456789abcdefABCDEF"
@@ -51,6 +52,8 @@ class Row:
     failure: str = "auth_required"
     #: Given as a container of the base contract is: by variables alone.
     alone: bool = False
+    #: Within so many seconds its first turn must have ended.
+    seconds: float = 60.0
     #: Files in its home that it writes the credential to all the same.
     leaves: tuple[str, ...] = ()
 
@@ -64,6 +67,14 @@ def _codex(url: str) -> dict[str, str]:
         "CODEX_CONFIG": json.dumps({"openai_base_url": f"{url}/v1", "chatgpt_base_url": f"{url}/backend-api"}),
         "CODEX_REFRESH_TOKEN_URL_OVERRIDE": f"{url}/refresh",
     }
+
+
+def _codex_with_few_retries(url: str) -> dict[str, str]:
+    """What it is given with a key, led to the provider of the tests."""
+    (given,) = {json.dumps(method.env) for method in BUILT_IN["codex"].authenticate if method.env}
+    config = json.loads(json.loads(given)["CODEX_CONFIG"])
+    config["model_providers"][config["model_provider"]]["base_url"] = f"{url}/v1"
+    return {"CODEX_CONFIG": json.dumps(config)}
 
 
 def _opencode(provider: str, model: str, path: str, *, plugins: bool = False) -> Callable[[str], dict[str, str]]:
@@ -131,7 +142,9 @@ ROWS = (
     Row(
         agent="codex",
         token_type=API_KEY,
-        env=_codex,
+        env=_codex_with_few_retries,
+        # It takes 3 on two cores, and 16 with the retries that it has by itself.
+        seconds=10.0,
         rivals=_CODEX_RIVALS,
         path="/v1/responses",
         headers=_BEARER,

@@ -62,7 +62,8 @@ async def fails(host: Host, row: Row, members: dict[str, Any]) -> str:
         assert row.at_once, made.body
         return str(made.body["code"])
     assert not row.at_once
-    ended = await host.run(made.body["id"], "Say hello.")
+    async with asyncio.timeout(row.seconds):
+        ended = await host.run(made.body["id"], "Say hello.")
     assert ended.status != 200, ended.body
     return str(ended.body["data"]["error"]["code"])
 
