@@ -2,9 +2,9 @@
 
 import re
 import sys
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from gateway.commands import Say
 from gateway.commands.database import reach_database
@@ -15,8 +15,10 @@ from gateway.identity.caller import flaw_of_user_id
 from gateway.identity.tokens import NewToken, Token, Tokens
 from gateway.projects import Projects
 from gateway.roles import Role
+from gateway.terminal.table import Column, table
+from gateway.terminal.text import local_time
 from gateway.wire.codec import dump_json
-from gateway.wire.times import timestamp
+from gateway.wire.times import parse_timestamp, timestamp
 
 _LIFETIME = re.compile(r"([1-9]\d{0,5})([mhdwy])")
 _UNITS = {
@@ -76,10 +78,12 @@ async def list_tokens(config: Config, say: Say, *, user_id: str | None, as_json:
     if as_json:
         say(dump_json({"tokens": [_shown(token) for token in tokens]}).decode())
         return
-    for token in tokens:
-        say(_described(token))
-    if not tokens:
-        say("There are no tokens" + (f" of {user_id!r}" if user_id else ""))
+    if tokens:
+        for line in table(_COLUMNS, [_shown(token) for token in tokens]):
+            say(line)
+    else:
+        of = f" of {user_id!r}" if user_id else ""
+        say(f"There are no tokens{of}. Make one: acp-gateway token create --user {user_id or 'NAME'}")
 
 
 async def revoke_token(config: Config, say: Say, *, token_id: str, as_json: bool) -> None:
@@ -120,7 +124,25 @@ def _shown(token: Token) -> dict[str, Any]:
 
 def _described(token: Token) -> str:
     where = "all projects" if token.projects is None else ", ".join(sorted(token.projects))
-    state = token.flaw() or ("expires " + timestamp(token.expires_at) if token.expires_at else "does not expire")
-    used = f"used {timestamp(token.last_used_at)}" if token.last_used_at else "not used yet"
     name = f" ({token.name})" if token.name else ""
-    return f"{token.id}  {token.user_id}{name}, at most {token.max_role.word} in {where}; {state}; {used}"
+    return f"{token.id}  {token.user_id}{name}, at most {token.max_role.word} in {where}; {_state(_shown(token))}"
+
+
+def _state(shown: Mapping[str, Any]) -> str:
+    if shown["revokedAt"]:
+        return f"revoked {local_time(shown['revokedAt'])}"
+    at = parse_timestamp(shown["expiresAt"])
+    if at is None:
+        return "does not expire"
+    return f"{'expired' if at <= datetime.now(UTC) else 'expires'} {local_time(shown['expiresAt'])}"
+
+
+_COLUMNS: Final = (
+    Column("ID", "id"),
+    Column("USER", "userId"),
+    Column("AT MOST", "maxRole"),
+    Column("PROJECTS", lambda shown: "all" if shown["projects"] is None else ", ".join(shown["projects"])),
+    Column("STATE", _state),
+    Column("LAST USED", lambda shown: local_time(shown["lastUsedAt"]) if shown["lastUsedAt"] else "never"),
+    Column("NAME", "name"),
+)

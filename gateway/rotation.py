@@ -1,8 +1,9 @@
 """``acp-gateway key new | rotate | list | forget``: the vault's keys, while gateways run or not. None is ever shown."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gateway.commands import Say
 from gateway.commands.database import reach_database, with_keys_beside_data
@@ -12,6 +13,7 @@ from gateway.credentials.keyring import KEYS_VARIABLE, Key, KeyRing, Keys, chang
 from gateway.credentials.resealing import forget, reseal
 from gateway.credentials.vault import Vault
 from gateway.errors import StartError, UsageError
+from gateway.terminal.table import Column, table
 from gateway.wire.codec import dump_json
 
 _NO_FILE = (
@@ -55,8 +57,8 @@ async def rotate_keys(config: Config, say: Say, *, key_id: str | None) -> None:
         done = await reseal(database, Vault(keys))
         say(f"sealed again  {done.rows}")
         used = await used_keys(database)
-    for table, row in sorted(done.unreadable):
-        say(f"left as it is {table} {'/'.join(row)}: it does not open")
+    for name, row in sorted(done.unreadable):
+        say(f"left as it is {name} {'/'.join(row)}: it does not open")
     former = [one for one in ring.ids if one != ring.current.id and one not in used]
     if former:
         say(f"no longer in use: {', '.join(former)} (keep them while a backup of the database may be restored)")
@@ -86,11 +88,18 @@ async def list_keys(config: Config, say: Say, *, as_json: bool) -> None:
     if as_json:
         say(dump_json({"keys": shown}).decode())
         return
-    for one in shown:
-        state = "current" if one["current"] else "MISSING" if one["missing"] else "former" if one["rows"] else "unused"
-        say(f"{one['id']:<32}  {state:<8} seals {one['rows']} rows")
-    if not shown:
-        say("There are no keys: acp-gateway key new makes one")
+    if shown:
+        for line in table(_COLUMNS, shown):
+            say(line)
+    else:
+        say("There are no keys. Make one: acp-gateway key new")
+
+
+def _state(key: Mapping[str, Any]) -> str:
+    return "current" if key["current"] else "MISSING" if key["missing"] else "former" if key["rows"] else "unused"
+
+
+_COLUMNS: Final = (Column("ID", "id"), Column("STATE", _state), Column("ROWS IT SEALS", "rows"))
 
 
 async def forget_key(config: Config, say: Say, *, key_id: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -182,8 +183,18 @@ def test_a_command_that_cannot_be_done_says_why(commands: Commands, arguments: l
 def test_a_person_is_shown_the_token_and_how_to_send_it(commands: Commands) -> None:
     said = commands.run("create", "--user", "alice", "--role", "operator", "--expires", "never").stdout
     assert "acpgw_" in said
-    assert "alice, at most operator in all projects; does not expire; not used yet" in said
+    assert "alice, at most operator in all projects; does not expire\n" in said
     assert "Authorization: Bearer" in said
+
+
+def test_tokens_are_listed_under_headings_and_an_empty_list_says_how_one_is_made(commands: Commands) -> None:
+    assert commands.run("list").stdout == "There are no tokens. Make one: acp-gateway token create --user NAME\n"
+    commands.run("create", "--user", "alice", "--role", "operator", "--expires", "never", "--name", "a laptop")
+    heading, row = commands.run("list").stdout.splitlines()
+    assert re.split("  +", heading) == ["ID", "USER", "AT MOST", "PROJECTS", "STATE", "LAST USED", "NAME"]
+    assert re.split("  +", row)[1:] == ["alice", "operator", "all", "does not expire", "never", "a laptop"]
+    revoked = commands.run("revoke", row.split()[0]).stdout
+    assert re.search(r"; revoked \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n$", revoked)
 
 
 def test_tokens_are_made_while_a_gateway_runs_on_the_embedded_database_and_while_none_does(
