@@ -220,7 +220,7 @@ _AGENTS = (
     AgentSpec(
         id="demo",
         name="Demo agent",
-        description="Speaks real ACP, needs no account, and does what the prompt says; try `help`.",
+        description='Speaks real ACP, needs no account, and does what the prompt says; try "help".',
         command=(sys.executable, "-m", "gateway.agenthost.demo"),
         requires_auth=False,
         env={"PYTHONPATH": _PACKAGE_ROOT},

@@ -10,8 +10,8 @@ from gateway.wire.events import EventData
 FROM_CONTAINERS: Final[Mapping[str, str]] = {
     "session_update": "The agent says something: ACP's `session/update` notification, unchanged.",
     "agent_status": "An agent started, stopped or failed, as the container tells it.",
-    "auth_required": "An agent needs somebody to log in, as the container tells it.",
-    "auth_complete": "Somebody has logged in, as the container tells it.",
+    "auth_required": "An agent needs a connected account, as the container tells it.",
+    "auth_complete": "Somebody has connected an account, as the container tells it.",
 }
 _MEMBERS: Final[Mapping[str, str]] = {
     "sessionId": "The session that it belongs to; none where it is the project's.",

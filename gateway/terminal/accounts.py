@@ -186,7 +186,7 @@ async def give_token(options: Options, client: Client, screen: Screen) -> None:
 
 async def log_out(options: Options, client: Client, screen: Screen) -> None:
     gone = await _call(options, client, "DELETE", "")
-    words = "the account is taken away" if gone["deleted"] else "no account was connected"
+    words = "disconnected" if gone["deleted"] else "no account was connected"
     if gone["loginCancelled"]:
         words += "; the login that waited is over"
     if (gone["revocation"] or {}).get("message"):

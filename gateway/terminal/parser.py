@@ -117,9 +117,9 @@ def _permissions(group: Any) -> None:
 def _auth(group: Any) -> None:
     for name, action, summary in (
         ("status", "auth_status", "show what your account for an agent is"),
-        ("login", "log_in", "connect an account, and say what you must do"),
-        ("token", "give_token", "keep an API key or token, which is read from standard input"),
-        ("logout", "log_out", "take the account away"),
+        ("login", "log_in", "connect your account for an agent"),
+        ("token", "give_token", "connect it by an API key or token, read from standard input"),
+        ("logout", "log_out", "disconnect it"),
     ):
         command = _command(group, name, action, summary, TOKEN if name == "token" else None)
         command.add_argument("project")

@@ -50,7 +50,7 @@ async def open_account(page: Console) -> Locator:
     await page.page.get_by_label("What to do with Demo", exact=True).click()
     await page.page.get_by_role("button", name="Account…").click()
     dialog = page.page.get_by_role("dialog", name="Demo: account")
-    await expect(dialog.get_by_role("button", name="Sign in at Example", exact=True)).to_be_visible()
+    await expect(dialog.get_by_role("button", name="Connect at Example", exact=True)).to_be_visible()
     return dialog
 
 
@@ -58,7 +58,7 @@ async def test_a_login_in_a_new_tab_is_noticed_when_it_is_done(
     page: Console, person: Person, provider: FakeProvider
 ) -> None:
     dialog = await open_account(page)
-    await dialog.get_by_role("button", name="Sign in at Example", exact=True).click()
+    await dialog.get_by_role("button", name="Connect at Example", exact=True).click()
     link = dialog.get_by_role("link", name=re.compile("Open 127.0.0.1"))
     assert (await link.get_attribute("target"), await link.get_attribute("rel")) == ("_blank", "noopener noreferrer")
     tab = await page.page.context.new_page()
@@ -74,12 +74,12 @@ async def test_what_a_page_ended_with_is_pasted_back(
     page: Console, person: Person, provider: FakeProvider, whole: bool
 ) -> None:
     dialog = await open_account(page)
-    begin = dialog.get_by_role("button", name="Sign in at Example", exact=True)
+    begin = dialog.get_by_role("button", name="Connect at Example", exact=True)
     await begin.click()
     # A code that is none costs this login, and says so; the next one is begun from where that is said.
     await dialog.get_by_label("What the page ended with").fill("nonsense")
     await dialog.get_by_role("button", name="Finish").click()
-    await expect(dialog.get_by_role("alert")).to_contain_text("The sign-in did not work.")
+    await expect(dialog.get_by_role("alert")).to_contain_text("The login did not work.")
     await begin.click()
     address = await dialog.get_by_role("link").get_attribute("href")
     ended = provider.log_in(address or "")
@@ -96,7 +96,7 @@ async def test_a_code_for_another_device_is_shown_and_copied(
 ) -> None:
     await page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     dialog = await open_account(page)
-    await dialog.get_by_role("button", name="Sign in at Example with a code").click()
+    await dialog.get_by_role("button", name="Connect at Example with a code").click()
     code = await dialog.locator(".user-code code").inner_text()
     await dialog.get_by_role("button", name="Copy the code").click()
     assert (
@@ -119,8 +119,8 @@ async def test_an_account_is_shown_without_its_secret_and_can_be_taken_away(
     await expect(dialog.get_by_text("Account at example")).to_be_visible()
     shown = await page.page.content()
     assert not any(secret in shown for secret in filter(None, secrets))
-    await dialog.get_by_role("button", name="Sign out").click()
-    await expect(dialog.get_by_role("button", name="Sign out")).to_be_hidden()
+    await dialog.get_by_role("button", name="Disconnect").click()
+    await expect(dialog.get_by_role("button", name="Disconnect")).to_be_hidden()
     assert await person.state() == "none"
 
 
@@ -128,9 +128,9 @@ async def test_a_login_that_its_person_refuses_says_so_and_offers_the_ways_again
     page: Console, person: Person, provider: FakeProvider
 ) -> None:
     dialog = await open_account(page)
-    await dialog.get_by_role("button", name="Sign in at Example", exact=True).click()
+    await dialog.get_by_role("button", name="Connect at Example", exact=True).click()
     address = await dialog.get_by_role("link").get_attribute("href") or ""
     tab = await page.page.context.new_page()
     await tab.goto(provider.log_in(address, code=None, error="access_denied"))
     await expect(dialog.get_by_role("alert")).to_contain_text("refused")
-    await expect(dialog.get_by_role("button", name="Sign in at Example", exact=True)).to_be_visible()
+    await expect(dialog.get_by_role("button", name="Connect at Example", exact=True)).to_be_visible()

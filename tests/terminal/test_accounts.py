@@ -22,7 +22,7 @@ def test_an_account_is_connected_with_a_key_and_taken_away(place: Place) -> None
     assert re.fullmatch(r"AGENT +KIND +STATE +PROVIDER +FINGERPRINT +EXPIRES", listed.stdout.splitlines()[0])
     assert re.fullmatch(r"codex +API key +connected +- +\w+ +never", listed.stdout.splitlines()[1])
     gone = script(place, "auth", "logout", "demo", "codex")
-    assert (gone.returncode, gone.stderr) == (0, "codex: the account is taken away\n")
+    assert (gone.returncode, gone.stderr) == (0, "codex: disconnected\n")
     assert script(place, "auth", "logout", "demo", "codex").stderr == "codex: no account was connected\n"
     assert KEY not in kept.stdout + kept.stderr + listed.stdout
 

@@ -15,12 +15,14 @@ const LISTEN_AGAIN_MS = 5000;
 
 export class Project {
     agents = [];
+    agentsAreRead = false;
     agentsStale = false;
     agentsProblem = null;
     defaultAgentId;
     /** By id; in the order of the list once shown with `sessionList`. */
     sessions = new Map();
     moreSessions = null;
+    sessionsAreRead = false;
     showsEnded = false;
     /** Permissions that wait for an answer, by id. */
     waiting = new Map();
@@ -120,6 +122,7 @@ export class Project {
         const { sessions, next } = await this.#api.get(`${this.path}/session?limit=${PAGE}${after}${ended}`);
         for (const session of sessions) this.#learn(session);
         this.moreSessions = next;
+        this.sessionsAreRead = true;
         this.#changed("sessions");
         return sessions;
     }
@@ -133,7 +136,7 @@ export class Project {
     async readAgents() {
         try {
             const { agents, defaultAgentId, stale } = await this.#api.get(`${this.path}/agents`);
-            Object.assign(this, { agents, defaultAgentId, agentsStale: stale, agentsProblem: null });
+            Object.assign(this, { agents, defaultAgentId, agentsStale: stale, agentsProblem: null, agentsAreRead: true });
         } catch (problem) {
             this.agentsProblem = problem;
         }

@@ -5,7 +5,7 @@ import { icon } from "../icons.js";
 import { oneLine } from "../text/plain.js";
 import { field, form, openDialog } from "./dialog.js";
 import { menu } from "./menu.js";
-import { openSignIn } from "./signin.js";
+import { openConnect } from "./connect.js";
 import { complain, hintFor, mention } from "./notices.js";
 
 const WORDS = {
@@ -13,13 +13,14 @@ const WORDS = {
     starting: "starting",
     running: "running",
     error: "failed",
-    auth_required: "sign-in needed",
+    auth_required: "account not connected",
 };
 
 export class AgentsView {
     #project = null;
     #rows = h("ul.agents");
     #problem = h("div.side-problem", { hidden: true });
+    #loading = h("p.side-empty", "Loading…");
     #list = new Keyed(this.#rows, () => this.#row());
     #missing = h("summary");
     #missingRows = h("ul.agents");
@@ -30,6 +31,7 @@ export class AgentsView {
         { "aria-labelledby": "agents-title" },
         h("div.side-head", h("h2", { id: "agents-title" }, "Agents")),
         this.#problem,
+        this.#loading,
         this.#rows,
         this.#missingPart,
     );
@@ -38,7 +40,7 @@ export class AgentsView {
         this.#project = project;
         this.element.hidden = !project;
         if (!project) return;
-        const { agents, agentsProblem, agentsStale } = project;
+        const { agents, agentsAreRead, agentsProblem, agentsStale } = project;
         const missing = agents.filter(isMissing);
         this.#list.show(
             agents.filter((agent) => !isMissing(agent)),
@@ -47,6 +49,7 @@ export class AgentsView {
         this.#missingList.show(missing, ({ id }) => id);
         this.#missingPart.hidden = !missing.length;
         text(this.#missing, `${missing.length} not installed`);
+        this.#loading.hidden = agentsAreRead || Boolean(agentsProblem);
         this.#problem.hidden = !agentsProblem && !agentsStale;
         const said = agentsProblem
             ? [
@@ -91,9 +94,9 @@ export class AgentsView {
             !runs && !isMissing(agent) && { label: "Start", icon: "play", act: () => this.#spawn(agent) },
             !isMissing(agent) && { label: "Start with variables…", icon: "play", act: () => this.#spawnWith(agent) },
             {
-                label: agent.requiresAuth && !agent.authenticated ? "Sign in…" : "Account…",
+                label: agent.requiresAuth && !agent.authenticated ? "Connect an account…" : "Account…",
                 icon: "key",
-                act: () => this.#signIn(agent),
+                act: () => this.#connect(agent),
             },
             runs && { label: "Stop", icon: "stop", danger: true, act: () => this.#stop(agent) },
         ].filter(Boolean);
@@ -109,8 +112,8 @@ export class AgentsView {
         this.#project.readAgents();
     }
 
-    async #signIn(agent) {
-        await openSignIn(agent.name ?? agent.id, this.#project.auth(agent.id));
+    async #connect(agent) {
+        await openConnect(agent.name ?? agent.id, this.#project.auth(agent.id));
         this.#project.readAgents();
     }
 
@@ -175,11 +178,12 @@ function parsed(lines) {
 }
 
 function stateOf(agent, project) {
-    if (isMissing(agent)) return oneLine(agent.error, 300);
+    // The container begins with the agent's id, which stands above it.
+    if (isMissing(agent)) return oneLine(agent.error.replace(`${agent.id}: `, ""), 300);
     const words = [WORDS[agent.status] ?? oneLine(agent.status ?? "unknown", 40)];
     if (agent.id === project.defaultAgentId) words.push("default");
-    if (agent.requiresAuth && agent.authenticated) words.push("signed in");
-    if (agent.requiresAuth && !agent.authenticated && agent.status !== "auth_required") words.push("sign-in needed");
+    if (agent.requiresAuth && agent.authenticated) words.push("account connected");
+    if (agent.requiresAuth && !agent.authenticated && agent.status !== "auth_required") words.push("account not connected");
     if (agent.error) words.push(oneLine(agent.error, 200));
     return words.join(" · ");
 }

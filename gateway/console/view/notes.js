@@ -43,8 +43,8 @@ const NOTES = {
         "warning",
         `The agent ${oneLine(agentId ?? "")} did not hear the cancel and is stopped.${otherTurns?.length ? ` ${otherTurns.length} other turns end with it.` : ""}`,
     ],
-    auth_required: () => ["warning", "The agent needs somebody to sign in."],
-    auth_complete: () => ["quiet", "Somebody signed in to the agent."],
+    auth_required: () => ["warning", "The agent needs a connected account."],
+    auth_complete: () => ["quiet", "Somebody connected an account to the agent."],
     permission_resolved: ({ outcome }) => ["quiet", `A permission request was settled: ${oneLine(outcome ?? "")}.`],
     current_mode_update: ({ currentModeId }) => ["quiet", `The agent's mode is now ${oneLine(currentModeId ?? "")}.`],
 };

@@ -14,7 +14,7 @@ const HINTS = {
     upstream_unreachable: "The project's container does not answer. Is its address right, and is it running?",
     upstream_timeout: "The project's container is slow to answer. Try again.",
     agent_not_found: "The project's container offers no such agent.",
-    auth_required: "Sign in to the agent, then send the prompt again.",
+    auth_required: "Connect your account for the agent, then send the prompt again.",
     queue_full: "Wait for a queued prompt to begin, or take one out of the queue.",
     session_ended: "Begin a new session; this one can only be read.",
     role_too_small: "Ask an admin of the project for a larger role.",

@@ -29,9 +29,10 @@ export function permissionView() {
 }
 
 /** The card that waits for an answer. */
-export function permissionCard(permission, agentName, mayAnswer, answer) {
+export function permissionCard(permission, nameOfAgent, mayAnswer, answer) {
     const titleId = `asks-${permission.id}`;
     const expires = h("span.expires");
+    const agentName = h("bdi");
     const buttons = (permission.options ?? []).map((option) => optionButton(option, choose));
     const element = h(
         "article.permission-card",
@@ -39,7 +40,7 @@ export function permissionCard(permission, agentName, mayAnswer, answer) {
         h(
             "div.card-head",
             icon("key"),
-            h("h2", { id: titleId }, h("bdi", oneLine(agentName)), " asks: ", h("bdi", titleOf(permission))),
+            h("h2", { id: titleId }, agentName, " asks: ", h("bdi", titleOf(permission))),
             permission.toolCall?.kind
                 ? h(
                       "span.tag",
@@ -66,6 +67,7 @@ export function permissionCard(permission, agentName, mayAnswer, answer) {
         }
     }
     const update = ({ expiresAt }) => {
+        text(agentName, oneLine(nameOfAgent(), 80));
         const left = expiresAt ? Date.parse(expiresAt) - Date.now() : null;
         text(expires, left === null ? "" : left > 0 ? `Refused by itself in ${duration(left)}` : "Its time is over");
     };

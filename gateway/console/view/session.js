@@ -161,7 +161,8 @@ export class SessionView {
     }
 
     #card(permission) {
-        const agent = this.#project.agent(permission.agentId)?.name ?? permission.agentId ?? "The agent";
+        // The agents may be read only after what they ask.
+        const agent = () => this.#project.agent(permission.agentId)?.name ?? permission.agentId ?? "The agent";
         const answer = async (id, optionId) => {
             const hadFocus = this.#dock.contains(document.activeElement);
             await this.#project.answer(id, optionId);

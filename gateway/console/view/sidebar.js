@@ -14,7 +14,7 @@ export class Sidebar {
     #select;
     #rows = h("ul.sessions");
     #list = new Keyed(this.#rows, () => this.#row());
-    #empty = h("p.side-empty", "No sessions yet.");
+    #empty = h("p.side-empty");
     #more = h(
         "button.quiet.small",
         { type: "button", hidden: true, on: { click: () => this.#loadMore() } },
@@ -51,9 +51,12 @@ export class Sidebar {
         root.append(
             h(
                 "div.brand",
-                h("img", { src: "console/icon.svg", alt: "", width: 24, height: 24 }),
-                h("span", { role: "heading", "aria-level": 1 }, "ACP gateway"),
-                this.#badge.element,
+                h("img", { src: "console/icon.svg", alt: "", width: 32, height: 32 }),
+                h(
+                    "div.brand-words",
+                    h("span", { role: "heading", "aria-level": 1 }, "ACP gateway"),
+                    this.#badge.element,
+                ),
                 helpButton,
                 themeButton(),
             ),
@@ -86,6 +89,7 @@ export class Sidebar {
         const list = project.sessionList;
         this.#list.show(list, ({ id }) => id);
         this.#empty.hidden = list.length > 0;
+        text(this.#empty, project.sessionsAreRead ? "No sessions yet." : "Loading…");
         this.#more.hidden = !project.moreSessions;
         this.#ended.checked = project.showsEnded;
     }

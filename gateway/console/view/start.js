@@ -15,6 +15,7 @@ export class StartView {
     #project;
     #choices = h("div.choices", { role: "radiogroup", "aria-labelledby": "choose-agent" });
     #list;
+    #about = h("p.about");
     #box;
     #begin;
     #examples = h("div.examples");
@@ -52,7 +53,7 @@ export class StartView {
             h(
                 "form.start-form",
                 { on: { submit: (event) => this.#submit(event, title, directory) } },
-                h("fieldset", h("legend", { id: "choose-agent" }, "Agent"), this.#choices),
+                h("fieldset", h("legend", { id: "choose-agent" }, "Agent"), this.#choices, this.#about),
                 field("First prompt", this.#box, "You may leave it empty, and write it in the session."),
                 this.#examples,
                 h(
@@ -88,6 +89,8 @@ export class StartView {
         if (!agents.some(({ id }) => id === this.#chosen))
             this.#chosen = (agents.find(({ id }) => id === defaultAgentId) ?? agents[0])?.id ?? null;
         this.#list.show(agents, ({ id }) => id);
+        this.#about.hidden = agents.length > 0;
+        text(this.#about, aboutNone(this.#project));
         const shows = this.#chosen === "demo";
         this.#examples.hidden = !shows;
         if (shows && !this.#examples.childElementCount) {
@@ -122,7 +125,7 @@ export class StartView {
                 about,
                 oneLine(
                     given.status === "auth_required" || (given.requiresAuth && !given.authenticated)
-                        ? "Sign-in needed"
+                        ? "Account not connected"
                         : (given.description ?? ""),
                     160,
                 ),
@@ -173,6 +176,12 @@ export class StartView {
             complain("The prompt was not taken", problem);
         }
     }
+}
+
+/** Why no agent can be chosen. */
+function aboutNone({ agentsAreRead, agentsProblem }) {
+    if (agentsProblem) return "The container cannot be asked which agents it has.";
+    return agentsAreRead ? "None of its agents is installed in the container." : "Loading…";
 }
 
 function firstWords(prompt) {

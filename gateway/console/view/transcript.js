@@ -4,7 +4,7 @@ import { Keyed, h, inNextFrame, text } from "../dom.js";
 import { icon } from "../icons.js";
 import { complain } from "./notices.js";
 import { Scroller } from "./scroller.js";
-import { openSignIn } from "./signin.js";
+import { openConnect } from "./connect.js";
 import { turnView } from "./turn.js";
 
 /** How far above the edge older messages are asked for. */
@@ -73,7 +73,7 @@ export class TranscriptView {
     #turn(turn) {
         const view = turnView(turn, {
             recall: (one) => this.#project.recall(this.#session.id, one),
-            signIn: () => this.#signIn(),
+            connect: () => this.#connect(),
         });
         let isNew = true;
         const update = (given) => {
@@ -87,9 +87,9 @@ export class TranscriptView {
         return { element: view.element, update };
     }
 
-    async #signIn() {
+    async #connect() {
         const { agentId } = this.#session;
-        await openSignIn(this.#project.agent(agentId)?.name ?? agentId, this.#project.auth(agentId));
+        await openConnect(this.#project.agent(agentId)?.name ?? agentId, this.#project.auth(agentId));
         this.#project.readAgents();
     }
 

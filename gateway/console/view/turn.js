@@ -9,7 +9,7 @@ import { itemView } from "./items.js";
 import { timelineView } from "./timeline.js";
 
 const FAILURES = {
-    auth_required: "The agent needs somebody to sign in.",
+    auth_required: "The agent needs a connected account.",
     container_unreachable: "The prompt did not reach the container.",
     container_restarted: "The container restarted while the turn was running.",
     agent_died: "The agent's process ended.",
@@ -24,7 +24,7 @@ const STOPS = {
 };
 
 /**
- * `session.recall(turn)` reads when somebody waited for whom, where that is not known yet; `session.signIn()` lets one sign
+ * `session.recall(turn)` reads when somebody waited for whom, where that is not known yet; `session.connect()` lets one connect
  * in to its agent.
  */
 export function turnView(turn, session) {
@@ -39,13 +39,13 @@ export function turnView(turn, session) {
         icon("clock"),
         "Timeline",
     );
-    const signIn = h(
+    const connect = h(
         "button.small",
-        { type: "button", hidden: true, on: { click: () => session.signIn() } },
+        { type: "button", hidden: true, on: { click: () => session.connect() } },
         icon("key"),
-        "Sign in",
+        "Connect an account",
     );
-    const foot = h("footer.turn-foot", state, reason, signIn, toggle);
+    const foot = h("footer.turn-foot", state, reason, connect, toggle);
     const element = h("section.turn", { "aria-label": "Turn" }, list, foot, picture);
     let current = turn;
     let isRecalled = false;
@@ -79,7 +79,7 @@ export function turnView(turn, session) {
         // Its place is kept until it is known how the turn ended: what is read below does not move then.
         foot.hidden = !given.id;
         toggle.hidden = !given.startedAt;
-        signIn.hidden = given.failure !== "auth_required";
+        connect.hidden = given.failure !== "auth_required";
         text(state, given.isRunning ? "Running" : summary(given));
         state.className = `turn-state ${given.isRunning ? "running" : (given.outcome ?? "")}`;
         text(reason, given.isRunning ? "" : reasonOf(given));

@@ -11,29 +11,29 @@ import { announce } from "./notices.js";
 
 const POLL_MS = 2000;
 const FLOWS = {
-    pkce: ({ providerName }) => `Sign in at ${providerName ?? "the provider"}`,
-    device: ({ providerName }) => `Sign in at ${providerName ?? "the provider"} with a code`,
-    api_key: () => "Use an API key",
-    paste_token: () => "Paste a token",
-    agent: () => "Sign in the agent's own way",
+    pkce: ({ providerName }) => `Connect at ${providerName ?? "the provider"}`,
+    device: ({ providerName }) => `Connect at ${providerName ?? "the provider"} with a code`,
+    api_key: () => "Connect with an API key",
+    paste_token: () => "Connect with a token",
+    agent: () => "Connect by the agent's own login",
 };
 const ENDS = {
-    denied: "The sign-in was refused.",
-    expired: "The sign-in took too long.",
-    failed: "The sign-in did not work.",
+    denied: "The login was refused.",
+    expired: "The login took too long.",
+    failed: "The login did not work.",
 };
 const KINDS = { api_key: "API key", oauth: "Account", token: "Token" };
 
 /** Open it; its promise is kept when it is closed. `auth`: the calls of one agent, as `Project.auth` gives them. */
-export function openSignIn(agentName, auth) {
-    const dialog = new SignIn(agentName, auth);
+export function openConnect(agentName, auth) {
+    const dialog = new Connect(agentName, auth);
     return dialog.open();
 }
 
-class SignIn {
+class Connect {
     #name;
     #auth;
-    #body = h("div.signin", h("p", { role: "status" }, "Loading…"));
+    #body = h("div.connect", h("p", { role: "status" }, "Loading…"));
     #timer = null;
     #isOpen = true;
     #close = null;
@@ -51,13 +51,13 @@ class SignIn {
         clearTimeout(this.#timer);
     }
 
-    /** What is there, and the ways to sign in. */
+    /** What is there, and the ways to connect an account. */
     async #choose() {
         clearTimeout(this.#timer);
         try {
             const status = await this.#auth.status();
             this.#show(
-                accountView(status, () => this.#signOut()),
+                accountView(status, () => this.#disconnect()),
                 endView(status),
                 this.#ways(status),
             );
@@ -67,13 +67,17 @@ class SignIn {
     }
 
     #ways({ ways = [], credential }) {
-        const title = credential ? "Sign in again, or with another account" : "How do you want to sign in?";
+        const title = credential ? "Connect again, or another account" : "How do you want to connect your account?";
         const buttons = ways.map((way) =>
             h(
                 "button.way",
                 { type: "button", on: { click: () => this.#begin(way) } },
                 icon(way.flow === "api_key" || way.flow === "paste_token" ? "key" : "globe"),
-                oneLine(FLOWS[way.flow]?.(way) ?? way.flow, 80),
+                h(
+                    "span.way-words",
+                    oneLine(FLOWS[way.flow]?.(way) ?? way.flow, 80),
+                    way.asks ? h("span.about", oneLine(way.asks, 120)) : null,
+                ),
             ),
         );
         return h("div.ways", h("h3", title), buttons);
@@ -125,7 +129,7 @@ class SignIn {
         announce(
             login.userCode
                 ? `Enter the code ${login.userCode.split("").join(" ")}`
-                : `${FLOWS[way.flow]?.(way) ?? "Sign in"}: a page opens in a new tab.`,
+                : `${FLOWS[way.flow]?.(way) ?? "Connect"}: a page opens in a new tab.`,
         );
     }
 
@@ -158,14 +162,14 @@ class SignIn {
                 if (await this.#isOver(login)) return;
                 throw problem;
             }
-            if (!(await this.#isOver(login))) throw new Error("That is not all yet: finish the sign-in on the page.");
+            if (!(await this.#isOver(login))) throw new Error("That is not all yet: finish the login on the page.");
         });
     }
 
-    async #signOut() {
+    async #disconnect() {
         try {
             const { revocation } = await this.#auth.disconnect();
-            announce(revocation?.message ?? "Signed out.");
+            announce(revocation?.message ?? "Disconnected.");
         } catch (problem) {
             return this.#fail(problem);
         }
@@ -173,7 +177,7 @@ class SignIn {
     }
 
     #done() {
-        announce(`Signed in to ${this.#name}.`);
+        announce(`Your account for ${this.#name} is connected.`);
         this.#close();
     }
 
@@ -223,7 +227,7 @@ function placeParts({ authorizeUrl, verificationUri, verificationUriComplete, us
     return parts;
 }
 
-function accountView({ credential, state }, signOut) {
+function accountView({ credential, state }, disconnect) {
     if (!credential) return null;
     const { tokenType, provider, subject, fingerprint, expiresAt, renewable, reason } = credential;
     const rows = [
@@ -235,12 +239,12 @@ function accountView({ credential, state }, signOut) {
     const lapsed = state === "needs_reauth" || credential.state === "needs_reauth";
     return h(
         "section.account",
-        lapsed ? h("p.form-problem", `Sign in again: ${reason ? honest(reason) : "it can be used no more."}`) : null,
+        lapsed ? h("p.form-problem", `Connect it again: ${reason ? honest(reason) : "it can be used no more."}`) : null,
         h(
             "dl.facts",
             rows.map(([name, value]) => [h("dt", name), h("dd", h("bdi", oneLine(value ?? "—", 120)))]),
         ),
-        h("button.danger-text", { type: "button", on: { click: signOut } }, "Sign out"),
+        h("button.danger-text", { type: "button", on: { click: disconnect } }, "Disconnect"),
     );
 }
 
