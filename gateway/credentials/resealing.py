@@ -26,11 +26,14 @@ class SealedTable:
 
     name: str
     fields: tuple[str, ...]
+    #: Whether a row says which key has sealed it; else each of its secrets does.
+    has_key_column: bool = True
 
 
 TABLES = (
     SealedTable("agent_auth_tokens", ("access_token", "refresh_token")),
     SealedTable("projects", ("container_token",)),
+    SealedTable("pending_logins", ("verifier", "code", "device_code"), has_key_column=False),
 )
 
 
@@ -94,4 +97,6 @@ async def _reseal_row(database: Database, vault: Vault, table: SealedTable, row:
             place = Place(table=table.name, row=tuple(row["place"]), field=field)
             sealed = vault.seal(vault.open(Sealed(former), place), place)
             values[field], key_id = sealed.ciphertext, sealed.key_id
-    return await database.execute(f"reseal_{table.name}", key_id=key_id, **values)
+    if table.has_key_column:
+        values["key_id"] = key_id
+    return await database.execute(f"reseal_{table.name}", **values)

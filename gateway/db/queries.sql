@@ -1421,11 +1421,17 @@ insert into vault_keys (key_id, sealed_check) values (%(key_id)s, %(sealed_check
 on conflict (key_id) do nothing;
 
 -- count_sealed --
--- How many rows each key seals.
+-- How many rows each key seals. Of logins those that can still be completed; the others' secrets are of no use.
 select key_id, count(*) as rows from (
     select key_id from agent_auth_tokens
     union all
     select container_token_key_id from projects where container_token_key_id is not null
+    union all
+    select distinct_keys.key_id from pending_logins l cross join lateral (
+        select distinct sealed_with(secret) as key_id
+        from unnest(array[l.sealed_verifier, l.sealed_code, l.sealed_device_code]) secret where secret is not null
+    ) distinct_keys
+    where l.state in ('pending', 'arrived', 'exchanging') and l.expires_at > clock_timestamp()
 ) sealed
 group by key_id order by key_id;
 
@@ -1467,6 +1473,32 @@ where id = (%(id)s::text[])[1] and sealed_container_token = %(former_container_t
 -- Removes the containers' secrets that a lost key has sealed.
 update projects set sealed_container_token = null, container_token_key_id = null, updated_at = now()
 where container_token_key_id = %(key_id)s;
+
+-- list_sealed_pending_logins --
+-- Logins that can still be completed, with a secret under another key than the current one, after a given one.
+select array[id] as id, array[id, user_id, project_id, agent_id, provider_id] as place, sealed_verifier as verifier,
+    sealed_code as code, sealed_device_code as device_code
+from pending_logins
+where state in ('pending', 'arrived', 'exchanging') and expires_at > clock_timestamp()
+    and (sealed_with(sealed_verifier) <> %(key_id)s or sealed_with(sealed_code) <> %(key_id)s
+        or sealed_with(sealed_device_code) <> %(key_id)s)
+    and (%(after)s::text[] is null or id > (%(after)s::text[])[1])
+order by id limit %(limit)s;
+
+-- reseal_pending_logins --
+-- The same secrets under another key, unless the login has gone on meanwhile.
+update pending_logins set
+    sealed_verifier = %(verifier)s, sealed_code = %(code)s, sealed_device_code = %(device_code)s
+where id = (%(id)s::text[])[1] and sealed_verifier is not distinct from %(former_verifier)s
+    and sealed_code is not distinct from %(former_code)s
+    and sealed_device_code is not distinct from %(former_device_code)s;
+
+-- forget_pending_logins --
+-- Ends the logins that nobody can complete without a lost key.
+update pending_logins set state = 'expired', code = 'login_expired', ended_at = clock_timestamp(),
+    sealed_verifier = null, sealed_code = null, sealed_device_code = null, next_poll_at = null
+where state in ('pending', 'arrived', 'exchanging') and %(key_id)s in (
+    sealed_with(sealed_verifier), sealed_with(sealed_code), sealed_with(sealed_device_code));
 
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has

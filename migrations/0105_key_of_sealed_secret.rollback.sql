@@ -1,0 +1,3 @@
+-- Forgets how to read it.
+
+drop function sealed_with(bytea);
