@@ -79,6 +79,7 @@ from gateway.keys import (
 )
 from gateway.limits import Limits
 from gateway.log.counting import counting
+from gateway.log.feeds import AcpFeed, OpencodeFeed
 from gateway.log.folding import Folding
 from gateway.log.follower import Rules
 from gateway.log.followers import Followers
@@ -123,6 +124,7 @@ from gateway.sessions.permissions import Permissions
 from gateway.sessions.processes import Processes
 from gateway.sessions.queue import Queue
 from gateway.sessions.reconcile import Reconciliation
+from gateway.sessions.recording import Recording
 from gateway.sessions.revival import Revival
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.snapshot import Snapshots
@@ -297,9 +299,6 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
         histories.connected(project_id)
 
     rules = Rules(
-        find_container=containers.find,
-        translate=masking,
-        on_connected=on_connected,
         max_event_bytes=config.events.max_event_bytes,
         silence=config.events.container_silence,
         spool=_spool_limits(config.events),
@@ -312,7 +311,17 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     leases = Leases(database, holder=presence.gateway_id, seconds=config.events.lease)
     await stack.enter_async_context(presence.announced())
     await stack.enter_async_context(_running(presence.keep(), "keep presence"))
-    followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules, wakeups)
+    acp = AcpFeed(log, leases, find=containers.find, translate=masking, on_connected=on_connected)
+    recording = Recording(database, known)
+    opencode = OpencodeFeed(
+        log,
+        leases,
+        find=containers.find_opencode,
+        translate=recording,
+        on_connected=recording.connected,
+        count_gap=metrics.gap,
+    )
+    followers = app[FOLLOWERS] = Followers(database, log, tails, leases, rules, wakeups, acp=acp, opencode=opencode)
     found = app[READINESS] = readiness(database, vault_keys, followers)
     stack.push_async_callback(found.close)
     rooms = opened(

@@ -21,8 +21,8 @@ def add_gauges(
     waiting: dict[tuple[str, ...], float] = {}
 
     def of_followers() -> dict[tuple[str, ...], float]:
-        connected = followers.connected_count()
-        return {("connected",): connected, ("trying",): len(followers.held()) - connected}
+        followed, connected = followers.counts()
+        return {("connected",): connected, ("trying",): followed - connected}
 
     def of_pool() -> dict[tuple[str, ...], float]:
         usage = database.usage()
@@ -40,7 +40,7 @@ def add_gauges(
     metrics.add_gauge("acp_gateway_streams", "Open event streams of clients.", (), lambda: {(): len(streams)})
     metrics.add_gauge(
         "acp_gateway_followers",
-        "Containers that are followed here: those whose stream is read, and those that it is tried of.",
+        "Containers' streams that are followed here: those that are read, and those that are tried.",
         ("state",),
         of_followers,
     )

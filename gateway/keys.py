@@ -104,6 +104,8 @@ PASSTHROUGH_TICKET = "gatewayTicket"
 
 #: The names of the routes whose answer is an event stream of ours.
 STREAM_ROUTES = frozenset({"project_events", "session_events"})
+#: The name of the route of OpenCode's own events, which are streamed as ours where a project records them.
+OPENCODE_EVENTS = "opencode_events"
 #: The names of the routes that operators' machinery asks, without identity.
 OPERATIONS_ROUTES = frozenset({"healthz", "readyz", "metrics"})
 

@@ -25,6 +25,7 @@ from gateway.remains import Remains
 from gateway.roles import Role
 from gateway.wire.codec import dump_json
 from gateway.wire.limits import matching
+from gateway.wire.opencode import opencode_log
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,10 @@ class Project:
     permission_rules: Sequence[PermissionRule] = ()
     #: Seconds until a request that nobody answers is refused; None: as the gateway is set.
     permission_timeout: float | None = None
+    #: Whether what its OpenCode says on its own event stream is recorded.
+    record_opencode_events: bool = False
+    #: Where its OpenCode works, once that has been recorded: whose events those are.
+    opencode_directory: str | None = None
     #: The secret that its container wants; None where the gateway's general one is sent.
     sealed_container_token: Sealed | None = attrs.field(default=None, repr=False)
     created_at: datetime
@@ -163,6 +168,7 @@ class NewProject:
     permission_mode: PermissionMode = "ask"
     permission_rules: PermissionRules = attrs.field(factory=list)
     permission_timeout: PermissionTimeout | None = None
+    record_opencode_events: bool = False
     container_token: ContainerToken | None = attrs.field(default=None, repr=False)
 
 
@@ -291,9 +297,9 @@ class Projects:
         """
 
         async def work(transaction: Transaction) -> None:
-            await transaction.fetch_one("lock_log_storage", project_id=project_id)
+            await transaction.fetch_all("lock_storage_of_logs", project_id=project_id)
             # An append either came before and is deleted here, or finds no head and is refused.
-            if await transaction.fetch_one("lock_log", id=project_id, user_id=user_id) is None:
+            if not await transaction.fetch_all("lock_logs", id=project_id, user_id=user_id):
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
             # Who folds a session holds it and then writes messages: they are here before the remains are looked for.
             await transaction.fetch_all("lock_sessions", project_id=project_id)
@@ -302,7 +308,8 @@ class Projects:
         await self._database.transaction(work)
         self.forget()
         try:
-            await self._remains.remove(project_id, seconds=REMOVE_SECONDS)
+            for log_id in (project_id, opencode_log(project_id)):
+                await self._remains.remove(log_id, seconds=REMOVE_SECONDS)
         except GatewayError as exc:
             logger.warning("a deleted project has rows left", extra={"project": project_id, "error": str(exc)})
 

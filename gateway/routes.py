@@ -70,6 +70,7 @@ from gateway.handlers import (
     history,
     login_pages,
     members,
+    opencode,
     operations,
     permissions,
     projects,
@@ -80,6 +81,8 @@ from gateway.handlers import (
 from gateway.handlers.parameters import (
     AFTER,
     AFTER_MESSAGE,
+    DIRECTORY,
+    DIRECTORY_HEADER,
     FORMAT,
     FROM,
     IDEMPOTENCY_KEY,
@@ -88,11 +91,12 @@ from gateway.handlers.parameters import (
     LAST_EVENT_ID_HEADER,
     LIMIT,
     ORDER,
+    PASSTHROUGH_TICKET_OF,
     PREFER,
     TICKET,
 )
 from gateway.handlers.requests import NoBody
-from gateway.keys import API_DOCUMENT, LEAST_ROLES, PUBLIC_ROUTES, QUERIES
+from gateway.keys import API_DOCUMENT, LEAST_ROLES, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
 from gateway.log.store import EffectRefused
 from gateway.middleware.passthrough import passthrough
 from gateway.projects import NewProject
@@ -117,6 +121,7 @@ PAGE = Content(description="The page.", media_types=("text/html",), headers=("ET
 FILE = Content(description="The file.", media_types=("text/javascript", "text/css", "image/svg+xml"), headers=("ETag",))
 TICKET_MADE = Content(description="The ticket.", kind=shapes.Ticket)
 STREAM = Content(description="The stream.", media_types=("text/event-stream",))
+OPENCODE_STREAM = Content(description="OpenCode's events.", media_types=("text/event-stream",), item="OpenCodeEvent")
 EXPORT = Content(
     description="The file.", media_types=("application/jsonl", "text/markdown"), headers=("Content-Disposition",)
 )
@@ -148,6 +153,11 @@ STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
 
 # First, because a route is found by trying one after the other, and this one is asked for most.
 _OPENCODE = (
+    Endpoint(
+        GET, f"{PROJECT}/opencode/event", opencode.events_or(passthrough), Role.VIEWER, name=OPENCODE_EVENTS,
+        parameters=(FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, PASSTHROUGH_TICKET_OF, DIRECTORY, DIRECTORY_HEADER),
+        answers={200: OPENCODE_STREAM}, is_passed_on=True,
+    ),
     Endpoint(ANY, f"{PROJECT}/opencode/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
     Endpoint(ANY, f"{PROJECT}/opencode", passthrough, Role.OPERATOR, is_passed_on=True),
 )

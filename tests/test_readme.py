@@ -60,6 +60,7 @@ def test_the_examples_work_when_pasted_one_after_the_other(page: Path, place: Pl
     assert (done.returncode, done.stderr) == (0, "")
     assert '"state":"completed"' in done.stdout
     assert "event: turn_ended" in done.stdout
+    assert page != API or '"type":"server.connected"' in done.stdout
 
 
 def test_every_error_that_a_caller_can_meet_is_in_the_reference() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import hdrs
 
 from gateway.apidoc.endpoint import Content, Endpoint, Parameter
-from gateway.apidoc.events import add_events
+from gateway.apidoc.events import add_events, add_opencode_event
 from gateway.apidoc.problems import HEADERS, Error, errors_of
 from gateway.apidoc.schema import Schema, Schemas, text_of
 from gateway.wire.codec import to_camel
@@ -42,6 +42,7 @@ TITLES: Final[Mapping[str, str]] = {
     "auth": "Accounts for agents",
     "logins": "Where browsers arrive that come from a provider",
     "tickets": "Tickets for browsers' event streams",
+    "opencode": "OpenCode's own events",
     "operations": "What the machinery around a gateway asks",
     "console": "What browsers are shown",
     "passthrough": "What the container itself answers",
@@ -80,6 +81,7 @@ def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
     schemas = Schemas()
     schemas.named["Problem"] = dict(_PROBLEM)
     add_events(schemas)
+    add_opencode_event(schemas)
     paths: dict[str, Schema] = {}
     for endpoint in endpoints:
         for method in _PASSED_ON if endpoint.method == hdrs.METH_ANY else (endpoint.method,):
@@ -130,7 +132,7 @@ def _operation(endpoint: Endpoint, method: str, schemas: Schemas) -> Schema:
         operation["requestBody"] = {"content": content, "required": _is_required(endpoint.body)}
     if endpoint.is_passed_on:
         answer = {"description": "Whatever the container answers, as it is."}
-        operation["responses"] = {"default": answer}
+        operation["responses"] = {**_answers(endpoint, schemas), "default": answer}
     else:
         operation["responses"] = {**_answers(endpoint, schemas), **_problems(endpoint)}
     return operation
@@ -183,7 +185,7 @@ def _answer(status: int, kind: Any, schemas: Schemas) -> Schema:
         answer["content"] = {media_type: {"schema": schema} for media_type in kind.media_types}
     if "text/event-stream" in kind.media_types:
         # OpenAPI 3.1 has no word for the items of a stream; 3.2 calls it so.
-        answer["content"]["text/event-stream"]["x-itemSchema"] = {"$ref": "#/components/schemas/Event"}
+        answer["content"]["text/event-stream"]["x-itemSchema"] = {"$ref": f"#/components/schemas/{kind.item}"}
     return answer
 
 

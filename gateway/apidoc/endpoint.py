@@ -29,6 +29,8 @@ class Content:
     media_types: tuple[str, ...] = ("application/json",)
     kind: Any = str
     headers: tuple[str, ...] = ()
+    #: Of a stream, the schema of what its events have in ``data``.
+    item: str = "Event"
 
 
 @attrs.frozen
@@ -56,7 +58,7 @@ class Endpoint:
     #: What it does, and its name, where its handler's do not say it.
     describes: str = attrs.field(default="", kw_only=True)
     operation_id: str = attrs.field(default="", kw_only=True)
-    #: It is the container's to answer: whatever is asked is passed on.
+    #: It is the container's to answer, beside ``answers`` of ours: whatever is asked is passed on.
     is_passed_on: bool = attrs.field(default=False, kw_only=True)
 
     @property

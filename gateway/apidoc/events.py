@@ -31,6 +31,21 @@ def add_events(schemas: Schemas) -> None:
     }
 
 
+def add_opencode_event(schemas: Schemas) -> None:
+    """``OpenCodeEvent``: what it says itself and, in the same form, what the gateway says in its stream."""
+    schemas.named["OpenCodeEvent"] = {
+        "type": "object",
+        "description": "An event of OpenCode's, as it wrote it. In a recorded stream `gateway.gap` says that something "
+        "may be missing, from `from` to `to`, and `gateway.reset` that the client's cursor cannot be continued.",
+        "properties": {
+            "id": {"type": "string"},
+            "type": {"type": "string", "examples": ["message.part.updated", "server.connected", "gateway.gap"]},
+            "properties": {"type": "object"},
+        },
+        "required": ["type", "properties"],
+    }
+
+
 def own_types() -> dict[str, type[EventData]]:
     return {cls.type: cls for cls in EventData.__subclasses__()}
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import attrs
 
+from gateway.container.streams import opened
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -260,23 +261,16 @@ class Container:
         Ends with ``UpstreamUnreachable`` when the stream ends, ``UpstreamTimeout`` when it is silent for ``silence``
         seconds (twice that where it numbers no events).
         """
-        headers = {**self._headers, "Accept": "text/event-stream"}
+        headers = dict(self._headers)
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         idle = silence if info.numbers_events else silence * SLOWER_PINGS
         timeouts = attrs.evolve(self._timeouts, headers=CONTROL_SECONDS, idle=idle)
-        async with self._client.open("GET", self._upstream, "/events", headers=headers, timeouts=timeouts) as response:
-            if response.status != 200 or response.content_type != "text/event-stream":
-                raise UpstreamFailed(
-                    f"The container's event stream answered {response.status} {response.content_type}."
-                )
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                # Nobody asked for it, and a few bytes of it may be gigabytes of events.
-                raise UpstreamFailed("The container compresses its event stream, which it was not asked to.")
+        async with opened(self._client, self._upstream, "/events", headers=headers, timeouts=timeouts) as stream:
             parser = SSEParser(max_event_bytes=max_event_bytes)
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
-                async for data in response.content.iter_any():
+                async for data in stream.iter_any():
                     yield parser.feed(data)
                 raise UpstreamUnreachable("The container ended its event stream.")
 

@@ -3,23 +3,32 @@
 ``opencode serve`` and ``opencode acp`` of one home share their storage, and ACP's session id is OpenCode's own (seen
 with OpenCode 1.18): ``GET /session/{id}`` gives ``{id, directory, …}``, ``GET /session/{id}/message`` all messages
 ``{info: {id, role, parentID?, time: {created, completed?}, finish?, error?}, parts: [{type, …}]}``, oldest first. The
-text of a part is stored when the part has ended. Nothing here is trusted to have its shape.
+text of a part is stored when the part has ended. ``GET /path`` tells where it works, ``GET /event`` is the stream of
+what happens there: without ids, begun by ``server.connected``, with a ``server.heartbeat`` each 10 s. Nothing here is
+trusted to have its shape.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
 import attrs
 
-from gateway.container.client import Mask
-from gateway.errors import UpstreamFailed
+from gateway.container.client import ContainerInfo, Mask
+from gateway.container.streams import opened
+from gateway.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
-from gateway.wire.codec import DecodeError, parse_foreign_json
+from gateway.wire.codec import DecodeError, parse_foreign_json, storable
+from gateway.wire.opencode import HEARTBEAT
+from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 
 MAX_HISTORY_BYTES = 64 * 1024 * 1024
 ASK_SECONDS = 10.0
+#: Characters.
+SHORT_EVENT = 500
 
 #: A message of the assistant that finished so is followed by another one.
 _GOES_ON = {None, "tool-calls", "unknown"}
@@ -107,6 +116,49 @@ class OpenCode:
         messages = await self._get(f"{path}/message")
         return History(directory=directory, exchanges=tuple(exchanges(messages))) if messages is not None else None
 
+    async def directory(self) -> str:
+        """Where it works when nobody says otherwise: whose events ``events`` brings."""
+        directory = _object(await self._get("/path")).get("directory")
+        if not isinstance(directory, str) or not directory:
+            raise UpstreamFailed(
+                "What is on the container's other port is not OpenCode: it does not say where it works."
+            )
+        return storable(directory)
+
+    async def info(self) -> ContainerInfo:
+        """What it is, as a feed: it numbers nothing."""
+        directory = await self.directory()
+        return ContainerInfo(boot_id=None, capabilities=frozenset(), working_directory=directory)
+
+    @asynccontextmanager
+    async def events(
+        self, info: ContainerInfo, last_event_id: str | None, *, max_event_bytes: int, silence: float
+    ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
+        """What happens in its directory, open once this is entered; each item is what one read brought, maybe nothing.
+
+        Ends with ``UpstreamUnreachable`` when the stream ends, and with ``UpstreamTimeout`` when it is silent for
+        ``silence`` seconds after a heartbeat. Older versions have none: they may be silent for as long as any answer.
+        """
+        async with opened(self._client, self._upstream, "/event", headers={}, timeouts=self._timeouts) as stream:
+            parser = SSEParser(max_event_bytes=max_event_bytes)
+
+            async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
+                limit: float | None = None
+                while True:
+                    try:
+                        async with asyncio.timeout(limit):
+                            data = await stream.readany()
+                    except TimeoutError:
+                        raise UpstreamTimeout("OpenCode's event stream has fallen silent.") from None
+                    if not data:
+                        raise UpstreamUnreachable("OpenCode ended its event stream.")
+                    events = parser.feed(data)
+                    if limit is None and any(is_of_type(event, HEARTBEAT) for event in events):
+                        limit = silence
+                    yield events
+
+            yield batches()
+
     async def _get(self, path: str) -> Any:
         headers = {"Accept": "application/json"}
         async with self._client.open("GET", self._upstream, path, headers=headers, timeouts=self._timeouts) as response:
@@ -121,6 +173,16 @@ class OpenCode:
             return parse_foreign_json(await self._mask(bytes(answer)))
         except DecodeError as exc:
             raise UpstreamFailed("OpenCode's answer is not JSON.") from exc
+
+
+def is_of_type(event: SSEEvent | OversizedEvent, type: str) -> bool:
+    """Whether this is one of OpenCode's short events, as those about the stream itself are."""
+    if not isinstance(event, SSEEvent) or len(event.data) > SHORT_EVENT or type not in event.data:
+        return False
+    try:
+        return _object(parse_foreign_json(event.data.encode("utf-8", "surrogatepass"))).get("type") == type
+    except DecodeError:
+        return False
 
 
 def exchanges(messages: Any) -> Sequence[Exchange]:

@@ -2,18 +2,20 @@
 -- what the statement is for.
 
 -- insert_project --
--- A project and the head of its log come into being together.
+-- A project and the heads of its logs come into being together: of its own, and of OpenCode's where that is recorded.
 with project as (
     insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id, retention, permission_mode,
-        permission_rules, permission_timeout, sealed_container_token, container_token_key_id)
+        permission_rules, permission_timeout, record_opencode_events, sealed_container_token, container_token_key_id)
     values (%(id)s, %(owner_id)s, %(name)s, %(container_url)s, %(acp_url)s, %(default_agent_id)s,
         %(retention)s::jsonb, %(permission_mode)s, %(permission_rules)s::jsonb, %(permission_timeout)s,
-        %(sealed_container_token)s, %(container_token_key_id)s)
+        %(record_opencode_events)s, %(sealed_container_token)s, %(container_token_key_id)s)
     returning *
+), logs as (
+    select id from project union all select id || '/opencode' from project where record_opencode_events
 ), head as (
-    insert into log_heads (project_id) select id from project
+    insert into log_heads (project_id) select id from logs
 ), storage as (
-    insert into log_storage (project_id) select id from project
+    insert into log_storage (project_id) select id from logs
 )
 select * from project;
 
@@ -47,15 +49,24 @@ select * from projects where id = %(id)s and project_role(id, %(user_id)s) = 'ad
 
 -- update_project --
 -- Changes what is given as changed; the rest stays. With another address the container's follower begins anew: `moved`.
+-- The first time that OpenCode's events are to be recorded, they get a log.
 with before as materialized (
     select * from projects where id = %(id)s
 ), expired as (
-    update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
+    update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false,
+        opencode_connected = false
     from before b
     where l.project_id = b.id
         and (('container_url' = any(%(changed)s) and b.container_url <> %(container_url)s)
             or ('acp_url' = any(%(changed)s) and b.acp_url is distinct from %(acp_url)s))
     returning l.project_id
+), recorded as (
+    insert into log_heads (project_id) select id || '/opencode' from before
+    where 'record_opencode_events' = any(%(changed)s) and %(record_opencode_events)s
+    on conflict do nothing
+    returning project_id
+), storage as (
+    insert into log_storage (project_id) select project_id from recorded
 )
 update projects set
     name = case when 'name' = any(%(changed)s) then %(name)s else name end,
@@ -69,6 +80,9 @@ update projects set
         case when 'permission_rules' = any(%(changed)s) then %(permission_rules)s::jsonb else permission_rules end,
     permission_timeout =
         case when 'permission_timeout' = any(%(changed)s) then %(permission_timeout)s else permission_timeout end,
+    record_opencode_events = case when 'record_opencode_events' = any(%(changed)s) then %(record_opencode_events)s
+        else record_opencode_events end,
+    opencode_directory = case when 'container_url' = any(%(changed)s) then null else opencode_directory end,
     sealed_container_token =
         case when 'container_token' = any(%(changed)s) then %(sealed_container_token)s else sealed_container_token end,
     container_token_key_id =
@@ -210,8 +224,13 @@ delete from audit_entries where ctid = any (array(
     select ctid from audit_entries where at < now() - %(days)s * interval '1 day' order by at limit %(limit)s));
 
 -- lock_log_storage --
--- Before a project is deleted: whoever packs or deletes its events holds this first.
+-- Before events are deleted: whoever packs or deletes those of the same log holds this first.
 select project_id from log_storage where project_id = %(project_id)s for update;
+
+-- lock_storage_of_logs --
+-- The same of all of a project's logs, before it is deleted itself.
+select project_id from log_storage where project_id in (%(project_id)s, %(project_id)s || '/opencode')
+order by project_id for update;
 
 -- get_permission_policy --
 -- What a project has decided beforehand about its agents' requests; not for a session that somebody has ended, in which
@@ -224,10 +243,11 @@ where p.id = %(id)s and s.status <> 'ended';
 -- Whether a project's container asks anybody, or allows by itself.
 update projects set asks_permission = %(asks)s where id = %(id)s and asks_permission <> %(asks)s;
 
--- lock_log --
+-- lock_logs --
 -- Before a project is deleted: whoever appends holds the head first, and what hangs on the project after it.
-select h.project_id from log_heads h join projects p on p.id = h.project_id
+select h.project_id from log_heads h join projects p on p.id = h.of_project
 where p.id = %(id)s and project_role(p.id, %(user_id)s) = 'admin'
+order by h.project_id
 for update of h;
 
 -- lock_sessions --
@@ -239,11 +259,12 @@ select id from agent_sessions where project_id = %(project_id)s order by id for 
 with project as (
     delete from projects where id = %(id)s and project_role(id, %(user_id)s) = 'admin' returning id
 )
-insert into deleted_projects (project_id) select id from project;
+insert into deleted_projects (project_id)
+select id from project union all select h.project_id from log_heads h join project p on h.project_id = p.id || '/opencode';
 
 -- find_deleted_project --
 -- Whether something is left of a deleted project of this id.
-select project_id from deleted_projects where project_id = %(project_id)s;
+select project_id from deleted_projects where project_id in (%(project_id)s, %(project_id)s || '/opencode') limit 1;
 
 -- list_deleted_projects --
 -- Deleted projects of which rows are left, oldest first.
@@ -1120,7 +1141,7 @@ returning last_seq;
 -- does.
 update log_storage s set looked_at = now()
 from projects p
-where p.id = s.project_id and s.project_id in (
+where p.id = split_part(s.project_id, '/', 1) and s.project_id in (
     select l.project_id from log_storage l where l.looked_at <= now() - interval '1 minute'
     order by l.looked_at limit 20 for update skip locked)
 returning s.project_id, p.retention;
@@ -1129,8 +1150,8 @@ returning s.project_id, p.retention;
 -- The same of those whose project has a rule of its own.
 update log_storage s set looked_at = now()
 from projects p
-where p.id = s.project_id and s.project_id in (
-    select l.project_id from projects o join log_storage l on l.project_id = o.id
+where p.id = split_part(s.project_id, '/', 1) and s.project_id in (
+    select l.project_id from projects o join log_storage l on l.project_id in (o.id, o.id || '/opencode')
     where o.retention is not null and l.looked_at <= now() - interval '1 minute'
     order by l.looked_at limit 20 for update of l skip locked)
 returning s.project_id, p.retention;
@@ -1141,7 +1162,7 @@ returning s.project_id, p.retention;
 -- this clock: when the event was packed, or now.
 with log as (
     select h.project_id, h.floor, p.created_at
-    from log_heads h join projects p on p.id = h.project_id where h.project_id = %(project_id)s
+    from log_heads h join projects p on p.id = h.of_project where h.project_id = %(project_id)s
 ), units as (
     select e.first_seq, e.last_seq, octet_length(e.encoded) as bytes,
         case when e.newest_at between log.created_at and now() then e.newest_at else e.packed_at end as at
@@ -1215,15 +1236,18 @@ select * from acquire_leases(%(holder)s, %(seconds)s, %(asked)s::text[], %(every
 
 -- renew_leases --
 -- Goes on holding; what comes not back is lost. One that ran out while nobody else took it is still the holder's.
-update follower_leases l set expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
-from unnest(%(project_ids)s::text[], %(fences)s::bigint[]) as held (project_id, fence)
+update follower_leases l set expires_at = clock_timestamp() + make_interval(secs => %(seconds)s),
+    opencode_stored_at = coalesce(held.stored_at, l.opencode_stored_at)
+from unnest(%(project_ids)s::text[], %(fences)s::bigint[], %(stored_ats)s::timestamptz[])
+    as held (project_id, fence, stored_at)
 where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(holder)s
 returning l.project_id, l.fence;
 
 -- release_leases --
 -- Lets somebody else follow at once, where there is a reason to.
-update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false,
+update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false, opencode_connected = false,
     wanted = exists (select from agent_sessions s where s.project_id = l.project_id and s.status <> 'ended')
+        or exists (select from projects p where p.id = l.project_id and p.record_opencode_events)
 from unnest(%(project_ids)s::text[], %(fences)s::bigint[]) as held (project_id, fence)
 where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(holder)s;
 
@@ -1233,24 +1257,53 @@ with unwanted as (
     select l.project_id from follower_leases l
     where l.wanted and l.expires_at <= clock_timestamp()
         and not exists (select from agent_sessions s where s.project_id = l.project_id and s.status <> 'ended')
+        and not exists (select from projects p where p.id = l.project_id and p.record_opencode_events)
     for update skip locked
 )
 update follower_leases l set wanted = false from unwanted where l.project_id = unwanted.project_id;
 
 -- expire_leases --
 -- The only gateways on their database are about to start: whoever held them is gone.
-update follower_leases set expires_at = clock_timestamp(), holder = '', connected = false
-where expires_at > clock_timestamp() or holder <> '' or connected;
+update follower_leases set expires_at = clock_timestamp(), holder = '', connected = false, opencode_connected = false
+where expires_at > clock_timestamp() or holder <> '' or connected or opencode_connected;
 
 -- get_lease --
--- Who follows, and whether it is reading now.
-select holder, fence, connected, source, expires_at > clock_timestamp() as held
+-- Who follows, and whether it is reading now; and the same of OpenCode's own stream.
+select holder, fence, connected, source, opencode_connected, opencode_stored_at, expires_at > clock_timestamp() as held
 from follower_leases where project_id = %(project_id)s;
 
 -- set_lease_connected --
 -- The holder says whether it is reading the container's stream, and which.
 update follower_leases set connected = %(connected)s, source = coalesce(%(source)s, source)
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+
+-- set_opencode_connected --
+-- The holder says whether it is reading OpenCode's own stream, and until when all that it said is stored.
+update follower_leases set opencode_connected = %(connected)s,
+    opencode_stored_at = coalesce(%(stored_at)s::timestamptz, opencode_stored_at)
+where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+
+-- claim_opencode_log --
+-- From here on the holder of this fence alone appends to the log of OpenCode's events; and what former ones have
+-- numbered themselves nobody tells again.
+with claimed as (
+    update log_heads h set fence = %(fence)s from follower_leases l
+    where h.project_id = %(log_id)s and h.fence <= %(fence)s
+        and l.project_id = %(project_id)s and l.holder = %(holder)s and l.fence = %(fence)s
+    returning h.project_id
+), pruned as (
+    delete from log_sources s using claimed c where s.project_id = c.project_id and s.source <> %(source)s
+)
+select project_id from claimed;
+
+-- list_recorded --
+-- Whether these have OpenCode's events recorded.
+select id, record_opencode_events as recorded from projects where id = any(%(project_ids)s);
+
+-- set_opencode_directory --
+-- Where a project's OpenCode works, as it says itself.
+update projects set opencode_directory = %(directory)s
+where id = %(id)s and opencode_directory is distinct from %(directory)s;
 
 -- renew_gateway --
 -- A gateway lives; one that was forgotten while it was paused is there again.
@@ -1269,11 +1322,12 @@ update gateways set expires_at = least(expires_at, clock_timestamp());
 -- Rows of gateways that nobody will hear of again.
 delete from gateways where expires_at < clock_timestamp() - interval '1 hour';
 
--- list_projects_with_sessions --
--- Which of these have a living session, or one that is being created.
+-- list_projects_to_follow --
+-- Which of these have a living session, or one that is being created, or have OpenCode's events recorded.
 select p.id from unnest(%(project_ids)s::text[]) as p (id)
 where exists (select from agent_sessions s where s.project_id = p.id
-    and (s.status = 'active' or (s.status = 'creating' and s.created_at > now() - interval '5 minutes')));
+        and (s.status = 'active' or (s.status = 'creating' and s.created_at > now() - interval '5 minutes')))
+    or exists (select from projects r where r.id = p.id and r.record_opencode_events);
 
 -- listen_for_wakeups --
 -- Hear what other gateways have done.

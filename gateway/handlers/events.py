@@ -1,4 +1,4 @@
-"""Event streams: a project's, or one session's, from a cursor on."""
+"""Event streams: a project's, or one session's, or another log's of the project, from a cursor on."""
 
 import math
 import socket
@@ -12,8 +12,9 @@ from gateway.errors import NotImplementedYet
 from gateway.handlers.parameters import FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER
 from gateway.handlers.requests import choice, text
 from gateway.keys import CONFIG, FOLLOWERS, LIMITS, PROJECT, REQUEST_ID, SESSIONS, STREAMS, USER, WRITTEN
+from gateway.log.dialects import OWN, Dialect
 from gateway.log.stream import Stream
-from gateway.wire.events import Cursor, Heartbeat, Reset
+from gateway.wire.events import Cursor, Reset
 
 #: What the system holds for a client that reads nothing; it may take twice as much, with its own bookkeeping.
 SEND_BUFFER: Final = 65_536
@@ -23,13 +24,13 @@ _NEVER: Final = 1e9
 
 async def project_events(request: web.Request) -> web.StreamResponse:
     """All events of the project."""
-    return await _stream(request, None)
+    return await stream_log(request, request[PROJECT].id)
 
 
 async def session_events(request: web.Request) -> web.StreamResponse:
     """One session's events, and the project's gaps."""
     session = await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])
-    return await _stream(request, session.id)
+    return await stream_log(request, request[PROJECT].id, session.id)
 
 
 async def own_transport(request: web.Request) -> web.StreamResponse:
@@ -37,15 +38,22 @@ async def own_transport(request: web.Request) -> web.StreamResponse:
     raise NotImplementedYet("ACP's own transport is not served yet; use the routes below this path.")
 
 
-async def _stream(request: web.Request, session_id: str | None) -> web.StreamResponse:
-    project_id = request[PROJECT].id
+def last_event_id_of(request: web.Request) -> str | None:
+    """The id that the client names."""
+    return request.headers.get(LAST_EVENT_ID_HEADER.name) or text(request, LAST_EVENT_ID)
+
+
+async def stream_log(
+    request: web.Request, log_id: str, session_id: str | None = None, dialect: Dialect = OWN
+) -> web.StreamResponse:
+    """Stream a log of the request's project, or what it holds of one session."""
     from_start = choice(request, FROM) == "start"
-    last_event_id = request.headers.get(LAST_EVENT_ID_HEADER.name) or text(request, LAST_EVENT_ID)
+    last_event_id = last_event_id_of(request)
     streams = request.app[STREAMS]
     async with AsyncExitStack() as stack:
         stack.enter_context(request.app[LIMITS].stream(request[USER]))
-        channel = await stack.enter_async_context(streams.channel(project_id))
-        request.app[FOLLOWERS].follow(project_id)
+        channel = await stack.enter_async_context(streams.channel(log_id))
+        request.app[FOLLOWERS].follow(request[PROJECT].id)
         place = await streams.begin(channel, last_event_id, from_start=from_start)
         response = _response(request)
         writer = await response.prepare(request)
@@ -54,8 +62,9 @@ async def _stream(request: web.Request, session_id: str | None) -> web.StreamRes
         async with response:
             cursor = Cursor(place.epoch, place.head) if isinstance(place, Reset) else place
             is_chunked = request.version >= HttpVersion11
-            stream = Stream(request.transport, writer.drain, cursor, session_id, is_chunked=is_chunked)
-            stream.write(_first(place, last_event_id, math.ceil(request.app[CONFIG].events.retry * 1000)))
+            stream = Stream(request.transport, writer.drain, cursor, session_id, is_chunked=is_chunked, dialect=dialect)
+            retry = math.ceil(request.app[CONFIG].events.retry * 1000)
+            stream.write(_first(dialect, place, last_event_id, retry))
             try:
                 await streams.serve(channel, stream)
             finally:
@@ -63,6 +72,9 @@ async def _stream(request: web.Request, session_id: str | None) -> web.StreamRes
             if stream.is_full:
                 # The end of the answer would wait for a client that takes nothing.
                 request.transport.abort()
+            elif not dialect.comes_back_from_an_end and (channel.tail.ended or not channel.tail.gone):
+                # What waits is sent, and no end of the answer.
+                request.transport.close()
     return response
 
 
@@ -82,9 +94,9 @@ def _response(request: web.Request) -> EventSourceResponse:
     return response
 
 
-def _first(place: Cursor | Reset, last_event_id: str | None, retry: int) -> bytes:
+def _first(dialect: Dialect, place: Cursor | Reset, last_event_id: str | None, retry: int) -> bytes:
     """The first block, at once, so that whoever looks sees that the stream is open, and a client knows its place."""
     if isinstance(place, Reset):
         # The client's own id: one that got this block alone must be told of the reset again.
-        return Heartbeat.frame(Cursor.parse(last_event_id or ""), retry=retry) + place.frame()
-    return Heartbeat.frame(place, retry=retry)
+        return dialect.begin(Cursor.parse(last_event_id or ""), retry=retry) + dialect.reset(place)
+    return dialect.begin(place, retry=retry)

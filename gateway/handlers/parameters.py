@@ -42,6 +42,21 @@ TICKET = Parameter(
     name="ticket", kind=str, description="What `POST …/events/ticket` gave; for browsers, which can send no header."
 )
 
+PASSTHROUGH_TICKET_OF = Parameter(
+    name="gatewayTicket",
+    kind=str,
+    description="What `POST …/events/ticket` gave for the path; for browsers, which can send no header.",
+)
+DIRECTORY = Parameter(
+    name="directory",
+    kind=str,
+    description="OpenCode's own: of which directory the events are. Those of the one where OpenCode was started are "
+    "recorded; those of any other pass as they come, without ids.",
+)
+DIRECTORY_HEADER = Parameter(
+    name="x-opencode-directory", kind=str, description="The same, percent-encoded.", place="header"
+)
+
 LAST_EVENT_ID_HEADER = Parameter(
     name="Last-Event-ID",
     kind=str,

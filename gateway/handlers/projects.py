@@ -43,6 +43,7 @@ class ProjectChanges:
     permission_mode: PermissionMode = _UNCHANGED
     permission_rules: PermissionRules = _UNCHANGED
     permission_timeout: PermissionTimeout | None = _UNCHANGED
+    record_opencode_events: bool = _UNCHANGED
     container_token: ContainerToken | None = attrs.field(default=_UNCHANGED, repr=False)
 
     def given(self) -> dict[str, Any]:
@@ -62,6 +63,8 @@ async def create(request: web.Request) -> web.Response:
     created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
     # For the audit, which looks there for what the request was about.
     request[PROJECT] = created
+    if created.record_opencode_events:
+        request.app[FOLLOWERS].follow(created.id)
     shown = views.project(created, Role.ADMIN)
     return views.answer(shown, status=201, headers={"Location": f"/api/projects/{created.id}"})
 
@@ -85,7 +88,8 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    """Change a project's name, addresses, default agent, retention, or what is answered without asking anybody."""
+    """Change a project's name, addresses, default agent, retention, what is answered without asking anybody, or whether
+    OpenCode's own events are recorded."""
     changes = (await read_body(request, ProjectChanges)).given()
     _check(changes)
     if not changes:
@@ -115,6 +119,8 @@ async def _change(app: web.Application, user_id: str, project_id: str, changes: 
     if change.was_followed:
         # Who follows the former container must not pass for a follower of this one.
         await app[FOLLOWERS].leave(project_id)
+    if change.project.record_opencode_events:
+        app[FOLLOWERS].follow(project_id)
     return change.project
 
 

@@ -34,6 +34,7 @@ class Project:
     permission_mode: PermissionMode
     permission_rules: list[PermissionRule]
     permission_timeout: float | None
+    record_opencode_events: bool
     has_container_token: bool
     owner_id: str
     role: Annotated[RoleWord, Meta(description="What the asker may do in it.")]

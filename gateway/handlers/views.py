@@ -48,6 +48,7 @@ def project(value: Project, role: Role) -> shapes.Project:
         permission_mode=value.permission_mode,
         permission_rules=list(value.permission_rules),
         permission_timeout=value.permission_timeout,
+        record_opencode_events=value.record_opencode_events,
         has_container_token=value.sealed_container_token is not None,
         owner_id=value.owner_id,
         role=role.word,

@@ -27,6 +27,15 @@ class Batches:
         self._waiting.append((event, number))
         self._bytes += len(event.data)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something waits, beside what is being appended."""
+        return bool(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._waiting and not self._under_way
+
     async def handed_in(self) -> None:
         """Have appended what was added; waits while too much is waiting already."""
         self._changed.set()

@@ -1,4 +1,5 @@
-"""Which containers this process follows: those of projects with a living session, and those that somebody asks for.
+"""Which containers this process follows: those of projects with a living session, those that somebody asks for, and
+those whose OpenCode is recorded. Of the latter OpenCode's own stream is followed, too, under the same lease.
 
 A look at the leases, twice a second, takes those that are free; one statement for all projects, however many there
 are. Whoever asks, and a gateway that tells that it gives up its leases, have it look at once.
@@ -7,18 +8,21 @@ are. Whoever asks, and a gateway that tells that it gives up its leases, have it
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 
 import attrs
 
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, UpstreamUnreachable
+from gateway.log.feeds import AcpFeed, Feed, OpencodeFeed
 from gateway.log.follower import Follower, Rules
 from gateway.log.lease import Lease, Leases
 from gateway.log.store import Log, StaleFence
 from gateway.log.tail import Tails
 from gateway.log.wakeups import Wakeups
+from gateway.wire.opencode import is_opencode_log, opencode_log, project_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,23 +46,52 @@ RELEASE_SECONDS = 1.0
 
 
 @attrs.define(eq=False)
-class _Held:
-    lease: Lease
+class _Reading:
     follower: Follower
     task: asyncio.Task[None]
+
+    def stop(self) -> None:
+        """Have it end, at once or once what has been read is stored."""
+        if not self.follower.stop():
+            self.task.cancel()
+
+
+@attrs.define(eq=False)
+class _Held:
+    lease: Lease
+    acp: _Reading
+    opencode: _Reading | None = None
+
+    @property
+    def readings(self) -> list[_Reading]:
+        return [self.acp] if self.opencode is None else [self.acp, self.opencode]
+
+    def stored_at(self) -> datetime | None:
+        return None if self.opencode is None else self.opencode.follower.stored_at
 
 
 class Followers:
     """Owns the followers of this process. ``review`` and ``renew`` are its tasks; ``close`` ends all."""
 
     def __init__(
-        self, database: Database, log: Log, tails: Tails, leases: Leases, rules: Rules, wakeups: Wakeups
+        self,
+        database: Database,
+        log: Log,
+        tails: Tails,
+        leases: Leases,
+        rules: Rules,
+        wakeups: Wakeups,
+        *,
+        acp: AcpFeed,
+        opencode: OpencodeFeed,
     ) -> None:
         self._database = database
         self._log = log
         self._tails = tails
         self._leases = leases
         self._rules = rules
+        self._acp = acp
+        self._opencode = opencode
         self._wakeups = wakeups
         self._held: dict[str, _Held] = {}
         #: When each was last asked for, by the loop's clock.
@@ -87,6 +120,7 @@ class Followers:
                     await self._keep_all()
                 if await self._acquire(everything=thorough):
                     pause = RETRY_SECONDS
+                await self._record()
                 if thorough:
                     await self._let_go()
                 self._reviewed_at = asyncio.get_running_loop().time()
@@ -110,7 +144,8 @@ class Followers:
 
     async def _keep_all(self) -> None:
         before = [held.lease for held in self._held.values()]
-        kept = {lease.project_id: lease for lease in await self._leases.renew(before)}
+        stored = {project_id: at for project_id, held in self._held.items() if (at := held.stored_at()) is not None}
+        kept = {lease.project_id: lease for lease in await self._leases.renew(before, stored)}
         for lease in before:
             held = self._held.get(lease.project_id)
             if held is None or held.lease.fence != lease.fence:
@@ -119,16 +154,18 @@ class Followers:
                 held.lease = kept[lease.project_id]
             else:
                 logger.warning("lease lost", extra={"project": lease.project_id})
-                held.task.cancel()
+                for reading in held.readings:
+                    reading.task.cancel()
 
     def held(self) -> list[str]:
         """The projects whose lease this process holds, as far as it knows: their housekeeping is done here."""
         now = asyncio.get_running_loop().time()
         return [project_id for project_id, held in self._held.items() if held.lease.until > now]
 
-    def connected_count(self) -> int:
-        """How many of those that are followed here are being read."""
-        return sum(held.follower.is_connected for held in self._held.values())
+    def counts(self) -> tuple[int, int]:
+        """How many streams of containers are followed here, and how many of them are being read."""
+        readings = [reading for held in self._held.values() for reading in held.readings]
+        return len(readings), sum(reading.follower.is_connected for reading in readings)
 
     @property
     def is_reviewed(self) -> bool:
@@ -148,16 +185,28 @@ class Followers:
 
         Raises why it does not, or ``UpstreamUnreachable``, after a few seconds.
         """
+        # The lease is the truth, here too: with another address of the container it has been taken back.
+        if not await self._comes(project_id, self._leases.is_connected):
+            held = self._held.get(project_id)
+            failure = held.acp.follower.failure if held else None
+            raise failure or UpstreamUnreachable("The container's event stream cannot be read.")
+
+    async def opencode_connected(self, project_id: str) -> None:
+        """The same of OpenCode's own stream, of a project that records it."""
+        if not await self._comes(project_id, self._leases.is_opencode_connected):
+            held = self._held.get(project_id)
+            failure = held.opencode.follower.failure if held and held.opencode else None
+            raise failure or UpstreamUnreachable("OpenCode's event stream cannot be read.")
+
+    async def _comes(self, project_id: str, is_connected: Callable[[str], Awaitable[bool]]) -> bool:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                # The lease is the truth, here too: with another address of the container it has been taken back.
-                while not await self._leases.is_connected(project_id):
+                while not await is_connected(project_id):
                     self.follow(project_id)
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            held = self._held.get(project_id)
-            failure = held.follower.failure if held else None
-            raise failure or UpstreamUnreachable("The container's event stream cannot be read.") from None
+            return False
+        return True
 
     async def leave(self, project_id: str) -> None:
         """Stop following this project's container, until there is a reason to again."""
@@ -178,7 +227,7 @@ class Followers:
             return False
         now = asyncio.get_running_loop().time()
         self._asked = {project: at for project, at in self._asked.items() if at > now - ASKED_SECONDS}
-        asked = (self._asked.keys() | self._tails.watched()) - self._held.keys()
+        asked = (self._asked.keys() | self._watched()) - self._held.keys()
         leases = await self._leases.acquire(asked, everything=everything)
         if self._handed_over.is_set():
             await self._leases.release(leases)
@@ -189,40 +238,56 @@ class Followers:
 
     async def _let_go(self) -> None:
         await self._database.execute("discard_stale_sessions")
-        rows = await self._database.fetch_all("list_projects_with_sessions", project_ids=list(self._held))
-        wanted = {row["id"] for row in rows} | self._asked.keys() | set(self._tails.watched())
+        rows = await self._database.fetch_all("list_projects_to_follow", project_ids=list(self._held))
+        wanted = {row["id"] for row in rows} | self._asked.keys() | self._watched()
         await self._stop(self._held.keys() - wanted)
         await self._database.execute("forget_unwanted_leases")
         self._thorough_at = asyncio.get_running_loop().time() + THOROUGH_SECONDS
 
+    def _watched(self) -> set[str]:
+        """The projects that somebody watches a log of."""
+        return {project_of(log_id) for log_id in self._tails.watched()}
+
+    async def _record(self) -> None:
+        """Follow OpenCode, too, where that is wanted and nowhere else; streams of what is recorded no more end."""
+        logs = set(filter(is_opencode_log, self._tails.watched()))
+        asked = [*self._held, *map(project_of, logs)]
+        rows = await self._database.fetch_all("list_recorded", project_ids=asked) if asked else []
+        ended = []
+        for row in rows:
+            held = self._held.get(row["id"])
+            if not row["recorded"]:
+                self._tails.end(opencode_log(row["id"]))
+            if held is not None and held.opencode is None and row["recorded"]:
+                held.opencode = self._read(held.lease, self._opencode)
+            elif held is not None and held.opencode is not None and not row["recorded"]:
+                ended.append(held.opencode)
+                held.opencode = None
+        await _end(ended)
+
     def _start(self, lease: Lease) -> None:
-        follower = Follower(lease, self._log, self._leases, self._rules)
-        task = asyncio.create_task(follower.run(), name=f"follower {lease.project_id}")
-        held = self._held[lease.project_id] = _Held(lease, follower, task)
-        task.add_done_callback(lambda _: self._ended(held))
+        held = self._held[lease.project_id] = _Held(lease, self._read(lease, self._acp))
+        held.acp.task.add_done_callback(lambda _: self._ended(held))
+
+    def _read(self, lease: Lease, feed: Feed) -> _Reading:
+        follower = Follower(lease, feed, self._log, self._rules)
+        log_id = feed.log_id(lease.project_id)
+        task = asyncio.create_task(follower.run(), name=f"follower {log_id}")
+        task.add_done_callback(lambda task: _tell_end(task, log_id))
+        return _Reading(follower, task)
 
     def _ended(self, held: _Held) -> None:
-        project_id = held.lease.project_id
-        if self._held.get(project_id) is held:
-            del self._held[project_id]
-        exc = None if held.task.cancelled() else held.task.exception()
-        if isinstance(exc, StaleFence):
-            logger.warning("another gateway follows now", extra={"project": project_id})
-        elif exc is not None:
-            logger.error("follower died", exc_info=exc, extra={"project": project_id})
+        """Whoever follows no longer does so for both."""
+        if self._held.get(held.lease.project_id) is held:
+            del self._held[held.lease.project_id]
+            if held.opencode is not None:
+                held.opencode.task.cancel()
 
     async def _stop(self, project_ids: Iterable[str]) -> None:
         stopped = [self._held.pop(project_id) for project_id in project_ids if project_id in self._held]
         if not stopped:
             return
-        for held in stopped:
-            if not held.follower.stop():
-                held.task.cancel()
-        _, late = await asyncio.wait([held.task for held in stopped], timeout=LAST_WORDS_SECONDS)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        await _end([reading for held in stopped for reading in held.readings])
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._leases.release([held.lease for held in stopped])
@@ -230,3 +295,24 @@ class Followers:
             logger.warning("leases not released", extra={"error": str(exc) or "no answer in time"})
         else:
             self._wakeups.released()
+
+
+async def _end(readings: list[_Reading]) -> None:
+    """What has been read is stored, for as long as that may take; then nothing runs on."""
+    if not readings:
+        return
+    for reading in readings:
+        reading.stop()
+    _, late = await asyncio.wait([reading.task for reading in readings], timeout=LAST_WORDS_SECONDS)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)
+
+
+def _tell_end(task: asyncio.Task[None], log_id: str) -> None:
+    exc = None if task.cancelled() else task.exception()
+    if isinstance(exc, StaleFence):
+        logger.warning("another gateway follows now", extra={"project": project_of(log_id), "log": log_id})
+    elif exc is not None:
+        logger.error("follower died", exc_info=exc, extra={"project": project_of(log_id), "log": log_id})

@@ -5,7 +5,8 @@ has run out while nobody took it is still its holder's, so that a database that 
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -50,10 +51,13 @@ class Leases:
         until = began + self.seconds
         return [Lease(project_id=row["project_id"], fence=row["fence"], until=until) for row in rows]
 
-    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Those that are kept; what is missing is lost."""
+    async def renew(self, leases: Sequence[Lease], stored: Mapping[str, datetime] | None = None) -> list[Lease]:
+        """Those that are kept; what is missing is lost. ``stored``: until when what OpenCode said is stored."""
         began = asyncio.get_running_loop().time()
-        rows = await self._database.fetch_all("renew_leases", seconds=self.seconds, **self._keys(leases))
+        stored_ats = [(stored or {}).get(lease.project_id) for lease in leases]
+        rows = await self._database.fetch_all(
+            "renew_leases", seconds=self.seconds, stored_ats=stored_ats, **self._keys(leases)
+        )
         kept = {(row["project_id"], row["fence"]) for row in rows}
         return [
             attrs.evolve(lease, until=began + self.seconds)
@@ -77,6 +81,26 @@ class Leases:
         """Whether anybody is reading the container's stream."""
         row = await self._database.fetch_one("get_lease", project_id=project_id)
         return bool(row and row["held"] and row["connected"])
+
+    async def is_opencode_connected(self, project_id: str) -> bool:
+        """Whether anybody is reading OpenCode's own stream."""
+        row = await self._database.fetch_one("get_lease", project_id=project_id)
+        return bool(row and row["held"] and row["opencode_connected"])
+
+    async def opencode_stored_at(self, project_id: str) -> datetime | None:
+        """When OpenCode's own stream was last known to be read; None where it never was."""
+        row = await self._database.fetch_one("get_lease", project_id=project_id)
+        return row["opencode_stored_at"] if row else None
+
+    async def claim_opencode_log(self, lease: Lease, log_id: str, source: str) -> bool:
+        """Append to that log alone from here on; False where another holder has come after this one."""
+        return await self._database.execute("claim_opencode_log", log_id=log_id, source=source, **self._key(lease)) > 0
+
+    async def opencode_connected(self, lease: Lease, *, stored_at: datetime) -> None:
+        await self._database.execute("set_opencode_connected", connected=True, stored_at=stored_at, **self._key(lease))
+
+    async def opencode_disconnected(self, lease: Lease, *, stored_at: datetime) -> None:
+        await self._database.execute("set_opencode_connected", connected=False, stored_at=stored_at, **self._key(lease))
 
     async def connected(self, lease: Lease, source: str) -> None:
         await self._database.execute("set_lease_connected", connected=True, source=source, **self._key(lease))

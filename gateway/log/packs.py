@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from gateway.db.pool import Row
-from gateway.wire.events import FRAME, Cursor, Event, begin_frame
+from gateway.wire.events import FRAME, OPENCODE_EVENT, Cursor, Event, begin_frame
 from gateway.wire.times import timestamp
 
 _FORMAT: Final = b"\x01"
@@ -69,14 +69,15 @@ def frames(encoded: bytes, after: Cursor, session_id: str | None = None) -> list
     for kind in set(kinds):
         name, session, turn, agent = (words[place] for place in kind)
         wanted = session_id in (None, session)
-        begun[kind] = begin_frame(name or "", session, turn, agent) if wanted else None
+        begins = b"" if name == OPENCODE_EVENT else begin_frame(name or "", session, turn, agent)
+        begun[kind] = begins if wanted else None
     epoch, start = after.epoch, after.seq
     found = []
     for seq, kind, time, data in zip(accumulate(seqs), kinds, accumulate(times), payloads, strict=True):
         begin = begun[kind]
         if begin is None or seq <= start:
             continue
-        if b"\n" in data or b"\r" in data:
+        if not begin or b"\n" in data or b"\r" in data:
             found.append((seq, _event(words, kind, Cursor(epoch, seq), time, data).frame()))
             continue
         second, millisecond = divmod(time // 1000, 1000)

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from gateway.db.availability import log_failure
 from gateway.db.errors import OutcomeUnknown
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
@@ -50,8 +52,11 @@ class Recorder:
         translate: Translate,
         is_same_boot: IsSameBoot,
         metrics: Metrics,
+        gap: Callable[[Gap], NewEvent] = NewEvent.of,
     ) -> None:
+        """``gap``: how it is said in this log that something is missing."""
         self._project_id = project_id
+        self._gap = gap
         self._fence = fence
         self._source = source
         self._spool = spool
@@ -65,6 +70,10 @@ class Recorder:
         self._place = source.counted
         #: Whether the stream brought anything for the log.
         self.has_stored = False
+        #: All that the stream brought until then is stored.
+        self.stored_at = self._read_at = datetime.now(UTC)
+        #: Whether something has been taken from the spool that is not handed in yet.
+        self._in_hand = False
 
     async def record(self, reads: AsyncIterator[Read]) -> None:
         """Store what the stream brings; when it ends, raises why, once all that it brought is stored."""
@@ -92,18 +101,23 @@ class Recorder:
 
     async def _read(self, reads: AsyncIterator[Read]) -> None:
         async for read in reads:
+            self._read_at = datetime.now(UTC)
             if read:
                 self._spool.put(read)
 
     async def _translate_all(self) -> None:
         try:
             while (items := await self._spool.take()) is not None:
+                self._in_hand = True
                 for start in range(0, len(items), SLICE_EVENTS):
                     for item in items[start : start + SLICE_EVENTS]:
                         if waiting := self._take(item):
                             await waiting
                     await self._batches.handed_in()
                     await asyncio.sleep(0)
+                self._in_hand = False
+                if self._batches.is_idle:
+                    self._note_stored()
             await self._batches.stored()
         finally:
             self._batches.end()
@@ -111,7 +125,7 @@ class Recorder:
     def _take(self, item: Item) -> Coroutine[Any, Any, None] | None:
         """Hand in what an item means; what has to be waited for, where that cannot be told at once."""
         if isinstance(item, Dropped):
-            self._add(NewEvent.of(Gap(reason=item.reason, count=item.count)), None)
+            self._add(self._gap(Gap(reason=item.reason, count=item.count)), None)
             return None
         number = self._source.number(item)
         if self._source.numbered and number is None:
@@ -121,7 +135,7 @@ class Recorder:
             self._place = number
         if isinstance(item, OversizedEvent):
             gap = Gap(reason="oversized", source=self._source.boot, from_=number, to=number, count=1)
-            self._add(NewEvent.of(gap), number)
+            self._add(self._gap(gap), number)
             return None
         try:
             meaning = self._translate(self._project_id, item)
@@ -179,7 +193,7 @@ class Recorder:
         while batch := await self._batches.next():
             await self._append(batch)
 
-    async def _append(self, batch: Sequence[Numbered]) -> None:
+    async def _append(self, batch: Sequence[Numbered], *, is_gap: bool = False) -> None:
         while True:
             try:
                 await self._log.append(
@@ -190,6 +204,7 @@ class Recorder:
                     fence=self._fence,
                 )
                 self.has_stored = True
+                self._note_stored()
                 self._metrics.committed((datetime.now(UTC) - batch[0][0].at).total_seconds())
                 return
             except (DatabaseUnavailable, OutcomeUnknown) as exc:
@@ -199,18 +214,22 @@ class Recorder:
             except (StaleFence, ProjectNotFound):
                 raise
             except GatewayError as exc:
-                await self._append_singly(batch, exc)
+                await self._append_singly(batch, exc, is_gap=is_gap)
                 return
 
-    async def _append_singly(self, batch: Sequence[Numbered], exc: GatewayError) -> None:
+    def _note_stored(self) -> None:
+        if not self._in_hand and self._spool.is_empty and not self._batches.has_more:
+            self.stored_at = self._read_at
+
+    async def _append_singly(self, batch: Sequence[Numbered], exc: GatewayError, *, is_gap: bool) -> None:
         """One of them cannot be stored as it is meant: it must not hold up the others, again and again."""
         if len(batch) > 1:
             for numbered in batch:
                 await self._append([numbered])
             return
         event, number = batch[0]
-        if event.type == Gap.type:
+        if is_gap or event.type == Gap.type:
             raise exc
         logger.error("event not stored", exc_info=exc, extra={"project": self._project_id, "event": event.type})
         gap = Gap(reason="not_storable", source=self._source.boot, from_=number, to=number, count=1)
-        await self._append([(NewEvent.of(gap, at=event.at), number)])
+        await self._append([(msgspec.structs.replace(self._gap(gap), at=event.at), number)], is_gap=True)

@@ -3,7 +3,6 @@
 import attrs
 
 from gateway.container.client import ContainerInfo
-from gateway.log.lease import Lease
 from gateway.log.store import Log
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
@@ -30,12 +29,12 @@ class Source:
         return f"{self.boot}-"
 
     @classmethod
-    async def of(cls, info: ContainerInfo, lease: Lease, log: Log) -> "Source":
+    async def of(cls, info: ContainerInfo, fence: int, log_id: str, log: Log) -> "Source":
         if info.numbers_events and info.boot_id is not None:
-            mark = await log.mark(lease.project_id, info.boot_id)
+            mark = await log.mark(log_id, info.boot_id)
             return cls(True, info.boot_id, info.boot_id, f"{info.boot_id}-{mark}", mark)
-        name = f"{UNNUMBERED}-{lease.fence}"
-        return cls(False, UNNUMBERED, name, None, await log.mark(lease.project_id, name))
+        name = f"{UNNUMBERED}-{fence}"
+        return cls(False, UNNUMBERED, name, None, await log.mark(log_id, name))
 
     def number(self, event: SSEEvent | OversizedEvent) -> int | None:
         """The container's number of an event, ``<bootId>-<n>``; None where the event carries none of its own."""

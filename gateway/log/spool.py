@@ -119,6 +119,10 @@ class Spool:
         self._ended = False
         self._changed = asyncio.Event()
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self._memory or self._files or self._gathered or self._dropped)
+
     def put(self, read: Read) -> None:
         """Keep what came; ``SpoolFull`` where it does not fit and must not be dropped.
 

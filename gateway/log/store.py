@@ -23,6 +23,7 @@ from gateway.log.reading import Reading
 from gateway.log.run import Run
 from gateway.log.series import Series
 from gateway.wire.events import Cursor, Event, Gap
+from gateway.wire.opencode import is_opencode_log
 
 APPEND_ATTEMPTS = 3
 
@@ -56,7 +57,10 @@ Listener = Callable[[str, Appended], None]
 
 
 class Log:
-    """All projects' logs in one database."""
+    """All logs in one database: each project's, under its id, and that of its OpenCode's events (``wire.opencode``).
+
+    Below, ``project_id`` stands for either.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -141,6 +145,9 @@ class Log:
 
         Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
         """
+        if is_opencode_log(project_id):
+            # PostgreSQL frames our own events alone.
+            return None
         return await read_blocks(self._database, project_id, after)
 
     async def session_blocks(self, project_id: str, after: Cursor, session_id: str) -> Run | None:

@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from gateway.log.dialects import OWN, Dialect
 from gateway.log.store import Head
-from gateway.wire.events import Cursor, Heartbeat, Reset
+from gateway.wire.events import Cursor, Reset
 
 #: A connection that has more than this to send is given nothing more.
 FULL_BYTES: Final = 32_768
@@ -37,6 +38,7 @@ class Stream:
         session_id: str | None,
         *,
         is_chunked: bool,
+        dialect: Dialect = OWN,
     ) -> None:
         """``drain`` waits until the transport has little left to send, or is lost."""
         transport.set_write_buffer_limits(high=FULL_BYTES)
@@ -44,6 +46,7 @@ class Stream:
         self.drain = drain
         self.session_id = session_id
         self.is_chunked = is_chunked
+        self.dialect = dialect
         self.epoch = cursor.epoch
         self._seq = cursor.seq
         #: While it is up to date, its place is that of all for whom this one writes.
@@ -90,7 +93,7 @@ class Stream:
 
     def beat(self, *, retry: int | None = None) -> None:
         """Tell the client its cursor; ``retry``: and after how many milliseconds it is to come back."""
-        self.write(Heartbeat.frame(self.cursor, retry=retry))
+        self.write(self.dialect.heartbeat(self.cursor, retry=retry))
 
     def has_stalled(self, now: float, seconds: float) -> bool:
         """Whether its client has taken nothing of what waits for it in so many seconds. To be asked now and then."""

@@ -136,8 +136,11 @@ class Streams:
                 if stream.has_stalled(now, self._config.stall):
                     logger.info("stream ended: its client takes nothing")
                     stream.transport.abort()
-                elif now - stream.wrote_at >= self._config.heartbeat and not stream.is_full:
+                elif now - stream.wrote_at >= self._pause_of(stream) and not stream.is_full:
                     stream.beat()
+
+    def _pause_of(self, stream: Stream) -> float:
+        return min(self._config.heartbeat, stream.dialect.longest_pause)
 
     async def stop(self) -> None:
         """Tell all clients to come back, not all at once, and let no more in."""
@@ -202,4 +205,4 @@ async def _write(stream: Stream, passage: Passage) -> None:
 
 def _tell(channel: Channel, stream: Stream, told: Reset) -> None:
     channel.tail.move(Cursor(told.epoch, told.head))
-    stream.write(told.frame(), Cursor(told.epoch, told.head))
+    stream.write(stream.dialect.reset(told), Cursor(told.epoch, told.head))

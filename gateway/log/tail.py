@@ -37,8 +37,9 @@ class Tail:
     #: Whether somebody reads the events; else only the head is of interest.
     is_read: bool = False
     watchers: int = 0
-    #: The project has been deleted.
+    #: Nothing will come any more: the project has been deleted, or, where ``ended``, does not want this log to go on.
     gone: bool = False
+    ended: bool = False
     #: Since when there is something that the live streams have not been written, by the monotonic clock; 0: nothing.
     waiting_since: float = 0.0
     #: Set at the next change, and then another one stands here.
@@ -188,6 +189,12 @@ class Tails:
 
     def watched(self) -> list[str]:
         return list(self._tails)
+
+    def end(self, project_id: str) -> None:
+        """Nothing will come to this log any more: who reads it is done."""
+        if tail := self._tails.get(project_id):
+            tail.ended = True
+            tail.vanish()
 
     def move(self, project_id: str, head: Cursor) -> None:
         """Somebody says that this project's log goes on to ``head``."""

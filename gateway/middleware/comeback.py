@@ -8,9 +8,10 @@ import random
 from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError
-from gateway.keys import CONFIG, STREAM_ROUTES
+from gateway.keys import CONFIG, OPENCODE_EVENTS, PROJECT, STREAM_ROUTES
+from gateway.log.dialects import OPENCODE, OWN
 from gateway.middleware.hosts import project_of_host
-from gateway.wire.events import Cursor, Heartbeat
+from gateway.wire.events import Cursor
 
 _TOO_MANY = 429
 _HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -20,7 +21,7 @@ def must_come_back(request: web.Request, exc: GatewayError) -> bool:
     """Whether a client of an event stream was to be told of something that passes."""
     return (
         (exc.status >= 500 or exc.status == _TOO_MANY)
-        and request.match_info.route.name in STREAM_ROUTES
+        and (request.match_info.route.name in STREAM_ROUTES or _is_recorded_for_a_browser(request))
         and project_of_host(request.headers.get(hdrs.HOST, "")) is None
     )
 
@@ -29,5 +30,16 @@ def come_back(request: web.Request) -> web.Response:
     """One block with the id that the client has: some clients take a block without one for the loss of theirs."""
     retry = round(1000 * request.app[CONFIG].events.retry * random.uniform(1, 3))
     known = Cursor.parse(request.headers.get("Last-Event-ID", ""))
-    block = Heartbeat.frame(known, retry=retry)
+    dialect = OPENCODE if request.match_info.route.name == OPENCODE_EVENTS else OWN
+    block = dialect.heartbeat(known, retry=retry)
     return web.Response(body=block, content_type="text/event-stream", headers=_HEADERS)
+
+
+def _is_recorded_for_a_browser(request: web.Request) -> bool:
+    """OpenCode's own clients come back from any status, and not from a stream that ends; they accept anything."""
+    return (
+        request.match_info.route.name == OPENCODE_EVENTS
+        and PROJECT in request
+        and request[PROJECT].record_opencode_events
+        and "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
+    )

@@ -11,6 +11,7 @@ from gateway.keys import (
     CAME_BY_PASS,
     IDENTITY,
     METRICS,
+    OPENCODE_EVENTS,
     PASSES,
     PASSTHROUGH_TICKET,
     PROXIES,
@@ -109,7 +110,8 @@ def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:
     if route.name in STREAM_ROUTES:
         return StreamOf.events(project_id, request.match_info.get("session_id")), STREAM_TICKET
     is_stream = is_handshake(request) or "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
-    if route.handler is passthrough and request.method == hdrs.METH_GET and is_stream:
+    is_passed = route.handler is passthrough or route.name == OPENCODE_EVENTS
+    if is_passed and request.method == hdrs.METH_GET and is_stream:
         return StreamOf.passed_through(project_id, request.raw_path.partition("?")[0]), PASSTHROUGH_TICKET
     return None
 

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.keys import METRICS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
+from gateway.keys import METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
 from gateway.middleware.hosts import project_of_host
 
 access = logging.getLogger("gateway.access")
@@ -25,7 +25,7 @@ BROKEN: Final = "broken"
 async def telemetry(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Time what the others do, and note its outcome."""
     began = time.perf_counter()
-    is_stream = request.match_info.route.name in STREAM_ROUTES
+    is_stream = request.match_info.route.name in (*STREAM_ROUTES, OPENCODE_EVENTS)
     span = request.app[TRACING].begin_request(request.method, request.headers, is_stream=is_stream)
     status, response = BROKEN, None
     try:

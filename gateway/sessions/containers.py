@@ -73,6 +73,10 @@ class Containers:
         """The container as the project's address is now; for the follower."""
         return self.of(await self.project(project_id))
 
+    async def find_opencode(self, project_id: str) -> OpenCode:
+        """The same of its OpenCode."""
+        return self.opencode(await self.project(project_id))
+
     async def info(self, project: Project) -> ContainerInfo:
         return await self.of(project).info()
 

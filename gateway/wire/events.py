@@ -20,6 +20,9 @@ from gateway.wire.times import timestamp
 #: A block whose data has no line breaks: epoch, seq, how it begins (``begin_frame``), its time, its data.
 FRAME: Final = b'id: %d-%d\n%b,"at":"%b","data":%b}\n\n'
 
+#: What OpenCode itself says, recorded in a log of its own: clients get the data as it is, with an id.
+OPENCODE_EVENT: Final = "opencode_event"
+
 _CURSOR = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 
 
@@ -57,6 +60,8 @@ class Event:
 
     def frame(self) -> bytes:
         """The event as a block of an event stream."""
+        if self.type == OPENCODE_EVENT:
+            return encode_event(event=None, id=str(self.cursor), data=self.data)
         if b"\n" in self.data or b"\r" in self.data:
             return encode_event(event=self.type, id=str(self.cursor), data=self.envelope())
         begun = begin_frame(self.type, self.session_id, self.turn_id, self.agent_id)

@@ -22,6 +22,7 @@ MEMBERS = {
     "defaultAgentId",
     "retention",
     *POLICY,
+    "recordOpencodeEvents",
     "hasContainerToken",
     "ownerId",
     "role",

@@ -15,6 +15,7 @@ from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES
 from gateway.roles import Role
 from gateway.routes import ENDPOINTS, Endpoint
 from tests.fakes.container import Agent, FakeContainer
+from tests.fakes.opencode import FakeOpenCode
 from tests.identity.conftest import MEMBERS, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.test_tokens import alter
 from tests.world import Answer, Gateway, Project
@@ -150,7 +151,12 @@ async def test_a_stranger_finds_nothing_by_any_route(project: Project, base_cont
 
 
 @pytest.mark.parametrize("user_id", [OWNER, *MEMBERS])
-async def test_a_role_may_what_the_table_says_and_no_more(project: Project, user_id: str) -> None:
+async def test_a_role_may_what_the_table_says_and_no_more(
+    project: Project, user_id: str, opencode: FakeOpenCode
+) -> None:
+    # Where OpenCode is not recorded its stream is passed through, which is for operators as all that is.
+    changes = {"recordOpencodeEvents": True, "containerUrl": opencode.url}
+    assert (await project.as_user(OWNER).gateway.call("PATCH", project.path, changes)).status == 200
     role = Role.named(MEMBERS.get(user_id, "admin"))
     gateway = project.as_user(user_id).gateway
     for endpoint, method in tries(WITH_PROJECT):
@@ -165,6 +171,12 @@ async def test_a_role_may_what_the_table_says_and_no_more(project: Project, user
             assert answer.status != 401, place
             assert code(answer) not in ("role_too_small", "project_not_found", "unauthenticated"), place
             assert answer.status < 500 or answer.status in (501, 502, 503), place
+
+
+@pytest.fixture
+async def opencode() -> AsyncIterator[FakeOpenCode]:
+    async with FakeOpenCode() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+"""OpenCode's own server, as far as its event stream goes: 1.18's, without ids, for each directory its own.
+
+    async with FakeOpenCode() as opencode:
+        …  # opencode.url is what port 4096 of a real one would be
+
+or ``python -m tests.fakes.opencode --port N``. ``POST /say`` has all who listen in ``?directory=`` told its body, byte
+for byte; what is said while nobody listens is gone. ``POST /cut`` breaks every stream.
+"""
+
+import argparse
+import asyncio
+import json
+import secrets
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import attrs
+from aiohttp import web
+
+HOME = "/home/agent/work space"
+
+
+@attrs.define(eq=False)
+class _Stream:
+    directory: str
+    transport: asyncio.Transport
+    waiting: "asyncio.Queue[bytes]" = attrs.Factory(asyncio.Queue)
+
+
+def event(type: str, **properties: Any) -> bytes:
+    """An event as OpenCode writes it."""
+    value = {"id": f"evt_{secrets.token_hex(13)}", "type": type, "properties": properties}
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class FakeOpenCode:
+    """One server; ``said`` is all that it told anybody in its own directory, in order."""
+
+    def __init__(self, *, heartbeat: float = 10.0) -> None:
+        self.heartbeat = heartbeat
+        self.said: list[bytes] = []
+        #: When it told each of them.
+        self.said_at: list[datetime] = []
+        #: The headers and the query of each stream that was opened.
+        self.asked: list[tuple[dict[str, str], str]] = []
+        self.url = ""
+        self.port = 0
+        self._streams: list[_Stream] = []
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """On the port that it had before, if it had one."""
+        app = web.Application()
+        app.router.add_get("/path", self._path)
+        app.router.add_get("/event", self._event)
+        app.router.add_post("/say", self._say)
+        app.router.add_post("/cut", self._cut)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        assert self._runner is not None
+        self.cut()
+        await self._runner.cleanup()
+
+    @property
+    def listeners(self) -> int:
+        return len(self._streams)
+
+    def say(self, data: bytes, directory: str = HOME) -> None:
+        if directory == HOME:
+            self.said.append(data)
+            self.said_at.append(datetime.now(UTC))
+        self.send(b"data: %b\n\n" % data, directory)
+
+    def tell(self, count: int, begin: int = 0) -> None:
+        """So many events, each with its number."""
+        for number in range(begin, begin + count):
+            self.say(event("message.part.updated", part={"n": number, "text": f"t\u00e9xt {number}"}))
+
+    def send(self, raw: bytes, directory: str = HOME) -> None:
+        for stream in self._streams:
+            if stream.directory == directory:
+                stream.waiting.put_nowait(raw)
+
+    def cut(self) -> None:
+        for stream in self._streams:
+            stream.transport.abort()
+        self._streams.clear()
+
+    async def _path(self, _: web.Request) -> web.Response:
+        return web.json_response({"home": "/home/agent", "directory": HOME})
+
+    async def _say(self, request: web.Request) -> web.Response:
+        self.say(await request.read(), request.query.get("directory", HOME))
+        return web.Response(status=204)
+
+    async def _cut(self, _: web.Request) -> web.Response:
+        self.cut()
+        return web.Response(status=204)
+
+    async def _event(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(
+            ({name.lower(): value for name, value in request.headers.items()}, request.rel_url.raw_query_string)
+        )
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        assert request.transport is not None
+        stream = _Stream(request.query.get("directory", HOME), request.transport)
+        stream.waiting.put_nowait(b"data: %b\n\n" % event("server.connected"))
+        self._streams.append(stream)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self.heartbeat):
+                        raw = await stream.waiting.get()
+                except TimeoutError:
+                    raw = b"data: %b\n\n" % event("server.heartbeat")
+                await response.write(raw)
+        finally:
+            if stream in self._streams:
+                self._streams.remove(stream)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=4096)
+    server = FakeOpenCode()
+    server.port = parser.parse_args().port
+    async with server:
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
