@@ -69,8 +69,8 @@ def _npm(package: str) -> str:
 # The demo runs wherever this package runs, installed or from a checkout.
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
-# Codex tries a refused key six times over a WebSocket and six times over HTTP, with pauses: 16 seconds. Fewer can be
-# said for providers of one's own alone; so this is the built in one once more. Only with a key: without any credential
+# Codex tries a refused key six times over a WebSocket and six times over HTTP, with pauses: 16 seconds. Fewer tries can
+# be had of a provider of one's own alone; so this is the built in one once more. Only with a key: without a credential
 # such a provider is taken to need none.
 _CODEX_FEW_RETRIES = {
     "CODEX_CONFIG": json.dumps(

@@ -1,18 +1,19 @@
 """The secrets that containers were given, so that what comes back from them can be stored without.
 
 Which ones, the database says: who gives a container a credential is one gateway, who follows it may be another, so that
-one learns of it before the container is given anything. Secrets are opened from the vault and kept in memory, a former
-one for a while after a newer one took its place: a process may have it still.
+one learns of it before the container is given anything. There they are sealed, each version as it was given, and the
+former ones for as long as something may run with them: whoever takes over, or starts again, knows them all.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import attrs
 
 from gateway.credentials.store import Credentials
+from gateway.credentials.vault import Sealed
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
@@ -21,8 +22,15 @@ from gateway.wire.masking import Masker, secrets_in
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-#: How long a secret is masked after it was replaced or deleted.
+#: How often it is looked for secrets that nothing can run with any more.
+FORGET_SECONDS = 600.0
+#: How long a secret is masked at least after it was replaced or deleted.
 KEPT_SECONDS = 6 * 3600.0
+#: How many former secrets of somebody's for an agent are masked for the sake of sessions that are older than they: what
+#: is searched for more of them would slow all of a project's events down.
+MOST_FORMER = 100
+#: How long what this process is about to give may not be written down yet.
+UNWRITTEN_SECONDS = 60.0
 
 #: Agent and user.
 _Whose = tuple[str, str]
@@ -30,42 +38,33 @@ _Whose = tuple[str, str]
 
 @attrs.frozen(kw_only=True)
 class _Secret:
-    version: int
     texts: frozenset[str] = attrs.field(repr=False)
-    #: By the monotonic clock; None: it is in use.
-    until: float | None = None
+    #: When it was learned, by the monotonic clock.
+    since: float
 
 
 @attrs.define
 class _Known:
     """What is known of one project."""
 
-    secrets: dict[_Whose, list[_Secret]] = attrs.field(factory=dict, repr=False)
-    masker: Masker = attrs.field(factory=Masker)
-    #: When the next of them is forgotten.
-    due: float | None = None
+    secrets: dict[tuple[_Whose, int], _Secret] = attrs.field(factory=dict, repr=False)
+    _masker: Masker | None = None
+
+    @property
+    def masker(self) -> Masker:
+        if self._masker is None:
+            self._masker = Masker(text for secret in self.secrets.values() for text in secret.texts)
+        return self._masker
 
     def add(self, whose: _Whose, version: int, texts: frozenset[str]) -> None:
-        until = time.monotonic() + KEPT_SECONDS
-        former = [
-            attrs.evolve(secret, until=secret.until or until)
-            for secret in self.secrets.get(whose, [])
-            if secret.version != version
-        ]
-        self.secrets[whose] = [*former, _Secret(version=version, texts=texts)]
-        self.sort_out()
+        self.secrets[whose, version] = _Secret(texts=texts, since=time.monotonic())
+        self._masker = None
 
-    def newest(self, whose: _Whose) -> int:
-        return max((secret.version for secret in self.secrets.get(whose, [])), default=-1)
-
-    def sort_out(self) -> None:
-        """Forget what is due, and mask the rest."""
-        now = time.monotonic()
-        for whose, secrets in self.secrets.items():
-            self.secrets[whose] = [secret for secret in secrets if secret.until is None or secret.until > now]
-        kept = [secret for secrets in self.secrets.values() for secret in secrets]
-        self.due = min((secret.until for secret in kept if secret.until is not None), default=None)
-        self.masker = Masker(text for secret in kept for text in secret.texts)
+    def keep(self, written: Set[tuple[_Whose, int]]) -> None:
+        """Forget what is not written down, but for what may be at any moment."""
+        latest = time.monotonic() - UNWRITTEN_SECONDS
+        self.secrets = {key: secret for key, secret in self.secrets.items() if key in written or secret.since > latest}
+        self._masker = None
 
 
 class KnownSecrets:
@@ -80,11 +79,7 @@ class KnownSecrets:
     def masker(self, project_id: str) -> Masker:
         """What takes a project's secrets out, by what is known here; see ``load``."""
         known = self._projects.get(project_id)
-        if known is None:
-            return _NOTHING
-        if known.due is not None and known.due <= time.monotonic():
-            known.sort_out()
-        return known.masker
+        return _NOTHING if known is None else known.masker
 
     async def mask(self, project_id: str, raw: bytes) -> bytes:
         """An answer of the project's container without its secrets."""
@@ -94,40 +89,36 @@ class KnownSecrets:
 
     async def load(self, project_id: str) -> None:
         """Know all that the project's container was given. Its follower does so before it reads."""
-        rows = await self._database.fetch_all("given_credentials", project_ids=[project_id])
+        rows = await self._database.fetch_all("given_secrets", project_ids=[project_id])
         self._projects.setdefault(project_id, _Known())
         await self._learn(rows)
 
     def learn(self, project_id: str, agent_id: str, user_id: str, version: int, secret: str) -> None:
         """Know a secret that this process is about to give."""
         known = self._projects.setdefault(project_id, _Known())
-        if known.newest((agent_id, user_id)) < version:
+        if ((agent_id, user_id), version) not in known.secrets:
             known.add((agent_id, user_id), version, secrets_in(secret))
 
     async def keep_up(self) -> None:
-        """Learn what other gateways give, until cancelled."""
-        missed = False
+        """Learn what other gateways give, and forget what nothing runs with any more, until cancelled."""
+        missed, looked = False, time.monotonic()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if not self._projects:
-                continue
-            query = "given_credentials" if missed else "credentials_given_lately"
             try:
-                await self._learn(await self._database.fetch_all(query, project_ids=list(self._projects)))
+                if self._projects:
+                    query = "given_secrets" if missed else "secrets_given_lately"
+                    await self._learn(await self._database.fetch_all(query, project_ids=list(self._projects)))
                 missed = False
+                if time.monotonic() - looked >= FORGET_SECONDS:
+                    looked = time.monotonic()
+                    await self._forget()
             except GatewayError as exc:
                 missed = True
                 log_failure(logger, "not known what containers were given", exc)
 
     async def _learn(self, rows: Iterable[Row]) -> None:
-        learned: list[Row] = []
-        for row in rows:
-            known = self._projects.get(row["project_id"])
-            if known is None:
-                continue
-            if known.newest((row["agent_id"], row["user_id"])) < row["version"]:
-                await self._open(row)
-            learned.append(row)
+        """Know these, and tell who gives them: of each its own version, and none that cannot be opened."""
+        learned = [row for row in rows if row["project_id"] in self._projects and self._knows(row)]
         if learned:
             await self._database.execute(
                 "set_credential_known",
@@ -138,17 +129,27 @@ class KnownSecrets:
                 versions=[row["version"] for row in learned],
             )
 
-    async def _open(self, row: Row) -> None:
-        token = await self._credentials.get_agent_auth_token(row["user_id"], row["agent_id"])
-        if token is None:
-            return
+    def _knows(self, row: Row) -> bool:
+        agent_id, user_id, version = row["agent_id"], row["user_id"], row["version"]
+        if ((agent_id, user_id), version) in self._projects[row["project_id"]].secrets:
+            return True
         try:
-            secret = self._credentials.open_access_token(token)
+            secret = self._credentials.open_given_secret(user_id, agent_id, Sealed(row["sealed_access_token"]))
         except GatewayError as exc:
-            # Nobody can give it away, then, either.
-            logger.error("a secret cannot be opened to be masked", extra={"agent": row["agent_id"], "error": str(exc)})
-            return
-        self.learn(row["project_id"], row["agent_id"], row["user_id"], token.version, secret)
+            logger.error("a secret cannot be opened to be masked", extra={"agent": agent_id, "error": str(exc)})
+            return False
+        self.learn(row["project_id"], agent_id, user_id, version, secret)
+        return True
+
+    async def _forget(self) -> None:
+        await self._database.execute("forget_former_secrets", seconds=KEPT_SECONDS, most=MOST_FORMER)
+        rows = await self._database.fetch_all("given_secrets", project_ids=list(self._projects))
+        await self._learn(rows)
+        written: dict[str, set[tuple[_Whose, int]]] = {project_id: set() for project_id in self._projects}
+        for row in rows:
+            written.setdefault(row["project_id"], set()).add(((row["agent_id"], row["user_id"]), row["version"]))
+        for project_id, known in self._projects.items():
+            known.keep(written.get(project_id, set()))
 
 
 _NOTHING = Masker()

@@ -28,12 +28,15 @@ class SealedTable:
     fields: tuple[str, ...]
     #: Whether a row says which key has sealed it; else each of its secrets does.
     has_key_column: bool = True
+    #: The table that its secrets are sealed to, where that is another.
+    place: str = ""
 
 
 TABLES = (
     SealedTable("agent_auth_tokens", ("access_token", "refresh_token")),
     SealedTable("projects", ("container_token",)),
     SealedTable("pending_logins", ("verifier", "code", "device_code"), has_key_column=False),
+    SealedTable("given_secrets", ("access_token",), place="agent_auth_tokens"),
 )
 
 
@@ -94,7 +97,7 @@ async def _reseal_row(database: Database, vault: Vault, table: SealedTable, row:
         values[f"former_{field}"] = former
         values[field] = None
         if former is not None:
-            place = Place(table=table.name, row=tuple(row["place"]), field=field)
+            place = Place(table=table.place or table.name, row=tuple(row["place"]), field=field)
             sealed = vault.seal(vault.open(Sealed(former), place), place)
             values[field], key_id = sealed.ciphertext, sealed.key_id
     if table.has_key_column:

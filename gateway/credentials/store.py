@@ -192,8 +192,11 @@ class Credentials:
         )
 
     def open_access_token(self, token: AgentAuthToken) -> str:
-        place = Place.of_credential(token.user_id, token.agent_id, ACCESS_TOKEN)
-        return self._vault.open(token.sealed_access_token, place).decode()
+        return self.open_given_secret(token.user_id, token.agent_id, token.sealed_access_token)
+
+    def open_given_secret(self, user_id: str, agent_id: str, sealed: Sealed) -> str:
+        """An access token that is, or was, a user's credential for an agent."""
+        return self._vault.open(sealed, Place.of_credential(user_id, agent_id, ACCESS_TOKEN)).decode()
 
     def open_refresh_token(self, token: AgentAuthToken) -> str | None:
         if token.sealed_refresh_token is None:

@@ -649,13 +649,12 @@ where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'acti
 -- give_credential --
 -- Write down, before a container is given a credential, that it will be: whoever follows the container must know the
 -- secret first. The row's owner stays. ``follower`` is the gateway that must, where it is another one.
--- No row where the credential has been taken back or replaced, or the project moved, since they were read.
+-- No row where the credential has been taken back or replaced since it was read.
 insert into given_credentials as g (project_id, agent_id, user_id, owner, version, known_to)
 select %(project_id)s, %(agent_id)s, t.user_id, %(owner)s, t.version, %(gateway_id)s
-from agent_auth_tokens t, projects p
+from agent_auth_tokens t
 where t.user_id = %(user_id)s and t.agent_id = %(agent_id)s and t.version = %(version)s
-    and p.id = %(project_id)s and p.container_url = %(container_url)s and p.acp_url is not distinct from %(acp_url)s
-for share of t, p
+for share of t
 on conflict (project_id, agent_id, user_id) do update set
     version = excluded.version, known_to = excluded.known_to, given_at = clock_timestamp(),
     taken = g.taken and g.version = excluded.version
@@ -703,14 +702,35 @@ returning agent_id, user_id, owner;
 -- The agents' processes of the container that a project leaves.
 delete from agent_processes where project_id = %(project_id)s returning agent_id, user_id;
 
--- given_credentials --
--- What projects' containers were given.
-select project_id, agent_id, user_id, version from given_credentials where project_id = any(%(project_ids)s::text[]);
+-- given_secrets --
+-- What projects' containers were given and may run with still, sealed.
+select project_id, agent_id, user_id, version, sealed_access_token from given_secrets
+where project_id = any(%(project_ids)s::text[]);
 
--- credentials_given_lately --
+-- secrets_given_lately --
 -- What containers were given in the last seconds.
-select project_id, agent_id, user_id, version from given_credentials
-where given_at > now() - interval '10 seconds' and project_id = any(%(project_ids)s::text[]);
+select project_id, agent_id, user_id, version, s.sealed_access_token
+from given_credentials g join given_secrets s using (project_id, agent_id, user_id, version)
+where g.given_at > now() - interval '10 seconds' and project_id = any(%(project_ids)s::text[]);
+
+-- forget_former_secrets --
+-- Deletes the secrets that took their leave some time ago, and that nothing runs with any more: no agent's process in a
+-- container of the base contract, and, for the newest of them, no session that is older than that.
+delete from given_secrets s
+where s.replaced_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+    and not exists (
+        select from agent_processes p
+        join project_agents a on a.project_id = p.project_id and a.agent_id = p.agent_id and a.status <> 'stopped'
+        where (p.project_id, p.agent_id, p.user_id, p.version) = (s.project_id, s.agent_id, s.user_id, s.version))
+    and (
+        not exists (
+            select from agent_sessions e
+            where e.project_id = s.project_id and e.agent_id = s.agent_id and e.credential_user_id = s.user_id
+                and e.status = 'active' and e.created_at < s.replaced_at)
+        or %(most)s <= (
+            select count(*) from given_secrets n
+            where n.project_id = s.project_id and n.agent_id = s.agent_id and n.user_id = s.user_id
+                and n.version > s.version));
 
 -- projects_given_credential --
 -- Where a user's credential for an agent went, and whether a session lives there that uses it.
@@ -752,7 +772,7 @@ returning claim;
 
 -- agent_process_started --
 -- The container has started it.
-update agent_processes set starting_by = null
+update agent_processes set starting_by = null, version = %(version)s
 where project_id = %(project_id)s and agent_id = %(agent_id)s and claim = %(claim)s;
 
 -- discard_agent_process --
@@ -1486,6 +1506,8 @@ select key_id, count(*) as rows from (
         from unnest(array[l.sealed_verifier, l.sealed_code, l.sealed_device_code]) secret where secret is not null
     ) distinct_keys
     where l.state in ('pending', 'arrived', 'exchanging') and l.expires_at > clock_timestamp()
+    union all
+    select key_id from given_secrets
 ) sealed
 group by key_id order by key_id;
 
@@ -1510,6 +1532,25 @@ where user_id = (%(id)s::text[])[1] and agent_id = (%(id)s::text[])[2]
 -- forget_agent_auth_tokens --
 -- Deletes what a lost key has sealed.
 delete from agent_auth_tokens where key_id = %(key_id)s;
+
+-- list_sealed_given_secrets --
+-- Secrets of containers' agents under other keys than the current one, after a given one.
+select array[project_id, agent_id, user_id, version::text] as id, array[user_id, agent_id] as place,
+    sealed_access_token as access_token
+from given_secrets
+where key_id <> %(key_id)s and (%(after)s::text[] is null or (project_id, agent_id, user_id, version)
+    > ((%(after)s::text[])[1], (%(after)s::text[])[2], (%(after)s::text[])[3], (%(after)s::text[])[4]::bigint))
+order by project_id, agent_id, user_id, version limit %(limit)s;
+
+-- reseal_given_secrets --
+-- The same secret under another key.
+update given_secrets set sealed_access_token = %(access_token)s, key_id = %(key_id)s
+where project_id = (%(id)s::text[])[1] and agent_id = (%(id)s::text[])[2] and user_id = (%(id)s::text[])[3]
+    and version = (%(id)s::text[])[4]::bigint and sealed_access_token = %(former_access_token)s;
+
+-- forget_given_secrets --
+-- Deletes what a lost key has sealed: nobody can mask it any more.
+delete from given_secrets where key_id = %(key_id)s;
 
 -- list_sealed_projects --
 -- Containers' secrets under other keys than the current one, after a given one.

@@ -44,7 +44,7 @@ async def spawn(request: web.Request) -> web.Response:
         container = containers.of(project)
         # A process that runs is not started again, so it does no harm where a call comes again after a crash.
         if info.tells_end_of_turn:
-            credential = await injecting.options(given, info)
+            given, credential = await injecting.options(given, info)
             said = await container.spawn(agent.id, {**options, **credential})
             await injecting.taken(given, info)
         else:

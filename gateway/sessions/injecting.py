@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: How long whoever follows a container may take to know a secret before that container is given it.
 KNOWN_SECONDS, LOOK_SECONDS = 5.0, 0.05
 
+#: How often a credential is read again that is replaced on its way.
+READS = 3
+
 #: How long whoever takes a credential back waits for containers to have done so; it goes on without him.
 WITHDRAWN_SECONDS = 10.0
 
@@ -113,39 +116,45 @@ class Injecting:
         """What a session goes on with; ``AuthRequired`` where that is gone."""
         return None if user_id is None else await self._find(project, agent_id, user_id, needed=True)
 
-    async def options(self, given: Given | None, info: ContainerInfo) -> dict[str, Any]:
-        """The members that make a session of the container run with the credential."""
+    async def options(self, given: Given | None, info: ContainerInfo) -> tuple[Given | None, dict[str, Any]]:
+        """The members that make a session of the container run with the credential, and which one that is now."""
         if given is None:
-            return {}
+            return None, {}
         if info.takes_credentials:
-            return {"credential": _credential(given, (await self.announce(given))["owner"])}
+            given, row = await self.announce(given)
+            return given, {"credential": _credential(given, row["owner"])}
         if info.takes_session_env:
-            variables = given.variables()
-            await self.announce(given)
-            return {"env": variables}
+            given.variables()
+            given, _ = await self.announce(given)
+            return given, {"env": given.variables()}
         if info.tells_end_of_turn:
             raise CredentialUnusable("This project's container takes no credentials: it has none of the ways for that.")
-        return {}
+        return given, {}
 
-    async def announce(self, given: Given) -> Row:
-        """Before a container is given a secret: whoever follows it masks it. The row says whom the container knows."""
-        self._known.learn(given.project.id, given.agent_id, given.user_id, given.version, given.secret)
-        row = await self._database.fetch_one(
-            "give_credential",
-            **given.row,
-            **given.place,
-            owner=secrets.token_hex(16),
-            version=given.version,
-            gateway_id=self._gateway_id,
-        )
-        if row is None:
-            text = (
-                f"{given.agent_id}: your credential was just taken back or replaced, or the project moved; try again."
+    async def announce(self, given: Given) -> tuple[Given, Row]:
+        """Before a container is given a secret: whoever follows it masks it. The row says whom the container knows.
+
+        What was replaced since it was read is read again, and the newer one is to be given; ``AuthRequired`` where it
+        was taken back.
+        """
+        for _ in range(READS):
+            self._known.learn(given.project.id, given.agent_id, given.user_id, given.version, given.secret)
+            row = await self._database.fetch_one(
+                "give_credential",
+                **given.row,
+                owner=secrets.token_hex(16),
+                version=given.version,
+                gateway_id=self._gateway_id,
             )
-            raise _auth_required(given.project, given.agent_id, AuthRequired(text))
-        if row["follower"] is not None:
-            await self._until_known(given)
-        return row
+            if row is not None:
+                if row["follower"] is not None:
+                    await self._until_known(given)
+                return given, row
+            newest = await self._find(given.project, given.agent_id, given.user_id, needed=True)
+            assert newest is not None
+            given = newest
+        text = f"Your credential for {given.agent_id} is being replaced again and again; try again."
+        raise _auth_required(given.project, given.agent_id, AuthRequired(text))
 
     async def taken(self, given: Given | None, info: ContainerInfo) -> None:
         """The container has it; where the project has been moved meanwhile, it is taken back there."""
@@ -161,7 +170,7 @@ class Injecting:
         """See that a container which keeps credentials has this version, ahead of a prompt."""
         if given is None or not info.takes_credentials:
             return
-        row = await self.announce(given)
+        given, row = await self.announce(given)
         if row["taken"] and row["container_boot_id"] == info.boot_id:
             return
         container = self._containers.of(given.project)

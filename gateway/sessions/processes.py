@@ -85,7 +85,8 @@ class Processes:
         options: Mapping[str, Any],
     ) -> bool:
         """Start it, unless somebody else was quicker."""
-        variables = {} if given is None else given.variables()
+        if given is not None:
+            given.variables()  # before anything is begun
         key = {"project_id": project.id, "agent_id": agent_id}
         claimed = await self._database.fetch_one(
             "claim_agent_process",
@@ -101,15 +102,16 @@ class Processes:
         container = self._containers.of(project)
         try:
             if given is not None:
-                await self._injecting.announce(given)
+                given, _ = await self._injecting.announce(given)
             if reason == RENEWED:
                 await self._stop(container, key)
-            env = {**variables, **(options.get("env") or {})}
+            env = {**({} if given is None else given.variables()), **(options.get("env") or {})}
             await container.spawn(agent_id, {**options, "env": env} if env else options)
         except BaseException:
             await asyncio.shield(self._database.execute("discard_agent_process", **claim))
             raise
-        await self._database.execute("agent_process_started", **claim)
+        version = None if given is None else given.version
+        await self._database.execute("agent_process_started", **claim, version=version)
         await self._injecting.taken(given, info)
         return True
 

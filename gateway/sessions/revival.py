@@ -95,7 +95,8 @@ class Revival:
         if await self._database.fetch_one("unbind_session", known=known, **key) is None:
             raise _being_taken_up()
         try:
-            taken = await _take_up(container, session, info, reason, await self._injecting.options(given, info))
+            given, credential = await self._injecting.options(given, info)
+            taken = await _take_up(container, session, info, reason, credential)
             await self._injecting.taken(given, info)
         except BaseException:
             await self._database.execute("rebind_session", known=known, **key)

@@ -140,7 +140,7 @@ class Sessions:
             await self._followers.connected(project.id)
             info = await container.info()
             await self._processes.start(project, agent_id, given, info)
-            credential = await self._injecting.options(given, info)
+            given, credential = await self._injecting.options(given, info)
             made = await container.create_session({**_options(agent_id, new), **credential})
             await self._injecting.taken(given, info)
         except BaseException:

@@ -9,7 +9,7 @@ from gateway.credentials.checking import used_keys
 from gateway.credentials.keyring import Key, KeyRing, Keys
 from gateway.credentials.resealing import reseal
 from gateway.credentials.store import API_KEY, OAUTH, Credentials
-from gateway.credentials.vault import Vault
+from gateway.credentials.vault import Sealed, Vault
 from gateway.db.pool import Database
 from gateway.projects import NewProject, Projects
 from tests.db.things import ask
@@ -32,13 +32,18 @@ async def test_everything_is_under_the_current_key_afterwards_and_opens(
 ) -> None:
     monkeypatch.setattr(resealing, "BATCH", 7)  # pages end in the middle of it
     await fill(database, 20)
-    await Credentials(database, FORMER).save_agent_auth_token("ann", "gemini", token_type=API_KEY, access_token="key")
+    saving = Credentials(database, FORMER)
+    given = await saving.save_agent_auth_token("ann", "gemini", token_type=API_KEY, access_token="key")
     before = Projects(database, FORMER)
     await before.create("ann", NewProject(id="own", container_url="http://127.0.0.1:1", container_token="secret"))
     await before.create("ann", NewProject(id="none", container_url="http://127.0.0.1:1"))
+    row = {"project_id": "own", "agent_id": "gemini", "user_id": "ann", "version": given.version}
+    await database.execute("give_credential", **row, owner="somebody", gateway_id="gw")
+    # A former secret, which a container may run with still.
+    await saving.save_agent_auth_token("ann", "gemini", token_type=API_KEY, access_token="newer")
     done = await reseal(database, NOW)
-    assert (done.rows, done.unreadable, done.complete) == (22, set(), True)
-    assert await used_keys(database) == {"k2": 22}
+    assert (done.rows, done.unreadable, done.complete) == (23, set(), True)
+    assert await used_keys(database) == {"k2": 23}
     only_new = Vault(Keys(ring=KeyRing([TWO])))
     credentials = Credentials(database, only_new)
     for number in range(20):
@@ -46,6 +51,8 @@ async def test_everything_is_under_the_current_key_afterwards_and_opens(
         assert token is not None
         assert credentials.open_access_token(token) == f"a{number}"
         assert credentials.open_refresh_token(token) == f"r{number}"
+    (former,) = await database.fetch_all("given_secrets", project_ids=["own"])
+    assert credentials.open_given_secret("ann", "gemini", Sealed(former["sealed_access_token"])) == "key"
     projects = Projects(database, only_new)
     assert projects.container_token(await projects.get("ann", "own")) == "secret"
     assert (await reseal(database, NOW)).rows == 0

@@ -15,12 +15,14 @@ from aiohttp.typedefs import Middleware
 
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.config import CredentialsConfig
+from gateway.credentials import known
 from gateway.credentials.store import API_KEY, AgentAuthToken
 from gateway.errors import AuthRequired
 from gateway.keys import CONTAINERS, CREDENTIALS, FOLLOWERS, INJECTING, SESSIONS
 from gateway.serving import bind, serving
 from tests.agenthost.hosts import alive, chunk, scripted
 from tests.agenthost.test_processes import environment_of
+from tests.db.things import ask
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.sessions.test_revival import everything
@@ -47,6 +49,8 @@ env = { A_KEY = "{token}" }
 unset = ["B_KEY"]
 """
 ANNS, BOBS = "sk-of-ann-0123456789abcdef", "sk-of-bob-0123456789abcdef"
+#: What takes the place of hers.
+ANNS_NEXT, ANNS_LAST = "sk-next-of-ann-0123456789abcdef", "sk-last-of-ann-0123456789abcdef"
 
 
 @attrs.define
@@ -484,6 +488,93 @@ async def test_secret_is_masked_by_the_gateway_that_follows_whoever_has_given_it
         await store(gives, "ann", "renewed-" + ANNS, "demo")
         await project.prompt(session, f"env A_KEY\nsay {ANNS}")
         assert text_of(await everything(project, session)).endswith("A_KEY=***\n***")
+
+
+async def test_former_secret_is_masked_after_a_renewal_and_a_restart(
+    gateways: GatewayProcess, base_container: FakeContainer
+) -> None:
+    async with gateways.run() as gateway:
+        project = await shared(gateway, base_container.url)
+        await store(gateway, "ann", ANNS, "demo")
+        session = await session_of(project, "ann", "demo")
+        await store(gateway, "ann", ANNS_NEXT, "demo")
+        await project.prompt(session, "say renewed")
+        await store(gateway, "ann", ANNS_LAST, "demo")
+    async with gateways.run() as gateway:
+        project = Project(gateway.as_user("ann"), "demo")
+        await project.prompt(session, f" {ANNS} {ANNS_NEXT} {ANNS_LAST}".replace(" ", "\nsay "))
+        assert text_of(await everything(project, session)) == "renewed*********"
+        assert (await project.call("DELETE", "/agents/demo/auth")).status == 200
+    async with gateways.run() as gateway:
+        project = Project(gateway.as_user("ann"), "demo")
+        bobs = await session_of(project, "bob", "opencode")
+        await Project(gateway.as_user("bob"), "demo").prompt(bobs, f"say {ANNS}\nsay {ANNS_LAST}")
+        assert text_of(await everything(project, bobs)) == "******"
+
+
+async def test_secret_is_known_as_given_though_another_has_taken_its_place_meanwhile(
+    gateways: GatewayProcess, base_container: FakeContainer, database_url: str
+) -> None:
+    async with gateways.run() as follows, gateways.run() as gives:
+        await shared(follows, base_container.url)
+        bob = Project(follows.as_user("bob"), "demo")
+        session = await session_of(bob, "bob", "opencode")
+        assert follows.app[FOLLOWERS].held() == ["demo"]
+        await store(gives, "ann", ANNS, "demo")
+        injecting, containers = gives.app[INJECTING], gives.app[CONTAINERS]
+        given = await injecting.for_session(await containers.project("demo"), "demo", "ann")
+        assert given is not None
+        giving = asyncio.create_task(injecting.announce(given))
+        await eventually(lambda: ask(database_url, "select 1 from given_credentials where user_id = 'ann'"))
+        await store(gives, "ann", ANNS_NEXT, "demo")
+        # Whoever follows says now that it masks what the container is about to be given.
+        await giving
+        await bob.prompt(session, f"say {ANNS}")
+        assert text_of(await everything(bob, session)) == "***"
+
+
+async def test_credential_that_was_replaced_on_its_way_is_read_again(gateway: Gateway, project: Project) -> None:
+    await store(gateway, "ann", ANNS)
+    session = await session_of(project, "ann")
+    containers = gateway.app[CONTAINERS]
+    found = await containers.project(project.id)
+    given = await gateway.app[INJECTING].for_session(found, "keyed", "ann")
+    await store(gateway, "ann", ANNS_NEXT)
+    await gateway.app[INJECTING].hand_over(given, await containers.info(found))
+    assert (await run(project, "ann", session, chunk("x")))["state"] == "completed"
+    second = await session_of(project, "ann")
+    assert environment_of(await pid_of(project, second))["A_KEY"] == ANNS_NEXT
+
+
+@pytest.mark.parametrize("runs", [False, True])
+async def test_former_secret_is_forgotten_once_nothing_can_run_with_it(
+    gateways: GatewayProcess,
+    base_container: FakeContainer,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    runs: bool,
+) -> None:
+    monkeypatch.setattr(known, "FORGET_SECONDS", 0.1)
+    monkeypatch.setattr(known, "UNWRITTEN_SECONDS", 0.1)
+    kept = "select count(*) from given_secrets where user_id = 'ann'"
+    async with gateways.run() as gateway:
+        project = await shared(gateway, base_container.url)
+        await store(gateway, "ann", ANNS, "demo")
+        session = await session_of(project, "ann", "demo")
+        bobs = await session_of(project, "bob", "opencode")
+        if not runs:
+            await project.call("DELETE", f"/session/{session}")
+            await project.call("POST", "/agents/demo/stop", {})
+        await store(gateway, "ann", ANNS_NEXT, "demo")
+        await eventually(lambda: ask(database_url, "select 1 from given_secrets where replaced_at is not null"))
+        assert ask(database_url, kept) == [(1,)]
+        ask(database_url, "update given_secrets set replaced_at = now() - interval '7 hours' returning 1")
+        if not runs:
+            await eventually(lambda: ask(database_url, kept) == [(0,)])
+        await asyncio.sleep(0.3)
+        bob = Project(gateway.as_user("bob"), "demo")
+        await bob.prompt(bobs, f"say {ANNS}")
+        assert text_of(await everything(bob, bobs)) == ("***" if runs else ANNS)
 
 
 async def test_who_is_no_member_any_more_pays_for_nothing_there(gateway: Gateway, project: Project) -> None:
