@@ -378,6 +378,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     await stack.enter_async_context(_running(keys.sweep(), "sweep idempotency keys"))
     await stack.enter_async_context(_running(accounts.poller.run(), "poll providers"))
     await stack.enter_async_context(_running(accounts.refresher.run(), "renew credentials"))
+    await stack.enter_async_context(_running(accounts.revocation.run(), "revoke tokens again"))
     return add_gauges(metrics, database, followers, streams)
 
 

@@ -1501,6 +1501,8 @@ select key_id, count(*) as rows from (
     union all
     select container_token_key_id from projects where container_token_key_id is not null
     union all
+    select key_id from unrevoked_tokens
+    union all
     select distinct_keys.key_id from pending_logins l cross join lateral (
         select distinct sealed_with(secret) as key_id
         from unnest(array[l.sealed_verifier, l.sealed_code, l.sealed_device_code]) secret where secret is not null
@@ -1594,6 +1596,25 @@ update pending_logins set state = 'expired', code = 'login_expired', ended_at = 
     sealed_verifier = null, sealed_code = null, sealed_device_code = null, next_poll_at = null
 where state in ('pending', 'arrived', 'exchanging') and %(key_id)s in (
     sealed_with(sealed_verifier), sealed_with(sealed_code), sealed_with(sealed_device_code));
+
+-- list_sealed_unrevoked_tokens --
+-- Tokens to be revoked under other keys than the current one, after a given one.
+select array[id] as id, array[id, provider_id] as place, sealed_access_token as access_token,
+    sealed_refresh_token as refresh_token
+from unrevoked_tokens
+where key_id <> %(key_id)s and (%(after)s::text[] is null or id > (%(after)s::text[])[1])
+order by id limit %(limit)s;
+
+-- reseal_unrevoked_tokens --
+-- The same tokens under another key; they are never replaced.
+update unrevoked_tokens set
+    sealed_access_token = %(access_token)s, sealed_refresh_token = %(refresh_token)s, key_id = %(key_id)s
+where id = (%(id)s::text[])[1] and sealed_access_token = %(former_access_token)s
+    and sealed_refresh_token is not distinct from %(former_refresh_token)s;
+
+-- forget_unrevoked_tokens --
+-- Deletes what a lost key has sealed.
+delete from unrevoked_tokens where key_id = %(key_id)s;
 
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has
@@ -1755,6 +1776,31 @@ where id in (
 -- Logins that ended long ago.
 delete from pending_logins where id in (
     select id from pending_logins where created_at < now() - interval '1 day' and ended_at is not null limit 1000);
+
+-- insert_unrevoked_tokens --
+-- A provider could not be told that tokens are over.
+insert into unrevoked_tokens (id, provider_id, sealed_access_token, sealed_refresh_token, key_id, next_at)
+values (%(id)s, %(provider_id)s, %(sealed_access_token)s, %(sealed_refresh_token)s, %(key_id)s,
+    clock_timestamp() + make_interval(secs => %(wait)s));
+
+-- claim_unrevoked_tokens --
+-- Tokens whose provider is to be told now, for the one gateway that does. Should it die meanwhile, the next try comes all
+-- the same.
+update unrevoked_tokens set attempts = attempts + 1,
+    next_at = clock_timestamp() + make_interval(secs => (%(waits)s::double precision[])[attempts + 1])
+where id in (
+    select id from unrevoked_tokens
+    where next_at <= clock_timestamp() and attempts < cardinality(%(waits)s::double precision[])
+    order by next_at limit %(limit)s for update skip locked)
+returning *;
+
+-- give_up_unrevoked_tokens --
+-- Tokens of whose last try nothing was heard.
+delete from unrevoked_tokens where attempts >= %(most)s and next_at <= clock_timestamp() returning provider_id;
+
+-- delete_unrevoked_tokens --
+-- Their provider has been told, or will not be.
+delete from unrevoked_tokens where id = %(id)s;
 
 -- hold_renewal --
 -- The right to renew a credential, for one gateway at a time. What is known of tries before counts for this version only.

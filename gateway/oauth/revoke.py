@@ -5,19 +5,22 @@ import logging
 
 import attrs
 
+from gateway.db.availability import log_failure
 from gateway.errors import GatewayError
 from gateway.oauth import requests
 from gateway.oauth.answers import revocation_answer
+from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
 from gateway.oauth.outcomes import Failure, Malformed, Refused, Unavailable
 from gateway.oauth.provider import GITHUB, Provider
+from gateway.oauth.unrevoked import Unrevoked, UnrevokedTokens
 from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a provider that could not be had is told again; after the last one it is left.
-RETRIES = (5.0, 30.0, 120.0, 600.0)
+#: How often it is looked what is to be told again, and how many are told at once.
+LOOK_SECONDS, AT_ONCE = 2.0, 10
 REVOKED, RETRYING, REFUSED, UNSUPPORTED = "revoked", "retrying", "refused", "unsupported"
 
 
@@ -30,21 +33,29 @@ class Revoked:
 
 
 class Revocation:
-    """Revokes tokens. What a provider could not be told at once is kept in memory and told it later, a few times."""
+    """Revokes tokens. What a provider could not be told at once, any gateway that lives tells it later, a few times.
 
-    def __init__(self, edge: Edge, discovery: Discovery) -> None:
+    ``run`` is a task of whoever owns this.
+    """
+
+    def __init__(
+        self, edge: Edge, discovery: Discovery, unrevoked: UnrevokedTokens, providers: Providers, *, timeout: float
+    ) -> None:
         self._edge = edge
         self._discovery = discovery
+        self._unrevoked = unrevoked
+        self._providers = providers
+        self._timeout = timeout
         self._tasks = Tasks()
+        self._again = 0
 
     async def revoke(self, provider: Provider, access_token: str, refresh_token: str | None) -> Revoked:
         """The refresh token first: with it a provider ends all that was granted."""
         try:
             provider = await self._discovery.completed(provider)
         except GatewayError as exc:
-            self._later(provider, access_token, refresh_token)
-            return Revoked(outcome=RETRYING, message=f"{exc} It is told again in a while.")
-        if not provider.revoke_url or (provider.bodies.revoke == GITHUB and not provider.client_secret):
+            return await self._later(provider, access_token, refresh_token, str(exc))
+        if not _can_be_told(provider):
             where = f"take it away there if you want it gone: {provider.name} has no call for it"
             return Revoked(outcome=UNSUPPORTED, message=f"Forgotten here; {where}, or none that this gateway may use.")
         failure = await self._tell(provider, access_token, refresh_token)
@@ -52,9 +63,7 @@ class Revocation:
             case None:
                 return Revoked(outcome=REVOKED, message=f"Forgotten here, and over at {provider.name}.")
             case Unavailable(reason=reason):
-                self._later(provider, access_token, refresh_token)
-                message = f"Forgotten here. {provider.name} could not be told ({reason}) and is told again in a while."
-                return Revoked(outcome=RETRYING, message=message)
+                return await self._later(provider, access_token, refresh_token, reason)
             case Refused() | Malformed():
                 said = failure.error if isinstance(failure, Refused) else failure.reason
                 message = f"Forgotten here. {provider.name} did not take it back ({said}); do that there."
@@ -64,8 +73,20 @@ class Revocation:
         """Tokens that nobody will ever use."""
         self._tasks.start(self._told(provider, access_token, refresh_token), name="revoke")
 
+    async def run(self) -> None:
+        """Tell providers again, until cancelled."""
+        while True:
+            try:
+                await self._look()
+            except GatewayError as exc:
+                log_failure(logger, "tokens not revoked yet", exc)
+            except Exception:
+                logger.exception("tokens not revoked yet")
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def close(self) -> None:
-        await self._tasks.close()
+        """Let what is under way come to its end."""
+        await self._tasks.close(grace=self._timeout)
 
     async def _told(self, provider: Provider, access_token: str, refresh_token: str | None) -> None:
         revoked = await self.revoke(provider, access_token, refresh_token)
@@ -83,17 +104,56 @@ class Revocation:
         # Where the refresh token is over, all is: some take access tokens back by nothing but their end.
         return failures[0]
 
-    def _later(self, provider: Provider, access_token: str, refresh_token: str | None) -> None:
-        self._tasks.start(self._retry(provider, access_token, refresh_token), name="revoke again")
+    async def _later(self, provider: Provider, access_token: str, refresh_token: str | None, reason: str) -> Revoked:
+        try:
+            await self._unrevoked.add(provider.id, access_token, refresh_token)
+        except GatewayError as exc:
+            logger.warning("tokens not revoked, nor kept to be", extra={"provider": provider.id, "error": str(exc)})
+            message = f"Forgotten here. {provider.name} could not be told ({reason}); take it away there."
+            return Revoked(outcome=REFUSED, message=message)
+        message = f"Forgotten here. {provider.name} could not be told ({reason}) and is told again in a while."
+        return Revoked(outcome=RETRYING, message=message)
 
-    async def _retry(self, provider: Provider, access_token: str, refresh_token: str | None) -> None:
-        for wait in RETRIES:
-            await asyncio.sleep(wait)
-            try:
-                completed = await self._discovery.completed(provider)
-            except GatewayError:
-                continue
-            failure = await self._tell(completed, access_token, refresh_token)
-            if not isinstance(failure, Unavailable):
-                return
-        logger.warning("tokens not revoked", extra={"provider": provider.id})
+    async def _look(self) -> None:
+        for provider_id in await self._unrevoked.give_up():
+            _give_up(provider_id)
+        for tokens in await self._unrevoked.claim_due(AT_ONCE - self._again):
+            self._again += 1
+            self._tasks.start(self._told_again(tokens), name="revoke again")
+
+    async def _told_again(self, tokens: Unrevoked) -> None:
+        try:
+            if await self._is_over(tokens):
+                await self._unrevoked.forget(tokens)
+            elif tokens.is_last:
+                await self._unrevoked.forget(tokens)
+                _give_up(tokens.provider_id)
+        except GatewayError as exc:
+            # It is due again.
+            log_failure(logger, "tokens not revoked yet", exc, provider=tokens.provider_id)
+        finally:
+            self._again -= 1
+
+    async def _is_over(self, tokens: Unrevoked) -> bool:
+        """Whether there is nothing more to be done: the provider was told, or refuses, or is none of ours any more."""
+        provider = self._providers.get(tokens.provider_id)
+        if provider is None:
+            _give_up(tokens.provider_id)
+            return True
+        try:
+            provider = await self._discovery.completed(provider)
+            if not _can_be_told(provider):
+                return True
+            failure = await self._tell(provider, *self._unrevoked.opened(tokens))
+        except GatewayError as exc:
+            log_failure(logger, "tokens not revoked yet", exc, provider=tokens.provider_id)
+            return False
+        return not isinstance(failure, Unavailable)
+
+
+def _can_be_told(provider: Provider) -> bool:
+    return bool(provider.revoke_url) and (provider.bodies.revoke != GITHUB or bool(provider.client_secret))
+
+
+def _give_up(provider_id: str) -> None:
+    logger.warning("tokens not revoked: their provider was told in vain", extra={"provider": provider_id})

@@ -19,11 +19,12 @@ from gateway.oauth.pending import PendingLogins
 from gateway.oauth.poller import Poller
 from gateway.oauth.refresh import Refresher
 from gateway.oauth.revoke import Revocation
+from gateway.oauth.unrevoked import UnrevokedTokens
 
 
 @attrs.frozen(kw_only=True)
 class Room:
-    """``poller.run`` and ``refresher.run`` are tasks of whoever opened it."""
+    """``poller.run``, ``refresher.run`` and ``revocation.run`` are tasks of whoever opened it."""
 
     logins: Logins
     refresher: Refresher
@@ -48,7 +49,8 @@ async def opened(
     async with Edge(timeout=config.timeout) as edge:
         discovery = Discovery(edge, allow_http_loopback=config.allow_http_loopback)
         news = News(database, log)
-        revocation = Revocation(edge, discovery)
+        unrevoked = UnrevokedTokens(database, vault)
+        revocation = Revocation(edge, discovery, unrevoked, providers, timeout=config.timeout)
         pending = PendingLogins(database, vault)
         logins = Logins(pending, credentials, providers, discovery, edge, news, revocation)
         refresher = Refresher(

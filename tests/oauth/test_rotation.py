@@ -11,7 +11,8 @@ from gateway.credentials.keyring import KeyRing, read_file, write_file
 from gateway.errors import ConfigError
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer
-from tests.fakes.provider import FakeProvider
+from tests.fakes.eventually import eventually
+from tests.fakes.provider import Answer, FakeProvider
 from tests.oauth.conftest import Running
 from tests.oauth.person import Person
 from tests.test_rotation import Operator
@@ -70,6 +71,24 @@ async def test_a_login_with_a_code_is_completed_after_a_rotation(
     provider.approve()
     async with gateway_of(run_gateway, operator) as gateway:
         await Person(Project(gateway, "demo"), provider).becomes("authorized")
+
+
+async def test_tokens_that_are_to_be_revoked_are_revoked_after_a_rotation(
+    run_gateway: Running, operator: Operator, provider: FakeProvider, base_container: FakeContainer, database_url: str
+) -> None:
+    async with gateway_of(run_gateway, operator) as gateway:
+        person = Person(await gateway.register(base_container.url), provider)
+        await person.connected()
+        secrets = await person.secrets()
+        assert secrets is not None
+        provider.answers["revoke"] = [Answer({}, 503)]
+        assert (await person.call("DELETE", "")).json["revocation"]["outcome"] == "retrying"
+    assert operator.listed() == [(True, 1)]
+    rotate(operator)
+    keep_current_key_only(operator)
+    ask(database_url, "update unrevoked_tokens set next_at = now() returning 1")
+    async with gateway_of(run_gateway, operator):
+        await eventually(lambda: secrets[1] in provider.revoked)
 
 
 async def test_a_key_that_a_login_under_way_needs_is_missed_until_that_is_over_or_the_key_forgotten(

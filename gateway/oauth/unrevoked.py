@@ -1,0 +1,90 @@
+"""Tokens that are over here, and whose provider could not be told so yet: kept sealed until it is, for a few tries."""
+
+import secrets
+from collections.abc import Sequence
+
+import attrs
+
+from gateway.credentials.store import ACCESS_TOKEN, REFRESH_TOKEN
+from gateway.credentials.vault import Place, Sealed, Vault
+from gateway.db.pool import Database, Row
+
+#: Seconds before each try.
+PAUSES = (5.0, 30.0, 120.0, 600.0)
+#: Seconds after which a last try counts as failed whose gateway has not said how it went.
+LAST_SECONDS = 120.0
+
+
+@attrs.frozen(kw_only=True)
+class Unrevoked:
+    """One credential's tokens, on their way to be revoked once more."""
+
+    id: str
+    provider_id: str
+    sealed_access_token: Sealed = attrs.field(repr=False)
+    sealed_refresh_token: Sealed | None = attrs.field(repr=False)
+    #: Whether there is no other try after this one.
+    is_last: bool
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Unrevoked":
+        refresh = row["sealed_refresh_token"]
+        return cls(
+            id=row["id"],
+            provider_id=row["provider_id"],
+            sealed_access_token=Sealed(row["sealed_access_token"]),
+            sealed_refresh_token=None if refresh is None else Sealed(refresh),
+            is_last=row["attempts"] >= len(PAUSES),
+        )
+
+
+class UnrevokedTokens:
+    """All of them in one database."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    async def add(self, provider_id: str, access_token: str, refresh_token: str | None) -> None:
+        """Keep them for the first try."""
+        id = f"unr_{secrets.token_hex(10)}"
+        access = self._vault.seal(access_token.encode(), _place(id, provider_id, ACCESS_TOKEN))
+        refresh = None
+        if refresh_token is not None:
+            refresh = self._vault.seal(refresh_token.encode(), _place(id, provider_id, REFRESH_TOKEN))
+        await self._database.execute(
+            "insert_unrevoked_tokens",
+            id=id,
+            provider_id=provider_id,
+            sealed_access_token=access.ciphertext,
+            sealed_refresh_token=refresh.ciphertext if refresh else None,
+            key_id=access.key_id,
+            wait=PAUSES[0],
+        )
+
+    async def claim_due(self, limit: int) -> Sequence[Unrevoked]:
+        """Those whose next try is due, for whoever asks first; unless told otherwise they are due again later."""
+        # After the first try comes the second pause, and so on.
+        waits = [*PAUSES[1:], LAST_SECONDS]
+        rows = await self._database.fetch_all("claim_unrevoked_tokens", waits=waits, limit=limit)
+        return [Unrevoked.from_row(row) for row in rows]
+
+    async def give_up(self) -> Sequence[str]:
+        """Forget those whose last try has come to nothing; the ids of their providers."""
+        rows = await self._database.fetch_all("give_up_unrevoked_tokens", most=len(PAUSES))
+        return [row["provider_id"] for row in rows]
+
+    async def forget(self, tokens: Unrevoked) -> None:
+        await self._database.execute("delete_unrevoked_tokens", id=tokens.id)
+
+    def opened(self, tokens: Unrevoked) -> tuple[str, str | None]:
+        """The access token, and the refresh token where there is one."""
+        access = self._vault.open(tokens.sealed_access_token, _place(tokens.id, tokens.provider_id, ACCESS_TOKEN))
+        if tokens.sealed_refresh_token is None:
+            return access.decode(), None
+        refresh = self._vault.open(tokens.sealed_refresh_token, _place(tokens.id, tokens.provider_id, REFRESH_TOKEN))
+        return access.decode(), refresh.decode()
+
+
+def _place(id: str, provider_id: str, field: str) -> Place:
+    return Place(table="unrevoked_tokens", row=(id, provider_id), field=field)
