@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.telemetry.context import present
+from gateway.telemetry.tracing import carried
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 class _Span:
     """One of OpenTelemetry's, as the rooms that are watched know it."""
 
-    def __init__(self, span: trace.Span) -> None:
+    def __init__(self, span: trace.Span, method: str) -> None:
         self._span = span
+        self._method = method
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
         self.headers: Mapping[str, str] = carrier
@@ -40,7 +42,7 @@ class _Span:
     def end(self, status: int | None, *, route: str | None = None, failure: str | None = None) -> None:
         span = self._span
         if route is not None:
-            span.update_name(f"{span.name} {route}")  # type: ignore[attr-defined]  # the SDK's have one
+            span.update_name(f"{self._method} {route}")
             span.set_attribute("http.route", route)
             span.set_attributes({f"acp_gateway.{name}": value for name, value in present().items()})
         if status is not None:
@@ -65,7 +67,7 @@ class Traces:
         self._tracer = self._provider.get_tracer("acp-gateway", version)
 
     def begin_request(self, method: str, headers: Mapping[str, str], *, is_stream: bool) -> _Span | None:
-        parent = _PROPAGATOR.extract(dict(headers))
+        parent = _PROPAGATOR.extract(carried(headers))
         if is_stream:
             # It lasts as long as its client stays, which is nobody's time.
             context.attach(parent)
@@ -73,13 +75,13 @@ class Traces:
         span = self._tracer.start_span(method, parent, SpanKind.SERVER, {"http.request.method": method})
         # The request's task ends with it, and so does what is attached here.
         context.attach(trace.set_span_in_context(span, parent))
-        return _Span(span)
+        return _Span(span, method)
 
     def begin_call(self, method: str, host: str, port: int) -> _Span | None:
         if not trace.get_current_span().get_span_context().is_valid:
             return None  # the gateway's own housekeeping
         attributes: dict[str, str | int] = {"http.request.method": method, "server.address": host, "server.port": port}
-        return _Span(self._tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes))
+        return _Span(self._tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes), method)
 
     async def close(self) -> None:
         with suppress(TimeoutError):

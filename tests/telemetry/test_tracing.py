@@ -137,6 +137,36 @@ async def test_with_traces_spans_of_the_request_and_of_its_calls_reach_the_colle
         assert text not in collector.raw
 
 
+@pytest.mark.parametrize(
+    ("ratio", "parent"), [(0.0, None), (1.0, PARENT.removesuffix("01") + "00")], ids=["by ratio", "by its caller"]
+)
+async def test_a_request_that_is_not_traced_is_answered_like_any_other(
+    ratio: float, parent: str | None, database_url: str, base_container: FakeContainer
+) -> None:
+    comes = {"traceparent": parent} if parent else {}
+    async with collecting() as collector:
+        config = attrs.evolve(QUICK, tracing=TracingConfig(endpoint=collector.url, ratio=ratio))
+        async with GatewayProcess(database_url, config).run() as gateway:
+            project = await gateway.register(base_container.url, defaultAgentId="demo")
+            answer = await project.call("GET", "/session", headers=comes)
+            assert (answer.status, answer.json["sessions"]) == (200, [])
+            await project.call("GET", "/passed/through", headers=comes)
+        sent = next(one for one in base_container.requests if one.path.endswith("/through"))
+        trace, flags = (sent.headers["traceparent"].split("-")[place] for place in (1, 3))
+        assert int(flags, 16) & 1 == 0  # not sampled, Trace Context 3.2.2.5
+    assert trace not in {span.trace_id.hex() for span in collector.spans}
+
+
+async def test_a_trace_goes_on_however_its_header_is_spelled(database_url: str, base_container: FakeContainer) -> None:
+    async with collecting() as collector:
+        config = attrs.evolve(QUICK, tracing=TracingConfig(endpoint=collector.url))
+        async with GatewayProcess(database_url, config).run() as gateway:
+            project = await gateway.register(base_container.url)
+            await project.call("GET", "/passed/through", headers={"Traceparent": PARENT})
+    sent = next(one for one in base_container.requests if one.path.endswith("/through"))
+    assert sent.headers["traceparent"].split("-")[1] == TRACE
+
+
 async def test_a_collector_that_is_away_holds_nobody_up(database_url: str, agent_host: str) -> None:
     config = attrs.evolve(QUICK, tracing=TracingConfig(endpoint="http://127.0.0.1:1/v1/traces"))
     loop = asyncio.get_running_loop()
