@@ -17,7 +17,7 @@ import attrs
 from gateway.db.arrays import integer_array, text_array
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError
+from gateway.errors import DatabaseUnavailable, GatewayError
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,14 @@ class Audit:
         return [self._waiting.get_nowait() for _ in range(count)]
 
     async def _write(self, batch: Sequence[tuple[Entry, asyncio.Future[None]]]) -> None:
-        entries = [entry for entry, _ in batch]
+        try:
+            await self._insert([entry for entry, _ in batch])
+        finally:
+            for _, written in batch:
+                if not written.done():
+                    written.set_result(None)
+
+    async def _insert(self, entries: Sequence[Entry]) -> None:
         try:
             await self._database.execute(
                 "insert_audit_entries",
@@ -149,12 +156,13 @@ class Audit:
                 repeats=integer_array(entry.repeats for entry in entries),
             )
         except GatewayError as exc:
+            if len(entries) > 1 and not isinstance(exc, DatabaseUnavailable):
+                # One of them cannot be stored, which must not cost the others.
+                for entry in entries:
+                    await self._insert([entry])
+                return
             for entry in entries:
                 logger.error("an audit entry is lost", extra={**_told(entry), "error": str(exc)})
-        finally:
-            for _, written in batch:
-                if not written.done():
-                    written.set_result(None)
 
     async def _sweep(self) -> None:
         if time.monotonic() - self._swept_at < SWEEP_SECONDS:

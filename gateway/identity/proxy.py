@@ -4,6 +4,7 @@ The header is believed where the connection comes from one of the named addresse
 were not there: it could be anybody's.
 """
 
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 
@@ -11,6 +12,8 @@ from multidict import CIMultiDictProxy
 
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import LOCAL_USER, Caller, Presented, flaw_of_user_id
+
+_WITH_PORT = re.compile(r"\[([^]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 class Proxies:
@@ -28,12 +31,29 @@ class Proxies:
         return any((mapped or address) in network for network in self._networks)
 
     def client_of(self, headers: CIMultiDictProxy[str], peer: str | None) -> str | None:
-        """The address of who asks: behind our proxies, the last one in ``X-Forwarded-For`` that is none of them."""
+        """The address of who asks: behind our proxies, the last one in ``X-Forwarded-For`` that is none of them.
+
+        What stands there and is no address says nothing, and nothing of what stands before it is believed.
+        """
         client = peer
         hops = [hop.strip() for value in headers.getall("X-Forwarded-For", ()) for hop in value.split(",")]
         while client in self and hops:
-            client = hops.pop() or client
+            if hop := hops.pop():
+                address = _address(hop)
+                if address is None:
+                    break
+                client = address
         return client
+
+
+def _address(hop: str) -> str | None:
+    """The address alone: some proxies write the client's port behind it."""
+    match = _WITH_PORT.fullmatch(hop)
+    text = (match[1] or match[2]) if match else hop
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
 
 
 class ProxyMode:

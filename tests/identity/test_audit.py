@@ -11,8 +11,10 @@ import pytest
 
 from gateway.config import IdentityConfig
 from gateway.identity import audit
+from gateway.keys import AUDIT
 from tests.identity.conftest import ADMIN, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.test_tokens import alter
+from tests.middleware.conftest import ask_raw
 from tests.world import PROXIED, QUICK, Gateway, GatewayProcess, Project
 
 
@@ -43,6 +45,26 @@ async def test_what_is_passed_through_is_noted_too(project: Project) -> None:
     await project.as_user(OPERATOR).gateway.call("POST", f"{project.path}/opencode/session?secret=1", {})
     [passed] = await entries(project, "?limit=1")
     assert passed["path"] == f"{project.path}/opencode/session"
+
+
+async def test_an_entry_that_cannot_be_stored_costs_no_other(gateway: Gateway, project: Project) -> None:
+    [before, *_] = await entries(project)
+    notes, whole = gateway.app[AUDIT], attrs.fields(audit.Entry)
+    known = {field.name: None for field in whole} | {"project_id": project.id, "method": "PUT", "repeats": 0}
+    new = [
+        audit.Entry(**known | {"path": path, "outcome": "done", "request_id": path, "address": address})
+        for path, address in (("/first", None), ("/second", "\udcff"), ("/third", None))
+    ]
+    await asyncio.gather(*(notes.note(entry) for entry in new))
+    assert [entry["path"] for entry in await entries(project, "?limit=3")] == ["/third", "/first", before["path"]]
+
+
+async def test_an_address_that_is_none_costs_no_entry(project: Project) -> None:
+    fields = (f"X-Forwarded-User: {OWNER}", "X-Forwarded-For: \udcff\udcfe", "Content-Type: application/json")
+    answer = await ask_raw(project.gateway, f"PATCH {project.path}", *fields, body=b'{"name": "new"}')
+    assert answer.status == 200
+    [changed] = await entries(project, "?limit=1")
+    assert (told(changed), changed["address"]) == ((OWNER, f"PATCH {project.path}", "done", 200), "127.0.0.1")
 
 
 async def test_reading_is_not_noted_and_writes_nothing(project: Project, database_url: str) -> None:
