@@ -10,15 +10,14 @@ from aiohttp.typedefs import Handler
 
 from gateway.keys import METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
 from gateway.middleware.hosts import project_of_host
+from gateway.proxy.forward import BROKEN_OFF, STREAMED
+from gateway.telemetry.metrics import BROKEN, LEFT
 
 access = logging.getLogger("gateway.access")
 
 UNMATCHED: Final = "unmatched"
 #: All of a container's OpenCode on its project's own host.
 OWN_HOST: Final = "project-host"
-#: In the place of a status: the client left before there was one; the answer broke off.
-LEFT: Final = "left"
-BROKEN: Final = "broken"
 
 
 @web.middleware
@@ -30,13 +29,13 @@ async def telemetry(request: web.Request, handler: Handler) -> web.StreamRespons
     status, response = BROKEN, None
     try:
         response = await handler(request)
-        status = str(response.status)
+        status = BROKEN if BROKEN_OFF in request else str(response.status)
         return response
     except asyncio.CancelledError:
         status = LEFT
         raise
     finally:
-        lasts = is_stream or status == "101"
+        lasts = is_stream or status == "101" or STREAMED in request
         seconds, route = time.perf_counter() - began, route_of(request)
         request.app[METRICS].request(request.method, route, status, None if lasts else seconds)
         if span is not None:

@@ -25,6 +25,10 @@ from gateway.proxy.upstream import Timeouts, Upstream
 
 logger = logging.getLogger(__name__)
 
+#: What became of a request: its answer is an event stream, which lasts as long as its client likes; it broke off.
+STREAMED = web.RequestKey("streamed", bool)
+BROKEN_OFF = web.RequestKey("broken_off", bool)
+
 SERVER_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         # Compressed request bodies pass as they are.
@@ -84,6 +88,7 @@ async def forward(
     except (UpstreamError, TimeoutError) as exc:
         if response is None or not response.prepared:
             raise
+        request[BROKEN_OFF] = True
         logger.info("answer broken off", extra={"upstream": str(upstream), "reason": str(exc) or "client too slow"})
         if request.transport is not None:
             request.transport.abort()
@@ -111,6 +116,7 @@ async def _switch(request: web.Request, answer: Answer) -> web.StreamResponse:
 
 async def _relay(request: web.Request, answer: Answer, response: web.StreamResponse, timeouts: Timeouts) -> None:
     if _is_event_stream(answer):
+        request[STREAMED] = True
         answer.limit_silence(None)
     content, writer = answer.content, cast(StreamWriter, request.writer)
     try:

@@ -6,6 +6,7 @@ as a function.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Final
 
 import attrs
@@ -16,6 +17,11 @@ from prometheus_client.registry import Collector
 from gateway.telemetry.durations import Durations, family
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: In the place of a status: the client left before there was one; the answer broke off.
+LEFT: Final = "left"
+BROKEN: Final = "broken"
+#: Containers may answer with any number.
+_STATUSES: Final = frozenset({*(str(status.value) for status in HTTPStatus), LEFT, BROKEN})
 #: What containers and agents say of themselves may stand in a label, for so many different words; then it is "other".
 MAX_WORDS: Final = 40
 OTHER: Final = "other"
@@ -44,10 +50,24 @@ GAP_REASONS: Final = (
     "container_restarted", "not_storable", "oversized", "skipped", "spool_damaged", "spool_full", "stream_interrupted",
     "unnumbered",
 )  # fmt: skip
-REFRESH_OUTCOMES: Final = ("renewed", "postponed")
+REFRESH_OUTCOMES: Final = ("renewed", "postponed", "refused", "expired", "account_changed", "lost")
+TURN_ENDS: Final = (
+    ("completed", "none"),
+    ("cancelled", "none"),
+    ("stalled", "silent"),
+    *(("lost", failure) for failure in ("answer_lost", "cancel_unanswered", "container_unreachable", "end_not_told")),
+    *(
+        ("failed", failure)
+        for failure in (
+            "agent_died", "agent_error", "agent_failed", "agent_stopped", "agent_timeout", "agent_unavailable",
+            "auth_required", "container_refused", "container_restarted", "container_timeout", "container_unreachable",
+            "refused_by_container", "session_lost",
+        )
+    ),
+)  # fmt: skip
 LIMITS: Final = (
     "requests_per_second", "turns_per_user", "turns_per_project", "sessions_per_project", "streams_per_user",
-    "prompt_bytes",
+    "prompt_bytes", "failed_credentials",
 )  # fmt: skip
 
 _REQUEST_SECONDS = _Family(
@@ -77,7 +97,11 @@ class Metrics:
         for one, words in ((_GAPS, GAP_REASONS), (_REFRESHES, REFRESH_OUTCOMES), (_REFUSALS, LIMITS)):
             for word in words:
                 self._counts[one][word,] = 0.0
-        self._words: dict[str, set[str]] = defaultdict(set)
+        self._counts[_TURNS].update(dict.fromkeys(TURN_ENDS, 0.0))
+        #: What a label has said, the gateway's own words first: however much containers make up, those are told.
+        self._words: dict[str, set[str]] = defaultdict(
+            set, reason=set(GAP_REASONS), refresh=set(REFRESH_OUTCOMES), failure={failure for _, failure in TURN_ENDS}
+        )
         self._requests: dict[tuple[str, str], Durations] = {}
         self._phases = {(phase,): Durations() for phase in ("connect", "headers", "body")}
         self._lags = {(stage,): Durations() for stage in ("container_to_commit", "commit_to_client")}
@@ -93,6 +117,8 @@ class Metrics:
         """A request has been answered; ``seconds`` None: how long it lasted means nothing."""
         if method not in _METHODS:
             method = OTHER
+        if status not in _STATUSES:
+            status = OTHER
         self._counts[_REQUESTS][method, route, status] += 1
         if seconds is not None:
             durations = self._requests.get((method, route))

@@ -65,6 +65,11 @@ def test_each_variable_that_is_set_is_a_setting() -> None:
     assert ours <= set(variables())
 
 
+def test_a_volume_with_a_vaults_key_is_not_opened_to_its_group_at_each_mount() -> None:
+    [pod] = pods(ROOT / "deploy/kubernetes/sidecar.yaml")
+    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
 def test_the_configuration_of_the_fleet_can_be_loaded(tmp_path: Path) -> None:
     (config,) = (one for one in documents(ROOT / "deploy/kubernetes/fleet.yaml") if one["kind"] == "ConfigMap")
     path = tmp_path / "config.toml"
