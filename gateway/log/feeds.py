@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from gateway.container.client import ContainerInfo
+from gateway.log import recorder
 from gateway.log.lease import Lease, Leases
 from gateway.log.recorder import Translate
 from gateway.log.source import UNNUMBERED, Source
@@ -18,6 +19,7 @@ from gateway.log.spool import Read
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.wire import opencode
 from gateway.wire.events import OPENCODE_EVENT, Gap
+from gateway.wire.sse import SSEEvent
 
 
 class Stream(Protocol):
@@ -55,6 +57,10 @@ class Feed(ABC):
         """How that log says that something is missing."""
 
     @abstractmethod
+    def strange(self, event: SSEEvent) -> NewEvent:
+        """What stands there of an event that nobody understands."""
+
+    @abstractmethod
     async def begin(self, lease: Lease, source: Source, info: ContainerInfo) -> None:
         """It is open: what may be missing before it stands in the log, and whoever waits for it goes on.
 
@@ -80,6 +86,9 @@ class AcpFeed(Feed):
 
     def gap(self, gap: Gap) -> NewEvent:
         return NewEvent.of(gap)
+
+    def strange(self, event: SSEEvent) -> NewEvent:
+        return recorder.strange(event)
 
     async def begin(self, lease: Lease, source: Source, info: ContainerInfo) -> None:
         before = await self._leases.last_source(lease.project_id)
@@ -133,11 +142,15 @@ class OpencodeFeed(Feed):
         if not await self._leases.claim_opencode_log(lease, log_id, source.name):
             raise StaleFence()
         stored_at = await self._leases.opencode_stored_at(lease.project_id)
-        if stored_at is not None:
-            gap = self.gap(Gap(reason="stream_interrupted"), since=stored_at)
-            await self._log.append(log_id, [gap], fence=lease.fence)
         await self._on_connected(lease.project_id, info, stored_at is not None)
-        await self._leases.opencode_connected(lease, stored_at=datetime.now(UTC))
+        connected = self._leases.opencode_connected(lease, stored_at=datetime.now(UTC))
+        # One for each break: whoever is interrupted here has said it, or has not.
+        gaps = [] if stored_at is None else [self.gap(Gap(reason="stream_interrupted"), since=stored_at)]
+        await self._log.append(log_id, gaps, fence=lease.fence, effects=[connected])
+
+    def strange(self, event: SSEEvent) -> NewEvent:
+        # Its secrets, if it has any, could not be taken out.
+        return self.gap(Gap(reason="not_storable", count=1))
 
     async def end(self, lease: Lease, stored_at: datetime) -> None:
         await self._leases.opencode_disconnected(lease, stored_at=stored_at)

@@ -11,6 +11,7 @@ from datetime import datetime
 import attrs
 
 from gateway.db.pool import Database
+from gateway.log.entries import Effect
 
 #: How many leases are taken at once; more than that wait for the next look, here or in another gateway.
 MAX_ACQUIRED = 500
@@ -96,8 +97,9 @@ class Leases:
         """Append to that log alone from here on; False where another holder has come after this one."""
         return await self._database.execute("claim_opencode_log", log_id=log_id, source=source, **self._key(lease)) > 0
 
-    async def opencode_connected(self, lease: Lease, *, stored_at: datetime) -> None:
-        await self._database.execute("set_opencode_connected", connected=True, stored_at=stored_at, **self._key(lease))
+    def opencode_connected(self, lease: Lease, *, stored_at: datetime) -> Effect:
+        """That OpenCode's own stream is being read, together with what is said of the break before it."""
+        return Effect("set_opencode_connected", {"connected": True, "stored_at": stored_at, **self._key(lease)})
 
     async def opencode_disconnected(self, lease: Lease, *, stored_at: datetime) -> None:
         await self._database.execute("set_opencode_connected", connected=False, stored_at=stored_at, **self._key(lease))

@@ -38,6 +38,11 @@ Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
 IsSameBoot = Callable[[], Awaitable[bool]]
 
 
+def strange(event: SSEEvent) -> NewEvent:
+    """As the container said it."""
+    return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+
+
 class Recorder:
     """Records one stream."""
 
@@ -53,10 +58,12 @@ class Recorder:
         is_same_boot: IsSameBoot,
         metrics: Metrics,
         gap: Callable[[Gap], NewEvent] = NewEvent.of,
+        strange: Callable[[SSEEvent], NewEvent] = strange,
     ) -> None:
-        """``gap``: how it is said in this log that something is missing."""
+        """``gap``: how it is said in this log that something is missing; ``strange``: what nobody understands."""
         self._project_id = project_id
         self._gap = gap
+        self._strange = strange
         self._fence = fence
         self._source = source
         self._spool = spool
@@ -187,7 +194,7 @@ class Recorder:
     def _not_understood(self, event: SSEEvent) -> NewEvent:
         # One event that nobody foresaw must not hold up all that come after it, again and again.
         logger.exception("event not understood", extra={"project": self._project_id, "event": event.event})
-        return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+        return self._strange(event)
 
     async def _append_all(self) -> None:
         while batch := await self._batches.next():

@@ -69,6 +69,8 @@ async def get_project(options: Options, client: Client, screen: Screen) -> None:
 async def create_project(options: Options, client: Client, screen: Screen) -> None:
     given = {"id": options.id, "name": options.name, "defaultAgentId": options.agent}
     body = {"containerUrl": options.container, **{name: value for name, value in given.items() if value is not None}}
+    if options.record_opencode_events:
+        body["recordOpencodeEvents"] = True
     show_members(options, screen, await client.call("POST", "/api/projects", body))
 
 

@@ -44,6 +44,9 @@ def _projects(group: Any) -> None:
     create.add_argument("--id", help="1 to 64 of a-z, 0-9 and - (default: a made one)")
     create.add_argument("--name", help="for people")
     create.add_argument("--agent", help="the default agent of its sessions")
+    create.add_argument(
+        "--record-opencode-events", action="store_true", help="have OpenCode's own events recorded, so that they resume"
+    )
     _command(group, "delete", "delete_project", "remove one with all that is stored of it").add_argument("project")
 
 

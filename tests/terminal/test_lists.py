@@ -76,6 +76,13 @@ def test_an_empty_list_says_so_and_what_to_do_next(
     assert told(place, *arguments) == []
 
 
+def test_a_project_whose_opencode_is_recorded_says_so(place: Place) -> None:
+    for options, recorded in (([], False), (["--record-opencode-events"], True)):
+        told(place, "project", "create", "http://127.0.0.1:9", "--id", "recorded", *options)
+        assert told(place, "project", "get", "recorded")["recordOpencodeEvents"] is recorded
+        script(place, "project", "delete", "recorded")
+
+
 def test_what_is_deleted_ended_or_cancelled_is_said(place: Place) -> None:
     told(place, "project", "create", "http://127.0.0.1:9", "--id", "gone")
     assert script(place, "project", "delete", "gone").stderr.startswith("gone is deleted")
