@@ -65,6 +65,7 @@ async def create_token(
         say(f"token     {text}")
         say(_described(token))
         say("It is not shown again. Clients send it as:  Authorization: Bearer acpgw_…")
+        say("For acp-gateway's own commands:  export ACP_GATEWAY_TOKEN=acpgw_…")
     if Tokens.name not in config.identity.modes:
         sys.stderr.write(
             "acp-gateway: identity.modes does not name tokens here: a gateway with this configuration knows none\n"

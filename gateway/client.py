@@ -29,6 +29,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 ATTEMPTS: Final = 4
 #: What passes: the gateway, its database or the container is away.
 _PASSING: Final = frozenset({429, 502, 503, 504})
+#: What does not pass by itself, whatever its status.
+_LASTING: Final = frozenset({"agent_unavailable", "vault_not_configured", "vault_key_missing", "secret_unreadable"})
 #: To this client alone, and never stored.
 HEARTBEAT, RESET = "heartbeat", "reset"
 
@@ -134,7 +136,7 @@ class Client:
                 async with asyncio.timeout(seconds):
                     return await self._send(method, path, body, query or {}, headers)
             except Refused as exc:
-                if attempt == attempts or exc.answered not in _PASSING:
+                if attempt == attempts or exc.answered not in _PASSING or exc.reason in _LASTING:
                     raise
             except (aiohttp.ClientError, TimeoutError) as exc:
                 if attempt == attempts:

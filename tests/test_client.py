@@ -50,6 +50,16 @@ async def test_what_is_refused_is_told_with_its_code(client: Client) -> None:
     assert (refused.value.answered, refused.value.reason) == (404, "project_not_found")
 
 
+async def test_what_does_not_pass_by_itself_is_told_at_once(
+    gateway: Gateway, client: Client, agent_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.register(agent_host)
+    monkeypatch.setattr("gateway.client._pause", lambda attempt: pytest.fail("it was to be sent again"))
+    with pytest.raises(Refused, match="not found in PATH") as refused:
+        await client.project("demo").create_session(agentId="qoder")
+    assert refused.value.reason == "agent_unavailable"
+
+
 async def test_an_address_where_nobody_answers_is_named(unused_tcp_port: int) -> None:
     async with Client(f"http://127.0.0.1:{unused_tcp_port}") as client:
         with pytest.raises(Unreachable, match=f"127.0.0.1:{unused_tcp_port}"):
