@@ -2,14 +2,13 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 
 import attrs
 from aiohttp import hdrs, web
 
 from gateway.config import is_loopback
 from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
-from gateway.handlers import accounts, views
+from gateway.handlers import accounts, shapes, views
 from gateway.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.keys import (
     CONFIG,
@@ -148,10 +147,10 @@ async def disconnect(request: web.Request) -> web.Response:
 async def list_credentials(request: web.Request) -> web.Response:
     """The caller's own credentials, for all agents; of their secrets only fingerprints."""
     found = await request.app[CREDENTIALS].list_credentials(request[USER])
-    return views.answer({"credentials": [accounts.credential(one) for one in found]})
+    return views.answer(shapes.CredentialList(credentials=[accounts.credential(one) for one in found]))
 
 
-async def _disconnect(request: web.Request, whose: For) -> dict[str, Any]:
+async def _disconnect(request: web.Request, whose: For) -> shapes.Disconnected:
     credentials = request.app[CREDENTIALS]
     # First: a login that is just being completed either has stored its account by then, or stores none.
     cancelled = await request.app[LOGINS].pending.cancel(whose.user_id, whose.agent_id)

@@ -339,12 +339,15 @@ class LoginWay:
     asks: str | UnsetType | None = UNSET
 
 
+AuthState = Literal["none", "pending", "authorized", "denied", "expired", "failed", "needs_reauth"]
+
+
 @attrs.frozen(kw_only=True)
 class AuthStatus:
     """What became of the login, and what the account is."""
 
     agent_id: str
-    state: Literal["none", "pending", "authorized", "denied", "expired", "failed", "needs_reauth"]
+    state: AuthState
     credential: Credential | None
     login: LoginState | None
     ways: list[LoginWay]
