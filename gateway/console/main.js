@@ -170,7 +170,7 @@ class Console {
         if (!project) return;
         this.#sidebar.show(project, project.shownId);
         const session = project.sessions.get(project.shownId);
-        const asked = project.waiting.size ? `(${project.waiting.size}) ` : "";
+        const asked = project.permissions.count ? `(${project.permissions.count}) ` : "";
         document.title = `${asked}${session ? `${titleFor(session)} · ` : ""}ACP gateway`;
     }
 
@@ -206,9 +206,9 @@ class Console {
     }
 
     #toPermission() {
-        const [first] = this.#project?.waiting.values() ?? [];
+        const first = this.#project?.permissions.first;
         if (!first) return mention("Nothing waits for your answer");
-        const here = this.#project.waitingIn(this.#project.shownId).length > 0;
+        const here = this.#project.permissions.in(this.#project.shownId).length > 0;
         if (!here) this.#go(this.#project.id, first.sessionId);
         else this.#view.focusPermission?.();
     }

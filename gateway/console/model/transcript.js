@@ -5,6 +5,7 @@
  * else begins one; a tool call's update changes the tool call, a plan the plan of its turn, wherever those stand.
  */
 
+import { seqOf } from "./event.js";
 import { Turn } from "./turn.js";
 
 const TEXT_ROLES = { agent_message_chunk: "assistant", agent_thought_chunk: "thought", user_message_chunk: "user" };
@@ -244,10 +245,6 @@ for (const type of [
     "container_event",
 ])
     FOLDS[type] = Transcript.prototype._note;
-
-export function seqOf(cursor) {
-    return Number(String(cursor).split("-").at(-1));
-}
 
 /** The text of a message's blocks, for copying. */
 export function textOf(content) {

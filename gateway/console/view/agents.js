@@ -40,7 +40,7 @@ export class AgentsView {
         this.#project = project;
         this.element.hidden = !project;
         if (!project) return;
-        const { agents, agentsAreRead, agentsProblem, agentsStale } = project;
+        const { list: agents, areRead, areStale, problem } = project.agents;
         const missing = agents.filter(isMissing);
         this.#list.show(
             agents.filter((agent) => !isMissing(agent)),
@@ -49,18 +49,18 @@ export class AgentsView {
         this.#missingList.show(missing, ({ id }) => id);
         this.#missingPart.hidden = !missing.length;
         text(this.#missing, `${missing.length} not installed`);
-        this.#loading.hidden = agentsAreRead || Boolean(agentsProblem);
-        this.#problem.hidden = !agentsProblem && !agentsStale;
-        const said = agentsProblem
+        this.#loading.hidden = areRead || Boolean(problem);
+        this.#problem.hidden = !problem && !areStale;
+        const said = problem
             ? [
                   h("strong", "The container cannot be asked."),
-                  h("span", agentsProblem.message),
-                  h("span", hintFor(agentsProblem) ?? ""),
+                  h("span", problem.message),
+                  h("span", hintFor(problem) ?? ""),
               ]
             : [h("span", "The container is away; this is what it said last.")];
         this.#problem.replaceChildren(
             ...said,
-            h("button.quiet.small", { type: "button", on: { click: () => project.readAgents() } }, "Ask again"),
+            h("button.quiet.small", { type: "button", on: { click: () => project.agents.read() } }, "Ask again"),
         );
     }
 
@@ -104,17 +104,17 @@ export class AgentsView {
 
     async #spawn(agent) {
         try {
-            await this.#project.spawn(agent.id);
+            await this.#project.calls.spawn(agent.id);
             mention(`${oneLine(agent.name)} is starting`);
         } catch (problem) {
             complain(`${oneLine(agent.name)} was not started`, problem);
         }
-        this.#project.readAgents();
+        this.#project.agents.read();
     }
 
     async #connect(agent) {
-        await openConnect(agent.name ?? agent.id, this.#project.auth(agent.id));
-        this.#project.readAgents();
+        await openConnect(agent.name ?? agent.id, this.#project.calls.auth(agent.id));
+        this.#project.agents.read();
     }
 
     #spawnWith(agent) {
@@ -141,12 +141,12 @@ export class AgentsView {
                     ),
                 ],
                 async () => {
-                    await this.#project.spawn(agent.id, {
+                    await this.#project.calls.spawn(agent.id, {
                         env: parsed(variables.value),
                         ...(directory.value.trim() && { workingDirectory: directory.value.trim() }),
                     });
                     close();
-                    this.#project.readAgents();
+                    this.#project.agents.read();
                 },
             ),
         );
@@ -154,11 +154,11 @@ export class AgentsView {
 
     async #stop(agent) {
         try {
-            await this.#project.stop(agent.id);
+            await this.#project.calls.stop(agent.id);
         } catch (problem) {
             complain(`${oneLine(agent.name)} was not stopped`, problem);
         }
-        this.#project.readAgents();
+        this.#project.agents.read();
     }
 }
 
@@ -181,9 +181,10 @@ function stateOf(agent, project) {
     // The container begins with the agent's id, which stands above it.
     if (isMissing(agent)) return oneLine(agent.error.replace(`${agent.id}: `, ""), 300);
     const words = [WORDS[agent.status] ?? oneLine(agent.status ?? "unknown", 40)];
-    if (agent.id === project.defaultAgentId) words.push("default");
+    if (agent.id === project.agents.defaultId) words.push("default");
     if (agent.requiresAuth && agent.authenticated) words.push("account connected");
-    if (agent.requiresAuth && !agent.authenticated && agent.status !== "auth_required") words.push("account not connected");
+    if (agent.requiresAuth && !agent.authenticated && agent.status !== "auth_required")
+        words.push("account not connected");
     if (agent.error) words.push(oneLine(agent.error, 200));
     return words.join(" · ");
 }

@@ -113,7 +113,7 @@ export class Composer {
         attribute(this.#send, "aria-disabled", "true");
         this.#box.readOnly = true;
         try {
-            await this.#project.prompt(this.#session.id, prompt, this.#sentAs());
+            await this.#project.calls.prompt(this.#session.id, prompt, this.#sentAs());
             // Only what was sent goes: it stays in the box until the gateway has it.
             this.#box.value = "";
             this.#typed();
@@ -129,7 +129,7 @@ export class Composer {
 
     async #stop(turnId = this.#session.turn?.id) {
         try {
-            await this.#project.cancel(this.#session.id, turnId);
+            await this.#project.calls.cancel(this.#session.id, turnId);
         } catch (problem) {
             complain("The turn was not stopped", problem);
         }
@@ -144,7 +144,7 @@ export class Composer {
 
     #waiting(id) {
         const shown = h("bdi", "…");
-        this.#project.turn(this.#session.id, id).then(
+        this.#project.calls.turn(this.#session.id, id).then(
             ({ prompt }) =>
                 text(shown, oneLine((prompt ?? []).map((block) => block.text ?? `(${block.type})`).join(" "), 200)),
             () => {},

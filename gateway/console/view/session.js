@@ -136,7 +136,7 @@ export class SessionView {
         if (!session) return;
         text(this.#title, titleFor(session));
         text(this.#about, aboutSession(session, this.#project));
-        const asked = this.#project.waitingIn(this.#id).length > 0;
+        const asked = this.#project.permissions.in(this.#id).length > 0;
         text(this.#status, asked ? "Waiting for you" : session.isCancelling ? "Stopping" : WORDS[session.status]);
         this.#status.className = `status ${asked ? "asking" : session.status}`;
         this.#composer?.update(session);
@@ -144,7 +144,7 @@ export class SessionView {
     }
 
     permissionsChanged() {
-        const waiting = this.#project.waitingIn(this.#id);
+        const waiting = this.#project.permissions.in(this.#id);
         this.#asking.show(waiting, ({ id }) => id);
         this.#dock.hidden = !waiting.length;
         for (const permission of waiting) {
@@ -162,10 +162,10 @@ export class SessionView {
 
     #card(permission) {
         // The agents may be read only after what they ask.
-        const agent = () => this.#project.agent(permission.agentId)?.name ?? permission.agentId ?? "The agent";
+        const agent = () => this.#project.agents.get(permission.agentId)?.name ?? permission.agentId ?? "The agent";
         const answer = async (id, optionId) => {
             const hadFocus = this.#dock.contains(document.activeElement);
-            await this.#project.answer(id, optionId);
+            await this.#project.calls.answer(id, optionId);
             if (hadFocus) this.#composer.focus();
         };
         return permissionCard(permission, agent, this.#project.mayWork, answer);
@@ -202,7 +202,7 @@ export class SessionView {
         const input = h("input", { name: "title", required: true, maxlength: 200, value: this.#session.title ?? "" });
         openDialog("Rename session", (close) =>
             form("Rename", field("Title", input), async () => {
-                await this.#project.rename(this.#id, input.value.trim());
+                await this.#project.sessions.rename(this.#id, input.value.trim());
                 close();
             }),
         );
@@ -216,7 +216,7 @@ export class SessionView {
         );
         if (!sure) return;
         try {
-            await this.#project.end(this.#id);
+            await this.#project.calls.end(this.#id);
         } catch (problem) {
             complain("The session was not ended", problem);
         }
@@ -224,7 +224,7 @@ export class SessionView {
 
     async #save(format, extension) {
         try {
-            const address = URL.createObjectURL(await this.#project.export(this.#id, format));
+            const address = URL.createObjectURL(await this.#project.calls.export(this.#id, format));
             h("a", { href: address, download: `${this.#id}.${extension}` }).click();
             setTimeout(() => URL.revokeObjectURL(address), 60_000);
         } catch (problem) {
@@ -238,7 +238,7 @@ export function titleFor(session) {
 }
 
 function aboutSession(session, project) {
-    const agent = oneLine(project.agent(session.agentId)?.name ?? session.agentId, 80);
+    const agent = oneLine(project.agents.get(session.agentId)?.name ?? session.agentId, 80);
     const where = session.workingDirectory ? ` in ${oneLine(session.workingDirectory, 200)}` : "";
     const rule = PERMISSIONS[session.permissions];
     return `${agent}${where}${rule ? ` · ${rule}` : ""}`;

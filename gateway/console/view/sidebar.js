@@ -86,17 +86,17 @@ export class Sidebar {
         this.#badge.show(project.streamState);
         attribute(this.#newSession, "href", `#/${encodeURIComponent(project.id)}/new`);
         this.#newSession.hidden = !project.mayWork;
-        const list = project.sessionList;
+        const list = project.sessions.listed(project.shownId);
         this.#list.show(list, ({ id }) => id);
         this.#empty.hidden = list.length > 0;
-        text(this.#empty, project.sessionsAreRead ? "No sessions yet." : "Loading…");
-        this.#more.hidden = !project.moreSessions;
-        this.#ended.checked = project.showsEnded;
+        text(this.#empty, project.sessions.areRead ? "No sessions yet." : "Loading…");
+        this.#more.hidden = !project.sessions.more;
+        this.#ended.checked = project.sessions.showsEnded;
     }
 
     /** The session before or after the one that is shown. */
     neighbour(step) {
-        const list = this.#project?.sessionList ?? [];
+        const list = this.#project?.sessions.listed(this.#shown) ?? [];
         const place = list.findIndex(({ id }) => id === this.#shown);
         return list[place === -1 ? 0 : place + step]?.id ?? null;
     }
@@ -107,8 +107,8 @@ export class Sidebar {
         const mark = h("span.session-mark");
         const link = h("a.session-link", h("span.session-row-words", title, about), mark);
         const update = (session) => {
-            const asked = this.#project.waitingIn(session.id).length;
-            const agent = this.#project.agent(session.agentId)?.name ?? session.agentId;
+            const asked = this.#project.permissions.in(session.id).length;
+            const agent = this.#project.agents.get(session.agentId)?.name ?? session.agentId;
             attribute(link, "href", `#/${encodeURIComponent(this.#project.id)}/${encodeURIComponent(session.id)}`);
             attribute(link, "aria-current", session.id === this.#shown && "page");
             text(title, titleFor(session));
@@ -129,7 +129,7 @@ export class Sidebar {
 
     async #loadMore() {
         try {
-            await this.#project.loadMoreSessions();
+            await this.#project.sessions.readMore();
         } catch (problem) {
             complain("Older sessions could not be read", problem);
         }
@@ -137,7 +137,7 @@ export class Sidebar {
 
     async #showEnded() {
         try {
-            await this.#project.showEnded(this.#ended.checked);
+            await this.#project.sessions.showEnded(this.#ended.checked);
         } catch (problem) {
             complain("Ended sessions could not be read", problem);
         }

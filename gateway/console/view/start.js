@@ -84,13 +84,13 @@ export class StartView {
     }
 
     update() {
-        const { defaultAgentId } = this.#project;
-        const agents = this.#project.agents.filter((agent) => !isMissing(agent) || agent.id === defaultAgentId);
+        const { list, defaultId } = this.#project.agents;
+        const agents = list.filter((agent) => !isMissing(agent) || agent.id === defaultId);
         if (!agents.some(({ id }) => id === this.#chosen))
-            this.#chosen = (agents.find(({ id }) => id === defaultAgentId) ?? agents[0])?.id ?? null;
+            this.#chosen = (agents.find(({ id }) => id === defaultId) ?? agents[0])?.id ?? null;
         this.#list.show(agents, ({ id }) => id);
         this.#about.hidden = agents.length > 0;
-        text(this.#about, aboutNone(this.#project));
+        text(this.#about, aboutNone(this.#project.agents));
         const shows = this.#chosen === "demo";
         this.#examples.hidden = !shows;
         if (shows && !this.#examples.childElementCount) {
@@ -148,7 +148,7 @@ export class StartView {
         this.#problem.hidden = true;
         const prompt = this.#box.value;
         try {
-            const session = await this.#project.createSession({
+            const session = await this.#project.sessions.create({
                 ...(this.#chosen && { agentId: this.#chosen }),
                 title: title.value.trim() || firstWords(prompt) || "New session",
                 ...(directory.value.trim() && { workingDirectory: directory.value.trim() }),
@@ -170,7 +170,7 @@ export class StartView {
         remember(this.#draft, null);
         if (!prompt.trim()) return;
         try {
-            await this.#project.prompt(session.id, prompt);
+            await this.#project.calls.prompt(session.id, prompt);
         } catch (problem) {
             remember(`draft.${this.#project.id}.${session.id}`, prompt);
             complain("The prompt was not taken", problem);
@@ -179,9 +179,9 @@ export class StartView {
 }
 
 /** Why no agent can be chosen. */
-function aboutNone({ agentsAreRead, agentsProblem }) {
-    if (agentsProblem) return "The container cannot be asked which agents it has.";
-    return agentsAreRead ? "None of its agents is installed in the container." : "Loading…";
+function aboutNone({ areRead, problem }) {
+    if (problem) return "The container cannot be asked which agents it has.";
+    return areRead ? "None of its agents is installed in the container." : "Loading…";
 }
 
 function firstWords(prompt) {

@@ -89,8 +89,8 @@ export class TranscriptView {
 
     async #connect() {
         const { agentId } = this.#session;
-        await openConnect(this.#project.agent(agentId)?.name ?? agentId, this.#project.auth(agentId));
-        this.#project.readAgents();
+        await openConnect(this.#project.agents.get(agentId)?.name ?? agentId, this.#project.calls.auth(agentId));
+        this.#project.agents.read();
     }
 
     #seen(entries) {
@@ -132,7 +132,7 @@ export class TranscriptView {
         const turn = this.#queue.pop();
         this.#asking += 1;
         try {
-            turn.learn(await this.#project.turn(this.#session.id, turn.id));
+            turn.learn(await this.#project.calls.turn(this.#session.id, turn.id));
             this.#touched.add(turn);
             this.refresh();
         } catch {
