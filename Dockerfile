@@ -12,11 +12,13 @@ ARG NODE_IMAGE=node:24-slim
 FROM ${NODE_IMAGE} AS node
 
 FROM ${PYTHON_IMAGE} AS build
+COPY deploy/requirements.txt /
+RUN python3 -m venv /opt/acp-gateway \
+    && /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --require-hashes --requirement /requirements.txt
 COPY pyproject.toml README.md config.example.toml /src/
 COPY gateway /src/gateway
 COPY migrations /src/migrations
-RUN python3 -m venv /opt/acp-gateway \
-    && /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile /src \
+RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src \
     && /opt/acp-gateway/bin/pip uninstall --yes --quiet pip \
     && rm -rf /opt/acp-gateway/lib/python3*/site-packages/setuptools*
 

@@ -46,6 +46,8 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_LIMIT = 103
 _START_LIMIT = 120.0  # Long enough to recover from a crash.
 _STOP = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+#: The longest that ``stop`` may take.
+STOP_SECONDS = sum(seconds for _, seconds in _STOP)
 _POLL = 0.01
 _LOG_TAIL = 16 * 1024
 

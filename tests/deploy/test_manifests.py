@@ -1,6 +1,7 @@
 """What ``deploy/`` gives to Docker Compose and Kubernetes: valid for them, and true of this gateway."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from gateway.accepting import FLUSH_SECONDS
+from gateway.config import Config, ServerConfig
+from gateway.db.embedded import STOP_SECONDS
 from gateway.identity.safety import refuse_unsafe
 from gateway.loading import PREFIX, load, variables
 from gateway.routes import ENDPOINTS
+from gateway.serving import GRACE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"
@@ -70,11 +75,15 @@ def test_a_volume_with_a_vaults_key_is_not_opened_to_its_group_at_each_mount() -
     assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
-def test_the_configuration_of_the_fleet_can_be_loaded(tmp_path: Path) -> None:
+def configuration_of_the_fleet(tmp_path: Path) -> Config:
     (config,) = (one for one in documents(ROOT / "deploy/kubernetes/fleet.yaml") if one["kind"] == "ConfigMap")
     path = tmp_path / "config.toml"
     path.write_text(config["data"]["config.toml"], "utf-8")
-    loaded = load(path, environ={})
+    return load(path, environ={})
+
+
+def test_the_configuration_of_the_fleet_can_be_loaded(tmp_path: Path) -> None:
+    loaded = configuration_of_the_fleet(tmp_path)
     assert loaded.server.host == "0.0.0.0"
     refuse_unsafe(loaded)
 
@@ -121,7 +130,34 @@ def test_each_container_runs_as_a_user_with_a_read_only_root_and_no_capability(p
             assert confined["capabilities"] == {"drop": ["ALL"]}
 
 
-@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
-def test_a_pod_is_given_the_time_that_a_gateway_takes_to_stop(path: Path) -> None:
-    for pod in pods(path):
-        assert pod["terminationGracePeriodSeconds"] > 2 * load(environ={}).server.shutdown_timeout
+def stops_within(server: ServerConfig) -> float:
+    """Seconds, as docs/operations.md says them."""
+    return server.stop_delay + 2 * server.shutdown_timeout + GRACE + FLUSH_SECONDS
+
+
+def test_whoever_stops_a_gateway_gives_it_the_time_that_it_takes(tmp_path: Path) -> None:
+    usual = stops_within(load(environ={}).server)
+    compose = yaml.safe_load(COMPOSE.read_text("utf-8"))
+    assert float(compose["services"]["gateway"]["stop_grace_period"].removesuffix("s")) > usual
+    [sidecar] = pods(ROOT / "deploy/kubernetes/sidecar.yaml")
+    assert sidecar["terminationGracePeriodSeconds"] > usual + STOP_SECONDS
+    [fleet] = pods(ROOT / "deploy/kubernetes/fleet.yaml")
+    [gateway] = fleet["containers"]
+    [_, before] = gateway["lifecycle"]["preStop"]["exec"]["command"]
+    assert fleet["terminationGracePeriodSeconds"] > float(before) + stops_within(
+        configuration_of_the_fleet(tmp_path).server
+    )
+
+
+def test_the_images_install_what_pyproject_pins_and_what_that_needs_by_hash() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["tracing"]]
+    locked = (ROOT / "deploy" / "requirements.txt").read_text("utf-8")
+    pins = {
+        line.split(" ;")[0].removesuffix(" \\") for line in locked.splitlines() if "==" in line and line[0] not in "# "
+    }
+    assert {one.split(";")[0].strip() for one in wanted} <= pins
+    blocks = re.split(r"(?m)^(?=[a-z])", locked)[1:]
+    assert len(blocks) == len(pins)
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in locked
