@@ -3,16 +3,25 @@
 import asyncio
 import os
 import sys
+import termios
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.client import Project, Refused
+from gateway.client import Project, Refused, Unreachable
 from gateway.terminal.asked import lines_of
 from gateway.terminal.screen import Screen
 
 
 async def ask(screen: Screen, project: Project, permission_id: str, tool_call: Any, options: Any) -> None:
-    """Ask until one of the options is chosen, and bring the answer; until cancelled, since others may answer it."""
+    """Ask until one of the options is chosen, and bring the answer; until cancelled, since others may answer it.
+
+    Agents ask for several things at once: each is shown when it is its turn, and none that was settled before.
+    """
+    async with screen.questions:
+        await _ask(screen, project, permission_id, tool_call, options)
+
+
+async def _ask(screen: Screen, project: Project, permission_id: str, tool_call: Any, options: Any) -> None:
     title = tool_call.get("title") if isinstance(tool_call, dict) else None
     named = [one for one in options if isinstance(one, dict)] if isinstance(options, list) else []
     screen.note(f"? {title or 'The agent asks for permission'}", "yellow")
@@ -21,6 +30,8 @@ async def ask(screen: Screen, project: Project, permission_id: str, tool_call: A
     for number, option in enumerate(named, 1):
         screen.note(f"  {number}) {option.get('name') or option.get('optionId')}")
     while True:
+        # Nobody allows what they have not seen: what was typed before, for whatever it was meant, is no answer to this.
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         screen.ask(f"1-{len(named)}, y (allow once) or n (refuse):" if named else "y (allow once) or n (refuse):")
         chosen = choice(await typed_line(), named)
         if chosen is None:
@@ -28,12 +39,16 @@ async def ask(screen: Screen, project: Project, permission_id: str, tool_call: A
             continue
         try:
             await project.answer(permission_id, **chosen)
-        except Refused as exc:
-            # Somebody was faster, or nobody waits any more: its event says which.
+        except (Refused, Unreachable) as exc:
             screen.note(str(exc), "red")
-            if exc.answered == 400:
+            if not _is_settled(exc):
                 continue
         return
+
+
+def _is_settled(exc: Refused | Unreachable) -> bool:
+    """Whether somebody was faster, or nobody waits for an answer any more: its event says which."""
+    return isinstance(exc, Refused) and 400 < exc.answered < 500 and exc.answered != 429
 
 
 def choice(typed: str, options: Sequence[Any]) -> dict[str, Any] | None:
@@ -49,21 +64,29 @@ def choice(typed: str, options: Sequence[Any]) -> dict[str, Any] | None:
 
 
 async def typed_line() -> str:
-    """A line from standard input, without a thread that could not be stopped. At its end: whoever waits, waits on."""
+    """A line from the terminal, without a thread that could not be stopped; an empty one for Ctrl-D."""
     loop = asyncio.get_running_loop()
+    descriptor = sys.stdin.fileno()
     typed: asyncio.Future[str] = loop.create_future()
     raw = bytearray()
 
     def read() -> None:
-        piece = os.read(sys.stdin.fileno(), 4096)
+        if typed.done():
+            return
+        try:
+            piece = os.read(descriptor, 4096)
+        except OSError:
+            piece = b""
         raw.extend(piece)
-        if not piece:
-            loop.remove_reader(sys.stdin.fileno())
-        elif piece.endswith(b"\n") and not typed.done():
+        if piece.endswith(b"\n") or (not piece and os.isatty(descriptor)):
+            loop.remove_reader(descriptor)
             typed.set_result(raw.decode("utf-8", "replace"))
+        elif not piece:
+            # The terminal is gone, and with it whoever could answer: others may still.
+            loop.remove_reader(descriptor)
 
-    loop.add_reader(sys.stdin.fileno(), read)
+    loop.add_reader(descriptor, read)
     try:
         return await typed
     finally:
-        loop.remove_reader(sys.stdin.fileno())
+        loop.remove_reader(descriptor)

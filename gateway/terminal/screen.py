@@ -1,5 +1,6 @@
 """What is written to a terminal: the answer on standard output, all else on standard error; colours where they help."""
 
+import asyncio
 import json
 import os
 import sys
@@ -22,7 +23,9 @@ class Screen:
     colours: bool
     #: Whether somebody can be asked.
     can_ask: bool
-    _is_mid_line: bool = False
+    #: Held by whatever is asked just now: a terminal takes one answer at a time, and in the order of the questions.
+    questions: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _is_mid_line: bool = attrs.field(default=False, init=False)
 
     @classmethod
     def of_process(cls, environ: Mapping[str, str]) -> "Screen":

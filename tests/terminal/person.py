@@ -59,6 +59,14 @@ class Terminal:
             assert time.monotonic() < end, self.shown
             self._read()
 
+    def until_after(self, first: str, text: str) -> None:
+        """Until ``text`` is shown behind the last ``first``."""
+        self.until(first)
+        end = time.monotonic() + SECONDS
+        while text not in self.shown.rpartition(first)[2]:
+            assert time.monotonic() < end, self.shown
+            self._read()
+
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
