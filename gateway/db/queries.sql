@@ -649,12 +649,13 @@ where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'acti
 -- give_credential --
 -- Write down, before a container is given a credential, that it will be: whoever follows the container must know the
 -- secret first. The row's owner stays. ``follower`` is the gateway that must, where it is another one.
--- No row where the credential has been taken back or replaced since it was read.
+-- No row where the credential has been taken back or replaced, or the project moved, since they were read.
 insert into given_credentials as g (project_id, agent_id, user_id, owner, version, known_to)
 select %(project_id)s, %(agent_id)s, t.user_id, %(owner)s, t.version, %(gateway_id)s
-from agent_auth_tokens t
+from agent_auth_tokens t, projects p
 where t.user_id = %(user_id)s and t.agent_id = %(agent_id)s and t.version = %(version)s
-for share of t
+    and p.id = %(project_id)s and p.container_url = %(container_url)s and p.acp_url is not distinct from %(acp_url)s
+for share of t, p
 on conflict (project_id, agent_id, user_id) do update set
     version = excluded.version, known_to = excluded.known_to, given_at = clock_timestamp(),
     taken = g.taken and g.version = excluded.version

@@ -16,6 +16,8 @@ _ACCOUNTS: Final = "Accounts are connected by the gateway alone; see /agents/{id
 _CREDENTIALS: Final = "Containers are given credentials by the gateway alone."
 #: What is the gateway's alone, whatever the method, and what its caller is told; ``*`` is any one name. What stands
 #: below it is meant, too. Below ``session/*`` the rest is for whoever may prompt that session.
+#: Not reserved, on purpose: ``health``, ``info``, ``agents`` and ``sessions`` tell nothing that a member may not know,
+#: and any operator may have an agent stopped or ask for its status.
 RESERVED: Final[Mapping[str, str]] = {
     "agents/*/auth": _ACCOUNTS,
     "agents/*/credential": _CREDENTIALS,

@@ -135,13 +135,14 @@ class Injecting:
         """Before a container is given a secret: whoever follows it masks it. The row says whom the container knows.
 
         What was replaced since it was read is read again, and the newer one is to be given; ``AuthRequired`` where it
-        was taken back.
+        was taken back, or the container is not the project's any more.
         """
         for _ in range(READS):
             self._known.learn(given.project.id, given.agent_id, given.user_id, given.version, given.secret)
             row = await self._database.fetch_one(
                 "give_credential",
                 **given.row,
+                **given.place,
                 owner=secrets.token_hex(16),
                 version=given.version,
                 gateway_id=self._gateway_id,
@@ -153,7 +154,7 @@ class Injecting:
             newest = await self._find(given.project, given.agent_id, given.user_id, needed=True)
             assert newest is not None
             given = newest
-        text = f"Your credential for {given.agent_id} is being replaced again and again; try again."
+        text = f"Your credential for {given.agent_id} is replaced again and again, or the project moved; try again."
         raise _auth_required(given.project, given.agent_id, AuthRequired(text))
 
     async def taken(self, given: Given | None, info: ContainerInfo) -> None:

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.keys import PROJECTS
+from gateway.errors import AuthRequired
+from gateway.keys import CONTAINERS, INJECTING, PROJECTS
 from gateway.sessions import leaving
 from tests.agenthost.hosts import alive, chunk
 from tests.fakes.container import FakeContainer
@@ -204,3 +205,20 @@ async def test_a_credential_that_was_on_its_way_when_the_project_moved_is_taken_
         assert (await created).status == 201
         assert "POST /session" in making.answered
         await eventually(lambda: not has_process_with(ANNS))
+
+
+async def test_a_credential_is_not_given_to_a_container_that_the_project_has_left(
+    gateway: Gateway, former: Hosts, later: Hosts
+) -> None:
+    async with former.run() as there, later.run() as here:
+        project = await shared(gateway, there)
+        await store(gateway, "ann", ANNS)
+        await session_of(project, "ann")
+        containers, injecting = gateway.app[CONTAINERS], gateway.app[INJECTING]
+        before = await containers.project("demo")
+        await move(project, here)
+        await eventually(lambda: not has_process_with(ANNS))
+        # As somebody does it who has looked the project up just before it was moved.
+        given = await injecting.for_session(before, "keyed", "ann")
+        with pytest.raises(AuthRequired, match="the project moved"):
+            await injecting.hand_over(given, await containers.info(before))
