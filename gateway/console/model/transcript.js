@@ -2,7 +2,8 @@
  * A session's transcript, from a snapshot and the events behind it. No elements here: what it is, not how it looks.
  *
  * It folds as the gateway does: a chunk of text belongs to the last message if that has its role, turn and message id, and
- * else begins one; a tool call's update changes the tool call, a plan the plan of its turn, wherever those stand.
+ * else begins one; a tool call's update changes the tool call, a plan the plan of its turn, wherever those stand. What is no
+ * message there (a permission request, a note) parts none here either: it would be whole after a reload.
  */
 
 import { seqOf } from "./event.js";
@@ -110,9 +111,11 @@ export class Transcript {
         const id = String(update.toolCallId);
         let item = this.#tools.get(id);
         if (!item) {
-            item = { key: event.seq, kind: "tool", at: event.at, toolCall: {} };
+            // What changes a call of before may stand further up than was read: until that is, it stands in for it.
+            const standsIn = update.sessionUpdate === "tool_call_update" && this.earlier !== null;
+            item = { key: event.seq, kind: "tool", at: event.at, toolCall: {}, standsIn };
             this.#tools.set(id, item);
-            this.#text = null;
+            if (!standsIn) this.#text = null;
             this.#add(this.#turn(event.turnId, event.at), item);
         }
         for (const [name, value] of Object.entries(update)) {
@@ -154,13 +157,12 @@ export class Transcript {
         const turn = this.#turn(turnId, at);
         this.#add(turn, item);
         turn.asked(permission.id, at);
-        this.#text = null;
     }
 
     _permissionResolved(event, data) {
         const item = this.#permissions.get(data.permissionId);
         this.#turn(event.turnId, event.at).answered(data.permissionId, event.at);
-        if (!item) return this._note(event, data, "permission_resolved");
+        if (!item) return this.#remark(event, data, "permission_resolved");
         const { outcome: state, optionId, resolvedBy, rule } = data;
         item.permission = { ...item.permission, state, optionId, resolvedBy, rule };
         item.updatedAt = event.at;
@@ -169,13 +171,11 @@ export class Transcript {
 
     _turnQueued() {}
 
-    /** What is said once, and stays as it was said; what comes behind it is shown behind it. */
-    _note(event, data, type = event.type) {
-        this.#text = null;
-        this.#remark(event, data, type);
+    _note(event, data) {
+        this.#remark(event, data, event.type);
     }
 
-    /** Said between two pieces of a message, which it does not part. */
+    /** What is said once, and stays as it was said. */
     #remark(event, data, type) {
         const turnId = event.turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id;
         this.#add(this.#turn(turnId, event.at), { key: event.seq, kind: "note", type, at: event.at, data });
@@ -219,9 +219,21 @@ export class Transcript {
     }
 
     #remember(turn, item) {
-        this.#tools.set(String(item.toolCall.toolCallId), item);
-        turn.called(String(item.toolCall.toolCallId), { ...item.toolCall, status: null }, item.at);
-        turn.called(String(item.toolCall.toolCallId), item.toolCall, item.updatedAt);
+        const id = String(item.toolCall.toolCallId);
+        const known = this.#tools.get(id);
+        if (known?.standsIn) this.#giveWay(known, item);
+        // An agent may use an id again: the call of now is the one that goes on.
+        if (!known || known.standsIn || known.key < item.key) this.#tools.set(id, item);
+        turn.called(id, { ...item.toolCall, status: null }, item.at);
+        turn.called(id, item.toolCall, item.updatedAt);
+    }
+
+    /** The call itself was read, with its place; what was told of it meanwhile counts. */
+    #giveWay(stub, item) {
+        stub.turn.items = stub.turn.items.filter((one) => one !== stub);
+        item.toolCall = { ...item.toolCall, ...stub.toolCall };
+        if (item.updatedAt < stub.updatedAt) item.updatedAt = stub.updatedAt;
+        this.#touched.add(stub.turn);
     }
 }
 

@@ -60,7 +60,9 @@ export class Turn {
     called(id, { title, kind, status }, at) {
         const known = this.#tools.get(id);
         const to = ENDED.has(status) ? (known?.to ?? Date.parse(at)) : null;
-        this.#tools.set(id, { from: known?.from ?? Date.parse(at), to, title, kind, status });
+        // Of a call that began further up than was read, the end may be told before the beginning.
+        const from = Math.min(known?.from ?? Infinity, Date.parse(at));
+        this.#tools.set(id, { from, to, title, kind, status });
     }
 
     asked(id, at) {

@@ -1,0 +1,97 @@
+"""A transcript that streams in is the same as the one that a reload reads: it folds as the gateway does."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.console.browsing import Console
+from tests.console.test_hostile import text, update
+from tests.world import Project
+
+#: Much happens in each, on a machine that may have other work.
+pytestmark = pytest.mark.timeout(400)
+
+YES = {"optionId": "yes", "name": "Yes", "kind": "allow_once"}
+ASKS = {"toolCall": {"toolCallId": "c", "title": "Go on?"}, "options": [YES]}
+#: More than a snapshot holds.
+MANY = 60
+
+
+def says(said: str) -> list[Any]:
+    return update("agent_message_chunk", content=text(said))
+
+
+async def open_session(page: Console, project: Project) -> str:
+    session_id = await project.create_session(agentId="scripted")
+    await page.open(f"#/demo/{session_id}")
+    await expect(page.status("Idle")).to_be_visible()
+    return session_id
+
+
+async def assert_is_the_same_after_a_reload(page: Console) -> None:
+    await expect(page.status("Idle")).to_be_visible()
+    streamed = await page.answers.locator(".prose").all_inner_texts()
+    await page.page.reload()
+    await expect(page.status("Idle")).to_be_visible()
+    await expect(page.answers.locator(".prose")).to_have_text(streamed)
+
+
+async def test_a_permission_request_parts_no_message(page: Console, scripted_project: Project) -> None:
+    session_id = await open_session(page, scripted_project)
+    steps = [says("The conclu"), ["call", "session/request_permission", ASKS], says("sion.")]
+    await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
+    await page.dock.get_by_role("button", name="Yes").click()
+    await expect(page.answers).to_contain_text("sion.")
+    await assert_is_the_same_after_a_reload(page)
+
+
+async def test_a_message_goes_on_after_a_reload_while_a_permission_waits(
+    page: Console, scripted_project: Project
+) -> None:
+    session_id = await open_session(page, scripted_project)
+    steps = [says("The conclu"), ["call", "session/request_permission", ASKS], says("sion.")]
+    await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
+    await expect(page.dock.get_by_role("button", name="Yes")).to_be_visible()
+    await page.page.reload()
+    await page.dock.get_by_role("button", name="Yes").click()
+    await expect(page.answers).to_contain_text("sion.")
+    await assert_is_the_same_after_a_reload(page)
+
+
+async def test_what_is_noted_between_parts_no_message(page: Console, scripted_project: Project) -> None:
+    session_id = await open_session(page, scripted_project)
+    steps = [says("The conclu"), ["until-cancel"], says("sion.")]
+    await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
+    await expect(page.answers).to_contain_text("conclu")
+    await page.page.get_by_role("button", name="Stop", exact=True).click()
+    await expect(page.answers).to_contain_text("sion.")
+    await assert_is_the_same_after_a_reload(page)
+
+
+async def test_a_tool_call_that_stands_further_up_than_was_read_is_shown_once_and_where_it_began(
+    page: Console, scripted_project: Project
+) -> None:
+    session_id = await open_session(page, scripted_project)
+    long = {"toolCallId": "long", "title": "Long task", "kind": "think"}
+    steps = [
+        update("tool_call", status="in_progress", **long),
+        *[update("tool_call", toolCallId=f"c{n}", title=f"Step {n}", status="completed") for n in range(MANY)],
+        ["call", "session/request_permission", ASKS],
+        update("tool_call_update", toolCallId="long", status="completed"),
+        says("Done."),
+    ]
+    await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
+    await expect(page.dock.get_by_role("button", name="Yes")).to_be_visible()
+    await page.page.reload()
+    await page.dock.get_by_role("button", name="Yes").click()
+    await expect(page.status("Idle")).to_be_visible()
+    await expect(page.answers.last).to_contain_text("Done.")
+    titles = page.transcript.locator(".tool-title")
+    while await page.transcript.get_by_text("The beginning of this session").count() == 0:
+        await page.transcript.evaluate("box => box.scrollTo(0, 0)")
+        await asyncio.sleep(0.1)
+    await expect(titles).to_have_text(["Long task", *[f"Step {n}" for n in range(MANY)]])
+    await expect(page.transcript.locator(".tool-state").first).to_have_text("done")
