@@ -151,3 +151,29 @@ async def test_what_has_no_form_breaks_nothing_but_itself(page: Console, scripte
     await unfold(page)
     await page.page.reload()
     await expect(page.answers.last).to_have_text("still here")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"content": [None, 3], "rawInput": {"a": 1}},
+        {"content": "all", "rawInput": 7, "locations": [None]},
+        {
+            "content": [{"type": "diff", "path": {}, "oldText": 1}],
+            "rawInput": {"command": [None]},
+            "kind": "constructor",
+        },
+        {"content": [{"type": "resource_link", "uri": 5}, {"type": "content", "content": None}], "title": {}},
+    ],
+)
+async def test_a_permission_of_no_form_is_shown_and_can_be_answered(
+    page: Console, scripted_project: Project, call: dict[str, Any]
+) -> None:
+    options = [{"optionId": "yes", "name": "Yes", "kind": "constructor"}]
+    ask = {"toolCall": {"toolCallId": "c", "title": "Go on?", **call}, "options": options}
+    await begin(page, scripted_project, [["call", "session/request_permission", ask], ["until-cancel"]], title="broken")
+    await expect(page.dock.get_by_role("button", name="Yes")).to_be_visible()
+    await page.page.reload()
+    await page.dock.get_by_role("button", name="Yes").click()
+    await expect(page.answers.last).to_contain_text("selected")
+    await expect(page.dock).to_be_hidden()

@@ -26,8 +26,10 @@ export class Permissions {
 
     /** What waits now, and nothing else. */
     async read() {
-        const { permissions } = await this.#calls.permissions();
+        // Before it is asked: what comes meanwhile stays.
         this.#waiting.clear();
+        this.#answered.clear();
+        const { permissions } = await this.#calls.permissions();
         this.learn(permissions);
         this.#changed();
     }

@@ -25,8 +25,18 @@ export class Project {
     #isClosed = false;
     #listenedAt = 0;
 
-    /** `changed(what)` is called with agents, sessions, stream, permissions, or a transcript. */
-    constructor(api, about, changed) {
+    /**
+     * `tell(what)` is called with agents, sessions, stream, permissions, or a transcript. What goes wrong in it is a view's
+     * fault, and keeps what is told here from nobody else.
+     */
+    constructor(api, about, tell) {
+        const changed = (what) => {
+            try {
+                tell(what);
+            } catch (error) {
+                reportError(error);
+            }
+        };
         this.#api = api;
         this.about = about;
         this.id = about.id;

@@ -4,6 +4,7 @@ import { attribute, h, text } from "../dom.js";
 import { icon } from "../icons.js";
 import { oneLine } from "../text/plain.js";
 import { duration } from "../text/times.js";
+import { json } from "./content.js";
 import { complain } from "./notices.js";
 import { toolParts } from "./tool.js";
 
@@ -33,7 +34,7 @@ export function permissionCard(permission, nameOfAgent, mayAnswer, answer) {
     const titleId = `asks-${permission.id}`;
     const expires = h("span.expires");
     const agentName = h("bdi");
-    const buttons = (permission.options ?? []).map((option) => optionButton(option, choose));
+    const buttons = optionsOf(permission).map((option) => optionButton(option, choose));
     const element = h(
         "article.permission-card",
         { "aria-labelledby": titleId, tabindex: -1, "data-permission": permission.id },
@@ -49,7 +50,7 @@ export function permissionCard(permission, nameOfAgent, mayAnswer, answer) {
                   )
                 : null,
         ),
-        h("div.card-body", hasDetails(permission.toolCall) ? toolParts(permission.toolCall) : null),
+        h("div.card-body", details(permission.toolCall)),
         mayAnswer
             ? h("div.card-options", ...buttons, expires)
             : h("p.about", "Your role in this project may not answer."),
@@ -75,7 +76,7 @@ export function permissionCard(permission, nameOfAgent, mayAnswer, answer) {
 }
 
 function optionButton(option, choose) {
-    const [style, meaning] = KINDS[option.kind] ?? ["", null];
+    const [style, meaning] = Object.hasOwn(KINDS, option.kind) ? KINDS[option.kind] : ["", null];
     return h(
         `button${style ? `.${style}` : ""}`,
         { type: "button", title: meaning, "data-kind": option.kind, on: { click: () => choose(option) } },
@@ -83,17 +84,28 @@ function optionButton(option, choose) {
     );
 }
 
-function hasDetails(call) {
-    return Boolean(call && (call.content?.length || (call.rawInput !== undefined && call.rawInput !== null)));
+/** An agent may ask in a form that no reader expects: who is asked must see it all the same. */
+function details(call) {
+    if (!call?.content?.length && (call?.rawInput ?? null) === null) return null;
+    try {
+        return toolParts(call);
+    } catch {
+        return json("What is asked for, and cannot be shown in its form", call);
+    }
+}
+
+function optionsOf({ options }) {
+    return (Array.isArray(options) ? options : []).filter((option) => option?.optionId !== undefined);
 }
 
 export function titleOf({ toolCall }) {
     return oneLine(toolCall?.title ?? toolCall?.toolCallId ?? "something", 300);
 }
 
-function outcomeOf({ state, optionId, options, resolvedBy, rule }) {
+function outcomeOf(permission) {
+    const { state, optionId, resolvedBy, rule } = permission;
     if (state === "waiting") return "waits for an answer";
-    const name = options?.find((option) => option.optionId === optionId)?.name ?? optionId;
+    const name = optionsOf(permission).find((option) => option.optionId === optionId)?.name ?? optionId;
     const what = state === "selected" ? oneLine(name ?? "answered", 80) : "refused";
     return `${what}${by(resolvedBy, rule)}`;
 }

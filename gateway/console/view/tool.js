@@ -48,7 +48,7 @@ export function toolView() {
             // shows it.
             if (!isDecided && known !== "pending") {
                 isDecided = true;
-                element.open = known === "failed" || (call.content ?? []).some((one) => one?.type === "diff");
+                element.open = known === "failed" || contentOf(call).some((one) => one?.type === "diff");
             }
             shownState = known;
             state.className = `tool-state ${known}`;
@@ -64,8 +64,7 @@ export function toolView() {
 
 /** All that a call shows; a permission's card shows the same. */
 export function toolParts(call) {
-    const content = Array.isArray(call.content) ? call.content : [];
-    const parts = content.map(toolContentView).filter(Boolean);
+    const parts = contentOf(call).map(toolContentView).filter(Boolean);
     const input = newIn(call.rawInput, call);
     if (input !== null) parts.unshift(part("Input", inputView(input)));
     if (call.rawOutput !== undefined && call.rawOutput !== null) parts.push(part("Output", outputView(call.rawOutput)));
@@ -73,15 +72,21 @@ export function toolParts(call) {
 }
 
 /** What of a call's input is not shown as its diff already; null where that is nothing. */
-function newIn(input, { content, locations }) {
+function newIn(input, call) {
     if (input === undefined || input === null) return null;
     if (typeof input !== "object" || Array.isArray(input)) return input;
     const shown = new Set(
-        (Array.isArray(content) ? content : []).filter(({ type }) => type === "diff").map(({ path }) => path),
+        contentOf(call)
+            .filter((one) => one?.type === "diff")
+            .map(({ path }) => path),
     );
-    for (const place of shown.size && Array.isArray(locations) ? locations : []) shown.add(place?.path);
+    for (const place of shown.size && Array.isArray(call.locations) ? call.locations : []) shown.add(place?.path);
     const rest = Object.entries(input).filter(([, value]) => !shown.has(value));
     return rest.length ? Object.fromEntries(rest) : null;
+}
+
+function contentOf({ content }) {
+    return Array.isArray(content) ? content : [];
 }
 
 function part(label, view) {
