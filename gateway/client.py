@@ -5,7 +5,7 @@ import codecs
 import json
 import random
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,6 +31,12 @@ ATTEMPTS: Final = 4
 _PASSING: Final = frozenset({429, 502, 503, 504})
 #: What does not pass by itself, whatever its status.
 _LASTING: Final = frozenset({"agent_unavailable", "vault_not_configured", "vault_key_missing", "secret_unreadable"})
+#: What a call is answered whose first sending is still worked on: it is to be asked for again.
+_UNDER_WAY: Final = "idempotency_key_in_use"
+#: The code of an answer that is no problem document of the gateway's: something in between has answered in its place.
+_NO_CODE: Final = "http_error"
+#: An event may be as large as a gateway can be set to take from its containers, and more with its envelope.
+MAX_EVENT_BYTES: Final = 2**31
 #: To this client alone, and never stored.
 HEARTBEAT, RESET = "heartbeat", "reset"
 
@@ -40,11 +46,25 @@ class Refused(GatewayError):
 
     code = "refused"
 
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after: float = 0.0) -> None:
         super().__init__(str(problem.get("detail") or problem.get("title") or f"The gateway answered {status}."))
         self.answered = status
         self.problem = dict(problem)
-        self.reason = str(problem.get("code", "http_error"))
+        code = problem.get("code")
+        self.reason = code if isinstance(code, str) else _NO_CODE
+        #: Seconds that the gateway says to wait before it is asked again.
+        self.retry_after = retry_after
+
+    @classmethod
+    async def by(cls, response: aiohttp.ClientResponse) -> "Refused":
+        after = response.headers.get("Retry-After", "")
+        seconds = min(float(after), LONGEST_PAUSE) if after.isascii() and after.isdigit() else 0.0
+        return cls(response.status, _problem(await response.read()), retry_after=seconds)
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may go another way a little later."""
+        return self.answered in _PASSING and self.reason not in _LASTING
 
 
 class Unreachable(GatewayError):
@@ -129,20 +149,26 @@ class Client:
         headers = {"Idempotency-Key": f'"{secrets.token_hex(16)}"'} if once else {}
         if wait is not None:
             headers["Prefer"] = f"wait={wait}"
-        attempts = ATTEMPTS if once or method == "GET" else 1
         seconds = CALL_SECONDS + (wait or 0)
-        for attempt in range(1, attempts + 1):
+        asked_until = asyncio.get_running_loop().time() + seconds
+        failures, attempts = 0, ATTEMPTS if once or method == "GET" else 1
+        while True:
+            pause = 0.0
             try:
                 async with asyncio.timeout(seconds):
                     return await self._send(method, path, body, query or {}, headers)
             except Refused as exc:
-                if attempt == attempts or exc.answered not in _PASSING or exc.reason in _LASTING:
-                    raise
+                pause = exc.retry_after
+                # While the first sending is worked on, whose answer was lost, nothing has failed.
+                if exc.reason != _UNDER_WAY or asyncio.get_running_loop().time() >= asked_until:
+                    failures += 1
+                    if failures == attempts or not exc.is_passing:
+                        raise
             except (aiohttp.ClientError, TimeoutError) as exc:
-                if attempt == attempts:
+                failures += 1
+                if failures == attempts:
                     raise Unreachable(f"No gateway answers at {self.url}: {exc or 'it took too long'}.") from exc
-            await asyncio.sleep(_pause(attempt))
-        raise AssertionError("not reached")
+            await asyncio.sleep(max(pause, _pause(max(failures, 1))))
 
     async def _send(
         self, method: str, path: str, body: Any, query: Mapping[str, str], headers: Mapping[str, str]
@@ -152,11 +178,14 @@ class Client:
         async with self._http.request(method, url, json=body, headers=headers, allow_redirects=False) as response:
             raw = await response.read()
             if response.status >= 300:
-                raise Refused(response.status, _problem(raw))
+                raise await Refused.by(response)
             try:
                 return json.loads(raw) if raw else None
             except ValueError as exc:
-                raise Unreachable(f"What answers at {self.url} is no gateway: {response.content_type}.") from exc
+                raise Unreachable(self._no_gateway(response)) from exc
+
+    def _no_gateway(self, response: aiohttp.ClientResponse) -> str:
+        return f"What answers at {self.url} is no gateway: {response.content_type}."
 
     @asynccontextmanager
     async def download(self, path: str) -> AsyncIterator[AsyncIterator[str]]:
@@ -164,7 +193,7 @@ class Client:
         try:
             async with self._http.get(URL(self.url + path, encoded=True), allow_redirects=False) as response:
                 if response.status != 200:
-                    raise Refused(response.status, _problem(await response.read()))
+                    raise await Refused.by(response)
                 yield _decoded(response.content)
         except aiohttp.ClientError as exc:
             raise Unreachable(f"The transfer from {self.url} broke off: {exc}.") from exc
@@ -178,7 +207,9 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         async with self._http.get(url, headers=headers, timeout=timeout, allow_redirects=False) as response:
             if response.status != 200:
-                raise Refused(response.status, _problem(await response.read()))
+                raise await Refused.by(response)
+            if response.content_type != "text/event-stream":
+                raise Unreachable(self._no_gateway(response))
             yield response.content
 
 
@@ -226,14 +257,23 @@ class Project:
         after: str | None = None,
         from_start: bool = False,
         patience: float | None = None,
+        on_away: Callable[[str | None], None] = lambda why: None,
     ) -> "Events":
         """The project's events, or one session's, each once and in order, for as long as they are iterated.
 
         ``after``: a cursor. ``patience``: seconds without a gateway after which ``Unreachable`` is raised; None: never.
+        ``on_away``: called with why when there is no gateway, and with None when it is back. Whatever answers in its
+        place, a proxy's error or a login page, is waited out too; what the gateway itself refuses is ``Refused``.
         """
         path = f"{self.path}/acp/events" + (f"/{quote(session_id, safe='')}" if session_id else "")
         return Events(
-            self._client, path, after=after, from_start=from_start, is_whole=session_id is None, patience=patience
+            self._client,
+            path,
+            after=after,
+            from_start=from_start,
+            is_whole=session_id is None,
+            patience=patience,
+            on_away=on_away,
         )
 
 
@@ -253,6 +293,7 @@ class Events:
         from_start: bool,
         is_whole: bool,
         patience: float | None,
+        on_away: Callable[[str | None], None],
     ) -> None:
         self._client = client
         self._path = path
@@ -260,6 +301,10 @@ class Events:
         self._from_start = from_start
         self._is_whole = is_whole
         self._patience = patience
+        self._on_away = on_away
+        #: Since when there is no gateway, and how often it was looked for.
+        self._away_since: float | None = None
+        self._failures = 0
         self._hole: Cursor | None = None
         #: Seconds to wait before coming back, as the gateway says.
         self._retry = FIRST_PAUSE
@@ -270,32 +315,44 @@ class Events:
         return self._last_id
 
     async def __aiter__(self) -> AsyncIterator[StreamEvent]:
-        failures, away_since = 0, None
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 async for event in self._connection():
-                    failures, away_since = 0, None
+                    self._is_back()
                     if event is not None:
                         yield event
                 pause = self._retry * random.uniform(1.0, 1.5)
-            except (aiohttp.ClientError, TimeoutError) as exc:
-                failures += 1
-                away_since = away_since or loop.time()
-                if self._patience is not None and loop.time() - away_since >= self._patience:
-                    raise Unreachable(f"No gateway answers at {self._client.url}: {exc or 'it is silent'}.") from exc
-                pause = _pause(failures)
+            except (aiohttp.ClientError, TimeoutError, Unreachable) as exc:
+                pause = self._is_away(exc)
             except Refused as exc:
-                # Streams answer 200 or something final; what else comes is from a proxy in between.
-                if exc.answered not in _PASSING and exc.answered < 500:
+                # The gateway answers streams with 200 or something final; what else comes is from a proxy in between.
+                if exc.reason != _NO_CODE and not exc.is_passing and exc.answered < 500:
                     raise
-                failures += 1
-                pause = _pause(failures)
+                pause = max(self._is_away(exc), exc.retry_after)
             await asyncio.sleep(pause)
+
+    def _is_away(self, exc: Exception) -> float:
+        """How long to wait before the gateway is looked for again; ``Unreachable`` at the end of the patience."""
+        now = asyncio.get_running_loop().time()
+        why = str(exc) or "it is silent"
+        if self._away_since is None:
+            self._away_since = now
+            self._on_away(why)
+        if self._patience is not None and now - self._away_since >= self._patience:
+            if isinstance(exc, Unreachable):
+                raise exc
+            raise Unreachable(f"No gateway answers at {self._client.url}: {why.removesuffix('.')}.") from exc
+        self._failures += 1
+        return _pause(self._failures)
+
+    def _is_back(self) -> None:
+        if self._away_since is not None:
+            self._away_since, self._failures = None, 0
+            self._on_away(None)
 
     async def _connection(self) -> AsyncIterator[StreamEvent | None]:
         """What one connection brings, None for a heartbeat; it ends where the stream must be read again."""
-        parser = SSEParser()
+        parser = SSEParser(max_event_bytes=MAX_EVENT_BYTES)
         from_start = self._from_start and self._last_id is None
         async with self._client.stream(self._path, self._last_id, from_start=from_start) as content:
             async for piece in content.iter_any():

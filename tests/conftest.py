@@ -9,8 +9,10 @@ import platform
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -25,6 +27,7 @@ from gateway.db.migrate import migrate
 from gateway.db.pool import Database
 from gateway.serving import bind, serving
 from tests import leaks, machine
+from tests.agenthost.hosts import scripted
 from tests.fakes.container import FakeContainer
 from tests.leaks import _watch_for_leaks  # noqa: F401 - a fixture for every test
 from tests.world import QUICK, Gateway, GatewayProcess, Project
@@ -232,7 +235,22 @@ async def agent_host(tmp_path: Path) -> AsyncIterator[str]:
     """The address of a running agent host, whose workspace is ``tmp_path/workspace``."""
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    app = build_agent_host(AgentHostConfig(workspace=workspace, environment=dict(os.environ)))
+    async with _hosting(workspace) as address:
+        yield address
+
+
+@pytest.fixture
+async def scripted_host(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of another, whose agent ``scripted`` does, word for word, what a prompt tells it to."""
+    workspace = tmp_path / "scripted"
+    workspace.mkdir()
+    async with _hosting(workspace, catalogue={"scripted": scripted()}) as address:
+        yield address
+
+
+@asynccontextmanager
+async def _hosting(workspace: Path, **settings: Any) -> AsyncIterator[str]:
+    app = build_agent_host(AgentHostConfig(workspace=workspace, environment=dict(os.environ), **settings))
     sock = bind("127.0.0.1", 0, purpose="the test's agent host", option="")
     async with serving(app, sock, shutdown_timeout=2):
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"

@@ -1,26 +1,44 @@
 """The Python client against running gateways: calls sent again, streams that miss nothing."""
 
 import asyncio
+import json
 import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gateway.client import Client, Events, EventsMissing, Refused, StreamEvent, Unreachable
 from tests.clients.cluster import PROMPT, SAID, cluster
 from tests.clients.unruly import unruly
+from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
-from tests.world import Gateway
+from tests.handlers.expected import rows
+from tests.world import QUICK, Gateway, GatewayProcess, Project
 
 API = Path(__file__).parents[1] / "docs" / "api.md"
+#: What a proxy between a client and the gateway may answer in its place.
+IN_ITS_PLACE = [
+    (502, "text/html", "<h1>Bad Gateway</h1>"),
+    (404, "text/html", "<h1>Not Found</h1>"),
+    (401, "text/plain", "sign in"),
+    (403, "application/json", '{"error": "not from here", "code": 403}'),
+    (200, "text/html", "<h1>Sign in to the network of the hotel</h1>"),
+    (302, "text/plain", ""),
+]
 
 
 @pytest.fixture
 async def client(gateway: Gateway) -> AsyncIterator[Client]:
     async with Client(gateway.url) as opened:
         yield opened
+
+
+@pytest.fixture
+async def demo(gateway: Gateway, agent_host: str) -> Project:
+    return await gateway.register(agent_host, defaultAgentId="demo")
 
 
 async def until(events: Events, type: str) -> list[StreamEvent]:
@@ -134,3 +152,92 @@ async def test_a_reset_comes_as_an_event_and_the_stream_goes_on(gateway: Gateway
         assert (await until(events, "reset"))[-1].data["reason"] == "beyond_head"
         await project.prompt(session, "stream 2", wait=None)
         assert (await until(events, "turn_ended"))[0].type == "turn_started"
+
+
+@pytest.mark.parametrize("answer", IN_ITS_PLACE)
+async def test_a_stream_goes_on_after_whatever_a_proxy_has_answered_in_the_gateways_place(
+    gateway: Gateway, demo: Project, answer: tuple[int, str, str]
+) -> None:
+    session = await demo.create_session()
+    async with unruly(gateway.url) as front, Client(front.url) as client:
+        received: list[StreamEvent] = []
+        reading = asyncio.create_task(_read(client.project("demo").events(from_start=True), received))
+        await eventually(lambda: received)
+        front.away, front.is_away = answer, True
+        await demo.prompt(session, "stream 3")
+        await eventually(lambda: front.turned_away >= 2)
+        front.is_away = False
+        async with asyncio.timeout(30):
+            await reading
+    assert [event.cursor.seq for event in received] == list(range(1, len(received) + 1))
+
+
+async def test_what_the_gateway_itself_refuses_ends_a_stream(client: Client) -> None:
+    with pytest.raises(Refused, match="There is no project"):
+        await until(client.project("nothing").events(), "turn_ended")
+
+
+@pytest.mark.parametrize("answer", IN_ITS_PLACE)
+async def test_patience_ends_whatever_a_proxy_answers_in_the_gateways_place(
+    gateway: Gateway, answer: tuple[int, str, str]
+) -> None:
+    async with unruly(gateway.url) as front, Client(front.url) as client, asyncio.timeout(15):
+        front.away, front.is_away = answer, True
+        with pytest.raises(Unreachable, match=front.url):
+            await until(client.project("demo").events(patience=0.3), "turn_ended")
+        assert front.turned_away >= 2
+
+
+async def test_who_reads_a_stream_is_told_when_the_gateway_goes_away_and_when_it_is_back(
+    gateway: Gateway, demo: Project
+) -> None:
+    await demo.create_session()
+    told: list[str | None] = []
+    async with unruly(gateway.url) as front, Client(front.url) as client:
+        received: list[StreamEvent] = []
+        events = client.project("demo").events(from_start=True, on_away=told.append)
+        reading = asyncio.create_task(_read(events, received))
+        await eventually(lambda: received)
+        front.is_away = True
+        await eventually(lambda: front.turned_away >= 2)
+        assert len(told) == 1
+        assert told[0]
+        front.is_away = False
+        await eventually(lambda: told[1:] == [None])
+        reading.cancel()
+
+
+async def test_a_call_whose_answer_was_lost_is_asked_for_again_for_as_long_as_it_is_worked_on(
+    gateway: Gateway,
+    base_container: FakeContainer,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.sessions.idempotency.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.client.ATTEMPTS", 2)
+    await gateway.register(base_container.url, defaultAgentId="demo")
+    async with unruly(gateway.url) as front, Client(front.url) as client:
+        base_container.freeze()
+        before = len(base_container.requests)
+        front.losing_answer = lost = asyncio.Event()
+        creating = asyncio.create_task(client.project("demo").create_session())
+        await eventually(lambda: len(base_container.requests) > before)
+        lost.set()
+        await eventually(lambda: front.statuses.count(409) >= 2)
+        base_container.thaw()
+        session = await creating
+    assert rows(database_url)["agent_sessions"] == 1
+    assert session["projectId"] == "demo"
+
+
+async def test_an_event_of_any_size_that_a_gateway_may_be_set_to_is_read(database_url: str, scripted_host: str) -> None:
+    size = 20 * 1024 * 1024
+    events = attrs.evolve(QUICK.events, max_event_bytes=64 * 1024 * 1024)
+    async with GatewayProcess(database_url, attrs.evolve(QUICK, events=events)).run() as gateway:
+        project = await gateway.register(scripted_host)
+        session = await project.create_session(agentId="scripted")
+        await project.prompt(session, json.dumps([["say", "x", size]]))
+        async with Client(gateway.url) as client:
+            received = await until(client.project("demo").events(from_start=True), "turn_ended")
+    said = [one.data["update"]["content"]["text"] for one in received if one.type == "session_update"]
+    assert [len(text) for text in said] == [size]

@@ -13,7 +13,7 @@ from gateway.errors import ConfigError, UsageError
 from gateway.terminal import lists
 from gateway.terminal.accounts import auth_status, give_token, list_credentials, log_in, log_out
 from gateway.terminal.screen import Screen
-from gateway.terminal.showing import say, show_list, show_members
+from gateway.terminal.showing import away_notes, say, show_list, show_members
 from gateway.terminal.text import cell, local_time, title_of
 from gateway.terminal.turn import Turn
 
@@ -174,7 +174,12 @@ async def _session_for(options: Options, project: Project, text: str) -> str:
 
 
 async def follow_events(options: Options, client: Client, screen: Screen) -> None:
-    events = _project(options, client).events(options.session, after=options.after, from_start=options.from_start)
+    project = _project(options, client)
+    # A stream waits for a gateway that is away; where there has been none, somebody has mistyped an address.
+    await client.call("GET", project.path)
+    events = project.events(
+        options.session, after=options.after, from_start=options.from_start, on_away=away_notes(screen)
+    )
     async for event in events:
         if options.json:
             screen.json({"id": str(event.cursor), **event.envelope})

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.terminal.screen import Screen
@@ -37,6 +37,18 @@ def say(options: argparse.Namespace, screen: Screen, value: Any, text: str, styl
         screen.note(text, style)
     elif value is not None:
         screen.json(value)
+
+
+def away_notes(screen: Screen) -> Callable[[str | None], None]:
+    """Says when the gateway goes away and when it is back: a stream that only waits looks as if all were well."""
+
+    def tell(why: str | None) -> None:
+        if why is None:
+            screen.note("the gateway is back", "dim")
+        else:
+            screen.note(f"the gateway is away; what happens is shown as soon as it is back ({why})", "yellow")
+
+    return tell
 
 
 def members(named: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ from gateway.terminal.asked import lines_of
 from gateway.terminal.asking import ask
 from gateway.terminal.lists import answer_words
 from gateway.terminal.screen import Screen
+from gateway.terminal.showing import away_notes
 
 FAILED, CANCELLED = 3, 130
 _MARKS: Final = {"pending": "○", "in_progress": "◐", "completed": "●", "failed": "✗", "cancelled": "✗"}
@@ -37,7 +38,7 @@ class Turn:
 
     async def show(self, cursor: str, *, as_json: bool) -> int:
         """Until the turn is over; the exit status that says how."""
-        events = self._project.events(self._session_id, after=cursor)
+        events = self._project.events(self._session_id, after=cursor, on_away=away_notes(self._screen))
         with self._on_interrupt():
             try:
                 async for event in events:

@@ -1,5 +1,6 @@
-"""A proxy in front of a gateway that does what proxies do to event streams: answers 502, breaks off, loses a block."""
+"""A proxy in front of a gateway that does what proxies do: answers itself, breaks off, loses a block or an answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,8 +19,16 @@ class Unruly:
 
     upstream: str
     url: str
-    #: Each request is answered 502 while this holds.
+    #: Each request is answered by the proxy itself while this holds.
     is_away: bool = False
+    #: What it answers then: status, type and body.
+    away: tuple[int, str, str] = (502, "text/html", "<h1>Bad Gateway</h1>")
+    #: How often it has done so.
+    turned_away: int = 0
+    #: The next call that changes something reaches the gateway, and loses its connection when this is set.
+    losing_answer: asyncio.Event | None = None
+    #: The statuses that the gateway has answered.
+    statuses: list[int] = attrs.field(factory=list)
     #: The blocks of streams with these ids are lost, each once.
     losing: set[str] = attrs.field(factory=set)
     #: And these, each time.
@@ -29,7 +38,19 @@ class Unruly:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if self.is_away:
-            return web.Response(status=502, text="<h1>Bad Gateway</h1>", content_type="text/html")
+            self.turned_away += 1
+            status, type, text = self.away
+            return web.Response(status=status, text=text, content_type=type)
+        if self.losing_answer is not None and request.method == "POST":
+            lost, self.losing_answer = self.losing_answer, None
+            passed_on = asyncio.create_task(self._pass_on(request))
+            await lost.wait()
+            passed_on.cancel()
+            request.transport.abort()  # type: ignore[union-attr]
+            return web.Response()
+        return await self._pass_on(request)
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False) as http,
@@ -37,6 +58,7 @@ class Unruly:
                 request.method, self.upstream + request.path_qs, headers=headers, data=await request.read()
             ) as upstream,
         ):
+            self.statuses.append(upstream.status)
             kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
             response = web.StreamResponse(status=upstream.status, headers=kept)
             is_stream = upstream.content_type == "text/event-stream"
