@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from gateway.client import Client, Refused
 from gateway.errors import GatewayError, UsageError
-from gateway.terminal.asking import typed_line
+from gateway.terminal.asking import ask_line
 from gateway.terminal.lists import ACCOUNT_STATES, ACCOUNTS, TOKEN_TYPES
 from gateway.terminal.screen import Screen
 from gateway.terminal.showing import members, say, show_list
@@ -19,6 +19,7 @@ from gateway.terminal.text import cell, local_time
 Options = argparse.Namespace
 #: How often a login is asked after, where nothing says how often.
 LOGIN_SECONDS: Final = 3.0
+_PASTE: Final = "If the browser does not come back by itself, paste the address or the code that it ended with:"
 NO_ACCOUNTS: Final = (
     "No account is connected. Connect one: acp-gateway auth login PROJECT AGENT "
     "(acp-gateway agent list PROJECT shows the agents)"
@@ -157,8 +158,7 @@ async def _end_of_login(options: Options, client: Client, screen: Screen, begun:
 
 async def _ask_for_callback(options: Options, client: Client, screen: Screen) -> None:
     while True:
-        screen.ask("If the browser does not come back by itself, paste the address or the code that it ended with:")
-        typed = (await typed_line()).strip()
+        typed = (await ask_line(screen, _PASTE)).strip()
         try:
             if typed:
                 await _call(options, client, "POST", "/callback", {"code": typed})

@@ -129,8 +129,10 @@ async def show_history(options: Options, client: Client, screen: Screen) -> None
     form = "jsonl" if options.json else "markdown"
     async with client.download(f"{_project(options, client).path}/acp{path}/export?format={form}") as pieces:
         async for piece in pieces:
-            # JSON has no control characters in it that are not escaped; Markdown is agents' text.
-            screen.answer(piece)
+            if options.json:
+                screen.json_text(piece)
+            else:
+                screen.answer(piece)
 
 
 async def cancel_turn(options: Options, client: Client, screen: Screen) -> None:

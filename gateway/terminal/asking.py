@@ -32,8 +32,8 @@ async def _ask(screen: Screen, project: Project, permission_id: str, tool_call: 
     while True:
         # Nobody allows what they have not seen: what was typed before, for whatever it was meant, is no answer to this.
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
-        screen.ask(f"1-{len(named)}, y (allow once) or n (refuse):" if named else "y (allow once) or n (refuse):")
-        chosen = choice(await typed_line(), named)
+        words = f"1-{len(named)}, y (allow once) or n (refuse):" if named else "y (allow once) or n (refuse):"
+        chosen = choice(await ask_line(screen, words), named)
         if chosen is None:
             screen.note("Type a number, y or n.", "dim")
             continue
@@ -63,7 +63,16 @@ def choice(typed: str, options: Sequence[Any]) -> dict[str, Any] | None:
     return None
 
 
-async def typed_line() -> str:
+async def ask_line(screen: Screen, question: str) -> str:
+    """What is typed behind a question; nothing for Ctrl-D."""
+    screen.ask(question)
+    typed = await _typed_line()
+    if typed:
+        screen.entered()
+    return typed
+
+
+async def _typed_line() -> str:
     """A line from the terminal, without a thread that could not be stopped; an empty one for Ctrl-D."""
     loop = asyncio.get_running_loop()
     descriptor = sys.stdin.fileno()

@@ -17,6 +17,11 @@ def clean(text: object) -> str:
     return _CONTROL.sub("", str(text).replace("\r\n", "\n"))
 
 
+def escaped(json_text: str) -> str:
+    """JSON with the same in it as escapes. Such characters stand in its strings alone, so that it says the same."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
+
+
 def cell(value: Any) -> str:
     """Any value as a piece of one line."""
     if value is None or value == "":

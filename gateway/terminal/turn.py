@@ -33,6 +33,8 @@ class Turn:
         self._statuses: dict[str, str] = {}
         self._options: dict[str, Any] = {}
         self._plan: set[str] = set()
+        #: What the agent says just now; something else begins where this changes.
+        self._part: object = None
         self._cancels = 0
         self._stopping: asyncio.Task[None] | None = None
 
@@ -135,18 +137,28 @@ class Turn:
     def _update(self, update: dict[str, Any]) -> None:
         content = update.get("content")
         text = content.get("text") if isinstance(content, dict) else None
-        match update.get("sessionUpdate"):
+        match kind := update.get("sessionUpdate"):
             case "agent_message_chunk" if isinstance(text, str):
+                self._begin((kind, update.get("messageId")))
                 self._screen.answer(text)
-            case "agent_thought_chunk" if isinstance(text, str) and text.strip():
-                self._screen.note(text.rstrip("\n"), "dim")
+            case "agent_thought_chunk" if isinstance(text, str):
+                self._begin((kind, update.get("messageId")))
+                self._screen.thought(text)
             case "tool_call" | "tool_call_update":
                 self._tool(update)
             case "plan" if isinstance(update.get("entries"), list):
                 self._show_plan(update["entries"])
 
+    def _begin(self, part: object) -> None:
+        """As messages are told apart in a session's history: not by what changes in what was there before."""
+        if part != self._part:
+            self._part = part
+            self._screen.end_message()
+
     def _show_plan(self, entries: list[Any]) -> None:
         """An agent sends all of its plan each time; what is new in it is worth a line."""
+        if not self._plan:
+            self._begin("plan")
         plan = [
             f"  {_MARKS.get(str(entry.get('status')), '○')} {entry.get('content')}"
             for entry in entries
@@ -160,6 +172,8 @@ class Turn:
     def _tool(self, update: dict[str, Any]) -> None:
         """A line when it begins, and one when its status changes."""
         key = str(update.get("toolCallId"))
+        if key not in self._statuses:
+            self._begin(("tool", key))
         self._titles[key] = str(update.get("title") or self._titles.get(key) or key)
         status = str(update.get("status") or self._statuses.get(key) or "pending")
         if self._statuses.get(key) != status:
@@ -168,7 +182,7 @@ class Turn:
             self._screen.note(f"{_MARKS.get(status, '○')} {self._titles[key]} ({status.replace('_', ' ')})", style)
 
     def _ended(self, data: Any, *, as_json: bool) -> int:
-        self._screen.end_line()
+        self._screen.end_message()
         outcome = data["outcome"]
         if outcome == "completed":
             return 0
