@@ -136,10 +136,12 @@ class Access:
 
 @attrs.frozen(kw_only=True)
 class Left:
-    """A container that a project has left, and what it was given while the project was there."""
+    """A container that is to give back what it was given for a project, because that has gone from there, say."""
 
     #: With the address that it had.
     project: Project
+    #: Whether the project is at another address now; the container may be the same all the same.
+    has_moved: bool
     #: Each with ``agent_id``, ``user_id`` and ``owner``.
     credentials: Sequence[Row]
     #: Each with ``agent_id`` and ``user_id``: whose credential it has, in the base contract.
@@ -276,6 +278,7 @@ class Projects:
             if acp_upstream(changed, self._config) != acp_upstream(former, self._config):
                 left = Left(
                     project=former,
+                    has_moved=True,
                     credentials=await transaction.fetch_all("leave_credentials", project_id=project_id),
                     processes=await transaction.fetch_all("leave_agent_processes", project_id=project_id),
                 )

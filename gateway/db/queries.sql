@@ -682,7 +682,8 @@ where l.project_id = g.project_id and l.holder = %(gateway_id)s and l.expires_at
             %(project_ids)s::text[], %(agent_ids)s::text[], %(user_ids)s::text[], %(versions)s::bigint[]));
 
 -- credential_taken --
--- The container has this version. `is_here`: and the project is still there.
+-- The container has this version. `is_here`: and the project is still there. `may_stay`: and whoever it is of may have
+-- agents work in it, and has not taken it back. No row where the project is no more.
 with here as (
     select from projects where id = %(project_id)s and container_url = %(container_url)s
         and acp_url is not distinct from %(acp_url)s
@@ -691,7 +692,10 @@ with here as (
     where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s
         and version = %(version)s and exists (select from here)
 )
-select agent_id, user_id, owner, exists (select from here) as is_here from given_credentials
+select exists (select from here) as is_here,
+    coalesce(project_role(%(project_id)s, %(user_id)s) in ('operator', 'admin'), false) and exists (
+        select from agent_auth_tokens where user_id = %(user_id)s and agent_id = %(agent_id)s) as may_stay
+from given_credentials
 where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s;
 
 -- leave_credentials --

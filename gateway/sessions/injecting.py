@@ -50,6 +50,8 @@ class Given:
     version: int
     secret: str = attrs.field(repr=False)
     injection: Injection = attrs.field(repr=False)
+    #: What the container knows the user as, once it is announced.
+    owner: str | None = None
 
     @property
     def row(self) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class Injecting:
             if row is not None:
                 if row["follower"] is not None:
                     await self._until_known(given)
-                return given, row
+                return attrs.evolve(given, owner=row["owner"]), row
             newest = await self._find(given.project, given.agent_id, given.user_id, needed=True)
             assert newest is not None
             given = newest
@@ -158,14 +160,16 @@ class Injecting:
         raise _auth_required(given.project, given.agent_id, AuthRequired(text))
 
     async def taken(self, given: Given | None, info: ContainerInfo) -> None:
-        """The container has it; where the project has been moved meanwhile, it is taken back there."""
+        """The container has it; what was to be taken back while it was on its way is taken back now."""
         if given is None:
             return
         row = await self._database.fetch_one(
             "credential_taken", **given.row, **given.place, version=given.version, container_boot_id=info.boot_id
         )
-        if row is not None and not row["is_here"]:
-            self.leave(Left(project=given.project, credentials=[row], processes=[row]))
+        if row is None or not row["is_here"] or not row["may_stay"]:
+            gone = [{**given.row, "owner": given.owner}]
+            has_moved = row is not None and not row["is_here"]
+            self.leave(Left(project=given.project, has_moved=has_moved, credentials=gone, processes=gone))
 
     async def hand_over(self, given: Given | None, info: ContainerInfo) -> None:
         """See that a container which keeps credentials has this version, ahead of a prompt."""
@@ -197,7 +201,7 @@ class Injecting:
         await self._withdraw_all((row, row["user_id"], row["agent_id"]) for row in rows)
 
     def leave(self, left: Left) -> None:
-        """A project has gone to another container: have the former one give back what it was given. Not waited for."""
+        """Have a container give back what it was given for a project that is not there any more. Not waited for."""
         self._leaving.leave(left)
 
     async def _withdraw_all(self, given: Iterable[tuple[Row, str, str]]) -> None:

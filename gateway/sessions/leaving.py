@@ -1,4 +1,4 @@
-"""Containers that projects have left: what they were given is taken back there, as far as they can be had.
+"""Containers that projects have left, or that were given too late: it is taken back there, as far as they can be had.
 
 Nobody waits for it: a project may be moved because its container does not answer. So it is tried for a while, in tasks
 of their own, and a container that stays away keeps what it has until the credential itself ends.
@@ -53,7 +53,7 @@ class Leaving:
     async def _take_back(self, left: Left) -> None:
         container = self._containers.of(left.project)
         info = await container.info()
-        if info.boot_id is not None and info.boot_id == await self._boot_of(left.project.id):
+        if left.has_moved and info.boot_id is not None and info.boot_id == await self._boot_of(left.project.id):
             # It is the same one, by another name.
             return
         calls: list[Coroutine[Any, Any, object]] = []
