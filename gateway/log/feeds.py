@@ -7,7 +7,7 @@ One lease holds for both: who follows a container knows the secrets that it was 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from gateway.container.client import ContainerInfo
@@ -31,6 +31,9 @@ class Stream(Protocol):
         self, info: ContainerInfo, last_event_id: str | None, *, max_event_bytes: int, silence: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Read]]: ...
 
+
+#: What OpenCode said so long before something of it was read last may still have been on its way.
+ON_ITS_WAY = timedelta(seconds=1)
 
 Find = Callable[[str], Awaitable[Stream]]
 #: Called once a container's stream is open, with the fence under which it is followed.
@@ -145,7 +148,9 @@ class OpencodeFeed(Feed):
         await self._on_connected(lease.project_id, info, stored_at is not None)
         connected = self._leases.opencode_connected(lease, stored_at=datetime.now(UTC))
         # One for each break: whoever is interrupted here has said it, or has not.
-        gaps = [] if stored_at is None else [self.gap(Gap(reason="stream_interrupted"), since=stored_at)]
+        gaps = []
+        if stored_at is not None:
+            gaps.append(self.gap(Gap(reason="stream_interrupted"), since=stored_at - ON_ITS_WAY))
         await self._log.append(log_id, gaps, fence=lease.fence, effects=[connected])
 
     def strange(self, event: SSEEvent) -> NewEvent:

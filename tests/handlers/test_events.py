@@ -427,4 +427,4 @@ async def test_a_stream_is_open_while_the_container_is_away(
 
 async def test_a_stream_is_opened_with_get_only(base_project: Project) -> None:
     answer = await base_project.call("POST", "/events", {})
-    assert (answer.status, answer.json["success"]) == (404, False)
+    assert (answer.status, answer.json["code"]) == (403, "forbidden")
