@@ -9,24 +9,29 @@
  *         cursor: session.cursor,                              // or from: "start"; neither: from the log's end on
  *         onEvent: (event) => {},                              // {type, id, sessionId?, turnId?, agentId?, at, data}
  *         onReset: async (event) => (await snapshot()).cursor, // read everything again; where its answer ends
- *         onState: (state, problem) => {},                     // "connecting" "catching-up" "live" "away" "closed"
+ *         onState: (state, problem) => {},                     // "connecting" "catching-up" "live" "away" "resting" "closed"
  *     });
  *     stream.close();
  *
  * `AcpGateway`
- *   call(method, path, body?, {headers, key, wait, signal}?)   the answer's JSON (null for 204); what the gateway
+ *   call(method, path, body?, {headers, key, wait, signal, limit}?)   the answer's JSON (null for 204); what the gateway
  *       refuses is thrown as a `GatewayProblem`. `key`: an Idempotency-Key (`newKey()` makes one): with it a call whose
- *       answer was lost is sent again. `wait`: seconds for `Prefer: wait`.
+ *       answer was lost is sent again. `wait`: seconds for `Prefer: wait`. `limit`: seconds for the whole answer, besides
+ *       those of `wait`; then it is a problem of the code "timeout".
  *   events(projectId, {session, cursor, from, onEvent, onReset, onState})   an `EventStream`, open at once.
  *
  * `EventStream`: each event once and in order, through lost connections, restarts, closed lids and fatal closes.
  *   `cursor` is the place after the last event that was given to onEvent, `state` what onState was last told.
  *   - "connecting": the first connection is being made. "catching-up": what came meanwhile is being read.
- *     "live": everything up to now has been read. "away": there is no connection; it is tried again by itself, and
- *     `problem` says why where it is known. "closed": it is not tried again: closed by close(), or the gateway says
- *     that this may not be read (any more): `problem` (401, 403, 404).
+ *     "live": everything up to now has been read. "away": there is no connection, or it brings nothing as the gateway
+ *     itself is in trouble; it is tried again by itself, and `problem` says why where it is known. "closed": it is not
+ *     tried again: closed by close(), or the gateway itself says that this may not be read (any more): `problem` (401,
+ *     403, 404). What a proxy says of its own passes. "resting": after rest(), until wake().
+ *   - rest() holds no connection, for a page that nobody looks at; wake() goes on where it was. Over HTTP/1.1 a browser has
+ *     six connections to a gateway for all its pages together, and each stream takes one.
  *   - Numbers are checked: a project's events have no holes. Where one is found, the stream is read again from the last
- *     event that was whole; a hole that is still there then is told as a `GatewayProblem` of the code "events_missing".
+ *     event that was whole. A hole that is still there then is a reset of the reason "events_missing", told before as a
+ *     `GatewayProblem` of that code; where onReset gives no cursor, it goes on behind the hole.
  *   - A reset (the log was restored, the place is no longer kept) closes the connection until the promise of onReset is
  *     settled; it goes on at the cursor that it gives, or at the log's end as it was.
  *   - A page that shows a token's user (`new AcpGateway({token})`) has a ticket made for each stream, since an
@@ -47,8 +52,15 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
 /** How often a call with a key is sent before its caller hears that there is no connection. */
 const ATTEMPTS = 4;
+/** Seconds for a call: more than the gateway itself gives a container. */
+const LIMIT = 75;
+/** The same for what a stream asks about itself. */
+const OWN_LIMIT = 20;
 
-/** What the gateway has refused, or what it could not be asked (`status` 0, code "unreachable"). */
+/**
+ * What the gateway has refused; what something in between has said in its place (code "http_error"); what it could not be
+ * asked (`status` 0, code "unreachable"), or did not answer in time ("timeout").
+ */
 export class GatewayProblem extends Error {
     constructor({ status = 0, code = "unreachable", title = "", detail = "", ...members }) {
         super(detail || title || code);
@@ -56,9 +68,9 @@ export class GatewayProblem extends Error {
         Object.assign(this, members, { status, code, title, detail });
     }
 
-    /** Whether asking again changes nothing. */
+    /** Whether asking again changes nothing: a proxy's 404 passes, the gateway's does not. */
     get isFinal() {
-        return [400, 401, 403, 404].includes(this.status);
+        return this.code !== "http_error" && [400, 401, 403, 404].includes(this.status);
     }
 }
 
@@ -83,20 +95,21 @@ export class AcpGateway {
         return this.#token !== null;
     }
 
-    async call(method, path, body, { headers = {}, key, wait, signal } = {}) {
+    async call(method, path, body, { headers = {}, key, wait, signal, limit = LIMIT } = {}) {
         const sent = { Accept: "application/json", ...headers };
         if (body !== undefined) sent["Content-Type"] = "application/json";
         if (key !== undefined) sent["Idempotency-Key"] = `"${key}"`;
         if (wait !== undefined) sent.Prefer = `wait=${wait}`;
         if (this.#token) sent.Authorization = `Bearer ${this.#token}`;
         const request = {
-            method, headers: sent, signal, cache: "no-store", credentials: this.isElsewhere ? "include" : "same-origin",
+            method, headers: sent, cache: "no-store", credentials: this.isElsewhere ? "include" : "same-origin",
             body: body === undefined ? undefined : JSON.stringify(body),
         };
         const mayRepeat = key !== undefined || method === "GET";
         for (let attempt = 1; ; attempt++) {
             try {
-                return await answerOf(await fetch(this.url + path, request));
+                const work = async (ended) => answerOf(await fetch(this.url + path, { ...request, signal: ended }));
+                return await within(limit + (wait ?? 0), signal, work);
             } catch (error) {
                 if (error instanceof GatewayProblem) throw error;
                 if (signal?.aborted) throw error;
@@ -112,27 +125,47 @@ export class AcpGateway {
 }
 
 async function answerOf(response) {
-    if (response.status === 204) return null;
+    if (!response.ok) throw await problemOf(response);
+    return response.status === 204 ? null : JSON.parse(await response.text());
+}
+
+/** What an answer refuses. */
+export async function problemOf(response) {
     const text = await response.text();
-    if (response.ok) return JSON.parse(text);
     let problem = {};
     try {
         problem = JSON.parse(text);
     } catch {
         // Something in between has answered, in a form of its own.
     }
-    throw new GatewayProblem({ code: "http_error", title: response.statusText, ...problem, status: response.status });
+    return new GatewayProblem({ code: "http_error", title: response.statusText, ...problem, status: response.status });
+}
+
+/** Do `work(signal)`; a connection that nobody is at the other end of is given up, body and all. */
+async function within(seconds, signal, work) {
+    const limit = new AbortController();
+    const detail = `The gateway has not answered within ${seconds} s.`;
+    const timer = setTimeout(() => limit.abort(new GatewayProblem({ code: "timeout", detail })), seconds * 1000);
+    try {
+        return await work(signal ? AbortSignal.any([signal, limit.signal]) : limit.signal);
+    } finally {
+        clearTimeout(timer);
+    }
 }
 
 export class EventStream {
     #gateway; #acp; #session; #from; #onEvent; #onReset; #onState;
     #source = null;
+    /** Raised with each connection and each end of one: what was asked before that counts no more. */
+    #generation = 0;
     #failures = 0;
     #timer = null;
     #heard = Date.now();
+    /** Where the log ended when the connection was made; null where that is not known. */
     #head = null;
     /** Where a hole was found last: the second time at one place it is told. */
     #hole = null;
+    #isResetting = false;
     #wakers = new AbortController();
 
     constructor(gateway, projectId, { session = null, cursor = null, from = null, onEvent, onReset, onState } = {}) {
@@ -156,6 +189,16 @@ export class EventStream {
         this.#end();
     }
 
+    rest() {
+        if (this.#isClosed || this.#isResetting) return;
+        this.#drop();
+        this.#tell("resting");
+    }
+
+    wake() {
+        if (this.state === "resting") this.#open();
+    }
+
     #end(problem) {
         this.#drop();
         this.#wakers.abort();
@@ -168,21 +211,26 @@ export class EventStream {
 
     async #open() {
         this.#drop();
+        const generation = this.#generation;
+        if (this.state === "live") this.#tell("catching-up");
         let ticket = null;
         if (this.#gateway.hasToken) {
             try {
                 const session = this.#session === null ? {} : { sessionId: this.#session };
-                ({ ticket } = await this.#gateway.call("POST", `${this.#acp}/events/ticket`, session));
+                const options = { limit: OWN_LIMIT };
+                ({ ticket } = await this.#gateway.call("POST", `${this.#acp}/events/ticket`, session, options));
             } catch (problem) {
+                if (generation !== this.#generation) return;
                 return problem.isFinal ? this.#end(problem) : this.#later(problem);
             }
-            if (this.#isClosed) return;
+            // A page that wakes up hears so twice, and opens twice: the later one counts.
+            if (generation !== this.#generation) return;
         }
         const source = new EventSource(this.#address(ticket), { withCredentials: this.#gateway.isElsewhere });
         this.#source = source;
         for (const type of EVENT_TYPES)
             source.addEventListener(type, (event) => this.#source === source && this.#take(event));
-        source.addEventListener("open", () => this.#source === source && this.#opened());
+        source.addEventListener("open", () => this.#source === source && this.#opened(source));
         source.addEventListener("error", () => this.#source === source && this.#failed(source));
         this.#watch();
     }
@@ -200,26 +248,33 @@ export class EventStream {
         clearTimeout(this.#timer);
         this.#source?.close();
         this.#source = null;
+        this.#head = null;
+        this.#generation++;
     }
 
     /** Find out where the log ends by now: up to there this is catching up. */
     async #opened() {
-        const source = this.#source;
         this.#heard = Date.now();
         this.#head = null;
-        this.#tell("catching-up");
-        try {
-            const page = await this.#gateway.call("GET", `${this.#acp}/session?limit=1&includeEnded=true`);
-            this.#head = page.sessions[0]?.cursor ?? "0-0";
-        } catch {
-            this.#head = "0-0";
+        const generation = ++this.#generation;
+        for (let attempt = 1; generation === this.#generation; attempt++) {
+            try {
+                const path = `${this.#acp}/session?limit=1&includeEnded=true`;
+                const { sessions } = await this.#gateway.call("GET", path, undefined, { limit: OWN_LIMIT });
+                if (generation !== this.#generation) return;
+                this.#head = sessions[0]?.cursor ?? "0-0";
+                return this.#tellWhetherLive();
+            } catch (problem) {
+                // A stream is answered 200 whatever is the matter: that there is one does not say that it brings anything.
+                if (generation === this.#generation) this.#tell("away", problem);
+                await pause(delay(attempt));
+            }
         }
-        if (this.#source === source) this.#tellWhetherLive();
     }
 
     #tellWhetherLive() {
-        if (this.#head === null || this.cursor === null || isBefore(this.cursor, this.#head)) return;
-        this.#tell("live");
+        if (this.#head === null) return;
+        this.#tell(this.cursor === null || isBefore(this.cursor, this.#head) ? "catching-up" : "live");
     }
 
     #take(event) {
@@ -237,6 +292,7 @@ export class EventStream {
             if (this.cursor !== null && !isBefore(this.cursor, id)) return;
             if (this.#skips(id, 1)) return;
             this.cursor = id;
+            if (this.#head === null) this.#tell("catching-up");
             this.#onEvent({ ...JSON.parse(event.data), id });
         }
         this.#tellWhetherLive();
@@ -249,19 +305,24 @@ export class EventStream {
         const [epoch, seq] = parts(this.cursor);
         const [newEpoch, newSeq] = parts(id);
         if (newEpoch !== epoch || newSeq <= seq + step) return false;
-        if (this.#hole === this.cursor) {
-            const detail = `Events after ${this.cursor} are missing; the next one is ${id}.`;
-            this.#tell("away", new GatewayProblem({ code: "events_missing", detail }));
-            this.#hole = null;
-            return false;
+        if (this.#hole === this.cursor) this.#miss(id, `${epoch}-${newSeq - step}`);
+        else {
+            this.#hole = this.cursor;
+            this.#open();
         }
-        this.#hole = this.cursor;
-        this.#open();
         return true;
+    }
+
+    #miss(id, behind) {
+        const detail = `Events after ${this.cursor} are missing; the next one is ${id}.`;
+        this.#hole = null;
+        this.#tell("catching-up", new GatewayProblem({ code: "events_missing", detail }));
+        this.#reset(behind, { type: "reset", data: { reason: "events_missing" } });
     }
 
     async #reset(id, event) {
         this.#drop();
+        this.#isResetting = true;
         this.#tell("catching-up");
         let place = null;
         for (let attempt = 1; place === null && !this.#isClosed; attempt++) {
@@ -273,6 +334,7 @@ export class EventStream {
                 await pause(delay(attempt));
             }
         }
+        this.#isResetting = false;
         if (this.#isClosed) return;
         this.cursor = place;
         this.#open();
@@ -280,20 +342,25 @@ export class EventStream {
 
     /** A browser comes back by itself, but for an answer that is no event stream: then it gives up for good. */
     #failed(source) {
+        this.#head = null;
+        this.#generation++;
+        this.#tell("away");
         if (source.readyState === EventSource.CLOSED) this.#askWhy();
-        else this.#tell("away");
     }
 
     async #askWhy() {
         this.#drop();
+        const generation = this.#generation;
+        let why;
         try {
             const session = this.#session === null ? "?limit=1" : `/${encodeURIComponent(this.#session)}`;
-            await this.#gateway.call("GET", `${this.#acp}/session${session}`);
+            await this.#gateway.call("GET", `${this.#acp}/session${session}`, undefined, { limit: OWN_LIMIT });
         } catch (problem) {
-            if (problem.isFinal) return this.#end(problem);
-            return this.#later(problem);
+            why = problem;
         }
-        this.#later();
+        if (generation !== this.#generation) return;
+        if (why?.isFinal) this.#end(why);
+        else this.#later(why);
     }
 
     #later(problem) {
@@ -317,7 +384,7 @@ export class EventStream {
 
     /** A machine that slept has kept a connection that nobody is at the other end of, and a timer that is far off. */
     #lookAfterSleep() {
-        if (document.visibilityState === "hidden" || this.#isClosed) return;
+        if (document.visibilityState === "hidden" || this.#isClosed || this.#isResetting) return;
         const isWaiting = this.#source === null && this.state === "away";
         const isDead = this.#source !== null && Date.now() - this.#heard >= SILENCE_MS / 2;
         if (isWaiting || isDead) this.#open();

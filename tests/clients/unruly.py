@@ -29,6 +29,8 @@ class Unruly:
     losing_answer: asyncio.Event | None = None
     #: The statuses that the gateway has answered.
     statuses: list[int] = attrs.field(factory=list)
+    #: Streams stay open and bring nothing while this holds; what would have come is lost.
+    is_silent: bool = False
     #: The blocks of streams with these ids are lost, each once.
     losing: set[str] = attrs.field(factory=set)
     #: And these, each time.
@@ -80,7 +82,7 @@ class Unruly:
                 id = block.partition(b"\n")[0].removeprefix(b"id: ").decode()
                 if id in self.losing:
                     self.losing.discard(id)
-                elif id not in self.never:
+                elif id not in self.never and not self.is_silent:
                     yield block + b"\n\n"
 
 
