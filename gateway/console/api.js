@@ -1,12 +1,14 @@
 /** The gateway's API as this page asks it: who asks is asked once, and what was sent is not lost with a gateway. */
 
-import { AcpGateway, GatewayProblem, newKey } from "./acp-gateway.js";
+import { AcpGateway, GatewayProblem, newKey, problemOf } from "./acp-gateway.js";
 import { remember, remembered } from "./keep.js";
 
 export { newKey };
 
 const RETRY_SECONDS = [0.5, 1, 2, 4, 8];
-const PASSING = new Set([0, 502, 503]);
+/** There is no answer, or none of the gateway's own: whether it was done is not known. */
+const REPEATED = new Set([0, 502, 503]);
+const REPEATED_FOR_MS = 120_000;
 const TOKEN = "token";
 
 export class Api {
@@ -37,33 +39,43 @@ export class Api {
 
     /** Sent again while the gateway is away: under one key, so that it is done once whatever the gateway did of it. */
     async post(path, body = {}, key = newKey()) {
+        const until = Date.now() + REPEATED_FOR_MS;
         for (const seconds of [...RETRY_SECONDS, null]) {
             try {
                 return await this.call("POST", path, body, { headers: { "Idempotency-Key": `"${key}"` } });
             } catch (problem) {
-                if (seconds === null || !isPassing(problem)) throw problem;
+                if (seconds === null || Date.now() > until || !mayBeRepeated(problem)) throw problem;
                 await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
             }
         }
     }
 
-    async call(method, path, body, options) {
-        const used = this.#token;
-        try {
-            return await this.gateway.call(method, path, body, options);
-        } catch (problem) {
-            if (problem.code !== "unauthenticated") throw problem;
-            if (this.#token === used) await this.#ask(problem.message);
-            return this.call(method, path, body, options);
-        }
+    call(method, path, body, options) {
+        return this.#identified(() => this.gateway.call(method, path, body, options));
     }
 
     /** A file of the gateway's, which a link cannot lead to where a token says who asks. */
-    async download(path) {
-        const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
-        const answer = await fetch(this.#root + path, { headers, cache: "no-store" });
-        if (!answer.ok) throw new GatewayProblem({ status: answer.status, title: `HTTP ${answer.status}` });
-        return answer.blob();
+    download(path) {
+        return this.#identified(async () => {
+            const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+            const answer = await fetch(this.#root + path, { headers, cache: "no-store" }).catch(() => {
+                throw new GatewayProblem({ detail: "The gateway is away." });
+            });
+            if (!answer.ok) throw await problemOf(answer);
+            return answer.blob();
+        });
+    }
+
+    /** Do it as somebody whom the gateway knows. */
+    async #identified(work) {
+        const used = this.#token;
+        try {
+            return await work();
+        } catch (problem) {
+            if (problem.code !== "unauthenticated") throw problem;
+            if (this.#token === used) await this.#ask(problem.message);
+            return this.#identified(work);
+        }
     }
 
     /** One question at a time, whoever asks. */
@@ -80,7 +92,12 @@ export class Api {
     }
 }
 
-/** Whether the same call may go through later. */
-export function isPassing(problem) {
-    return PASSING.has(problem.status) || problem.code === "idempotency_key_in_use";
+/** Whether the same call may go through later. A 404 that is not the gateway's own is a proxy's that finds no gateway. */
+export function isPassing({ status, code }) {
+    const isTrouble = status === 0 || status === 429 || status >= 500 || (status === 404 && code === "http_error");
+    return isTrouble || code === "idempotency_key_in_use";
+}
+
+function mayBeRepeated({ status, code }) {
+    return REPEATED.has(status) || code === "idempotency_key_in_use";
 }

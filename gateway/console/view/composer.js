@@ -1,9 +1,9 @@
 /** Where prompts are written. What is half written survives a reload, in this browser. */
 
-import { newKey } from "../api.js";
+import { isPassing } from "../api.js";
 import { attribute, h, text } from "../dom.js";
+import { Draft } from "../draft.js";
 import { icon } from "../icons.js";
-import { remember, remembered } from "../keep.js";
 import { oneLine } from "../text/plain.js";
 import { complain } from "./notices.js";
 
@@ -13,7 +13,7 @@ const MOST_HEIGHT = 0.4;
 export class Composer {
     #project;
     #session;
-    #key;
+    #draft;
     #box;
     #send;
     #cancel;
@@ -25,7 +25,7 @@ export class Composer {
     constructor(project, session, onSent) {
         this.#project = project;
         this.#session = session;
-        this.#key = `draft.${project.id}.${session.id}`;
+        this.#draft = new Draft(project.id, session.id);
         this.onSent = onSent;
         this.#box = h("textarea", {
             rows: 1,
@@ -33,7 +33,7 @@ export class Composer {
             "aria-label": "Prompt",
             placeholder: "Write a prompt",
             enterkeyhint: TOUCH.matches ? "enter" : "send",
-            value: remembered(this.#key) ?? "",
+            value: this.#draft.text,
             on: { input: () => this.#typed(), keydown: (event) => this.#pressed(event) },
         });
         this.#send = h(
@@ -81,16 +81,8 @@ export class Composer {
     }
 
     #typed() {
-        remember(this.#key, this.#box.value);
-        remember(`${this.#key}.sent`, null);
+        this.#draft.write(this.#box.value);
         this.#grow();
-    }
-
-    /** The key of what stands in the box; remembered, since a page may be closed before it hears that it was taken. */
-    #sentAs() {
-        const key = remembered(`${this.#key}.sent`) ?? newKey();
-        remember(`${this.#key}.sent`, key);
-        return key;
     }
 
     #grow() {
@@ -113,12 +105,14 @@ export class Composer {
         attribute(this.#send, "aria-disabled", "true");
         this.#box.readOnly = true;
         try {
-            await this.#project.calls.prompt(this.#session.id, prompt, this.#sentAs());
+            await this.#project.calls.prompt(this.#session.id, prompt, this.#draft.keyFor(prompt));
+            this.#draft.settle();
             // Only what was sent goes: it stays in the box until the gateway has it.
             this.#box.value = "";
             this.#typed();
             this.onSent();
         } catch (problem) {
+            if (!isPassing(problem)) this.#draft.settle();
             complain("The prompt was not taken", problem);
         } finally {
             this.#sending = false;

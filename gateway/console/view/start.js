@@ -1,8 +1,9 @@
 /** The beginning of things: a session, a project, an empty installation. */
 
+import { isPassing } from "../api.js";
 import { Keyed, h, text } from "../dom.js";
+import { Draft } from "../draft.js";
 import { icon } from "../icons.js";
-import { remember, remembered } from "../keep.js";
 import { oneLine } from "../text/plain.js";
 import { isMissing } from "./agents.js";
 import { field, form, openDialog } from "./dialog.js";
@@ -13,6 +14,7 @@ const EXAMPLES = ["help", "Show me what you can do", "plan Read; Write; Test", "
 /** The page of a project: begin a session with its first prompt. */
 export class StartView {
     #project;
+    #draft;
     #choices = h("div.choices", { role: "radiogroup", "aria-labelledby": "choose-agent" });
     #list;
     #about = h("p.about");
@@ -25,14 +27,15 @@ export class StartView {
 
     constructor(project, begun) {
         this.#project = project;
+        this.#draft = new Draft(project.id);
         this.begun = begun;
         this.#list = new Keyed(this.#choices, (agent) => this.#choice(agent));
         this.#box = h("textarea", {
             id: "prompt",
             rows: 3,
             placeholder: "What shall the agent do?",
-            value: remembered(this.#draft) ?? "",
-            on: { input: () => remember(this.#draft, this.#box.value), keydown: (event) => this.#pressed(event) },
+            value: this.#draft.text,
+            on: { input: () => this.#draft.write(this.#box.value), keydown: (event) => this.#pressed(event) },
         });
         this.#begin = h("button.primary", { type: "submit" }, icon("send"), "Begin session");
         const title = h("input", {
@@ -77,10 +80,6 @@ export class StartView {
 
     focusPrompt() {
         this.#box.focus();
-    }
-
-    get #draft() {
-        return `draft.${this.#project.id}`;
     }
 
     update() {
@@ -167,12 +166,16 @@ export class StartView {
 
     /** The session is there, whatever becomes of the prompt: what was not taken waits in its box. */
     async #send(session, prompt) {
-        remember(this.#draft, null);
+        this.#draft.write(null);
         if (!prompt.trim()) return;
+        const draft = new Draft(this.#project.id, session.id);
+        draft.write(prompt);
         try {
-            await this.#project.calls.prompt(session.id, prompt);
+            await this.#project.calls.prompt(session.id, prompt, draft.keyFor(prompt));
+            draft.settle();
+            draft.write(null);
         } catch (problem) {
-            remember(`draft.${this.#project.id}.${session.id}`, prompt);
+            if (!isPassing(problem)) draft.settle();
             complain("The prompt was not taken", problem);
         }
     }
