@@ -21,6 +21,7 @@ const RESETS = {
     other_epoch: "the log was restored from a backup, or the project was made anew",
     beyond_head: "the log is shorter than it was",
     no_longer_kept: "what comes next is no longer kept",
+    events_missing: "events were lost on their way",
 };
 
 class Console {
@@ -159,6 +160,8 @@ class Console {
             if (this.#project.transcript(this.#project.shownId) === what) this.#view.transcriptChanged?.(what);
             return;
         }
+        // At once: a tab that nobody looks at is given no frames, and its title is what is seen of it.
+        this.#showTitle();
         this.#showSidebar();
         if (what === "permissions") this.#view.permissionsChanged?.();
         else if (what === "stream") this.#view.streamChanged?.();
@@ -169,6 +172,11 @@ class Console {
         const project = this.#project;
         if (!project) return;
         this.#sidebar.show(project, project.shownId);
+        this.#showTitle();
+    }
+
+    #showTitle() {
+        const project = this.#project;
         const session = project.sessions.get(project.shownId);
         const asked = project.permissions.count ? `(${project.permissions.count}) ` : "";
         document.title = `${asked}${session ? `${titleFor(session)} · ` : ""}ACP gateway`;

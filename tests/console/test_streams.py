@@ -4,13 +4,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
+from tests.clients.unruly import Unruly, unruly
 from tests.console.browsing import Console, console
 from tests.console.test_turns import SETTINGS, api_says, words
 from tests.program import free_ports, run_to_end
 from tests.replica import replica
-from tests.world import Project
+from tests.world import Gateway, Project
 
 #: Much happens in each, on a machine that may have other work.
 pytestmark = pytest.mark.timeout(400)
@@ -54,6 +55,68 @@ async def test_a_restored_backup_is_said_and_all_is_read_again(
                 await expect(page.status("Idle")).to_be_visible()
                 said = await api_says(Project(second.gateway, "demo"), session_id)
                 assert words(await page.said()) == words(said) == ["kept", "afterwards"]
+
+
+async def test_events_that_are_lost_on_their_way_are_said_and_all_is_read_again(
+    page: Console, project: Project, gateway: Gateway
+) -> None:
+    session_id = await project.create_session()
+    async with unruly(gateway.url) as front:
+        front.never = {"1-6"}
+        page.url = front.url
+        await page.open(f"#/demo/{session_id}")
+        await expect(page.page.locator("#sidebar .stream-badge")).to_contain_text("Live")
+        await project.prompt(session_id, "stream 9")
+        await expect(page.page.get_by_text("events were lost on their way")).to_be_visible()
+        await expect(page.answers.last).to_contain_text("tok8")
+        await expect(page.page.locator("#sidebar .stream-badge")).to_contain_text("Live")
+        assert words(await page.said()) == words(await api_says(project, session_id))
+
+
+async def test_a_gateway_without_its_database_is_away_and_said_to_be_so_once(
+    page: Console, project: Project, gateway: Gateway
+) -> None:
+    session_id = await project.create_session()
+    async with unruly(gateway.url) as front:
+        page.url = front.url
+        await _stays_away_until_there_is_one(page, front, project, session_id)
+
+
+async def _stays_away_until_there_is_one(page: Console, front: Unruly, project: Project, session_id: str) -> None:
+    await page.open(f"#/demo/{session_id}")
+    badge = page.page.locator("#sidebar .stream-badge")
+    await expect(badge).to_contain_text("Live")
+    cursor = (await project.call("GET", f"/session/{session_id}")).json["cursor"]
+    nothing_new = f"retry: 100\nid: {cursor}\nevent: heartbeat\ndata: {{}}\n\n"
+    opened = 0
+
+    async def bring_nothing(route: Route) -> None:
+        nonlocal opened
+        opened += 1
+        await route.fulfill(status=200, body=nothing_new, content_type="text/event-stream")
+
+    await page.page.route("**/acp/events*", bring_nothing)
+    await page.page.route("**/acp/session*", lambda route: route.fulfill(status=503, body="{}"))
+    await page.page.evaluate(
+        """() => {
+            window.said = []
+            new MutationObserver(() => said.push(announcer.textContent)).observe(announcer, { childList: true })
+            window.badges = []
+            const badge = document.querySelector("#sidebar .stream-badge")
+            new MutationObserver(() => badges.push(badge.dataset.state))
+                .observe(badge, { attributeFilter: ["data-state"] })
+        }"""
+    )
+    front.is_away = True
+    await expect(badge).to_contain_text("Away")
+    while opened < 5:  # noqa: ASYNC110 - the browser sets no event of ours
+        await asyncio.sleep(0.05)
+    assert await page.page.evaluate("badges") == ["away"]
+    assert await page.page.evaluate("said") == ["The connection to the gateway is broken; it is tried again."]
+    front.is_away = False
+    await page.page.unroute("**/acp/session*")
+    await page.page.unroute("**/acp/events*")
+    await expect(badge).to_contain_text("Live")
 
 
 async def test_a_project_that_is_made_anew_has_none_of_its_sessions(

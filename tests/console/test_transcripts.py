@@ -15,6 +15,8 @@ from tests.world import Gateway, Project
 pytestmark = pytest.mark.timeout(400)
 
 CHUNKS = 10_000
+#: Sessions that the list begins with.
+LISTED = 50
 
 
 async def turns_of(project: Project, session_id: str, count: int) -> None:
@@ -104,6 +106,22 @@ async def test_several_sessions_are_followed_over_one_stream(page: Console, proj
     await expect(row).to_contain_text("something new")
     assert shown in page.page.url
     assert len(streams) == 1
+
+
+async def test_a_session_that_was_not_listed_is_once_something_happens_in_it(page: Console, project: Project) -> None:
+    old = await project.create_session(title="old one")
+    for _ in range(LISTED):
+        await project.create_session()
+    await page.open("#/demo")
+    await expect(page.page.locator("#sidebar .stream-badge")).to_contain_text("Live")
+    row = page.page.locator(f"a.session-link[href$='{old}']")
+    await expect(row).to_have_count(0)
+    await project.prompt(old, "write note.txt some text\nsay more", wait=None)
+    await expect(row.locator("[data-state=asking]")).to_be_visible()
+    await row.click()
+    await page.dock.get_by_role("button", name="Allow once").click()
+    await expect(page.answers.last).to_contain_text("more")
+    await expect(page.status("Idle")).to_be_visible()
 
 
 async def test_what_is_missing_is_said_where_it_is_missing(

@@ -18,6 +18,10 @@ export class Calls {
         return this.#api.get(`${this.#path}/session?limit=${limit}${place}${withEnded ? "&includeEnded=true" : ""}`);
     }
 
+    session(id) {
+        return this.#api.get(`${this.#path}/session/${id}`);
+    }
+
     createSession(body) {
         return this.#api.post(`${this.#path}/session`, body);
     }

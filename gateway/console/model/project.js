@@ -6,6 +6,7 @@ import { Calls } from "./calls.js";
 import { complete } from "./event.js";
 import { Permissions } from "./permissions.js";
 import { recall } from "./recall.js";
+import { Resting } from "./resting.js";
 import { Sessions } from "./sessions.js";
 import { Transcripts } from "./transcripts.js";
 
@@ -14,13 +15,14 @@ const OPEN_AGAIN_MS = 2000;
 const LISTEN_AGAIN_MS = 5000;
 
 export class Project {
-    /** As the client tells: connecting, catching-up, live, away or closed. */
+    /** As the client tells: connecting, catching-up, live, away, resting or closed. */
     streamState = "connecting";
     shownId = null;
     #api;
     #changed;
     #transcripts;
     #stream = null;
+    #resting = null;
     #opened = null;
     #isClosed = false;
     #listenedAt = 0;
@@ -48,18 +50,28 @@ export class Project {
         this.#transcripts = new Transcripts(this.calls, changed);
     }
 
-    /** The lists first, then the stream from where they end: what happens in between counts once. */
+    /** Once; where that has failed, once more. */
     open() {
-        return (this.#opened = this.#open());
+        this.#opened ??= this.#open().catch((problem) => {
+            this.#opened = null;
+            throw problem;
+        });
+        return this.#opened;
     }
 
+    /** The lists first, then the stream from where they end: what happens in between counts once. */
     async #open() {
-        while (!this.#isClosed) {
+        this.#listen(await this.#persistently(() => this.#readLists()));
+    }
+
+    /** What passes is tried again, and the badge says so. */
+    async #persistently(work) {
+        for (;;) {
             try {
-                return this.#listen(await this.#readLists());
+                return await work();
             } catch (problem) {
-                if (!isPassing(problem)) throw problem;
-                await this.#streamIs("away", problem);
+                if (this.#isClosed || !isPassing(problem)) throw problem;
+                this.#streamIs("away");
                 await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
             }
         }
@@ -68,6 +80,7 @@ export class Project {
     close() {
         this.agents.close();
         this.#isClosed = true;
+        this.#resting?.end();
         this.#stream?.close();
     }
 
@@ -84,13 +97,11 @@ export class Project {
         this.shownId = sessionId;
         if (!sessionId) return;
         // A snapshot from before the stream's beginning would miss what came between the two.
-        await this.#opened;
-        if (!this.#transcripts.has(sessionId)) {
-            const { session, permissions } = await this.#transcripts.read(sessionId);
+        await this.open();
+        await this.#transcripts.read(sessionId, ({ session, permissions }) => {
             this.sessions.learn(session);
             this.permissions.learn(permissions);
-            this.#changed(this.transcript(sessionId));
-        }
+        });
         this.#transcripts.keep(sessionId);
         this.sessions.markSeen(sessionId);
     }
@@ -114,6 +125,7 @@ export class Project {
             onReset: (event) => this.#reset(event),
             onState: (state, problem) => {
                 this.#streamIs(state, problem);
+                this.#resting?.told(state);
                 // A project without a session tells no place to begin at: what came before the stream is read once more.
                 if (isNew && state === "live") {
                     isNew = false;
@@ -121,6 +133,8 @@ export class Project {
                 }
             },
         });
+        this.#resting?.end();
+        this.#resting = new Resting(this.#stream);
     }
 
     /** Where the log ended then; null where no session tells. */
@@ -143,12 +157,12 @@ export class Project {
         const isAgain = Date.now() - this.#listenedAt < LISTEN_AGAIN_MS;
         this.#listenedAt = Date.now();
         try {
-            await this.calls.sessions({ limit: 1 });
+            await this.#persistently(() => this.calls.sessions({ limit: 1 }));
             if (!isAgain) return this.#listen(place);
         } catch {
             // What is said then is why the stream was closed.
         }
-        this.onOver?.(problem);
+        if (!this.#isClosed) this.onOver?.(problem);
     }
 
     /** The cursor cannot be continued: all that is shown is read again; where to go on from there. */

@@ -1,5 +1,6 @@
 /** The sessions of a project: what was read of them, and what events have changed since. */
 
+import { isPassing } from "../api.js";
 import { seqOf } from "./event.js";
 
 export class Sessions {
@@ -8,6 +9,8 @@ export class Sessions {
     /** The place of the page that follows; null where there is none. */
     more = null;
     #byId = new Map();
+    /** Sessions that are being read since an event told of them, with the events that came meanwhile. */
+    #met = new Map();
     #calls;
     #changed;
 
@@ -31,6 +34,7 @@ export class Sessions {
     /** The first page, and nothing else. */
     async read() {
         this.#byId.clear();
+        this.#met.clear();
         this.more = null;
         return this.readMore();
     }
@@ -80,6 +84,7 @@ export class Sessions {
         const session = this.#byId.get(event.sessionId);
         if (!session) {
             if (event.type === "session_created") this.#created(event);
+            else this.#meet(event, openId);
             return;
         }
         if (event.seq <= session.cursor) return;
@@ -89,6 +94,23 @@ export class Sessions {
         Object.assign(session, change(session, event), { updatedAt: event.at });
         if (event.type === "turn_ended" && event.sessionId !== openId) session.isUnseen = true;
         this.#changed();
+    }
+
+    /** It was further down than was read, and something happens in it: it is read once, and listed. */
+    async #meet(event, openId) {
+        const { sessionId } = event;
+        if (this.#met.has(sessionId)) return this.#met.get(sessionId).push(event);
+        const held = [event];
+        this.#met.set(sessionId, held);
+        try {
+            this.learn(await this.#calls.session(sessionId));
+            for (const one of held) this.apply(one, openId);
+            this.#changed();
+        } catch (problem) {
+            // One that is gone is not asked for with each event.
+            if (!isPassing(problem)) return held.splice(0);
+        }
+        this.#met.delete(sessionId);
     }
 
     #created({ sessionId: id, seq, at, data }) {

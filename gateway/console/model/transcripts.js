@@ -6,7 +6,7 @@ import { Transcript } from "./transcript.js";
 const KEPT = 6;
 
 export class Transcripts {
-    /** By session: the transcript, or while it is read the events that came meanwhile. */
+    /** By session: the transcript, or while it is read the events that came meanwhile; and the reading's promise. */
     #entries = new Map();
     #calls;
     #changed;
@@ -21,25 +21,31 @@ export class Transcripts {
         return this.#entries.get(sessionId)?.transcript;
     }
 
-    has(sessionId) {
-        return this.#entries.has(sessionId);
-    }
-
     clear() {
         this.#entries.clear();
     }
 
-    /** Read one; the snapshot that it was made of. */
-    async read(sessionId) {
-        const entry = { transcript: null, held: [] };
+    /** Read one, unless it is here or on its way; `learn` is given the snapshot that it was made of. */
+    read(sessionId, learn) {
+        const known = this.#entries.get(sessionId);
+        if (known) return known.reading;
+        const entry = { transcript: null, held: [], reading: null };
         this.#entries.set(sessionId, entry);
+        return (entry.reading = this.#fill(sessionId, entry, learn));
+    }
+
+    async #fill(sessionId, entry, learn) {
+        const isDropped = () => this.#entries.get(sessionId) !== entry;
         try {
             const snapshot = await this.#calls.snapshot(sessionId);
+            if (isDropped()) return;
             const transcript = Transcript.fromSnapshot(snapshot);
             for (const event of entry.held) transcript.apply(event);
             Object.assign(entry, { transcript, held: null });
-            return snapshot;
+            learn(snapshot);
+            this.#changed(transcript);
         } catch (problem) {
+            if (isDropped()) return;
             this.#entries.delete(sessionId);
             throw problem;
         }

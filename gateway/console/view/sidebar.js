@@ -24,7 +24,7 @@ export class Sidebar {
     #newSession = h("a.button.small", icon("plus"), "New");
     #sessions;
     #agents = new AgentsView();
-    #badge = new StreamBadge();
+    #badge = new StreamBadge({ speaks: true });
     #project = null;
     #shown = null;
 
