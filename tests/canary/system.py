@@ -27,9 +27,12 @@ from tests.canary.provider import AUDIENCE, running_provider
 from tests.db.things import ask as ask_database
 from tests.program import START_SECONDS, Program, free_ports, run, run_to_end, wait_until
 
+HERE = Path(__file__).parent
 ROLE = "gateway"
 #: What may be found everywhere: that it is shows that the search looks where things are.
 MARKER = "a-marker-that-is-no-secret"
+#: Has all packages log at debug, not the gateway's rooms alone; see ``loud``.
+ALL_LOUD = {"PYTHONPATH": os.pathsep.join([str(HERE / "loud"), str(HERE.parents[1])])}
 _LOUD = {
     "log_min_messages": "debug1",
     "log_min_error_statement": "debug1",
@@ -148,6 +151,7 @@ class System:
         return config
 
     def _run(self, *arguments: str, stack: ExitStack | None = None, **environ: str) -> Program:
+        environ = {**ALL_LOUD, **environ}
         program = (stack or self._stack).enter_context(run(*arguments, directory=self.directory, environ=environ))
         self._programs.append(program)
         return program
@@ -170,7 +174,7 @@ class System:
 
     def command(self, *arguments: str, shown: str | None = None) -> str:
         """What a command said; ``shown``: the canary that it is to show, this once, to whoever ran it."""
-        ended = run_to_end(*arguments, directory=self.directory, environ=self.settings)
+        ended = run_to_end(*arguments, directory=self.directory, environ={**ALL_LOUD, **self.settings})
         self.witness.note("command lines' errors", ended.stderr)
         if shown is None:
             self.witness.note("command lines", ended.stdout)

@@ -276,6 +276,8 @@ def test_the_search_looks_where_things_are(driven: System) -> None:
     places = set(driven.witness.seen)
     assert {"PostgreSQL's dump", "programs' logs", "command lines", "answers 400", "answers 401"} <= places
     assert any(place.startswith("PostgreSQL's files: pg_wal") for place in places)
+    # Not the gateway's own rooms alone log at debug.
+    assert b" debug   yoyo.migrations: " in driven.witness.seen["programs' logs"]
     assert b"seal" in driven.witness.seen["PostgreSQL's dump"]
     assert len(driven.canaries.names) > 20
 
