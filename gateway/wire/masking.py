@@ -120,9 +120,10 @@ class Masker:
         return self._values.mask(text)
 
     def _may_be_in(self, raw: bytes) -> bool:
-        if any(needle in raw for needle in self._needles):
-            return True
-        return bool(self.secrets) and self._unusual.search(raw) is not None
+        for needle in self._needles:
+            if needle in raw:
+                return True
+        return bool(self.secrets) and b"\\" in raw and self._unusual.search(raw) is not None
 
     def _mask_bytes(self, raw: bytes) -> bytes:
         """What is no JSON is one text."""
@@ -255,9 +256,8 @@ def _unusual(secrets: Iterable[str]) -> str:
     Those of control characters only where a secret has some: what terminals print is full of them.
     """
     characters = {character for secret in secrets for character in secret}
-    if any(not character.isascii() or character < " " for character in characters):
-        return r"\\[u/]"
-    return r"\\(?:u00[2-7]|/)"
+    plain = all(" " <= character <= "~" for character in characters)
+    return (r"\\u00[2-7]" if plain else r"\\u") + (r"|\\/" if "/" in characters else "")
 
 
 def _any_spelling(secret: str) -> str:
