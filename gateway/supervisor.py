@@ -22,7 +22,7 @@ from gateway.config import Config
 from gateway.errors import StartError
 from gateway.loading import environment
 from gateway.serving import GRACE
-from gateway.settings import Changes, changed
+from gateway.settings import Changes, changed, differences
 from gateway.telemetry.exposition import Seat
 
 logger = logging.getLogger(__name__)
@@ -172,11 +172,15 @@ class Supervisor:
 
     async def _live(self, seat: Seat, sock: socket.socket, ready: asyncio.Event) -> str:
         """One worker, from its start to its end; how that was."""
+        given = self._config
         try:
-            one = await _Worker.start(self._config, seat, sock)
+            one = await _Worker.start(given, seat, sock)
         except OSError as exc:  # no memory, no descriptors, no processes: just now
             return str(exc.strerror)
         self._workers.add(one)
+        # What was changed while its process was being started, when it was none of the workers yet.
+        if changes := differences(given, self._config):
+            one.change(changes)
         if self._stopping.is_set():
             one.signal(signal.SIGTERM)
         try:

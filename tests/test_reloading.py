@@ -1,5 +1,6 @@
 """SIGHUP has a running gateway read its configuration again: what may be changed is, and what cannot is told."""
 
+import asyncio
 import json
 import os
 import pty
@@ -17,11 +18,14 @@ import attrs
 import psutil
 import pytest
 
-from gateway.config import Config
+from gateway.config import Config, DatabaseConfig
 from gateway.loading import load
 from gateway.loading import tables as config_tables
+from gateway.serving import bind
 from gateway.settings import LIVE, Changes, Reloading, Settings, differences, is_live
+from gateway.supervisor import Supervisor
 from tests.program import Place, Program, call, run, wait_until
+from tests.world import QUICK
 
 _NUMBERS = count(1)
 READY = "gateway       http"
@@ -101,6 +105,26 @@ def test_what_may_be_changed_is_in_every_process_and_the_rest_is_told(place: Pla
                         process.kill()
             wait_until(lambda: running.program.complained().count("worker serves") == 4)
             assert [status(place) for _ in range(8)] == [403] * 8
+
+
+async def test_a_worker_that_is_just_being_started_has_what_is_changed_meanwhile(
+    database_url: str, tmp_path: Path
+) -> None:
+    config = attrs.evolve(QUICK, database=DatabaseConfig(url=database_url))
+    sock = bind("127.0.0.1", 0, purpose="the test's gateway", option="")
+    port = sock.getsockname()[1]
+    supervisor = Supervisor(config, [sock], tmp_path)
+    starting = asyncio.create_task(supervisor.start(asyncio.Event()))
+    try:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        # Its process is on its way, with the settings as they were.
+        assert supervisor.pids == []
+        supervisor.change({("metrics", "allow"): ()})
+        await starting
+        assert await asyncio.to_thread(status, Place(directory=tmp_path, port=port, container_port=0)) == 403
+    finally:
+        await supervisor.stop()
 
 
 def test_a_file_that_is_wrong_changes_nothing_and_is_told_with_the_place(place: Place) -> None:
