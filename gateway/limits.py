@@ -45,9 +45,11 @@ class Limits:
         rate = self._config.requests_per_second
         if not rate:
             return
+        # A bucket that holds less than one request would never let one in; it is filled as slowly as its rate says.
+        burst = max(1.0, rate * BURST_SECONDS)
         bucket = self._buckets.get(user_id)
-        if bucket is None or bucket.max_rate != rate * BURST_SECONDS:
-            bucket = self._buckets[user_id] = AsyncLimiter(rate * BURST_SECONDS, BURST_SECONDS)
+        if bucket is None or (bucket.max_rate, bucket.time_period) != (burst, burst / rate):
+            bucket = self._buckets[user_id] = AsyncLimiter(burst, burst / rate)
             while len(self._buckets) > MAX_USERS:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(user_id)

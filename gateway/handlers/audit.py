@@ -3,14 +3,14 @@
 from aiohttp import web
 
 from gateway.handlers import shapes, views
-from gateway.handlers.parameters import AFTER_MESSAGE, DEFAULT_LIMIT, LIMIT
-from gateway.handlers.requests import number
+from gateway.handlers.parameters import AFTER_MESSAGE
+from gateway.handlers.requests import number, page_size
 from gateway.keys import AUDIT, PROJECT
 
 
 async def list_all(request: web.Request) -> web.Response:
     """What was done to the project or tried, newest first."""
-    size = number(request, LIMIT) or DEFAULT_LIMIT
+    size = page_size(request)
     before = number(request, AFTER_MESSAGE)
     found = await request.app[AUDIT].page(request[PROJECT].id, before=before, limit=size + 1)
     entries = [views.audit_entry(one) for one in found[:size]]

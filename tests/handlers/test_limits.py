@@ -152,6 +152,28 @@ async def test_a_limit_of_0_is_none_and_one_that_is_changed_counts_at_once(datab
         assert {(await gateway.call("GET", "/api/projects")).status for _ in range(5)} == {200, 429}
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.5])
+async def test_a_rate_below_one_request_in_ten_seconds_lets_one_in(database_url: str, rate: float) -> None:
+    async with limited(database_url, requests_per_second=rate).run() as gateway:
+        statuses = [(await gateway.call("GET", "/api/projects")).status for _ in range(8)]
+        assert (statuses[0], statuses[-1]) == (200, 429)
+
+
+async def test_a_page_of_the_audit_has_as_many_entries_as_it_may_have(database_url: str) -> None:
+    async with limited(database_url, page=2).run() as gateway:
+        project = await gateway.register("http://127.0.0.1:1")
+        for number in range(3):
+            await gateway.call("PATCH", project.path, {"name": f"n{number}"})
+        found, after = [], ""
+        while after is not None:
+            page = (await gateway.call("GET", f"{project.path}/audit?limit=200{after}")).json
+            assert 1 <= len(page["entries"]) <= 2
+            found += [entry["id"] for entry in page["entries"]]
+            after = page["next"] and f"&after={page['next']}"
+        assert len(found) >= 4
+        assert found == sorted(found, reverse=True)
+
+
 @pytest.mark.parametrize("name", [field.name for field in attrs.fields(LimitsConfig)])
 def test_the_defaults_let_a_person_work(name: str) -> None:
     assert getattr(LimitsConfig(), name) >= 100
