@@ -347,8 +347,9 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     processes = app[PROCESSES] = Processes(database, containers, injecting, gateway_id=gateway_id)
     revival = Revival(database, log, containers, injecting, processes, gateway_id=gateway_id)
     starting = Starting(log, containers, followers, revival, delivery)
-    queue = Queue(database, log, containers, starting, max_queued=config.turns.max_queued)
-    turns = app[TURNS] = Turns(database, log, tails, folding, endings, starting, queue, cancelling)
+    limits = app[LIMITS]
+    queue = Queue(database, log, containers, starting, limits, max_queued=config.turns.max_queued)
+    turns = app[TURNS] = Turns(database, log, tails, folding, endings, starting, queue, cancelling, limits)
     histories = Histories(database, log, containers)
     stalls = Stalls(database, log, containers, endings, cancelling, histories, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers, injecting, processes)

@@ -63,10 +63,11 @@ class Limits:
         # There is room, so it does not wait.
         await bucket.acquire()
 
-    async def turn(self, project_id: str, user_id: str, turn_id: str | None) -> None:
+    async def turn(self, project_id: str, user_id: str, turn_id: str | None, *, waits: bool = False) -> None:
         """``TooManyTurns`` where another one of the project, or of the user, must not begin.
 
-        One that has begun under its reserved id is none: who sends a call again is told what became of it.
+        One that has begun under its reserved id is none: who sends a call again is told what became of it. ``waits``:
+        it will wait for its place then, and nothing is refused.
         """
         config = self._config
         if not (config.turns_per_user or config.turns_per_project):
@@ -76,12 +77,17 @@ class Limits:
             return
         for whose, limit in (("user", config.turns_per_user), ("project", config.turns_per_project)):
             if limit and row[f"of_{whose}"] >= limit:
-                self._metrics.refused(f"turns_per_{whose}")
+                if not waits:
+                    self._metrics.refused(f"turns_per_{whose}")
                 raise TooManyTurns(
                     f"At most {limit} turns of one {whose} run at once; wait for the end of one, or cancel it.",
                     headers={"Retry-After": str(RETRY_SECONDS)},
                     limit=limit,
                 )
+
+    def most_turns(self) -> dict[str, int]:
+        """How many may run at once, for the statement that begins one which has waited; 0 is no limit."""
+        return {"turns_per_user": self._config.turns_per_user, "turns_per_project": self._config.turns_per_project}
 
     async def session(self, project_id: str, session_id: str | None) -> None:
         """``TooManySessions`` where the project must not have another living one; ``session_id`` as for ``turn``."""

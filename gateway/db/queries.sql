@@ -463,14 +463,19 @@ where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'ac
         where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued') < %(most)s;
 
 -- start_queued_turn --
--- A turn that has waited begins with the newest event, as one that was just asked for does. The prompt is in the log.
+-- A turn that has waited begins with the newest event, as one that was just asked for does. The prompt is in the log. Of
+-- many that have waited for a place, no more begin than there are: a project's appends come one after the other.
 update turns t set state = 'running', started_at = now(), prompt = null, container_boot_id = %(container_boot_id)s,
     container_session_id = s.container_session_id, gateway_id = %(gateway_id)s, before_seq = h.head - 1,
     user_id = %(user_id)s
 from agent_sessions s join log_heads h on h.project_id = s.project_id
 where t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'queued' and t.session_id = %(session_id)s
     and s.project_id = t.project_id and s.id = t.session_id and s.status = 'active'
-    and s.container_session_id = %(container_session_id)s;
+    and s.container_session_id = %(container_session_id)s
+    and (%(turns_per_project)s = 0 or %(turns_per_project)s >
+        (select count(*) from turns r where r.project_id = %(project_id)s and r.state = 'running'))
+    and (%(turns_per_user)s = 0 or %(turns_per_user)s >
+        (select count(*) from turns r where r.user_id = %(user_id)s and r.state = 'running'));
 
 -- end_queued_turn --
 -- A turn ends that has never begun.

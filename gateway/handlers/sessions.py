@@ -122,7 +122,6 @@ async def prompt(request: web.Request) -> web.Response:
     turns = request.app[TURNS]
 
     async def work(turn_id: str | None) -> Answer:
-        await request.app[LIMITS].turn(request[PROJECT].id, request[USER], turn_id)
         begun = await turns.start(request[PROJECT], session, request[USER], blocks, turn_id=turn_id, queue=body.queue)
         return answer(views.accepted(begun), status=202)
 

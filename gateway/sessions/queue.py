@@ -22,7 +22,9 @@ from gateway.errors import (
     NotYourCredential,
     QueueFull,
     SessionEnded,
+    TooManyTurns,
 )
+from gateway.limits import Limits
 from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
 from gateway.projects import Project
 from gateway.sessions.containers import Containers
@@ -49,12 +51,20 @@ class Queue:
     """The queues of all sessions in one database. Owns the tasks that begin what has waited."""
 
     def __init__(
-        self, database: Database, log: Log, containers: Containers, starting: Starting, *, max_queued: int
+        self,
+        database: Database,
+        log: Log,
+        containers: Containers,
+        starting: Starting,
+        limits: Limits,
+        *,
+        max_queued: int,
     ) -> None:
         self._database = database
         self._log = log
         self._containers = containers
         self._starting = starting
+        self._limits = limits
         self._max_queued = max_queued
         self._tasks = Tasks()
         #: (project, session) whose next turn is being begun here.
@@ -122,11 +132,15 @@ class Queue:
                 await self._begin(turn)
         except NotFound:
             return  # with its project
+        except TooManyTurns:
+            return  # the keeper comes again, and finds a place as soon as one is free
         except GatewayError as exc:
             # The keeper comes again: the container is away, or the database, or somebody else was quicker.
             logger.info("queued turn not begun yet", extra={"session": session_id, "error": str(exc)})
 
     async def _begin(self, turn: Row) -> None:
+        # Asked before anything is done for it, such as taking up its session again. By name it would be there already.
+        await self._limits.turn(turn["project_id"], turn["user_id"], None, waits=True)
         project = await self._containers.project(turn["project_id"])
         row = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
         if row is None:
@@ -134,7 +148,8 @@ class Queue:
         blocks = parse_foreign_json(turn["prompt"])
         asked = Asked(turn_id=turn["id"], user_id=turn["user_id"], blocks=blocks)
         try:
-            await self._starting.begin(project, Session.from_row(row), asked, effect="start_queued_turn")
+            most = self._limits.most_turns()
+            await self._starting.begin(project, Session.from_row(row), asked, effect="start_queued_turn", **most)
         except (
             ContainerRefused,
             BadRequest,
@@ -147,7 +162,7 @@ class Queue:
             # The container is there and will not have it, or nobody pays for it: waiting changes nothing.
             await self._end(turn, failed(exc))
         except (EffectRefused, UniqueViolation, Conflict):
-            return  # it was begun or cancelled meanwhile, or another turn was quicker
+            return  # it was begun or cancelled meanwhile, or another turn was quicker, here or to the last place
 
     async def _end(self, turn: Row, ended: TurnEnded) -> bool:
         try:

@@ -40,8 +40,12 @@ class Starting:
         if not info.takes_content_blocks and any(block.get("type") != "text" for block in blocks):
             raise InvalidBody("$.prompt: this project's container takes text only")
 
-    async def begin(self, project: Project, session: Session, asked: Asked, *, effect: str) -> Appended:
-        """Have the turn in the log and its prompt on its way; ``effect`` is the statement that makes it run.
+    async def begin(
+        self, project: Project, session: Session, asked: Asked, *, effect: str, **parameters: int
+    ) -> Appended:
+        """Have the turn in the log and its prompt on its way.
+
+        ``effect`` is the statement that makes it run, ``parameters`` what it wants to know besides.
 
         Raises ``UniqueViolation`` where the session runs a turn, ``EffectRefused`` where the statement finds that this
         one cannot begin.
@@ -58,6 +62,7 @@ class Starting:
             "container_session_id": container_session_id,
             "container_boot_id": info.boot_id,
             "gateway_id": self._delivery.gateway_id,
+            **parameters,
         }
         event = NewEvent.of(
             TurnStarted(prompt=list(asked.blocks), started_by=asked.user_id),

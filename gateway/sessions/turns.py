@@ -11,7 +11,8 @@ import attrs
 from gateway.container.client import ContainerInfo
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, NotYourCredential, SessionBusy, SessionEnded, TurnNotFound
+from gateway.errors import GatewayError, NotYourCredential, SessionBusy, SessionEnded, TooManyTurns, TurnNotFound
+from gateway.limits import Limits
 from gateway.log.folding import Folding
 from gateway.log.store import Appended, EffectRefused, Log
 from gateway.log.tail import Tails
@@ -90,6 +91,7 @@ class Turns:
         starting: Starting,
         queue: Queue,
         cancelling: Cancelling,
+        limits: Limits,
     ) -> None:
         self._database = database
         self._log = log
@@ -99,6 +101,7 @@ class Turns:
         self._starting = starting
         self._queue = queue
         self._cancelling = cancelling
+        self._limits = limits
         self._stopping = False
         self._tasks = Tasks()
         log.listen(self._fold_ended)
@@ -115,8 +118,8 @@ class Turns:
     ) -> Started | Queued:
         """Begin a turn: it is in the log, and its prompt is on its way. Run it in a task of its own.
 
-        In a busy session it waits with ``queue``, and is ``SessionBusy`` without. With the id of a turn that there is
-        already, it is that turn, and nothing happens.
+        With ``queue`` it waits in a busy session, and where as many turns run as may; without, it is ``SessionBusy`` or
+        ``TooManyTurns``. With the id of a turn that there is already, it is that turn, and nothing happens.
         """
         if turn_id is not None and (known := await self._find(project.id, turn_id)) is not None:
             return await self._as_it_was(known)
@@ -131,8 +134,9 @@ class Turns:
         try:
             if session.turn_id is not None or session.queue:
                 raise _busy(session)
+            await self._limits.turn(project.id, user_id, turn_id, waits=queue)
             return await self._begin(project, session, asked)
-        except SessionBusy:
+        except (SessionBusy, TooManyTurns):
             if not queue:
                 raise
         return await self._queue.add(project, session, asked)

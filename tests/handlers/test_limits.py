@@ -68,6 +68,47 @@ async def test_running_turns_are_limited_by_project_and_by_user(database_url: st
             await end(project, sessions)
 
 
+async def test_a_busy_session_is_busy_and_a_prompt_for_it_may_wait_though_no_further_turn_may_run(
+    database_url: str, agent_host: str
+) -> None:
+    async with limited(database_url, turns_per_project=1).run() as gateway:
+        project = await gateway.register(agent_host, defaultAgentId="demo")
+        session = await project.create_session()
+        running = await project.prompt(session, "slow 600", wait=None)
+        refused = await project.call("POST", f"/session/{session}/prompt", {"prompt": "say a"})
+        assert (refused.status, refused.json["code"]) == (409, "session_busy")
+        assert refused.json["turnId"] == running["turnId"]
+        waiting = await project.call("POST", f"/session/{session}/prompt", {"prompt": "say a", "queue": True})
+        assert (waiting.status, waiting.json["state"]) == (202, "queued")
+        assert await refusals(gateway, "turns_per_project") == 0
+        await end(project, [session])
+
+
+@pytest.mark.parametrize("limit", ["turns_per_project", "turns_per_user"])
+async def test_prompts_that_may_wait_begin_as_places_come_free_and_never_more_at_once_than_may_run(
+    database_url: str, agent_host: str, limit: str
+) -> None:
+    async with limited(database_url, **{limit: 2}).run() as gateway:
+        project = await gateway.register(agent_host, defaultAgentId="demo")
+        sessions = [await project.create_session() for _ in range(6)]
+        for session in sessions[:2]:
+            await project.prompt(session, "slow 600", wait=None)
+        for session in sessions[2:]:
+            body = {"prompt": "slow 0.2", "queue": True}
+            waiting = await project.call("POST", f"/session/{session}/prompt", body)
+            assert (waiting.status, waiting.json["state"], waiting.json["position"]) == (202, "queued", 1)
+        assert await refusals(gateway, limit) == 0
+        for session in sessions[:2]:
+            await project.call("POST", f"/session/{session}/cancel", {})
+        running, most, ended = 0, 0, 0
+        async with asyncio.timeout(60), project.events(query="?from=start") as stream:
+            while ended < len(sessions):
+                event = await stream.next()
+                running += (event.event == "turn_started") - (event.event == "turn_ended")
+                most, ended = max(most, running), ended + (event.event == "turn_ended")
+        assert most == 2
+
+
 async def end(project: Project, sessions: list[str]) -> None:
     for session in sessions:
         await project.call("DELETE", f"/session/{session}")
