@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
 
-from gateway.keys import DATABASE, FOLLOWERS, LOG
+from gateway.keys import DATABASE, FOLLOWERS, LOG, PROJECTS
 from gateway.wire.events import Cursor
 from tests.db.relay import Relay
 from tests.db.things import ask
@@ -48,17 +49,31 @@ async def test_the_setting_is_off_unless_asked_for_and_shown_as_it_is(gateway: G
 
 
 async def test_without_the_setting_the_stream_passes_as_it_comes_and_nothing_is_followed_or_asked(
-    gateway: Gateway, opencode: FakeOpenCode, base_container: FakeContainer, database_url: str
+    gateway: Gateway,
+    opencode: FakeOpenCode,
+    base_container: FakeContainer,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await gateway.register(base_container.url, containerUrl=opencode.url)
-    await gateway.call("GET", PATH.replace("event", "path"))
-    before = gateway.app[DATABASE].usage()
+    asked: list[str] = []
+    fetch_one = gateway.app[DATABASE].fetch_one
+
+    async def noting(query: str, **params: Any) -> Any:
+        asked.append(query)
+        return await fetch_one(query, **params)
+
+    monkeypatch.setattr(gateway.app[DATABASE], "fetch_one", noting)
+    assert (await gateway.call("GET", PATH.replace("event", "path"))).status == 200
+    for_another_path = set(asked)
+    gateway.app[PROJECTS].forget()
+    asked.clear()
     async with listening(gateway, query="?directory=/home/agent/work%20space&unknown=1") as client:
         opencode.tell(2)
         assert data_of([await client.next(), await client.next()]) == opencode.said
     assert {block.id for block in client.blocks} == {None}
     assert opencode.asked[-1][1] == "directory=/home/agent/work%20space&unknown=1"
-    assert gateway.app[DATABASE].usage() == before
+    assert set(asked) <= for_another_path == {"get_project"}
     assert ask(database_url, "select project_id from log_heads") == [("demo",)]
     assert len(opencode.asked) == 1
 
