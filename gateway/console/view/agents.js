@@ -13,7 +13,7 @@ const WORDS = {
     starting: "starting",
     running: "running",
     error: "failed",
-    auth_required: "account not connected",
+    auth_required: "no account",
 };
 
 export class AgentsView {
@@ -184,7 +184,7 @@ function stateOf(agent, project) {
     if (agent.id === project.agents.defaultId) words.push("default");
     if (agent.requiresAuth && agent.authenticated) words.push("account connected");
     if (agent.requiresAuth && !agent.authenticated && agent.status !== "auth_required")
-        words.push("account not connected");
+        words.push("no account");
     if (agent.error) words.push(oneLine(agent.error, 200));
     return words.join(" · ");
 }

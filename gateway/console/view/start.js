@@ -124,7 +124,7 @@ export class StartView {
                 about,
                 oneLine(
                     given.status === "auth_required" || (given.requiresAuth && !given.authenticated)
-                        ? "Account not connected"
+                        ? "No account connected"
                         : (given.description ?? ""),
                     160,
                 ),
