@@ -15,7 +15,7 @@ from gateway import __version__, logs
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, UsageError
 from gateway.loading import environment, load
-from gateway.parsing import Parser
+from gateway.parsing import COMMAND, Parser
 from gateway.roles import ROLE_WORDS
 from gateway.terminal import parser as parser_of_people
 
@@ -123,7 +123,7 @@ def _ask_running_gateway(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="acp-gateway", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"acp-gateway {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(required=True, metavar=COMMAND, title="commands")
 
     up = _command(commands, "up", "everything on this machine, with a demo agent to talk to", UP, _up)
     up.add_argument("--port", type=int, help="the gateway's port (default 8080)")
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _token_commands(commands: Any) -> None:
     group = commands.add_parser("token", help="API tokens: create, list, revoke", description=TOKEN)
-    tokens = group.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    tokens = group.add_subparsers(required=True, metavar=COMMAND, title="commands")
     create = _command(tokens, "create", "make one and show it, this once", TOKEN_CREATE, _create_token)
     create.add_argument("--user", required=True, metavar="USER", help="whose it is")
     create.add_argument("--name", metavar="NAME", help="what it is for, to be recognised by")
@@ -192,7 +192,7 @@ def _token_commands(commands: Any) -> None:
 
 def _key_commands(commands: Any) -> None:
     group = commands.add_parser("key", help="the vault's keys: new, rotate, list, forget", description=KEY)
-    keys = group.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    keys = group.add_subparsers(required=True, metavar=COMMAND, title="commands")
     new = _command(keys, "new", "add a key to the file, or make the file", KEY_NEW, _new_key)
     rotate = _command(keys, "rotate", "seal everything with the newest key", KEY_ROTATE, _rotate_keys)
     rotate.add_argument("id", nargs="?", metavar="ID", help="the key to seal with (default: the newest)")

@@ -3,9 +3,12 @@
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
+#: What stands for the command in the usage of a group of them.
+COMMAND: Final = "COMMAND"
 #: As wide as the longest of our commands, so that each has one line in a list.
 _NAME_WIDTH: Final = 16
 _CHOICE: Final = re.compile(r"invalid choice: '(?P<typed>[^']*)' \(choose from (?P<known>.*)\)$")
@@ -25,6 +28,10 @@ class Parser(argparse.ArgumentParser):
         return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
+        if message.endswith(f"required: {COMMAND}"):
+            # Who names no command wants to know which there are.
+            self.print_help(sys.stderr)
+            self.exit(2)
         if found := _CHOICE.search(message):
             known = re.findall(r"[^\s',]+", found["known"])
             message += _hint(found["typed"], known)

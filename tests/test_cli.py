@@ -89,6 +89,13 @@ def test_wrong_usage_is_told_of_the_command_that_was_typed(
     assert says in ended.stderr
 
 
+@pytest.mark.parametrize(("group", "command"), [("", "prompt "), ("auth", "login "), ("token", "create ")])
+def test_who_names_no_command_is_told_which_there_are(group: str, command: str, tmp_path: Path) -> None:
+    ended = run_to_end(*group.split(), directory=tmp_path)
+    assert (ended.status, ended.stdout) == (2, "")
+    assert f"\n    {command}" in ended.stderr
+
+
 def test_help_has_a_line_for_each_command(tmp_path: Path) -> None:
     listed = run_to_end("--help", directory=tmp_path).stdout.partition("commands:\n")[2].splitlines()
     assert len([line for line in listed if line.startswith("    ") and line[4] != " "]) == len(listed) - 1

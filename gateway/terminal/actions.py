@@ -2,11 +2,12 @@
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from gateway.client import Client, Project, Refused, Unreachable
 from gateway.errors import ConfigError, UsageError
@@ -19,6 +20,8 @@ from gateway.terminal.turn import Turn
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 NO_PROJECTS: Final = "There are no projects. Register a container: acp-gateway project create http://127.0.0.1:4096"
+#: Where connecting an account begins, as a problem tells it.
+_ACCOUNT: Final = re.compile(r"/api/projects/([^/]+)/acp/agents/([^/]+)/auth/start")
 Options = argparse.Namespace
 
 
@@ -33,9 +36,19 @@ async def run(options: Options, environ: Mapping[str, str]) -> int:
         try:
             return await action(options, client, screen) or 0
         except Refused as exc:
-            if exc.reason != "unauthenticated":
+            step = next_step(exc)
+            if step is None:
                 raise
-            raise ConfigError(f"{exc} Set ACP_GATEWAY_TOKEN, or name a file with --token-file.") from exc
+            raise ConfigError(f"{exc} {step}") from exc
+
+
+def next_step(refused: Refused) -> str | None:
+    """What helps where something is refused."""
+    if refused.reason == "unauthenticated":
+        return "Set ACP_GATEWAY_TOKEN, or name a file with --token-file."
+    if place := _ACCOUNT.fullmatch(str(refused.problem.get("authStart"))):
+        return f"Connect it: acp-gateway auth login {unquote(place[1])} {unquote(place[2])}"
+    return None
 
 
 def _token(options: Options, environ: Mapping[str, str]) -> str | None:
@@ -179,6 +192,8 @@ async def follow_events(options: Options, client: Client, screen: Screen) -> Non
     project = _project(options, client)
     # A stream waits for a gateway that is away; where there has been none, somebody has mistyped an address.
     await client.call("GET", project.path)
+    if not (options.json or options.from_start or options.after):
+        screen.note("events from now on; Ctrl-C ends it", "dim")
     events = project.events(
         options.session, after=options.after, from_start=options.from_start, on_away=away_notes(screen)
     )

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from gateway.parsing import COMMAND
+
 PROMPT = """\
 Send a prompt and show the turn as it runs: the answer on standard output, what the agent thinks, plans and does on
 standard error. Permissions are asked for here, where this is a terminal; else they wait for whoever answers them
@@ -135,7 +137,7 @@ def _auth(group: Any) -> None:
 
 def _group(commands: Any, name: str, summary: str) -> Any:
     group = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    return group.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    return group.add_subparsers(required=True, metavar=COMMAND, title="commands")
 
 
 def _command(commands: Any, name: str, action: str, summary: str, text: str | None = None) -> argparse.ArgumentParser:

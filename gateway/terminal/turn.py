@@ -52,7 +52,7 @@ class Turn:
                     if event.type == "reset":
                         return await self._end_by_asking()
                     if event.type == "turn_ended" and event.turn_id == self._id:
-                        return self._ended(event.data, as_json=as_json)
+                        return self._ended(event.data, event.agent_id, as_json=as_json)
             finally:
                 for task in (*self._asking.values(), *filter(None, [self._stopping])):
                     task.cancel()
@@ -181,7 +181,7 @@ class Turn:
             style = {"completed": "green", "failed": "red"}.get(status, "cyan")
             self._screen.note(f"{_MARKS.get(status, '○')} {self._titles[key]} ({status.replace('_', ' ')})", style)
 
-    def _ended(self, data: Any, *, as_json: bool) -> int:
+    def _ended(self, data: Any, agent_id: str | None, *, as_json: bool) -> int:
         self._screen.end_message()
         outcome = data["outcome"]
         if outcome == "completed":
@@ -189,6 +189,8 @@ class Turn:
         if not as_json:
             why = data.get("message") or data.get("failure") or data.get("stopReason") or ""
             self._screen.note(f"the turn ended as {outcome}" + (f": {why}" if why else ""), "red")
+            if data.get("failure") == "auth_required" and agent_id:
+                self._screen.note(f"Connect your account: acp-gateway auth login {self._project.id} {agent_id}")
         return CANCELLED if outcome == "cancelled" else FAILED
 
     async def _end_by_asking(self) -> int:
@@ -196,5 +198,5 @@ class Turn:
         while True:
             found = await self._project.call("GET", f"/session/{self._session_id}/turns/{self._id}")
             if found["endedAt"]:
-                return self._ended({**found, "outcome": found["state"]}, as_json=False)
+                return self._ended({**found, "outcome": found["state"]}, None, as_json=False)
             await asyncio.sleep(1)

@@ -4,6 +4,8 @@ import asyncio
 import re
 from pathlib import Path
 
+import attrs
+
 from tests.fakes.container import FakeContainer
 from tests.fakes.provider import FakeProvider
 from tests.oauth.conftest import Running, provider, run_gateway  # noqa: F401 - fixtures
@@ -61,6 +63,20 @@ def test_a_secret_is_no_argument(place: Place) -> None:
     refused = script(place, "auth", "token", "demo", "codex", KEY)
     assert refused.returncode == 2
     assert "unrecognized arguments" in refused.stderr
+
+
+async def test_a_prompt_that_wants_an_account_says_how_it_is_connected(
+    run_gateway: Running,  # noqa: F811
+    base_container: FakeContainer,
+    tmp_path: Path,
+) -> None:
+    base_container.agents["keyed"] = attrs.evolve(base_container.agents["demo"], id="keyed", requires_auth=True)
+    async with run_gateway() as gateway:
+        await gateway.register(base_container.url)
+        place = Place(directory=tmp_path, port=int(gateway.url.rpartition(":")[2]), container_port=0)
+        done = await asyncio.to_thread(script, place, "prompt", "demo", "say x", "--agent", "keyed")
+        assert done.returncode in (1, 3)
+        assert "acp-gateway auth login demo keyed" in done.stderr
 
 
 async def test_a_login_asks_in_the_terminal_for_what_the_browser_ended_with(

@@ -30,7 +30,7 @@ def test_a_key_pressed_before_a_permission_is_asked_for_is_no_part_of_the_answer
         person.type("y")
         person.until(ASKED)
         person.type("\n")
-        person.until("Type a number, y or n.")
+        person.until_after("Type a number, y or n.", ASKED)
         person.type("n\n")
         assert person.wait() == 0
         assert "answered: Reject" in person.shown

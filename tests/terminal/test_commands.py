@@ -128,7 +128,7 @@ def test_a_permission_is_asked_for_in_the_terminal(place: Place) -> None:
     with terminal(place, "prompt", "demo", "permission") as person:
         person.until("y (allow once) or n (refuse):")
         person.type("\n")
-        person.until("Type a number, y or n.")
+        person.until_after("Type a number, y or n.", "y (allow once) or n (refuse):")
         person.type("y\n")
         assert person.wait() == 0
         assert "\x1b[" in person.shown
