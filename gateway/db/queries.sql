@@ -498,11 +498,13 @@ where q.project_id = %(project_id)s and q.session_id = %(session_id)s and q.stat
 order by q.before_seq limit 1;
 
 -- idle_queues --
--- Sessions where prompts wait and nothing runs.
-select distinct q.project_id, q.session_id from turns q
+-- Sessions where prompts wait and nothing runs, the longest wait first: where places are scarce, none is always the last.
+select q.project_id, q.session_id from turns q
 where q.state = 'queued' and q.project_id = any(%(project_ids)s)
     and not exists (select from turns r
-        where r.project_id = q.project_id and r.session_id = q.session_id and r.state = 'running');
+        where r.project_id = q.project_id and r.session_id = q.session_id and r.state = 'running')
+group by q.project_id, q.session_id
+order by min(q.queued_at);
 
 -- open_turns --
 -- A session's turns that have not ended.

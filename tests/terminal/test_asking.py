@@ -15,9 +15,10 @@ ASKED = "y (allow once) or n (refuse):"
 
 
 def test_what_was_typed_before_a_permission_is_asked_for_is_no_answer(place: Place) -> None:
-    with terminal(place, "prompt", "demo", "slow 1\npermission") as person:
+    with terminal(place, "prompt", "demo", _asking_after(place, "line")) as person:
         person.until("session ses_")
         person.type("y\n")
+        _go_on(place, "line")
         person.until(ASKED)
         person.type("n\n")
         assert person.wait() == 0
@@ -25,9 +26,10 @@ def test_what_was_typed_before_a_permission_is_asked_for_is_no_answer(place: Pla
 
 
 def test_a_key_pressed_before_a_permission_is_asked_for_is_no_part_of_the_answer(place: Place) -> None:
-    with terminal(place, "prompt", "demo", "slow 1\npermission") as person:
+    with terminal(place, "prompt", "demo", _asking_after(place, "key")) as person:
         person.until("session ses_")
         person.type("y")
+        _go_on(place, "key")
         person.until(ASKED)
         person.type("\n")
         person.until_after("Type a number, y or n.", ASKED)
@@ -113,6 +115,15 @@ async def test_what_was_typed_for_a_permission_that_somebody_else_settled_does_n
             assert re.findall(r"answered: (\w+)", person.shown) == ["No", "No"]
 
     await asyncio.to_thread(person_at_it)
+
+
+def _asking_after(place: Place, name: str) -> str:
+    """A prompt for the demo agent, which asks for nothing before ``_go_on``."""
+    return f"run until [ -e '{place.workspace}/{name}' ]; do sleep 0.05; done\npermission"
+
+
+def _go_on(place: Place, name: str) -> None:
+    (place.workspace / name).touch()
 
 
 def _place(project: Project, directory: Path) -> Place:
