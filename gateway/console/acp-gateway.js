@@ -230,7 +230,7 @@ export class EventStream {
         this.#source = source;
         for (const type of EVENT_TYPES)
             source.addEventListener(type, (event) => this.#source === source && this.#take(event));
-        source.addEventListener("open", () => this.#source === source && this.#opened(source));
+        source.addEventListener("open", () => this.#source === source && this.#opened());
         source.addEventListener("error", () => this.#source === source && this.#failed(source));
         this.#watch();
     }

@@ -9,6 +9,8 @@ const RETRY_SECONDS = [0.5, 1, 2, 4, 8];
 /** There is no answer, or none of the gateway's own: whether it was done is not known. */
 const REPEATED = new Set([0, 502, 503]);
 const REPEATED_FOR_MS = 120_000;
+/** Seconds at a connection that may be dead: under its key the same call can be made at another. */
+const LIMIT = 30;
 const TOKEN = "token";
 
 export class Api {
@@ -42,7 +44,9 @@ export class Api {
         const until = Date.now() + REPEATED_FOR_MS;
         for (const seconds of [...RETRY_SECONDS, null]) {
             try {
-                return await this.call("POST", path, body, { headers: { "Idempotency-Key": `"${key}"` } });
+                // The headers and not the client's `key`: what a gateway answers may be a reason to send it again, too.
+                const headers = { "Idempotency-Key": `"${key}"` };
+                return await this.call("POST", path, body, { headers, limit: LIMIT });
             } catch (problem) {
                 if (seconds === null || Date.now() > until || !mayBeRepeated(problem)) throw problem;
                 await new Promise((resolve) => setTimeout(resolve, seconds * 1000));

@@ -12,6 +12,8 @@ from tests.world import Project
 #: Much happens in each, on a machine that may have other work.
 pytestmark = pytest.mark.timeout(400)
 
+HALF_A_MINUTE_MS = 31_000
+
 
 async def waiting_permission(project: Project) -> str:
     """The id of the one that waits, once it does."""
@@ -146,6 +148,28 @@ async def test_a_prompt_whose_answer_was_lost_keeps_its_key_whatever_another_tab
     await expect(page.answers).to_have_count(2)
     await expect(page.status("Idle")).to_be_visible()
     assert await prompts(project, session_id) == ["say one", "say two"]
+
+
+async def test_a_prompt_at_a_dead_connection_is_sent_once_more_and_run_once(page: Console, project: Project) -> None:
+    session_id = await project.create_session()
+    await page.page.clock.install()
+    await page.open(f"#/demo/{session_id}")
+    await expect(page.status("Idle")).to_be_visible()
+    taken = asyncio.Event()
+
+    async def take_and_hang(route: Route) -> None:
+        await route.fetch()
+        taken.set()
+
+    await page.page.route("**/prompt", take_and_hang, times=1)
+    await page.prompt("say once")
+    await taken.wait()
+    box = page.page.get_by_role("textbox", name="Prompt")
+    await expect(box).to_have_value("say once")
+    await page.page.clock.run_for(HALF_A_MINUTE_MS)
+    await expect(box).to_have_value("")
+    await expect(page.status("Idle")).to_be_visible()
+    assert await prompts(project, session_id) == ["say once"]
 
 
 async def test_a_prompt_that_was_taken_can_be_sent_again_with_the_same_words(page: Console, project: Project) -> None:

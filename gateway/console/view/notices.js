@@ -10,6 +10,7 @@ const MOST = 4;
 /** What somebody can do about an error, by its code. */
 const HINTS = {
     unreachable: "Is the gateway running? Try again once it is: nothing that you wrote is lost.",
+    timeout: "Try again: nothing that you wrote is lost, and no prompt is run twice.",
     upstream_refused: "Nothing listens at the project's container. Start it, or change the project's address.",
     upstream_unreachable: "The project's container does not answer. Is its address right, and is it running?",
     upstream_timeout: "The project's container is slow to answer. Try again.",
