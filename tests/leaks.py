@@ -1,7 +1,7 @@
 """Every test also looks for leaks: what it had sealed or configured as secret is in nothing that it logged or said.
 
 A secret counts once the vault has sealed it, a gateway was configured with it, or an API token was made, so that tests
-need not know of this. ``--log-level=DEBUG`` has it look at all that is logged, not only from warnings on.
+need not know of this. All packages log at debug meanwhile, not the gateway's alone.
 """
 
 import logging
@@ -59,9 +59,13 @@ def _watch_for_leaks() -> Iterator[None]:
         _learn(patch, Vault, "seal_with", lambda arguments, _: know(arguments[2].decode(errors="replace")))
         _learn(patch, Vault, "open", lambda _, plaintext: know(plaintext.decode(errors="replace")))
         _learn_later(patch, Tokens, "create", lambda made: know(made[1]))
-        logging.getLogger().addHandler(_EAR)
+        root = logging.getLogger()
+        level = root.level
+        root.setLevel(logging.DEBUG)
+        root.addHandler(_EAR)
         yield
-        logging.getLogger().removeHandler(_EAR)
+        root.removeHandler(_EAR)
+        root.setLevel(level)
 
 
 def _learn(patch: pytest.MonkeyPatch, owner: type, name: str, learn: Callable[[Any, Any], None]) -> None:

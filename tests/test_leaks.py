@@ -15,6 +15,7 @@ _STATEMENTS = {
     "LOGGER.warning('it', extra={'what': 'a-long-enough-secret'})": True,
     "LOGGER.error('it', exc_info=ValueError('a-long-enough-secret'))": True,
     "LOGGER.info('it is a-long-enough-secret')": True,
+    "logging.getLogger('aiohttp.client').debug('it is a-long-enough-secret')": True,
     "print('a-long-enough-secret')": True,
     "sys.stderr.write('a-long-enough-secret')": True,
 }
@@ -36,7 +37,7 @@ def test_a_test_that_shows_what_it_had_sealed_fails(tmp_path: Path) -> None:
     file = tmp_path / "test_leaking.py"
     tests = (_TEST.format(number=number, statement=statement) for number, statement in enumerate(_STATEMENTS))
     file.write_text(_HEAD + "".join(tests))
-    options = ["--config-file", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-rE", "--log-level=DEBUG"]
+    options = ["--config-file", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-rE"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(file)], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -38,7 +38,9 @@ def logging_to(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[io.
     try:
         yield stream
     finally:
-        root.handlers[:], root.level, ours.level = before[0], before[1], before[2]
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        ours.setLevel(before[2])
 
 
 def entries(stream: io.StringIO) -> list[dict[str, Any]]:
