@@ -292,10 +292,14 @@ class Turn:
     async def _plan(self, steps: str) -> None:
         names = [step.strip() for step in (steps or "Read the code; Change it").split(";")]
         for done in range(len(names) + 1):
-            states = ["completed"] * done + ["in_progress"] + ["pending"] * len(names)
-            entries = [plan_entry(name, status=state) for name, state in zip(names, states, strict=False)]  # type: ignore[arg-type]
-            await self._update(update_plan(entries))
+            await self._show_plan(names, done)
             await self._pause()
+
+    async def _show_plan(self, names: list[str], done: int) -> None:
+        """With so many of its steps done, and the next one under way."""
+        states = ["completed"] * done + ["in_progress"] + ["pending"] * len(names)
+        entries = [plan_entry(name, status=state) for name, state in zip(names, states, strict=False)]  # type: ignore[arg-type]
+        await self._update(update_plan(entries))
 
     async def _tool(self, _: str) -> None:
         await self._edit("hello.txt", "hello", ask=False)
@@ -406,8 +410,10 @@ class Turn:
     async def _scene(self, text: str) -> None:
         words = " ".join(text.split())[:60] or "nothing"
         await self._think(f"Somebody says: {words}. I will show what I can do.")
-        steps = "Read the prompt; Answer it; Write a note about it"
-        await self._plan(steps)
+        steps = ["Read the prompt", "Answer it", "Ask to write a note about it"]
+        for done in (0, 1):
+            await self._show_plan(steps, done)
+            await self._pause()
         answer = (
             "Hello! I am the demo agent: no model, no account, but real ACP. "
             "You have just seen a thought and a plan, and this text is streamed. "
@@ -417,7 +423,9 @@ class Turn:
         for word in answer.split(" "):
             await self.say(word if word.endswith("\n") else f"{word} ")
             await self._pause()
+        await self._show_plan(steps, 2)
         await self._write(f"demo-note.txt You said: {words}")
+        await self._show_plan(steps, 3)
 
     async def _allowed(self, call: ToolCallUpdate) -> bool:
         conversation = self._conversation

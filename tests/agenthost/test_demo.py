@@ -27,11 +27,13 @@ async def test_newcomer_sees_a_thought_a_plan_an_answer_and_a_question(open_host
             await host.begin(session, "hello there")
             told = await events.until("permission_request")
             assert not (host.workspace / "demo-note.txt").exists()
+            plan = [entry["status"] for entry in updates(told, "plan")[-1]["entries"]]
+            assert plan == ["completed", "completed", "in_progress"]
             await host.post(f"/permission/{told[-1].data['requestId']}", {"granted": True})
             told += await events.until("session_end_turn")
         assert (host.workspace / "demo-note.txt").read_text() == "You said: hello there\n"
     assert updates(told, "agent_thought_chunk")
-    assert updates(told, "plan")
+    assert {entry["status"] for entry in updates(told, "plan")[-1]["entries"]} == {"completed"}
     assert "`help`" in text_in(told)
     (request,) = [one.data for one in told if one.type == "permission_request"]
     assert [option["kind"] for option in request["options"]] == ["allow_once", "allow_always", "reject_once"]
