@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.console.browsing import Console, console
 from tests.program import free_ports
@@ -139,3 +139,31 @@ async def test_a_gateway_that_is_killed_and_started_in_the_middle_of_a_turn_cost
                 said = await api_says(Project(second.gateway, "demo"), session_id)
                 assert said.count("tok39") == 12
                 assert words(await page.said()) == words(said)
+
+
+async def test_a_permission_that_was_answered_while_its_session_was_read_does_not_wait_again(
+    page: Console, project: Project
+) -> None:
+    session = await project.create_session()
+    await project.prompt(session, "permission", wait=None)
+    await page.open("#/demo/new")
+    row = page.page.get_by_role("navigation").locator("a.session-link")
+    await expect(row).to_contain_text("waits for your answer")
+    read, arrive = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        response = await route.fetch()
+        read.set()
+        await arrive.wait()
+        await route.fulfill(response=response)
+
+    await page.page.route(re.compile(r"/snapshot"), hold)
+    await row.click()
+    await read.wait()
+    [asked] = (await project.call("GET", "/permission")).json["permissions"]
+    assert (await project.call("POST", f"/permission/{asked['id']}", {"granted": True})).status == 200
+    await expect(row).not_to_contain_text("waits for your answer")
+    arrive.set()
+    await expect(page.transcript.get_by_text("Allow once, by local")).to_be_visible()
+    await expect(page.dock).to_be_hidden()
+    await expect(row).not_to_contain_text("waits for your answer")
