@@ -1,6 +1,7 @@
 """The console's stream through sleep, restored backups, and projects that are made anew."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,34 @@ async def _stays_away_until_there_is_one(page: Console, front: Unruly, project: 
     await page.page.unroute("**/acp/session*")
     await page.page.unroute("**/acp/events*")
     await expect(badge).to_contain_text("Live")
+
+
+async def test_a_refusal_before_the_network_went_away_is_asked_about_until_somebody_answers(
+    page: Console, project: Project, gateway: Gateway
+) -> None:
+    session_id = await project.create_session()
+    async with unruly(gateway.url) as front:
+        page.url = front.url
+        await page.open(f"#/demo/{session_id}")
+        badge = page.page.locator("#sidebar .stream-badge")
+        await expect(badge).to_contain_text("Live")
+        asked = 0
+
+        async def refuse_once(route: Route) -> None:
+            nonlocal asked
+            asked += 1
+            await route.fulfill(status=403, body='{"code": "role_too_small"}') if asked == 1 else await route.abort()
+
+        await page.page.route(re.compile(r"/acp/session\?limit=1$"), refuse_once)
+        front.is_away = True
+        await project.create_session()
+        while asked < 2:  # noqa: ASYNC110 - the browser sets no event of ours
+            await asyncio.sleep(0.05)
+        front.is_away = False
+        await expect(badge).to_contain_text("Away")
+        await page.page.unroute_all()
+        await expect(badge).to_contain_text("Live")
+        await expect(page.page.locator("#notices")).to_be_empty()
 
 
 async def test_a_project_that_is_made_anew_has_none_of_its_sessions(
