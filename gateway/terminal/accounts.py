@@ -117,7 +117,7 @@ async def _log_in_with_key(options: Options, client: Client, screen: Screen) -> 
     wanted = ", or ".join(way["asks"] for way in ways if way.get("asks") and options.flow in (None, way["flow"]))
     screen.note(f"{options.agent} takes {wanted}.", "bold")
     if screen.can_ask:
-        await give_token(options, client, screen)
+        await _keep_token(options, client, screen)
         return 0
     screen.note(f"Put it into a file, and give it: {key_command(f'{options.project} {options.agent}')}")
     return 1
@@ -168,6 +168,16 @@ async def _ask_for_callback(options: Options, client: Client, screen: Screen) ->
 
 
 async def give_token(options: Options, client: Client, screen: Screen) -> None:
+    place = f"{options.project} {options.agent}"
+    if options.given:
+        raise UsageError(
+            f"A key is no argument: others on this machine can read those, and your shell keeps them. Take this one "
+            f"back at its provider, and give a new one on standard input: {key_command(place)}"
+        )
+    await _keep_token(options, client, screen)
+
+
+async def _keep_token(options: Options, client: Client, screen: Screen) -> None:
     if screen.can_ask:
         import getpass
 

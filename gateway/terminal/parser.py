@@ -129,6 +129,9 @@ def _auth(group: Any) -> None:
         command = _command(group, name, action, summary, TOKEN if name == "token" else None)
         command.add_argument("project")
         command.add_argument("agent")
+        if name == "token":
+            # Taken for what it is, so that it is refused without being repeated.
+            command.add_argument("given", nargs="*", help=argparse.SUPPRESS)
         if name == "login":
             command.add_argument("--flow", help="which way, where there are several")
             command.add_argument("--provider", help="with which provider, where there are several")

@@ -1,6 +1,7 @@
 """Accounts in the terminal: which key is wanted and how it is given, never as an argument, and how a login goes on."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -59,10 +60,17 @@ def test_no_key_on_standard_input_says_how_it_is_given(place: Place) -> None:
     assert (empty.returncode, COMMAND in empty.stderr) == (2, True)
 
 
-def test_a_secret_is_no_argument(place: Place) -> None:
+def test_a_secret_is_no_argument_and_is_not_repeated(place: Place) -> None:
     refused = script(place, "auth", "token", "demo", "codex", KEY)
     assert refused.returncode == 2
-    assert "unrecognized arguments" in refused.stderr
+    assert f"give a new one on standard input: {COMMAND}" in refused.stderr
+    assert KEY not in refused.stdout + refused.stderr
+    assert told_state(place) == "none"
+    assert "given" not in script(place, "auth", "token", "--help").stdout
+
+
+def told_state(place: Place) -> str:
+    return str(json.loads(script(place, "auth", "status", "demo", "codex", "--json").stdout)["state"])
 
 
 async def test_a_prompt_that_wants_an_account_says_how_it_is_connected(
