@@ -21,6 +21,7 @@ const RESETS = {
     other_epoch: "the log was restored from a backup, or the project was made anew",
     beyond_head: "the log is shorter than it was",
     no_longer_kept: "what comes next is no longer kept",
+    unreadable_cursor: "the place to go on from was none",
     events_missing: "events were lost on their way",
 };
 
