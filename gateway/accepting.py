@@ -63,6 +63,11 @@ class Accepting(web.BaseSite):
     def name(self) -> str:
         return str(self._sock.getsockname())
 
+    @property
+    def port(self) -> int:
+        port: int = self._sock.getsockname()[1]
+        return port
+
     async def start(self) -> None:
         await super().start()
         self._sock.setblocking(False)

@@ -34,9 +34,11 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
+from gateway.accepting import Accepting
 from gateway.wire.sse import encode_event
 from tests.fakes.directives import Crash, Fail, TurnFailed, Wait, steps
 from tests.fakes.eventually import eventually
+from tests.fakes.listening import listen
 
 OPENCODE_TRAFFIC = Path(__file__).with_name("container-events-opencode.sse")
 
@@ -142,7 +144,7 @@ class FakeContainer:
         self._awake.set()
         self._connections: set[asyncio.Transport] = set()
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._site: Accepting | None = None
         self._pings: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -224,9 +226,8 @@ class FakeContainer:
 
     async def listen(self) -> None:
         assert self._runner is not None
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-        await self._site.start()
-        self.port = self._runner.addresses[0][1]
+        self._site = await listen(self._runner, self.port)
+        self.port = self._site.port
 
     async def restart(self) -> None:
         """A new process at the same address: no sessions, no running agents, no connections."""

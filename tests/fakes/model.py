@@ -31,6 +31,8 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
+from tests.fakes.listening import listen
+
 TITLE = "A fake title"
 _LINE = re.compile(r"(stream|say|bash|write|edit|hold|slow|error)\b ?(.*)")
 
@@ -84,8 +86,7 @@ class FakeModel:
         app.router.add_post("/v1/chat/completions", self._complete)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.port = self._runner.addresses[0][1]
+        self.port = (await listen(self._runner, port)).port
 
     async def stop(self) -> None:
         self.release()

@@ -12,6 +12,8 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
+from tests.fakes.listening import listen
+
 CAPABILITIES = ["event-ids", "end-turn", "permissions", "content-blocks", "turn-ids"]
 
 
@@ -51,9 +53,7 @@ class NumberedContainer:
         app.router.add_get("/events", self._events)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http://127.0.0.1:{(await listen(self._runner)).port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -17,6 +17,8 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
+from tests.fakes.listening import listen
+
 HOME = "/home/agent/work space"
 
 
@@ -64,8 +66,7 @@ class FakeOpenCode:
         app.router.add_post("/cut", self._cut)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.port = self._runner.addresses[0][1]
+        self.port = (await listen(self._runner, self.port)).port
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def stop(self) -> None:

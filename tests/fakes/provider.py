@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 import attrs
 from aiohttp import web
 
-from gateway.serving import bind
+from tests.fakes.listening import listen
 
 
 @attrs.frozen(kw_only=True)
@@ -82,11 +82,9 @@ class FakeProvider:
             app.router.add_route("*", f"/{endpoint}", self._handle)
         app.router.add_get("/.well-known/openid-configuration", self._handle_metadata)
         app.router.add_route("*", "/elsewhere", self._handle)
-        sock = bind("127.0.0.1", 0, purpose="the fake provider", option="")
-        self.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        self.url = f"http://127.0.0.1:{(await listen(self._runner)).port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

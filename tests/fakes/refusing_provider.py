@@ -11,6 +11,8 @@ from typing import Self
 import attrs
 from aiohttp import web
 
+from tests.fakes.listening import listen
+
 ANSWER = {"error": {"type": "authentication_error", "message": "invalid key", "code": 401, "status": "UNAUTHENTICATED"}}
 
 
@@ -36,8 +38,7 @@ class RefusingProvider:
         app.router.add_route("*", "/{path:.*}", self._refuse)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._port = self._runner.addresses[0][1]
+        self._port = (await listen(self._runner)).port
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -22,6 +22,7 @@ from gateway.agenthost.settings import AgentHostConfig
 from gateway.app import build_app
 from gateway.config import Config, DatabaseConfig
 from tests.fakes.eventually import eventually
+from tests.fakes.listening import listen
 from tests.fakes.model import FakeModel
 from tests.opencode.doors import PATIENCE, Door, GatewayDoor, HostDoor
 from tests.opencode.world import World
@@ -58,8 +59,8 @@ async def serve(app: web.Application) -> AsyncIterator[tuple[web.AppRunner, str]
     runner = web.AppRunner(app, auto_decompress=False, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+        site = await listen(runner)
+        yield runner, f"http://127.0.0.1:{site.port}"
     finally:
         await runner.cleanup()
 

@@ -16,6 +16,7 @@ from gateway.proxy.expect import leave_to_reader
 from gateway.proxy.forward import SERVER_OPTIONS, forward
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Timeouts, Upstream
+from tests.fakes.listening import listen
 
 LOCAL = AddressPolicy.parse(PRIVATE_NETWORKS)
 PATIENT = Timeouts(connect=5, headers=30, idle=30)
@@ -197,9 +198,9 @@ async def serve(
     app.router.add_route("*", "/{tail:.*}", handler, expect_handler=leave_to_reader)
     runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, **options)
     await runner.setup()
-    await web.TCPSite(runner, host, 0).start()
+    site = await listen(runner, host=host)
     try:
-        yield Upstream(scheme="http", host=host, port=runner.addresses[0][1])
+        yield Upstream(scheme="http", host=host, port=site.port)
     finally:
         await runner.cleanup()
 
