@@ -46,6 +46,8 @@ create or replace function acquire_leases(
     select t.project_id, t.fence from taken t
 $$;
 
+drop trigger remove_opencode_events on log_heads;
+drop function remove_opencode_events();
 delete from events where project_id like '%/opencode';
 delete from event_packs where project_id like '%/opencode';
 delete from deleted_projects where project_id like '%/opencode';

@@ -1,5 +1,8 @@
 -- OpenCode's own events recorded, where a project asks for it: a second log of the project, named <project>/opencode.
 
+-- In the order in which whoever appends takes them, so that neither waits for the other half done.
+lock table log_storage, log_heads, log_sources, follower_leases, projects in access exclusive mode;
+
 alter table projects add column record_opencode_events boolean not null default false;
 -- Where the project's OpenCode was started, as it last told: whose events those are that are recorded.
 alter table projects add column opencode_directory text;
@@ -14,6 +17,17 @@ alter table log_sources drop constraint log_sources_project_id_fkey;
 alter table log_sources add foreign key (project_id) references log_heads (project_id) on delete cascade;
 alter table log_storage drop constraint log_storage_project_id_fkey;
 alter table log_storage add foreign key (project_id) references log_heads (project_id) on delete cascade;
+
+-- Its events go like those of a deleted project, whoever deletes that: a gateway of the version before knows one log.
+create function remove_opencode_events() returns trigger language plpgsql as $$
+begin
+    insert into deleted_projects (project_id) values (old.project_id) on conflict do nothing;
+    return null;
+end
+$$;
+
+create trigger remove_opencode_events after delete on log_heads
+    for each row when (old.project_id like '%/opencode') execute function remove_opencode_events();
 
 -- Whoever holds a project's lease reads both of its container's streams.
 alter table follower_leases add column opencode_connected boolean not null default false;
@@ -62,7 +76,8 @@ create or replace function acquire_leases(
         where l.expires_at <= clock_timestamp()
         returning l.project_id, l.fence, l.source
     ), raised as (
-        update log_heads h set fence = t.fence from taken t where h.project_id = t.project_id
+        update log_heads h set fence = t.fence from taken t
+        where h.project_id in (t.project_id, t.project_id || '/opencode')
     ), pruned as (
         -- Under the new fence nobody appends any more what a former holder has numbered itself; and a boot that is
         -- silent for a month is over.

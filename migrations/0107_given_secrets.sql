@@ -15,11 +15,6 @@ create index given_secrets_by_key on given_secrets (key_id);
 create index given_secrets_by_user on given_secrets (user_id, agent_id, version) where replaced_at is null;
 create index given_secrets_by_end on given_secrets (replaced_at) where replaced_at is not null;
 
-insert into given_secrets (project_id, agent_id, user_id, version, sealed_access_token, key_id)
-select g.project_id, g.agent_id, g.user_id, g.version, t.sealed_access_token, t.key_id
-from given_credentials g
-join agent_auth_tokens t on t.user_id = g.user_id and t.agent_id = g.agent_id and t.version = g.version;
-
 -- Whoever gives a credential, a gateway of an older version too.
 create function keep_given_secret() returns trigger language plpgsql as $$
 begin
@@ -50,3 +45,10 @@ $$;
 
 create trigger note_replaced_secret after delete or update of version on agent_auth_tokens
     for each row execute function note_replaced_secret();
+
+-- Last: what is given while this runs is seen by the triggers or by this.
+insert into given_secrets (project_id, agent_id, user_id, version, sealed_access_token, key_id)
+select g.project_id, g.agent_id, g.user_id, g.version, t.sealed_access_token, t.key_id
+from given_credentials g
+join agent_auth_tokens t on t.user_id = g.user_id and t.agent_id = g.agent_id and t.version = g.version
+on conflict do nothing;

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+from psycopg2.errors import DeadlockDetected
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.migrations import Migration, MigrationList, default_migration_table
@@ -34,6 +35,8 @@ from gateway.errors import ConfigError, StartError
 #: Any number, the same in every gateway: the key of the advisory lock ("acpgate" in ASCII).
 GUARD = 0x616370_67617465
 _POLL = 0.1
+#: How often a migration is begun that loses a race for locks.
+_TRIES = 5
 _CONNECT_TIMEOUT = 5
 
 
@@ -152,12 +155,20 @@ def _read(directory: Path | None) -> MigrationList:
 def _run(backend: _Backend, migrations: MigrationList, direction: Literal["apply", "rollback"]) -> list[str]:
     done = []
     for migration in migrations:
-        try:
-            backend.step(migration, direction)
-        except backend.DatabaseError as exc:
-            raise MigrationFailed(f"migration {migration.id} failed: {str(exc).strip()}") from exc
+        _step(backend, migration, direction)
         done.append(migration.id)
     return done
+
+
+def _step(backend: _Backend, migration: Migration, direction: Literal["apply", "rollback"]) -> None:
+    """One migration, once more where it and a gateway at work had waited for each other: it has changed nothing."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            backend.step(migration, direction)
+            return
+        except backend.DatabaseError as exc:
+            if not (isinstance(exc, DeadlockDetected) and migration.use_transactions and tries_left):
+                raise MigrationFailed(f"migration {migration.id} failed: {str(exc).strip()}") from exc
 
 
 @contextmanager

@@ -259,8 +259,7 @@ select id from agent_sessions where project_id = %(project_id)s order by id for 
 with project as (
     delete from projects where id = %(id)s and project_role(id, %(user_id)s) = 'admin' returning id
 )
-insert into deleted_projects (project_id)
-select id from project union all select h.project_id from log_heads h join project p on h.project_id = p.id || '/opencode';
+insert into deleted_projects (project_id) select id from project;
 
 -- find_deleted_project --
 -- Whether something is left of a deleted project of this id.

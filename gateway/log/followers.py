@@ -258,7 +258,7 @@ class Followers:
             held = self._held.get(row["id"])
             if not row["recorded"]:
                 self._tails.end(opencode_log(row["id"]))
-            if held is not None and held.opencode is None and row["recorded"]:
+            if held is not None and row["recorded"] and (held.opencode is None or held.opencode.task.done()):
                 held.opencode = self._read(held.lease, self._opencode)
             elif held is not None and held.opencode is not None and not row["recorded"]:
                 ended.append(held.opencode)

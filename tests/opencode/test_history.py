@@ -130,7 +130,8 @@ async def test_nothing_is_filled_in_where_nothing_is_missing(project: Project) -
             pass
         assert (await project.door.run(session, "say more")).outcome == "completed"
     assert project.door.text(session) == "wholemoremore"
-    assert reconciliations(project, session) == []
+    # A stream that is back only after the next turn has begun leaves a gap in that: then it was looked for, in vain.
+    assert all((one["updates"], one["uncertain"]) == (0, None) for one in reconciliations(project, session))
 
 
 async def test_a_session_that_is_prompted_past_the_gateway_too_keeps_its_gap(project: Project) -> None:
