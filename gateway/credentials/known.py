@@ -44,7 +44,7 @@ class _Secret:
 
 
 @attrs.define
-class _Known:
+class Known:
     """What is known of one project."""
 
     secrets: dict[tuple[_Whose, int], _Secret] = attrs.field(factory=dict, repr=False)
@@ -63,8 +63,9 @@ class _Known:
     def keep(self, written: Set[tuple[_Whose, int]]) -> None:
         """Forget what is not written down, but for what may be at any moment."""
         latest = time.monotonic() - UNWRITTEN_SECONDS
-        self.secrets = {key: secret for key, secret in self.secrets.items() if key in written or secret.since > latest}
-        self._masker = None
+        kept = {key: secret for key, secret in self.secrets.items() if key in written or secret.since > latest}
+        if len(kept) < len(self.secrets):
+            self.secrets, self._masker = kept, None
 
 
 class KnownSecrets:
@@ -74,7 +75,7 @@ class KnownSecrets:
         self._database = database
         self._credentials = credentials
         self._gateway_id = gateway_id
-        self._projects: dict[str, _Known] = {}
+        self._projects: dict[str, Known] = {}
 
     def masker(self, project_id: str) -> Masker:
         """What takes a project's secrets out, by what is known here; see ``load``."""
@@ -90,12 +91,12 @@ class KnownSecrets:
     async def load(self, project_id: str) -> None:
         """Know all that the project's container was given. Its follower does so before it reads."""
         rows = await self._database.fetch_all("given_secrets", project_ids=[project_id])
-        self._projects.setdefault(project_id, _Known())
+        self._projects.setdefault(project_id, Known())
         await self._learn(rows)
 
     def learn(self, project_id: str, agent_id: str, user_id: str, version: int, secret: str) -> None:
         """Know a secret that this process is about to give."""
-        known = self._projects.setdefault(project_id, _Known())
+        known = self._projects.setdefault(project_id, Known())
         if ((agent_id, user_id), version) not in known.secrets:
             known.add((agent_id, user_id), version, secrets_in(secret))
 

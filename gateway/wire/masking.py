@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.escapes import ESCAPES, ESCAPES_ANYWHERE, Place, respelled, usual_spelling
 from gateway.wire.strings import change_texts, put_text
 
 MASK = "***"
@@ -63,8 +64,8 @@ class _Texts:
         self.spelled = tuple(
             dict.fromkeys(spelled for secret in self.secrets for spelled in (secret, *_spellings(secret)))
         )
+        self._usual = tuple(dict.fromkeys(map(usual_spelling, self.secrets)))
         self._unusual = re.compile(_unusual(self.secrets))
-        self._any_spelling: re.Pattern[str] | None = None
 
     def mask(self, text: str) -> str:
         masked = text
@@ -72,16 +73,18 @@ class _Texts:
             if spelled in masked:
                 masked = masked.replace(spelled, MASK)
         if self.secrets and self._unusual.search(masked):
-            masked = self._pattern().sub(MASK, masked)
+            masked = self._mask_unusual(self._mask_unusual(masked, ESCAPES), ESCAPES_ANYWHERE)
         if masked != text and any(secret in masked for secret in self.secrets):
             # What the masks have left makes up another one.
             return MASK
         return masked
 
-    def _pattern(self) -> re.Pattern[str]:
-        if self._any_spelling is None:
-            self._any_spelling = re.compile("|".join(map(_any_spelling, self.secrets)))
-        return self._any_spelling
+    def _mask_unusual(self, text: str, escapes: re.Pattern[str]) -> str:
+        usual = respelled(text, escapes)
+        if usual is None:
+            return text
+        hidden = [usual.origin(place) for place in _places(usual.text, self._usual)]
+        return _without(text, 0, _merged(hidden), in_mask=False) if hidden else text
 
 
 class Masker:
@@ -169,7 +172,7 @@ class RunningText:
         """The next piece, as it may be told."""
         end, in_mask = self._ends.get(kind, ("", False))
         whole = end + piece
-        hidden = _places(whole, masker)
+        hidden = _places(whole, masker.secrets)
         begun, may_tell = masker.begun(whole)
         if begun > may_tell:
             hidden.append((len(whole) - begun + may_tell, len(whole)))
@@ -218,9 +221,9 @@ def _parsed(raw: bytes) -> Any:
         return None
 
 
-def _places(text: str, masker: Masker) -> list[tuple[int, int]]:
+def _places(text: str, secrets: Iterable[str]) -> list[Place]:
     found = []
-    for secret in masker.secrets:
+    for secret in secrets:
         place = text.find(secret)
         while place != -1:
             found.append((place, place + len(secret)))
@@ -228,7 +231,18 @@ def _places(text: str, masker: Masker) -> list[tuple[int, int]]:
     return found
 
 
-def _without(whole: str, begin: int, hidden: list[tuple[int, int]], *, in_mask: bool) -> str:
+def _merged(places: Iterable[Place]) -> list[Place]:
+    """Those that overlap as one."""
+    merged: list[Place] = []
+    for begin, end in sorted(places):
+        if merged and begin < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _without(whole: str, begin: int, hidden: list[Place], *, in_mask: bool) -> str:
     """`whole` from `begin` on without the hidden places; `in_mask`: a mask stands just before it already."""
     parts: list[str] = []
     place = begin
@@ -258,19 +272,6 @@ def _unusual(secrets: Iterable[str]) -> str:
     characters = {character for secret in secrets for character in secret}
     plain = all(" " <= character <= "~" for character in characters)
     return (r"\\u00[2-7]" if plain else r"\\u") + (r"|\\/" if "/" in characters else "")
-
-
-def _any_spelling(secret: str) -> str:
-    return "".join(f"(?:{'|'.join(_spellings_of(character))})" for character in secret)
-
-
-def _spellings_of(character: str) -> Iterable[str]:
-    # A quote or a backslash never stands as it is.
-    yield re.escape(json.dumps(character, ensure_ascii=False)[1:-1])
-    if character == "/":
-        yield r"\\/"
-    units = character.encode("utf-16-be", "surrogatepass").hex()
-    yield "".join(rf"\\u(?i:{units[place : place + 4]})" for place in range(0, len(units), 4))
 
 
 def _is_no_name(secret: str) -> bool:

@@ -1,6 +1,8 @@
 """Secrets taken out of JSON and of running text."""
 
 import json
+import re
+import string
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +40,23 @@ def test_secret_is_masked_however_json_spells_it(spelled: str) -> None:
     masked = Masker([SECRET]).mask(b'{"a": [1, %b], "b": "x"}' % spelled.encode())
     assert json.loads(masked)["a"][1] in (MASK, f'"{MASK}"')
     assert json.loads(masked)["b"] == "x"
+
+
+def test_unusual_spelling_is_found_without_a_pattern_as_long_as_the_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those are compiled for seconds, in which the process does nothing else."""
+    long = [f"{kind}-{string.ascii_letters * 40}" for kind in ("access", "refresh")]
+    patterns: list[Any] = []
+    compiled = re.compile
+
+    def compile(pattern: Any, flags: int = 0) -> Any:
+        patterns.append(pattern)
+        return compiled(pattern, flags)
+
+    monkeypatch.setattr(re, "compile", compile)
+    escaped = "".join(f"\\u{ord(char):04x}" for char in long[1])
+    raw = json.dumps({"a": f"b \\u003c{escaped}\\u003e"}).encode()
+    assert json.loads(Masker(long).mask(raw)) == {"a": f"b \\u003c{MASK}\\u003e"}
+    assert max(map(len, patterns), default=0) < 100
 
 
 def test_json_without_a_secret_stays_the_bytes_that_came() -> None:
@@ -196,6 +215,22 @@ class Number:
     """A number as it is written: no reader of JSON that makes floats of them can tell all of these apart."""
 
     text: str
+
+
+@given(secret=st.text(st.sampled_from('au0041bc1/"\\\n\x01é\U0001f511'), min_size=6, max_size=12), data=st.data())
+def test_secret_in_a_json_within_a_text_is_masked_however_it_is_spelled(secret: str, data: st.DataObject) -> None:
+    inner = "".join(data.draw(st.sampled_from(spellings_of(char))) for char in secret)
+    around = st.lists(st.sampled_from(["z", "\\\\", "u0041", "/", '\\"']), max_size=3).map("".join)
+    before, after = data.draw(around), data.draw(around)
+    masked = Masker([secret]).mask_text(f"{before}{inner}{after}")
+    assert inner not in masked
+    assert MASK in masked
+
+
+@pytest.mark.parametrize("before", ["", "\\", "\\\\", "\\\\\\", "\\u003c"])
+def test_secret_is_found_whatever_backslashes_its_escapes_come_after(before: str) -> None:
+    masked = Masker([PLAIN]).mask_text(f"{before}\\u0067{PLAIN[1:]}.")
+    assert masked == f"{before}{MASK}."
 
 
 SPACES = st.sampled_from(["", " ", "\n\t"])
