@@ -42,6 +42,7 @@ class Masking:
         masked = masker.mask(raw)
         if event.event == "session_update" and RunningText.is_due(masked):
             masked = self._in_running_text(project_id, masked, masker)
+        masked = masker.mask_growing(masked)
         if masked is raw:
             return event
         return msgspec.structs.replace(event, data=masked.decode("utf-8", "surrogatepass"))

@@ -21,6 +21,8 @@ from gateway.wire.sse import SSEEvent
 _MAX_REMEMBERED = 10_000
 #: How the type of an event ends that brings the next piece of a text; the piece is its property ``delta``.
 _DELTA = ".delta"
+#: Has all of a part as it is now and, from some versions, the piece that is new as well.
+_PART = "message.part.updated"
 
 #: A log, the event's type, and the properties that say of which text it brings a piece.
 _Text = tuple[str, str, tuple[tuple[str, str], ...]]
@@ -58,7 +60,9 @@ class Recording:
         return NewEvent(type=OPENCODE_EVENT, data=self._masked(project_id, raw, masker) if masker else raw)
 
     def _masked(self, project_id: str, raw: bytes, masker: Masker) -> bytes:
-        raw = masker.mask(raw)
+        return masker.mask_growing(self._piece_masked(project_id, masker.mask(raw), masker))
+
+    def _piece_masked(self, project_id: str, raw: bytes, masker: Masker) -> bytes:
         if b'"delta"' not in raw:
             return raw
         try:
@@ -67,7 +71,7 @@ class Recording:
             piece = properties["delta"]
         except (DecodeError, KeyError, TypeError):
             return raw
-        if not isinstance(type, str) or not type.endswith(_DELTA) or not isinstance(piece, str):
+        if not isinstance(type, str) or not type.endswith((_DELTA, _PART)) or not isinstance(piece, str):
             return raw
         told = self._of_text(project_id, type, properties).mask(type, piece, masker)
         if told == piece:
@@ -77,6 +81,9 @@ class Recording:
 
     def _of_text(self, project_id: str, type: str, properties: dict[str, Any]) -> RunningText:
         named = tuple((name, value) for name, value in properties.items() if name != "delta" and isinstance(value, str))
+        match properties.get("part"):
+            case {"id": str() as part_id}:
+                named += (("part", part_id),)
         key = (project_id, type, named)
         running = self._running.get(key)
         if running is None:

@@ -28,6 +28,8 @@ _TOLD = 8
 PIECE = ("update", "content", "text")
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk", "user_message_chunk")
 _LIKE_A_CHUNK = b"_chunk"
+#: What stands in events that come again and again, each time with all of a text that still grows.
+_GROWING = (b'"tool_call_update"', b'"message.part.updated"')
 
 
 def secrets_in(value: str) -> frozenset[str]:
@@ -79,6 +81,17 @@ class _Texts:
             return MASK
         return masked
 
+    def mask_end(self, text: str) -> str:
+        """The text without its end from a secret's first characters on, where that is how a secret goes on."""
+        shown = len(text)
+        for spelled in self.spelled:
+            place = text.find(spelled[: _TOLD + 1], max(0, len(text) - len(spelled) + 1))
+            while place != -1 and place + _TOLD < shown:
+                if spelled.startswith(text[place:]):
+                    shown = place + _TOLD
+                place = text.find(spelled[: _TOLD + 1], place + 1)
+        return text if shown == len(text) else text[:shown] + MASK
+
     def _mask_unusual(self, text: str, escapes: re.Pattern[str]) -> str:
         usual = respelled(text, escapes)
         if usual is None:
@@ -102,6 +115,10 @@ class Masker:
             )
         )
         self._unusual = re.compile(_unusual(self.secrets).encode())
+        beginnings = {spelled[: _TOLD + 1] for spelled in self._values.spelled}
+        self._beginnings = tuple(
+            {needle.encode("utf-8", "surrogatepass") for begin in beginnings for needle in _spellings(begin)}
+        )
 
     def __bool__(self) -> bool:
         return bool(self.secrets)
@@ -122,8 +139,21 @@ class Masker:
     def mask_text(self, text: str) -> str:
         return self._values.mask(text)
 
+    def mask_growing(self, raw: bytes) -> bytes:
+        """An event without the secrets that a text in it ends amid, where its texts grow from event to event."""
+        if not any(kind in raw for kind in _GROWING) or not self._has(self._beginnings, raw):
+            return raw
+        try:
+            parse_foreign_json(raw)
+        except DecodeError:
+            return raw
+        return change_texts(raw, self._values.mask_end, str)
+
     def _may_be_in(self, raw: bytes) -> bool:
-        for needle in self._needles:
+        return self._has(self._needles, raw)
+
+    def _has(self, needles: Iterable[bytes], raw: bytes) -> bool:
+        for needle in needles:
             if needle in raw:
                 return True
         return bool(self.secrets) and b"\\" in raw and self._unusual.search(raw) is not None
@@ -190,10 +220,8 @@ class RunningText:
     def update(self, raw: bytes, masker: Masker) -> bytes:
         """An agent's `session/update` without the secrets, also those that are split over several of them."""
         raw = masker.mask(raw)
-        if not masker or not self.is_due(raw):
-            return raw
-        told = self.told(_parsed(raw), masker)
-        return raw if told is None else put_text(raw, PIECE, told)
+        told = self.told(_parsed(raw), masker) if masker and self.is_due(raw) else None
+        return masker.mask_growing(raw if told is None else put_text(raw, PIECE, told))
 
     @staticmethod
     def is_due(raw: bytes) -> bool:

@@ -217,6 +217,13 @@ async def masked(shared: Gateway, opencode: FakeOpenCode, base_container: FakeCo
         for piece in (SECRET[:3], SECRET[3:12], SECRET[12:] + " and on"):
             opencode.say(event("message.part.delta", sessionID="s", partID="p", field="text", delta=piece))
             opencode.say(event("session.next.text.delta", sessionID="s", textID="t", delta=piece))
+        output = f"key={SECRET}\n"
+        for length in range(1, len(output) + 1):
+            state = {"status": "running", "metadata": {"output": output[:length]}}
+            opencode.say(event("message.part.updated", part={"id": "tool", "type": "tool", "state": state}))
+        for length in range(3, len(output) + 3, 3):
+            text = {"id": "text", "type": "text", "text": output[:length]}
+            opencode.say(event("message.part.updated", part=text, delta=output[length - 3 : length]))
         opencode.tell(1)
         found = await client.until(opencode.said[-1])
     assert data_of(found[:1]) == [plain]
@@ -224,9 +231,13 @@ async def masked(shared: Gateway, opencode: FakeOpenCode, base_container: FakeCo
     for type in ("message.part.delta", "session.next.text.delta"):
         told = "".join(value_of(block)["properties"]["delta"] for block in found if type_of(block) == type)
         assert told.removeprefix("nothing secret \u00e9") == f"{SECRET[:8]}*** and on"
+    grown = [value_of(block)["properties"] for block in found if type_of(block) == "message.part.updated"]
+    outputs = [one["part"]["state"]["metadata"]["output"] for one in grown if "state" in one["part"]]
+    assert outputs[-len(SECRET) :][:1] + outputs[-3:] == ["key=sk", f"key={SECRET[:8]}***", "key=***", "key=***\n"]
+    assert "".join(one["delta"] for one in grown if "delta" in one).startswith(f"key={SECRET[:8]}***")
     log = shared.app[LOG]
     events = await log.read("demo/opencode", Cursor((await log.head("demo/opencode")).epoch, 0))
-    assert SECRET not in "".join(stored.data.decode() for stored in events)
+    assert SECRET[:9] not in "".join(stored.data.decode() for stored in events)
 
 
 async def test_while_postgresql_is_away_what_opencode_says_is_kept(

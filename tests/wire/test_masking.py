@@ -102,6 +102,20 @@ def test_of_a_piece_that_ends_a_secret_all_but_its_text_stays_the_bytes_that_cam
     assert running.update(form % PLAIN[6:].encode(), masker) == form % b"***"
 
 
+@pytest.mark.parametrize("secret", [SECRET, PLAIN])
+def test_of_a_secret_that_a_growing_output_ends_amid_its_first_characters_are_told_at_most(secret: str) -> None:
+    for cut in range(1, len(secret)):
+        output = {"output": f"TOKEN={secret[:cut]}"}
+        raw = json.dumps({"update": {"sessionUpdate": "tool_call_update", "rawOutput": output}}).encode()
+        told = json.loads(RunningText().update(raw, Masker([secret])))["update"]["rawOutput"]["output"]
+        assert told == "TOKEN=" + (secret[:cut] if cut <= 8 else secret[:8] + MASK)
+
+
+def test_end_of_a_text_that_does_not_grow_is_told_as_it_is() -> None:
+    raw = json.dumps({"update": {"sessionUpdate": "plan", "entries": [{"content": PLAIN[:12]}]}}).encode()
+    assert RunningText().update(raw, Masker([PLAIN])) is raw
+
+
 def test_thoughts_and_messages_run_apart() -> None:
     running, masker = RunningText(), Masker([PLAIN])
     half, rest = PLAIN[:5], PLAIN[5:]
