@@ -100,6 +100,10 @@ class Injecting:
         await self._tasks.close()
         await self._leaving.close()
 
+    def can_give(self, agent_id: str) -> bool:
+        """Whether there is any way to give the agent a credential, and so a process of it may have somebody's."""
+        return bool(self._credentials.kinds_for_agent(agent_id))
+
     async def for_agent(
         self, project: Project, agent: ContainerAgent, user_id: str, *, needed: bool | None = None
     ) -> Given | None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import Any
+from urllib.parse import urlsplit
 
 from gateway.container.client import ContainerRefused
 from gateway.errors import GatewayError
@@ -39,15 +40,20 @@ class Leaving:
         await self._tasks.close()
 
     async def _leave(self, left: Left) -> None:
-        extra = {"project": left.project.id}
-        for pause in PAUSES:
-            await asyncio.sleep(pause)
-            try:
-                async with asyncio.timeout(TRY_SECONDS):
-                    await self._take_back(left)
-                return
-            except (GatewayError, TimeoutError) as exc:
-                extra["error"] = str(exc) or type(exc).__name__
+        # No more of the address than this: it may have a secret in it.
+        extra = {"project": left.project.id, "host": urlsplit(left.project.acp_address).hostname}
+        try:
+            for pause in PAUSES:
+                await asyncio.sleep(pause)
+                try:
+                    async with asyncio.timeout(TRY_SECONDS):
+                        await self._take_back(left)
+                    return
+                except (GatewayError, TimeoutError) as exc:
+                    extra["error"] = str(exc) or type(exc).__name__
+        except asyncio.CancelledError:
+            logger.warning("stopped before credentials were taken back from a container that was left", extra=extra)
+            raise
         logger.warning("credentials not taken back from a container that was left", extra=extra)
 
     async def _take_back(self, left: Left) -> None:

@@ -3,6 +3,10 @@
 Such a container starts an agent with variables, and keeps it as it is. Nothing tells whose they were, so that is
 written down before: whoever starts a process claims it, by the newest claim that he knows, having seen after he read
 that claim that none runs. So nobody takes a process for his own that somebody else has started meanwhile.
+
+One that runs and was not written down may have anybody's: a project was moved and the container is the same by another
+name, or it came back before the process was stopped; or an operator has started it there by hand. Where its agent can
+be given a credential, nobody works in it: it makes room.
 """
 
 import asyncio
@@ -10,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from gateway.container.client import Container, ContainerInfo, ContainerRefused
+from gateway.container.client import Container, ContainerAgent, ContainerInfo, ContainerRefused
 from gateway.db.pool import Database, Row
 from gateway.errors import AgentInUse
 from gateway.projects import Project
@@ -21,6 +25,9 @@ from gateway.sessions.injecting import Given, Injecting
 ATTEMPTS, LOOK_SECONDS = 200, 0.1
 
 RESTARTED, RENEWED = "agent_restarted", "credential_renewed"
+
+#: What runs has nobody knows whose credential; whose sessions that loses is told ``RESTARTED``.
+UNKNOWN = "unknown"
 
 
 class Processes:
@@ -45,7 +52,7 @@ class Processes:
         A container that looks after its agents' processes itself is given the credential with a session. Else: None
         where it runs so already, or why its sessions are lost: ``agent_restarted``, or ``credential_renewed`` where the
         same person has a newer one; a turn that runs keeps the old one until its end. ``AgentInUse`` where the process
-        is another person's.
+        is another person's, or works on a turn and nobody knows whose it is.
         """
         if info.tells_end_of_turn:
             if given is None:
@@ -55,24 +62,37 @@ class Processes:
             held = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)
             agent = await self._containers.agent(project, agent_id)
             if held is None or not held["is_starting"]:
-                reason = await self._reason(project, agent_id, given, held) if agent.status == "running" else RESTARTED
+                reason = await self._reason(project, agent, given, held)
                 if reason is None:
                     return None
                 if await self._start(project, agent_id, given, held, reason, info, options or {}):
-                    return reason
+                    return RESTARTED if reason == UNKNOWN else reason
             await asyncio.sleep(LOOK_SECONDS)
         raise AgentInUse(f"{agent_id} is being started for somebody else; try again.")
 
-    async def _reason(self, project: Project, agent_id: str, given: Given | None, held: Row | None) -> str | None:
-        """Why the process that runs has to make room for another; None where it need not."""
+    async def _reason(
+        self, project: Project, agent: ContainerAgent, given: Given | None, held: Row | None
+    ) -> str | None:
+        """Why the agent has to be started; None where it need not."""
+        if held is None and agent.status in ("running", "starting") and self._injecting.can_give(agent.id):
+            if await self._has_turn(project, agent.id):
+                text = (
+                    f"{agent.id} works on a turn, and whose credential it runs with is not known; try again after it."
+                )
+                raise AgentInUse(text)
+            return UNKNOWN
+        if agent.status != "running":
+            return RESTARTED
         whose = None if held is None else held["user_id"]
         if whose != (None if given is None else given.user_id):
-            raise _in_use(agent_id, whose, given)
+            raise _in_use(agent.id, whose, given)
         if given is None or held is None or held["version"] >= given.version:
             return None
-        key = {"project_id": project.id, "agent_id": agent_id}
-        turns = await self._database.fetch_one("agent_has_turn", **key)
-        return None if turns is not None and turns["has_turn"] else RENEWED
+        return None if await self._has_turn(project, agent.id) else RENEWED
+
+    async def _has_turn(self, project: Project, agent_id: str) -> bool:
+        row = await self._database.fetch_one("agent_has_turn", project_id=project.id, agent_id=agent_id)
+        return row is not None and bool(row["has_turn"])
 
     async def _start(
         self,
@@ -103,7 +123,7 @@ class Processes:
         try:
             if given is not None:
                 given, _ = await self._injecting.announce(given)
-            if reason == RENEWED:
+            if reason in (RENEWED, UNKNOWN):
                 await self._stop(container, key)
             env = {**({} if given is None else given.variables()), **(options.get("env") or {})}
             await container.spawn(agent_id, {**options, "env": env} if env else options)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -24,6 +25,7 @@ from tests.sessions.test_injecting import (
     create,
     has_process_with,
     pid_of,
+    restored,
     run,
     session_of,
     shared,
@@ -127,6 +129,87 @@ async def test_an_agent_of_the_base_contract_is_stopped_in_the_former_container_
         assert later.agents["demo"].env["A_KEY"] == BOBS
         refused = await project.call("POST", f"/session/{session}/prompt", {"prompt": "x"})
         assert (refused.status, refused.json["code"]) == (409, "agent_in_use")
+
+
+async def test_another_name_for_a_container_of_the_base_contract_gives_nobody_anothers_process(
+    gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The stop there comes later than whoever is next.
+    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    project = await shared(gateway, base_container.url)
+    await store(gateway, "ann", ANNS, "demo")
+    session = await session_of(project, "ann", "demo")
+    await move(project, base_container.url.replace("127.0.0.1", "localhost"))
+    bobs = await session_of(project, "bob", "demo")
+    assert (await project.as_user("bob").prompt(bobs, "say x"))["turn"]["state"] == "completed"
+    assert base_container.agents["demo"].env == {}
+    refused = await project.call("POST", f"/session/{session}/prompt", {"prompt": "x"})
+    assert (refused.status, refused.json["code"]) == (409, "agent_in_use")
+
+
+async def test_a_project_that_comes_back_before_the_stop_gives_nobody_anothers_process(
+    gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    project = await shared(gateway, base_container.url)
+    await store(gateway, "ann", ANNS, "demo")
+    await store(gateway, "bob", BOBS, "demo")
+    session = await session_of(project, "ann", "demo")
+    async with FakeContainer() as later:
+        await move(project, later.url)
+        await move(project, base_container.url)
+    assert base_container.agents["demo"].env["A_KEY"] == ANNS
+    # She goes on with hers, in a process that is known to be so.
+    assert (await project.prompt(session, "say x"))["turn"]["state"] == "completed"
+    assert [told["reason"] for told in await restored(project, session)] == ["agent_restarted"]
+    assert (await create(project, "bob", "demo")).status == 409
+
+
+async def test_a_process_that_nobody_knows_of_ends_no_turn_for_another(
+    gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    project = await shared(gateway, base_container.url)
+    await store(gateway, "ann", ANNS, "demo")
+    session = await session_of(project, "ann", "demo")
+    async with project.events(session) as stream:
+        await project.prompt(session, "slow 60", wait=None)
+        await stream.until("turn_started")
+        await move(project, base_container.url.replace("127.0.0.1", "localhost"))
+        refused = await create(project, "bob", "demo")
+        assert (refused.status, refused.json["code"]) == (409, "agent_in_use")
+        assert "works on a turn" in refused.json["detail"]
+        assert base_container.agents["demo"].env["A_KEY"] == ANNS
+
+
+async def test_an_agent_that_was_started_by_hand_is_started_anew_where_it_may_have_a_credential(
+    gateway: Gateway, base_container: FakeContainer
+) -> None:
+    plain = base_container.agents["plain"] = attrs.evolve(base_container.agents["demo"], id="plain")
+    for agent in (base_container.agents["demo"], plain):
+        agent.status, agent.env = "running", {"A_KEY": "by hand"}
+    project = await shared(gateway, base_container.url)
+    await session_of(project, "bob", "demo")
+    await session_of(project, "bob", "plain")
+    assert base_container.agents["demo"].env == {}
+    assert plain.env == {"A_KEY": "by hand"}
+
+
+async def test_a_gateway_that_stops_says_which_container_keeps_what_it_has(
+    database_url: str,
+    tmp_path: Path,
+    base_container: FakeContainer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    async with GatewayProcess(database_url, PROXIED).configured(credentials=ways(tmp_path)).run() as gateway:
+        project = await shared(gateway, base_container.url)
+        await store(gateway, "ann", ANNS, "demo")
+        await session_of(project, "ann", "demo")
+        await move(project, base_container.url.replace("127.0.0.1", "localhost"))
+    told = [record for record in caplog.records if "stopped before credentials were taken back" in record.message]
+    assert [(record.__dict__["project"], record.__dict__["host"]) for record in told] == [("demo", "127.0.0.1")]
 
 
 async def test_a_former_container_that_does_not_answer_keeps_nobody_waiting_and_is_asked_again(
