@@ -9,6 +9,7 @@ Each line of the prompt is one, so that a test written in them runs against the 
     tool              a tool call in three steps with a diff of hello.txt, and a message about it
     permission        the same; a container of part 1 allows it by itself
     write PATH TEXT   the same for another file
+    output TEXT       what a running tool has printed so far (the `demo` has none)
     ask QUESTION      says "allowed"
     slow SECONDS      waits (a cancel ends the wait), then says "done"
     deaf SECONDS      waits, whoever cancels
@@ -79,6 +80,9 @@ def _play(line: str, call_id: str, env: Mapping[str, str]) -> Iterator[Step]:
         case "write":
             path, _, text = rest.partition(" ")
             yield from _edit(call_id, path, text)
+        case "output":
+            output = {"rawOutput": {"output": rest}, "status": "in_progress"}
+            yield {"toolCallId": call_id, **output, "sessionUpdate": "tool_call_update"}
         case "ask":
             yield _message("allowed\n")
         case "slow":

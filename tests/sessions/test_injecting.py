@@ -454,6 +454,18 @@ async def test_secret_that_an_agent_tells_is_masked_before_it_is_stored(
     assert turn["message"].endswith("key ***")
 
 
+async def test_of_a_secret_that_a_running_tool_prints_its_first_characters_are_stored_at_most(
+    gateway: Gateway, base_project: Project
+) -> None:
+    await store(gateway, "ann", ANNS, "demo")
+    session = await session_of(base_project, "ann", "demo")
+    await base_project.prompt(session, f"output A_KEY={ANNS[:-1]}\noutput A_KEY={ANNS}")
+    told = [event.data for event in await everything(base_project, session) if event.event == "session_update"]
+    outputs = [data for data in told if "rawOutput" in data]
+    assert f'"A_KEY={ANNS[:8]}***"' in outputs[0]
+    assert '"A_KEY=***"' in outputs[1]
+
+
 @pytest.mark.parametrize("word", ["sessionId", "sessionUpdate"])
 async def test_secret_that_is_a_common_word_garbles_texts_and_breaks_nothing(
     gateway: Gateway, project: Project, base_container: FakeContainer, word: str
