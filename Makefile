@@ -61,6 +61,18 @@ $(VENV)/pyvenv.cfg:
 	    'Say which to use with make PYTHON=/path/to/python.' >&2; \
 	exit 1
 
+# A Python that is asked for later than the environment was made would be passed over without a word.
+ifdef PYTHON
+SAME := import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])
+ASKED = $$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+.PHONY: same-python
+same-python:
+	@[ ! -e $(BIN)/python ] || $(BIN)/python -c '$(SAME)' "$(ASKED)" || { \
+	    echo "$(VENV) was made with another Python than $(PYTHON); 'make clean' removes it." >&2; exit 1; }
+$(VENV)/pyvenv.cfg: | same-python
+up test lint bench chaos: | same-python
+endif
+
 $(STAMP): $(VENV)/pyvenv.cfg pyproject.toml
 	@echo 'installing into $(VENV)'
 	@$(PIP) -e .

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_an_environment_that_came_out_half_is_removed(clone: Path) -> None:
 def test_arguments_go_to_the_program(clone: Path) -> None:
     done = make(clone, "-n", "up", "ARGS=--port 9000")
     assert done.stdout.splitlines()[-1] == "exec .venv/bin/acp-gateway up --port 9000"
+
+
+def test_another_python_than_the_environment_has_is_refused_in_a_sentence(clone: Path) -> None:
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    other = write_python(clone, "echo 2.7")
+    done = make(clone, "up", f"PYTHON={other}")
+    assert done.returncode != 0
+    assert "'make clean' removes it" in done.stderr
+    assert "Traceback" not in done.stderr
