@@ -31,6 +31,8 @@ class Turn:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._titles: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
+        #: What is known of each tool call: agents tell a change once, and ask leave for it by its name.
+        self._calls: dict[str, dict[str, Any]] = {}
         self._options: dict[str, Any] = {}
         self._plan: set[str] = set()
         #: What the agent says just now; something else begins where this changes.
@@ -96,19 +98,25 @@ class Turn:
                 task.cancel()
 
     def _begin_answer(self, data: Any) -> None:
-        permission_id = data["permissionId"]
+        permission_id, tool_call = data["permissionId"], self._known(data["toolCall"])
         self._options[permission_id] = data["options"]
         if self._grants is not None:
             work = self._answer(permission_id, self._grants)
         elif self._screen.can_ask:
-            work = ask(self._screen, self._project, permission_id, data["toolCall"], data["options"])
+            work = ask(self._screen, self._project, permission_id, tool_call, data["options"])
         else:
-            for line in lines_of(data["toolCall"]):
+            for line in lines_of(tool_call):
                 self._screen.note(f"  {line}", "dim")
             command = f"acp-gateway permission answer {self._project.id} {permission_id} --allow"
             self._screen.note(f"the agent waits for an answer: {command} (or --deny)", "yellow")
             return
         self._asking[permission_id] = asyncio.create_task(work, name=f"answer {permission_id}")
+
+    def _known(self, tool_call: Any) -> Any:
+        if not isinstance(tool_call, dict):
+            return tool_call
+        told = {name: value for name, value in tool_call.items() if value is not None}
+        return self._calls.get(str(tool_call.get("toolCallId")), {}) | told
 
     async def _answer(self, permission_id: str, granted: bool) -> None:
         try:
@@ -172,6 +180,7 @@ class Turn:
     def _tool(self, update: dict[str, Any]) -> None:
         """A line when it begins, and one when its status changes."""
         key = str(update.get("toolCallId"))
+        self._calls.setdefault(key, {}).update({name: value for name, value in update.items() if value is not None})
         if key not in self._statuses:
             self._begin(("tool", key))
         self._titles[key] = str(update.get("title") or self._titles.get(key) or key)

@@ -14,6 +14,15 @@ from tests.world import Project
 ASKED = "y (allow once) or n (refuse):"
 
 
+def test_what_an_agent_told_of_its_change_before_it_asks_stands_in_the_question(place: Place) -> None:
+    with terminal(place, "prompt", "demo", "Show me what you can do") as person:
+        person.until("? Write demo-note.txt")
+        person.until("+++ ")
+        person.until(ASKED)
+        person.type("n\n")
+        assert person.wait() == 0
+
+
 def test_what_was_typed_before_a_permission_is_asked_for_is_no_answer(place: Place) -> None:
     with terminal(place, "prompt", "demo", _asking_after(place, "line")) as person:
         person.until("session ses_")
