@@ -68,7 +68,8 @@ async def create_token(
         say("For acp-gateway's own commands:  export ACP_GATEWAY_TOKEN=acpgw_…")
     if Tokens.name not in config.identity.modes:
         sys.stderr.write(
-            "acp-gateway: identity.modes does not name tokens here: a gateway with this configuration knows none\n"
+            "acp-gateway: the configuration that this command was given does not name tokens in identity.modes; "
+            "a gateway with another one may (--config)\n"
         )
 
 

@@ -15,13 +15,17 @@ from gateway.serving import address
 LOOK_SECONDS = 1.0
 
 
+#: All addresses of a machine, none of which is one to ask; on the machine itself its loopback is.
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
 def url_of(settings: ServerConfig | AgentHostConfig) -> str:
     return f"http://{address(settings.host, settings.port)}"
 
 
 def base_of(server: ServerConfig) -> str:
     """Where people reach a gateway: as its operator says, else where it listens."""
-    return server.public_url or url_of(server)
+    return server.public_url or f"http://{address(_ALL.get(server.host, server.host), server.port)}"
 
 
 def say_ready(say: Say, base: str, began: float) -> None:

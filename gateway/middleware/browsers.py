@@ -25,8 +25,8 @@ async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse
     if not sites.are_asked_by(host):
         # A foreign name that resolves to this machine is how a web page gets around the same-origin policy.
         raise Forbidden(
-            f"This gateway is not asked by the host name {host[:100]!r}; it serves this machine, and the names in "
-            "identity.allowed_hosts."
+            f"The Host {host[:100]!r} is none of this gateway's; it has those of this machine, and the names (without "
+            "ports) in identity.allowed_hosts."
         )
     origin = request.headers.get(hdrs.ORIGIN)
     if origin in sites.origins:
