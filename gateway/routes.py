@@ -99,6 +99,7 @@ from gateway.handlers.requests import NoBody
 from gateway.keys import API_DOCUMENT, LEAST_ROLES, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
 from gateway.log.store import EffectRefused
 from gateway.middleware.passthrough import passthrough
+from gateway.middleware.project import for_operators
 from gateway.projects import NewProject
 from gateway.proxy.expect import leave_to_reader
 from gateway.roles import Role
@@ -154,7 +155,8 @@ STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
 # First, because a route is found by trying one after the other, and this one is asked for most.
 _OPENCODE = (
     Endpoint(
-        GET, f"{PROJECT}/opencode/event", opencode.events_or(passthrough), Role.VIEWER, name=OPENCODE_EVENTS,
+        GET, f"{PROJECT}/opencode/event", opencode.events_or(for_operators(passthrough)), Role.VIEWER,
+        name=OPENCODE_EVENTS,
         parameters=(FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, PASSTHROUGH_TICKET_OF, DIRECTORY, DIRECTORY_HEADER),
         answers={200: OPENCODE_STREAM}, is_passed_on=True,
     ),

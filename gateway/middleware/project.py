@@ -91,6 +91,16 @@ async def _watched(request: web.Request, handler: Handler, least: Role) -> web.S
         watch.leave(visit)
 
 
+def for_operators(handler: Handler) -> Handler:
+    """``handler`` for operators alone, below a route that lets in others, too."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        _check_role(request, Role.OPERATOR)
+        return await _watched(request, handler, Role.OPERATOR)
+
+    return guarded
+
+
 async def _enter(request: web.Request, project_id: str, least: Role) -> Project:
     """The project, if the caller may do there what the route wants. What is not theirs is not there."""
     caller = request[CALLER]
@@ -98,14 +108,19 @@ async def _enter(request: web.Request, project_id: str, least: Role) -> Project:
         raise ProjectNotFound(f"There is no project {project_id!r}.")
     access = await request.app[PROJECTS].access(caller.user_id, project_id)
     request[PROJECT] = access.project
-    role = request[ROLE] = min(access.role, caller.max_role)
+    request[ROLE] = min(access.role, caller.max_role)
+    _check_role(request, least)
+    return access.project
+
+
+def _check_role(request: web.Request, least: Role) -> None:
+    role = request[ROLE]
     if role < least:
         raise RoleTooSmall(
-            f"This needs the role {least.word} in the project {project_id!r}; yours is {role.word}.",
+            f"This needs the role {least.word} in the project {request[PROJECT].id!r}; yours is {role.word}.",
             role=role.word,
             needed=least.word,
         )
-    return access.project
 
 
 def _opens_a_page(request: web.Request) -> bool:
