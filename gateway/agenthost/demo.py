@@ -37,7 +37,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from acp import (
@@ -297,8 +297,7 @@ class Turn:
 
     async def _show_plan(self, names: list[str], done: int) -> None:
         """With so many of its steps done, and the next one under way."""
-        states = ["completed"] * done + ["in_progress"] + ["pending"] * len(names)
-        entries = [plan_entry(name, status=state) for name, state in zip(names, states, strict=False)]  # type: ignore[arg-type]
+        entries = [plan_entry(name, status=_state(number - done)) for number, name in enumerate(names)]
         await self._update(update_plan(entries))
 
     async def _tool(self, _: str) -> None:
@@ -465,6 +464,11 @@ class Turn:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._conversation.cwd, name)
+
+
+def _state(place: int) -> Literal["pending", "in_progress", "completed"]:
+    """Of a plan's step, so many behind the one that is under way."""
+    return "in_progress" if place == 0 else "completed" if place < 0 else "pending"
 
 
 def _whole(text: str, directive: str) -> int:

@@ -81,6 +81,7 @@ class Revocation:
             except GatewayError as exc:
                 log_failure(logger, "tokens not revoked yet", exc)
             except Exception:
+                # One that nobody foresaw must not leave all tokens as they are from then on.
                 logger.exception("tokens not revoked yet")
             await asyncio.sleep(LOOK_SECONDS)
 

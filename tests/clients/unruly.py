@@ -48,7 +48,7 @@ class Unruly:
             passed_on = asyncio.create_task(self._pass_on(request))
             await lost.wait()
             passed_on.cancel()
-            request.transport.abort()  # type: ignore[union-attr]
+            _abort(request)
             return web.Response()
         return await self._pass_on(request)
 
@@ -69,7 +69,7 @@ class Unruly:
             await response.prepare(request)
             async for piece in self._blocks(upstream) if is_stream else upstream.content.iter_any():
                 if self.is_away and is_stream:
-                    request.transport.abort()  # type: ignore[union-attr]
+                    _abort(request)
                     break
                 await response.write(piece)
             return response
@@ -95,3 +95,8 @@ async def unruly(upstream: str) -> AsyncIterator[Unruly]:
     app.router.add_route("*", "/{tail:.*}", made.answer)
     async with serving(app, sock, shutdown_timeout=0.2):
         yield made
+
+
+def _abort(request: web.Request) -> None:
+    assert request.transport is not None, "a request that is being answered has its connection"
+    request.transport.abort()

@@ -10,4 +10,4 @@ def _configure_loudly(**options: Any) -> None:
     _configure(**{**options, "level": logging.DEBUG})
 
 
-logging.basicConfig = _configure_loudly  # type: ignore[assignment]
+logging.basicConfig = _configure_loudly  # type: ignore[assignment]  # it takes what the one before takes
