@@ -286,7 +286,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     folding = Folding(database, log)
     transcript = app[TRANSCRIPT] = Transcript(database, log, folding)
     app[SNAPSHOTS] = Snapshots(database, transcript)
-    translator = Translator(database, permission_timeout=config.permissions.timeout)
+    translator = Translator(database, log, permission_timeout=config.permissions.timeout)
     masking = Masking(known, translator)
     reconciliation = Reconciliation(database, log, containers)
 

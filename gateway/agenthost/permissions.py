@@ -10,6 +10,7 @@ import attrs
 
 from gateway.agenthost.journal import Journal
 from gateway.errors import BadRequest, PermissionNotFound, PermissionSettled
+from gateway.wire.options import AMBIGUOUS, kinds_by_id, listed, option_of_kind
 
 #: Settled requests that are remembered, so that a second answer is told the outcome.
 _REMEMBERED = 1000
@@ -54,7 +55,8 @@ class Permissions:
         )
         self._waiting[permission.id] = permission
         asked = {name: value for name, value in params.items() if name != "sessionId"}
-        self._emit(permission, "permission_request", {"requestId": permission.id, **asked})
+        # Behind what the agent says, which may have a member of that name as well.
+        self._emit(permission, "permission_request", asked | {"requestId": permission.id})
         if refused is not None:
             self._settle(permission, CANCELLED, refused)
         else:
@@ -64,9 +66,11 @@ class Permissions:
     def choose(self, request_id: str, option_id: str) -> Outcome:
         """Answer with one of the options."""
         permission = self._find(request_id)
-        if all(option.get("optionId") != option_id for option in permission.options):
-            known = ", ".join(str(option.get("optionId")) for option in permission.options)
-            raise BadRequest(f"$.optionId: there is no option {option_id!r} (known here: {known})")
+        kinds = kinds_by_id(permission.options)
+        if option_id not in kinds:
+            raise BadRequest(f"$.optionId: there is no option {option_id!r} (known here: {listed(kinds)})")
+        if kinds[option_id] is AMBIGUOUS:
+            raise BadRequest(f"$.optionId: {option_id!r} stands for options of several kinds; refuse the request")
         return self._settle(permission, {"outcome": "selected", "optionId": option_id}, "answered")
 
     def grant(self, request_id: str, *, granted: bool) -> Outcome:
@@ -76,10 +80,9 @@ class Permissions:
         the list may allow more than was meant.
         """
         permission = self._find(request_id)
-        kind = "allow_once" if granted else "reject_once"
-        for option in permission.options:
-            if option.get("kind") == kind:
-                return self.choose(request_id, option["optionId"])
+        option_id = option_of_kind(permission.options, "allow_once" if granted else "reject_once")
+        if option_id is not None:
+            return self.choose(request_id, option_id)
         if granted:
             raise BadRequest("$.granted: this request has no option of kind allow_once; answer with an optionId")
         return self._settle(permission, CANCELLED, "answered")

@@ -545,6 +545,14 @@ select * from (
 order by choice
 limit 1;
 
+-- newest_turn --
+-- Where the newest turn of a session that has begun stands in its project's log; before all where there was none yet.
+select h.epoch, coalesce((
+    select t.before_seq from turns t
+    where t.project_id = h.project_id and t.session_id = %(session_id)s and t.started_at is not null
+    order by t.started_at desc limit 1), 0) as before_seq
+from log_heads h where h.project_id = %(project_id)s;
+
 -- running_turns --
 -- All turns of a project that have not ended.
 select * from turns where project_id = %(project_id)s and state = 'running';
@@ -800,10 +808,10 @@ select exists (
 -- A permission request waits until somebody answers; told twice, it is one.
 insert into permissions
     (project_id, id, container_request_id, container_boot_id, request_key, session_id, turn_id, agent_id, tool_call,
-     options, state, option_id, resolved_by, resolved_at, rule, answered_at, expires_at)
+     kinds, options, state, option_id, resolved_by, resolved_at, rule, answered_at, expires_at)
 values (%(project_id)s, %(id)s, %(container_request_id)s, %(container_boot_id)s, %(request_key)s, %(session_id)s,
     (select id from turns where project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'),
-    %(agent_id)s, %(tool_call)s, %(options)s, %(state)s, %(option_id)s, %(resolved_by)s,
+    %(agent_id)s, %(tool_call)s, %(kinds)s::text[], %(options)s, %(state)s, %(option_id)s, %(resolved_by)s,
     case when %(state)s = 'selected' then now() end, %(rule)s::bytea,
     case when %(state)s = 'answering' then now() end,
     case when %(state)s = 'waiting' then now() + make_interval(secs => coalesce(
@@ -873,6 +881,12 @@ where project_id = any(%(project_ids)s) and state = 'answering'
 update permissions set attempt_until = clock_timestamp() + make_interval(secs => %(seconds)s)
 where project_id = %(project_id)s and id = %(id)s and state = 'answering'
     and (attempt_until is null or attempt_until <= clock_timestamp())
+returning *;
+
+-- withdraw_allowance --
+-- What a rule has allowed and the project allows no more is refused, unless it is settled by now.
+update permissions set option_id = %(option_id)s, resolved_by = %(resolved_by)s, rule = null
+where project_id = %(project_id)s and id = %(id)s and state = 'answering' and rule is not null
 returning *;
 
 -- end_attempt --

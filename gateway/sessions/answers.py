@@ -19,9 +19,11 @@ from gateway.errors import GatewayError, NotFound, UpstreamTimeout
 from gateway.log.store import Log
 from gateway.sessions.asking import CONTAINER
 from gateway.sessions.containers import Containers
-from gateway.sessions.endings import permission_resolved
+from gateway.sessions.endings import GATEWAY, permission_resolved
+from gateway.sessions.policy import decide_now
 from gateway.tasks import Tasks
-from gateway.wire.codec import storable
+from gateway.wire.codec import parse_foreign_json, storable
+from gateway.wire.options import option_of_kind
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,8 @@ class Answers:
         if row is None:
             return
         try:
-            await self._bring(row)
+            if (row := await self._as_decided_now(row)) is not None:
+                await self._bring(row)
         except BaseException:
             with suppress(GatewayError):
                 await asyncio.shield(self._database.execute("end_attempt", **key))
@@ -85,6 +88,30 @@ class Answers:
             return  # with its project
         except GatewayError as exc:
             logger.debug("answer not brought yet", extra={"permission": permission_id, "error": str(exc)})
+
+    async def _as_decided_now(self, row: Row) -> Row | None:
+        """An answer as it still stands; None where it has been settled meanwhile.
+
+        What a rule has allowed counts only as long as the project allows it: its container may have been away for long.
+        """
+        if row["rule"] is None:
+            return row
+        options = parse_foreign_json(row["options"])
+        refusal = option_of_kind(options, "reject_once")
+        if row["option_id"] in (None, refusal):
+            return row
+        decision = await decide_now(
+            self._database, row["project_id"], row["session_id"], row["kinds"] or (None,), options
+        )
+        if decision is not None and decision.option_id == row["option_id"]:
+            return row
+        return await self._database.fetch_one(
+            "withdraw_allowance",
+            project_id=row["project_id"],
+            id=row["id"],
+            option_id=refusal,
+            resolved_by=GATEWAY,
+        )
 
     async def _bring(self, row: Row) -> None:
         container = await self._containers.find(row["project_id"])

@@ -2,14 +2,13 @@
 
 import hashlib
 import secrets
-from typing import Any
 
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
-from gateway.log.store import Effect, NewEvent
-from gateway.projects import rules_from
+from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.endings import RULE, permission_resolved
-from gateway.sessions.policy import Decision, decide
+from gateway.sessions.merging import Merged, Merging
+from gateway.sessions.policy import decide_now
 from gateway.sessions.said import Said
 from gateway.wire.codec import dump_foreign_json, storable
 from gateway.wire.events import PermissionRequest
@@ -23,23 +22,31 @@ _GONE = {"turn_cancelled", "turn_ended", "agent_died", "agent_stopped"}
 class Asking:
     """Permission requests of all containers that this process follows."""
 
-    def __init__(self, database: Database, *, timeout: float) -> None:
+    def __init__(self, database: Database, log: Log, *, timeout: float) -> None:
         """``timeout``: seconds that a request waits for somebody, where its project does not say."""
         self._database = database
+        self._merging = Merging(database, log)
         self._timeout = timeout
 
     async def requested(self, said: Said, info: ContainerInfo) -> NewEvent:
-        """A request as it waits for an answer, or with the one that the project's policy gives it at once."""
+        """A request as it waits for an answer, or with the one that the project's policy gives it at once.
+
+        What it leaves out of its call is taken from the log, for the policy and for people. Call it once all that the
+        container said before is stored.
+        """
         request_id = _request_id(said)
         request_key = _request_key(info, said, request_id) if request_id else secrets.token_hex(32)
         event_key = f"permission_request:{request_key}" if request_id else None
         # Without the capability the container tells of requests and allows them by itself.
         asks = info.asks_permission
-        tool_call, options = said.member("toolCall"), said.member("options")
-        decision = await self._decide(said, tool_call, options) if asks else None
+        merged, options = await self._merged(said), said.member("options")
+        # One that is no session of ours is nobody's here to answer for.
+        decision = None
+        if asks and said.session_id is not None:
+            decision = await decide_now(self._database, said.project_id, said.session_id, merged.kinds, options)
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
-            tool_call=tool_call,
+            tool_call=merged.tool_call,
             options=options,
             resolved_by=CONTAINER if not asks else RULE if decision else None,
             rule=decision.rule if decision else None,
@@ -55,6 +62,7 @@ class Asking:
             "session_id": said.session_id,
             "agent_id": said.agent_id,
             "tool_call": dump_foreign_json(data.tool_call),
+            "kinds": list(merged.kinds),
             "options": dump_foreign_json(data.options),
             "state": "selected" if not asks else "answering" if decision else "waiting",
             "option_id": decision.option_id if decision else None,
@@ -84,14 +92,11 @@ class Asking:
             gone=not answered_here and option_id is None and said.member("reason") in _GONE,
         )
 
-    async def _decide(self, said: Said, tool_call: Any, options: Any) -> Decision | None:
-        # One that is no session of ours is nobody's here to answer for.
+    async def _merged(self, said: Said) -> Merged:
+        tool_call = said.member("toolCall")
         if said.session_id is None:
-            return None
-        row = await self._database.fetch_one("get_permission_policy", id=said.project_id, session_id=said.session_id)
-        if row is None:
-            return None
-        return decide(row["permission_mode"], rules_from(row["permission_rules"]), tool_call, options)
+            return Merged(tool_call=tool_call, kinds=(None,))
+        return await self._merging.complete(said.project_id, said.session_id, tool_call)
 
 
 def _request_id(said: Said) -> str | None:

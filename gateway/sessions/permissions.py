@@ -23,10 +23,10 @@ from gateway.projects import Project
 from gateway.sessions.answers import Answers
 from gateway.sessions.containers import Containers
 from gateway.sessions.endings import RULE, taken_back
-from gateway.sessions.policy import option_of_kind
 from gateway.tasks import Tasks
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import PermissionRequest
+from gateway.wire.options import AMBIGUOUS, kinds_by_id, listed, option_of_kind
 from gateway.wire.times import timestamp
 
 logger = logging.getLogger(__name__)
@@ -185,12 +185,15 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
 
     Yes or no is looked up by the options' kind and is for this once: what stands first may allow more than was meant.
     """
-    given = permission.options if isinstance(permission.options, list) else []
-    options = [option for option in given if isinstance(option, dict)]
     if option_id is not None:
-        if all(option.get("optionId") != option_id for option in options):
-            known = ", ".join(str(option.get("optionId")) for option in options) or "none"
+        kinds = kinds_by_id(permission.options)
+        if option_id not in kinds:
+            known = listed(kinds) or "none"
             raise InvalidBody(f"$.optionId: there is no option {option_id!r} (known here: {known})")
+        if kinds[option_id] is AMBIGUOUS:
+            raise InvalidBody(
+                f"$.optionId: {option_id!r} stands for options of several kinds; refuse the request with granted false"
+            )
         return option_id
     chosen = option_of_kind(permission.options, "allow_once" if granted else "reject_once")
     if granted and chosen is None:
@@ -206,5 +209,7 @@ def _settled(row: Row) -> GatewayError:
         return PermissionGone(
             f"It was taken back at {at}: its turn or session is over, or its container restarted.", **who
         )
+    if row["state"] == "selected" and row["option_id"] is None:
+        return PermissionSettled(f"Its container allowed it by itself at {at}.", **who)
     how = f"with option {row['option_id']!r}" if row["option_id"] is not None else "with a refusal"
     return PermissionSettled(f"It was answered by {row['resolved_by']!r} at {at} {how}.", **who)

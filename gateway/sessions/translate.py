@@ -14,7 +14,7 @@ import msgspec
 from gateway.container.client import ContainerInfo, is_name
 from gateway.db.pool import Database
 from gateway.log.recorder import LookUp
-from gateway.log.store import Effect, NewEvent
+from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.asking import Asking
 from gateway.sessions.endings import as_asked, turn_ended
 from gateway.sessions.said import Said
@@ -51,9 +51,9 @@ _read_envelope = msgspec.json.Decoder(_Envelope).decode
 class Translator:
     """Translates for all projects that this process follows."""
 
-    def __init__(self, database: Database, *, permission_timeout: float) -> None:
+    def __init__(self, database: Database, log: Log, *, permission_timeout: float) -> None:
         self._database = database
-        self._asking = Asking(database, timeout=permission_timeout)
+        self._asking = Asking(database, log, timeout=permission_timeout)
         #: (project, container's session id) → ours, or until when it is taken for somebody else's.
         self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
         #: (project, agent's id) → a digest of the status that it was last said to have.

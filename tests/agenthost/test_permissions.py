@@ -29,6 +29,14 @@ async def test_request_is_told_with_all_its_members(host: Host) -> None:
     assert request.data == {"requestId": request.data["requestId"], **ASKED, "_meta": {"why": "because"}}
 
 
+async def test_an_agent_cannot_give_its_request_another_ones_id(host: Host) -> None:
+    async with host.events() as events:
+        _, request = await ask(host, events, {**ASKED, "requestId": "another"})
+        assert request.data["requestId"] != "another"
+        assert (await host.post("/permission/another", {"optionId": "yes"})).status == 404
+        assert (await host.post(f"/permission/{request.data['requestId']}", {"optionId": "no"})).status == 200
+
+
 async def test_answer_by_option_reaches_the_agent(host: Host) -> None:
     async with host.events() as events:
         _, request = await ask(host, events)
@@ -58,6 +66,20 @@ async def test_granted_is_refused_where_only_more_than_once_can_be_allowed(host:
         request_id = request.data["requestId"]
         assert (await host.post(f"/permission/{request_id}", {"granted": True})).status == 400
         assert (await host.post(f"/permission/{request_id}", {"granted": False})).status == 200
+        assert outcome_for_agent(await events.until("session_end_turn")) == CANCELLED
+
+
+async def test_an_id_that_stands_for_yes_and_for_no_is_neither(host: Host) -> None:
+    options = [
+        {"optionId": "x", "name": "No", "kind": "reject_once"},
+        {"optionId": "x", "name": "Yes", "kind": "allow_once"},
+    ]
+    async with host.events() as events:
+        _, request = await ask(host, events, {**ASKED, "options": options})
+        path = f"/permission/{request.data['requestId']}"
+        for body in ({"optionId": "x"}, {"granted": True}):
+            assert (await host.post(path, body)).status == 400
+        assert (await host.post(path, {"granted": False})).status == 200
         assert outcome_for_agent(await events.until("session_end_turn")) == CANCELLED
 
 

@@ -126,6 +126,77 @@ async def test_a_rules_answer_reaches_a_container_that_is_away_once_it_is_back(
     assert container.settled == {"r1": {"outcome": "selected", "optionId": "once"}}
 
 
+async def test_what_a_rule_has_allowed_is_refused_where_that_was_changed_before_the_container_heard_it(
+    project: Project, container: AskingContainer, stream: EventStream
+) -> None:
+    allowed = [{"kind": "edit", "action": "allow"}]
+    changes = (
+        ({"permissionMode": "full-auto"}, {"permissionMode": "ask"}),
+        ({"permissionRules": allowed}, {"permissionRules": []}),
+        ({"permissionRules": allowed}, {"permissionRules": [{"kind": "edit", "action": "reject"}, *allowed]}),
+    )
+    for number, (before, after) in enumerate(changes):
+        await set_policy(project, permissionMode="ask", permissionRules=[])
+        await set_policy(project, **before)
+        container.failing = True
+        container.ask(requestId=f"r{number}", toolCall={"toolCallId": "t", "kind": "edit"}, options=OPTIONS)
+        request = await requested(stream)
+        assert await state(project, request) == ("answering", "once", "rule")
+        await set_policy(project, **after)
+        container.failing = False
+        told = await resolved(stream)
+        assert (told["outcome"], told["optionId"], told["resolvedBy"], told["rule"]) == (
+            "selected",
+            "no",
+            "gateway",
+            None,
+        )
+        assert container.settled[f"r{number}"] == {"outcome": "selected", "optionId": "no"}
+        assert await state(project, request) == ("selected", "no", "gateway")
+        problem(await answer(project, request, optionId="once"), 409, "permission_settled", says="by 'gateway'")
+
+
+async def test_what_a_rule_still_allows_is_brought_whatever_else_was_changed(
+    project: Project, container: AskingContainer, stream: EventStream
+) -> None:
+    await set_policy(project, permissionMode="full-auto")
+    container.failing = True
+    container.ask(requestId="r1", toolCall={"toolCallId": "t", "kind": "edit"}, options=OPTIONS)
+    await requested(stream)
+    await set_policy(project, permissionMode="accept-edits", permissionRules=[{"kind": "execute", "action": "reject"}])
+    container.failing = False
+    assert (await resolved(stream))["optionId"] == "once"
+
+
+async def test_what_a_person_has_allowed_is_brought_whatever_rule_was_written_since(
+    project: Project, container: AskingContainer, stream: EventStream
+) -> None:
+    container.failing = True
+    container.ask(requestId="r1", toolCall={"toolCallId": "t", "kind": "edit"}, options=OPTIONS)
+    request = await requested(stream)
+    await set_policy(project, permissionRules=[{"kind": "*", "action": "reject"}])
+    assert (await answer(project, request, optionId="once")).status == 202
+    container.failing = False
+    assert (await resolved(stream))["resolvedBy"] == "local"
+    assert container.settled == {"r1": {"outcome": "selected", "optionId": "once"}}
+
+
+AMBIGUOUS = {"optionId": "once", "kind": "reject_once"}
+
+
+@pytest.mark.parametrize("options", [OPTIONS[:2], [AMBIGUOUS, *OPTIONS[:2]], [], None])
+async def test_what_a_rule_rejects_is_cancelled_where_the_agent_offers_no_refusal(
+    project: Project, container: AskingContainer, stream: EventStream, options: Any
+) -> None:
+    rule = {"kind": "execute", "action": "reject"}
+    await set_policy(project, permissionRules=[rule])
+    container.ask(requestId="r1", toolCall={"toolCallId": "t", "kind": "execute"}, options=options)
+    told = await resolved(stream)
+    assert (told["outcome"], told["optionId"], told["resolvedBy"]) == ("cancelled", None, "rule")
+    assert told["rule"] == rule
+    assert container.settled == {"r1": {"outcome": "cancelled"}}
+
+
 async def test_an_edit_is_written_without_asking_and_another_tool_is_not(host_project: Project, tmp_path: Path) -> None:
     await set_policy(host_project, permissionMode="accept-edits")
     session = await host_project.create_session()

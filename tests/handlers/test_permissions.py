@@ -1,6 +1,7 @@
 """Permission requests: what waits, who may answer, once, and what an answer does."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from gateway.wire.sse import SSEEvent
 from tests.fakes.container import FakeContainer
 from tests.handlers.expected import problem
-from tests.world import EventStream, Project, data_of
+from tests.world import EventStream, Gateway, Project, data_of
 
 MEMBERS = {
     "id",
@@ -175,6 +176,44 @@ async def test_a_container_that_does_not_ask_has_allowed_it_and_nothing_waits(
     shown = (await base_project.call("GET", f"/permission/{request['permissionId']}")).json
     assert (shown["state"], shown["resolvedBy"], shown["options"]) == ("selected", "container", options)
     for body in ({"optionId": "ok"}, {"granted": False}):
-        document = problem(await answer(base_project, request, **body), 409, "permission_settled")
+        answered = await answer(base_project, request, **body)
+        document = problem(answered, 409, "permission_settled", says="Its container allowed it by itself at 20")
         assert document["resolvedBy"] == "container"
     assert not [call for call in base_container.requests if call.path.startswith("/permission")]
+
+
+ODD_OPTIONS = [
+    # What the agent offers, and what yes, no and its first option come to: the option that is chosen, or None.
+    ([{"optionId": "always", "kind": "allow_always"}, {"optionId": "no", "kind": "reject_once"}], None, "no", "always"),
+    ([{"optionId": "x", "kind": "allow"}, {"optionId": "y", "kind": "Allow_once"}], None, None, "x"),
+    ([{"optionId": "x"}, {"optionId": "y", "kind": 5}], None, None, "x"),
+    ([{"optionId": "x", "kind": "allow_once"}, {"optionId": "x", "kind": "allow_always"}], None, None, None),
+    ([{"optionId": "x", "kind": "reject_once"}, {"optionId": "x", "kind": "allow_once"}], None, None, None),
+    ([{"optionId": "x", "kind": "allow_once"}, {"optionId": "x", "kind": "allow_once"}], "x", None, "x"),
+]
+
+
+async def test_yes_is_the_option_that_allows_it_once_and_no_other_whatever_the_agent_offers(
+    gateway: Gateway, scripted_host: str
+) -> None:
+    project = await gateway.register(scripted_host, defaultAgentId="scripted")
+    for options, yes, no, first in ODD_OPTIONS:
+        for body, chosen in (
+            ({"granted": True}, yes),
+            ({"granted": False}, no),
+            ({"optionId": options[0]["optionId"]}, first),
+        ):
+            asked = {"toolCall": {"toolCallId": "t"}, "options": [one | {"name": "Do it"} for one in options]}
+            session = await project.create_session(agentId="scripted")
+            async with project.events(session) as stream:
+                steps = [["call", "session/request_permission", asked]]
+                await project.prompt(session, json.dumps(steps), wait=None)
+                request = data_of((await stream.until("permission_request"))[-1])
+                answered = await answer(project, request, **body)
+                if chosen is None and body != {"granted": False}:
+                    problem(answered, 400, "invalid_body", says="granted" if "granted" in body else "several kinds")
+                    await answer(project, request, granted=False)
+                    chosen = no
+                [told] = resolved(await stream.until("turn_ended"))
+            assert told["optionId"] == chosen, (options, body)
+            assert told["outcome"] == ("cancelled" if chosen is None else "selected")

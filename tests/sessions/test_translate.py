@@ -5,7 +5,7 @@ from typing import cast
 
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
-from gateway.log.store import NewEvent
+from gateway.log.store import Log, NewEvent
 from gateway.sessions.translate import Translator
 from gateway.wire.sse import SSEEvent
 
@@ -16,7 +16,7 @@ def status(agent_id: str, status: str) -> SSEEvent:
 
 
 def test_of_agents_without_end_only_the_latest_are_remembered() -> None:
-    translator = Translator(cast("Database", None), permission_timeout=1)
+    translator = Translator(cast("Database", None), cast("Log", None), permission_timeout=1)
     translator.connected("demo", ContainerInfo(boot_id=None, capabilities=frozenset()))
     assert isinstance(translator("demo", status("first", "running")), NewEvent)
     assert translator("demo", status("first", "running")) is None

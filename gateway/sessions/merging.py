@@ -1,0 +1,135 @@
+"""Permission requests, completed by what the log knows of the calls that they are about."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.db.pool import Database
+from gateway.errors import ProjectNotFound
+from gateway.log.reading import NotKept
+from gateway.log.store import Log
+from gateway.sessions.calls import TurnCalls, told
+from gateway.wire.codec import DecodeError, parse_json
+from gateway.wire.events import Cursor, Event
+
+#: Of what a request leaves out so much is stored with it: short requests about one long call could fill the disk.
+MOST_BYTES: Final = 1_048_576
+#: Member of a request's ``_meta``: the names of what was too long for that.
+OMITTED: Final = "acp-gateway/omitted"
+#: Calls that are remembered, of all sessions; a session by itself counts as some.
+_MOST_CALLS: Final = 20_000
+_OVERHEAD: Final = 20
+
+
+@attrs.frozen(kw_only=True)
+class Merged:
+    """What an agent asks leave for: its request, completed; and each kind that the call may be, None where any."""
+
+    tool_call: Any
+    kinds: tuple[str | None, ...]
+
+
+@attrs.define
+class _Reading:
+    """How far a session's log has been read, and what it told."""
+
+    cursor: Cursor
+    calls: TurnCalls = attrs.field(factory=TurnCalls)
+
+
+class Merging:
+    """Completes the requests of all containers that this process follows.
+
+    The log is the memory: all that an agent said before it asked is stored by then. What has been read is remembered.
+    """
+
+    def __init__(self, database: Database, log: Log) -> None:
+        self._database = database
+        self._log = log
+        #: By project and session, the one that was asked in last at the end.
+        self._readings: OrderedDict[tuple[str, str], _Reading] = OrderedDict()
+
+    async def complete(self, project_id: str, session_id: str, tool_call: Any) -> Merged:
+        """A request's tool call, which has any shape, with what it leaves out as its turn has told it."""
+        try:
+            reading = await self._read(project_id, session_id)
+        except ProjectNotFound:
+            return Merged(tool_call=tool_call, kinds=(None,))
+        known = reading.calls.get(tool_call)
+        kinds = reading.calls.kinds(tool_call)
+        if known is not None:
+            wanted = {name: seq for name, seq in known.places.items() if tool_call.get(name) is None}
+            tool_call = _completed(tool_call, await self._members(project_id, session_id, reading.cursor.epoch, wanted))
+        return Merged(tool_call=tool_call, kinds=kinds)
+
+    async def _read(self, project_id: str, session_id: str) -> _Reading:
+        """The session's newest turn, read up to now."""
+        reading = await self._begun(project_id, session_id)
+        while True:
+            try:
+                events = await self._log.read(project_id, reading.cursor, session_id)
+            except NotKept as exc:
+                reading.cursor, reading.calls.incomplete = Cursor(exc.epoch, exc.floor), True
+                continue
+            if not events:
+                break
+            for event in events:
+                reading.calls.add(event)
+            reading.cursor = events[-1].cursor
+        self._forget_others()
+        return reading
+
+    async def _begun(self, project_id: str, session_id: str) -> _Reading:
+        row = await self._database.fetch_one("newest_turn", project_id=project_id, session_id=session_id)
+        start = Cursor(row["epoch"], row["before_seq"]) if row else Cursor(0, 0)
+        reading = self._readings.pop((project_id, session_id), None)
+        if reading is None or reading.cursor.epoch != start.epoch or reading.cursor.seq < start.seq:
+            reading = _Reading(start)
+        self._readings[project_id, session_id] = reading
+        return reading
+
+    def _forget_others(self) -> None:
+        held = sum(len(reading.calls) + _OVERHEAD for reading in self._readings.values())
+        while held > _MOST_CALLS and len(self._readings) > 1:
+            _, forgotten = self._readings.popitem(last=False)
+            held -= len(forgotten.calls) + _OVERHEAD
+
+    async def _members(
+        self, project_id: str, session_id: str, epoch: int, places: Mapping[str, int]
+    ) -> dict[str, msgspec.Raw]:
+        found: dict[str, msgspec.Raw] = {}
+        for seq in set(places.values()):
+            event = await self._event(project_id, session_id, Cursor(epoch, seq))
+            try:
+                call = told(event) if event is not None else None
+            except DecodeError:
+                call = None
+            if call is not None:
+                found |= {name: value for name, value in call.members().items() if places.get(name) == seq}
+        return found
+
+    async def _event(self, project_id: str, session_id: str, cursor: Cursor) -> Event | None:
+        try:
+            events = await self._log.read(project_id, attrs.evolve(cursor, seq=cursor.seq - 1), session_id)
+        except NotKept:
+            return None
+        return next((event for event in events if event.cursor == cursor), None)
+
+
+def _completed(tool_call: dict[str, Any], members: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    completed, omitted, room = dict(tool_call), [], MOST_BYTES
+    for name, value in sorted(members.items(), key=lambda member: memoryview(member[1]).nbytes):
+        room -= memoryview(value).nbytes
+        try:
+            if room < 0:
+                raise DecodeError("too long")
+            completed[name] = parse_json(bytes(value))
+        except DecodeError:
+            omitted.append(name)
+    if omitted:
+        meta = tool_call.get("_meta")
+        completed["_meta"] = (meta if isinstance(meta, dict) else {}) | {OMITTED: sorted(omitted)}
+    return completed
