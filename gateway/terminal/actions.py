@@ -13,6 +13,7 @@ from gateway.client import Client, Project, Refused, Unreachable
 from gateway.errors import ConfigError, UsageError
 from gateway.terminal import lists
 from gateway.terminal.accounts import auth_status, give_token, list_credentials, log_in, log_out
+from gateway.terminal.asked import call_title
 from gateway.terminal.screen import Screen
 from gateway.terminal.showing import away_notes, say, show_list, show_members
 from gateway.terminal.text import cell, local_time, title_of
@@ -216,7 +217,7 @@ async def list_permissions(options: Options, client: Client, screen: Screen) -> 
 async def answer_permission(options: Options, client: Client, screen: Screen) -> None:
     granted = None if options.option else bool(options.allow)
     answered = await _project(options, client).answer(options.permission, option_id=options.option, granted=granted)
-    title = (answered["toolCall"] or {}).get("title") or answered["id"]
+    title = call_title(answered["toolCall"]) or answered["id"]
     say(options, screen, answered, f"{title}: {lists.answer(answered)}")
 
 

@@ -8,6 +8,16 @@ from typing import Any, Final
 MOST_LINES: Final = 20
 
 
+#: What the gateway could not store with a request, being too long; see docs/api.md.
+_OMITTED: Final = "acp-gateway/omitted"
+
+
+def call_title(tool_call: Any) -> str | None:
+    """What the agent calls its call, where it is called anything."""
+    title = tool_call.get("title") if isinstance(tool_call, dict) else None
+    return title if isinstance(title, str) else None
+
+
 def lines_of(tool_call: Any) -> list[str]:
     """The kind of tool, where it works, and what it would run or change; a tool call may have any shape."""
     if not isinstance(tool_call, dict):
@@ -16,7 +26,14 @@ def lines_of(tool_call: Any) -> list[str]:
     head = ": ".join(filter(None, [kind if isinstance(kind, str) else "", ", ".join(paths)]))
     body = list(_body(tool_call))
     more = len(body) - MOST_LINES
-    return [*filter(None, [head]), *body[:MOST_LINES], *([f"… {more} more lines"] if more > 0 else [])]
+    cut = [f"… {more} more lines"] if more > 0 else []
+    return [*filter(None, [head]), *body[:MOST_LINES], *cut, *_left_out(tool_call.get("_meta"))]
+
+
+def _left_out(meta: Any) -> Iterator[str]:
+    names = meta.get(_OMITTED) if isinstance(meta, dict) else None
+    if isinstance(names, list):
+        yield f"too long to be shown here: {', '.join(map(str, names))}; the session's history has it"
 
 
 def _paths(tool_call: dict[str, Any]) -> Iterator[str]:

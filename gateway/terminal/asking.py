@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.client import Project, Refused, Unreachable
-from gateway.terminal.asked import lines_of
+from gateway.terminal.asked import call_title, lines_of
 from gateway.terminal.screen import Screen
 
 
@@ -22,9 +22,8 @@ async def ask(screen: Screen, project: Project, permission_id: str, tool_call: A
 
 
 async def _ask(screen: Screen, project: Project, permission_id: str, tool_call: Any, options: Any) -> None:
-    title = tool_call.get("title") if isinstance(tool_call, dict) else None
     named = [one for one in options if isinstance(one, dict)] if isinstance(options, list) else []
-    screen.note(f"? {title or 'The agent asks for permission'}", "yellow")
+    screen.note(f"? {call_title(tool_call) or 'The agent asks for permission'}", "yellow")
     for line in lines_of(tool_call):
         screen.note(f"  {line}", "dim")
     for number, option in enumerate(named, 1):

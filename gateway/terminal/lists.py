@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from gateway.terminal.asked import call_title
 from gateway.terminal.table import Column, Row
 from gateway.terminal.text import local_time, shortened
 
@@ -40,7 +41,7 @@ PERMISSIONS: Final = (
     Column("ID", "id"),
     Column("SESSION", "sessionId"),
     Column("REFUSED AT", _time("expiresAt")),
-    Column("WHAT", lambda row: shortened((row.get("toolCall") or {}).get("title"))),
+    Column("WHAT", lambda row: shortened(call_title(row.get("toolCall")))),
 )
 ACCOUNTS: Final = (
     Column("AGENT", "agentId"),

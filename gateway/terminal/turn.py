@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.client import Project, Refused, StreamEvent
 from gateway.errors import GatewayError
-from gateway.terminal.asked import lines_of
+from gateway.terminal.asked import call_title, lines_of
 from gateway.terminal.asking import ask
 from gateway.terminal.lists import answer_words
 from gateway.terminal.screen import Screen
@@ -31,8 +31,6 @@ class Turn:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._titles: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
-        #: What is known of each tool call: agents tell a change once, and ask leave for it by its name.
-        self._calls: dict[str, dict[str, Any]] = {}
         self._options: dict[str, Any] = {}
         self._plan: set[str] = set()
         #: What the agent says just now; something else begins where this changes.
@@ -98,7 +96,7 @@ class Turn:
                 task.cancel()
 
     def _begin_answer(self, data: Any) -> None:
-        permission_id, tool_call = data["permissionId"], self._known(data["toolCall"])
+        permission_id, tool_call = data["permissionId"], data["toolCall"]
         self._options[permission_id] = data["options"]
         if self._grants is not None:
             work = self._answer(permission_id, self._grants)
@@ -112,12 +110,6 @@ class Turn:
             return
         self._asking[permission_id] = asyncio.create_task(work, name=f"answer {permission_id}")
 
-    def _known(self, tool_call: Any) -> Any:
-        if not isinstance(tool_call, dict):
-            return tool_call
-        told = {name: value for name, value in tool_call.items() if value is not None}
-        return self._calls.get(str(tool_call.get("toolCallId")), {}) | told
-
     async def _answer(self, permission_id: str, granted: bool) -> None:
         try:
             await self._project.answer(permission_id, granted=granted)
@@ -130,6 +122,9 @@ class Turn:
         match event.type:
             case "session_update" if isinstance(event.data, dict) and isinstance(event.data.get("update"), dict):
                 self._update(event.data["update"])
+            case "permission_request" if event.data.get("resolvedBy") == "container":
+                title = call_title(event.data["toolCall"]) or "something without a title"
+                self._screen.note(f"allowed by the container itself: {title}", "yellow")
             case "permission_resolved":
                 options = self._options.pop(event.data["permissionId"], None)
                 self._screen.note(f"answered: {answer_words(event.data, options)}", "yellow")
@@ -180,7 +175,6 @@ class Turn:
     def _tool(self, update: dict[str, Any]) -> None:
         """A line when it begins, and one when its status changes."""
         key = str(update.get("toolCallId"))
-        self._calls.setdefault(key, {}).update({name: value for name, value in update.items() if value is not None})
         if key not in self._statuses:
             self._begin(("tool", key))
         self._titles[key] = str(update.get("title") or self._titles.get(key) or key)

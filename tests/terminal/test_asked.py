@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.terminal.asked import MOST_LINES, lines_of
+from gateway.terminal.asked import MOST_LINES, call_title, lines_of
 
 
 def test_a_change_is_shown_with_its_path_and_lines() -> None:
@@ -31,3 +31,17 @@ def test_a_command_is_shown(command: Any) -> None:
 )
 def test_a_tool_call_of_another_shape_is_no_fault(tool_call: Any) -> None:
     assert lines_of(tool_call) == []
+    assert call_title(tool_call) is None
+
+
+def test_what_is_too_long_is_named_and_said_where_it_is() -> None:
+    told = lines_of({"kind": "edit", "_meta": {"acp-gateway/omitted": ["content", 5]}})
+    assert told == ["edit", "too long to be shown here: content, 5; the session's history has it"]
+    for meta in (None, 5, {"acp-gateway/omitted": "content"}):
+        assert lines_of({"kind": "edit", "_meta": meta}) == ["edit"]
+
+
+@pytest.mark.parametrize("title", [None, 5, ["a"], {}])
+def test_a_title_that_is_no_text_is_none(title: Any) -> None:
+    assert call_title({"title": title}) is None
+    assert call_title({"title": "Run"}) == "Run"

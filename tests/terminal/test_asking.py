@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from tests.agenthost.hosts import OPTIONS
+from tests.fakes.container import FakeContainer
+from tests.handlers.test_permission_calls import COMMAND, tell
 from tests.program import Place, wait_until
 from tests.terminal.person import script, terminal, told
-from tests.world import Project
+from tests.world import Gateway, Project
 
 ASKED = "y (allow once) or n (refuse):"
 
@@ -124,6 +128,41 @@ async def test_what_was_typed_for_a_permission_that_somebody_else_settled_does_n
             assert re.findall(r"answered: (\w+)", person.shown) == ["No", "No"]
 
     await asyncio.to_thread(person_at_it)
+
+
+async def test_a_request_that_names_its_call_alone_is_asked_for_as_the_command_that_it_is(
+    scripted_project: Project, tmp_path: Path
+) -> None:
+    asked = {"toolCall": {"toolCallId": "v1"}, "options": OPTIONS}
+    prompt = json.dumps([["update", COMMAND], ["call", "session/request_permission", asked]])
+    place = _place(scripted_project, tmp_path)
+
+    def person_at_it() -> None:
+        with terminal(place, "prompt", "demo", prompt) as person:
+            person.until("? bash: touch made-by-vibe")
+            person.until("execute: /workspace")
+            person.until_after("execute: /workspace", "touch made-by-vibe")
+            person.until(ASKED)
+            person.type("n\n")
+            assert person.wait() == 0
+
+    await asyncio.to_thread(person_at_it)
+
+
+async def test_what_a_container_allows_by_itself_is_said_and_not_asked_for(gateway: Gateway, tmp_path: Path) -> None:
+    class TellingContainer(FakeContainer):
+        async def prompt(self, request: web.Request) -> Any:
+            tell(self, COMMAND)
+            [known] = self.sessions
+            told = {"toolCall": {"toolCallId": "v1"}, "options": OPTIONS}
+            self.emit("permission_request", told, session_id=known)
+            return await super().prompt(request)
+
+    async with TellingContainer() as container:
+        project = await gateway.register(container.url, defaultAgentId="demo")
+        done = await asyncio.to_thread(script, _place(project, tmp_path), "prompt", "demo", "say done")
+    assert done.returncode == 0
+    assert "allowed by the container itself: bash: touch made-by-vibe" in done.stderr
 
 
 def _asking_after(place: Place, name: str) -> str:

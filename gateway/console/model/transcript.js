@@ -147,7 +147,9 @@ export class Transcript {
     }
 
     _permissionRequest(event, data) {
-        this.#ask(event.turnId, event.at, { ...data, id: data.permissionId, state: "waiting" }, event.seq);
+        // A container that allows by itself tells no outcome afterwards.
+        const state = data.resolvedBy === "container" ? "selected" : "waiting";
+        this.#ask(event.turnId, event.at, { ...data, id: data.permissionId, state }, event.seq);
     }
 
     #ask(turnId, at, permission, key = `permission ${permission.id}`) {
@@ -156,7 +158,7 @@ export class Transcript {
         this.#permissions.set(permission.id, item);
         const turn = this.#turn(turnId, at);
         this.#add(turn, item);
-        turn.asked(permission.id, at);
+        if (permission.state === "waiting") turn.asked(permission.id, at);
     }
 
     _permissionResolved(event, data) {

@@ -15,6 +15,9 @@ const KINDS = {
     reject_always: ["", "reject, from now on"],
 };
 
+/** What the gateway could not store with a request, being too long; see docs/api.md. */
+const OMITTED = "acp-gateway/omitted";
+
 /** The line in the transcript, which stays: what was asked, and what became of it. */
 export function permissionView() {
     const outcome = h("span");
@@ -86,9 +89,13 @@ function optionButton(option, choose) {
 
 /** An agent may ask in a form that no reader expects: who is asked must see it all the same. */
 function details(call) {
-    if (!call?.content?.length && (call?.rawInput ?? null) === null) return null;
+    const omitted = call?._meta?.[OMITTED];
+    const note = Array.isArray(omitted)
+        ? h("p.about", `Too long to be shown here: ${oneLine(omitted.join(", "), 80)}. The transcript has it.`)
+        : null;
+    if (!call?.content?.length && (call?.rawInput ?? null) === null) return note;
     try {
-        return toolParts(call);
+        return [...toolParts(call), note];
     } catch {
         return json("What is asked for, and cannot be shown in its form", call);
     }
@@ -103,20 +110,20 @@ export function titleOf({ toolCall }) {
 }
 
 function outcomeOf(permission) {
-    const { state, optionId, resolvedBy, rule } = permission;
+    const { state, optionId } = permission;
     if (state === "waiting") return "waits for an answer";
     const name = optionsOf(permission).find((option) => option.optionId === optionId)?.name ?? optionId;
-    const what = state === "selected" ? oneLine(name ?? "answered", 80) : "refused";
-    return `${what}${by(resolvedBy, rule)}`;
+    const what = state === "selected" ? oneLine(name ?? "allowed", 80) : "refused";
+    return `${what}${by(permission)}`;
 }
 
-function by(resolvedBy, rule) {
+function by({ state, resolvedBy, rule }) {
     if (!resolvedBy) return "";
     if (resolvedBy === "rule")
         return rule?.mode ? `, by the project's mode ${rule.mode}` : ", by a rule of the project";
     if (resolvedBy === "timeout") return ", as nobody answered in time";
     if (resolvedBy === "container") return ", by the container itself";
-    if (resolvedBy === "gateway") return ", taken back";
+    if (resolvedBy === "gateway") return state === "selected" ? ", as the project's rules changed" : ", taken back";
     return `, by ${oneLine(resolvedBy, 80)}`;
 }
 
