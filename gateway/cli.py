@@ -1,6 +1,7 @@
 """The command line: ``acp-gateway up | serve | agent-host | migrate | token | key``."""
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -14,10 +15,12 @@ import attrs
 from gateway import __version__, logs
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, UsageError
-from gateway.loading import environment, load
+from gateway.loading import environment, load, unknown_variables
 from gateway.parsing import COMMAND, Parser
 from gateway.roles import ROLE_WORDS
 from gateway.terminal import parser as parser_of_people
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 One HTTP server in front of the containers where coding agents run.
@@ -98,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(_ask_running_gateway(options))
         config = _configured(options)
         logs.configure(config.logging)
+        for message, fields in unknown_variables():
+            logger.warning(message, extra=fields)
         run_command: Run = options.run
         _run(run_command(options, config))
     except GatewayError as exc:

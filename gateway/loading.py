@@ -3,7 +3,9 @@
 A variable's name is ``ACP_GATEWAY_<TABLE>_<SETTING>``: ``ACP_GATEWAY_DATABASE_URL``, ``ACP_GATEWAY_SERVER_PORT``.
 In a variable the words of a list are separated by commas. Of what has a table for each name, a variable names it too:
 ``ACP_GATEWAY_PROVIDERS_<NAME>_<SETTING>``.
-This is the only room that reads the environment. What is unknown or wrong is named with its place.
+This is the only room that reads the environment. What is wrong in either is named with its place, and so is what is
+unknown in a file. A variable that is unknown changes nothing and stops nothing: other programs make some of that name,
+Kubernetes for one (see ``unknown_variables``).
 """
 
 import difflib
@@ -26,6 +28,12 @@ CLIENT_VARIABLES = frozenset({"ACP_GATEWAY_URL", "ACP_GATEWAY_TOKEN", "ACP_GATEW
 TESTS_PREFIX = "ACP_GATEWAY_TEST_"
 PROVIDERS_PREFIX = "ACP_GATEWAY_PROVIDERS_"
 _PROVIDER_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+#: What Kubernetes gives each container for a Service, here one whose name begins with acp-gateway.
+#: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_SERVICE_LINK = re.compile(
+    r"(ACP_GATEWAY(?:_\w+?)?)_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)"
+)
+_SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -38,13 +46,34 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     config = _structure(tables, source=str(path))
     known = variables()
     for name in sorted(environ):
-        if name in known:
+        if name in known and not _is_service_link(name, environ[name]):
             config = _override(config, *known[name], name, environ[name])
-        elif name.startswith(PROVIDERS_PREFIX):
-            config = _override_provider(config, name, environ[name])
-        elif name.startswith(PREFIX) and not name.startswith(TESTS_PREFIX) and name not in CLIENT_VARIABLES:
-            raise ConfigError(f"{name}: no such setting{_similar(name, known)}; config.example.toml has them all")
+        elif place := _provider_setting(name):
+            config = _override_provider(config, *place, name, environ[name])
     return config
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[str, dict[str, str]]]:
+    """What is to be said of variables that begin as settings do and are none: a message each, and its fields.
+
+    What Kubernetes tells of one Service is one message. Values are not in them: a secret may have a misspelt name.
+    """
+    environ = os.environ if environ is None else environ
+    known = variables()
+    said, services = [], dict[str, list[str]]()
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name.startswith(TESTS_PREFIX) or name in CLIENT_VARIABLES:
+            continue
+        if _provider_setting(name) is not None:
+            continue
+        if _is_service_link(name, environ[name]):
+            services.setdefault(_service_of(name), []).append(name)
+        elif name not in known:
+            said.append(("variable is no setting and changes nothing", {"variable": name} | _nearest(name, known)))
+    for service, names in services.items():
+        fields = {"service": service, "variables": ", ".join(names)}
+        said.append(("variables of a Kubernetes Service are no settings (enableServiceLinks: false)", fields))
+    return said
 
 
 def environment() -> Mapping[str, str]:
@@ -84,10 +113,24 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
 
 
-def _similar(name: str, known: Iterable[str]) -> str:
+def _is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes has made it. `…_PORT` may be a setting, too; no setting is an address such as tcp://…"""
+    if _SERVICE_LINK.fullmatch(name):
+        return True
+    return name.startswith(PREFIX) and name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value) is not None
+
+
+def _service_of(name: str) -> str:
+    match = _SERVICE_LINK.fullmatch(name)
+    return (match[1] if match else name.removesuffix("_PORT")).lower().replace("_", "-")
+
+
+def _nearest(name: str, known: Iterable[str]) -> dict[str, str]:
+    if name.startswith(PROVIDERS_PREFIX):
+        return {"nearest": f"{PROVIDERS_PREFIX}<NAME>_ and one of {', '.join(_provider_settings())}"}
     by_rest = {variable.removeprefix(PREFIX): variable for variable in known}
-    found = difflib.get_close_matches(name.removeprefix(PREFIX), by_rest, n=3, cutoff=0.5)
-    return f" (similar: {', '.join(by_rest[rest] for rest in found)})" if found else ""
+    found = difflib.get_close_matches(name.removeprefix(PREFIX), by_rest, n=1, cutoff=0.5)
+    return {"nearest": by_rest[found[0]]} if found else {}
 
 
 def _structure(tables: dict[str, Any], *, source: str) -> Config:
@@ -125,21 +168,32 @@ def _override(config: Config, table: str, setting: str, variable: str, text: str
         raise ConfigError(f"{variable}: {exc}") from exc
 
 
-def _override_provider(config: Config, variable: str, text: str) -> Config:
-    settings = {f"_{field.name}".upper(): field for field in attrs.fields(ProviderConfig) if _fits_a_variable(field)}
-    rest = variable.removeprefix(PROVIDERS_PREFIX)
-    ending = max((ending for ending in settings if rest.endswith(ending)), key=len, default="")
-    provider_id = rest.removesuffix(ending).lower().replace("_", "-")
-    if not ending or not _PROVIDER_ID.fullmatch(provider_id):
-        known = ", ".join(ending.removeprefix("_") for ending in settings)
-        raise ConfigError(f"{variable}: no such setting; a provider's are {PROVIDERS_PREFIX}<NAME>_ and one of {known}")
-    field = settings[ending]
+def _override_provider(
+    config: Config, provider_id: str, field: "attrs.Attribute[Any]", variable: str, text: str
+) -> Config:
     try:
         value = _parse(get_args(field.type)[0], text)
     except ValueError as exc:
         raise ConfigError(f"{variable}: {exc}") from exc
     changed = attrs.evolve(config.providers.get(provider_id, ProviderConfig()), **{field.name: value})
     return attrs.evolve(config, providers={**config.providers, provider_id: changed})
+
+
+def _provider_setting(variable: str) -> "tuple[str, attrs.Attribute[Any]] | None":
+    """The provider and the setting of it that a variable overrides; None for what is none of a provider's."""
+    if not variable.startswith(PROVIDERS_PREFIX):
+        return None
+    rest = variable.removeprefix(PROVIDERS_PREFIX)
+    settings = _provider_settings()
+    ending = max((ending for ending in settings if rest.endswith(f"_{ending}")), key=len, default=None)
+    if ending is None:
+        return None
+    provider_id = rest.removesuffix(f"_{ending}").lower().replace("_", "-")
+    return (provider_id, settings[ending]) if _PROVIDER_ID.fullmatch(provider_id) else None
+
+
+def _provider_settings() -> "dict[str, attrs.Attribute[Any]]":
+    return {field.name.upper(): field for field in attrs.fields(ProviderConfig) if _fits_a_variable(field)}
 
 
 def _fits_a_variable(field: "attrs.Attribute[Any]") -> bool:
@@ -155,10 +209,6 @@ def _parse(kind: Any, text: str) -> Any:
         return text == "true"
     if kind == tuple[str, ...]:
         return tuple(word for part in text.split(",") if (word := part.strip()))
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"must be true or false, not {text!r}")
-        return text.lower() == "true"
     try:
         return kind(text)
     except ValueError:

@@ -1,7 +1,9 @@
 """The command line, as the programs that a person calls: what they teach, refuse and do."""
 
 import asyncio
+import json
 import os
+import signal
 import urllib.request
 from collections.abc import Iterator
 from itertools import count
@@ -12,6 +14,7 @@ import pytest
 
 from tests.fakes.container import FakeContainer
 from tests.program import Ended, Place, call, run, run_to_end, wait_until
+from tests.test_config import service_link
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root may not do")
 COMMANDS = ("up", "serve", "agent-host", "migrate")
@@ -321,5 +324,37 @@ def test_a_wrong_setting_is_one_sentence_with_its_place(place: Place) -> None:
     config.write_text("[server]\nport = 0\n")
     sentence = run_to_end("serve", "--config", str(config), directory=place.directory).sentence()
     assert sentence == f"{config}: server.port: must be from 1 to 65535, not 0"
-    ended = run_to_end("serve", directory=place.directory, environ={"ACP_GATEWAY_PORT": "80"})
-    assert "ACP_GATEWAY_PORT: no such setting (similar: ACP_GATEWAY_SERVER_PORT" in ended.sentence()
+    ended = run_to_end("serve", directory=place.directory, environ={"ACP_GATEWAY_SERVER_PORT": "many"})
+    assert ended.sentence() == "ACP_GATEWAY_SERVER_PORT: must be a whole number, not 'many'"
+
+
+#: What a pod has beside a Service of the gateway's own name, and one of a name that ends in a table's.
+IN_A_POD = {
+    **service_link("acp-gateway"),
+    **service_link("acp-gateway-server"),
+    "ACP_GATEWAY_SERVER_PROT": "80",
+}
+
+
+def test_variables_of_others_stop_no_start_and_are_warned_of_once(place: Place, database_url: str) -> None:
+    environ = {**IN_A_POD, "ACP_GATEWAY_DATABASE_URL": database_url, "ACP_GATEWAY_LOGGING_FORMAT": "json"}
+    options = ["--port", str(place.port), "--workers", "2"]
+    with run("serve", *options, directory=place.directory, environ=environ) as program:
+        program.wait_until_says("ready in")
+        program.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "configuration reloaded" in program.complained())
+        lines = [json.loads(line) for line in program.complained().splitlines()]
+    warnings = [line for line in lines if "variable" in line or "variables" in line]
+    assert {line["level"] for line in warnings} == {"warning"}
+    assert [(line.get("service"), line.get("variable"), line.get("nearest")) for line in warnings] == [
+        (None, "ACP_GATEWAY_SERVER_PROT", "ACP_GATEWAY_SERVER_PORT"),
+        ("acp-gateway", None, None),
+        ("acp-gateway-server", None, None),
+    ]
+
+
+def test_variables_of_others_do_not_reach_peoples_commands(place: Place) -> None:
+    nothing_there = {**IN_A_POD, "ACP_GATEWAY_URL": place.url}
+    for arguments in (["project", "list"], ["prompt", "demo", "x"], ["permission", "list", "demo"]):
+        ended = run_to_end(*arguments, directory=place.directory, environ=nothing_there)
+        assert ended.sentence().startswith(f"No gateway answers at {place.url}")

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config import Config, ProviderBodies, ProviderConfig, is_loopback
 from gateway.errors import ConfigError
-from gateway.loading import load, variables
+from gateway.loading import load, tables, unknown_variables, variables
 
 
 @pytest.fixture
@@ -125,16 +125,99 @@ def test_a_file_that_is_not_utf_8_is_named(file: Path) -> None:
         ("ACP_GATEWAY_EVENTS_LEASE", "long", "ACP_GATEWAY_EVENTS_LEASE: must be a number, not 'long'"),
         ("ACP_GATEWAY_EVENTS_LEASE", "nan", "ACP_GATEWAY_EVENTS_LEASE: must be from 0.5 to 300, not nan"),
         ("ACP_GATEWAY_LOGGING_LEVEL", "loud", "ACP_GATEWAY_LOGGING_LEVEL: must be one of debug, info, warning"),
-        (
-            "ACP_GATEWAY_DATABASE_URI",
-            "x",
-            "ACP_GATEWAY_DATABASE_URI: no such setting (similar: ACP_GATEWAY_DATABASE_URL",
-        ),
-        ("ACP_GATEWAY_QQQQQ", "x", "ACP_GATEWAY_QQQQQ: no such setting; config.example.toml has them all"),
+        ("ACP_GATEWAY_SERVER_PORT", "http://10.0.0.1:80", "ACP_GATEWAY_SERVER_PORT: must be a whole number, not 'http"),
+        ("ACP_GATEWAY_SERVER_HOST", "", "ACP_GATEWAY_SERVER_HOST: must not be empty"),
+        ("ACP_GATEWAY_LOGGING_ACCESS", "TRUE", "ACP_GATEWAY_LOGGING_ACCESS: must be true or false, not 'TRUE'"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, text: str, said: str) -> None:
     assert refusal(None, {name: text}).startswith(said)
+
+
+PROVIDERS = "ACP_GATEWAY_PROVIDERS_<NAME>_ and one of CLIENT_ID, CLIENT_SECRET, "
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ACP_GATEWAY_PORT", "ACP_GATEWAY_SERVER_PORT"),
+        ("ACP_GATEWAY_SERVER_PROT", "ACP_GATEWAY_SERVER_PORT"),
+        ("ACP_GATEWAY_DATABASE_URI", "ACP_GATEWAY_DATABASE_URL"),
+        ("ACP_GATEWAY_IDENTITY_MODE", "ACP_GATEWAY_IDENTITY_MODES"),
+        ("ACP_GATEWAY_QQQQQ", None),
+        ("ACP_GATEWAY_", None),
+        ("ACP_GATEWAY_PROVIDERS_X_CLIENT", PROVIDERS),
+        ("ACP_GATEWAY_PROVIDERS_CLIENT_ID", PROVIDERS),
+        ("ACP_GATEWAY_PROVIDERS_", PROVIDERS),
+    ],
+)
+def test_a_variable_that_is_no_setting_changes_nothing_and_is_told_with_the_nearest(
+    name: str, nearest: str | None
+) -> None:
+    environ = {name: "correct-horse"}
+    assert load(None, environ) == Config()
+    [(message, fields)] = unknown_variables(environ)
+    assert message == "variable is no setting and changes nothing"
+    assert fields["variable"] == name
+    assert fields.get("nearest", "").startswith(nearest or "")
+    assert ("nearest" in fields) == (nearest is not None)
+    assert "correct-horse" not in repr((message, fields))
+
+
+def service_link(name: str, port: int = 80, protocol: str = "tcp") -> dict[str, str]:
+    """What Kubernetes gives each container for a Service with a named port."""
+    variable, address = name.upper().replace("-", "_"), f"{protocol}://10.96.7.7:{port}"
+    at = f"{variable}_PORT_{port}_{protocol.upper()}"
+    return {
+        f"{variable}_SERVICE_HOST": "10.96.7.7",
+        f"{variable}_SERVICE_PORT": str(port),
+        f"{variable}_SERVICE_PORT_HTTP": str(port),
+        f"{variable}_PORT": address,
+        at: address,
+        f"{at}_PROTO": protocol,
+        f"{at}_PORT": str(port),
+        f"{at}_ADDR": "10.96.7.7",
+    }
+
+
+#: Services whose variables look like settings, all tables' among them, and those whose `…_PORT` is one.
+SERVICES = [
+    "acp-gateway",
+    "acp-gateway-metrics",
+    *(f"acp-gateway-{table.name.replace('_', '-')}" for table in tables()),
+    "acp-gateway-containers-opencode",
+    "acp-gateway-containers-acp",
+    "acp-gateway-providers",
+    *(AMBIGUOUS := ("acp-gateway-service", "acp-gateway-server-port-80-tcp")),
+]
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "sctp"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_kubernetes_tells_of_a_service_changes_nothing_and_is_told_in_one_line(
+    service: str, protocol: str
+) -> None:
+    environ = service_link(service, protocol=protocol)
+    assert load(None, environ) == Config()
+    told = unknown_variables(environ)
+    names = {name for _, fields in told for name in fields.get("variables", fields.get("variable", "")).split(", ")}
+    assert names == set(environ)
+    if service not in AMBIGUOUS:
+        assert [fields["service"] for _, fields in told] == [service]
+
+
+def test_a_setting_beside_variables_of_a_service_counts(file: Path) -> None:
+    file.write_text("[server]\nport = 9000\n")
+    environ = {**service_link("acp-gateway-server"), "ACP_GATEWAY_AGENT_HOST_PORT": "9001"}
+    config = load(file, environ)
+    assert (config.server.port, config.agent_host.port) == (9000, 9001)
+
+
+def test_known_variables_are_not_warned_of() -> None:
+    others = {"PATH": "/bin", "ACP_GATEWAY_TEST_AGENTS": "all", "ACP_GATEWAY_URL": "x", "ACP_HOST_PORT": "tcp://x"}
+    provider = {"ACP_GATEWAY_PROVIDERS_SERVICE_PORT_CLIENT_ID": "a"}
+    assert unknown_variables({**dict.fromkeys(variables(), "1"), **others, **provider}) == []
+    assert load(None, provider).providers["service-port"].client_id == "a"
 
 
 def test_words_in_a_variable_are_separated_by_commas() -> None:
@@ -179,8 +262,6 @@ def test_what_is_wrong_with_a_provider_is_named_with_its_place(file: Path, text:
     ("name", "text", "said"),
     [
         ("ACP_GATEWAY_PROVIDERS_X_ENABLED", "yes", "must be true or false, not 'yes'"),
-        ("ACP_GATEWAY_PROVIDERS_X_CLIENT", "yes", "no such setting; a provider's are ACP_GATEWAY_PROVIDERS_<NAME>_"),
-        ("ACP_GATEWAY_PROVIDERS_CLIENT_ID", "yes", "no such setting; a provider's are ACP_GATEWAY_PROVIDERS_<NAME>_"),
     ],
 )
 def test_a_wrong_variable_of_a_provider_is_named(name: str, text: str, said: str) -> None:

