@@ -230,7 +230,7 @@ class Permission:
     session_id: str
     turn_id: str | None
     agent_id: str | None
-    tool_call: Annotated[Any, Meta(description="ACP's tool call.")]
+    tool_call: Annotated[Any, Meta(description="ACP's tool call, with what the log knows of it.")]
     options: Annotated[Any, Meta(description="ACP's permission options, the agent's own.")]
     state: PermissionState
     option_id: str | None
