@@ -46,14 +46,15 @@ def decide(mode: str, rules: Iterable[PermissionRule], kinds: Sequence[str | Non
 
     ``kinds`` is all that the agent has called the call, each of ``TOOL_KINDS``, or None where that is not known: then
     it may be any. For each of them the first rule that matches counts, before the mode, and the strictest verdict is
-    the answer. In ``full-auto`` a rule that only may match has a person asked instead of rejecting.
+    the answer. In ``full-auto`` a rule that only may match has a person asked instead.
 
     Where the request has no option that allows it for this once, a person is asked: what else is offered means more.
     """
     written = list(rules)
     known = [_verdict(mode, written, kind) for kind in kinds if kind is not None]
     possible = known if known and None not in kinds else [*known, *(_verdict(mode, written, kind) for kind in _ANY)]
-    rejection = _rejection(known if mode == "full-auto" else possible)
+    is_certain = mode != "full-auto" or all(verdict.action == "reject" for verdict in possible)
+    rejection = _rejection(possible if is_certain else known)
     if rejection is not None:
         return Decision(option_id=option_of_kind(options, "reject_once"), rule=rejection.rule)
     allowed = option_of_kind(options, "allow_once")

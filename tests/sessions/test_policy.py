@@ -48,6 +48,7 @@ UNKNOWN = [
     ("full-auto", [], "once"),
     ("ask", [("*", "allow")], "once"),
     ("ask", [("*", "reject")], "no"),
+    ("full-auto", [("*", "reject")], "no"),
     ("ask", [("other", "allow")], None),
     ("ask", [(kind, "allow") for kind in TOOL_KINDS], None),
     ("full-auto", [(kind, "allow") for kind in TOOL_KINDS], "once"),
@@ -134,7 +135,7 @@ def test_nothing_is_ever_chosen_but_the_requests_own_options_for_this_once(
     known = {judged(mode, rules, kind) for kind in kinds if kind is not None}
     possible = known | ({judged(mode, rules, kind) for kind in (*TOOL_KINDS, None)} if unknown else set())
     allowed, rejected = option_of_kind(options, "allow_once"), option_of_kind(options, "reject_once")
-    if "reject" in (known if mode == "full-auto" else possible):
+    if "reject" in (known if mode == "full-auto" and possible != {"reject"} else possible):
         assert decision is not None
         assert decision.option_id == rejected
         assert decision.rule["action"] == "reject"
