@@ -976,6 +976,11 @@ left join (
 where h.project_id = %(project_id)s
 order by e.seq;
 
+-- read_event --
+-- An event that is kept and not packed, of a log of this epoch.
+select e.* from events e join log_heads h on h.project_id = e.project_id
+where e.project_id = %(project_id)s and e.seq = %(seq)s and h.epoch = %(epoch)s and e.seq > h.floor;
+
 -- read_blocks --
 -- Where a log begins and ends, and the events after a place as blocks of an event stream, about 1 MiB and at most
 -- twice that: for who is far behind. Each lacks its end, which stands between them. Nothing where packs are yet to come;

@@ -67,6 +67,17 @@ class Reading:
             # The session's events in this pack are all before that place.
             after = Cursor(after.epoch, last)
 
+    async def event(self, reader: Reader, project_id: str, cursor: Cursor, session_id: str) -> Event | None:
+        """The event of a session that stands at a place; None where it is not kept. Raises ``ProjectNotFound``."""
+        row = await reader.fetch_one("read_event", project_id=project_id, epoch=cursor.epoch, seq=cursor.seq)
+        if row is not None:
+            return event_of(row, cursor.epoch)
+        try:
+            events = await self.read(reader, project_id, Cursor(cursor.epoch, cursor.seq - 1), session_id)
+        except NotKept:
+            return None
+        return next((event for event in events if event.cursor == cursor), None)
+
 
 async def _rows(
     reader: Reader, project_id: str, after: Cursor, session_id: str | None, known: list[int]

@@ -140,6 +140,10 @@ class Log:
         """
         return await self._reading.read(within or self._database, project_id, after, session_id)
 
+    async def event(self, project_id: str, cursor: Cursor, session_id: str) -> Event | None:
+        """The event of a session that stands at a place; None where it is not kept. Raises ``ProjectNotFound``."""
+        return await self._reading.event(self._database, project_id, cursor, session_id)
+
     async def blocks(self, project_id: str, after: Cursor) -> Blocks | None:
         """Many of the events after a place, ready for a stream; None where they have to be read one by one.
 

@@ -4,7 +4,7 @@ A request may name no more than its call's id: the rest stands in the `tool_call
 https://agentclientprotocol.com/protocol/tool-calls#requesting-permission
 
 Of each call all kinds are remembered that the agent has ever called it, because an agent that changes its word is
-judged by the strictest; of its other members only in which event they were last told.
+judged by the strictest; of its other members what is short, and of the rest only in which event it was last told.
 """
 
 import json
@@ -23,6 +23,10 @@ from gateway.wire.events import Event, Gap, PermissionRequest, SessionCreated, T
 MOST_CALLS: Final = 5_000
 #: A call with a longer id counts as one without.
 LONGEST_ID: Final = 1_000
+#: JSON of a member that is no longer is remembered itself.
+SHORT_BYTES: Final = 256
+#: An event that is longer is not read again for the sake of a request.
+LONGEST_EVENT: Final = 2_097_152
 #: What the fast reader refuses is read again where it is no longer than this.
 _LONGEST_ODD: Final = 262_144
 #: JSON of a text of ``LONGEST_ID`` characters is no longer than this.
@@ -89,8 +93,8 @@ class KnownCall:
 
     #: In the order in which they were told last; None for what is no kind of ACP's.
     kinds: dict[str | None, None] = attrs.field(factory=dict)
-    #: Member → the number of the event that has told it last.
-    places: dict[str, int] = attrs.field(factory=dict)
+    #: Member → its JSON, or the number of the event that has told it last; None where that event is too long.
+    members: dict[str, bytes | int | None] = attrs.field(factory=dict)
 
 
 class TurnCalls:
@@ -155,11 +159,17 @@ class TurnCalls:
         if event.type == "session_update":
             if _text(call.session_update) == "tool_call":
                 # Another call under the same id. What the one before it was counts all the same.
-                known.places.clear()
-            known.places |= dict.fromkeys(call.members(), event.seq)
+                known.members.clear()
+            known.members |= {name: _remembered(event, value) for name, value in call.members().items()}
         if len(self._calls) > self._most:
             self._calls.popitem(last=False)
             self._forgot = True
+
+
+def _remembered(event: Event, value: msgspec.Raw) -> bytes | int | None:
+    if memoryview(value).nbytes <= SHORT_BYTES:
+        return bytes(value)
+    return event.seq if len(event.data) <= LONGEST_EVENT else None
 
 
 def _is_null(value: msgspec.Raw) -> bool:

@@ -1,17 +1,17 @@
 """Permission requests, completed by what the log knows of the calls that they are about."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
 from gateway.log.store import Log
-from gateway.sessions.calls import TurnCalls, told
+from gateway.sessions.calls import Told, TurnCalls, told
 from gateway.wire.codec import DecodeError, parse_json
 from gateway.wire.events import Cursor, Event
 
@@ -58,11 +58,11 @@ class Merging:
             reading = await self._read(project_id, session_id)
         except ProjectNotFound:
             return Merged(tool_call=tool_call, kinds=(None,))
-        known = reading.calls.get(tool_call)
         kinds = reading.calls.kinds(tool_call)
-        if known is not None:
-            wanted = {name: seq for name, seq in known.places.items() if tool_call.get(name) is None}
-            tool_call = _completed(tool_call, await self._members(project_id, session_id, reading.cursor.epoch, wanted))
+        if (known := reading.calls.get(tool_call)) is not None:
+            wanted = {name: place for name, place in known.members.items() if tool_call.get(name) is None}
+            found = await self._found(project_id, session_id, reading.cursor.epoch, wanted)
+            tool_call = _completed(tool_call, wanted, found)
         return Merged(tool_call=tool_call, kinds=kinds)
 
     async def _read(self, project_id: str, session_id: str) -> _Reading:
@@ -97,39 +97,34 @@ class Merging:
             _, forgotten = self._readings.popitem(last=False)
             held -= len(forgotten.calls) + _OVERHEAD
 
-    async def _members(
-        self, project_id: str, session_id: str, epoch: int, places: Mapping[str, int]
-    ) -> dict[str, msgspec.Raw]:
-        found: dict[str, msgspec.Raw] = {}
-        for seq in set(places.values()):
-            event = await self._event(project_id, session_id, Cursor(epoch, seq))
-            try:
-                call = told(event) if event is not None else None
-            except DecodeError:
-                call = None
+    async def _found(
+        self, project_id: str, session_id: str, epoch: int, wanted: Mapping[str, bytes | int | None]
+    ) -> dict[str, bytes]:
+        """JSON of the members that can be had."""
+        found = {name: place for name, place in wanted.items() if isinstance(place, bytes)}
+        for seq in {place for place in wanted.values() if isinstance(place, int)}:
+            event = await self._log.event(project_id, Cursor(epoch, seq), session_id)
+            call = _told(event) if event is not None else None
             if call is not None:
-                found |= {name: value for name, value in call.members().items() if places.get(name) == seq}
+                found |= {name: bytes(value) for name, value in call.members().items() if wanted.get(name) == seq}
         return found
 
-    async def _event(self, project_id: str, session_id: str, cursor: Cursor) -> Event | None:
-        try:
-            events = await self._log.read(project_id, attrs.evolve(cursor, seq=cursor.seq - 1), session_id)
-        except NotKept:
-            return None
-        return next((event for event in events if event.cursor == cursor), None)
+
+def _told(event: Event) -> Told | None:
+    try:
+        return told(event)
+    except DecodeError:
+        return None
 
 
-def _completed(tool_call: dict[str, Any], members: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-    completed, omitted, room = dict(tool_call), [], MOST_BYTES
-    for name, value in sorted(members.items(), key=lambda member: memoryview(member[1]).nbytes):
-        room -= memoryview(value).nbytes
-        try:
-            if room < 0:
-                raise DecodeError("too long")
-            completed[name] = parse_json(bytes(value))
-        except DecodeError:
-            omitted.append(name)
-    if omitted:
+def _completed(tool_call: dict[str, Any], wanted: Collection[str], found: Mapping[str, bytes]) -> dict[str, Any]:
+    completed, room = dict(tool_call), MOST_BYTES
+    for name, value in sorted(found.items(), key=lambda member: len(member[1])):
+        room -= len(value)
+        if room >= 0:
+            with suppress(DecodeError):
+                completed[name] = parse_json(value)
+    if omitted := sorted(name for name in wanted if completed.get(name) is None):
         meta = tool_call.get("_meta")
-        completed["_meta"] = (meta if isinstance(meta, dict) else {}) | {OMITTED: sorted(omitted)}
+        completed["_meta"] = (meta if isinstance(meta, dict) else {}) | {OMITTED: omitted}
     return completed

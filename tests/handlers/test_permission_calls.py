@@ -206,13 +206,14 @@ async def test_a_call_is_of_its_turn(project: Project, container: AskingContaine
 async def test_a_call_of_long_ago_is_found_in_packs_by_a_gateway_that_has_never_heard_of_it(
     database: Database, database_url: str, container: AskingContainer
 ) -> None:
+    long = COMMAND | {"rawInput": {"command": "x" * 1000}}
     chunk = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "x"}}
     async with GatewayProcess(database_url, QUICK).run() as gateway:
         project = await gateway.register(container.url, permissionMode="full-auto", permissionRules=NO_COMMANDS)
         session = await project.create_session()
         async with project.events(session) as stream:
             await project.prompt(session, "slow 30", wait=None)
-            tell(container, COMMAND, *[chunk] * 1500, changed(title="Run it"))
+            tell(container, long, *[chunk] * 1500, changed(title="Run it"))
             while data_of((await stream.until("session_update"))[-1])["update"].get("title") != "Run it":
                 pass
         assert await Packing(database, pack_after=0).pack(project.id) == 1500
@@ -222,7 +223,7 @@ async def test_a_call_of_long_ago_is_found_in_packs_by_a_gateway_that_has_never_
             await container.wait_for_streams()
             container.ask(requestId="r1", toolCall={"toolCallId": "v1", "title": "Run it at last"}, options=OPTIONS)
             request = await requested(stream)
-    assert request["toolCall"] == WHOLE | {"title": "Run it at last"}
+    assert request["toolCall"] == WHOLE | {"title": "Run it at last", "rawInput": long["rawInput"]}
 
 
 async def test_what_was_told_while_nobody_heard_it_may_have_been_a_command(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.projects import ANY_KIND, PermissionRule
-from gateway.sessions.calls import LONGEST_ID, TurnCalls, told
+from gateway.sessions.calls import LONGEST_EVENT, LONGEST_ID, TurnCalls, told
 from gateway.sessions.policy import TOOL_KINDS, decide
 from gateway.wire.codec import DecodeError
 from gateway.wire.events import Cursor, Event
@@ -137,14 +137,26 @@ def test_of_each_member_the_newest_is_known() -> None:
     )
     known = calls.get({"toolCallId": "c"})
     assert known is not None
-    assert known.places == {"kind": 1, "content": 1, "rawInput": 2, "title": 3}
+    assert known.members == {
+        "kind": b'"execute"',
+        "content": b"[]",
+        "rawInput": b'{"command": "ls"}',
+        "title": b'"Run ls"',
+    }
+
+
+def test_of_what_is_long_it_is_known_where_it_stands() -> None:
+    calls = after([call(title="x" * 300, content=["y" * LONGEST_EVENT]), update(content=["z" * 300])])
+    known = calls.get({"toolCallId": "c"})
+    assert known is not None
+    assert known.members == {"title": None, "content": 2}
 
 
 def test_a_call_that_is_told_anew_is_another_one() -> None:
     calls = after([call(title="Read", rawInput={"path": "a"}), call(title="Run")])
     known = calls.get({"toolCallId": "c"})
     assert known is not None
-    assert known.places == {"title": 2}
+    assert known.members == {"title": b'"Run"'}
 
 
 def test_of_very_many_calls_the_oldest_are_forgotten_and_may_be_anything() -> None:
