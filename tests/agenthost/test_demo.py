@@ -1,12 +1,19 @@
 """The demo agent, over real ACP, and with it modes, options and loading."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.agenthost.demo import directives
+import gateway
+from gateway.agenthost.demo.directives import DIRECTIVES
 from tests.agenthost.conftest import OpenHost
-from tests.agenthost.hosts import Events, Host, Told, text_in
+from tests.agenthost.hosts import Events, Host, Told, alive, text_in, until
+
+PACKAGE_ROOT = Path(gateway.__file__).parents[1]
 
 
 def updates(told: list[Told], kind: str) -> list[Any]:
@@ -48,7 +55,7 @@ async def test_every_directive_does_what_the_table_says(open_host: OpenHost) -> 
         session = await host.session("demo")
         async with host.events(f"/events/{session}") as events:
             told = text_in(await direct(host, session, events, "help"))
-            assert [line.split("  ")[0] for line in told.splitlines()] == list(directives())
+            assert [line.split("  ")[0] for line in told.splitlines()] == [one.usage for one in DIRECTIVES]
 
             told = text_in(await direct(host, session, events, "stream 2000"))
             assert told == "".join(f"tok{number} " for number in range(2000))
@@ -86,6 +93,22 @@ async def test_every_directive_does_what_the_table_says(open_host: OpenHost) -> 
             await host.post(f"/permission/{request.data['requestId']}", {"granted": False})
             assert text_in(await events.until("session_end_turn")) == "I did not write no.txt.\n"
             assert not (host.workspace / "no.txt").exists()
+
+
+async def test_cancelled_turn_ends_the_command_it_runs(open_host: OpenHost) -> None:
+    async with open_host() as host:
+        session = await host.session("demo")
+        async with host.events() as events:
+            await host.begin(session, "run echo $$ > pid; exec sleep 600")
+            file = host.workspace / "pid"
+            await until(lambda: _true(file.exists() and file.read_text()))
+            await host.post(f"/session/{session}/cancel")
+            assert (await events.until("session_end_turn"))[-1].data["stopReason"] == "cancelled"
+        await until(lambda: _true(not alive(int(file.read_text()))))
+
+
+async def _true(value: Any) -> Any:
+    return value
 
 
 async def test_crash_is_told_and_the_session_goes_on_where_it_was(open_host: OpenHost) -> None:
@@ -149,3 +172,48 @@ async def test_what_the_agent_does_not_have_is_501(host: Host, call: str, body: 
     session = await host.session()
     answer = await host.post(f"/session/{session}/{call}", body)
     assert (answer.status, answer.body["code"]) == (501, "not_implemented")
+
+
+def exchange(*lines: str) -> list[dict[str, Any]]:
+    """What a process of its own answers to these lines; it finds nothing but the standard library and this package."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "gateway.agenthost.demo"],
+        input="".join(f"{line}\n" for line in lines),
+        env={"PYTHONPATH": str(PACKAGE_ROOT), "XDG_STATE_HOME": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def asks(method: str, params: Any = None) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": "a", "method": method, "params": params})
+
+
+def test_the_standard_library_is_enough() -> None:
+    [answer] = exchange(asks("initialize", {"protocolVersion": 1}))
+    assert answer["result"]["agentInfo"]["name"] == "demo"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("nonsense", -32700, "not a JSON-RPC message: Expecting value: line 1 column 1 (char 0)"),
+        ("[1]", -32700, "not a JSON-RPC message: not an object"),
+        (asks("session/list", {}), -32601, "there is no method session/list"),
+        (asks("authenticate", {"methodId": "x"}), -32602, "there is no method x: this agent needs no account"),
+        (asks("session/new", {}), -32602, "cwd must be a string"),
+        (asks("session/new", [1]), -32602, "cwd must be a string"),
+        (asks("session/load", {"sessionId": "demo-../a", "cwd": "/"}), -32602, "there is no session demo-../a"),
+        (asks("session/load", {"sessionId": "demo-" + "a" * 999, "cwd": "/"}), -32602, None),
+        (asks("session/set_mode", {"sessionId": ["x"], "modeId": "ask"}), -32602, "there is no session ['x']"),
+    ],
+)
+def test_what_is_not_in_order_is_refused_and_the_agent_goes_on(line: str, code: int, message: str | None) -> None:
+    refused, answered = exchange('{"method": "session/cancel"}', line, asks("initialize"))
+    assert refused["error"]["code"] == code
+    assert message is None or refused["error"]["message"] == message
+    assert "result" in answered
