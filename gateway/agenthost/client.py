@@ -10,11 +10,17 @@ from weakref import WeakKeyDictionary
 
 import attrs
 import msgspec
-from acp import RequestError
 
 from gateway.agenthost.journal import Journal
 from gateway.agenthost.link import AgentLink
 from gateway.agenthost.permissions import Permission, Permissions
+from gateway.agenthost.rpc import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    RESOURCE_NOT_FOUND,
+    RequestError,
+)
 from gateway.agenthost.sessions import Session
 from gateway.agenthost.workspace import Workspace
 from gateway.errors import BadRequest, GatewayError, NotFound
@@ -130,7 +136,7 @@ class Client:
     async def answer(self, link: AgentLink, method: str, params: Any) -> Any:
         """Answer an agent's request; RequestError where it cannot have what it asks."""
         if (answer := self._methods.get(method)) is None:
-            raise RequestError.method_not_found(method)
+            raise RequestError(METHOD_NOT_FOUND, "Method not found", {"method": method})
         if isinstance(params, Permission):
             return await self._await_outcome(params)
         try:
@@ -140,7 +146,7 @@ class Client:
         except GatewayError as exc:
             raise _request_error(exc) from exc
         except OSError as exc:
-            raise RequestError(-32603, f"{exc.strerror}: {exc.filename}") from exc
+            raise RequestError(INTERNAL_ERROR, f"{exc.strerror}: {exc.filename}") from exc
 
     def ended(self, link: AgentLink, text: str, *, stopped: bool) -> None:
         routes = self._routes.pop(link, _Routes())
@@ -259,7 +265,7 @@ def _variables(params: dict[str, Any]) -> dict[str, str]:
 
 def _request_error(exc: GatewayError) -> RequestError:
     if isinstance(exc, NotFound):
-        return RequestError(-32002, str(exc))
+        return RequestError(RESOURCE_NOT_FOUND, str(exc))
     if 400 <= exc.status < 500:
-        return RequestError(-32602, str(exc))
-    return RequestError(-32603, str(exc))
+        return RequestError(INVALID_PARAMS, str(exc))
+    return RequestError(INTERNAL_ERROR, str(exc))

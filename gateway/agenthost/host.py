@@ -13,6 +13,7 @@ from gateway.agenthost.link import AgentLink
 from gateway.agenthost.permissions import Permissions
 from gateway.agenthost.placement import Placement
 from gateway.agenthost.process import Lifeline
+from gateway.agenthost.rpc import METHOD_NOT_FOUND
 from gateway.agenthost.sessions import Session, Turn
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.agenthost.workspace import Workspace
@@ -22,7 +23,6 @@ from gateway.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 Blocks = list[dict[str, Any]]
-_METHOD_NOT_FOUND = -32601
 
 
 class AgentHost:
@@ -236,7 +236,7 @@ class AgentHost:
                     method, {"sessionId": session.acp_id, **params}, timeout=self.config.start_timeout
                 )
         except AgentRefused as exc:
-            if exc.rpc_code == _METHOD_NOT_FOUND:
+            if exc.rpc_code == METHOD_NOT_FOUND:
                 raise NotImplementedYet(f"{session.agent_id} does not have {method}") from exc
             raise
 

@@ -6,10 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, cast
-
-from acp import PROTOCOL_VERSION, RequestError
-from acp.connection import Connection
+from typing import Any, Protocol
 
 from gateway import __version__
 from gateway.agenthost import environment
@@ -25,14 +22,15 @@ from gateway.agenthost.errors import (
 )
 from gateway.agenthost.homes import Home
 from gateway.agenthost.process import ChildProcess, Lifeline
+from gateway.agenthost.rpc import Connection, RequestError
 from gateway.agenthost.settings import AgentHostConfig
-from gateway.agenthost.stdio import StdioTransport
 from gateway.agenthost.terminals import Terminals
 from gateway.errors import AgentUnavailable
 from gateway.wire.masking import Masker
 
 logger = logging.getLogger(__name__)
 
+_PROTOCOL_VERSION = 1
 _AUTH_REQUIRED = (-32000, 401)
 _UNAUTHORIZED = "401 "
 _CAPABILITIES = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": True}
@@ -79,8 +77,7 @@ class AgentLink:
         self._stopping = False
         self._output_ended = asyncio.Event()
         self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        transport = StdioTransport(process.stdout, process.stdin, self, line_limit=config.line_limit)
-        self._connection = Connection(self._answer, cast("Any", transport))
+        self._connection = Connection(process.stdout, process.stdin, self, line_limit=config.line_limit)
         self._watcher = asyncio.create_task(self._watch(), name=f"agent {spec.id}")
 
     @classmethod
@@ -191,7 +188,7 @@ class AgentLink:
         """
         try:
             async with asyncio.timeout(timeout):
-                return _object(await self._connection.send_request(method, params))
+                return _object(await self._connection.request(method, params))
         except RequestError as exc:
             raise self._refusal(exc) from exc
         except TimeoutError as exc:
@@ -205,7 +202,7 @@ class AgentLink:
         """Tell the agent something; one that has gone need not know, and one that does not read cannot."""
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(self._config.cancel_timeout):
-                await self._connection.send_notification(method, params)
+                await self._connection.notify(method, params)
 
     async def end(self) -> None:
         """Stop the agent, if it still runs, and all that it has started. May be called again."""
@@ -216,13 +213,16 @@ class AgentLink:
     def redact(self, text: str) -> str:
         return self.masker.mask_text(text)
 
-    # What StdioTransport tells.
+    # What the connection tells: `rpc.Peer`.
 
     def notified(self, method: str, params: bytes) -> None:
         self._client.notified(self, method, params)
 
     def requested(self, method: str, params: Any) -> Any:
         return self._client.requested(self, method, params)
+
+    async def answer(self, method: str, params: Any) -> Any:
+        return await self._client.answer(self, method, params)
 
     def babbled(self, line: bytes) -> None:
         self.process.tail.add(line + b"\n")
@@ -231,23 +231,20 @@ class AgentLink:
         self._problem = problem
         self._output_ended.set()
 
-    async def _answer(self, method: str, params: Any, _is_notification: bool) -> Any:
-        return await self._client.answer(self, method, params)
-
     async def _initialize(self, env: Mapping[str, str]) -> None:
         timeout = self._config.start_timeout
         self.agent = await self.request(
             "initialize",
             {
-                "protocolVersion": PROTOCOL_VERSION,
+                "protocolVersion": _PROTOCOL_VERSION,
                 "clientCapabilities": _CAPABILITIES,
                 "clientInfo": {"name": "acp-gateway", "title": "ACP gateway", "version": __version__},
             },
             timeout=timeout,
         )
-        if self.agent.get("protocolVersion") != PROTOCOL_VERSION:
+        if self.agent.get("protocolVersion") != _PROTOCOL_VERSION:
             raise AgentFailed(
-                f"{self.spec.id}: speaks version {self.agent.get('protocolVersion')} of ACP, not {PROTOCOL_VERSION}"
+                f"{self.spec.id}: speaks version {self.agent.get('protocolVersion')} of ACP, not {_PROTOCOL_VERSION}"
             )
         if (method := self._method(env)) is not None:
             params: dict[str, Any] = {"methodId": method.method_id}

@@ -5,7 +5,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.agenthost import catalogue
-from gateway.agenthost.settings import AgentHostConfig
+from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.commands import Say
 from gateway.commands.places import workspace_of
 from gateway.commands.running import url_of
@@ -32,12 +32,9 @@ async def agent_host(config: Config, say: Say) -> None:
 
 
 def agent_host_app(config: Config, workspace: Path) -> web.Application:
-    # ACP's models take a second or two to import; the other commands do without them.
-    from gateway.agenthost.app import build_app as build_agent_host
-
     settings = config.agent_host
     agents = catalogue.load(Path(settings.catalogue)) if settings.catalogue else catalogue.BUILT_IN
-    return build_agent_host(
+    return build_app(
         AgentHostConfig(
             workspace=workspace,
             token=settings.token or None,
