@@ -114,6 +114,8 @@ async def test_a_reload_in_the_middle_of_a_turn_misses_and_doubles_no_word(page:
     for count in (2, 4, 6):
         await expect(page.answers.first).to_contain_text(re.compile(f"(?:.*done){{{count}}}", re.DOTALL))
         await page.page.reload()
+    # A page that comes back after the turn's end says so before it has the transcript.
+    await expect(page.answers.first).to_contain_text(re.compile("(?:.*done){12}", re.DOTALL))
     await expect(page.status("Idle")).to_be_visible()
     assert words(await page.said()) == words(await api_says(project, session_id))
 
