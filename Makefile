@@ -14,7 +14,7 @@ CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:
 help:
 	@echo 'make up       everything on this machine: http://127.0.0.1:8080, with a demo agent; Ctrl-C stops it'
 	@echo 'make test     all tests'
-	@echo 'make lint     ruff, and mypy on gateway/'
+	@echo 'make lint     ruff, mypy on gateway/, and eslint on the console (which wants Node.js)'
 	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
 	@echo 'make chaos    the fault matrix, each row once; with MINUTES=30, rows at random for that long'
 	@echo 'make image    the Dockerfile'\''s two images without a Docker engine (root, on Debian), and a session through them'
@@ -34,6 +34,7 @@ lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	tests/console/lint/run
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m bench $(ARGS)
@@ -46,7 +47,7 @@ image:
 	deploy/try_images.sh
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis tests/console/lint/node_modules
 
 $(VENV)/pyvenv.cfg:
 	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \

@@ -240,8 +240,8 @@ export class EventStream {
         if (this.cursor !== null) query.set("lastEventId", this.cursor);
         else if (this.#from !== null) query.set("from", this.#from);
         if (ticket) query.set("ticket", ticket);
-        const path = `${this.#acp}/events` + (this.#session === null ? "" : `/${encodeURIComponent(this.#session)}`);
-        return `${this.#gateway.url}${path}?${query}`;
+        const session = this.#session === null ? "" : `/${encodeURIComponent(this.#session)}`;
+        return `${this.#gateway.url}${this.#acp}/events${session}?${query}`;
     }
 
     #drop() {

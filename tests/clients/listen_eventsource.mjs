@@ -6,7 +6,7 @@ const { EventSource } = createRequire(`${process.argv[2]}/`)('eventsource')
 const TYPES = process.argv.slice(4)
 
 const source = new EventSource(process.argv[3])
-const tell = (event) => process.stdout.write(JSON.stringify([event.lastEventId, event.type, event.data]) + '\n')
+const tell = (event) => process.stdout.write(`${JSON.stringify([event.lastEventId, event.type, event.data])}\n`)
 for (const type of TYPES) source.addEventListener(type, tell)
 source.onerror = (error) => {
   if (source.readyState !== EventSource.CLOSED) return

@@ -28,7 +28,7 @@ server.listen(0, '127.0.0.1', async () => {
     features: { devInteractions: { enabled: true }, deviceFlow: { enabled: true }, revocation: { enabled: true } },
     pkce: { required: () => true },
     rotateRefreshToken: true,
-    issueRefreshToken: async (ctx, client) => client.grantTypeAllowed('refresh_token'),
+    issueRefreshToken: async (ctx, granted) => granted.grantTypeAllowed('refresh_token'),
     ttl: {
       AccessToken: accessTokenSeconds, AuthorizationCode: 60, DeviceCode: deviceSeconds, Grant: 3600, IdToken: 3600,
       Interaction: 600, RefreshToken: 3600, Session: 3600,

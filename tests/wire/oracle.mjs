@@ -17,5 +17,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   })
   const decoder = new TextDecoder()
   for (const chunk of JSON.parse(line)) parser.feed(decoder.decode(Buffer.from(chunk, 'base64'), { stream: true }))
-  process.stdout.write(JSON.stringify({ events, retry }) + '\n')
+  process.stdout.write(`${JSON.stringify({ events, retry })}\n`)
 }

@@ -190,9 +190,9 @@ export class Transcript {
     }
 
     #turn(id, at) {
-        id ??= null;
         const last = this.turns.at(-1);
-        const known = id === null ? (last?.id === null ? last : null) : this.turnWithId(id);
+        const isNone = (id ?? null) === null;
+        const known = isNone ? (last?.id === null ? last : null) : this.turnWithId(id);
         return known ?? this.#begin(id, at);
     }
 

@@ -68,7 +68,7 @@ function edits(before, after) {
 /** The furthest places that each number of edits reaches, on each diagonal; null where there are too many edits. */
 function search(before, after) {
     const most = Math.min(before.length + after.length, MOST_EDITS);
-    let furthest = new Map([[1, 0]]);
+    const furthest = new Map([[1, 0]]);
     const trace = [];
     for (let count = 0; count <= most; count += 1) {
         trace.push(new Map(furthest));

@@ -3,8 +3,8 @@
 // eslint-disable-next-line no-control-regex
 const ANSI = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[@-Z\\-_])/g;
 /** Controls other than tab and line ends; what turns the direction of text around; what is there and not seen. */
-// eslint-disable-next-line no-control-regex
 const DECEPTIVE =
+    // eslint-disable-next-line no-control-regex
     /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u180e\u200b\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
 /** Without a terminal's sequences, which mean nothing outside of one. */

@@ -1,7 +1,6 @@
 /** A project's agents: how each stands, and what can be done about it. */
 
 import { Keyed, attribute, h, text } from "../dom.js";
-import { icon } from "../icons.js";
 import { oneLine } from "../text/plain.js";
 import { field, form, openDialog } from "./dialog.js";
 import { menu } from "./menu.js";
