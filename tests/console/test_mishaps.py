@@ -188,3 +188,37 @@ async def test_a_transcript_that_cannot_be_saved_says_what_answered(page: Consol
     notices = page.page.locator("#notices")
     await expect(notices).to_contain_text("The transcript could not be saved")
     await expect(notices).not_to_contain_text("Is the gateway running?")
+
+
+async def test_an_address_that_nobody_could_have_written_names_no_project(page: Console, project: Project) -> None:
+    await page.open("#/%E0%A4%A/%ff")
+    await expect(page.page.get_by_role("alert").get_by_text("There is no such project")).to_be_visible()
+    await expect(page.page.get_by_role("heading", name="New session")).to_be_visible()
+
+
+async def test_a_gateway_that_is_away_is_asked_once_at_a_time_however_often_somebody_tries(
+    page: Console, project: Project
+) -> None:
+    asked = 0
+
+    async def count(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        await route.fulfill(status=503, body="no", content_type="text/plain")
+
+    await page.page.clock.install()
+    await page.page.route("**/api/projects?*", count)
+    await page.open()
+    again = page.page.get_by_role("button", name="Try again")
+    await expect(again).to_be_visible()
+    for _ in range(3):
+        await again.click()
+    while asked < 4:  # noqa: ASYNC110 - the page sets no event of ours
+        await asyncio.sleep(0.01)
+    await expect(again).to_be_focused()
+    before = asked
+    await page.page.clock.run_for(3_100)
+    while asked == before:  # noqa: ASYNC110 - the page sets no event of ours
+        await asyncio.sleep(0.01)
+    await page.page.clock.run_for(2_000)
+    assert asked == before + 1

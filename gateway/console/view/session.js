@@ -3,6 +3,7 @@
 import { Keyed, attribute, h, text } from "../dom.js";
 import { icon } from "../icons.js";
 import { remember, remembered } from "../keep.js";
+import { addressOf } from "../place.js";
 import { oneLine } from "../text/plain.js";
 import { amount, money } from "../text/times.js";
 import { Composer } from "./composer.js";
@@ -46,7 +47,7 @@ export class SessionView {
         this.#asking = new Keyed(this.#cards, (permission) => this.#card(permission));
         const back = h(
             "a.icon-button.back",
-            { href: `#/${encodeURIComponent(project.id)}`, "aria-label": "All sessions" },
+            { href: addressOf(project.id), "aria-label": "All sessions" },
             icon("back"),
         );
         this.element = h(
@@ -62,6 +63,8 @@ export class SessionView {
             this.#dock,
         );
         this.#clock = setInterval(() => this.permissionsChanged(), EACH_SECOND_MS);
+        this.update();
+        this.#load();
     }
 
     close() {
@@ -69,7 +72,7 @@ export class SessionView {
         this.#transcriptView?.close();
     }
 
-    async load() {
+    async #load() {
         try {
             await this.#project.show(this.#id);
             this.#begin();
@@ -80,7 +83,7 @@ export class SessionView {
                     { role: "alert" },
                     h("h2", problem.status === 404 ? "There is no such session" : "The session could not be read"),
                     h("p", problem.message),
-                    h("button", { type: "button", on: { click: () => this.load() } }, "Try again"),
+                    h("button", { type: "button", on: { click: () => this.#load() } }, "Try again"),
                 ),
             );
         }

@@ -2,6 +2,7 @@
 
 import { Keyed, attribute, h, text } from "../dom.js";
 import { icon } from "../icons.js";
+import { addressOf, addressOfNew } from "../place.js";
 import { oneLine } from "../text/plain.js";
 import { when } from "../text/times.js";
 import { AgentsView } from "./agents.js";
@@ -84,7 +85,7 @@ export class Sidebar {
         this.#badge.element.hidden = !project;
         if (!project) return;
         this.#badge.show(project.streamState);
-        attribute(this.#newSession, "href", `#/${encodeURIComponent(project.id)}/new`);
+        attribute(this.#newSession, "href", addressOfNew(project.id));
         this.#newSession.hidden = !project.mayWork;
         const list = project.sessions.listed(project.shownId);
         this.#list.show(list, ({ id }) => id);
@@ -109,7 +110,7 @@ export class Sidebar {
         const update = (session) => {
             const asked = this.#project.permissions.in(session.id).length;
             const agent = this.#project.agents.get(session.agentId)?.name ?? session.agentId;
-            attribute(link, "href", `#/${encodeURIComponent(this.#project.id)}/${encodeURIComponent(session.id)}`);
+            attribute(link, "href", addressOf(this.#project.id, session.id));
             attribute(link, "aria-current", session.id === this.#shown && "page");
             text(title, titleFor(session));
             text(about, `${oneLine(agent, 40)} · ${session.status === "ended" ? "ended" : when(session.updatedAt)}`);

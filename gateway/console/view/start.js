@@ -4,6 +4,7 @@ import { isPassing } from "../api.js";
 import { Keyed, h, text } from "../dom.js";
 import { Draft } from "../draft.js";
 import { icon } from "../icons.js";
+import { addressOf } from "../place.js";
 import { oneLine } from "../text/plain.js";
 import { isMissing } from "./agents.js";
 import { field, form, openDialog } from "./dialog.js";
@@ -49,7 +50,7 @@ export class StartView {
             "div.start",
             h(
                 "a.icon-button.back",
-                { href: `#/${encodeURIComponent(project.id)}`, "aria-label": "All sessions" },
+                { href: addressOf(project.id), "aria-label": "All sessions" },
                 icon("back"),
             ),
             h("h1", "New session"),

@@ -12,6 +12,19 @@ const STATES = {
     closed: ["Closed", "The gateway does not let this be read any more."],
 };
 
+const RESETS = {
+    other_epoch: "the log was restored from a backup, or the project was made anew",
+    beyond_head: "the log is shorter than it was",
+    no_longer_kept: "what comes next is no longer kept",
+    unreadable_cursor: "the place to go on from was none",
+    events_missing: "events were lost on their way",
+};
+
+/** What is said when all that is shown was read again. */
+export function sentenceForReset(reason) {
+    return `The event stream began anew: ${RESETS[reason] ?? reason}. Everything was read again.`;
+}
+
 export class StreamBadge {
     #word = h("span");
     #isBroken = false;
