@@ -16,7 +16,7 @@ from gateway.log.reading import NotKept, Reader
 from gateway.log.store import Log
 from gateway.log.upkeep import of_each
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
-from gateway.wire.messages import Folder, Message, updated_tool_calls
+from gateway.wire.messages import Folder, Message, changed_tool_calls
 
 #: How often a fold begins again because what it was about to read has been folded and deleted meanwhile.
 ATTEMPTS: Final = 3
@@ -163,7 +163,7 @@ async def _learn(
 
     Only those from ``before``: what was written meanwhile may have been folded from these very events.
     """
-    if changed := updated_tool_calls(events) - folder.tool_calls:
+    if changed := changed_tool_calls(events) - folder.tool_calls:
         rows = await reader.fetch_all(
             "list_tool_messages",
             project_id=project_id,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import attrs
 
 from gateway.wire.codec import DecodeError, dump_foreign_json, is_too_deep, parse_foreign_json, storable
-from gateway.wire.events import Event, TurnStarted
+from gateway.wire.events import Event, TurnEnded, TurnStarted
 from gateway.wire.times import timestamp
 
 #: An id of the agent's that is longer is stored as its digest: an index takes no more than some 2,700 bytes.
@@ -22,6 +22,8 @@ _MAX_ID = 200
 
 
 MessageRole = Literal["user", "assistant", "thought", "tool", "plan"]
+#: Either changes the call of its id, and begins one where there is none.
+_TOOL_KINDS = ("tool_call", "tool_call_update")
 _TEXT_ROLES: dict[str, MessageRole] = {
     "agent_message_chunk": "assistant",
     "agent_thought_chunk": "thought",
@@ -61,7 +63,7 @@ class _Draft:
     first: Event
     last: Event
     role: MessageRole
-    message_id: Any = None
+    message_id: str | None = None
     tool_call_id: str | None = None
     #: Content blocks; the text of adjacent text blocks is kept in pieces, so that a long message folds in linear time.
     blocks: list[dict[str, Any]] = attrs.field(factory=list)
@@ -116,9 +118,10 @@ class Folder:
 
     def add(self, event: Event) -> None:
         """Take the next event of the session; kinds without a message are passed over."""
-        if event.type in ("turn_started", "turn_ended"):
+        if event.type in (TurnStarted.type, TurnEnded.type):
             self._text = None
             self._plans.pop(None, None)
+            self._plans.pop(event.turn_id, None)
         if event.type == TurnStarted.type:
             draft = self._begin(event, "user")
             for block in _member(parse_foreign_json(event.data), "prompt", list) or []:
@@ -150,17 +153,13 @@ class Folder:
 
     def _folds(self) -> dict[str, Callable[[Event, dict[str, Any]], None]]:
         texts = dict.fromkeys(_TEXT_ROLES, self._fold_text)
-        return texts | {
-            "tool_call": self._fold_tool_call,
-            "tool_call_update": self._fold_tool_call,
-            "plan": self._fold_plan,
-        }
+        return texts | dict.fromkeys(_TOOL_KINDS, self._fold_tool_call) | {"plan": self._fold_plan}
 
     def _fold_text(self, event: Event, update: dict[str, Any]) -> None:
         role = _TEXT_ROLES[update["sessionUpdate"]]
         if role == "user" and event.turn_id is not None:
             return  # the agent echoes the prompt, which stands in turn_started already
-        message_id = update.get("messageId")
+        message_id = _member(update, "messageId", str)
         text = self._text
         if text is None or (text.role, text.message_id, text.first.turn_id) != (role, message_id, event.turn_id):
             text = self._begin(event, role)
@@ -206,14 +205,16 @@ class Folder:
         return draft
 
 
-def updated_tool_calls(events: Iterable[Event]) -> set[str]:
+def changed_tool_calls(events: Iterable[Event]) -> set[str]:
     """The ids of the tool calls that these events change."""
     updates = (_update(event) for event in events if event.type == "session_update")
-    return {_tool_call_id(update) for update in updates if update.get("sessionUpdate") == "tool_call_update"}
+    return {_tool_call_id(update) for update in updates if update.get("sessionUpdate") in _TOOL_KINDS}
 
 
 def _tool_call_id(update: dict[str, Any]) -> str:
-    text = storable(str(update.get("toolCallId")))
+    """An id is a text; an agent that has another kind of value there means the same by the same."""
+    told = update.get("toolCallId")
+    text = storable(told if isinstance(told, str) else dump_foreign_json(told).decode())
     return text if len(text) <= _MAX_ID else hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -12,7 +12,9 @@ from gateway.log.packing import Packing
 from gateway.log.store import Log, NewEvent
 from gateway.log.transcript import Transcript
 from gateway.projects import NewProject, Projects
+from gateway.wire.events import Event
 from tests.db.things import ask
+from tests.fixtures.folding import CASES, event_of
 
 PROJECT = "p"
 
@@ -156,3 +158,34 @@ async def test_a_turn_of_many_messages_holds_its_session_for_a_few_statements(
     read = [message async for message in Transcript(database, log, folding).all(PROJECT, "s")]
     assert [message.tool_call_id for message in read[1:]] == [tool["toolCallId"] for tool in tools]
     assert [json.loads(message.body)["toolCall"]["title"] for message in read[1:]] == [tool["title"] for tool in tools]
+
+
+@pytest.mark.parametrize("at_once", [1, 1000])
+async def test_the_messages_are_those_of_the_fixture_wherever_a_fold_ran(
+    database: Database, database_url: str, at_once: int
+) -> None:
+    log = Log(database)
+    folding = Folding(database, log)
+    projects = Projects(database)
+    for number, case in enumerate(CASES):
+        project = f"p{number}"
+        await projects.create("local", NewProject(id=project, container_url="http://127.0.0.1:4096"))
+        ask(
+            database_url,
+            "insert into agent_sessions (project_id, id, user_id, agent_id, status)"
+            f" values ('{project}', 'ses_1', 'u', 'a', 'active')",
+        )
+        # No log has a heartbeat.
+        events = [event_of(event) for event in case.events if event["type"] != "heartbeat"]
+        for start in range(0, len(events), at_once):
+            await log.append(project, [new(event) for event in events[start : start + at_once]])
+            await folding.fold(project, "ses_1")
+        await folding.settle(project, "ses_1")
+        read = [message.to_json() async for message in Transcript(database, log, folding).all(project, "ses_1")]
+        numbers = {str(event.seq): str(place) for place, event in enumerate(events, start=1)}
+        assert read == [{**message, "id": numbers[message["id"]]} for message in case.messages], case.name
+
+
+def new(event: Event) -> NewEvent:
+    members = {"session_id": event.session_id, "turn_id": event.turn_id, "at": event.at}
+    return NewEvent(type=event.type, data=event.data, **members)

@@ -1,17 +1,26 @@
 """Events folded into messages: values in, values out."""
 
+import inspect
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from acp import schema
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.sessions import translate
 from gateway.wire.codec import dump_foreign_json, storable
-from gateway.wire.events import Cursor, Event
-from gateway.wire.messages import Folder, Message, updated_tool_calls
+from gateway.wire.events import Cursor, Event, EventData
+from gateway.wire.messages import Folder, Message, changed_tool_calls
+from tests.fixtures.folding import CASES, Case
+from tests.fixtures.folding import fold as folded
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
+#: All that the Agent Client Protocol has.
+KINDS_OF_ACP = set(re.findall(r'session_update: Annotated\[Literal\["(\w+)"\]', inspect.getsource(schema)))
 
 
 def event(seq: int, type: str, data: Any, turn: str | None = "t1") -> Event:
@@ -47,6 +56,22 @@ def shown(messages: list[Message]) -> list[tuple[str, Any]]:
 
 def text(value: str) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": value}]}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_events_fold_into_the_messages_of_the_fixture(case: Case) -> None:
+    assert folded(case.events) == case.messages
+
+
+def test_the_fixture_has_every_type_of_event_and_every_kind_of_update() -> None:
+    events = [event for case in CASES for event in case.events]
+    types = {event["type"] for event in events}
+    # A reset says that what was folded counts no more.
+    assert types >= {cls.type for cls in EventData.__subclasses__()} - {"reset"}
+    assert types >= translate.PASSED_ON
+    updates = [event["data"].get("update") for event in events if isinstance(event["data"], dict)]
+    kinds = {json.dumps(update.get("sessionUpdate")) for update in updates if isinstance(update, dict)}
+    assert kinds >= {json.dumps(kind) for kind in KINDS_OF_ACP}
 
 
 def test_chunks_of_one_kind_are_one_message_that_covers_their_range() -> None:
@@ -121,7 +146,7 @@ def test_a_tool_call_has_all_its_updates_applied() -> None:
 def test_a_stored_tool_call_goes_on_under_its_id() -> None:
     known = fold(update(5, "tool_call", toolCallId="c", title="long", status="in_progress"))
     late = update(9, "tool_call_update", None, toolCallId="c", status="completed")
-    assert updated_tool_calls([late]) == {"c"}
+    assert changed_tool_calls([late]) == {"c"}
     [message] = fold(late, known=known)
     assert (message.id, message.last_seq, message.turn_id, message.at) == ("5", 9, "t1", known[0].at)
     assert json.loads(message.body)["toolCall"] == {"toolCallId": "c", "title": "long", "status": "completed"}
@@ -153,7 +178,7 @@ def test_ids_that_no_database_holds_are_stored_as_something_it_does() -> None:
     for odd in ("a\0b", "\ud800", "x" * 5000, ["\0"], {"\0": 1}, None):
         told = update(1, "tool_call_update", toolCallId=odd, status="completed")
         [message] = fold(told)
-        assert updated_tool_calls([told]) == {message.tool_call_id}
+        assert changed_tool_calls([told]) == {message.tool_call_id}
         assert message.tool_call_id is not None
         assert storable(message.tool_call_id) == message.tool_call_id
         assert len(message.tool_call_id) <= 200
@@ -192,7 +217,7 @@ def test_whatever_an_agent_says_folds_and_is_shown_again(updates: list[Any]) -> 
     fold(*events, known=messages)
     for message in messages:
         assert message.tool_call_id is None or storable(message.tool_call_id) == message.tool_call_id
-    for name in updated_tool_calls(events):
+    for name in changed_tool_calls(events):
         assert storable(name) == name
 
     def fail(constant: str) -> None:

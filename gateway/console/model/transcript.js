@@ -1,15 +1,14 @@
 /**
  * A session's transcript, from a snapshot and the events behind it. No elements here: what it is, not how it looks.
  *
- * It folds as the gateway does: a chunk of text belongs to the last message if that has its role, turn and message id, and
- * else begins one; a tool call's update changes the tool call, a plan the plan of its turn, wherever those stand. What is no
- * message there (a permission request, a note) parts none here either: it would be whole after a reload.
+ * It folds as the gateway does (docs/api.md, "Snapshot"): what is no message there, a permission request or a note, parts no
+ * message here either. tests/fixtures/folding.json holds both to it.
  */
 
 import { seqOf } from "./event.js";
+import { Open, nameOf } from "./open.js";
 import { Turn } from "./turn.js";
-
-const TEXT_ROLES = { agent_message_chunk: "assistant", agent_thought_chunk: "thought", user_message_chunk: "user" };
+import { appendBlock, changesOf, contentOf, entriesOf, messageIdOf, roleOf, toolCallIdOf, updateOf } from "./updates.js";
 
 export class Transcript {
     /** Oldest first; what belongs to no turn stands in turns without an id. */
@@ -17,10 +16,8 @@ export class Transcript {
     /** Where older messages begin; null where there are none. */
     earlier = null;
     usage = null;
-    commands = [];
     #cursor = 0;
-    #text = null;
-    #tools = new Map();
+    #open = new Open();
     #permissions = new Map();
     #touched = new Set();
 
@@ -28,9 +25,9 @@ export class Transcript {
     static fromSnapshot(snapshot) {
         const transcript = new Transcript();
         transcript.#cursor = seqOf(snapshot.cursor);
-        for (const message of snapshot.messages) transcript.#place(message, (turn, item) => turn.items.push(item));
+        const items = snapshot.messages.map((message) => transcript.#placeLast(message));
         transcript.earlier = snapshot.next;
-        transcript.#text = openText(transcript.turns);
+        transcript.#open.resume(items, snapshot.turn?.id ?? null);
         if (snapshot.turn) transcript.#turn(snapshot.turn.id, snapshot.turn.startedAt).begin(snapshot.turn.startedAt);
         for (const permission of snapshot.permissions)
             transcript.#ask(permission.turnId, permission.requestedAt, permission);
@@ -46,7 +43,7 @@ export class Transcript {
 
     /** Put a page of older messages, newest first, before all others. */
     addEarlier(messages, next) {
-        for (const message of messages) this.#place(message, (turn, item) => turn.items.unshift(item), true);
+        for (const message of messages) this.#placeFirst(message);
         this.earlier = next;
     }
 
@@ -70,21 +67,22 @@ export class Transcript {
         const turn = this.#turn(event.turnId, event.at);
         turn.begin(event.at);
         turn.isWhole = true;
-        this.#add(turn, { key: event.seq, kind: "user", at: event.at, updatedAt: event.at, content: joined(prompt) });
-        this.#text = null;
+        this.#add(turn, { key: event.seq, kind: "user", at: event.at, updatedAt: event.at, content: contentOf(prompt) });
+        this.#open.close(event.turnId);
     }
 
     _turnEnded(event, data) {
-        this.#text = null;
+        this.#open.close(event.turnId);
         const turn = this.#turn(event.turnId, event.at);
         turn.end(event.at, data);
         for (const item of turn.items) this.#touched.add(item);
         this.#touched.add(turn);
     }
 
-    _update(event, { update }) {
-        if (update === null || typeof update !== "object") return;
-        const role = TEXT_ROLES[update.sessionUpdate];
+    _update(event, data) {
+        const update = updateOf(data);
+        if (!update) return;
+        const role = roleOf(update);
         if (role) this.#chunk(event, role, update);
         else if (update.sessionUpdate === "tool_call" || update.sessionUpdate === "tool_call_update")
             this.#toolCall(event, update);
@@ -92,49 +90,47 @@ export class Transcript {
         else this.#other(event, update);
     }
 
-    #chunk(event, role, { content, messageId = null }) {
+    #chunk(event, role, update) {
         // An agent echoes the prompt, which stands in turn_started already.
         if (role === "user" && event.turnId) return;
-        let item = this.#text;
-        if (!item || item.kind !== role || item.messageId !== messageId || item.turn.id !== event.turnId) {
+        const messageId = messageIdOf(update);
+        const fits = (one) => one.kind === role && one.messageId === messageId && one.turn.id === event.turnId;
+        let item = this.#open.textThat(fits);
+        if (!item) {
             item = { key: event.seq, kind: role, at: event.at, messageId, content: [] };
             this.#add(this.#turn(event.turnId, event.at), item);
-            this.#text = item;
+            this.#open.beginText(item, fits);
         }
-        appendBlock(item.content, content);
+        appendBlock(item.content, update.content);
         item.updatedAt = event.at;
         item.turn.heard(event.at);
         this.#touched.add(item);
     }
 
     #toolCall(event, update) {
-        const id = String(update.toolCallId);
-        let item = this.#tools.get(id);
+        const id = toolCallIdOf(update);
+        const turn = this.#turn(event.turnId, event.at);
+        let item = this.#open.get(nameOf({ kind: "tool", id, turn }));
         if (!item) {
-            // What changes a call of before may stand further up than was read: until that is, it stands in for it.
-            const standsIn = update.sessionUpdate === "tool_call_update" && this.earlier !== null;
-            item = { key: event.seq, kind: "tool", at: event.at, toolCall: {}, standsIn };
-            this.#tools.set(id, item);
-            if (!standsIn) this.#text = null;
-            this.#add(this.#turn(event.turnId, event.at), item);
+            item = { key: event.seq, kind: "tool", id, at: event.at, toolCall: {} };
+            this.#add(turn, item);
+            this.#open.begin(item, this.earlier !== null);
         }
-        for (const [name, value] of Object.entries(update)) {
-            if (name !== "sessionUpdate" && value !== null && value !== undefined) item.toolCall[name] = value;
-        }
+        item.toolCall = { ...item.toolCall, ...changesOf(update) };
         item.updatedAt = event.at;
         item.turn.called(id, item.toolCall, event.at);
         this.#touched.add(item).add(item.turn);
     }
 
-    #plan(event, { entries }) {
+    #plan(event, update) {
         const turn = this.#turn(event.turnId, event.at);
-        let item = turn.items.find(({ kind }) => kind === "plan");
+        let item = this.#open.get(nameOf({ kind: "plan", turn }));
         if (!item) {
             item = { key: event.seq, kind: "plan", at: event.at };
-            this.#text = null;
             this.#add(turn, item);
+            this.#open.begin(item, this.#mayHaveEarlierPlan(turn));
         }
-        item.entries = Array.isArray(entries) ? entries : [];
+        item.entries = entriesOf(update);
         item.updatedAt = event.at;
         turn.heard(event.at);
         this.#touched.add(item);
@@ -142,8 +138,7 @@ export class Transcript {
 
     #other(event, update) {
         if (update.sessionUpdate === "usage_update") this.usage = update;
-        else if (update.sessionUpdate === "available_commands_update") this.commands = update.availableCommands ?? [];
-        else this.#remark(event, { ...update, sessionUpdate: undefined }, update.sessionUpdate);
+        else if (update.sessionUpdate !== "available_commands_update") this.#remark(event, update, event.type);
     }
 
     _permissionRequest(event, data) {
@@ -179,7 +174,7 @@ export class Transcript {
 
     /** What is said once, and stays as it was said. */
     #remark(event, data, type) {
-        const turnId = event.turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id;
+        const turnId = event.turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id ?? null;
         this.#add(this.#turn(turnId, event.at), { key: event.seq, kind: "note", type, at: event.at, data });
     }
 
@@ -191,8 +186,7 @@ export class Transcript {
 
     #turn(id, at) {
         const last = this.turns.at(-1);
-        const isNone = (id ?? null) === null;
-        const known = isNone ? (last?.id === null ? last : null) : this.turnWithId(id);
+        const known = id === null ? (last?.id === null ? last : null) : this.turnWithId(id);
         return known ?? this.#begin(id, at);
     }
 
@@ -203,39 +197,68 @@ export class Transcript {
         return turn;
     }
 
-    /** Put a message of history where it belongs, unless it is here. */
-    #place(message, put, before = false) {
-        const edge = before ? this.turns[0] : this.turns.at(-1);
-        let turn = edge?.id === message.turnId ? edge : message.turnId && this.turnWithId(message.turnId);
-        if (!turn) {
-            turn = new Turn(message.turnId, message.at);
-            if (before) this.turns.unshift(turn);
-            else this.turns.push(turn);
+    /** Put a message of history behind all others. */
+    #placeLast(message) {
+        const last = this.turns.at(-1);
+        const turn = last?.id === message.turnId ? last : this.#turn(message.turnId, message.at);
+        const item = itemOf(message, turn);
+        turn.items.push(item);
+        this.#tellTurn(item);
+        return item;
+    }
+
+    /** Put a message of history before all others. */
+    #placeFirst(message) {
+        const first = this.turns[0];
+        const known = message.turnId === null ? null : this.turnWithId(message.turnId);
+        const turn = (first?.id === message.turnId ? first : known) ?? new Turn(message.turnId, message.at);
+        // A turn stands where its first message does.
+        if (turn !== first) this.turns = [turn, ...this.turns.filter((one) => one !== turn)];
+        const item = itemOf(message, turn);
+        const isOpen = item.kind === "tool" || (item.kind === "plan" && this.#mayHaveEarlierPlan(turn));
+        const { standIn, part } = this.#open.read(item, isOpen);
+        turn.items.unshift(item);
+        if (standIn) this.#giveWay(standIn, item);
+        if (part) this.#join(part);
+        this.#tellTurn(item);
+    }
+
+    /** Whether the plan that the next one of a turn replaces may stand further up than was read. */
+    #mayHaveEarlierPlan(turn) {
+        if (this.earlier === null || (turn.id !== null && !turn.isRunning)) return false;
+        // What has no turn goes on until a turn begins.
+        const turns = turn.id === null ? this.turns.filter(({ id }) => id !== null) : [turn];
+        return !turns.some(({ items }) => items.some(({ kind }) => kind === "user"));
+    }
+
+    #tellTurn(item) {
+        const { turn, kind, id, toolCall, at, updatedAt } = item;
+        if (kind === "tool") {
+            turn.called(id, { ...toolCall, status: null }, at);
+            turn.called(id, toolCall, updatedAt);
         }
-        const { id, role, turnId, ...rest } = message;
-        const item = { ...rest, key: Number(id), kind: role, messageId: message.messageId ?? null, turn };
-        if (turn.items.some(({ key }) => key === item.key)) return;
-        if (role === "tool") this.#remember(turn, item);
-        put(turn, item);
         this.#touched.add(item).add(turn);
     }
 
-    #remember(turn, item) {
-        const id = String(item.toolCall.toolCallId);
-        const known = this.#tools.get(id);
-        if (known?.standsIn) this.#giveWay(known, item);
-        // An agent may use an id again: the call of now is the one that goes on.
-        if (!known || known.standsIn || known.key < item.key) this.#tools.set(id, item);
-        turn.called(id, { ...item.toolCall, status: null }, item.at);
-        turn.called(id, item.toolCall, item.updatedAt);
+    /** The message itself was read, with its place; what was told of it meanwhile counts. */
+    #giveWay(standIn, item) {
+        if (item.kind === "tool") item.toolCall = { ...item.toolCall, ...standIn.toolCall };
+        else item.entries = standIn.entries;
+        item.updatedAt = standIn.updatedAt;
+        this.#remove(standIn);
     }
 
-    /** The call itself was read, with its place; what was told of it meanwhile counts. */
-    #giveWay(stub, item) {
-        stub.turn.items = stub.turn.items.filter((one) => one !== stub);
-        item.toolCall = { ...item.toolCall, ...stub.toolCall };
-        if (item.updatedAt < stub.updatedAt) item.updatedAt = stub.updatedAt;
-        this.#touched.add(stub.turn);
+    /** What parted a text stands further up. */
+    #join({ before, after }) {
+        for (const block of after.content) appendBlock(before.content, block);
+        before.updatedAt = after.updatedAt;
+        this.#remove(after);
+        this.#touched.add(before).add(before.turn);
+    }
+
+    #remove(item) {
+        item.turn.items = item.turn.items.filter((one) => one !== item);
+        this.#touched.add(item.turn);
     }
 }
 
@@ -260,29 +283,9 @@ for (const type of [
 ])
     FOLDS[type] = Transcript.prototype._note;
 
-/** The text of a message's blocks, for copying. */
-export function textOf(content) {
-    return content.map((block) => (block.type === "text" ? block.text : "")).join("");
-}
-
-function appendBlock(content, block) {
-    if (block === null || typeof block !== "object") return;
-    const last = content.at(-1);
-    if (isPlainText(block) && last && isPlainText(last)) last.text += block.text;
-    else content.push({ ...block });
-}
-
-function isPlainText(block) {
-    return block.type === "text" && typeof block.text === "string" && Object.keys(block).length === 2;
-}
-
-function joined(prompt) {
-    const content = [];
-    for (const block of Array.isArray(prompt) ? prompt : []) appendBlock(content, block);
-    return content;
-}
-
-function openText(turns) {
-    const last = turns.at(-1)?.items.at(-1);
-    return last && ["user", "assistant", "thought"].includes(last.kind) ? last : null;
+/** A message of history as an item of its turn. */
+function itemOf({ id, role, turnId, messageId = null, ...rest }, turn) {
+    const item = { ...rest, key: Number(id), kind: role, messageId, turn };
+    if (role === "tool") item.id = toolCallIdOf(item.toolCall);
+    return item;
 }

@@ -54,7 +54,10 @@ export class Transcripts {
     async readEarlier(sessionId) {
         const transcript = this.get(sessionId);
         if (!transcript?.earlier) return;
-        const page = await this.#calls.messagesBefore(sessionId, transcript.earlier);
+        const place = transcript.earlier;
+        const page = await this.#calls.messagesBefore(sessionId, place);
+        // Somebody else may have read it meanwhile.
+        if (transcript.earlier !== place) return;
         transcript.addEarlier(page.messages, page.next);
         this.#changed(transcript);
     }

@@ -5,7 +5,7 @@ import { icon } from "../icons.js";
 import { honest, oneLine } from "../text/plain.js";
 import { Streamed } from "../text/streamed.js";
 import { exactly, when } from "../text/times.js";
-import { textOf } from "../model/transcript.js";
+import { textOf } from "../model/updates.js";
 import { blockView, json } from "./content.js";
 import { copyButton } from "./copy.js";
 import { noteView } from "./notes.js";

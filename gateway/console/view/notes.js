@@ -21,7 +21,7 @@ const RESTORED = {
     agent_restarted: "the agent had restarted",
 };
 
-/** Each type: its kind of line, and its sentence. */
+/** Each type of event: its kind of line, and its sentence. */
 const NOTES = {
     gap: ({ reason, count }) => [
         "gap",
@@ -46,12 +46,16 @@ const NOTES = {
     auth_required: () => ["warning", "The agent needs a connected account."],
     auth_complete: () => ["quiet", "Somebody connected an account to the agent."],
     permission_resolved: ({ outcome }) => ["quiet", `A permission request was settled: ${oneLine(outcome ?? "")}.`],
+};
+/** The same for each kind of an agent's updates. */
+const UPDATES = {
     current_mode_update: ({ currentModeId }) => ["quiet", `The agent's mode is now ${oneLine(currentModeId ?? "")}.`],
 };
+const UPDATE = "session_update";
 const ICONS = { gap: "warning", warning: "warning", quiet: "clock", unknown: "question" };
 
 export function noteView({ type, at, data }) {
-    const known = NOTES[type];
+    const known = sentenceOf(type, data);
     const [kind, sentence] = known ? known(data ?? {}) : ["unknown", null];
     const time = h("time", { datetime: at, title: exactly(at) }, when(at));
     const element = known
@@ -64,8 +68,14 @@ export function noteView({ type, at, data }) {
     return { element, update() {} };
 }
 
+/** What makes the sentence of a note; nothing where none is known. An agent's own words are never those of the gateway. */
+function sentenceOf(type, data) {
+    const [table, name] = type === UPDATE ? [UPDATES, data?.sessionUpdate] : [NOTES, type];
+    return typeof name === "string" && Object.hasOwn(table, name) ? table[name] : null;
+}
+
 function titleOf(type, data) {
-    return type === "container_event"
-        ? `The container says: ${data?.event ?? "something"}`
-        : `The agent says: ${type ?? "something"}`;
+    return type === UPDATE
+        ? `The agent says: ${data?.sessionUpdate ?? "something"}`
+        : `The container says: ${data?.event ?? type}`;
 }

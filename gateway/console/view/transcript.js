@@ -23,6 +23,8 @@ export class TranscriptView {
     #loading = false;
     #touched = new Set();
     #latest = null;
+    /** The turns as they were shown last: others where an earlier one was put before them. */
+    #shown = [];
     #watcher;
     #asked = new Set();
     #asking = 0;
@@ -63,8 +65,10 @@ export class TranscriptView {
         this.#touched = new Set();
         const affected = new Set([...touched].map((one) => one.turn ?? one));
         const { turns, earlier } = this.#transcript;
-        if (this.#list.childElementCount !== turns.length) this.#turns.show(turns, keyOf, (turn) => affected.has(turn));
+        const hasOthers = this.#shown !== turns || this.#list.childElementCount !== turns.length;
+        if (hasOthers) this.#turns.show(turns, keyOf, (turn) => affected.has(turn));
         else for (const turn of affected) this.#turns.get(turn.key)?.update(turn);
+        this.#shown = turns;
         text(this.#edge, earlier ? "Loading earlier messages…" : turns.length ? "The beginning of this session" : "");
         this.#edge.classList.toggle("is-beginning", !earlier);
         this.#scroller.settle();
