@@ -10,6 +10,8 @@ from gateway.handlers.files import PACKAGE, POLICY, File, respond
 
 HOME: Final = PACKAGE / "console"
 INDEX: Final = "index.html"
+#: Declarations of types, which only editors and the check of the sources read.
+_NOT_SERVED: Final = {".ts", ".mts"}
 #: No string becomes HTML or script either: what an agent says cannot run.
 CONSOLE_POLICY: Final = f"{POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -17,7 +19,7 @@ CONSOLE_POLICY: Final = f"{POLICY}; require-trusted-types-for 'script'; trusted-
 @cache
 def files() -> dict[str, File]:
     """All files of the console by their path below it."""
-    paths = (path for path in HOME.rglob("*") if path.is_file())
+    paths = (path for path in HOME.rglob("*") if path.is_file() and path.suffix not in _NOT_SERVED)
     return {path.relative_to(HOME).as_posix(): File.read(path) for path in paths}
 
 

@@ -10,7 +10,7 @@ import pytest
 import gateway.handlers.console as served
 from tests.world import PROXIED, Gateway, GatewayProcess
 
-FILES = sorted(path.relative_to(served.HOME).as_posix() for path in served.HOME.rglob("*") if path.is_file())
+FILES = sorted(served.files())
 #: dist/browser/markdown-it.esm.min.mjs of the npm package, version 15.0.3.
 SHA256_OF_MARKDOWN_IT = "d5432491790141da046b1197353705db03264f40b5727f3b4b591f5aba193e30"
 #: What a page can load by: from elsewhere, inline, or by turning text into HTML or script.
@@ -57,7 +57,14 @@ async def test_each_file_is_served_as_what_it_is_and_once_for_whoever_has_it(gat
 
 
 @pytest.mark.parametrize(
-    "path", ["/console/nothing.js", "/console/index.html", "/console/../config.py", "/console/%2e%2e/config.py"]
+    "path",
+    [
+        "/console/nothing.js",
+        "/console/types.d.ts",
+        "/console/index.html",
+        "/console/../config.py",
+        "/console/%2e%2e/config.py",
+    ],
 )
 async def test_nothing_else_is_served(gateway: Gateway, path: str) -> None:
     answer = await gateway.call("GET", path)

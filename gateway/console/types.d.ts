@@ -1,0 +1,402 @@
+/**
+ * The shapes of what the gateway tells and of what the console makes of it: for editors and for `tsc`, which checks the
+ * console in `make lint`. Nothing of this is served.
+ *
+ * What an agent says may be of any form, so that its members are `unknown` until somebody has looked at them.
+ */
+
+import type { Transcript } from "./model/transcript.js";
+import type { Turn } from "./model/turn.js";
+
+/** RFC 3339 */
+export type Time = string;
+/** `<epoch>-<seq>` */
+export type Cursor = string;
+
+// What agents say.
+
+export type Foreign = { [name: string]: unknown };
+
+export interface ContentBlock extends Foreign {
+    type?: unknown;
+    text?: unknown;
+}
+
+export interface ToolCall extends Foreign {
+    toolCallId?: unknown;
+    title?: unknown;
+    kind?: unknown;
+    status?: unknown;
+    content?: unknown;
+    locations?: unknown;
+    rawInput?: unknown;
+    rawOutput?: unknown;
+}
+
+export interface Update extends Foreign {
+    sessionUpdate?: unknown;
+}
+
+// Events, as clients get them.
+
+interface Said<Type extends string, Data> {
+    type: Type;
+    id: Cursor;
+    sessionId?: string;
+    turnId?: string;
+    agentId?: string;
+    at: Time;
+    data: Data;
+}
+
+/** The same for each of some types. */
+type Each<Type extends string, Data> = Type extends string ? Said<Type, Data> : never;
+
+export type Outcome = "completed" | "cancelled" | "failed" | "stalled" | "lost";
+
+/** How a turn ended; of one that ended well all but `outcome` is null or left out. */
+export interface Ending {
+    outcome: Outcome;
+    stopReason?: string | null;
+    failure?: string | null;
+    message?: string | null;
+}
+
+export interface RequestedPermission {
+    permissionId: string;
+    toolCall: unknown;
+    options: unknown;
+    resolvedBy: string | null;
+    rule: unknown;
+}
+
+export interface ResolvedPermission {
+    permissionId: string;
+    outcome: "selected" | "cancelled";
+    optionId: string | null;
+    resolvedBy: string;
+    rule: unknown;
+}
+
+export interface CreatedSession {
+    agentId: string;
+    title: string | null;
+    workingDirectory: string | null;
+    createdBy: string;
+}
+
+export type SaidEvent =
+    | Said<"session_created", CreatedSession>
+    | Said<"session_restored", { how: string; reason: string; forgotten?: string[]; message?: string | null }>
+    | Said<"session_ended", { endedBy: string }>
+    | Said<"turn_started", { prompt: unknown; startedBy: string }>
+    | Said<"turn_ended", Ending>
+    | Said<"turn_queued", { queuedBy: string }>
+    | Said<"turn_cancelling", { requestedBy: string }>
+    | Said<"turn_stalling", { silentFor: number; endsAfter: number }>
+    | Said<"agent_stopping", { agentId: string; reason: string; otherTurns: string[] }>
+    | Said<"permission_request", RequestedPermission>
+    | Said<"permission_resolved", ResolvedPermission>
+    | Each<"credential_connected" | "credential_renewed" | "credential_disconnected", { userId: string }>
+    | Said<"credential_needs_reauth", { userId: string; reason: string; message: string }>
+    | Said<"login_ended", { userId: string; provider: string; outcome: string; code: string; message: string }>
+    | Said<
+          "gap",
+          { reason: string; source: string | null; from: number | null; to: number | null; count: number | null }
+      >
+    | Said<"container_event", { event: string; data: unknown }>
+    | Each<"session_update" | "agent_status" | "auth_required" | "auth_complete", unknown>;
+
+/** To one client: what is shown counts no more. */
+export type ResetEvent = Said<"reset", { reason: string }>;
+export type HeartbeatEvent = Said<"heartbeat", object>;
+export type EventType = (SaidEvent | ResetEvent | HeartbeatEvent)["type"];
+
+/** An event as the models take it: with all its members, and its number. */
+export type LogEvent = SaidEvent extends infer Event
+    ? Event extends SaidEvent
+        ? Omit<Event, "sessionId" | "turnId" | "agentId"> & Whereabouts
+        : never
+    : never;
+
+export interface Whereabouts {
+    sessionId: string | null;
+    turnId: string | null;
+    agentId: string | null;
+    seq: number;
+}
+
+export type EventOf<Type extends LogEvent["type"]> = Extract<LogEvent, { type: Type }>;
+
+// What the API answers, as far as the console reads it.
+
+export interface Project {
+    id: string;
+    name: string;
+    role: "viewer" | "operator" | "admin";
+}
+
+export interface ProjectPage {
+    projects: Project[];
+    next: string | null;
+}
+
+export interface Agent {
+    id: string;
+    name: string;
+    description: string | null;
+    status: string;
+    requiresAuth: boolean;
+    authenticated: boolean;
+    error: string | null;
+}
+
+export interface AgentList {
+    agents: Agent[];
+    defaultAgentId: string | null;
+    stale: boolean;
+}
+
+export interface RunningTurn {
+    id: string;
+    startedAt: Time | null;
+}
+
+export interface Session {
+    id: string;
+    agentId: string;
+    title: string | null;
+    workingDirectory: string | null;
+    permissions: string;
+    status: "idle" | "running" | "ended";
+    turn: RunningTurn | null;
+    queue: string[];
+    cursor: Cursor;
+    createdBy: string;
+    createdAt: Time;
+    updatedAt: Time;
+    endedAt: Time | null;
+}
+
+export interface SessionPage {
+    sessions: Session[];
+    next: string | null;
+}
+
+export type TurnState = "queued" | "running" | Outcome;
+
+/** A turn, as the API tells of it. */
+export interface ToldTurn {
+    id: string;
+    state: TurnState;
+    stopReason: string | null;
+    failure: string | null;
+    message: string | null;
+    prompt: ContentBlock[] | null;
+    startedAt: Time | null;
+    endedAt: Time | null;
+}
+
+interface MessageOf<Role extends string> {
+    id: string;
+    role: Role;
+    turnId: string | null;
+    at: Time;
+    updatedAt: Time;
+}
+
+export type TextRole = "user" | "assistant" | "thought";
+export type TextMessage = MessageOf<TextRole> & { content: ContentBlock[]; messageId?: string };
+export type ToolMessage = MessageOf<"tool"> & { toolCall: ToolCall };
+export type PlanMessage = MessageOf<"plan"> & { entries: unknown[] };
+export type Message = TextMessage | ToolMessage | PlanMessage;
+
+export interface MessagePage {
+    messages: Message[];
+    next: string | null;
+}
+
+export interface Permission {
+    id: string;
+    sessionId: string;
+    turnId: string | null;
+    agentId: string | null;
+    toolCall: unknown;
+    options: unknown;
+    state: "waiting" | "answering" | "selected" | "cancelled";
+    optionId: string | null;
+    resolvedBy: string | null;
+    rule: unknown;
+    requestedAt: Time;
+    expiresAt: Time | null;
+}
+
+export interface PermissionList {
+    permissions: Permission[];
+}
+
+export interface Snapshot {
+    session: Session;
+    turn: RunningTurn | null;
+    permissions: Permission[];
+    messages: Message[];
+    next: string | null;
+    cursor: Cursor;
+}
+
+export interface LoginWay {
+    flow: string;
+    provider?: string;
+    providerName?: string;
+    tokenType?: string;
+    asks?: string | null;
+}
+
+export interface LoginBegun {
+    flow: string;
+    loginId?: string;
+    provider?: string;
+    providerName?: string;
+    expiresAt?: Time;
+    authorizeUrl?: string | null;
+    pasteBack?: boolean;
+    userCode?: string | null;
+    verificationUri?: string | null;
+    verificationUriComplete?: string | null;
+    interval?: number | null;
+    tokenType?: string | null;
+    message?: string | null;
+}
+
+export interface LoginState {
+    id: string;
+    title: string | null;
+    detail: string | null;
+}
+
+export interface Credential {
+    tokenType: string;
+    provider: string | null;
+    subject: string | null;
+    expiresAt: Time | null;
+    renewable: boolean;
+    state: string;
+    reason: string | null;
+    fingerprint: string | null;
+}
+
+export interface AuthStatus {
+    state: "none" | "pending" | "authorized" | "denied" | "expired" | "failed" | "needs_reauth";
+    credential: Credential | null;
+    login: LoginState | null;
+    ways: LoginWay[];
+}
+
+export interface Disconnected {
+    revocation: { outcome: string; message: string | null } | null;
+}
+
+// What the console makes of these.
+
+/** A session, as it is kept up to date by events; `cursor` is the number of the last one. */
+export type KnownSession = Omit<Session, "cursor" | "permissions" | "endedAt"> &
+    Partial<Pick<Session, "permissions" | "endedAt">> & {
+        cursor: number;
+        isCancelling?: boolean;
+        /** A turn has ended in it that nobody has looked at. */
+        isUnseen?: boolean;
+    };
+
+/** A permission request that waits; when it expires is asked for once it is here. */
+export type WaitingPermission = Omit<Permission, "expiresAt"> & { expiresAt?: Time | null };
+
+interface Entry<Kind extends string> {
+    /** The number of its first event; of a permission that a snapshot told, its id. */
+    key: number | string;
+    kind: Kind;
+    at: Time;
+    turn: Turn;
+}
+
+/** Entries that are messages: their `key` is the number that is the message's id. */
+interface MessageEntry<Kind extends string> extends Entry<Kind> {
+    key: number;
+    updatedAt: Time;
+}
+
+export interface TextItem extends MessageEntry<TextRole> {
+    messageId: string | null;
+    content: ContentBlock[];
+}
+
+export interface ToolItem extends MessageEntry<"tool"> {
+    /** The call's own. */
+    id: string;
+    toolCall: ToolCall;
+}
+
+export interface PlanItem extends MessageEntry<"plan"> {
+    entries: unknown[];
+}
+
+export type MessageItem = TextItem | ToolItem | PlanItem;
+
+export interface PermissionItem extends Entry<"permission"> {
+    permission: AskedPermission;
+    updatedAt: Time;
+}
+
+/** A permission request as the transcript shows it. */
+export interface AskedPermission {
+    id: string;
+    toolCall: unknown;
+    options: unknown;
+    state: Permission["state"];
+    optionId?: string | null;
+    resolvedBy: string | null;
+    rule: unknown;
+}
+
+export interface NoteItem extends Entry<"note"> {
+    type: LogEvent["type"];
+    data: unknown;
+}
+
+/** An entry of a transcript. */
+export type Item = MessageItem | PermissionItem | NoteItem;
+
+/** What of a project has changed. */
+export type Change = "agents" | "sessions" | "stream" | "permissions" | Transcript;
+
+// Elements: see dom.js.
+
+export type Value = string | number | boolean | null | undefined;
+export type Child = Node | string | null | undefined | false | Child[];
+export type Listeners = { [Type in keyof HTMLElementEventMap]?: (event: HTMLElementEventMap[Type]) => unknown };
+export interface Properties {
+    on?: Listeners;
+    [name: string]: Value | Listeners;
+}
+type TagOf<What extends string> = What extends `${infer Tag}.${string}` ? Tag : What;
+/** What an element is that is made as `"button.primary"`. */
+export type ElementOf<What extends string> =
+    TagOf<What> extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[TagOf<What>] : HTMLElement;
+
+/** What may be seen at a place of the page. */
+export interface View<Shown> {
+    element: Element;
+    update(shown: Shown): void;
+}
+
+/** What is shown beside the list; the console tells it what has changed. */
+export interface PageView {
+    element: Element;
+    update(): void;
+    close(): void;
+    transcriptChanged?(transcript: Transcript): void;
+    permissionsChanged?(): void;
+    streamChanged?(): void;
+    focusPrompt?(): void;
+    focusPermission?(): void;
+    toEnd?(): void;
+}
