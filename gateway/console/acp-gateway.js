@@ -38,7 +38,33 @@
  *     EventSource can send no headers. The token itself is in no URL.
  */
 
-/** All types that a stream brings; an EventSource gives none that it has not been asked for. */
+/** @import { Cursor, EventType, ResetEvent, SaidEvent } from "./types.js" */
+/** @typedef {"connecting" | "catching-up" | "live" | "away" | "resting" | "closed"} StreamState */
+
+/**
+ * @typedef {object} CallOptions
+ * @property {Record<string, string>} [headers]
+ * @property {string} [key]
+ * @property {number} [wait] Seconds.
+ * @property {AbortSignal} [signal]
+ * @property {number} [limit] Seconds.
+ */
+
+/**
+ * @typedef {object} StreamOptions
+ * @property {string | null} [session]
+ * @property {Cursor | null} [cursor]
+ * @property {"start" | null} [from]
+ * @property {(event: SaidEvent) => void} [onEvent]
+ * @property {(event: ResetEvent) => Promise<Cursor | null | void> | Cursor | null | void} [onReset]
+ * @property {(state: StreamState, problem?: GatewayProblem) => void} [onState]
+ */
+
+/**
+ * All types that a stream brings; an EventSource gives none that it has not been asked for.
+ *
+ * @type {EventType[]}
+ */
 export const EVENT_TYPES = [
     "agent_status", "agent_stopping", "auth_complete", "auth_required", "container_event", "credential_connected",
     "credential_disconnected", "credential_needs_reauth", "credential_renewed", "gap", "heartbeat", "login_ended",
@@ -62,10 +88,15 @@ const OWN_LIMIT = 20;
  * asked (`status` 0, code "unreachable"), or did not answer in time ("timeout").
  */
 export class GatewayProblem extends Error {
+    /** @param {{ status?: number, code?: string, title?: string, detail?: string } & Record<string, unknown>} problem */
     constructor({ status = 0, code = "unreachable", title = "", detail = "", ...members }) {
         super(detail || title || code);
+        Object.assign(this, members);
         this.name = "GatewayProblem";
-        Object.assign(this, members, { status, code, title, detail });
+        this.status = status;
+        this.code = code;
+        this.title = title;
+        this.detail = detail;
     }
 
     /** Whether asking again changes nothing: a proxy's 404 passes, the gateway's does not. */
@@ -84,6 +115,7 @@ export function newKey() {
 export class AcpGateway {
     #token;
 
+    /** @param {{ url?: string, token?: string | null }} options */
     constructor({ url = "", token = null } = {}) {
         this.url = url.replace(/\/$/, "");
         /** Whether a stream and a call carry cookies to the gateway although the page is another site's. */
@@ -95,12 +127,22 @@ export class AcpGateway {
         return this.#token !== null;
     }
 
+    /**
+     * @template Answer
+     * @param {string} method
+     * @param {string} path
+     * @param {unknown} [body]
+     * @param {CallOptions} options
+     * @returns {Promise<Answer>}
+     */
     async call(method, path, body, { headers = {}, key, wait, signal, limit = LIMIT } = {}) {
+        /** @type {Record<string, string>} */
         const sent = { Accept: "application/json", ...headers };
         if (body !== undefined) sent["Content-Type"] = "application/json";
         if (key !== undefined) sent["Idempotency-Key"] = `"${key}"`;
         if (wait !== undefined) sent.Prefer = `wait=${wait}`;
         if (this.#token) sent.Authorization = `Bearer ${this.#token}`;
+        /** @type {RequestInit} */
         const request = {
             method, headers: sent, cache: "no-store", credentials: this.isElsewhere ? "include" : "same-origin",
             body: body === undefined ? undefined : JSON.stringify(body),
@@ -108,6 +150,7 @@ export class AcpGateway {
         const mayRepeat = key !== undefined || method === "GET";
         for (let attempt = 1; ; attempt++) {
             try {
+                /** @param {AbortSignal} ended */
                 const work = async (ended) => answerOf(await fetch(this.url + path, { ...request, signal: ended }));
                 return await within(limit + (wait ?? 0), signal, work);
             } catch (error) {
@@ -119,17 +162,26 @@ export class AcpGateway {
         }
     }
 
+    /**
+     * @param {string} projectId
+     * @param {StreamOptions} [options]
+     */
     events(projectId, options) {
         return new EventStream(this, projectId, options);
     }
 }
 
+/** @param {Response} response */
 async function answerOf(response) {
     if (!response.ok) throw await problemOf(response);
     return response.status === 204 ? null : JSON.parse(await response.text());
 }
 
-/** What an answer refuses. */
+/**
+ * What an answer refuses.
+ *
+ * @param {Response} response
+ */
 export async function problemOf(response) {
     const text = await response.text();
     let problem = {};
@@ -141,7 +193,14 @@ export async function problemOf(response) {
     return new GatewayProblem({ code: "http_error", title: response.statusText, ...problem, status: response.status });
 }
 
-/** Do `work(signal)`; a connection that nobody is at the other end of is given up, body and all. */
+/**
+ * Do `work(signal)`; a connection that nobody is at the other end of is given up, body and all.
+ *
+ * @template Result
+ * @param {number} seconds
+ * @param {AbortSignal | undefined} signal
+ * @param {(signal: AbortSignal) => Promise<Result>} work
+ */
 async function within(seconds, signal, work) {
     const limit = new AbortController();
     const detail = `The gateway has not answered within ${seconds} s.`;
@@ -155,19 +214,34 @@ async function within(seconds, signal, work) {
 
 export class EventStream {
     #gateway; #acp; #session; #from; #onEvent; #onReset; #onState;
+    /** @type {EventSource | null} */
     #source = null;
     /** Raised with each connection and each end of one: what was asked before that counts no more. */
     #generation = 0;
     #failures = 0;
-    #timer = null;
+    /** @type {number | undefined} */
+    #timer;
     #heard = Date.now();
-    /** Where the log ended when the connection was made; null where that is not known. */
+    /**
+     * Where the log ended when the connection was made; null where that is not known.
+     *
+     * @type {Cursor | null}
+     */
     #head = null;
-    /** Where a hole was found last: the second time at one place it is told. */
+    /**
+     * Where a hole was found last: the second time at one place it is told.
+     *
+     * @type {Cursor | null}
+     */
     #hole = null;
     #isResetting = false;
     #wakers = new AbortController();
 
+    /**
+     * @param {AcpGateway} gateway
+     * @param {string} projectId
+     * @param {StreamOptions} options
+     */
     constructor(gateway, projectId, { session = null, cursor = null, from = null, onEvent, onReset, onState } = {}) {
         this.#gateway = gateway;
         this.#acp = `/api/projects/${encodeURIComponent(projectId)}/acp`;
@@ -177,10 +251,12 @@ export class EventStream {
         this.#onReset = onReset ?? (() => {});
         this.#onState = onState ?? (() => {});
         this.cursor = cursor;
+        /** @type {StreamState | null} */
         this.state = null;
         const awake = () => this.#lookAfterSleep();
-        for (const [target, type] of [[document, "visibilitychange"], [window, "pageshow"], [window, "online"]])
-            target.addEventListener(type, awake, { signal: this.#wakers.signal });
+        const options = { signal: this.#wakers.signal };
+        document.addEventListener("visibilitychange", awake, options);
+        for (const type of ["pageshow", "online"]) window.addEventListener(type, awake, options);
         this.#tell("connecting");
         this.#open();
     }
@@ -199,6 +275,7 @@ export class EventStream {
         if (this.state === "resting") this.#open();
     }
 
+    /** @param {GatewayProblem} [problem] */
     #end(problem) {
         this.#drop();
         this.#wakers.abort();
@@ -218,10 +295,15 @@ export class EventStream {
             try {
                 const session = this.#session === null ? {} : { sessionId: this.#session };
                 const options = { limit: OWN_LIMIT };
-                ({ ticket } = await this.#gateway.call("POST", `${this.#acp}/events/ticket`, session, options));
-            } catch (problem) {
+                /** @type {{ ticket: string }} */
+                const made = await this.#gateway.call("POST", `${this.#acp}/events/ticket`, session, options);
+                ticket = made.ticket;
+            } catch (error) {
                 if (generation !== this.#generation) return;
-                return problem.isFinal ? this.#end(problem) : this.#later(problem);
+                const problem = problemIn(error);
+                if (problem.isFinal) this.#end(problem);
+                else this.#later(problem);
+                return;
             }
             // A page that wakes up hears so twice, and opens twice: the later one counts.
             if (generation !== this.#generation) return;
@@ -235,6 +317,7 @@ export class EventStream {
         this.#watch();
     }
 
+    /** @param {string | null} ticket */
     #address(ticket) {
         const query = new URLSearchParams();
         if (this.cursor !== null) query.set("lastEventId", this.cursor);
@@ -260,13 +343,15 @@ export class EventStream {
         for (let attempt = 1; generation === this.#generation; attempt++) {
             try {
                 const path = `${this.#acp}/session?limit=1&includeEnded=true`;
+                /** @type {{ sessions: { cursor: Cursor }[] }} */
                 const { sessions } = await this.#gateway.call("GET", path, undefined, { limit: OWN_LIMIT });
                 if (generation !== this.#generation) return;
                 this.#head = sessions[0]?.cursor ?? "0-0";
-                return this.#tellWhetherLive();
-            } catch (problem) {
+                this.#tellWhetherLive();
+                return;
+            } catch (error) {
                 // A stream is answered 200 whatever is the matter: that there is one does not say that it brings anything.
-                if (generation === this.#generation) this.#tell("away", problem);
+                if (generation === this.#generation) this.#tell("away", problemIn(error));
                 await pause(delay(attempt));
             }
         }
@@ -277,6 +362,7 @@ export class EventStream {
         this.#tell(this.cursor === null || isBefore(this.cursor, this.#head) ? "catching-up" : "live");
     }
 
+    /** @param {MessageEvent<string>} event */
     #take(event) {
         this.#heard = Date.now();
         this.#failures = 0;
@@ -298,7 +384,12 @@ export class EventStream {
         this.#tellWhetherLive();
     }
 
-    /** Whether events are missing before `id`, which comes `step` after the last one. Then they are read again. */
+    /**
+     * Whether events are missing before `id`, which comes `step` after the last one. Then they are read again.
+     *
+     * @param {Cursor} id
+     * @param {number} step
+     */
     #skips(id, step) {
         // A session's stream has numbers of its own session alone, and before the first block nothing is known.
         if (this.#session !== null || this.cursor === null) return false;
@@ -313,13 +404,21 @@ export class EventStream {
         return true;
     }
 
+    /**
+     * @param {Cursor} id
+     * @param {Cursor} behind
+     */
     #miss(id, behind) {
         const detail = `Events after ${this.cursor} are missing; the next one is ${id}.`;
         this.#hole = null;
         this.#tell("catching-up", new GatewayProblem({ code: "events_missing", detail }));
-        this.#reset(behind, { type: "reset", data: { reason: "events_missing" } });
+        this.#reset(behind, { type: "reset", at: new Date().toISOString(), data: { reason: "events_missing" } });
     }
 
+    /**
+     * @param {Cursor} id
+     * @param {Omit<ResetEvent, "id">} event
+     */
     async #reset(id, event) {
         this.#drop();
         this.#isResetting = true;
@@ -328,8 +427,12 @@ export class EventStream {
         for (let attempt = 1; place === null && !this.#isClosed; attempt++) {
             try {
                 place = (await this.#onReset({ ...event, id })) ?? id;
-            } catch (problem) {
-                if (problem?.isFinal) return this.#end(problem);
+            } catch (error) {
+                const problem = problemIn(error);
+                if (problem.isFinal) {
+                    this.#end(problem);
+                    return;
+                }
                 this.#tell("away", problem);
                 await pause(delay(attempt));
             }
@@ -340,7 +443,11 @@ export class EventStream {
         this.#open();
     }
 
-    /** A browser comes back by itself, but for an answer that is no event stream: then it gives up for good. */
+    /**
+     * A browser comes back by itself, but for an answer that is no event stream: then it gives up for good.
+     *
+     * @param {EventSource} source
+     */
     #failed(source) {
         this.#head = null;
         this.#generation++;
@@ -355,14 +462,15 @@ export class EventStream {
         try {
             const session = this.#session === null ? "?limit=1" : `/${encodeURIComponent(this.#session)}`;
             await this.#gateway.call("GET", `${this.#acp}/session${session}`, undefined, { limit: OWN_LIMIT });
-        } catch (problem) {
-            why = problem;
+        } catch (error) {
+            why = problemIn(error);
         }
         if (generation !== this.#generation) return;
         if (why?.isFinal) this.#end(why);
         else this.#later(why);
     }
 
+    /** @param {GatewayProblem} [problem] */
     #later(problem) {
         if (this.#isClosed) return;
         this.#drop();
@@ -390,6 +498,10 @@ export class EventStream {
         if (isWaiting || isDead) this.#open();
     }
 
+    /**
+     * @param {StreamState} state
+     * @param {GatewayProblem} [problem]
+     */
     #tell(state, problem) {
         if (state === this.state && problem === undefined) return;
         this.state = state;
@@ -397,21 +509,46 @@ export class EventStream {
     }
 }
 
-function parts(cursor) {
-    return cursor.split("-").map(Number);
+/**
+ * What was thrown, as a problem; onReset may throw anything.
+ *
+ * @param {unknown} error
+ */
+function problemIn(error) {
+    return error instanceof GatewayProblem
+        ? error
+        : new GatewayProblem({ code: "page_failed", detail: String(error), cause: error });
 }
 
+/**
+ * @param {Cursor} cursor
+ * @returns {[number, number]}
+ */
+function parts(cursor) {
+    const [epoch, seq] = cursor.split("-");
+    return [Number(epoch), Number(seq)];
+}
+
+/**
+ * @param {Cursor} one
+ * @param {Cursor} other
+ */
 function isBefore(one, other) {
     const [epoch, seq] = parts(one);
     const [otherEpoch, otherSeq] = parts(other);
     return epoch < otherEpoch || (epoch === otherEpoch && seq < otherSeq);
 }
 
-/** Twice as long each time, and not all clients at once. */
+/**
+ * Twice as long each time, and not all clients at once.
+ *
+ * @param {number} attempt
+ */
 function delay(attempt) {
     return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
 }
 
+/** @param {number} milliseconds */
 function pause(milliseconds) {
     return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
