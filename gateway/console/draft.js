@@ -3,13 +3,24 @@
 import { newKey } from "./api.js";
 import { remember, remembered } from "./keep.js";
 
+/** @typedef {{ key: string, text: string }} Sent */
+
 export class Draft {
     #name;
-    /** What was sent last, `{ key, text }`, while nobody knows whether it was taken. */
+    /**
+     * What was sent last, while nobody knows whether it was taken.
+     *
+     * @type {Sent | null}
+     */
     #sent = null;
 
-    /** Of a project's next session, or of a session. */
-    constructor(projectId, sessionId) {
+    /**
+     * Of a session, or of a project's next one.
+     *
+     * @param {string} projectId
+     * @param {string | null} sessionId
+     */
+    constructor(projectId, sessionId = null) {
         this.#name = ["draft", projectId, sessionId].filter(Boolean).join(".");
     }
 
@@ -17,11 +28,16 @@ export class Draft {
         return remembered(this.#name) ?? "";
     }
 
+    /** @param {string | null} text */
     write(text) {
         remember(this.#name, text);
     }
 
-    /** The same for the same text: a page may be closed, or a line break, before it is heard that it was taken. */
+    /**
+     * The same for the same text: a page may be closed, or a line break, before it is heard that it was taken.
+     *
+     * @param {string} text
+     */
     keyFor(text) {
         const known = [this.#sent, this.#remembered()].find((sent) => sent?.text === text);
         this.#sent = known ?? { key: newKey(), text };
@@ -36,9 +52,10 @@ export class Draft {
         this.#sent = null;
     }
 
+    /** @returns {Sent | null} */
     #remembered() {
         try {
-            return JSON.parse(remembered(`${this.#name}.sent`));
+            return JSON.parse(remembered(`${this.#name}.sent`) ?? "null");
         } catch {
             return null;
         }

@@ -2,6 +2,8 @@
 
 import { s } from "./dom.js";
 
+/** @typedef {keyof typeof STROKES} IconName */
+
 const STROKES = {
     plus: "M8 3v10M3 8h10",
     back: "M10 3 5 8l5 5",
@@ -31,6 +33,7 @@ const STROKES = {
     half: "M8 2.5a5.5 5.5 0 1 1 0 11zM8 2.5a5.5 5.5 0 0 0 0 11",
 };
 
+/** @param {IconName} name */
 export function icon(name) {
     return s(
         "svg.icon",

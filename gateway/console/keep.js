@@ -2,7 +2,12 @@
 
 const PREFIX = "acp-gateway.";
 
-/** `where`: in this browser, or with `sessionStorage` in this tab, until it is closed. */
+/** @typedef {"localStorage" | "sessionStorage"} Where In this browser, or in this tab until it is closed. */
+
+/**
+ * @param {string} name
+ * @param {Where} where
+ */
 export function remembered(name, where = "localStorage") {
     try {
         return window[where].getItem(PREFIX + name);
@@ -11,7 +16,13 @@ export function remembered(name, where = "localStorage") {
     }
 }
 
-/** Remember, or forget with null or nothing. */
+/**
+ * Remember, or forget with null or nothing.
+ *
+ * @param {string} name
+ * @param {string | null} value
+ * @param {Where} where
+ */
 export function remember(name, value, where = "localStorage") {
     try {
         if (value) window[where].setItem(PREFIX + name, value);

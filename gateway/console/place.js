@@ -2,23 +2,41 @@
 
 const NEW = "new";
 
-/** A page of the project `projectId`; of a session of it, with `sessionId`. */
+/**
+ * A page of the project `projectId`; of a session of it, with `sessionId`.
+ *
+ * @param {string} projectId
+ * @param {string | null} sessionId
+ */
 export function addressOf(projectId, sessionId = null) {
-    return `#/${[projectId, sessionId].filter(Boolean).map(encodeURIComponent).join("/")}`;
+    const parts = sessionId ? [projectId, sessionId] : [projectId];
+    return `#/${parts.map(encodeURIComponent).join("/")}`;
 }
 
-/** The page of the project `projectId` on which a session is begun. */
+/**
+ * The page of the project `projectId` on which a session is begun.
+ *
+ * @param {string} projectId
+ */
 export function addressOfNew(projectId) {
     return addressOf(projectId, NEW);
 }
 
-/** What an address names; `isList` where it is no more than a project, so that a small screen shows its lists. */
+/**
+ * What an address names; `isList` where it is no more than a project, so that a small screen shows its lists.
+ *
+ * @param {string} hash
+ */
 export function placeOf(hash) {
     const [projectId = null, sessionId = null] = hash.slice(2).split("/").filter(Boolean).map(decoded);
     return { projectId, sessionId: sessionId === NEW ? null : sessionId, isList: sessionId === null };
 }
 
-/** A part of an address, as it is where nobody has encoded it. */
+/**
+ * A part of an address, as it is where nobody has encoded it.
+ *
+ * @param {string} part
+ */
 function decoded(part) {
     try {
         return decodeURIComponent(part);
