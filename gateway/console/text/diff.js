@@ -1,9 +1,19 @@
 /** Which lines two texts share: Myers' algorithm, with a limit on how much they may differ. */
 
+/** @typedef {{ kind: "same" | "del" | "ins", text: string }} Edit */
+/** @typedef {Edit & { old: number | null, new: number | null }} DiffLine Its numbers, from 1. */
+/** @typedef {{ kind: "fold", count: number }} Fold */
+/** @typedef {Map<number, number>} Furthest By diagonal, how far in the old text. */
+
 const MOST_EDITS = 1000;
 const CONTEXT = 3;
 
-/** The lines of both texts in order: `[{ kind: "same" | "del" | "ins", text, old, new }]`, numbered from 1. */
+/**
+ * The lines of both texts in order.
+ *
+ * @param {string} oldText
+ * @param {string} newText
+ */
 export function diffLines(oldText, newText) {
     const before = lines(oldText);
     const after = lines(newText);
@@ -19,28 +29,35 @@ export function diffLines(oldText, newText) {
     }
     const middle = edits(before.slice(head, before.length - tail), after.slice(head, after.length - tail));
     return numbered([
-        ...before.slice(0, head).map((text) => ({ kind: "same", text })),
+        ...edit("same", before.slice(0, head)),
         ...middle,
-        ...before.slice(before.length - tail).map((text) => ({ kind: "same", text })),
+        ...edit("same", before.slice(before.length - tail)),
     ]);
 }
 
-/** Only what is near a change; what is left out in between is `{ kind: "fold", count }`. */
+/**
+ * Only what is near a change; what is left out in between is a fold.
+ *
+ * @param {DiffLine[]} diff
+ */
 export function folded(diff) {
     const near = new Uint8Array(diff.length);
     diff.forEach(({ kind }, index) => {
         if (kind === "same") return;
         near.fill(1, Math.max(0, index - CONTEXT), index + CONTEXT + 1);
     });
+    /** @type {(DiffLine | Fold)[]} */
     const shown = [];
     diff.forEach((line, index) => {
+        const last = shown.at(-1);
         if (near[index]) shown.push(line);
-        else if (shown.at(-1)?.kind === "fold") shown.at(-1).count += 1;
+        else if (last?.kind === "fold") last.count += 1;
         else shown.push({ kind: "fold", count: 1 });
     });
     return shown;
 }
 
+/** @param {string} text */
 function lines(text) {
     if (!text) return [];
     const all = text.split("\n");
@@ -48,6 +65,19 @@ function lines(text) {
     return all;
 }
 
+/**
+ * @param {Edit["kind"]} kind
+ * @param {string[]} texts
+ * @returns {Edit[]}
+ */
+function edit(kind, texts) {
+    return texts.map((text) => ({ kind, text }));
+}
+
+/**
+ * @param {Edit[]} diff
+ * @returns {DiffLine[]}
+ */
 function numbered(diff) {
     let [before, after] = [0, 0];
     return diff.map(({ kind, text }) => {
@@ -57,23 +87,31 @@ function numbered(diff) {
     });
 }
 
+/**
+ * @param {string[]} before
+ * @param {string[]} after
+ */
 function edits(before, after) {
     const trace = search(before, after);
-    if (trace === null) {
-        return [...before.map((text) => ({ kind: "del", text })), ...after.map((text) => ({ kind: "ins", text }))];
-    }
-    return walkBack(before, after, trace);
+    return trace === null ? [...edit("del", before), ...edit("ins", after)] : walkBack(before, after, trace);
 }
 
-/** The furthest places that each number of edits reaches, on each diagonal; null where there are too many edits. */
+/**
+ * The furthest places that each number of edits reaches, on each diagonal; null where there are too many edits.
+ *
+ * @param {string[]} before
+ * @param {string[]} after
+ */
 function search(before, after) {
     const most = Math.min(before.length + after.length, MOST_EDITS);
+    /** @type {Furthest} */
     const furthest = new Map([[1, 0]]);
     const trace = [];
     for (let count = 0; count <= most; count += 1) {
         trace.push(new Map(furthest));
         for (let diagonal = -count; diagonal <= count; diagonal += 2) {
-            let x = goesDown(furthest, diagonal, count) ? furthest.get(diagonal + 1) : furthest.get(diagonal - 1) + 1;
+            const isDown = goesDown(furthest, diagonal, count);
+            let x = isDown ? reached(furthest, diagonal + 1) : reached(furthest, diagonal - 1) + 1;
             while (x < before.length && x - diagonal < after.length && before[x] === after[x - diagonal]) x += 1;
             furthest.set(diagonal, x);
             if (x >= before.length && x - diagonal >= after.length) return trace;
@@ -82,27 +120,45 @@ function search(before, after) {
     return null;
 }
 
-function goesDown(furthest, diagonal, count) {
-    return diagonal === -count || (diagonal !== count && furthest.get(diagonal - 1) < furthest.get(diagonal + 1));
+/**
+ * @param {Furthest} furthest
+ * @param {number} diagonal
+ */
+function reached(furthest, diagonal) {
+    return furthest.get(diagonal) ?? 0;
 }
 
+/**
+ * @param {Furthest} furthest
+ * @param {number} diagonal
+ * @param {number} count
+ */
+function goesDown(furthest, diagonal, count) {
+    if (diagonal === -count || diagonal === count) return diagonal === -count;
+    return reached(furthest, diagonal - 1) < reached(furthest, diagonal + 1);
+}
+
+/**
+ * @param {string[]} before
+ * @param {string[]} after
+ * @param {Furthest[]} trace
+ */
 function walkBack(before, after, trace) {
     const found = [];
     let [x, y] = [before.length, after.length];
-    for (let count = trace.length - 1; count >= 0; count -= 1) {
-        const furthest = trace[count];
+    for (const [count, furthest] of [...trace.entries()].reverse()) {
         const diagonal = x - y;
         const from = goesDown(furthest, diagonal, count) ? diagonal + 1 : diagonal - 1;
-        const fromX = furthest.get(from);
+        const fromX = reached(furthest, from);
         const fromY = fromX - from;
         while (x > fromX && y > fromY) {
             x -= 1;
             y -= 1;
-            found.push({ kind: "same", text: before[x] });
+            found.push(...edit("same", before.slice(x, x + 1)));
         }
         if (count === 0) break;
-        if (x === fromX) found.push({ kind: "ins", text: after[y - 1] });
-        else found.push({ kind: "del", text: before[x - 1] });
+        if (x === fromX) found.push(...edit("ins", after.slice(y - 1, y)));
+        else found.push(...edit("del", before.slice(x - 1, x)));
         [x, y] = [fromX, fromY];
     }
     return found.reverse();

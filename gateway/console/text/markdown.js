@@ -9,6 +9,9 @@ import MarkdownIt from "../vendor/markdown-it.esm.min.mjs";
 import { h } from "../dom.js";
 import { honest } from "./plain.js";
 
+/** @import { Properties } from "../types.js" */
+/** @import { Token } from "../vendor/markdown-it.esm.min.mjs" */
+
 const SAFE = new Set(["http:", "https:", "mailto:"]);
 const parser = new MarkdownIt({ html: false, linkify: true, breaks: false, maxNesting: 40 });
 
@@ -38,7 +41,11 @@ const TAGS = new Set([
 const HEADING = /^h[1-6]$/;
 const DIRECTED = new Set(["p", "li", "th", "td", "h2"]);
 
-/** The blocks of a text, top level only: `[{ from, to, element() }]`, `from` and `to` being places in the text. */
+/**
+ * The blocks of a text, top level only; `from` and `to` are places in the text.
+ *
+ * @param {string} markdown
+ */
 export function blocks(markdown) {
     const starts = lineStarts(markdown);
     const found = [];
@@ -46,7 +53,7 @@ export function blocks(markdown) {
     for (let index = 0; index < tokens.length;) {
         const end = endOf(tokens, index);
         const part = tokens.slice(index, end + 1);
-        const [first, last] = tokens[index].map ?? [0, starts.length];
+        const [first, last] = part[0]?.map ?? [0, starts.length];
         found.push({
             from: starts[first] ?? markdown.length,
             to: starts[last] ?? markdown.length,
@@ -57,6 +64,7 @@ export function blocks(markdown) {
     return found;
 }
 
+/** @param {string} markdown */
 function lineStarts(markdown) {
     const starts = [0];
     for (let place = markdown.indexOf("\n"); place !== -1; place = markdown.indexOf("\n", place + 1))
@@ -64,40 +72,49 @@ function lineStarts(markdown) {
     return starts;
 }
 
+/**
+ * @param {Token[]} tokens
+ * @param {number} start
+ */
 function endOf(tokens, start) {
     let depth = 0;
     for (let index = start; index < tokens.length; index += 1) {
-        depth += tokens[index].nesting;
+        depth += tokens[index]?.nesting ?? 0;
         if (depth <= 0) return index;
     }
     return tokens.length - 1;
 }
 
+/** @param {Token[]} tokens */
 function built(tokens) {
     const root = document.createDocumentFragment();
-    const open = [root];
+    /** @type {(Element | DocumentFragment)[]} */
+    const open = [];
     for (const token of tokens) {
+        const inner = open.at(-1) ?? root;
         if (token.nesting === 1) {
             const element = opened(token);
-            open.at(-1).append(element);
+            inner.append(element);
             open.push(element);
         } else if (token.nesting === -1) {
-            if (open.length > 1) open.pop();
+            open.pop();
         } else if (token.type === "inline") {
-            open.at(-1).append(built(token.children));
+            inner.append(built(token.children ?? []));
         } else {
-            open.at(-1).append(leaf(token));
+            inner.append(leaf(token));
         }
     }
     return root;
 }
 
+/** @param {Token} token */
 function opened(token) {
     if (token.type === "link_open") return link(token.attrGet("href"), token.attrGet("title"));
     if (token.type === "paragraph_open" && token.hidden) return document.createDocumentFragment();
     if (!TAGS.has(token.tag)) return h("span");
     // All of an agent's are one level below the page's: what it leaves out of its own would be a gap in the page's.
     const tag = HEADING.test(token.tag) ? "h2" : token.tag;
+    /** @type {Properties} */
     const properties = tag === token.tag ? {} : { class: `heading-${token.tag[1]}` };
     if (DIRECTED.has(tag)) properties.dir = "auto";
     if (tag === "ol" && token.attrGet("start")) properties.start = Number(token.attrGet("start")) || 1;
@@ -108,6 +125,10 @@ function opened(token) {
     return h(tag, properties);
 }
 
+/**
+ * @param {Token} token
+ * @returns {Node | string}
+ */
 function leaf(token) {
     switch (token.type) {
         case "text":
@@ -130,7 +151,11 @@ function leaf(token) {
     }
 }
 
-/** A picture elsewhere is not fetched: who looks at a transcript would be told of to whoever the agent names. */
+/**
+ * A picture elsewhere is not fetched: who looks at a transcript would be told of to whoever the agent names.
+ *
+ * @param {Token} token
+ */
 function image(token) {
     const said = token.content ? `image: ${token.content}` : "image";
     const element = link(token.attrGet("src"), null);
@@ -138,6 +163,10 @@ function image(token) {
     return element;
 }
 
+/**
+ * @param {string | null} address
+ * @param {string | null} title
+ */
 function link(address, title) {
     const safe = safeAddress(address);
     if (safe === null) return h("span.no-link", { title: "This link leads to no web page, and was taken away." });
@@ -145,8 +174,13 @@ function link(address, title) {
     return h("a", { href: safe, title: honest(shown), target: "_blank", rel: "noopener noreferrer nofollow" });
 }
 
-/** An address that a click may lead to; null for any other, and for those that are relative to the console. */
+/**
+ * An address that a click may lead to; null for any other, and for those that are relative to the console.
+ *
+ * @param {unknown} address
+ */
 export function safeAddress(address) {
+    if (typeof address !== "string") return null;
     try {
         const url = new URL(address);
         return SAFE.has(url.protocol) ? url.href : null;
@@ -155,6 +189,10 @@ export function safeAddress(address) {
     }
 }
 
+/**
+ * @param {string} code
+ * @param {string} language
+ */
 export function codeBlock(code, language = "") {
     const label = language ? `Code, ${language}` : "Code";
     const block = h(

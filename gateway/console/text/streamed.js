@@ -17,12 +17,19 @@ export class Streamed {
     element = h("div.prose");
     #text = "";
     #settled = 0;
+    /** @type {ChildNode[]} */
     #tail = [];
     #final = false;
-    #waiting = null;
+    /** @type {number | undefined} */
+    #waiting;
     #notBefore = 0;
 
-    /** Show `text`, which begins with what was shown before; `final`: nothing more will come. */
+    /**
+     * Show `text`, which begins with what was shown before; `final`: nothing more will come.
+     *
+     * @param {string} text
+     * @param {boolean} final
+     */
     show(text, final) {
         if (text === this.#text && final === this.#final) return;
         const grows = text.startsWith(this.#text) && !this.#final;
@@ -46,7 +53,7 @@ export class Streamed {
 
     #render() {
         clearTimeout(this.#waiting);
-        this.#waiting = null;
+        this.#waiting = undefined;
         const began = performance.now();
         const found = blocks(this.#text.slice(this.#settled));
         for (const node of this.#tail) node.remove();
