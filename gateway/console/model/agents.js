@@ -1,7 +1,11 @@
 /** A project's agents, as its container tells of them; read again after what may have changed them. */
 
+/** @import { Agent, LogEvent } from "../types.js" */
+/** @import { Calls } from "./calls.js" */
+
 const AGAIN_MS = 250;
 /** After these an agent may be another way than it was. */
+/** @type {Set<LogEvent["type"]>} */
 const NEWS = new Set([
     "agent_status",
     "auth_required",
@@ -14,17 +18,28 @@ const NEWS = new Set([
 ]);
 
 export class Agents {
+    /** @type {Agent[]} */
     list = [];
-    defaultId;
+    /** @type {string | null} */
+    defaultId = null;
     areRead = false;
     /** The container is away: the list is what it said last. */
     areStale = false;
-    /** Why they could not be read. */
+    /**
+     * Why they could not be read.
+     *
+     * @type {unknown}
+     */
     problem = null;
     #calls;
     #changed;
-    #again = null;
+    /** @type {number | undefined} */
+    #again;
 
+    /**
+     * @param {Calls} calls
+     * @param {() => void} changed
+     */
     constructor(calls, changed) {
         this.#calls = calls;
         this.#changed = changed;
@@ -34,6 +49,7 @@ export class Agents {
         clearTimeout(this.#again);
     }
 
+    /** @param {string | null} id */
     get(id) {
         return this.list.find((agent) => agent.id === id);
     }
@@ -41,19 +57,18 @@ export class Agents {
     async read() {
         try {
             const { agents, defaultAgentId, stale } = await this.#calls.agents();
-            Object.assign(this, {
-                list: agents,
-                defaultId: defaultAgentId,
-                areStale: stale,
-                problem: null,
-                areRead: true,
-            });
+            this.list = agents;
+            this.defaultId = defaultAgentId;
+            this.areStale = stale;
+            this.areRead = true;
+            this.problem = null;
         } catch (problem) {
             this.problem = problem;
         }
         this.#changed();
     }
 
+    /** @param {LogEvent} event */
     apply({ type }) {
         if (!NEWS.has(type)) return;
         clearTimeout(this.#again);

@@ -1,11 +1,22 @@
 /** Events as the models take them. */
 
-/** The number in a cursor. */
+/** @import { LogEvent, SaidEvent } from "../types.js" */
+
+/**
+ * The number in a cursor.
+ *
+ * @param {string} cursor
+ */
 export function seqOf(cursor) {
-    return Number(String(cursor).split("-").at(-1));
+    return Number(cursor.split("-").at(-1));
 }
 
-/** An event with all its members, and its number. */
+/**
+ * An event with all its members, and its number.
+ *
+ * @param {SaidEvent} event
+ * @returns {LogEvent}
+ */
 export function complete(event) {
     return { sessionId: null, turnId: null, agentId: null, ...event, seq: seqOf(event.id) };
 }

@@ -5,50 +5,83 @@
  * the message that the event begins stands in for it.
  */
 
-const TEXTS = new Set(["user", "assistant", "thought"]);
+/** @import { MessageItem, PlanItem, TextItem, ToolItem } from "../types.js" */
+/** @typedef {{ before: TextItem, after: TextItem | null, standIns: Set<MessageItem> }} Part */
 
-/** What a tool call or a plan goes on by; null for what nothing goes on with by a name. */
-export function nameOf({ kind, id, turn }) {
-    if (kind === "tool") return `tool ${id}`;
-    return kind === "plan" ? planOf(turn.id) : null;
+/** @param {string} id */
+function toolName(id) {
+    return `tool ${id}`;
 }
 
-function planOf(turnId) {
+/** @param {string | null} turnId */
+function planName(turnId) {
     return `plan ${turnId ?? ""}`;
 }
 
 export class Open {
-    /** The last message, if it is a text. */
+    /**
+     * The last message, if it is a text.
+     *
+     * @type {TextItem | null}
+     */
     #text = null;
+    /** @type {Map<string, ToolItem | PlanItem>} */
     #named = new Map();
+    /** @type {Map<string, ToolItem | PlanItem>} */
     #standIns = new Map();
     /**
-     * Where a stand-in parts a text, which it does not if its message stands further up: `{ before, after, standIns }`.
-     * `after` is null while nothing has come after it.
+     * Where a stand-in parts a text, which it does not if its message stands further up. `after` is null while nothing has
+     * come after it.
+     *
+     * @type {Part[]}
      */
     #parts = [];
 
-    /** Go on from a session's messages, oldest first; `running` is the turn that runs, or null. */
+    /**
+     * Go on from a session's messages, oldest first; `running` is the turn that runs, or null.
+     *
+     * @param {MessageItem[]} items
+     * @param {string | null} running
+     */
     resume(items, running) {
         for (const item of items) {
             const isOpen = item.turn.id === null || item.turn.id === running;
-            if (isBeginning(item)) this.#named.delete(planOf(null));
-            if (item.kind === "tool" || (item.kind === "plan" && isOpen)) this.#named.set(nameOf(item), item);
-            this.#text = TEXTS.has(item.kind) && isOpen ? item : null;
+            this.#text = null;
+            if (isBeginning(item)) this.#named.delete(planName(null));
+            if (item.kind === "tool") this.#named.set(toolName(item.id), item);
+            else if (!isOpen) continue;
+            else if (item.kind === "plan") this.#named.set(planName(item.turn.id), item);
+            else this.#text = item;
         }
     }
 
-    /** The tool call or plan of a name. */
-    get(name) {
-        return this.#named.get(name);
+    /** @param {string} id */
+    tool(id) {
+        const found = this.#named.get(toolName(id));
+        return found?.kind === "tool" ? found : null;
     }
 
-    /** The text that fits, if it is the last message. */
+    /** @param {string | null} turnId */
+    plan(turnId) {
+        const found = this.#named.get(planName(turnId));
+        return found?.kind === "plan" ? found : null;
+    }
+
+    /**
+     * The text that fits, if it is the last message.
+     *
+     * @param {(text: TextItem) => boolean} fits
+     */
     textThat(fits) {
         return this.#text && fits(this.#text) ? this.#text : null;
     }
 
-    /** `item` is the last message now: a text that goes on with the one before a stand-in where that `fits`. */
+    /**
+     * `item` is the last message now: a text that goes on with the one before a stand-in where that `fits`.
+     *
+     * @param {TextItem} item
+     * @param {(text: TextItem) => boolean} fits
+     */
     beginText(item, fits = () => false) {
         const part = this.#pending;
         if (part && fits(part.before)) part.after = item;
@@ -56,7 +89,12 @@ export class Open {
         this.#text = item;
     }
 
-    /** `item` is the last message now: a tool call or a plan, which may stand in for one further up. */
+    /**
+     * `item` is the last message now: a tool call or a plan, which may stand in for one further up.
+     *
+     * @param {ToolItem | PlanItem} item
+     * @param {boolean} mayStandIn
+     */
     begin(item, mayStandIn) {
         const name = nameOf(item);
         this.#named.set(name, item);
@@ -69,23 +107,33 @@ export class Open {
         this.#text = null;
     }
 
-    /** A turn begins or ends: neither a text nor a plan goes on with one of before. */
+    /**
+     * A turn begins or ends: neither a text nor a plan goes on with one of before.
+     *
+     * @param {string | null} turnId
+     */
     close(turnId) {
         this.#drop(this.#pending);
         this.#text = null;
-        this.#named.delete(planOf(turnId));
-        this.#named.delete(planOf(null));
+        this.#named.delete(planName(turnId));
+        this.#named.delete(planName(null));
     }
 
     /**
      * `item` was read, which stands above all that was read before; `isOpen`: the next event of its name goes on with it.
      *
      * The stand-in that it takes the place of, or null, and the part of a text that joins the one before now, or null.
+     *
+     * @param {MessageItem} item
+     * @param {boolean} isOpen
      */
     read(item, isOpen) {
-        if (isBeginning(item)) {
-            this.#standIns.delete(planOf(item.turn.id));
-            this.#standIns.delete(planOf(null));
+        if (item.kind !== "tool" && item.kind !== "plan") {
+            if (isBeginning(item)) {
+                this.#standIns.delete(planName(item.turn.id));
+                this.#standIns.delete(planName(null));
+            }
+            return { standIn: null, part: null };
         }
         const name = nameOf(item);
         const standIn = this.#standIns.get(name) ?? null;
@@ -100,15 +148,18 @@ export class Open {
         return last?.after === null ? last : null;
     }
 
-    #drop(part) {
-        if (part) this.#parts.pop();
+    /** @param {Part | null} pending */
+    #drop(pending) {
+        if (pending) this.#parts.pop();
     }
 
+    /** @param {MessageItem} standIn */
     #part(standIn) {
         if (this.#text) this.#parts.push({ before: this.#text, after: null, standIns: new Set([standIn]) });
         else this.#pending?.standIns.add(standIn);
     }
 
+    /** @param {MessageItem} standIn */
     #join(standIn) {
         const part = this.#parts.find(({ standIns }) => standIns.delete(standIn));
         if (!part || part.standIns.size) return null;
@@ -120,7 +171,16 @@ export class Open {
     }
 }
 
-/** Whether an item is the prompt of a turn, before which nothing else of that turn stands. */
+/** @param {ToolItem | PlanItem} item */
+function nameOf(item) {
+    return item.kind === "tool" ? toolName(item.id) : planName(item.turn.id);
+}
+
+/**
+ * Whether an item is the prompt of a turn, before which nothing else of that turn stands.
+ *
+ * @param {MessageItem} item
+ */
 function isBeginning({ kind, turn }) {
     return kind === "user" && turn.id !== null;
 }

@@ -1,12 +1,24 @@
 /** The permission requests of a project that wait for an answer. */
 
+/** @import { EventOf, LogEvent, WaitingPermission } from "../types.js" */
+/** @import { Calls } from "./calls.js" */
+
 export class Permissions {
+    /** @type {Map<string, WaitingPermission>} */
     #waiting = new Map();
-    /** What was answered while it was read may come after its answer. */
+    /**
+     * What was answered while it was read may come after its answer.
+     *
+     * @type {Set<string>}
+     */
     #answered = new Set();
     #calls;
     #changed;
 
+    /**
+     * @param {Calls} calls
+     * @param {() => void} changed
+     */
     constructor(calls, changed) {
         this.#calls = calls;
         this.#changed = changed;
@@ -20,6 +32,7 @@ export class Permissions {
         return this.#waiting.values().next().value ?? null;
     }
 
+    /** @param {string | null} sessionId */
     in(sessionId) {
         return [...this.#waiting.values()].filter((permission) => permission.sessionId === sessionId);
     }
@@ -34,33 +47,35 @@ export class Permissions {
         this.#changed();
     }
 
+    /** @param {WaitingPermission[]} permissions */
     learn(permissions) {
         for (const permission of permissions) {
             if (!this.#answered.has(permission.id)) this.#waiting.set(permission.id, permission);
         }
     }
 
-    apply({ type, sessionId, turnId, agentId, at, data }) {
-        if (type === "permission_request" && !data.resolvedBy) {
-            const permission = {
-                ...data,
-                id: data.permissionId,
-                sessionId,
-                turnId,
-                agentId,
-                requestedAt: at,
-                state: "waiting",
-            };
-            this.#waiting.set(permission.id, permission);
-            this.#askWhenItExpires(permission);
-            this.#changed();
-        } else if (type === "permission_resolved") {
-            this.#answered.add(data.permissionId);
-            if (this.#waiting.delete(data.permissionId)) this.#changed();
+    /** @param {LogEvent} event */
+    apply(event) {
+        if (event.type === "permission_request" && !event.data.resolvedBy) {
+            this.#asked(event);
+        } else if (event.type === "permission_resolved") {
+            const { permissionId } = event.data;
+            this.#answered.add(permissionId);
+            if (this.#waiting.delete(permissionId)) this.#changed();
         }
     }
 
-    async #askWhenItExpires({ id }) {
+    /** @param {EventOf<"permission_request">} event */
+    #asked({ sessionId, turnId, agentId, at, data: { permissionId: id, ...asked } }) {
+        if (sessionId === null) return;
+        const whose = { id, sessionId, turnId, agentId };
+        this.#waiting.set(id, { ...asked, ...whose, state: "waiting", optionId: null, requestedAt: at });
+        this.#askWhenItExpires(id);
+        this.#changed();
+    }
+
+    /** @param {string} id */
+    async #askWhenItExpires(id) {
         try {
             const { expiresAt } = await this.#calls.permission(id);
             const permission = this.#waiting.get(id);

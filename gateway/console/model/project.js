@@ -10,19 +10,40 @@ import { Resting } from "./resting.js";
 import { Sessions } from "./sessions.js";
 import { Transcripts } from "./transcripts.js";
 
+/** @import { GatewayProblem, EventStream, StreamState } from "../acp-gateway.js" */
+/** @import { Api } from "../api.js" */
+/** @import { Change, LogEvent, Project as About, ResetEvent } from "../types.js" */
+/** @import { Turn } from "./turn.js" */
+
 const OPEN_AGAIN_MS = 2000;
 /** A stream that is closed once more within this time is not opened again. */
 const LISTEN_AGAIN_MS = 5000;
 
 export class Project {
-    /** As the client tells: connecting, catching-up, live, away, resting or closed. */
+    /** @type {StreamState} */
     streamState = "connecting";
+    /** @type {string | null} */
     shownId = null;
+    /**
+     * Called when all was read again, with the reason.
+     *
+     * @type {((reason: string) => void) | null}
+     */
+    onReset = null;
+    /**
+     * Called when the project can be read no more.
+     *
+     * @type {((problem: GatewayProblem) => void) | null}
+     */
+    onOver = null;
     #api;
     #changed;
     #transcripts;
+    /** @type {EventStream | null} */
     #stream = null;
+    /** @type {Resting | null} */
     #resting = null;
+    /** @type {Promise<void> | null} */
     #opened = null;
     #isClosed = false;
     #listenedAt = 0;
@@ -30,8 +51,13 @@ export class Project {
     /**
      * `tell(what)` is called with agents, sessions, stream, permissions, or a transcript. What goes wrong in it is a view's
      * fault, and keeps what is told here from nobody else.
+     *
+     * @param {Api} api
+     * @param {About} about
+     * @param {(what: Change) => void} tell
      */
     constructor(api, about, tell) {
+        /** @param {Change} what */
         const changed = (what) => {
             try {
                 tell(what);
@@ -64,7 +90,12 @@ export class Project {
         this.#listen(await this.#persistently(() => this.#readLists()));
     }
 
-    /** What passes is tried again, and the badge says so. */
+    /**
+     * What passes is tried again, and the badge says so.
+     *
+     * @template Result
+     * @param {() => Promise<Result>} work
+     */
     async #persistently(work) {
         for (;;) {
             try {
@@ -88,11 +119,16 @@ export class Project {
         return this.about.role !== "viewer";
     }
 
+    /** @param {string | null} sessionId */
     transcript(sessionId) {
         return this.#transcripts.get(sessionId);
     }
 
-    /** Show a session: its transcript is read unless it is here and up to date. */
+    /**
+     * Show a session: its transcript is read unless it is here and up to date.
+     *
+     * @param {string | null} sessionId
+     */
     async show(sessionId) {
         this.shownId = sessionId;
         if (!sessionId) return;
@@ -106,16 +142,23 @@ export class Project {
         this.sessions.markSeen(sessionId);
     }
 
+    /** @param {string} sessionId */
     loadEarlier(sessionId) {
         return this.#transcripts.readEarlier(sessionId);
     }
 
-    /** Read a turn's events again, from its first one. */
-    recall(sessionId, turn) {
-        const [epoch] = this.#stream.cursor.split("-");
-        return recall(this.#api.gateway, this.id, sessionId, epoch, turn);
+    /**
+     * Read a turn's events again, from its first one.
+     *
+     * @param {string} sessionId
+     * @param {Turn} turn
+     */
+    async recall(sessionId, turn) {
+        const [epoch] = this.#stream?.cursor?.split("-") ?? [];
+        if (epoch) await recall(this.#api.gateway, this.id, sessionId, epoch, turn);
     }
 
+    /** @param {string | null} cursor */
     #listen(cursor) {
         if (this.#isClosed) return;
         let isNew = cursor === null;
@@ -145,27 +188,42 @@ export class Project {
         return first?.cursor ?? null;
     }
 
+    /**
+     * @param {StreamState} state
+     * @param {GatewayProblem} [problem]
+     */
     async #streamIs(state, problem) {
         this.streamState = state;
         this.#changed("stream");
         if (state === "closed" && problem) await this.#listenAgain(problem);
     }
 
-    /** The gateway lets nobody read on who asks so. Asking anything else asks who that is, or says that this is over. */
+    /**
+     * The gateway lets nobody read on who asks so. Asking anything else asks who that is, or says that this is over.
+     *
+     * @param {GatewayProblem} problem
+     */
     async #listenAgain(problem) {
-        const place = this.#stream.cursor;
+        const place = this.#stream?.cursor ?? null;
         const isAgain = Date.now() - this.#listenedAt < LISTEN_AGAIN_MS;
         this.#listenedAt = Date.now();
         try {
             await this.#persistently(() => this.calls.sessions({ limit: 1 }));
-            if (!isAgain) return this.#listen(place);
+            if (!isAgain) {
+                this.#listen(place);
+                return;
+            }
         } catch {
             // What is said then is why the stream was closed.
         }
         if (!this.#isClosed) this.onOver?.(problem);
     }
 
-    /** The cursor cannot be continued: all that is shown is read again; where to go on from there. */
+    /**
+     * The cursor cannot be continued: all that is shown is read again; where to go on from there.
+     *
+     * @param {ResetEvent} event
+     */
     async #reset({ data }) {
         this.#transcripts.clear();
         const place = await this.#readLists();
@@ -179,10 +237,11 @@ export class Project {
         return place;
     }
 
+    /** @param {LogEvent} event */
     #apply(event) {
         this.agents.apply(event);
         this.permissions.apply(event);
-        if (event.sessionId) this.sessions.apply(event, this.shownId);
+        if (event.sessionId) this.sessions.apply(event, event.sessionId, this.shownId);
         this.#transcripts.apply(event);
     }
 }

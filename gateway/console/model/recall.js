@@ -3,23 +3,44 @@
 import { complete } from "./event.js";
 import { Transcript } from "./transcript.js";
 
+/** @import { AcpGateway, EventStream } from "../acp-gateway.js" */
+/** @import { Turn } from "./turn.js" */
+
 const REPLAY_MS = 20_000;
 
-/** Have `turn` know all its times; `epoch`: of the log as it is now. */
+/**
+ * Have `turn` know all its times; `epoch`: of the log as it is now.
+ *
+ * @param {AcpGateway} gateway
+ * @param {string} projectId
+ * @param {string} sessionId
+ * @param {string} epoch
+ * @param {Turn} turn
+ */
 export async function recall(gateway, projectId, sessionId, epoch, turn) {
-    const first = turn.items.find(({ kind }) => kind === "user")?.key;
+    const first = turn.items.find((item) => item.kind === "user");
     if (turn.isWhole || !first) return;
-    const told = await replay(gateway, projectId, sessionId, `${epoch}-${first - 1}`, turn.id);
+    const told = await replay(gateway, projectId, sessionId, `${epoch}-${Number(first.key) - 1}`, turn.id);
     if (told) turn.recall(told);
 }
 
-/** A turn from its events; null where they are no longer kept. */
+/**
+ * A turn from its events; null where they are no longer kept.
+ *
+ * @param {AcpGateway} gateway
+ * @param {string} projectId
+ * @param {string} session
+ * @param {string} cursor
+ * @param {string | null} turnId
+ */
 async function replay(gateway, projectId, session, cursor, turnId) {
     const transcript = new Transcript();
+    /** @type {EventStream | undefined} */
     let stream;
+    /** @type {number | undefined} */
     let timer;
     try {
-        await new Promise((resolve, reject) => {
+        await new Promise((/** @type {(value?: undefined) => void} */ resolve, reject) => {
             timer = setTimeout(() => reject(new Error("It took too long to read.")), REPLAY_MS);
             stream = gateway.events(projectId, {
                 session,

@@ -3,16 +3,23 @@
  * together, and an event stream takes one for as long as it is open. It looks in now and then, for the mark in its title.
  */
 
+/** @import { EventStream, StreamState } from "../acp-gateway.js" */
+
 const HIDDEN_MS = 60_000;
 const LOOKS_IN_MS = 30_000;
 
 export class Resting {
     #stream;
-    #timer = null;
+    /** @type {number | undefined} */
+    #timer;
     #rests = false;
     #ended = new AbortController();
 
-    /** Of an event stream, from when it is opened until `end()`. */
+    /**
+     * Of an event stream, from when it is opened until `end()`.
+     *
+     * @param {EventStream} stream
+     */
     constructor(stream) {
         this.#stream = stream;
         document.addEventListener("visibilitychange", () => this.#look(), { signal: this.#ended.signal });
@@ -24,7 +31,11 @@ export class Resting {
         this.#ended.abort();
     }
 
-    /** The stream has told its state: what happened meanwhile is read once it is live. */
+    /**
+     * The stream has told its state: what happened meanwhile is read once it is live.
+     *
+     * @param {StreamState} state
+     */
     told(state) {
         if (this.#rests && state === "live") this.#rest();
     }

@@ -3,27 +3,48 @@
 import { isPassing } from "../api.js";
 import { seqOf } from "./event.js";
 
+/** @import { EventOf, KnownSession, LogEvent, Session } from "../types.js" */
+/** @import { Calls } from "./calls.js" */
+
 export class Sessions {
     areRead = false;
     showsEnded = false;
-    /** The place of the page that follows; null where there is none. */
+    /**
+     * The place of the page that follows; null where there is none.
+     *
+     * @type {string | null}
+     */
     more = null;
+    /** @type {Map<string, KnownSession>} */
     #byId = new Map();
-    /** Sessions that are being read since an event told of them, with the events that came meanwhile. */
+    /**
+     * Sessions that are being read since an event told of them, with the events that came meanwhile.
+     *
+     * @type {Map<string, LogEvent[]>}
+     */
     #met = new Map();
     #calls;
     #changed;
 
+    /**
+     * @param {Calls} calls
+     * @param {() => void} changed
+     */
     constructor(calls, changed) {
         this.#calls = calls;
         this.#changed = changed;
     }
 
+    /** @param {string | null} id */
     get(id) {
-        return this.#byId.get(id);
+        return id === null ? undefined : this.#byId.get(id);
     }
 
-    /** As they are shown, newest first; the one that is open is among them, ended or not. */
+    /**
+     * As they are shown, newest first; the one that is open is among them, ended or not.
+     *
+     * @param {string | null} openId
+     */
     listed(openId) {
         const shown = [...this.#byId.values()].filter(
             ({ status, id }) => this.showsEnded || status !== "ended" || id === openId,
@@ -48,12 +69,14 @@ export class Sessions {
         return sessions;
     }
 
+    /** @param {boolean} yes */
     async showEnded(yes) {
         this.showsEnded = yes;
         this.more = null;
         await this.readMore();
     }
 
+    /** @param {Parameters<Calls["createSession"]>[0]} body */
     async create(body) {
         const session = await this.#calls.createSession(body);
         this.learn(session);
@@ -61,11 +84,16 @@ export class Sessions {
         return session;
     }
 
+    /**
+     * @param {string} id
+     * @param {string} title
+     */
     async rename(id, title) {
         this.learn(await this.#calls.rename(id, title));
         this.#changed();
     }
 
+    /** @param {Session} session */
     learn(session) {
         const known = this.#byId.get(session.id);
         const read = { ...session, cursor: seqOf(session.cursor) };
@@ -74,46 +102,70 @@ export class Sessions {
         this.#byId.set(session.id, isOlder ? { ...read, ...known, title: read.title } : { ...known, ...read });
     }
 
+    /** @param {string} id */
     markSeen(id) {
         const session = this.#byId.get(id);
         if (session) session.isUnseen = false;
         this.#changed();
     }
 
-    apply(event, openId) {
-        const session = this.#byId.get(event.sessionId);
+    /**
+     * Take an event of a session's.
+     *
+     * @param {LogEvent} event
+     * @param {string} sessionId
+     * @param {string | null} openId
+     */
+    apply(event, sessionId, openId) {
+        const session = this.#byId.get(sessionId);
         if (!session) {
-            if (event.type === "session_created") this.#created(event);
-            else this.#meet(event, openId);
+            if (event.type === "session_created") this.#created(event, sessionId);
+            else this.#meet(event, sessionId, openId);
             return;
         }
         if (event.seq <= session.cursor) return;
         session.cursor = event.seq;
-        const change = CHANGES[event.type];
+        const change = changeBy(event, session);
         if (!change) return;
-        Object.assign(session, change(session, event), { updatedAt: event.at });
-        if (event.type === "turn_ended" && event.sessionId !== openId) session.isUnseen = true;
+        Object.assign(session, change, { updatedAt: event.at });
+        if (event.type === "turn_ended" && sessionId !== openId) session.isUnseen = true;
         this.#changed();
     }
 
-    /** It was further down than was read, and something happens in it: it is read once, and listed. */
-    async #meet(event, openId) {
-        const { sessionId } = event;
-        if (this.#met.has(sessionId)) return this.#met.get(sessionId).push(event);
+    /**
+     * It was further down than was read, and something happens in it: it is read once, and listed.
+     *
+     * @param {LogEvent} event
+     * @param {string} sessionId
+     * @param {string | null} openId
+     */
+    async #meet(event, sessionId, openId) {
+        const known = this.#met.get(sessionId);
+        if (known) {
+            known.push(event);
+            return;
+        }
         const held = [event];
         this.#met.set(sessionId, held);
         try {
             this.learn(await this.#calls.session(sessionId));
-            for (const one of held) this.apply(one, openId);
+            for (const one of held) this.apply(one, sessionId, openId);
             this.#changed();
         } catch (problem) {
             // One that is gone is not asked for with each event.
-            if (!isPassing(problem)) return held.splice(0);
+            if (!isPassing(problem)) {
+                held.splice(0);
+                return;
+            }
         }
         this.#met.delete(sessionId);
     }
 
-    #created({ sessionId: id, seq, at, data }) {
+    /**
+     * @param {EventOf<"session_created">} event
+     * @param {string} id
+     */
+    #created({ seq, at, data }, id) {
         this.#byId.set(id, {
             id,
             ...data,
@@ -128,24 +180,33 @@ export class Sessions {
     }
 }
 
-/** What an event changes of its session. */
-const CHANGES = {
-    turn_started: ({ queue }, { turnId, at }) => ({
-        status: "running",
-        turn: { id: turnId, startedAt: at },
-        queue: queue.filter((id) => id !== turnId),
-        isCancelling: false,
-    }),
-    turn_queued: ({ queue }, { turnId }) => ({ queue: [...queue, turnId] }),
-    turn_cancelling: ({ turn }, { turnId }) => ({ isCancelling: turn?.id === turnId }),
-    turn_ended: ({ status, turn, queue }, { turnId }) =>
-        turn?.id === turnId || !turn
-            ? {
-                  status: status === "ended" ? status : "idle",
-                  turn: null,
-                  isCancelling: false,
-                  queue: queue.filter((id) => id !== turnId),
-              }
-            : { queue: queue.filter((id) => id !== turnId) },
-    session_ended: (_, { at }) => ({ status: "ended", turn: null, queue: [], endedAt: at }),
-};
+/**
+ * What an event changes of its session; null where that is nothing that is shown.
+ *
+ * @param {LogEvent} event
+ * @param {KnownSession} session
+ * @returns {Partial<KnownSession> | null}
+ */
+function changeBy({ type, turnId, at }, { status, turn, queue }) {
+    const waiting = queue.filter((id) => id !== turnId);
+    switch (type) {
+        case "turn_started":
+            return {
+                status: "running",
+                turn: turnId === null ? null : { id: turnId, startedAt: at },
+                queue: waiting,
+                isCancelling: false,
+            };
+        case "turn_queued":
+            return turnId === null ? null : { queue: [...queue, turnId] };
+        case "turn_cancelling":
+            return { isCancelling: turn?.id === turnId };
+        case "turn_ended":
+            if (turn && turn.id !== turnId) return { queue: waiting };
+            return { status: status === "ended" ? status : "idle", turn: null, isCancelling: false, queue: waiting };
+        case "session_ended":
+            return { status: "ended", turn: null, queue: [], endedAt: at };
+        default:
+            return null;
+    }
+}

@@ -6,22 +6,49 @@
  */
 
 import { seqOf } from "./event.js";
-import { Open, nameOf } from "./open.js";
+import { Open } from "./open.js";
 import { Turn } from "./turn.js";
-import { appendBlock, changesOf, contentOf, entriesOf, messageIdOf, roleOf, toolCallIdOf, updateOf } from "./updates.js";
+import {
+    appendBlock,
+    changesOf,
+    contentOf,
+    entriesOf,
+    messageIdOf,
+    roleOf,
+    toolCallIdOf,
+    updateOf,
+} from "./updates.js";
+
+/** @import { AskedPermission, EventOf, Item, LogEvent, Message, MessageItem, PermissionItem } from "../types.js" */
+/** @import { PlanItem, Snapshot, TextItem, TextRole, ToolItem, Update } from "../types.js" */
 
 export class Transcript {
-    /** Oldest first; what belongs to no turn stands in turns without an id. */
+    /**
+     * Oldest first; what belongs to no turn stands in turns without an id.
+     *
+     * @type {Turn[]}
+     */
     turns = [];
-    /** Where older messages begin; null where there are none. */
+    /**
+     * Where older messages begin; null where there are none.
+     *
+     * @type {string | null}
+     */
     earlier = null;
+    /** @type {Update | null} */
     usage = null;
     #cursor = 0;
     #open = new Open();
+    /** @type {Map<string, PermissionItem>} */
     #permissions = new Map();
+    /** @type {Set<Item | Turn>} */
     #touched = new Set();
 
-    /** Begin with what the session is at the snapshot's cursor. */
+    /**
+     * Begin with what the session is at the snapshot's cursor.
+     *
+     * @param {Snapshot} snapshot
+     */
     static fromSnapshot(snapshot) {
         const transcript = new Transcript();
         transcript.#cursor = seqOf(snapshot.cursor);
@@ -41,46 +68,86 @@ export class Transcript {
         return touched;
     }
 
-    /** Put a page of older messages, newest first, before all others. */
+    /**
+     * Put a page of older messages, newest first, before all others.
+     *
+     * @param {Message[]} messages
+     * @param {string | null} next
+     */
     addEarlier(messages, next) {
         for (const message of messages) this.#placeFirst(message);
         this.earlier = next;
     }
 
-    /** Take an event; one that the snapshot knows already changes nothing. */
+    /**
+     * Take an event; one that the snapshot knows already changes nothing.
+     *
+     * @param {LogEvent} event
+     */
     apply(event) {
         if (event.seq <= this.#cursor) return;
         this.#cursor = event.seq;
         try {
-            FOLDS[event.type]?.call(this, event, event.data);
+            this.#fold(event);
         } catch {
             // Of a form that nobody expects: it is kept as it came.
-            this.#remark(event, event.data, event.type);
+            this.#remark(event, event.data);
         }
     }
 
+    /** @param {string | null} id */
     turnWithId(id) {
         return this.turns.findLast((turn) => turn.id === id);
     }
 
-    _turnStarted(event, { prompt }) {
-        const turn = this.#turn(event.turnId, event.at);
-        turn.begin(event.at);
-        turn.isWhole = true;
-        this.#add(turn, { key: event.seq, kind: "user", at: event.at, updatedAt: event.at, content: contentOf(prompt) });
-        this.#open.close(event.turnId);
+    /** @param {LogEvent} event */
+    #fold(event) {
+        switch (event.type) {
+            case "turn_started":
+                return this.#turnStarted(event);
+            case "turn_ended":
+                return this.#turnEnded(event);
+            case "session_update":
+                return this.#update(event);
+            case "permission_request":
+                return this.#permissionRequest(event);
+            case "permission_resolved":
+                return this.#permissionResolved(event);
+            case "gap":
+            case "session_restored":
+            case "session_ended":
+            case "turn_cancelling":
+            case "turn_stalling":
+            case "agent_stopping":
+            case "auth_required":
+            case "auth_complete":
+            case "container_event":
+                return this.#remark(event, event.data);
+        }
     }
 
-    _turnEnded(event, data) {
+    /** @param {EventOf<"turn_started">} event */
+    #turnStarted({ turnId, at, seq, data: { prompt } }) {
+        const turn = this.#turn(turnId, at);
+        turn.begin(at);
+        turn.isWhole = true;
+        const content = contentOf(prompt);
+        this.#add({ key: seq, kind: "user", at, updatedAt: at, messageId: null, content, turn });
+        this.#open.close(turnId);
+    }
+
+    /** @param {EventOf<"turn_ended">} event */
+    #turnEnded(event) {
         this.#open.close(event.turnId);
         const turn = this.#turn(event.turnId, event.at);
-        turn.end(event.at, data);
+        turn.end(event.at, event.data);
         for (const item of turn.items) this.#touched.add(item);
         this.#touched.add(turn);
     }
 
-    _update(event, data) {
-        const update = updateOf(data);
+    /** @param {EventOf<"session_update">} event */
+    #update(event) {
+        const update = updateOf(event.data);
         if (!update) return;
         const role = roleOf(update);
         if (role) this.#chunk(event, role, update);
@@ -90,15 +157,21 @@ export class Transcript {
         else this.#other(event, update);
     }
 
+    /**
+     * @param {LogEvent} event
+     * @param {TextRole} role
+     * @param {Update} update
+     */
     #chunk(event, role, update) {
         // An agent echoes the prompt, which stands in turn_started already.
         if (role === "user" && event.turnId) return;
         const messageId = messageIdOf(update);
+        /** @param {TextItem} one */
         const fits = (one) => one.kind === role && one.messageId === messageId && one.turn.id === event.turnId;
         let item = this.#open.textThat(fits);
         if (!item) {
-            item = { key: event.seq, kind: role, at: event.at, messageId, content: [] };
-            this.#add(this.#turn(event.turnId, event.at), item);
+            item = { ...this.#begin(event), kind: role, messageId, content: [] };
+            this.#add(item);
             this.#open.beginText(item, fits);
         }
         appendBlock(item.content, update.content);
@@ -107,13 +180,16 @@ export class Transcript {
         this.#touched.add(item);
     }
 
+    /**
+     * @param {LogEvent} event
+     * @param {Update} update
+     */
     #toolCall(event, update) {
         const id = toolCallIdOf(update);
-        const turn = this.#turn(event.turnId, event.at);
-        let item = this.#open.get(nameOf({ kind: "tool", id, turn }));
+        let item = this.#open.tool(id);
         if (!item) {
-            item = { key: event.seq, kind: "tool", id, at: event.at, toolCall: {} };
-            this.#add(turn, item);
+            item = { ...this.#begin(event), kind: "tool", id, toolCall: {} };
+            this.#add(item);
             this.#open.begin(item, this.earlier !== null);
         }
         item.toolCall = { ...item.toolCall, ...changesOf(update) };
@@ -122,82 +198,115 @@ export class Transcript {
         this.#touched.add(item).add(item.turn);
     }
 
+    /**
+     * @param {LogEvent} event
+     * @param {Update} update
+     */
     #plan(event, update) {
-        const turn = this.#turn(event.turnId, event.at);
-        let item = this.#open.get(nameOf({ kind: "plan", turn }));
+        let item = this.#open.plan(event.turnId);
         if (!item) {
-            item = { key: event.seq, kind: "plan", at: event.at };
-            this.#add(turn, item);
-            this.#open.begin(item, this.#mayHaveEarlierPlan(turn));
+            item = { ...this.#begin(event), kind: "plan", entries: [] };
+            this.#add(item);
+            this.#open.begin(item, this.#mayHaveEarlierPlan(item.turn));
         }
         item.entries = entriesOf(update);
         item.updatedAt = event.at;
-        turn.heard(event.at);
+        item.turn.heard(event.at);
         this.#touched.add(item);
     }
 
+    /**
+     * @param {LogEvent} event
+     * @param {Update} update
+     */
     #other(event, update) {
         if (update.sessionUpdate === "usage_update") this.usage = update;
-        else if (update.sessionUpdate !== "available_commands_update") this.#remark(event, update, event.type);
+        else if (update.sessionUpdate !== "available_commands_update") this.#remark(event, update);
     }
 
-    _permissionRequest(event, data) {
+    /** @param {EventOf<"permission_request">} event */
+    #permissionRequest({ turnId, at, seq, data }) {
         // A container that allows by itself tells no outcome afterwards.
         const state = data.resolvedBy === "container" ? "selected" : "waiting";
-        this.#ask(event.turnId, event.at, { ...data, id: data.permissionId, state }, event.seq);
+        this.#ask(turnId, at, { ...data, id: data.permissionId, state }, seq);
     }
 
+    /**
+     * @param {string | null} turnId
+     * @param {string} at
+     * @param {AskedPermission} permission
+     * @param {number | string} key
+     */
     #ask(turnId, at, permission, key = `permission ${permission.id}`) {
         if (this.#permissions.has(permission.id)) return;
-        const item = { key, kind: "permission", at, updatedAt: at, permission };
-        this.#permissions.set(permission.id, item);
         const turn = this.#turn(turnId, at);
-        this.#add(turn, item);
+        /** @type {PermissionItem} */
+        const item = { key, kind: "permission", at, updatedAt: at, permission, turn };
+        this.#permissions.set(permission.id, item);
+        this.#add(item);
         if (permission.state === "waiting") turn.asked(permission.id, at);
     }
 
-    _permissionResolved(event, data) {
+    /** @param {EventOf<"permission_resolved">} event */
+    #permissionResolved(event) {
+        const { data } = event;
         const item = this.#permissions.get(data.permissionId);
         this.#turn(event.turnId, event.at).answered(data.permissionId, event.at);
-        if (!item) return this.#remark(event, data, "permission_resolved");
+        if (!item) {
+            this.#remark(event, data);
+            return;
+        }
         const { outcome: state, optionId, resolvedBy, rule } = data;
         item.permission = { ...item.permission, state, optionId, resolvedBy, rule };
         item.updatedAt = event.at;
         this.#touched.add(item).add(item.turn);
     }
 
-    _turnQueued() {}
-
-    _note(event, data) {
-        this.#remark(event, data, event.type);
+    /**
+     * What is said once, and stays as it was said.
+     *
+     * @param {LogEvent} event
+     * @param {unknown} data
+     */
+    #remark({ type, turnId, at, seq }, data) {
+        const whose = turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id ?? null;
+        this.#add({ key: seq, kind: "note", type, at, data, turn: this.#turn(whose, at) });
     }
 
-    /** What is said once, and stays as it was said. */
-    #remark(event, data, type) {
-        const turnId = event.turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id ?? null;
-        this.#add(this.#turn(turnId, event.at), { key: event.seq, kind: "note", type, at: event.at, data });
+    /**
+     * What every message has that an event begins.
+     *
+     * @param {LogEvent} event
+     */
+    #begin({ seq: key, turnId, at }) {
+        return { key, at, updatedAt: at, turn: this.#turn(turnId, at) };
     }
 
-    #add(turn, item) {
-        item.turn = turn;
-        turn.items.push(item);
-        this.#touched.add(item).add(turn);
+    /** @param {Item} item */
+    #add(item) {
+        item.turn.items.push(item);
+        this.#touched.add(item).add(item.turn);
     }
 
+    /**
+     * @param {string | null} id
+     * @param {string | null} at
+     */
     #turn(id, at) {
         const last = this.turns.at(-1);
         const known = id === null ? (last?.id === null ? last : null) : this.turnWithId(id);
-        return known ?? this.#begin(id, at);
-    }
-
-    #begin(id, at) {
+        if (known) return known;
         const turn = new Turn(id, at);
         this.turns.push(turn);
         this.#touched.add(turn);
         return turn;
     }
 
-    /** Put a message of history behind all others. */
+    /**
+     * Put a message of history behind all others.
+     *
+     * @param {Message} message
+     */
     #placeLast(message) {
         const last = this.turns.at(-1);
         const turn = last?.id === message.turnId ? last : this.#turn(message.turnId, message.at);
@@ -207,7 +316,11 @@ export class Transcript {
         return item;
     }
 
-    /** Put a message of history before all others. */
+    /**
+     * Put a message of history before all others.
+     *
+     * @param {Message} message
+     */
     #placeFirst(message) {
         const first = this.turns[0];
         const known = message.turnId === null ? null : this.turnWithId(message.turnId);
@@ -223,7 +336,11 @@ export class Transcript {
         this.#tellTurn(item);
     }
 
-    /** Whether the plan that the next one of a turn replaces may stand further up than was read. */
+    /**
+     * Whether the plan that the next one of a turn replaces may stand further up than was read.
+     *
+     * @param {Turn} turn
+     */
     #mayHaveEarlierPlan(turn) {
         if (this.earlier === null || (turn.id !== null && !turn.isRunning)) return false;
         // What has no turn goes on until a turn begins.
@@ -231,24 +348,34 @@ export class Transcript {
         return !turns.some(({ items }) => items.some(({ kind }) => kind === "user"));
     }
 
+    /** @param {MessageItem} item */
     #tellTurn(item) {
-        const { turn, kind, id, toolCall, at, updatedAt } = item;
-        if (kind === "tool") {
+        if (item.kind === "tool") {
+            const { turn, id, toolCall, at, updatedAt } = item;
             turn.called(id, { ...toolCall, status: null }, at);
             turn.called(id, toolCall, updatedAt);
         }
-        this.#touched.add(item).add(turn);
+        this.#touched.add(item).add(item.turn);
     }
 
-    /** The message itself was read, with its place; what was told of it meanwhile counts. */
+    /**
+     * The message itself was read, with its place; what was told of it meanwhile counts.
+     *
+     * @param {ToolItem | PlanItem} standIn
+     * @param {MessageItem} item
+     */
     #giveWay(standIn, item) {
-        if (item.kind === "tool") item.toolCall = { ...item.toolCall, ...standIn.toolCall };
-        else item.entries = standIn.entries;
+        if (item.kind === "tool" && standIn.kind === "tool") item.toolCall = { ...item.toolCall, ...standIn.toolCall };
+        if (item.kind === "plan" && standIn.kind === "plan") item.entries = standIn.entries;
         item.updatedAt = standIn.updatedAt;
         this.#remove(standIn);
     }
 
-    /** What parted a text stands further up. */
+    /**
+     * What parted a text stands further up.
+     *
+     * @param {{ before: TextItem, after: TextItem }} part
+     */
     #join({ before, after }) {
         for (const block of after.content) appendBlock(before.content, block);
         before.updatedAt = after.updatedAt;
@@ -256,36 +383,29 @@ export class Transcript {
         this.#touched.add(before).add(before.turn);
     }
 
+    /** @param {MessageItem} item */
     #remove(item) {
         item.turn.items = item.turn.items.filter((one) => one !== item);
         this.#touched.add(item.turn);
     }
 }
 
-const FOLDS = {
-    turn_started: Transcript.prototype._turnStarted,
-    turn_ended: Transcript.prototype._turnEnded,
-    turn_queued: Transcript.prototype._turnQueued,
-    session_update: Transcript.prototype._update,
-    permission_request: Transcript.prototype._permissionRequest,
-    permission_resolved: Transcript.prototype._permissionResolved,
-};
-for (const type of [
-    "gap",
-    "session_restored",
-    "session_ended",
-    "turn_cancelling",
-    "turn_stalling",
-    "agent_stopping",
-    "auth_required",
-    "auth_complete",
-    "container_event",
-])
-    FOLDS[type] = Transcript.prototype._note;
-
-/** A message of history as an item of its turn. */
-function itemOf({ id, role, turnId, messageId = null, ...rest }, turn) {
-    const item = { ...rest, key: Number(id), kind: role, messageId, turn };
-    if (role === "tool") item.id = toolCallIdOf(item.toolCall);
-    return item;
+/**
+ * A message of history as an item of its turn.
+ *
+ * @param {Message} message
+ * @param {Turn} turn
+ * @returns {MessageItem}
+ */
+function itemOf(message, turn) {
+    const { at, updatedAt } = message;
+    const common = { key: Number(message.id), at, updatedAt, turn };
+    switch (message.role) {
+        case "tool":
+            return { ...common, kind: "tool", id: toolCallIdOf(message.toolCall), toolCall: message.toolCall };
+        case "plan":
+            return { ...common, kind: "plan", entries: message.entries };
+        default:
+            return { ...common, kind: message.role, messageId: message.messageId ?? null, content: message.content };
+    }
 }

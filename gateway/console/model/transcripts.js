@@ -2,46 +2,78 @@
 
 import { Transcript } from "./transcript.js";
 
+/** @import { LogEvent, Snapshot } from "../types.js" */
+/** @import { Calls } from "./calls.js" */
+
+/**
+ * A transcript, or while it is read the events that came meanwhile.
+ *
+ * @typedef {object} Entry
+ * @property {Transcript | null} transcript
+ * @property {LogEvent[]} held
+ * @property {Promise<void>} reading
+ */
+
 /** Those that are kept up to date beside the one that is shown. */
 const KEPT = 6;
 
 export class Transcripts {
-    /** By session: the transcript, or while it is read the events that came meanwhile; and the reading's promise. */
+    /**
+     * By session.
+     *
+     * @type {Map<string, Entry>}
+     */
     #entries = new Map();
     #calls;
     #changed;
 
-    /** `changed(transcript)` */
+    /**
+     * @param {Calls} calls
+     * @param {(transcript: Transcript) => void} changed
+     */
     constructor(calls, changed) {
         this.#calls = calls;
         this.#changed = changed;
     }
 
+    /** @param {string | null} sessionId */
     get(sessionId) {
-        return this.#entries.get(sessionId)?.transcript;
+        return (sessionId !== null && this.#entries.get(sessionId)?.transcript) || null;
     }
 
     clear() {
         this.#entries.clear();
     }
 
-    /** Read one, unless it is here or on its way; `learn` is given the snapshot that it was made of. */
+    /**
+     * Read one, unless it is here or on its way; `learn` is given the snapshot that it was made of.
+     *
+     * @param {string} sessionId
+     * @param {(snapshot: Snapshot) => void} learn
+     */
     read(sessionId, learn) {
         const known = this.#entries.get(sessionId);
         if (known) return known.reading;
-        const entry = { transcript: null, held: [], reading: null };
+        /** @type {Entry} */
+        const entry = { transcript: null, held: [], reading: Promise.resolve() };
         this.#entries.set(sessionId, entry);
-        return (entry.reading = this.#fill(sessionId, entry, learn));
+        entry.reading = this.#fill(sessionId, entry, learn);
+        return entry.reading;
     }
 
+    /**
+     * @param {string} sessionId
+     * @param {Entry} entry
+     * @param {(snapshot: Snapshot) => void} learn
+     */
     async #fill(sessionId, entry, learn) {
         const isDropped = () => this.#entries.get(sessionId) !== entry;
         try {
             const snapshot = await this.#calls.snapshot(sessionId);
             if (isDropped()) return;
             const transcript = Transcript.fromSnapshot(snapshot);
-            for (const event of entry.held) transcript.apply(event);
-            Object.assign(entry, { transcript, held: null });
+            for (const event of entry.held.splice(0)) transcript.apply(event);
+            entry.transcript = transcript;
             learn(snapshot);
             this.#changed(transcript);
         } catch (problem) {
@@ -51,6 +83,7 @@ export class Transcripts {
         }
     }
 
+    /** @param {string} sessionId */
     async readEarlier(sessionId) {
         const transcript = this.get(sessionId);
         if (!transcript?.earlier) return;
@@ -62,20 +95,26 @@ export class Transcripts {
         this.#changed(transcript);
     }
 
+    /** @param {LogEvent} event */
     apply(event) {
         for (const [id, entry] of this.#entries) {
             // What has no session is about the whole project: a gap is everybody's.
             if (event.sessionId && event.sessionId !== id) continue;
             if (!event.sessionId && event.type !== "gap") continue;
-            if (entry.held) entry.held.push(event);
-            else {
+            if (entry.transcript) {
                 entry.transcript.apply(event);
                 this.#changed(entry.transcript);
+            } else {
+                entry.held.push(event);
             }
         }
     }
 
-    /** Keep this one, and the others that were shown last. */
+    /**
+     * Keep this one, and the others that were shown last.
+     *
+     * @param {string} sessionId
+     */
     keep(sessionId) {
         const shown = this.#entries.get(sessionId);
         this.#entries.delete(sessionId);

@@ -1,50 +1,87 @@
 /** A turn: what was said in it, how it ended, and when somebody waited for somebody. */
 
+/** @import { Ending, Item, ToldTurn, ToolCall } from "../types.js" */
+/** @import { OpenSpan, TurnRecord } from "./timeline.js" */
+
+/** @type {Set<unknown>} */
 const ENDED = new Set(["completed", "failed"]);
 
 export class Turn {
     static #count = 0;
     key = `turn ${(Turn.#count += 1)}`;
+    /** @type {Item[]} */
     items = [];
+    /** @type {string | null} */
     startedAt = null;
+    /** @type {string | null} */
     endedAt = null;
-    /** null: it runs, or how it ended has not been asked yet. */
+    /**
+     * null: it runs, or how it ended has not been asked yet.
+     *
+     * @type {string | null}
+     */
     outcome = null;
+    /** @type {string | null} */
     stopReason = null;
+    /** @type {string | null} */
     failure = null;
+    /** @type {string | null} */
     message = null;
     /** Whether all of it came as events, so that it is known who waited when. */
     isWhole = false;
     isRunning = false;
-    /** Times at which the agent said something. */
+    /**
+     * Times at which the agent said something.
+     *
+     * @type {number[]}
+     */
     #heard = [];
+    /** @type {Map<string, TurnRecord["tools"][number]>} */
     #tools = new Map();
+    /** @type {Map<string, OpenSpan>} */
     #permissions = new Map();
 
+    /**
+     * @param {string | null} id
+     * @param {string | null} at
+     */
     constructor(id, at) {
-        this.id = id ?? null;
+        this.id = id;
         this.at = at;
     }
 
+    /** @param {string | null} at */
     begin(at) {
         this.startedAt = at;
         this.isRunning = true;
     }
 
-    end(at, { outcome, stopReason, failure, message }) {
+    /**
+     * @param {string} at
+     * @param {Omit<Ending, "outcome"> & { outcome: string }} how
+     */
+    end(at, { outcome, stopReason = null, failure = null, message = null }) {
         this.endedAt = at;
         this.isRunning = false;
         Object.assign(this, { outcome, stopReason, failure, message });
     }
 
-    /** How it ended, as the API tells of a turn. */
-    learn({ state, startedAt, endedAt, ...rest }) {
+    /**
+     * How it ended, as the API tells of a turn.
+     *
+     * @param {ToldTurn} told
+     */
+    learn({ state, startedAt, endedAt, stopReason, failure, message }) {
         if (this.outcome || !endedAt) return;
         this.startedAt = startedAt;
-        this.end(endedAt, { ...rest, outcome: state });
+        this.end(endedAt, { outcome: state, stopReason, failure, message });
     }
 
-    /** Take over when somebody waited for whom, from the same turn as its events tell it. */
+    /**
+     * Take over when somebody waited for whom, from the same turn as its events tell it.
+     *
+     * @param {Turn} turn
+     */
     recall(turn) {
         this.#heard = turn.#heard;
         this.#tools = turn.#tools;
@@ -53,32 +90,50 @@ export class Turn {
         this.isWhole = true;
     }
 
+    /** @param {string} at */
     heard(at) {
         this.#heard.push(Date.parse(at));
     }
 
+    /**
+     * @param {string} id
+     * @param {ToolCall} call
+     * @param {string} at
+     */
     called(id, { title, kind, status }, at) {
         const known = this.#tools.get(id);
         const to = ENDED.has(status) ? (known?.to ?? Date.parse(at)) : null;
         // Of a call that began further up than was read, the end may be told before the beginning.
         const from = Math.min(known?.from ?? Infinity, Date.parse(at));
-        this.#tools.set(id, { from, to, title, kind, status });
+        this.#tools.set(id, { from, to, title, kind });
     }
 
+    /**
+     * @param {string} id
+     * @param {string} at
+     */
     asked(id, at) {
         this.#permissions.set(id, { from: Date.parse(at), to: null });
     }
 
+    /**
+     * @param {string} id
+     * @param {string} at
+     */
     answered(id, at) {
         const known = this.#permissions.get(id);
         if (known) known.to = Date.parse(at);
     }
 
-    /** What it is measured by, for a picture of it. */
+    /**
+     * What it is measured by, for a picture of it.
+     *
+     * @returns {TurnRecord}
+     */
     get record() {
         return {
-            from: this.startedAt && Date.parse(this.startedAt),
-            to: this.endedAt && Date.parse(this.endedAt),
+            from: this.startedAt ? Date.parse(this.startedAt) : null,
+            to: this.endedAt ? Date.parse(this.endedAt) : null,
             heard: this.#heard,
             tools: [...this.#tools.values()],
             permissions: [...this.#permissions.values()],
