@@ -10,13 +10,15 @@ import { Transcript } from "./model/transcript.js";
 import { addressOf, addressOfNew, placeOf } from "./place.js";
 import { Frame } from "./view/frame.js";
 import { openHelp } from "./view/help.js";
-import { announce, complain, mention } from "./view/notices.js";
+import { announce, complain, mention, messageOf } from "./view/notices.js";
 import { SessionView, titleFor } from "./view/session.js";
 import { Sidebar } from "./view/sidebar.js";
 import { StartView, addProjectDialog, welcomeView } from "./view/start.js";
 import { sentenceForReset } from "./view/stream.js";
 import { askForToken } from "./view/token.js";
 import { troubleView } from "./view/trouble.js";
+
+/** @import { Change, Project as About } from "./types.js" */
 
 const TRY_AGAIN_MS = 3000;
 
@@ -29,8 +31,10 @@ export class Console {
         addProject: () => this.#addProject(),
         help: openHelp,
     });
+    /** @type {Project | null} */
     #project = null;
-    #again = null;
+    /** @type {number | undefined} */
+    #again;
     #showSidebar = inNextFrame(() => this.#updateSidebar());
 
     async start() {
@@ -52,7 +56,7 @@ export class Console {
         try {
             await this.#projects.read();
         } catch (problem) {
-            this.#frame.show(`trouble ${problem.message}`, () => troubleView(problem, () => this.#readProjects()));
+            this.#frame.show(`trouble ${messageOf(problem)}`, () => troubleView(problem, () => this.#readProjects()));
             clearTimeout(this.#again);
             if (isPassing(problem)) this.#again = setTimeout(() => this.#readProjects(), TRY_AGAIN_MS);
             return;
@@ -69,11 +73,11 @@ export class Console {
             this.#goHome();
             return;
         }
-        if (this.#project?.id !== about.id) this.#open(about);
+        const project = this.#project?.id === about.id ? this.#project : this.#open(about);
         this.#frame.lead(isList);
-        this.#project.shownId = sessionId;
-        if (sessionId) this.#showSession(sessionId);
-        else this.#showStart();
+        project.shownId = sessionId;
+        if (sessionId) this.#showSession(project, sessionId);
+        else this.#showStart(project);
         this.#updateSidebar();
     }
 
@@ -91,14 +95,19 @@ export class Console {
         this.#frame.show("welcome", () => welcomeView(() => this.#addProject()));
     }
 
+    /** @param {string} address */
     #go(address) {
         location.hash = address;
     }
 
+    /** @param {About} about */
     #open(about) {
         this.#project?.close();
         remember("project", about.id);
-        const project = new Project(this.#api, about, (what) => project === this.#project && this.#changed(what));
+        /** @type {Project} */
+        const project = new Project(this.#api, about, (what) => {
+            if (project === this.#project) this.#changed(project, what);
+        });
         this.#project = project;
         project.onReset = (reason) => {
             mention(sentenceForReset(reason));
@@ -109,6 +118,7 @@ export class Console {
             if (project === this.#project) complain("The project could not be read", problem);
         });
         this.#sidebar.showProjects(this.#projects.list, about.id);
+        return project;
     }
 
     /** What was shown may not be there any more. */
@@ -117,39 +127,48 @@ export class Console {
         this.#route();
     }
 
-    #showSession(id) {
-        this.#frame.show(`session ${this.#project.id} ${id}`, () => new SessionView(this.#project, id));
+    /**
+     * @param {Project} project
+     * @param {string} id
+     */
+    #showSession(project, id) {
+        this.#frame.show(`session ${project.id} ${id}`, () => new SessionView(project, id));
     }
 
-    #showStart() {
-        const { id } = this.#project;
-        const begun = (sessionId) => this.#go(addressOf(id, sessionId));
-        this.#frame.show(`start ${id}`, () => new StartView(this.#project, begun));
+    /** @param {Project} project */
+    #showStart(project) {
+        /** @param {string} sessionId */
+        const begun = (sessionId) => this.#go(addressOf(project.id, sessionId));
+        this.#frame.show(`start ${project.id}`, () => new StartView(project, begun));
     }
 
-    #changed(what) {
+    /**
+     * @param {Project} project
+     * @param {Change} what
+     */
+    #changed(project, what) {
         const { view } = this.#frame;
         if (what instanceof Transcript) {
-            if (this.#project.transcript(this.#project.shownId) === what) view.transcriptChanged?.(what);
+            if (project.transcript(project.shownId) === what) view?.transcriptChanged?.(what);
             return;
         }
         // At once: a tab that nobody looks at is given no frames, and its title is what is seen of it.
-        this.#showTitle();
+        this.#showTitle(project);
         this.#showSidebar();
-        if (what === "permissions") view.permissionsChanged?.();
-        else if (what === "stream") view.streamChanged?.();
-        else view.update();
+        if (what === "permissions") view?.permissionsChanged?.();
+        else if (what === "stream") view?.streamChanged?.();
+        else view?.update();
     }
 
     #updateSidebar() {
         const project = this.#project;
         if (!project) return;
         this.#sidebar.show(project, project.shownId);
-        this.#showTitle();
+        this.#showTitle(project);
     }
 
-    #showTitle() {
-        const { permissions, sessions, shownId } = this.#project;
+    /** @param {Project} project */
+    #showTitle({ permissions, sessions, shownId }) {
         const session = sessions.get(shownId);
         const asked = permissions.count ? `(${permissions.count}) ` : "";
         document.title = `${asked}${session ? `${titleFor(session)} · ` : ""}ACP gateway`;
@@ -163,19 +182,21 @@ export class Console {
         announce("The project was added.");
     }
 
+    /** @param {number} by */
     #step(by) {
         const id = this.#sidebar.neighbour(by);
-        if (id) this.#go(addressOf(this.#project.id, id));
+        if (id && this.#project) this.#go(addressOf(this.#project.id, id));
     }
 
     #toPermission() {
-        const first = this.#project?.permissions.first;
-        if (!first) {
+        const project = this.#project;
+        const first = project?.permissions.first;
+        if (!project || !first) {
             mention("Nothing waits for your answer");
             return;
         }
-        const here = this.#project.permissions.in(this.#project.shownId).length > 0;
-        if (here) this.#frame.view.focusPermission?.();
-        else this.#go(addressOf(this.#project.id, first.sessionId));
+        const here = project.permissions.in(project.shownId).length > 0;
+        if (here) this.#frame.view?.focusPermission?.();
+        else this.#go(addressOf(project.id, first.sessionId));
     }
 }

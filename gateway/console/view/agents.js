@@ -1,11 +1,16 @@
 /** A project's agents: how each stands, and what can be done about it. */
 
 import { Keyed, attribute, h, text } from "../dom.js";
+import { entryOf } from "../table.js";
 import { oneLine } from "../text/plain.js";
 import { field, form, openDialog } from "./dialog.js";
 import { menu } from "./menu.js";
 import { openConnect } from "./connect.js";
-import { complain, hintFor, mention } from "./notices.js";
+import { complain, hintFor, mention, messageOf } from "./notices.js";
+
+/** @import { Project } from "../model/project.js" */
+/** @import { Agent, View } from "../types.js" */
+/** @import { MenuEntry } from "./menu.js" */
 
 const WORDS = {
     stopped: "stopped",
@@ -16,14 +21,17 @@ const WORDS = {
 };
 
 export class AgentsView {
+    /** @type {Project | null} */
     #project = null;
     #rows = h("ul.agents");
     #problem = h("div.side-problem", { hidden: true });
     #loading = h("p.side-empty", "Loading…");
-    #list = new Keyed(this.#rows, () => this.#row());
+    /** @type {Keyed<Agent>} */
+    #list = new Keyed(this.#rows, (agent) => this.#row(agent));
     #missing = h("summary");
     #missingRows = h("ul.agents");
-    #missingList = new Keyed(this.#missingRows, () => this.#row());
+    /** @type {Keyed<Agent>} */
+    #missingList = new Keyed(this.#missingRows, (agent) => this.#row(agent));
     #missingPart = h("details.missing", this.#missing, this.#missingRows);
     element = h(
         "section.side-section",
@@ -35,6 +43,7 @@ export class AgentsView {
         this.#missingPart,
     );
 
+    /** @param {Project | null} project */
     show(project) {
         this.#project = project;
         this.element.hidden = !project;
@@ -53,7 +62,7 @@ export class AgentsView {
         const said = problem
             ? [
                   h("strong", "The container cannot be asked."),
-                  h("span", problem.message),
+                  h("span", messageOf(problem)),
                   h("span", hintFor(problem) ?? ""),
               ]
             : [h("span", "The container is away; this is what it said last.")];
@@ -63,60 +72,83 @@ export class AgentsView {
         );
     }
 
-    #row() {
+    /**
+     * @param {Agent} first
+     * @returns {View<Agent>}
+     */
+    #row(first) {
         const name = h("bdi.agent-name");
         const state = h("span.agent-state");
         const dot = h("span.dot", { "aria-hidden": "true" });
-        let agent;
-        const element = h(
-            "li.agent",
-            dot,
-            h("div.agent-words", name, state),
-            menu("What to do with this agent", () => this.#entries(agent)),
-        );
-        const summary = element.querySelector("summary");
+        let agent = first;
+        const actions = menu("What to do with this agent", () => this.#entries(agent));
+        const element = h("li.agent", dot, h("div.agent-words", name, state), actions);
+        const summary = actions.querySelector("summary");
+        /** @param {Agent} given */
         const update = (given) => {
             agent = given;
             text(name, oneLine(agent.name ?? agent.id, 80));
             attribute(name, "title", agent.description && oneLine(agent.description, 300));
-            text(state, stateOf(agent, this.#project));
-            attribute(summary, "aria-label", `What to do with ${oneLine(agent.name ?? agent.id, 80)}`);
+            text(state, stateOf(agent, this.#project?.agents.defaultId ?? null));
+            if (summary) attribute(summary, "aria-label", `What to do with ${oneLine(agent.name ?? agent.id, 80)}`);
             element.dataset.state = agent.status;
-            summary.parentElement.hidden = !this.#project.mayWork;
+            actions.hidden = !this.#project?.mayWork;
         };
         return { element, update };
     }
 
+    /**
+     * @param {Agent} agent
+     * @returns {(MenuEntry | false)[]}
+     */
     #entries(agent) {
+        const project = this.#project;
+        if (!project) return [];
         const runs = agent.status === "running" || agent.status === "starting";
         return [
-            !runs && !isMissing(agent) && { label: "Start", icon: "play", act: () => this.#spawn(agent) },
-            !isMissing(agent) && { label: "Start with variables…", icon: "play", act: () => this.#spawnWith(agent) },
+            !runs && !isMissing(agent) && { label: "Start", icon: "play", act: () => this.#spawn(project, agent) },
+            !isMissing(agent) && {
+                label: "Start with variables…",
+                icon: "play",
+                act: () => this.#spawnWith(project, agent),
+            },
             {
                 label: agent.requiresAuth && !agent.authenticated ? "Connect an account…" : "Account…",
                 icon: "key",
-                act: () => this.#connect(agent),
+                act: () => this.#connect(project, agent),
             },
-            runs && { label: "Stop", icon: "stop", danger: true, act: () => this.#stop(agent) },
-        ].filter(Boolean);
+            runs && { label: "Stop", icon: "stop", danger: true, act: () => this.#stop(project, agent) },
+        ];
     }
 
-    async #spawn(agent) {
+    /**
+     * @param {Project} project
+     * @param {Agent} agent
+     */
+    async #spawn(project, agent) {
         try {
-            await this.#project.calls.spawn(agent.id);
+            await project.calls.spawn(agent.id);
             mention(`${oneLine(agent.name)} is starting`);
         } catch (problem) {
             complain(`${oneLine(agent.name)} was not started`, problem);
         }
-        this.#project.agents.read();
+        project.agents.read();
     }
 
-    async #connect(agent) {
-        await openConnect(agent.name ?? agent.id, this.#project.calls.auth(agent.id));
-        this.#project.agents.read();
+    /**
+     * @param {Project} project
+     * @param {Agent} agent
+     */
+    async #connect(project, agent) {
+        await openConnect(agent.name ?? agent.id, project.calls.auth(agent.id));
+        project.agents.read();
     }
 
-    #spawnWith(agent) {
+    /**
+     * @param {Project} project
+     * @param {Agent} agent
+     */
+    #spawnWith(project, agent) {
         const variables = h("textarea", {
             rows: 4,
             spellcheck: "false",
@@ -140,33 +172,43 @@ export class AgentsView {
                     ),
                 ],
                 async () => {
-                    await this.#project.calls.spawn(agent.id, {
+                    await project.calls.spawn(agent.id, {
                         env: parsed(variables.value),
                         ...(directory.value.trim() && { workingDirectory: directory.value.trim() }),
                     });
                     close();
-                    this.#project.agents.read();
+                    project.agents.read();
                 },
             ),
         );
     }
 
-    async #stop(agent) {
+    /**
+     * @param {Project} project
+     * @param {Agent} agent
+     */
+    async #stop(project, agent) {
         try {
-            await this.#project.calls.stop(agent.id);
+            await project.calls.stop(agent.id);
         } catch (problem) {
             complain(`${oneLine(agent.name)} was not stopped`, problem);
         }
-        this.#project.agents.read();
+        project.agents.read();
     }
 }
 
-/** Whether it cannot be started as it is; its error says what to do. */
+/**
+ * Whether it cannot be started as it is; its error says what to do.
+ *
+ * @param {Agent} agent
+ */
 export function isMissing({ status, error }) {
     return status === "stopped" && Boolean(error);
 }
 
+/** @param {string} lines */
 function parsed(lines) {
+    /** @type {Record<string, string>} */
     const env = {};
     for (const line of lines.split("\n").filter((one) => one.trim())) {
         const place = line.indexOf("=");
@@ -176,14 +218,17 @@ function parsed(lines) {
     return env;
 }
 
-function stateOf(agent, project) {
+/**
+ * @param {Agent} agent
+ * @param {string | null} defaultId
+ */
+function stateOf(agent, defaultId) {
     // The container begins with the agent's id, which stands above it.
-    if (isMissing(agent)) return oneLine(agent.error.replace(`${agent.id}: `, ""), 300);
-    const words = [WORDS[agent.status] ?? oneLine(agent.status ?? "unknown", 40)];
-    if (agent.id === project.agents.defaultId) words.push("default");
+    if (isMissing(agent)) return oneLine(agent.error?.replace(`${agent.id}: `, ""), 300);
+    const words = [entryOf(WORDS, agent.status) ?? oneLine(agent.status ?? "unknown", 40)];
+    if (agent.id === defaultId) words.push("default");
     if (agent.requiresAuth && agent.authenticated) words.push("account connected");
-    if (agent.requiresAuth && !agent.authenticated && agent.status !== "auth_required")
-        words.push("no account");
+    if (agent.requiresAuth && !agent.authenticated && agent.status !== "auth_required") words.push("no account");
     if (agent.error) words.push(oneLine(agent.error, 200));
     return words.join(" · ");
 }

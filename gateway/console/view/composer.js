@@ -7,6 +7,9 @@ import { icon } from "../icons.js";
 import { oneLine } from "../text/plain.js";
 import { complain } from "./notices.js";
 
+/** @import { Project } from "../model/project.js" */
+/** @import { KnownSession } from "../types.js" */
+
 const TOUCH = matchMedia("(pointer: coarse)");
 const MOST_HEIGHT = 0.4;
 
@@ -19,9 +22,15 @@ export class Composer {
     #cancel;
     #hint = h("span.composer-hint");
     #queue = h("ul.queue", { "aria-label": "Prompts that wait" });
+    /** @type {Map<string, HTMLElement>} */
     #prompts = new Map();
     #sending = false;
 
+    /**
+     * @param {Project} project
+     * @param {KnownSession} session
+     * @param {() => void} onSent
+     */
     constructor(project, session, onSent) {
         this.#project = project;
         this.#session = session;
@@ -48,16 +57,17 @@ export class Composer {
             icon("stop"),
             h("span", "Stop"),
         );
+        const buttons = h("div.composer-buttons", this.#cancel, this.#send);
         this.element = h(
             "form.composer",
             { "aria-label": "Prompt", on: { submit: (event) => event.preventDefault() } },
             this.#queue,
-            h("div.composer-box", this.#box, h("div.composer-buttons", this.#cancel, this.#send)),
+            h("div.composer-box", this.#box, buttons),
             this.#hint,
         );
         // Its width changes with the buttons beside it, and with it the lines that its text takes.
         new ResizeObserver(() => this.#grow()).observe(this.element);
-        new ResizeObserver(() => this.#grow()).observe(this.#send.parentElement);
+        new ResizeObserver(() => this.#grow()).observe(buttons);
         this.update(session);
     }
 
@@ -65,6 +75,7 @@ export class Composer {
         this.#box.focus();
     }
 
+    /** @param {KnownSession} session */
     update(session) {
         this.#session = session;
         const running = session.status === "running";
@@ -90,6 +101,7 @@ export class Composer {
         this.#box.style.height = `${Math.min(this.#box.scrollHeight + 2, innerHeight * MOST_HEIGHT)}px`;
     }
 
+    /** @param {KeyboardEvent} event */
     #pressed(event) {
         if (event.key !== "Enter" || event.isComposing) return;
         const sends = event.ctrlKey || event.metaKey || (!event.shiftKey && !event.altKey && !TOUCH.matches);
@@ -129,13 +141,19 @@ export class Composer {
         }
     }
 
+    /** @param {string[]} ids */
     #showQueue(ids) {
         this.#queue.hidden = !ids.length;
         for (const id of this.#prompts.keys()) if (!ids.includes(id)) this.#prompts.delete(id);
-        for (const id of ids) if (!this.#prompts.has(id)) this.#prompts.set(id, this.#waiting(id));
-        this.#queue.replaceChildren(...ids.map((id) => this.#prompts.get(id)));
+        const shown = ids.map((id) => {
+            const element = this.#prompts.get(id) ?? this.#waiting(id);
+            this.#prompts.set(id, element);
+            return element;
+        });
+        this.#queue.replaceChildren(...shown);
     }
 
+    /** @param {string} id */
     #waiting(id) {
         const shown = h("bdi", "…");
         this.#project.calls.turn(this.#session.id, id).then(
@@ -157,6 +175,11 @@ export class Composer {
     }
 }
 
+/**
+ * @param {KnownSession} session
+ * @param {boolean} mayWork
+ * @param {boolean} running
+ */
 function hintFor(session, mayWork, running) {
     if (session.status === "ended") return "This session has ended. It can be read, and takes no more prompts.";
     if (!mayWork) return "Your role in this project lets you read.";

@@ -2,14 +2,19 @@
 
 import { h, text } from "../dom.js";
 import { icon } from "../icons.js";
+import { entryOf } from "../table.js";
 import { safeAddress } from "../text/markdown.js";
 import { honest, oneLine } from "../text/plain.js";
 import { duration, exactly } from "../text/times.js";
 import { copyButton } from "./copy.js";
 import { field, form, openDialog } from "./dialog.js";
-import { announce } from "./notices.js";
+import { announce, messageOf } from "./notices.js";
+
+/** @import { AuthCalls } from "../model/calls.js" */
+/** @import { AuthStatus, LoginBegun, LoginWay } from "../types.js" */
 
 const POLL_MS = 2000;
+/** @type {Record<string, (way: { providerName?: string }) => string>} */
 const FLOWS = {
     pkce: ({ providerName }) => `Connect at ${providerName ?? "the provider"}`,
     device: ({ providerName }) => `Connect at ${providerName ?? "the provider"} with a code`,
@@ -17,6 +22,7 @@ const FLOWS = {
     paste_token: () => "Connect with a token",
     agent: () => "Connect by the agent's own login",
 };
+/** @type {Record<string, string>} */
 const ENDS = {
     denied: "The login was refused.",
     expired: "The login took too long.",
@@ -24,7 +30,12 @@ const ENDS = {
 };
 const KINDS = { api_key: "API key", oauth: "Account", token: "Token" };
 
-/** Open it; its promise is kept when it is closed. `auth`: the calls of one agent, as `Project.auth` gives them. */
+/**
+ * Open it; its promise is kept when it is closed.
+ *
+ * @param {string} agentName
+ * @param {AuthCalls} auth
+ */
 export function openConnect(agentName, auth) {
     const dialog = new Connect(agentName, auth);
     return dialog.open();
@@ -34,17 +45,25 @@ class Connect {
     #name;
     #auth;
     #body = h("div.connect", h("p", { role: "status" }, "Loading…"));
-    #timer = null;
+    /** @type {number | undefined} */
+    #timer;
     #isOpen = true;
-    #close = null;
+    #close = () => {};
 
+    /**
+     * @param {string} name
+     * @param {AuthCalls} auth
+     */
     constructor(name, auth) {
         this.#name = oneLine(name, 80);
         this.#auth = auth;
     }
 
     async open() {
-        const closed = openDialog(`${this.#name}: account`, (close) => ((this.#close = close), this.#body));
+        const closed = openDialog(`${this.#name}: account`, (close) => {
+            this.#close = close;
+            return this.#body;
+        });
         this.#choose();
         await closed;
         this.#isOpen = false;
@@ -66,7 +85,8 @@ class Connect {
         }
     }
 
-    #ways({ ways = [], credential }) {
+    /** @param {AuthStatus} status */
+    #ways({ ways, credential }) {
         const title = credential ? "Connect again, or another account" : "How do you want to connect your account?";
         const buttons = ways.map((way) =>
             h(
@@ -75,7 +95,7 @@ class Connect {
                 icon(way.flow === "api_key" || way.flow === "paste_token" ? "key" : "globe"),
                 h(
                     "span.way-words",
-                    oneLine(FLOWS[way.flow]?.(way) ?? way.flow, 80),
+                    oneLine(entryOf(FLOWS, way.flow)?.(way) ?? way.flow, 80),
                     way.asks ? h("span.about", oneLine(way.asks, 120)) : null,
                 ),
             ),
@@ -83,20 +103,29 @@ class Connect {
         return h("div.ways", h("h3", title), buttons);
     }
 
+    /** @param {LoginWay} way */
     async #begin(way) {
-        if (way.tokenType) return this.#askForToken(way);
+        if (way.tokenType) {
+            this.#askForToken(way, way.tokenType);
+            return;
+        }
         try {
             const begun = await this.#auth.start({ flow: way.flow, ...(way.provider && { provider: way.provider }) });
-            if (begun.tokenType) return this.#askForToken({ ...way, ...begun });
-            this.#follow(begun, way);
+            const provider = begun.provider ?? way.provider;
+            if (begun.tokenType) this.#askForToken({ ...way, provider }, begun.tokenType);
+            else this.#follow(begun, way);
         } catch (problem) {
             this.#fail(problem);
         }
     }
 
-    #askForToken({ tokenType, asks, provider }) {
+    /**
+     * @param {LoginWay} way
+     * @param {string} tokenType
+     */
+    #askForToken({ asks, provider }, tokenType) {
         const input = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false" });
-        const label = asks ? `${asks[0].toUpperCase()}${asks.slice(1)}` : "Key or token";
+        const label = asks ? `${asks.charAt(0).toUpperCase()}${asks.slice(1)}` : "Key or token";
         this.#show(
             form(
                 "Keep it",
@@ -111,28 +140,37 @@ class Connect {
         input.focus();
     }
 
-    /** A login that has begun: what its person must do, and what becomes of it meanwhile. */
+    /**
+     * A login that has begun: what its person must do, and what becomes of it meanwhile.
+     *
+     * @param {LoginBegun} login
+     * @param {LoginWay} way
+     */
     #follow(login, way) {
         const left = h("span.about");
         const waits = h("p.waits", h("span.spinner"), h("span", "Waiting for you to finish there"), left);
-        const parts = [login.message && h("p", honest(login.message)), ...placeParts(login), waits];
+        const said = login.message ? h("p", honest(login.message)) : null;
+        /** @type {(HTMLElement | null)[]} */
+        const parts = [said, ...placeParts(login), waits];
         if (login.pasteBack || login.flow === "agent") parts.push(this.#pasteBack(login));
         this.#show(...parts, this.#back());
         const pace = Math.max(POLL_MS, (login.interval ?? 0) * 1000);
         const look = async () => {
-            text(left, ` · ${duration(Date.parse(login.expiresAt) - Date.now())} left`);
+            if (login.expiresAt) text(left, ` · ${duration(Date.parse(login.expiresAt) - Date.now())} left`);
             if (await this.#isOver(login)) return;
             if (this.#isOpen) this.#timer = setTimeout(look, pace);
         };
         this.#timer = setTimeout(look, pace);
-        this.#body.querySelector("a, button")?.focus();
+        const first = this.#body.querySelector("a, button");
+        if (first instanceof HTMLElement) first.focus();
         announce(
             login.userCode
                 ? `Enter the code ${login.userCode.split("").join(" ")}`
-                : `${FLOWS[way.flow]?.(way) ?? "Connect"}: a page opens in a new tab.`,
+                : `${entryOf(FLOWS, way.flow)?.(way) ?? "Connect"}: a page opens in a new tab.`,
         );
     }
 
+    /** @param {LoginBegun} login */
     async #isOver(login) {
         let status;
         try {
@@ -148,6 +186,7 @@ class Connect {
         return true;
     }
 
+    /** @param {LoginBegun} login */
     #pasteBack(login) {
         const input = h("input", { required: true, autocomplete: "off", spellcheck: "false" });
         const about =
@@ -171,7 +210,8 @@ class Connect {
             const { revocation } = await this.#auth.disconnect();
             announce(revocation?.message ?? "Disconnected.");
         } catch (problem) {
-            return this.#fail(problem);
+            this.#fail(problem);
+            return;
         }
         this.#choose();
     }
@@ -185,16 +225,19 @@ class Connect {
         return h("button.quiet", { type: "button", on: { click: () => this.#choose() } }, icon("back"), "Another way");
     }
 
+    /** @param {unknown} problem */
     #fail(problem) {
-        this.#show(h("p.form-problem", { role: "alert" }, honest(problem.message)), this.#back());
+        this.#show(h("p.form-problem", { role: "alert" }, messageOf(problem)), this.#back());
     }
 
+    /** @param {(HTMLElement | null)[]} parts */
     #show(...parts) {
         clearTimeout(this.#timer);
-        this.#body.replaceChildren(...parts.filter(Boolean));
+        this.#body.replaceChildren(...parts.filter((part) => part !== null));
     }
 }
 
+/** @param {LoginBegun} login */
 function placeParts({ authorizeUrl, verificationUri, verificationUriComplete, userCode }) {
     const address = safeAddress(verificationUriComplete ?? authorizeUrl ?? verificationUri);
     const parts = [];
@@ -227,15 +270,19 @@ function placeParts({ authorizeUrl, verificationUri, verificationUriComplete, us
     return parts;
 }
 
+/**
+ * @param {AuthStatus} status
+ * @param {() => void} disconnect
+ */
 function accountView({ credential, state }, disconnect) {
     if (!credential) return null;
     const { tokenType, provider, subject, fingerprint, expiresAt, renewable, reason } = credential;
-    const rows = [
-        ["Kind", [KINDS[tokenType] ?? tokenType, provider && `at ${provider}`].filter(Boolean).join(" ")],
-        subject && ["Account", subject],
-        ["Fingerprint", fingerprint],
-        expiresAt && [renewable ? "Renewed before" : "Ends", exactly(expiresAt)],
-    ].filter(Boolean);
+    const kind = entryOf(KINDS, tokenType) ?? tokenType;
+    /** @type {[string, string | null][]} */
+    const rows = [["Kind", provider ? `${kind} at ${provider}` : kind]];
+    if (subject) rows.push(["Account", subject]);
+    rows.push(["Fingerprint", fingerprint]);
+    if (expiresAt) rows.push([renewable ? "Renewed before" : "Ends", exactly(expiresAt)]);
     const lapsed = state === "needs_reauth" || credential.state === "needs_reauth";
     return h(
         "section.account",
@@ -248,11 +295,9 @@ function accountView({ credential, state }, disconnect) {
     );
 }
 
+/** @param {AuthStatus} status */
 function endView({ state, login }) {
-    if (!ENDS[state]) return null;
-    return h(
-        "p.form-problem",
-        { role: "alert" },
-        honest([ENDS[state], login?.title, login?.detail].filter(Boolean).join(" ")),
-    );
+    const end = entryOf(ENDS, state);
+    if (!end) return null;
+    return h("p.form-problem", { role: "alert" }, honest([end, login?.title, login?.detail].filter(Boolean).join(" ")));
 }

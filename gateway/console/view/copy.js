@@ -6,7 +6,13 @@ import { announce, complain } from "./notices.js";
 
 const DONE_MS = 1500;
 
+/**
+ * @param {string} label
+ * @param {() => string} textToCopy
+ * @param {{ withLabel?: boolean }} options
+ */
 export function copyButton(label, textToCopy, { withLabel = false } = {}) {
+    /** @type {HTMLElement} */
     const button = h(withLabel ? "button.quiet" : "button.icon-button", {
         type: "button",
         title: label,
@@ -18,10 +24,8 @@ export function copyButton(label, textToCopy, { withLabel = false } = {}) {
         try {
             await navigator.clipboard.writeText(textToCopy());
         } catch {
-            return complain(
-                "This browser does not let the page copy",
-                new Error("Select the text and copy it yourself."),
-            );
+            complain("This browser does not let the page copy", new Error("Select the text and copy it yourself."));
+            return;
         }
         button.replaceChildren(icon("check"), ...(withLabel ? ["Copied"] : []));
         announce("Copied");

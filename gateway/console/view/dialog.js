@@ -2,14 +2,27 @@
 
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
+import { messageOf } from "./notices.js";
 
 let count = 0;
 
-/** Open a dialog; `fill(close)` gives what stands in it. Its promise gives what `close(value)` was called with. */
+/** @import { Child } from "../types.js" */
+
+/**
+ * Open a dialog; `fill(close)` gives what stands in it. Its promise gives what `close(value)` was called with.
+ *
+ * @template [Value=undefined]
+ * @param {string} title
+ * @param {(close: (value?: Value) => void) => Child} fill
+ * @param {{ isWide?: boolean }} options
+ * @returns {Promise<Value | undefined>}
+ */
 export function openDialog(title, fill, { isWide = false } = {}) {
     return new Promise((resolve) => {
         const id = `dialog-title-${(count += 1)}`;
+        /** @type {Value | undefined} */
         let value;
+        /** @type {HTMLDialogElement} */
         const dialog = h(
             "dialog",
             {
@@ -33,29 +46,42 @@ export function openDialog(title, fill, { isWide = false } = {}) {
     });
 }
 
-/** A form whose button works once at a time, and that says beside its fields what went wrong. */
+/**
+ * A form whose button works once at a time, and that says beside its fields what went wrong.
+ *
+ * @param {string} submitLabel
+ * @param {Child} fields
+ * @param {() => unknown} submit
+ * @param {{ danger?: boolean }} options
+ */
 export function form(submitLabel, fields, submit, { danger = false } = {}) {
     const problem = h("p.form-problem", { role: "alert", hidden: true });
     const button = h(`button.${danger ? "danger" : "primary"}`, { type: "submit" }, submitLabel);
-    const element = h("form", { on: { submit: send } }, fields, problem, h("div.form-actions", button));
+    return h("form", { on: { submit: send } }, fields, problem, h("div.form-actions", button));
+    /** @param {Event} event */
     async function send(event) {
         event.preventDefault();
         if (button.getAttribute("aria-disabled")) return;
         button.setAttribute("aria-disabled", "true");
         problem.hidden = true;
         try {
-            await submit(new FormData(element));
+            await submit();
         } catch (error) {
-            problem.textContent = error.message;
+            problem.textContent = messageOf(error);
             problem.hidden = false;
         } finally {
             button.removeAttribute("aria-disabled");
         }
     }
-    return element;
 }
 
-/** A labelled field; `about` is said below it. */
+/**
+ * A labelled field; `about` is said below it.
+ *
+ * @param {string} label
+ * @param {HTMLInputElement | HTMLTextAreaElement} input
+ * @param {string} [about]
+ */
 export function field(label, input, about) {
     const id = (input.id ||= `field-${(count += 1)}`);
     if (about) input.setAttribute("aria-describedby", `${id}-about`);
@@ -67,7 +93,14 @@ export function field(label, input, about) {
     );
 }
 
-/** Ask before something is done that cannot be undone. */
+/**
+ * Ask before something is done that cannot be undone.
+ *
+ * @param {string} title
+ * @param {string} text
+ * @param {string} label
+ * @returns {Promise<true | undefined>}
+ */
 export function confirmed(title, text, label) {
     return openDialog(title, (close) => form(label, h("p", text), () => close(true), { danger: true }));
 }

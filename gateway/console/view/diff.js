@@ -4,10 +4,28 @@ import { h } from "../dom.js";
 import { diffLines, folded } from "../text/diff.js";
 import { honest, oneLine } from "../text/plain.js";
 
+/** @import { DiffLine, Fold } from "../text/diff.js" */
+/** @import { Foreign } from "../types.js" */
+
 /** Lines beyond these are shown on demand. */
 const MOST_LINES = 400;
+/** @type {Record<DiffLine["kind"], [string, string]>} */
 const MARKS = { same: ["span", " "], del: ["del", "−"], ins: ["ins", "+"] };
 
+/** @typedef {{ path?: unknown, oldText?: string | null, newText?: string | null }} Change */
+
+/**
+ * Whether a change is one of texts; where there was no file, or is none, its text is null.
+ *
+ * @param {Foreign} change
+ * @returns {change is Change}
+ */
+export function isDiff(change) {
+    const texts = [change.oldText, change.newText];
+    return texts.every((text) => text === undefined || text === null || typeof text === "string");
+}
+
+/** @param {Change} change */
 export function diffView({ path, oldText, newText }) {
     const diff = diffLines(oldText ?? "", newText ?? "");
     const added = diff.filter(({ kind }) => kind === "ins").length;
@@ -47,6 +65,7 @@ export function diffView({ path, oldText, newText }) {
     );
 }
 
+/** @param {DiffLine | Fold} entry */
 function line(entry) {
     if (entry.kind === "fold")
         return h("div.diff-fold", `${entry.count} unchanged line${entry.count === 1 ? "" : "s"}`);

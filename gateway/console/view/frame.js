@@ -1,15 +1,22 @@
 /** The page's frame: the list at its side, and beside it one view at a time. */
 
-import { attribute } from "../dom.js";
+import { attribute, byId } from "../dom.js";
+
+/** @import { PageView } from "../types.js" */
 
 /** Where there is no room for two things beside each other: as in layout.css. */
 const NARROW = matchMedia("(max-width: 760px)");
 
 export class Frame {
-    side = document.getElementById("sidebar");
-    #main = document.getElementById("main");
+    side = byId("sidebar");
+    #main = byId("main");
+    /** @type {PageView | null} */
     #view = null;
-    /** What the view shows, so that the same is not shown anew. */
+    /**
+     * What the view shows, so that the same is not shown anew.
+     *
+     * @type {string | null}
+     */
     #name = null;
 
     constructor() {
@@ -21,7 +28,12 @@ export class Frame {
         return this.#view;
     }
 
-    /** Show the view called `name`, which `create` makes, unless it is the one that is shown. */
+    /**
+     * Show the view called `name`, which `create` makes, unless it is the one that is shown.
+     *
+     * @param {string} name
+     * @param {() => PageView} create
+     */
     show(name, create) {
         if (this.#name === name) return;
         const had = this.#view !== null;
@@ -37,7 +49,11 @@ export class Frame {
         this.#name = null;
     }
 
-    /** On a small screen, show the list, or else the view. */
+    /**
+     * On a small screen, show the list, or else the view.
+     *
+     * @param {boolean} isList
+     */
     lead(isList) {
         document.body.dataset.page = isList ? "list" : "session";
         this.#markMain();

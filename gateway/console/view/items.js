@@ -2,19 +2,29 @@
 
 import { children, h, text } from "../dom.js";
 import { icon } from "../icons.js";
+import { entryOf } from "../table.js";
 import { honest, oneLine } from "../text/plain.js";
 import { Streamed } from "../text/streamed.js";
 import { exactly, when } from "../text/times.js";
-import { textOf } from "../model/updates.js";
+import { isObject, isText, textOf } from "../model/updates.js";
 import { blockView, json } from "./content.js";
 import { copyButton } from "./copy.js";
 import { noteView } from "./notes.js";
 import { permissionView } from "./permission.js";
 import { toolView } from "./tool.js";
 
-/** An agent may say what no reader expects: then that entry alone is shown as it came. */
+/** @import { ContentBlock, Item, PlanItem, TextItem, View } from "../types.js" */
+/** @import { IconName } from "../icons.js" */
+
+/**
+ * An agent may say what no reader expects: then that entry alone is shown as it came.
+ *
+ * @param {Item} item
+ * @returns {View<Item>}
+ */
 export function itemView(item) {
     const view = viewOf(item);
+    /** @param {Item} given */
     const update = (given) => {
         try {
             view.update(given);
@@ -26,14 +36,18 @@ export function itemView(item) {
     return { element: view.element, update };
 }
 
+/**
+ * @param {Item} item
+ * @returns {View<Item>}
+ */
 function viewOf(item) {
     switch (item.kind) {
         case "user":
             return userView(item);
         case "assistant":
-            return assistantView();
+            return assistantView(item);
         case "thought":
-            return thoughtView();
+            return thoughtView(item);
         case "tool":
             return toolView();
         case "plan":
@@ -49,6 +63,10 @@ function viewOf(item) {
 const LONG_LINES = 10;
 const LONG_CHARACTERS = 1200;
 
+/**
+ * @param {TextItem} item
+ * @returns {View<TextItem>}
+ */
 function userView(item) {
     const body = h("div.user-text");
     const more = h("button.quiet.small", {
@@ -58,15 +76,15 @@ function userView(item) {
     });
     const foot = h("div.user-foot", more, h("time", { datetime: item.at, title: exactly(item.at) }, when(item.at)));
     const element = h("article.item.user", { "aria-label": "Prompt" }, body, foot);
+    /** @param {boolean} yes */
     function fold(yes) {
         body.classList.toggle("is-long", yes);
         text(more, yes ? "Show all" : "Show less");
     }
+    /** @param {TextItem} item */
     const update = ({ content }) => {
         body.replaceChildren(
-            ...content.map((block) =>
-                block.type === "text" ? h("p", { dir: "auto" }, honest(block.text)) : blockView(block),
-            ),
+            ...content.map((block) => (isText(block) ? h("p", { dir: "auto" }, honest(block.text)) : blockView(block))),
         );
         const said = textOf(content);
         if (said.length <= LONG_CHARACTERS && said.split("\n").length <= LONG_LINES) return;
@@ -79,31 +97,48 @@ function userView(item) {
 /** The blocks of a message in order: text that grows, and others that are there at once. */
 function contentView() {
     const element = h("div.blocks");
+    /** @type {(Streamed | { element: HTMLElement })[]} */
     const views = [];
+    /**
+     * @param {ContentBlock[]} content
+     * @param {boolean} final
+     */
     const update = (content, final) => {
         content.forEach((block, index) => {
-            if (block.type !== "text" || typeof block.text !== "string") views[index] ??= { element: blockView(block) };
-            else (views[index] ??= new Streamed()).show(block.text, final || index < content.length - 1);
+            const view = (views[index] ??= isText(block) ? new Streamed() : { element: blockView(block) });
+            if (isText(block) && view instanceof Streamed) view.show(block.text, final || index < content.length - 1);
         });
         if (element.childNodes.length !== views.length)
-            children(element, views.map((view) => view.element).filter(Boolean));
+            children(
+                element,
+                views.map((view) => view.element),
+            );
     };
     return { element, update };
 }
 
-function assistantView() {
+/**
+ * @param {TextItem} item
+ * @returns {View<TextItem>}
+ */
+function assistantView(item) {
     const content = contentView();
-    let item;
-    const copy = copyButton("Copy as Markdown", () => textOf(item.content));
+    let shown = item;
+    const copy = copyButton("Copy as Markdown", () => textOf(shown.content));
     const element = h("article.item.assistant", { "aria-label": "Agent" }, content.element, h("div.item-tools", copy));
+    /** @param {TextItem} given */
     const update = (given) => {
-        item = given;
-        content.update(item.content, !item.turn.isRunning);
+        shown = given;
+        content.update(shown.content, !shown.turn.isRunning);
     };
     return { element, update };
 }
 
-function thoughtView() {
+/**
+ * @param {TextItem} item
+ * @returns {View<TextItem>}
+ */
+function thoughtView(item) {
     const content = contentView();
     const gist = h("span.gist");
     const element = h(
@@ -111,20 +146,26 @@ function thoughtView() {
         h("summary", icon("bulb"), h("span.label", "Thought"), gist),
         content.element,
     );
-    let item;
-    const show = () => element.open && content.update(item.content, !item.turn.isRunning);
+    let shown = item;
+    const show = () => element.open && content.update(shown.content, !shown.turn.isRunning);
     element.addEventListener("toggle", show);
+    /** @param {TextItem} given */
     const update = (given) => {
-        item = given;
-        text(gist, oneLine(textOf(item.content).slice(-400), 160));
+        shown = given;
+        text(gist, oneLine(textOf(shown.content).slice(-400), 160));
         show();
     };
     return { element, update };
 }
 
-const PLAN_MARKS = { completed: "check", in_progress: "chevron", pending: null };
-const PLAN_WORDS = { completed: "done", in_progress: "under way", pending: "to do" };
+/**
+ * Each state of a plan's entry: its word, and its mark.
+ *
+ * @type {Record<string, [string, IconName?]>}
+ */
+const PLAN_STATES = { completed: ["done", "check"], in_progress: ["under way", "chevron"], pending: ["to do"] };
 
+/** @returns {View<PlanItem>} */
 function planView() {
     const sum = h("span.plan-sum");
     const progress = h("progress", { "aria-label": "Progress of the plan" });
@@ -135,8 +176,9 @@ function planView() {
         h("div.plan-head", icon("list"), h("span.label", "Plan"), sum, progress),
         list,
     );
+    /** @param {PlanItem} item */
     const update = ({ entries }) => {
-        const done = entries.filter(({ status }) => status === "completed").length;
+        const done = entries.filter((entry) => isObject(entry) && entry.status === "completed").length;
         text(sum, `${done} of ${entries.length}`);
         progress.max = Math.max(1, entries.length);
         progress.value = done;
@@ -145,14 +187,17 @@ function planView() {
     return { element, update };
 }
 
-function planEntry({ content, status, priority }) {
-    const known = status in PLAN_WORDS ? status : "pending";
-    const mark = h("span.plan-mark", PLAN_MARKS[known] && icon(PLAN_MARKS[known]));
+/** @param {unknown} entry */
+function planEntry(entry) {
+    const { content, status, priority } = isObject(entry) ? entry : { content: entry };
+    const known = typeof status === "string" && entryOf(PLAN_STATES, status) ? status : "pending";
+    const [word, name] = entryOf(PLAN_STATES, known) ?? ["to do"];
+    const mark = h("span.plan-mark", name && icon(name));
     const urgent = priority === "high" && known !== "completed" ? h("span.tag", "high") : null;
     return h(
         `li.plan-entry.${known}`,
         mark,
-        h("span.unseen", `${PLAN_WORDS[known]}: `),
+        h("span.unseen", `${word}: `),
         h("bdi", oneLine(content ?? "", 500)),
         urgent,
     );

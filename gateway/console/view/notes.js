@@ -2,9 +2,16 @@
 
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
+import { isObject } from "../model/updates.js";
+import { entryOf } from "../table.js";
 import { honest, oneLine } from "../text/plain.js";
 import { duration, exactly, when } from "../text/times.js";
 import { json } from "./content.js";
+
+/** @import { IconName } from "../icons.js" */
+/** @import { Foreign, NoteItem, View } from "../types.js" */
+/** @typedef {"gap" | "warning" | "quiet" | "unknown"} NoteKind */
+/** @typedef {(data: Foreign) => [NoteKind, string]} Sentence */
 
 const GAPS = {
     container_restarted: "The container restarted. What it said in between is lost.",
@@ -21,45 +28,58 @@ const RESTORED = {
     agent_restarted: "the agent had restarted",
 };
 
-/** Each type of event: its kind of line, and its sentence. */
+/**
+ * Each type of event: its kind of line, and its sentence.
+ *
+ * @type {Record<string, Sentence>}
+ */
 const NOTES = {
     gap: ({ reason, count }) => [
         "gap",
-        `Something is missing here. ${GAPS[reason] ?? oneLine(reason ?? "")}${count ? ` (${count} events)` : ""}`,
+        `Something is missing here. ${entryOf(GAPS, reason) ?? oneLine(reason ?? "")}${count ? ` (${count} events)` : ""}`,
     ],
-    session_restored: ({ how, reason, forgotten, message }) => [
-        how === "new" ? "gap" : "quiet",
-        how === "new"
-            ? `The session began anew, as ${RESTORED[reason] ?? reason}: the agent remembers nothing of what stands above.${message ? ` ${oneLine(message)}` : ""}`
-            : `The session was taken up again, as ${RESTORED[reason] ?? reason}.${forgotten?.includes("mcpServers") ? " Its MCP servers are gone." : ""}`,
-    ],
+    session_restored: ({ how, reason, forgotten, message }) => {
+        const why = entryOf(RESTORED, reason) ?? oneLine(reason ?? "nobody knows why");
+        const gone = listOf(forgotten).includes("mcpServers") ? " Its MCP servers are gone." : "";
+        if (how !== "new") return ["quiet", `The session was taken up again, as ${why}.${gone}`];
+        const said = message ? ` ${oneLine(message)}` : "";
+        return ["gap", `The session began anew, as ${why}: the agent remembers nothing of what stands above.${said}`];
+    },
     session_ended: ({ endedBy }) => ["quiet", `The session was ended${endedBy ? ` by ${oneLine(endedBy)}` : ""}.`],
     turn_cancelling: ({ requestedBy }) => ["quiet", `${oneLine(requestedBy ?? "Somebody")} wants this turn to stop.`],
     turn_stalling: ({ silentFor, endsAfter }) => [
         "warning",
-        `The agent has said nothing for ${duration(silentFor * 1000)}. After ${duration(endsAfter * 1000)} the turn is ended.`,
+        `The agent has said nothing for ${seconds(silentFor)}. After ${seconds(endsAfter)} the turn is ended.`,
     ],
     agent_stopping: ({ agentId, otherTurns }) => [
         "warning",
-        `The agent ${oneLine(agentId ?? "")} did not hear the cancel and is stopped.${otherTurns?.length ? ` ${otherTurns.length} other turns end with it.` : ""}`,
+        `The agent ${oneLine(agentId ?? "")} did not hear the cancel and is stopped.${others(listOf(otherTurns))}`,
     ],
     auth_required: () => ["warning", "The agent needs a connected account."],
     auth_complete: () => ["quiet", "Somebody connected an account to the agent."],
     permission_resolved: ({ outcome }) => ["quiet", `A permission request was settled: ${oneLine(outcome ?? "")}.`],
 };
-/** The same for each kind of an agent's updates. */
+/**
+ * The same for each kind of an agent's updates.
+ *
+ * @type {Record<string, Sentence>}
+ */
 const UPDATES = {
     current_mode_update: ({ currentModeId }) => ["quiet", `The agent's mode is now ${oneLine(currentModeId ?? "")}.`],
 };
 const UPDATE = "session_update";
+/** @type {Record<NoteKind, IconName>} */
 const ICONS = { gap: "warning", warning: "warning", quiet: "clock", unknown: "question" };
 
+/**
+ * @param {NoteItem} item
+ * @returns {View<unknown>}
+ */
 export function noteView({ type, at, data }) {
     const known = sentenceOf(type, data);
-    const [kind, sentence] = known ? known(data ?? {}) : ["unknown", null];
     const time = h("time", { datetime: at, title: exactly(at) }, when(at));
     const element = known
-        ? h(`p.item.note.${kind}`, icon(ICONS[kind]), h("span", honest(sentence)), time)
+        ? h(`p.item.note.${known[0]}`, icon(ICONS[known[0]]), h("span", honest(known[1])), time)
         : h(
               "details.item.note.unknown",
               h("summary", icon(ICONS.unknown), h("bdi", oneLine(titleOf(type, data), 80)), time),
@@ -68,14 +88,43 @@ export function noteView({ type, at, data }) {
     return { element, update() {} };
 }
 
-/** What makes the sentence of a note; nothing where none is known. An agent's own words are never those of the gateway. */
+/**
+ * The sentence of a note; null where none is known. An agent's own words are never taken for the gateway's.
+ *
+ * @param {NoteItem["type"]} type
+ * @param {unknown} data
+ */
 function sentenceOf(type, data) {
-    const [table, name] = type === UPDATE ? [UPDATES, data?.sessionUpdate] : [NOTES, type];
-    return typeof name === "string" && Object.hasOwn(table, name) ? table[name] : null;
+    const said = isObject(data) ? data : {};
+    const sentence = type === UPDATE ? entryOf(UPDATES, said.sessionUpdate) : entryOf(NOTES, type);
+    return sentence ? sentence(said) : null;
 }
 
+/**
+ * @param {NoteItem["type"]} type
+ * @param {unknown} data
+ */
 function titleOf(type, data) {
+    const said = isObject(data) ? data : {};
     return type === UPDATE
-        ? `The agent says: ${data?.sessionUpdate ?? "something"}`
-        : `The container says: ${data?.event ?? type}`;
+        ? `The agent says: ${oneLine(said.sessionUpdate ?? "something")}`
+        : `The container says: ${oneLine(said.event ?? type)}`;
+}
+
+/** @param {unknown} value */
+function seconds(value) {
+    return duration(Number(value) * 1000);
+}
+
+/**
+ * @param {unknown} value
+ * @returns {unknown[]}
+ */
+function listOf(value) {
+    return Array.isArray(value) ? value : [];
+}
+
+/** @param {unknown[]} turns */
+function others(turns) {
+    return turns.length ? ` ${turns.length} other turns end with it.` : "";
 }

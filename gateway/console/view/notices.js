@@ -1,7 +1,9 @@
 /** What is said to everybody at the edge of the page, and to a screen reader alone. */
 
-import { h } from "../dom.js";
+import { GatewayProblem } from "../acp-gateway.js";
+import { byId, h } from "../dom.js";
 import { icon } from "../icons.js";
+import { entryOf } from "../table.js";
 import { honest } from "../text/plain.js";
 
 const PASSES_AFTER_MS = 8000;
@@ -23,33 +25,67 @@ const HINTS = {
     project_not_found: "It may have been removed, or you are no member of it.",
 };
 
+/** @param {unknown} problem */
 export function hintFor(problem) {
-    return HINTS[problem.code] ?? null;
+    return (problem instanceof GatewayProblem && entryOf(HINTS, problem.code)) || null;
 }
 
-/** Tell what went wrong, and what can be done about it; it stays until it is put away. */
+/**
+ * What went wrong, in words.
+ *
+ * @param {unknown} problem
+ */
+export function messageOf(problem) {
+    return honest(problem instanceof Error ? problem.message : String(problem));
+}
+
+/**
+ * Tell what went wrong, and what can be done about it; it stays until it is put away.
+ *
+ * @param {string} what
+ * @param {unknown} problem
+ */
 export function complain(what, problem) {
+    const message = messageOf(problem);
     const hint = hintFor(problem);
-    show("error", what, [honest(problem.message), hint && problem.message !== hint ? hint : null]);
+    show("error", what, [message, hint === message ? null : hint]);
 }
 
-/** Tell what is done; it goes by itself. */
+/**
+ * Tell what is done; it goes by itself.
+ *
+ * @param {string} what
+ */
 export function mention(what) {
     const shown = show("info", what, []);
     setTimeout(() => shown.remove(), PASSES_AFTER_MS);
 }
 
-/** Say it to a screen reader, once it has said what it says. */
+/**
+ * Say it to a screen reader, once it has said what it says.
+ *
+ * @param {string} what
+ */
 export function announce(what) {
-    document.getElementById("announcer").textContent = what;
+    byId("announcer").textContent = what;
 }
 
+/**
+ * @param {"error" | "info"} kind
+ * @param {string} what
+ * @param {(string | null)[]} details
+ */
 function show(kind, what, details) {
-    const region = document.getElementById("notices");
+    const region = byId("notices");
+    /** @type {HTMLElement} */
     const notice = h(
         `div.notice.${kind}`,
         icon(kind === "error" ? "warning" : "check"),
-        h("div.notice-text", h("strong", honest(what)), ...details.filter(Boolean).map((detail) => h("span", detail))),
+        h(
+            "div.notice-text",
+            h("strong", honest(what)),
+            details.map((detail) => detail && h("span", detail)),
+        ),
         h(
             "button.icon-button",
             { type: "button", "aria-label": "Put away", on: { click: () => notice.remove() } },
@@ -57,6 +93,6 @@ function show(kind, what, details) {
         ),
     );
     region.append(notice);
-    while (region.children.length > MOST) region.firstChild.remove();
+    while (region.children.length > MOST) region.firstElementChild?.remove();
     return notice;
 }

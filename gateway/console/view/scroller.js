@@ -8,7 +8,13 @@ export class Scroller {
     #size = "";
     #onMove;
 
-    /** `onMove(follows)` is called when its reader leaves the end or comes back to it. */
+    /**
+     * `onMove(follows)` is called when its reader leaves the end or comes back to it.
+     *
+     * @param {Element} box
+     * @param {Element} content
+     * @param {(follows: boolean) => void} onMove
+     */
     constructor(box, content, onMove) {
         this.#box = box;
         this.#onMove = onMove;
@@ -32,7 +38,11 @@ export class Scroller {
         this.settle();
     }
 
-    /** Do something that changes what stands above: what is read stays where it is. */
+    /**
+     * Do something that changes what stands above: what is read stays where it is.
+     *
+     * @param {() => void} change
+     */
     keepingPlace(change) {
         const fromEnd = this.#box.scrollHeight - this.#box.scrollTop;
         change();
@@ -51,6 +61,7 @@ export class Scroller {
         if (isAtEnd || isScroll) this.#follow(isAtEnd);
     }
 
+    /** @param {boolean} yes */
     #follow(yes) {
         if (yes === this.#follows) return;
         this.#follows = yes;

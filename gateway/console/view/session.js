@@ -1,20 +1,29 @@
 /** A session: its head, transcript, what waits for an answer, and where prompts are written. */
 
+import { GatewayProblem } from "../acp-gateway.js";
 import { Keyed, attribute, h, text } from "../dom.js";
 import { icon } from "../icons.js";
 import { remember, remembered } from "../keep.js";
+import { isObject } from "../model/updates.js";
 import { addressOf } from "../place.js";
+import { entryOf } from "../table.js";
 import { oneLine } from "../text/plain.js";
 import { amount, money } from "../text/times.js";
 import { Composer } from "./composer.js";
 import { confirmed, field, form, openDialog } from "./dialog.js";
 import { menu } from "./menu.js";
-import { announce, complain } from "./notices.js";
+import { announce, complain, messageOf } from "./notices.js";
 import { permissionCard, titleOf } from "./permission.js";
 import { StreamBadge } from "./stream.js";
 import { TranscriptView } from "./transcript.js";
 
+/** @import { Project } from "../model/project.js" */
+/** @import { MenuEntry } from "./menu.js" */
+/** @import { Transcript } from "../model/transcript.js" */
+/** @import { KnownSession, View, WaitingPermission } from "../types.js" */
+
 const WORDS = { idle: "Idle", running: "Running", ended: "Ended" };
+/** @type {Record<string, string>} */
 const PERMISSIONS = {
     ask: "asks before it acts",
     "accept-edits": "edits without asking",
@@ -30,20 +39,31 @@ export class SessionView {
     #about = h("p.session-about");
     #status = h("span.status");
     #usage = h("span.usage");
+    /** @type {HTMLElement} */
     #place = h("div.transcript-frame", h("p.plain-page", { role: "status" }, "Loading…"));
     #cards = h("div.cards");
     #asking;
     #dock = h("section.dock", { "aria-label": "Waiting for your answer", hidden: true }, this.#cards);
     #badge = new StreamBadge();
+    /** @type {TranscriptView | null} */
     #transcriptView = null;
+    /** @type {Composer | null} */
     #composer = null;
     #clock;
+    /** @type {Set<string>} */
     #said = new Set();
-    #wasRunning = null;
+    #wasRunning = false;
+    /** @type {Transcript | null} */
+    transcript = null;
 
+    /**
+     * @param {Project} project
+     * @param {string} id
+     */
     constructor(project, id) {
         this.#project = project;
         this.#id = id;
+        /** @type {Keyed<WaitingPermission>} */
         this.#asking = new Keyed(this.#cards, (permission) => this.#card(permission));
         const back = h(
             "a.icon-button.back",
@@ -81,8 +101,8 @@ export class SessionView {
                 h(
                     "div.plain-page",
                     { role: "alert" },
-                    h("h2", problem.status === 404 ? "There is no such session" : "The session could not be read"),
-                    h("p", problem.message),
+                    h("h2", isMissing(problem) ? "There is no such session" : "The session could not be read"),
+                    h("p", messageOf(problem)),
                     h("button", { type: "button", on: { click: () => this.#load() } }, "Try again"),
                 ),
             );
@@ -92,14 +112,15 @@ export class SessionView {
     /** Show a transcript that was read, or read anew. */
     #begin() {
         const transcript = this.#project.transcript(this.#id);
-        if (!transcript || transcript === this.transcript) return;
+        const session = this.#session;
+        if (!transcript || !session || transcript === this.transcript) return;
         this.transcript = transcript;
         this.#transcriptView?.close();
-        this.#transcriptView = new TranscriptView(this.#project, this.#session, transcript);
+        this.#transcriptView = new TranscriptView(this.#project, session, transcript);
         this.#place.replaceWith(this.#transcriptView.element);
         this.#place = this.#transcriptView.element;
         if (!this.#composer) {
-            this.#composer = new Composer(this.#project, this.#session, () => this.#transcriptView.toEnd());
+            this.#composer = new Composer(this.#project, session, () => this.toEnd());
             this.element.append(this.#composer.element);
         }
         this.update();
@@ -119,9 +140,13 @@ export class SessionView {
         this.#cards.querySelector("article")?.focus();
     }
 
+    /** @param {Transcript} transcript */
     transcriptChanged(transcript) {
-        if (transcript !== this.transcript) return this.#begin();
-        this.#transcriptView.refresh();
+        if (transcript !== this.transcript) {
+            this.#begin();
+            return;
+        }
+        this.#transcriptView?.refresh();
         this.#showUsage();
     }
 
@@ -158,18 +183,27 @@ export class SessionView {
         if (waiting.length || this.#status.classList.contains("asking")) this.update();
     }
 
+    /** @param {KnownSession} session */
     #tellOfTurns({ status }) {
-        if (this.#wasRunning === true && status !== "running") announce("The turn is over.");
+        if (this.#wasRunning && status !== "running") announce("The turn is over.");
         this.#wasRunning = status === "running";
     }
 
+    /**
+     * @param {WaitingPermission} permission
+     * @returns {View<WaitingPermission>}
+     */
     #card(permission) {
         // The agents may be read only after what they ask.
         const agent = () => this.#project.agents.get(permission.agentId)?.name ?? permission.agentId ?? "The agent";
+        /**
+         * @param {string} id
+         * @param {unknown} optionId
+         */
         const answer = async (id, optionId) => {
             const hadFocus = this.#dock.contains(document.activeElement);
             await this.#project.calls.answer(id, optionId);
-            if (hadFocus) this.#composer.focus();
+            if (hadFocus) this.#composer?.focus();
         };
         return permissionCard(permission, agent, this.#project.mayWork, answer);
     }
@@ -177,13 +211,12 @@ export class SessionView {
     #showUsage() {
         // History does not tell it: after a reload it is what this tab was told last.
         const key = `usage.${this.#id}`;
-        if (this.transcript.usage) remember(key, JSON.stringify(this.transcript.usage), "sessionStorage");
-        const usage = JSON.parse(remembered(key, "sessionStorage"));
-        attribute(this.#usage, "hidden", !usage);
-        if (!usage) return;
-        const share = usage.size ? ` of ${amount(usage.size)} tokens` : " tokens";
-        const cost = usage.cost ? ` · ${money(usage.cost)}` : "";
-        text(this.#usage, `${amount(usage.used ?? 0)}${share}${cost}`);
+        const told = this.transcript?.usage;
+        if (told) remember(key, JSON.stringify(told), "sessionStorage");
+        const line = usageLine(parsed(remembered(key, "sessionStorage")));
+        attribute(this.#usage, "hidden", line === null);
+        if (line === null) return;
+        text(this.#usage, line);
         attribute(
             this.#usage,
             "title",
@@ -191,18 +224,22 @@ export class SessionView {
         );
     }
 
+    /** @returns {(MenuEntry | false)[]} */
     #entries() {
-        const mayWork = this.#project.mayWork && this.#session.status !== "ended";
+        const session = this.#session;
+        if (!session) return [];
+        const mayWork = this.#project.mayWork && session.status !== "ended";
         return [
-            mayWork && { label: "Rename…", icon: "pencil", act: () => this.#rename() },
+            mayWork && { label: "Rename…", icon: "pencil", act: () => this.#rename(session) },
             { label: "Save as Markdown", icon: "download", act: () => this.#save("markdown", "md") },
             { label: "Save as JSON lines", icon: "download", act: () => this.#save("jsonl", "jsonl") },
             mayWork && { label: "End session…", icon: "stop", danger: true, act: () => this.#end() },
-        ].filter(Boolean);
+        ];
     }
 
-    #rename() {
-        const input = h("input", { name: "title", required: true, maxlength: 200, value: this.#session.title ?? "" });
+    /** @param {KnownSession} session */
+    #rename(session) {
+        const input = h("input", { name: "title", required: true, maxlength: 200, value: session.title ?? "" });
         openDialog("Rename session", (close) =>
             form("Rename", field("Title", input), async () => {
                 await this.#project.sessions.rename(this.#id, input.value.trim());
@@ -225,6 +262,10 @@ export class SessionView {
         }
     }
 
+    /**
+     * @param {"markdown" | "jsonl"} format
+     * @param {string} extension
+     */
     async #save(format, extension) {
         try {
             const address = URL.createObjectURL(await this.#project.calls.export(this.#id, format));
@@ -236,13 +277,53 @@ export class SessionView {
     }
 }
 
+/** @param {{ title: string | null }} session */
 export function titleFor(session) {
     return session.title ? oneLine(session.title, 200) : "Untitled session";
 }
 
+/** @param {unknown} problem */
+function isMissing(problem) {
+    return problem instanceof GatewayProblem && problem.status === 404;
+}
+
+/**
+ * What this tab remembers, which somebody else may have written.
+ *
+ * @param {string | null} kept
+ * @returns {unknown}
+ */
+function parsed(kept) {
+    try {
+        return JSON.parse(kept ?? "null");
+    } catch {
+        return null;
+    }
+}
+
+/**
+ * What an agent tells of its use, as far as it has the form that ACP gives it; null where nothing of it has.
+ *
+ * @param {unknown} usage
+ */
+function usageLine(usage) {
+    if (!isObject(usage)) return null;
+    const { used, size, cost } = usage;
+    const parts = [];
+    if (typeof used === "number")
+        parts.push(`${amount(used)}${typeof size === "number" ? ` of ${amount(size)}` : ""} tokens`);
+    if (isObject(cost) && typeof cost.amount === "number" && typeof cost.currency === "string")
+        parts.push(money({ amount: cost.amount, currency: cost.currency }));
+    return parts.length ? parts.join(" · ") : null;
+}
+
+/**
+ * @param {KnownSession} session
+ * @param {Project} project
+ */
 function aboutSession(session, project) {
     const agent = oneLine(project.agents.get(session.agentId)?.name ?? session.agentId, 80);
     const where = session.workingDirectory ? ` in ${oneLine(session.workingDirectory, 200)}` : "";
-    const rule = PERMISSIONS[session.permissions];
+    const rule = entryOf(PERMISSIONS, session.permissions);
     return `${agent}${where}${rule ? ` · ${rule}` : ""}`;
 }

@@ -11,9 +11,15 @@ import { titleFor } from "./session.js";
 import { StreamBadge } from "./stream.js";
 import { themeButton } from "./theme.js";
 
+/** @import { Project } from "../model/project.js" */
+/** @import { KnownSession, Project as About, View } from "../types.js" */
+
 export class Sidebar {
+    /** @type {HTMLSelectElement} */
     #select;
+    #switch;
     #rows = h("ul.sessions");
+    /** @type {Keyed<KnownSession>} */
     #list = new Keyed(this.#rows, () => this.#row());
     #empty = h("p.side-empty");
     #more = h(
@@ -26,9 +32,15 @@ export class Sidebar {
     #sessions;
     #agents = new AgentsView();
     #badge = new StreamBadge({ speaks: true });
+    /** @type {Project | null} */
     #project = null;
+    /** @type {string | null} */
     #shown = null;
 
+    /**
+     * @param {Element} root
+     * @param {{ pick: (id: string) => void, addProject: () => void, help: () => void }} actions
+     */
     constructor(root, { pick, addProject, help }) {
         this.#select = h("select", { "aria-label": "Project", on: { change: () => pick(this.#select.value) } });
         const add = h(
@@ -41,6 +53,7 @@ export class Sidebar {
             { type: "button", title: "Help and keys", "aria-label": "Help and keys", on: { click: help } },
             icon("question"),
         );
+        this.#switch = h("div.project-switch", this.#select, add);
         this.#sessions = h(
             "section.side-section.grows",
             { "aria-labelledby": "sessions-title" },
@@ -61,12 +74,16 @@ export class Sidebar {
                 helpButton,
                 themeButton(),
             ),
-            h("div.project-switch", this.#select, add),
+            this.#switch,
             this.#sessions,
             this.#agents.element,
         );
     }
 
+    /**
+     * @param {About[]} projects
+     * @param {string | null} current
+     */
     showProjects(projects, current) {
         this.#select.replaceChildren(
             ...projects.map(({ id, name }) =>
@@ -74,9 +91,13 @@ export class Sidebar {
             ),
         );
         this.#select.value = current ?? "";
-        this.#select.parentElement.hidden = !projects.length;
+        this.#switch.hidden = !projects.length;
     }
 
+    /**
+     * @param {Project | null} project
+     * @param {string | null} sessionId
+     */
     show(project, sessionId) {
         this.#project = project;
         this.#shown = sessionId;
@@ -95,22 +116,30 @@ export class Sidebar {
         this.#ended.checked = project.sessions.showsEnded;
     }
 
-    /** The session before or after the one that is shown. */
+    /**
+     * The session before or after the one that is shown.
+     *
+     * @param {number} step
+     */
     neighbour(step) {
         const list = this.#project?.sessions.listed(this.#shown) ?? [];
         const place = list.findIndex(({ id }) => id === this.#shown);
         return list[place === -1 ? 0 : place + step]?.id ?? null;
     }
 
+    /** @returns {View<KnownSession>} */
     #row() {
         const title = h("bdi.session-title");
         const about = h("span.session-row-about");
         const mark = h("span.session-mark");
         const link = h("a.session-link", h("span.session-row-words", title, about), mark);
+        /** @param {KnownSession} session */
         const update = (session) => {
-            const asked = this.#project.permissions.in(session.id).length;
-            const agent = this.#project.agents.get(session.agentId)?.name ?? session.agentId;
-            attribute(link, "href", addressOf(this.#project.id, session.id));
+            const project = this.#project;
+            if (!project) return;
+            const asked = project.permissions.in(session.id).length;
+            const agent = project.agents.get(session.agentId)?.name ?? session.agentId;
+            attribute(link, "href", addressOf(project.id, session.id));
             attribute(link, "aria-current", session.id === this.#shown && "page");
             text(title, titleFor(session));
             text(about, `${oneLine(agent, 40)} · ${session.status === "ended" ? "ended" : when(session.updatedAt)}`);
@@ -130,7 +159,7 @@ export class Sidebar {
 
     async #loadMore() {
         try {
-            await this.#project.sessions.readMore();
+            await this.#project?.sessions.readMore();
         } catch (problem) {
             complain("Older sessions could not be read", problem);
         }
@@ -138,13 +167,14 @@ export class Sidebar {
 
     async #showEnded() {
         try {
-            await this.#project.sessions.showEnded(this.#ended.checked);
+            await this.#project?.sessions.showEnded(this.#ended.checked);
         } catch (problem) {
             complain("Ended sessions could not be read", problem);
         }
     }
 }
 
+/** @param {string} state */
 function markOf(state) {
     switch (state) {
         case "asking":

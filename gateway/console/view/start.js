@@ -8,7 +8,12 @@ import { addressOf } from "../place.js";
 import { oneLine } from "../text/plain.js";
 import { isMissing } from "./agents.js";
 import { field, form, openDialog } from "./dialog.js";
-import { complain, hintFor } from "./notices.js";
+import { complain, hintFor, messageOf } from "./notices.js";
+
+/** @import { Api } from "../api.js" */
+/** @import { Agents } from "../model/agents.js" */
+/** @import { Project } from "../model/project.js" */
+/** @import { Agent, PageView, Project as About, Session, View } from "../types.js" */
 
 const EXAMPLES = ["help", "Show me what you can do", "plan Read; Write; Test", "run ls -la"];
 
@@ -17,15 +22,23 @@ export class StartView {
     #project;
     #draft;
     #choices = h("div.choices", { role: "radiogroup", "aria-labelledby": "choose-agent" });
+    /** @type {Keyed<Agent>} */
     #list;
+    #form;
     #about = h("p.about");
+    /** @type {HTMLTextAreaElement} */
     #box;
     #begin;
     #examples = h("div.examples");
     #problem = h("p.form-problem", { role: "alert", hidden: true });
+    /** @type {string | null} */
     #chosen = null;
     #busy = false;
 
+    /**
+     * @param {Project} project
+     * @param {(sessionId: string) => void} begun
+     */
     constructor(project, begun) {
         this.#project = project;
         this.#draft = new Draft(project.id);
@@ -46,33 +59,30 @@ export class StartView {
             placeholder: "made of the prompt, if you leave it empty",
         });
         const directory = h("input", { name: "workingDirectory", autocomplete: "off", spellcheck: "false" });
+        this.#form = h(
+            "form.start-form",
+            { on: { submit: (event) => this.#submit(event, title, directory) } },
+            h("fieldset", h("legend", { id: "choose-agent" }, "Agent"), this.#choices, this.#about),
+            field("First prompt", this.#box, "You may leave it empty, and write it in the session."),
+            this.#examples,
+            h(
+                "details",
+                h("summary", "Title and directory"),
+                field("Title", title),
+                field(
+                    "Working directory",
+                    directory,
+                    "Inside the container's workspace; nothing for the workspace itself.",
+                ),
+            ),
+            this.#problem,
+            h("div.form-actions", this.#begin),
+        );
         this.element = h(
             "div.start",
-            h(
-                "a.icon-button.back",
-                { href: addressOf(project.id), "aria-label": "All sessions" },
-                icon("back"),
-            ),
+            h("a.icon-button.back", { href: addressOf(project.id), "aria-label": "All sessions" }, icon("back")),
             h("h1", "New session"),
-            h(
-                "form.start-form",
-                { on: { submit: (event) => this.#submit(event, title, directory) } },
-                h("fieldset", h("legend", { id: "choose-agent" }, "Agent"), this.#choices, this.#about),
-                field("First prompt", this.#box, "You may leave it empty, and write it in the session."),
-                this.#examples,
-                h(
-                    "details",
-                    h("summary", "Title and directory"),
-                    field("Title", title),
-                    field(
-                        "Working directory",
-                        directory,
-                        "Inside the container's workspace; nothing for the workspace itself.",
-                    ),
-                ),
-                this.#problem,
-                h("div.form-actions", this.#begin),
-            ),
+            this.#form,
         );
         this.update();
     }
@@ -101,6 +111,7 @@ export class StartView {
         }
     }
 
+    /** @param {string} example */
     #example(example) {
         const fill = () => {
             this.#box.value = example;
@@ -109,6 +120,10 @@ export class StartView {
         return h("button.chip", { type: "button", on: { click: fill } }, oneLine(example, 40));
     }
 
+    /**
+     * @param {Agent} agent
+     * @returns {View<Agent>}
+     */
     #choice(agent) {
         const input = h("input", {
             type: "radio",
@@ -118,6 +133,7 @@ export class StartView {
         });
         const name = h("bdi.choice-name");
         const about = h("span.choice-about");
+        /** @param {Agent} given */
         const update = (given) => {
             input.checked = given.id === this.#chosen;
             text(name, oneLine(given.name ?? given.id, 80));
@@ -134,12 +150,18 @@ export class StartView {
         return { element: h("label.choice", input, h("span.choice-words", name, about)), update };
     }
 
+    /** @param {KeyboardEvent} event */
     #pressed(event) {
         if (event.key !== "Enter" || event.isComposing || !(event.ctrlKey || event.metaKey)) return;
         event.preventDefault();
-        this.element.querySelector("form").requestSubmit();
+        this.#form.requestSubmit();
     }
 
+    /**
+     * @param {Event} event
+     * @param {HTMLInputElement} title
+     * @param {HTMLInputElement} directory
+     */
     async #submit(event, title, directory) {
         event.preventDefault();
         if (this.#busy) return;
@@ -157,7 +179,7 @@ export class StartView {
             this.begun(session.id);
         } catch (problem) {
             const hint = hintFor(problem);
-            text(this.#problem, hint ? `${problem.message} ${hint}` : problem.message);
+            text(this.#problem, hint ? `${messageOf(problem)} ${hint}` : messageOf(problem));
             this.#problem.hidden = false;
         } finally {
             this.#busy = false;
@@ -165,7 +187,12 @@ export class StartView {
         }
     }
 
-    /** The session is there, whatever becomes of the prompt: what was not taken waits in its box. */
+    /**
+     * The session is there, whatever becomes of the prompt: what was not taken waits in its box.
+     *
+     * @param {Session} session
+     * @param {string} prompt
+     */
     async #send(session, prompt) {
         this.#draft.write(null);
         if (!prompt.trim()) return;
@@ -182,17 +209,27 @@ export class StartView {
     }
 }
 
-/** Why no agent can be chosen. */
+/**
+ * Why no agent can be chosen.
+ *
+ * @param {Agents} agents
+ */
 function aboutNone({ areRead, problem }) {
     if (problem) return "The container cannot be asked which agents it has.";
     return areRead ? "None of its agents is installed in the container." : "Loading…";
 }
 
+/** @param {string} prompt */
 function firstWords(prompt) {
     return oneLine(prompt.split("\n").find((line) => line.trim()) ?? "", 60);
 }
 
-/** An empty installation: what to do first. */
+/**
+ * An empty installation: what to do first.
+ *
+ * @param {() => void} addProject
+ * @returns {PageView}
+ */
 export function welcomeView(addProject) {
     const element = h(
         "div.plain-page.welcome",
@@ -215,7 +252,12 @@ export function welcomeView(addProject) {
     return { element, update() {}, close() {} };
 }
 
-/** Register a container; gives the new project, or nothing. */
+/**
+ * Register a container; gives the new project, or nothing.
+ *
+ * @param {Api} api
+ * @returns {Promise<About | undefined>}
+ */
 export function addProjectDialog(api) {
     const address = h("input", {
         name: "containerUrl",
@@ -245,6 +287,7 @@ export function addProjectDialog(api) {
                 field("Name", name),
             ],
             async () => {
+                /** @type {{ containerUrl: string, id?: string, name?: string }} */
                 const body = { containerUrl: address.value.trim() };
                 if (id.value.trim()) body.id = id.value.trim();
                 if (name.value.trim()) body.name = name.value.trim();

@@ -1,8 +1,12 @@
 /** Whether what is shown is what is: live, catching up, or away. */
 
 import { h, text } from "../dom.js";
+import { entryOf } from "../table.js";
 import { announce } from "./notices.js";
 
+/** @import { StreamState } from "../acp-gateway.js" */
+
+/** @type {Record<StreamState, [string, string]>} */
 const STATES = {
     connecting: ["Connecting", "The event stream is being opened."],
     "catching-up": ["Catching up", "What happened meanwhile is being read."],
@@ -20,9 +24,13 @@ const RESETS = {
     events_missing: "events were lost on their way",
 };
 
-/** What is said when all that is shown was read again. */
+/**
+ * What is said when all that is shown was read again.
+ *
+ * @param {string} reason
+ */
 export function sentenceForReset(reason) {
-    return `The event stream began anew: ${RESETS[reason] ?? reason}. Everything was read again.`;
+    return `The event stream began anew: ${entryOf(RESETS, reason) ?? reason}. Everything was read again.`;
 }
 
 export class StreamBadge {
@@ -41,6 +49,7 @@ export class StreamBadge {
         this.#speaks = speaks;
     }
 
+    /** @param {StreamState} state */
     show(state) {
         const [word, meaning] = STATES[state];
         if (this.element.dataset.state === state) return;
@@ -50,9 +59,14 @@ export class StreamBadge {
         text(this.#word, word);
     }
 
-    /** Once for each time that it breaks, however often it is tried again. */
+    /**
+     * Once for each time that it breaks, however often it is tried again.
+     *
+     * @param {StreamState} state
+     */
     #announce(state) {
-        if (state === "away" && !this.#isBroken) announce("The connection to the gateway is broken; it is tried again.");
+        if (state === "away" && !this.#isBroken)
+            announce("The connection to the gateway is broken; it is tried again.");
         if (state === "live" && this.#isBroken) announce("The connection to the gateway is back.");
         this.#isBroken = state === "away" || (this.#isBroken && state !== "live");
     }

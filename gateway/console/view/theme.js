@@ -4,14 +4,20 @@ import { h } from "../dom.js";
 import { icon } from "../icons.js";
 import { remember, remembered } from "../keep.js";
 
+/** @import { IconName } from "../icons.js" */
+/** @typedef {"system" | "light" | "dark"} Theme */
+
+/** @type {Record<Theme, [IconName, string]>} */
 const THEMES = { system: ["half", "as the system"], light: ["sun", "light"], dark: ["moon", "dark"] };
-const NAMES = Object.keys(THEMES);
+/** @type {Theme[]} */
+const NAMES = ["system", "light", "dark"];
 
 export function themeButton() {
     const button = h("button.icon-button", { type: "button", on: { click: next } });
-    let theme = NAMES.includes(remembered("theme")) ? remembered("theme") : "system";
+    const chosen = remembered("theme");
+    let theme = NAMES.find((name) => name === chosen) ?? "system";
     function next() {
-        theme = NAMES[(NAMES.indexOf(theme) + 1) % NAMES.length];
+        theme = NAMES[NAMES.indexOf(theme) + 1] ?? "system";
         remember("theme", theme === "system" ? null : theme);
         show();
     }

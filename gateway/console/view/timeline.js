@@ -5,13 +5,20 @@ import { timeline } from "../model/timeline.js";
 import { oneLine } from "../text/plain.js";
 import { duration } from "../text/times.js";
 
+/** @import { Lane, TurnRecord } from "../model/timeline.js" */
+
 const WIDTH = 640;
 const LANE = 22;
 const GAP = 8;
 const LEAST = 2;
 
+/**
+ * @param {TurnRecord} record
+ * @param {boolean} isWhole
+ */
 export function timelineView(record, isWhole) {
     const { length, lanes } = timeline(record, Date.now());
+    /** @param {number} value */
     const scale = (value) => (length ? (value / length) * WIDTH : 0);
     const height = lanes.length * (LANE + GAP);
     const picture = s(
@@ -38,6 +45,11 @@ export function timelineView(record, isWhole) {
     );
 }
 
+/**
+ * @param {Lane} lane
+ * @param {number} y
+ * @param {(milliseconds: number) => number} scale
+ */
 function laneView({ who, spans, marks }, y, scale) {
     return s(
         `g.lane.${who}`,
@@ -51,14 +63,20 @@ function laneView({ who, spans, marks }, y, scale) {
     );
 }
 
+/** @param {Lane} lane */
 function label({ label: name, total }) {
     return h("div.timeline-label", h("span", name), h("span.about", duration(total)));
 }
 
+/**
+ * @param {number} length
+ * @param {Lane[]} lanes
+ */
 function summary(length, lanes) {
     return `${duration(length)} in all. ${lanes.map(({ label: name, total }) => `${name}: ${duration(total)}`).join(", ")}.`;
 }
 
+/** @param {Lane[]} lanes */
 function table(lanes) {
     const rows = lanes
         .flatMap(({ label: name, spans }) => spans.map((span) => ({ name, ...span })))

@@ -4,14 +4,26 @@ import { h } from "../dom.js";
 import { honest } from "../text/plain.js";
 import { field, form, openDialog } from "./dialog.js";
 
-/** Ask until one is given: without it there is nothing to show. `reason`: why the one before did not do. */
+/** @typedef {{ token: string, keep: boolean }} Given */
+
+/**
+ * Ask until one is given: without it there is nothing to show. `reason`: why the one before did not do.
+ *
+ * @param {string | null} reason
+ * @returns {Promise<Given>}
+ */
 export async function askForToken(reason) {
     for (;;) {
+        /** @type {Given | undefined} */
         const given = await openDialog("Who are you?", (close) => fields(reason, close));
         if (given) return given;
     }
 }
 
+/**
+ * @param {string | null} reason
+ * @param {(given: Given) => void} close
+ */
 function fields(reason, close) {
     const token = h("input", {
         type: "password",

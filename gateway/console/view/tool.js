@@ -2,9 +2,15 @@
 
 import { h, text } from "../dom.js";
 import { icon } from "../icons.js";
+import { isObject } from "../model/updates.js";
+import { entryOf } from "../table.js";
 import { oneLine } from "../text/plain.js";
 import { json, plain, toolContentView } from "./content.js";
 
+/** @import { IconName } from "../icons.js" */
+/** @import { Foreign, ToolCall, ToolItem, View } from "../types.js" */
+
+/** @type {Record<string, IconName>} */
 const ICONS = {
     read: "file",
     edit: "pencil",
@@ -15,8 +21,10 @@ const ICONS = {
     think: "bulb",
     fetch: "globe",
 };
+/** @type {Record<string, string>} */
 const STATES = { pending: "waiting", in_progress: "running", completed: "done", failed: "failed" };
 
+/** @returns {View<ToolItem>} */
 export function toolView() {
     const mark = h("span.tool-icon");
     const title = h("bdi.tool-title");
@@ -24,10 +32,11 @@ export function toolView() {
     const state = h("span.tool-state");
     const body = h("div.tool-body");
     const element = h("details.item.tool", h("summary", mark, h("span.tool-words", title, where), state), body);
+    /** @type {ToolCall} */
     let call = {};
-    let shownState = null;
+    let shownState = "";
     let isDecided = false;
-    let filled = null;
+    let filled = "";
     const fill = () => {
         const seen = JSON.stringify([call.content, call.rawInput, call.rawOutput, call.locations]);
         if (!element.open || filled === seen) return;
@@ -35,26 +44,27 @@ export function toolView() {
         body.replaceChildren(...toolParts(call));
     };
     element.addEventListener("toggle", fill);
+    /** @param {ToolItem} item */
     const update = ({ toolCall, turn }) => {
         call = toolCall;
-        mark.replaceChildren(icon(ICONS[call.kind] ?? "tool"));
+        mark.replaceChildren(icon(entryOf(ICONS, call.kind) ?? "tool"));
         text(title, oneLine(call.title ?? call.toolCallId ?? "Tool call"));
         text(where, placeOf(call));
-        const given = call.status in STATES ? call.status : "pending";
+        const given = typeof call.status === "string" && entryOf(STATES, call.status) ? call.status : "pending";
         // What its turn's end has left unfinished does not go on.
-        const known = turn.endedAt && given in { pending: 1, in_progress: 1 } ? "left" : given;
+        const known = turn.endedAt && (given === "pending" || given === "in_progress") ? "left" : given;
         if (known !== shownState) {
             // A change is opened as it is made, once: what somebody has closed stays closed. Until then a permission's card
             // shows it.
             if (!isDecided && known !== "pending") {
                 isDecided = true;
-                element.open = known === "failed" || contentOf(call).some((one) => one?.type === "diff");
+                element.open = known === "failed" || diffsOf(call).length > 0;
             }
             shownState = known;
             state.className = `tool-state ${known}`;
             state.replaceChildren(
                 known === "in_progress" ? h("span.spinner") : "",
-                known === "left" ? "not finished" : STATES[known],
+                entryOf(STATES, known) ?? "not finished",
             );
         }
         fill();
@@ -62,51 +72,87 @@ export function toolView() {
     return { element, update };
 }
 
-/** All that a call shows; a permission's card shows the same. */
+/**
+ * All that a call shows; a permission's card shows the same.
+ *
+ * @param {ToolCall} call
+ */
 export function toolParts(call) {
-    const parts = contentOf(call).map(toolContentView).filter(Boolean);
+    const parts = contentOf(call).flatMap((entry) => toolContentView(entry) ?? []);
     const input = newIn(call.rawInput, call);
     if (input !== null) parts.unshift(part("Input", inputView(input)));
     if (call.rawOutput !== undefined && call.rawOutput !== null) parts.push(part("Output", outputView(call.rawOutput)));
     return parts.length ? parts : [h("p.about", "Nothing more is known of this call.")];
 }
 
-/** What of a call's input is not shown as its diff already; null where that is nothing. */
+/**
+ * What of a call's input is not shown as its diff already; null where that is nothing.
+ *
+ * @param {unknown} input
+ * @param {ToolCall} call
+ */
 function newIn(input, call) {
     if (input === undefined || input === null) return null;
-    if (typeof input !== "object" || Array.isArray(input)) return input;
-    const shown = new Set(
-        contentOf(call)
-            .filter((one) => one?.type === "diff")
-            .map(({ path }) => path),
-    );
-    for (const place of shown.size && Array.isArray(call.locations) ? call.locations : []) shown.add(place?.path);
+    if (!isObject(input)) return input;
+    const shown = new Set(diffsOf(call).map(({ path }) => path));
+    if (shown.size) for (const { path } of locationsOf(call)) shown.add(path);
     const rest = Object.entries(input).filter(([, value]) => !shown.has(value));
     return rest.length ? Object.fromEntries(rest) : null;
 }
 
+/**
+ * @param {ToolCall} call
+ * @returns {unknown[]}
+ */
 function contentOf({ content }) {
     return Array.isArray(content) ? content : [];
 }
 
+/** @param {ToolCall} call */
+function diffsOf(call) {
+    return contentOf(call)
+        .filter(isObject)
+        .filter(({ type }) => type === "diff");
+}
+
+/**
+ * @param {ToolCall} call
+ * @returns {Foreign[]}
+ */
+function locationsOf({ locations }) {
+    return Array.isArray(locations) ? locations.filter(isObject) : [];
+}
+
+/**
+ * @param {string} label
+ * @param {HTMLElement} view
+ */
 function part(label, view) {
     return h("div.tool-part", h("span.part-label", label), view);
 }
 
+/** @param {unknown} input */
 function inputView(input) {
-    const command = typeof input === "object" ? commandOf(input) : null;
+    if (!isObject(input)) return json("Input", input);
+    const command = commandOf(input);
     if (command !== null) return plain(`$ ${command}`, "Command");
     return isSimple(input) ? facts(input) : json("Input", input);
 }
 
-/** Some short values, each with a name. */
+/**
+ * Some short values, each with a name.
+ *
+ * @param {Foreign} input
+ */
 function isSimple(input) {
-    const values = typeof input === "object" && !Array.isArray(input) ? Object.values(input) : [];
+    const values = Object.values(input);
+    /** @param {unknown} value */
     const isShort = (value) =>
         value === null || (typeof value !== "object" && String(value).length <= 200 && !String(value).includes("\n"));
     return values.length > 0 && values.length <= 6 && values.every(isShort);
 }
 
+/** @param {Foreign} input */
 function facts(input) {
     return h(
         "dl.facts",
@@ -117,6 +163,7 @@ function facts(input) {
     );
 }
 
+/** @param {Foreign} input */
 function commandOf(input) {
     if (typeof input.command === "string" && Object.keys(input).length <= 2) return input.command;
     return Array.isArray(input.command) && input.command.every((word) => typeof word === "string")
@@ -124,16 +171,18 @@ function commandOf(input) {
         : null;
 }
 
+/** @param {unknown} output */
 function outputView(output) {
     if (typeof output === "string") return plain(output, "Output");
-    const said = output && typeof output.output === "string" && Object.keys(output).length === 1;
+    const said = isObject(output) && typeof output.output === "string" && Object.keys(output).length === 1;
     return said ? plain(output.output, "Output") : json("Output", output);
 }
 
-function placeOf({ locations, title = "" }) {
-    const place = Array.isArray(locations) ? locations[0] : null;
-    if (!place?.path) return "";
+/** @param {ToolCall} call */
+function placeOf(call) {
+    const [place] = locationsOf(call);
+    if (typeof place?.path !== "string") return "";
     const name = oneLine(place.path.split("/").slice(-2).join("/"), 120);
-    const shown = place.line ? `${name}:${place.line}` : name;
-    return String(title).includes(shown) ? "" : shown;
+    const shown = place.line ? `${name}:${oneLine(place.line, 20)}` : name;
+    return oneLine(call.title ?? "").includes(shown) ? "" : shown;
 }

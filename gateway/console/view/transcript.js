@@ -7,6 +7,11 @@ import { Scroller } from "./scroller.js";
 import { openConnect } from "./connect.js";
 import { turnView } from "./turn.js";
 
+/** @import { Project } from "../model/project.js" */
+/** @import { Transcript } from "../model/transcript.js" */
+/** @import { Turn } from "../model/turn.js" */
+/** @import { Item, KnownSession, View } from "../types.js" */
+
 /** How far above the edge older messages are asked for. */
 const AHEAD = "600px 0px 0px 0px";
 const TURNS_ASKED_AT_ONCE = 3;
@@ -16,21 +21,41 @@ export class TranscriptView {
     #session;
     #transcript;
     #list = h("div.turns");
+    /** @type {Keyed<Turn>} */
     #turns;
     #edge = h("p.edge");
     #scroller;
     #jump;
     #loading = false;
+    /** @type {Set<Item | Turn>} */
     #touched = new Set();
+    /** @type {Set<Item | Turn> | null} */
     #latest = null;
-    /** The turns as they were shown last: others where an earlier one was put before them. */
+    /**
+     * The turns as they were shown last: others where an earlier one was put before them.
+     *
+     * @type {Turn[]}
+     */
     #shown = [];
     #watcher;
+    /**
+     * Turns whose end is asked for as soon as they are seen.
+     *
+     * @type {WeakMap<Element, Turn>}
+     */
+    #unended = new WeakMap();
+    /** @type {Set<string | null>} */
     #asked = new Set();
     #asking = 0;
+    /** @type {Turn[]} */
     #queue = [];
     refresh = inNextFrame(() => this.#show());
 
+    /**
+     * @param {Project} project
+     * @param {KnownSession} session
+     * @param {Transcript} transcript
+     */
     constructor(project, session, transcript) {
         this.#project = project;
         this.#session = session;
@@ -63,7 +88,7 @@ export class TranscriptView {
         for (const touched of this.#transcript.takeTouched()) this.#touched.add(touched);
         const touched = (this.#latest = this.#touched);
         this.#touched = new Set();
-        const affected = new Set([...touched].map((one) => one.turn ?? one));
+        const affected = new Set([...touched].map((one) => ("turn" in one ? one.turn : one)));
         const { turns, earlier } = this.#transcript;
         const hasOthers = this.#shown !== turns || this.#list.childElementCount !== turns.length;
         if (hasOthers) this.#turns.show(turns, keyOf, (turn) => affected.has(turn));
@@ -74,18 +99,23 @@ export class TranscriptView {
         this.#scroller.settle();
     }
 
+    /**
+     * @param {Turn} turn
+     * @returns {View<Turn>}
+     */
     #turn(turn) {
         const view = turnView(turn, {
             recall: (one) => this.#project.recall(this.#session.id, one),
             connect: () => this.#connect(),
         });
         let isNew = true;
+        /** @param {Turn} given */
         const update = (given) => {
             view.update(given, isNew ? null : this.#latest);
             isNew = false;
         };
         if (turn.id && !turn.outcome) {
-            view.element.turn = turn;
+            this.#unended.set(view.element, turn);
             this.#watcher.observe(view.element);
         }
         return { element: view.element, update };
@@ -97,6 +127,7 @@ export class TranscriptView {
         this.#project.agents.read();
     }
 
+    /** @param {IntersectionObserverEntry[]} entries */
     #seen(entries) {
         for (const { target, isIntersecting } of entries) {
             if (!isIntersecting) continue;
@@ -121,10 +152,14 @@ export class TranscriptView {
         }
     }
 
-    /** History does not say how a turn ended: the turn does, once it is looked at. */
+    /**
+     * History does not say how a turn ended: the turn does, once it is looked at.
+     *
+     * @param {Element} element
+     */
     #askHowItEnded(element) {
-        const { turn } = element;
-        if (turn.outcome || turn.isRunning || this.#asked.has(turn.id)) return;
+        const turn = this.#unended.get(element);
+        if (!turn || turn.outcome || turn.isRunning || this.#asked.has(turn.id)) return;
         this.#watcher.unobserve(element);
         this.#asked.add(turn.id);
         this.#queue.push(turn);
@@ -132,8 +167,9 @@ export class TranscriptView {
     }
 
     async #askNext() {
-        if (this.#asking >= TURNS_ASKED_AT_ONCE || !this.#queue.length) return;
+        if (this.#asking >= TURNS_ASKED_AT_ONCE) return;
         const turn = this.#queue.pop();
+        if (!turn?.id) return;
         this.#asking += 1;
         try {
             turn.learn(await this.#project.calls.turn(this.#session.id, turn.id));
@@ -148,6 +184,7 @@ export class TranscriptView {
     }
 }
 
+/** @param {Turn} turn */
 function keyOf({ key }) {
     return key;
 }

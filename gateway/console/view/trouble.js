@@ -1,14 +1,21 @@
 /** What stands in the place of everything where the gateway cannot be asked. */
 
 import { h } from "../dom.js";
-import { hintFor } from "./notices.js";
+import { hintFor, messageOf } from "./notices.js";
 
+/** @import { PageView } from "../types.js" */
+
+/**
+ * @param {unknown} problem
+ * @param {() => void} again
+ * @returns {PageView}
+ */
 export function troubleView(problem, again) {
     const element = h(
         "div.plain-page",
         { role: "alert" },
         h("h1", "The gateway does not answer as it should"),
-        h("p", problem.message),
+        h("p", messageOf(problem)),
         hintFor(problem) ? h("p.about", hintFor(problem)) : null,
         h("div.form-actions", h("button.primary", { type: "button", on: { click: again } }, "Try again")),
     );

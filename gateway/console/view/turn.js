@@ -3,10 +3,14 @@
 import { Keyed, attribute, h, text } from "../dom.js";
 import { icon } from "../icons.js";
 import { complain } from "./notices.js";
+import { entryOf } from "../table.js";
 import { oneLine } from "../text/plain.js";
 import { duration } from "../text/times.js";
 import { itemView } from "./items.js";
 import { timelineView } from "./timeline.js";
+
+/** @import { Turn } from "../model/turn.js" */
+/** @import { Item } from "../types.js" */
 
 const FAILURES = {
     auth_required: "The agent needs a connected account.",
@@ -26,13 +30,18 @@ const STOPS = {
 /**
  * `session.recall(turn)` reads when somebody waited for whom, where that is not known yet; `session.connect()` lets one connect
  * in to its agent.
+ *
+ * @param {Turn} turn
+ * @param {{ recall: (turn: Turn) => Promise<void>, connect: () => void }} session
  */
 export function turnView(turn, session) {
     const list = h("div.turn-items");
+    /** @type {Keyed<Item>} */
     const items = new Keyed(list, (item) => itemView(item));
     const state = h("span.turn-state");
     const reason = h("span.turn-reason");
     const picture = h("div.turn-picture");
+    /** @type {HTMLButtonElement} */
     const toggle = h(
         "button.quiet.small",
         { type: "button", "aria-expanded": "false", on: { click: flip } },
@@ -55,11 +64,15 @@ export function turnView(turn, session) {
         draw();
     }
     async function draw() {
-        if (toggle.getAttribute("aria-expanded") !== "true") return picture.replaceChildren();
+        if (toggle.getAttribute("aria-expanded") !== "true") {
+            picture.replaceChildren();
+            return;
+        }
         if (!current.isWhole && !isRecalled) await recall();
         const isOpen = picture.querySelector("details")?.open;
         picture.replaceChildren(timelineView(current.record, current.isWhole));
-        if (isOpen) picture.querySelector("details").open = true;
+        const asTable = picture.querySelector("details");
+        if (asTable && isOpen) asTable.open = true;
     }
     async function recall() {
         isRecalled = true;
@@ -70,12 +83,18 @@ export function turnView(turn, session) {
             complain("The turn's events could not be read", problem);
         }
     }
-    /** `touched`: entries that have changed; null where all may have. */
+    /**
+     * `touched`: entries that have changed; null where all may have.
+     *
+     * @param {Turn} given
+     * @param {Set<Item | Turn> | null} touched
+     */
     const update = (given, touched = null) => {
         current = given;
-        const hasChanged = (item) => touched === null || touched.has(item);
-        if (hasChanged(given)) items.show(given.items, ({ key }) => key, hasChanged);
-        else for (const item of touched) if (item.turn === given) items.get(item.key)?.update(item);
+        /** @param {Item | Turn} one */
+        const hasChanged = (one) => touched === null || touched.has(one);
+        if (touched === null || touched.has(given)) items.show(given.items, ({ key }) => key, hasChanged);
+        else for (const item of touched) if ("turn" in item && item.turn === given) items.get(item.key)?.update(item);
         // Its place is kept until it is known how the turn ended: what is read below does not move then.
         foot.hidden = !given.id;
         toggle.hidden = !given.startedAt;
@@ -88,13 +107,17 @@ export function turnView(turn, session) {
     return { element, update };
 }
 
+/** @param {Turn} turn */
 function summary({ outcome, startedAt, endedAt }) {
-    const took = startedAt && endedAt ? ` in ${duration(Date.parse(endedAt) - Date.parse(startedAt))}` : "";
-    return `${OUTCOMES[outcome] ?? oneLine(outcome ?? "", 40)}${outcome === "completed" ? took : took && took.replace(" in ", " after ")}`;
+    const word = entryOf(OUTCOMES, outcome) ?? oneLine(outcome ?? "", 40);
+    if (!startedAt || !endedAt) return word;
+    const took = duration(Date.parse(endedAt) - Date.parse(startedAt));
+    return `${word} ${outcome === "completed" ? "in" : "after"} ${took}`;
 }
 
+/** @param {Turn} turn */
 function reasonOf({ outcome, failure, message, stopReason }) {
-    if (outcome === "completed") return STOPS[stopReason] ?? "";
+    if (outcome === "completed") return entryOf(STOPS, stopReason) ?? "";
     if (outcome === "cancelled" && !message) return "";
-    return oneLine(message ?? FAILURES[failure] ?? failure ?? "", 400);
+    return oneLine(message ?? entryOf(FAILURES, failure) ?? failure ?? "", 400);
 }
