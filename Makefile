@@ -14,7 +14,7 @@ CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:
 help:
 	@echo 'make up       everything on this machine: http://127.0.0.1:8080, with a demo agent; Ctrl-C stops it'
 	@echo 'make test     all tests'
-	@echo 'make lint     ruff, mypy on gateway/, and eslint on the console (which wants Node.js)'
+	@echo 'make lint     ruff, mypy on gateway/, and eslint and tsc on the console (with Node.js)'
 	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
 	@echo 'make chaos    the fault matrix, each row once; with MINUTES=30, rows at random for that long'
 	@echo 'make image    the Dockerfile'\''s two images without a Docker engine (root, on Debian), and a session through them'

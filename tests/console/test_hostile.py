@@ -153,6 +153,43 @@ async def test_what_has_no_form_breaks_nothing_but_itself(page: Console, scripte
     await expect(page.answers.last).to_have_text("still here")
 
 
+async def test_names_of_javascripts_own_are_words_like_any_other(page: Console, scripted_project: Project) -> None:
+    names = ["constructor", "toString", "__proto__", "hasOwnProperty"]
+    steps = [
+        *[update(name, content=text("x")) for name in names],
+        update("current_mode_update", currentModeId={"toString": 1}),
+        *[
+            update("tool_call", toolCallId=f"c-{name}", title={"toString": name}, kind=name, status=name)
+            for name in names
+        ],
+        update("plan", entries=[{"content": f"step {name}", "status": name} for name in names]),
+        ["say", "still here", 1],
+    ]
+    await begin(page, scripted_project, steps, title="names")
+    await expect(page.answers.last).to_have_text("still here")
+    await expect(page.status("Idle")).to_be_visible()
+    await expect(page.transcript.locator(".plan-entry.pending")).to_have_count(len(names))
+    await expect(page.transcript.locator(".tool-state")).to_have_text(["not finished"] * len(names))
+    shown = await page.transcript.inner_text()
+    assert "native code" not in shown
+    assert "The agent says: constructor" in shown
+
+
+async def test_an_agent_speaks_in_the_gateways_name_nowhere(page: Console, scripted_project: Project) -> None:
+    steps = [
+        update("session_ended", endedBy="somebody"),
+        update("gap", reason="skipped", count=5),
+        update("auth_required"),
+        ["say", "still here", 1],
+    ]
+    await begin(page, scripted_project, steps, title="names")
+    await expect(page.answers.last).to_have_text("still here")
+    shown = await page.transcript.inner_text()
+    assert "The agent says: session_ended" in shown
+    for sentence in ("The session was ended", "Something is missing", "needs a connected account"):
+        assert sentence not in shown
+
+
 @pytest.mark.parametrize(
     "call",
     [
