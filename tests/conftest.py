@@ -47,7 +47,7 @@ NODE_PACKAGE = f"node-linux-{'arm64' if platform.machine() == 'aarch64' else 'x6
 OIDC_PROVIDER = (f"{NODE_PACKAGE}@24.21.0", "oidc-provider@9.13.3")
 #: Fixtures that give what a machine may lack: what it is called, and how it is found.
 FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
-    "node": ("Node.js", lambda: machine.program("node", "install Node.js 20 or later")),
+    "node": ("Node.js", lambda: machine.program("node", "install Node.js 20.19 or later")),
     "eventsource_packages": ("npm's eventsource", lambda: machine.npm_packages("-".join(EVENTSOURCE), *EVENTSOURCE)),
     "axe_packages": ("npm's axe-core", lambda: machine.npm_packages(AXE, AXE)),
     "oidc_provider_packages": (
