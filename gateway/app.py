@@ -31,6 +31,7 @@ from gateway.identity.members import Members
 from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.sites import Sites
 from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
 from gateway.keys import (
@@ -65,6 +66,7 @@ from gateway.keys import (
     SCRAPERS,
     SESSIONS,
     SETTINGS,
+    SITES,
     SNAPSHOTS,
     STREAMS,
     TAILS,
@@ -94,6 +96,7 @@ from gateway.log.tail import Tails
 from gateway.log.transcript import Transcript
 from gateway.log.upkeep import keep_up
 from gateway.log.wakeups import Wakeups
+from gateway.middleware.addressed import addressed
 from gateway.middleware.audit import audit
 from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
@@ -102,7 +105,7 @@ from gateway.middleware.limiting import limiting
 from gateway.middleware.operations import operations
 from gateway.middleware.parameters import parameters
 from gateway.middleware.project import project
-from gateway.middleware.sites import SITES, Sites
+from gateway.middleware.sandbox import sandbox
 from gateway.middleware.telemetry import telemetry
 from gateway.oauth.configured import configured as configured_providers
 from gateway.oauth.room import opened
@@ -149,14 +152,21 @@ def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Applic
     """
     settings = config if isinstance(config, Settings) else Settings(config)
     config = settings.config
-    around = [telemetry, errors, operations, browsers, audit, identity, limiting, project, parameters]
+    around = [
+        *(telemetry, errors, addressed, operations),
+        *(browsers, audit, identity, limiting, project, parameters),
+    ]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG], app[SETTINGS] = config, settings
     proxies = app[PROXIES] = Proxies(config.identity.proxy_addresses)
     app[THROTTLE] = Throttle()
-    app[SITES] = Sites(config.identity.allowed_hosts, config.identity.allowed_origins)
-    app.on_response_prepare.append(share)
-    app.on_response_prepare.append(give_cookie)
+    app[SITES] = Sites(
+        config.identity.allowed_hosts,
+        config.identity.allowed_origins,
+        project_hosts=config.server.project_hosts,
+        public_url=config.server.public_url,
+    )
+    app.on_response_prepare.extend((sandbox, share, give_cookie))
     app[METRICS] = Metrics(__version__)
     app[TRACING] = tracing(config.tracing)
     app[SCRAPERS] = Scrapers(config.metrics, proxies)

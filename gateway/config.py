@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from gateway.wire.hosts import parse_host
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -44,6 +46,15 @@ def _origin(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
         raise ValueError(f"must be an address such as https://agents.example.org with no / at its end, not {value!r}")
 
 
+def _wildcard(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    star, _, suffix = value.partition(".")
+    host = parse_host(suffix)
+    # Below localhost each project has a host in any case.
+    is_name = host is not None and host.port is None and not re.search(r":|^[0-9.]+$|\.$|(^|\.)localhost$", host.name)
+    if value and (star != "*" or not is_name):
+        raise ValueError(f"must be a name such as *.agents.example.com, without port, not {value!r}")
+
+
 PORT = _between(1, 65535)
 
 
@@ -57,6 +68,7 @@ class ServerConfig:
     stop_delay: float = attrs.field(default=0.0, validator=_between(0, 600))
     shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
     public_url: str = attrs.field(default="", validator=_origin)
+    project_hosts: str = attrs.field(default="", validator=_wildcard)
     max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
     idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))
 
@@ -140,6 +152,26 @@ PRIVATE_NETWORKS = (
 )
 
 
+#: What belongs to one connection, to the gateway's own users, or is the gateway's to say to a container.
+NEVER_FORWARDED = frozenset(
+    {
+        *("authorization", "cookie", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "via"),
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"),
+    }
+)
+#: The longest name of a header field that anything is to be done with.
+MAX_FIELD_NAME = 64
+
+
+def _forwarded(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for name in value:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or len(name) > MAX_FIELD_NAME:
+            raise ValueError(f"must be names of header fields such as X-Tenant, not {name!r}")
+        if name.lower() in NEVER_FORWARDED or name.lower().startswith("proxy-"):
+            raise ValueError(f"must not name {name}, which belongs to the gateway's own connections and users")
+
+
 @attrs.frozen(kw_only=True)
 class ContainersConfig:
     """How containers are reached."""
@@ -148,6 +180,7 @@ class ContainersConfig:
     opencode_port: int = attrs.field(default=4096, validator=PORT)
     acp_port: int = attrs.field(default=4097, validator=PORT)
     token: str = attrs.field(default="", repr=False)
+    forward_headers: tuple[str, ...] = attrs.field(default=(), validator=_forwarded)
     connect_timeout: float = attrs.field(default=5.0, validator=_between(0.1, 300))
     headers_timeout: float = attrs.field(default=60.0, validator=_between(0.1, 86400))
     idle_timeout: float = attrs.field(default=300.0, validator=_between(0.1, 86400))

@@ -15,6 +15,7 @@ from gateway.identity.members import Members
 from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.sites import Asked, Sites
 from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
 from gateway.limits import Limits
@@ -67,6 +68,7 @@ AUDIT = web.AppKey("audit", Audit)
 THROTTLE = web.AppKey("throttle", Throttle)
 #: The proxies in front, behind which a request's client is.
 PROXIES = web.AppKey("proxies", Proxies)
+SITES = web.AppKey("sites", Sites)
 PASSES = web.AppKey("passes", Passes)
 WATCH = web.AppKey("watch", Watch)
 IDENTITY = web.AppKey("identity", Identity)
@@ -119,6 +121,7 @@ QUERIES = web.AppKey("queries", dict[web.AbstractRoute, frozenset[str]])
 API_DOCUMENT = web.AppKey("api_document", bytes)
 
 REQUEST_ID = web.RequestKey("request_id", str)
+ASKED = web.RequestKey("asked", Asked)
 #: Who asks, and their id alone.
 CALLER = web.RequestKey("caller", Caller)
 USER = web.RequestKey("user", str)

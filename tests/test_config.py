@@ -42,6 +42,8 @@ OTHERS = {
     ("logging", "level"): "error",
     ("identity", "modes"): "proxy,local",
     ("server", "public_url"): "https://agents.example.org",
+    ("server", "project_hosts"): "*.agents.example.com",
+    ("containers", "forward_headers"): "X-Tenant,baggage",
     ("oauth", "allow_http_loopback"): "true",
     ("identity", "jwt_algorithms"): "EdDSA,RS512",
     ("identity", "proxy_header"): "X-User",
@@ -256,6 +258,39 @@ def test_each_provider_has_a_table_and_variables_of_its_own(file: Path) -> None:
 def test_what_is_wrong_with_a_provider_is_named_with_its_place(file: Path, text: str, place: str) -> None:
     file.write_text(text)
     assert refusal(file, {}).startswith(f"{file}: {place}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "agents.example.com",
+            "*.agents.example.com:8443",
+            "*agents.example.com",
+            "*.*.example.com",
+            "**.example.com",
+        ),
+        *("*.", "*.localhost", "*.a.localhost", "*.127.0.0.1", "*.[::1]", "*.example.com.", "https://*.example.com"),
+        "*.exam ple.com",
+    ],
+)
+def test_a_name_that_cannot_be_that_of_projects_hosts_is_refused(file: Path, name: str) -> None:
+    file.write_text(f"[server]\nproject_hosts = '{name}'")
+    assert refusal(file, {}).startswith(f"{file}: server.project_hosts: must be a name such as *.agents.example.com")
+
+
+@pytest.mark.parametrize("name", ["X Tenant", "", "X-Tenant:", "X-T\u00e9nant", "x" * 65])
+def test_what_is_no_name_of_a_header_field_is_refused(file: Path, name: str) -> None:
+    file.write_text(f"[containers]\nforward_headers = ['{name}']", encoding="utf-8")
+    assert refusal(file, {}).startswith(f"{file}: containers.forward_headers: must be names of header fields")
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "cookie", "HOST", "Via", "X-Forwarded-For", "Proxy-Authorization", "Content-Length"]
+)
+def test_a_header_field_that_is_the_gateways_own_cannot_be_forwarded(file: Path, name: str) -> None:
+    file.write_text(f"[containers]\nforward_headers = ['X-Tenant', '{name}']")
+    assert refusal(file, {}).startswith(f"{file}: containers.forward_headers: must not name {name}")
 
 
 @pytest.mark.parametrize(

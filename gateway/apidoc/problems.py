@@ -71,7 +71,10 @@ def errors_of(endpoint: Endpoint) -> list[Error]:
 
 
 def _common(endpoint: Endpoint) -> Iterable[Error]:
+    # Wherever a request leads: a page of another origin, a host that is none.
     yield Forbidden
+    if BadRequest.status not in endpoint.answers:  # by a page
+        yield BadRequest
     if not endpoint.is_public:
         yield InvalidParameter
         yield from (Unauthenticated, TooManyRequests, IdentityUnavailable)

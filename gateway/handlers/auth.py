@@ -4,13 +4,13 @@ import re
 from datetime import UTC, datetime
 
 import attrs
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from gateway.config import is_loopback
 from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
 from gateway.handlers import accounts, shapes, views
 from gateway.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.keys import (
+    ASKED,
     CONFIG,
     CONTAINERS,
     CREDENTIALS,
@@ -255,12 +255,12 @@ def _redirect_uri(request: web.Request, provider: Provider, whose: For) -> str:
 
 def _own_address(request: web.Request) -> str:
     """The address that the caller has used, where it is this machine's."""
-    host = request.headers.get(hdrs.HOST, "")
-    if not is_loopback(request.url.host or ""):
+    asked = request[ASKED]
+    if asked.host is None or not asked.is_here:
         raise ProviderMisconfigured(
             "This gateway does not know at which address browsers reach it; its operator sets server.public_url to it."
         )
-    return f"{request.scheme}://{host}"
+    return f"{request.scheme}://{asked.host}"
 
 
 def _expires_at(text: str | None) -> datetime | None:

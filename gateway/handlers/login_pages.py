@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, quote
 
 from aiohttp import hdrs, web
 
-from gateway.config import is_loopback
 from gateway.errors import (
     GatewayError,
     InvalidBody,
@@ -21,7 +20,7 @@ from gateway.errors import (
 from gateway.handlers import accounts
 from gateway.handlers.login_page import page, question
 from gateway.identity.caller import Caller, Presented
-from gateway.keys import IDENTITY, LOGINS, PROVIDERS, TASKS
+from gateway.keys import ASKED, IDENTITY, LOGINS, PROVIDERS, TASKS
 from gateway.oauth.callbacks import Callback, UnreadableCallback
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
 
@@ -98,8 +97,7 @@ def _brought(request: web.Request) -> Callback:
 
 async def _caller(request: web.Request) -> Caller | None:
     """Whose browser this is, where it shows that."""
-    to_loopback = is_loopback(request.url.host or "")
-    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=to_loopback)
+    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=request[ASKED].is_here)
     try:
         return await request.app[IDENTITY].identify(presented)
     except Unauthenticated:

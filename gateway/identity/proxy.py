@@ -45,6 +45,15 @@ class Proxies:
                 client = address
         return client
 
+    def scheme_of(self, headers: CIMultiDictProxy[str], peer: str | None, seen: str) -> str:
+        """The scheme by which a client has asked, where the connection to us has ``seen``: behind our proxies, what the
+        last one says in ``X-Forwarded-Proto``."""
+        said = headers.getall("X-Forwarded-Proto", ())
+        if not said or peer not in self:
+            return seen
+        scheme = said[-1].rpartition(",")[2].strip().lower()
+        return scheme if scheme in ("http", "https") else seen
+
 
 def _address(hop: str) -> str | None:
     """The address alone: some proxies write the client's port behind it."""

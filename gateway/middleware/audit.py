@@ -7,8 +7,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.errors import GatewayError, Unauthenticated
 from gateway.identity.audit import AuditOutcome, Entry
-from gateway.keys import AUDIT, CALLER, PROJECT, PROXIES, REQUEST_ID
-from gateway.middleware.hosts import project_of_host
+from gateway.keys import ASKED, AUDIT, CALLER, PROJECT, PROXIES, REQUEST_ID
 from gateway.middleware.paths import shown_path
 from gateway.wire.codec import storable
 
@@ -78,5 +77,5 @@ def _project_of(request: web.Request) -> str | None:
     """The id of the project that is meant, whether or not there is one; of one that was just made, too."""
     if PROJECT in request:
         return request[PROJECT].id
-    project_id = project_of_host(request.headers.get(hdrs.HOST, "")) or request.match_info.get("project_id")
+    project_id = request[ASKED].project_id or request.match_info.get("project_id")
     return storable(project_id) if project_id is not None and len(project_id) <= 64 else None

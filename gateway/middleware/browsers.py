@@ -1,40 +1,40 @@
-"""What browsers may: the gateway's names, pages of other sites, and CORS for the pages that are allowed."""
+"""What browsers may: the gateway's names, pages of other origins, and CORS for the pages that are allowed."""
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import Forbidden
-from gateway.middleware.hosts import project_of_host
-from gateway.middleware.sites import SITES
+from gateway.identity.sites import ANY_SCHEME, Asked
+from gateway.keys import ASKED, PROXIES, SITES
 
-_READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
+_READING = {hdrs.METH_GET, hdrs.METH_HEAD}
 #: What a page may send and read beyond what any page may (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
 _SENT = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer"
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _READ = "X-Request-Id, Location, Retry-After, WWW-Authenticate, Preference-Applied"
 #: For how long a browser need not ask again; none keeps it longer than two hours.
 _PREFLIGHT_SECONDS = "7200"
+#: What ``Sec-Fetch-Site`` says where no page of another origin is behind a request; "none": its user.
+_OWN_SITE = {"", "none", "same-origin"}
 
 
 @web.middleware
 async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what a web page of another site may be behind, before anybody is asked who they are."""
-    sites = request.app[SITES]
-    # Without the field (HTTP/1.0) no page asks, and request.host would be a blocking look-up of this machine's name.
-    host = request.headers.get(hdrs.HOST, "localhost")
-    if not sites.are_asked_by(host):
+    """Refuse what a web page of another origin may be behind, before anybody is asked who they are."""
+    asked = request[ASKED]
+    if not asked.is_known:
         # A foreign name that resolves to this machine is how a web page gets around the same-origin policy.
         raise Forbidden(
-            f"The Host {host[:100]!r} is none of this gateway's; it has those of this machine, and the names (without "
+            f"The Host '{asked.host}' is none of this gateway's; it has those of this machine, and the names (without "
             "ports) in identity.allowed_hosts."
         )
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin in sites.origins:
+    if origin in request.app[SITES].origins:
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             # It comes without credentials, so nobody can be asked who they are.
             return _preflight()
-    elif request.method not in _READING or hdrs.UPGRADE in request.headers:
-        _refuse_foreign_pages(request, origin, host)
+    else:
+        _refuse_other_pages(request, asked, origin)
     return await handler(request)
 
 
@@ -63,36 +63,35 @@ def _preflight() -> web.Response:
     )
 
 
-def _refuse_foreign_pages(request: web.Request, origin: str | None, host: str) -> None:
-    if origin is not None and not request.app[SITES].welcome(origin, host):
-        raise Forbidden(f"Pages of {origin[:100]!r} may not change anything here.")
-    if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
-        raise Forbidden("Pages of other sites may not change anything here.")
+def _refuse_other_pages(request: web.Request, asked: Asked, origin: str | None) -> None:
+    """Reading is refused, too: in a container a GET may do anything, and a script or an image is read as it is run."""
+    site = request.headers.get("Sec-Fetch-Site", "").lower()
+    if origin is not None:
+        # A browser that says "same-origin" has compared the schemes. Else only a proxy that is known can tell that it
+        # has taken TLS away.
+        schemes = ANY_SCHEME if site == "same-origin" else (browser_scheme(request),)
+        if not request.app[SITES].welcome(origin, asked.host, schemes):
+            raise Forbidden(
+                f"Pages of {origin[:100]!r} may do nothing here. Pages of the gateway's own scheme, host and port may, "
+                "and those in identity.allowed_origins; behind a proxy with TLS, set server.public_url."
+            )
+    if site not in _OWN_SITE and not _is_link(request):
+        raise Forbidden("Pages of other origins may do nothing here but link to this one.")
 
 
-def for_gateways_own_host(name: str) -> bool:
-    """Whether a field of a container's answer would act on the gateway's own pages and cookies."""
-    return name in _OWN or (name.startswith(_PREFIXES) and name != _BUFFERING)
+def _is_link(request: web.Request) -> bool:
+    """Whether the browser opens a page of its own for it: what a link may do anywhere."""
+    headers = request.headers
+    return (
+        request.method in _READING
+        and hdrs.UPGRADE not in headers
+        and headers.get("Sec-Fetch-Mode") == "navigate"
+        and headers.get("Sec-Fetch-Dest") == "document"
+        and "prefetch" not in headers.get("Sec-Purpose", "")
+    )
 
 
-def for_whoever_is_in_front(name: str) -> bool:
-    """Whether a field of a container's answer decides who may read it, or commands a proxy in front of the gateway."""
-    return name in _COMMANDS or (name.startswith(_PREFIXES) and name != _BUFFERING)
-
-
-_PREFIXES = ("access-control-", "x-accel-")
-#: How the answer is to be sent, which is the container's to say.
-_BUFFERING = "x-accel-buffering"
-_COMMANDS = frozenset({"x-sendfile", "x-lighttpd-send-file", "x-reproxy-url"})
-_OWN = _COMMANDS | {"set-cookie", "clear-site-data", "service-worker-allowed", "strict-transport-security"}
-
-
-def is_page_on_gateways_host(request: web.Request) -> bool:
-    """Whether a browser would show the answer as a page that has the gateway's own origin.
-
-    Browsers tell what they ask for on https and on this machine alone: elsewhere one that asks for pages may show any.
-    """
-    purpose = request.headers.get("Sec-Fetch-Dest")
-    told = purpose in ("document", "iframe", "frame", "embed", "object")
-    shown = told or (purpose is None and "text/html" in request.headers.get(hdrs.ACCEPT, ""))
-    return shown and project_of_host(request.headers.get(hdrs.HOST, "")) is None
+def browser_scheme(request: web.Request) -> str:
+    """The scheme by which the browser has asked, as far as it is known here."""
+    seen = request.app[PROXIES].scheme_of(request.headers, request.remote, request.scheme)
+    return request.app[SITES].scheme(request[ASKED].host, seen)

@@ -8,9 +8,8 @@ import random
 from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError
-from gateway.keys import CONFIG, OPENCODE_EVENTS, PROJECT, STREAM_ROUTES
+from gateway.keys import ASKED, CONFIG, OPENCODE_EVENTS, PROJECT, STREAM_ROUTES
 from gateway.log.dialects import OPENCODE, OWN
-from gateway.middleware.hosts import project_of_host
 from gateway.wire.events import Cursor
 
 _TOO_MANY = 429
@@ -20,9 +19,10 @@ _HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform", "X-Accel-Buffering": "
 def must_come_back(request: web.Request, exc: GatewayError) -> bool:
     """Whether a client of an event stream was to be told of something that passes."""
     return (
-        (exc.status >= 500 or exc.status == _TOO_MANY)
+        ASKED in request
+        and (exc.status >= 500 or exc.status == _TOO_MANY)
         and (request.match_info.route.name in STREAM_ROUTES or _is_recorded_for_a_browser(request))
-        and project_of_host(request.headers.get(hdrs.HOST, "")) is None
+        and request[ASKED].project_id is None
     )
 
 

@@ -7,6 +7,7 @@ from gateway.errors import TooManyRequests, Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
 from gateway.keys import (
+    ASKED,
     CALLER,
     CAME_BY_PASS,
     IDENTITY,
@@ -21,9 +22,8 @@ from gateway.keys import (
     THROTTLE,
     USER,
 )
-from gateway.middleware.hosts import project_of_host
+from gateway.middleware.browsers import browser_scheme
 from gateway.middleware.passthrough import passthrough
-from gateway.middleware.sites import is_here
 from gateway.proxy.websocket import is_handshake
 
 _COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
@@ -32,20 +32,18 @@ _COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
 @web.middleware
 async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who sends the request; ``Unauthenticated`` where nobody knows."""
-    host = request.headers.get(hdrs.HOST, "localhost")
-    is_own_host = project_of_host(host) is not None
     # On a project's own host every path is its container's.
-    if request.match_info.route not in request.app[PUBLIC_ROUTES] or is_own_host:
-        caller = await _slowed_down(request, host, is_own_host)
+    if request.match_info.route not in request.app[PUBLIC_ROUTES] or request[ASKED].project_id is not None:
+        caller = await _slowed_down(request)
         request[CALLER], request[USER] = caller, caller.user_id
     return await handler(request)
 
 
-async def _slowed_down(request: web.Request, host: str, is_own_host: bool) -> Caller:
+async def _slowed_down(request: web.Request) -> Caller:
     """Who it is, unless too much that did not hold has come from there lately."""
     shown = _shown(request)
     if shown is None:
-        return await _identified(request, host, is_own_host)
+        return await _identified(request)
     throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
     try:
         throttle.check(client, shown)
@@ -53,7 +51,7 @@ async def _slowed_down(request: web.Request, host: str, is_own_host: bool) -> Ca
         request.app[METRICS].refused("failed_credentials")
         raise
     try:
-        caller = await _identified(request, host, is_own_host)
+        caller = await _identified(request)
     except Unauthenticated as exc:
         if exc.error is not None:
             throttle.failed(client)
@@ -72,12 +70,13 @@ def _shown(request: web.Request) -> str | None:
     return None if meant is None else request.query.get(meant[1]) or request.headers.get(hdrs.COOKIE)
 
 
-async def _identified(request: web.Request, host: str, is_own_host: bool) -> Caller:
-    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=is_here(f"//{host}"))
+async def _identified(request: web.Request) -> Caller:
+    asked = request[ASKED]
+    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=asked.is_here)
     try:
         return await request.app[IDENTITY].identify(presented)
     except Unauthenticated:
-        by_pass = None if is_own_host else await _by_pass(request)
+        by_pass = await _by_pass(request) if asked.project_id is None else None
         if by_pass is None:
             raise
         return by_pass
@@ -123,12 +122,6 @@ async def give_cookie(request: web.Request, response: web.StreamResponse) -> Non
         return
     stream, text = given
     where = f"{stream.cookie}={text}; Path={stream.path.replace(';', '%3B')}; Max-Age={COOKIE_SECONDS}"
-    secure = "; Secure" if _is_secure(request) else ""
+    secure = "; Secure" if browser_scheme(request) == "https" else ""
     # aiohttp has written the response's own cookies into its head by now.
     response.headers.add(hdrs.SET_COOKIE, f"{where}; HttpOnly; SameSite=Strict{secure}")
-
-
-def _is_secure(request: web.Request) -> bool:
-    """Whether the browser's connection is encrypted, to us or to a proxy of ours in front."""
-    forwarded = request.headers.get("X-Forwarded-Proto", "").lower() == "https"
-    return request.secure or (forwarded and request.remote in request.app[PROXIES])

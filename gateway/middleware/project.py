@@ -2,7 +2,7 @@
 
 ``/api/projects/{id}/acp/…`` is the container's ACP port (4097), ``/api/projects/{id}/opencode/…`` OpenCode's (4096).
 The rest of the path and the query reach the container byte for byte. A browser that opens OpenCode's page there is
-sent on to the project's own host, ``{id}.localhost``, all of which is OpenCode's.
+sent on to the project's own host, all of which is OpenCode's (``identity.sites``).
 """
 
 import re
@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from gateway.errors import AgentNotFound, NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
 from gateway.identity.watch import Visit
 from gateway.keys import (
+    ASKED,
     CALLER,
     CAME_BY_PASS,
     CONFIG,
@@ -25,15 +26,16 @@ from gateway.keys import (
     PUBLIC_ROUTES,
     ROLE,
     ROUTE,
+    SITES,
     WATCH,
     Route,
 )
-from gateway.middleware.hosts import project_of_host
+from gateway.middleware.browsers import browser_scheme
 from gateway.middleware.passthrough import passthrough
-from gateway.middleware.sites import is_here
 from gateway.projects import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
 from gateway.roles import Role
+from gateway.wire.hosts import Host
 
 #: A request target of RFC 9112 3.2: a path whose fourth part names the port, maybe behind a scheme and an authority.
 _TARGET = re.compile(r"(?:https?://[^/?]*)?(?:/[^/?]+){3}/([^/?]+)(.*)", re.DOTALL | re.IGNORECASE)
@@ -54,7 +56,7 @@ _MISSING: dict[str, type[NotFound]] = {
 @web.middleware
 async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Look the project up together with who asks and what they may do in it, and say where its container is."""
-    own = project_of_host(request.headers.get(hdrs.HOST, ""))
+    own = request[ASKED].project_id
     if own is not None:
         found = await _enter(request, own, Role.OPERATOR)
         target = _ORIGIN_FORM.fullmatch(request.raw_path)
@@ -67,8 +69,8 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = await _enter(request, project_id, least)
         match = _TARGET.fullmatch(request.raw_path)
         if match and (port := match[1] if "%" not in match[1] else unquote(match[1])) in _PORTS:
-            if port == "opencode" and _opens_a_page(request) and is_here(f"//{request.headers.get(hdrs.HOST, '')}"):
-                return _to_own_host(request, found, target=match[2])
+            if port == "opencode" and _opens_a_page(request) and (host := _own_host(request, found)) is not None:
+                return _to_own_host(request, host, target=match[2])
             prefix = f"/api/projects/{found.id}/{port}"
             request[ROUTE] = _route(request, found, port, target=match[2], prefix=prefix)
         return await _watched(request, handler, least)
@@ -128,11 +130,13 @@ def _opens_a_page(request: web.Request) -> bool:
     return request.method == hdrs.METH_GET and request.headers.get("Sec-Fetch-Dest") == "document"
 
 
-def _to_own_host(request: web.Request, found: Project, *, target: str) -> web.Response:
-    port = request.url.port
-    host = f"{found.id}.localhost" + (f":{port}" if port else "")
+def _own_host(request: web.Request, found: Project) -> Host | None:
+    return request.app[SITES].project_host(found.id, request[ASKED])
+
+
+def _to_own_host(request: web.Request, host: Host, *, target: str) -> web.Response:
     path = target if target.startswith("/") else f"/{target}"
-    return web.Response(status=307, headers={hdrs.LOCATION: f"{request.scheme}://{host}{path}"})
+    return web.Response(status=307, headers={hdrs.LOCATION: f"{browser_scheme(request)}://{host}{path}"})
 
 
 def _refuse_impossible_ids(request: web.Request) -> None:

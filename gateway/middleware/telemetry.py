@@ -5,11 +5,10 @@ import logging
 import time
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.keys import METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
-from gateway.middleware.hosts import project_of_host
+from gateway.keys import ASKED, METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
 from gateway.proxy.forward import BROKEN_OFF, STREAMED
 from gateway.telemetry.metrics import BROKEN, LEFT
 
@@ -60,7 +59,7 @@ def _log(request: web.Request, response: web.StreamResponse | None, route: str, 
 
 def route_of(request: web.Request) -> str:
     """The template of the request's route."""
-    if project_of_host(request.headers.get(hdrs.HOST, "")) is not None:
+    if ASKED in request and request[ASKED].project_id is not None:
         return OWN_HOST
     resource = request.match_info.route.resource
     return UNMATCHED if resource is None else resource.canonical

@@ -7,20 +7,21 @@ may have been cut short without anyone seeing it, RFC 9112 8; trailers and inter
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
+from multidict import CIMultiDict
 
 from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.proxy import websocket
 from gateway.proxy.answer import Answer
 from gateway.proxy.client import Client
 from gateway.proxy.expect import ask_for_body
-from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE, to_upstream
-from gateway.proxy.response import ForwardedResponse
+from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE, Passes, everything, to_upstream
+from gateway.proxy.response import ForwardedResponse, Returned, unchanged
 from gateway.proxy.upstream import Timeouts, Upstream
 
 logger = logging.getLogger(__name__)
@@ -54,17 +55,15 @@ async def forward(
     *,
     timeouts: Timeouts,
     prefix: str,
+    passes: Passes = everything,
     extra_headers: Iterable[tuple[str, str]] = (),
-    unsent: Iterable[str] = (),
-    withheld: Callable[[str], bool] | None = None,
-    added: Iterable[tuple[str, str]] = (),
+    returned: Returned = unchanged,
 ) -> web.StreamResponse:
     """Send ``request`` to ``target`` (raw path and query) below ``upstream``, and its answer back; WebSockets too.
 
-    ``prefix`` is the path that was cut off to get ``target``, for ``X-Forwarded-Prefix``; ``extra_headers`` are set on
-    the request to the upstream in place of the client's, ``unsent`` fields of the client's that it does not get.
-    ``withheld`` says, by its name in lower case, which fields of the answer the client does not get; those ``added``
-    come beside the answer's own.
+    ``prefix`` is the path that was cut off to get ``target``, for ``X-Forwarded-Prefix``. ``passes`` says which fields
+    of the client's the upstream gets; ``extra_headers`` are set in place of the client's. ``returned`` gives the fields
+    of an answer that the client gets.
 
     Before the answer has begun, failures are raised: ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``,
     ``RequestStalled``, ``BadRequest``. After that nothing can be said any more, so the client's connection is aborted:
@@ -77,13 +76,13 @@ async def forward(
             request.method,
             upstream,
             target,
-            headers=_request_headers(request, prefix, extra_headers, unsent),
+            headers=_request_headers(request, prefix, passes, extra_headers),
             body=_Body(request) if request.body_exists else None,
             timeouts=timeouts,
         ) as answer:
             if answer.status == 101:
-                return await _switch(request, answer)
-            response = ForwardedResponse.of(answer, withheld=withheld, added=added)
+                return await _switch(request, answer, returned)
+            response = ForwardedResponse.of(answer, returned)
             await _relay(request, answer, response, timeouts)
     except (UpstreamError, TimeoutError) as exc:
         if response is None or not response.prepared:
@@ -95,12 +94,15 @@ async def forward(
     return response
 
 
-def _request_headers(request: web.Request, prefix: str, extra: Iterable[tuple[str, str]], unsent: Iterable[str]) -> Any:
-    # Without a Host field (HTTP/1.0), request.host would be the name of this machine, by a blocking look-up.
-    host = request.host if hdrs.HOST in request.headers else None
-    headers = to_upstream(request.headers, client=request.remote, scheme=request.scheme, host=host, prefix=prefix)
-    for name in unsent:
-        headers.popall(name, None)
+def _request_headers(
+    request: web.Request, prefix: str, passes: Passes, extra: Iterable[tuple[str, str]]
+) -> CIMultiDict[str]:
+    # The field as it is: request.host would be whatever the target names, and without either (HTTP/1.0) the name of
+    # this machine, by a blocking look-up.
+    host = request.headers.get(hdrs.HOST)
+    headers = to_upstream(
+        request.headers, client=request.remote, scheme=request.scheme, host=host, prefix=prefix, passes=passes
+    )
     for name, value in extra:
         headers[name] = value
     if websocket.is_handshake(request):
@@ -108,10 +110,10 @@ def _request_headers(request: web.Request, prefix: str, extra: Iterable[tuple[st
     return headers
 
 
-async def _switch(request: web.Request, answer: Answer) -> web.StreamResponse:
+async def _switch(request: web.Request, answer: Answer, returned: Returned) -> web.StreamResponse:
     if not websocket.is_handshake(request):
         raise UpstreamUnreachable("The project's container switched protocols without being asked.")
-    return await websocket.tunnel(request, answer)
+    return await websocket.tunnel(request, answer, returned)
 
 
 async def _relay(request: web.Request, answer: Answer, response: web.StreamResponse, timeouts: Timeouts) -> None:

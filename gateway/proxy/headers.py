@@ -8,6 +8,8 @@ from collections.abc import Callable
 from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+#: Whether a field of this name, as it was spelled, crosses.
+Passes = Callable[[str], bool]
 
 #: How large a head may be, of a request and of an answer: bytes of a line or a field, and how many fields.
 MAX_LINE = MAX_FIELD = 65536
@@ -42,8 +44,19 @@ _NOT_FOR_UPSTREAM = HOP_BY_HOP | {
 _WITHOUT_CLIENTS = _NOT_FOR_UPSTREAM | {"x-forwarded-for"}
 
 
+def everything(name: str) -> bool:
+    """All that is not of one hop, or the gateway's own affair."""
+    return True
+
+
 def to_upstream(
-    headers: Headers, *, client: str | None, scheme: str, host: str | None, prefix: str
+    headers: Headers,
+    *,
+    client: str | None,
+    scheme: str,
+    host: str | None,
+    prefix: str,
+    passes: Passes = everything,
 ) -> CIMultiDict[str]:
     """A request's fields as the container may see them, repeats, spelling and order kept.
 
@@ -54,7 +67,7 @@ def to_upstream(
     kept = [
         (name, value)
         for name, value in headers.items()
-        if (lower := name.lower()) not in drop and not lower.startswith("proxy-")
+        if passes(name) and (lower := name.lower()) not in drop and not lower.startswith("proxy-")
     ]
     if client is not None:
         kept.append(("X-Forwarded-For", ", ".join([*headers.getall("X-Forwarded-For", ()), client])))
@@ -66,19 +79,10 @@ def to_upstream(
     return CIMultiDict(kept)
 
 
-def to_client(headers: Headers, *, withheld: Callable[[str], bool] | None = None) -> CIMultiDict[str]:
-    """An answer's fields as the client may see them, repeats, spelling and order kept.
-
-    ``withheld`` says, by its name in lower case, what else the client does not get.
-    """
+def to_client(headers: Headers, *, passes: Passes = everything) -> CIMultiDict[str]:
+    """An answer's fields as the client may see them, repeats, spelling and order kept."""
     drop = _dropped(headers, HOP_BY_HOP)
-    return CIMultiDict(
-        [
-            (name, value)
-            for name, value in headers.items()
-            if (lower := name.lower()) not in drop and not (withheld is not None and withheld(lower))
-        ]
-    )
+    return CIMultiDict([(name, value) for name, value in headers.items() if passes(name) and name.lower() not in drop])
 
 
 def _dropped(headers: Headers, drop: frozenset[str]) -> frozenset[str]:

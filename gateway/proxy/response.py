@@ -1,16 +1,25 @@
 """The answer that a client gets for a forwarded request."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Self
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.answer import Answer
 from gateway.proxy.headers import to_client
 
+#: Which fields a client gets for an answer.
+Returned = Callable[[Answer], CIMultiDict[str]]
+
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def unchanged(answer: Answer) -> CIMultiDict[str]:
+    """All that are not of one hop."""
+    return to_client(answer.headers)
 
 
 class ForwardedResponse(web.StreamResponse):
@@ -23,19 +32,10 @@ class ForwardedResponse(web.StreamResponse):
     _send_headers_immediately = False
 
     @classmethod
-    def of(
-        cls,
-        answer: Answer,
-        *,
-        withheld: Callable[[str], bool] | None = None,
-        added: Iterable[tuple[str, str]] = (),
-    ) -> Self:
-        """The upstream's status and header fields without those ``withheld``, and with those ``added``.
-
-        ``UpstreamUnreachable`` where they are not HTTP.
-        """
-        headers = to_client(answer.headers, withheld=withheld)
-        headers.extend(added)
+    def of(cls, answer: Answer, returned: Returned) -> Self:
+        """The upstream's status, and of its header fields what is ``returned``; ``UpstreamUnreachable`` where they are
+        not HTTP."""
+        headers = returned(answer)
         # aiohttp reads control characters but refuses to write them, when it is too late to say so.
         if _CONTROL.search("".join([answer.reason or "", *headers.values()])):
             raise UpstreamUnreachable("The project's container answered with something that is not HTTP.")

@@ -15,7 +15,7 @@ from aiohttp.http import StreamWriter
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.answer import Answer
-from gateway.proxy.response import ForwardedResponse
+from gateway.proxy.response import ForwardedResponse, Returned
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ def is_handshake(request: web.BaseRequest) -> bool:
     )
 
 
-async def tunnel(request: web.Request, answer: Answer) -> web.StreamResponse:
+async def tunnel(request: web.Request, answer: Answer, returned: Returned) -> web.StreamResponse:
     """Pass the upstream's 101 on, then bytes both ways until either side has gone."""
     connection = answer.connection
     if connection is None or connection.protocol is None or connection.transport is None:
         raise UpstreamUnreachable("The project's container switched protocols without saying to which.")
-    response = ForwardedResponse.of(answer)
+    response = ForwardedResponse.of(answer, returned)
     response.headers.update(HANDSHAKE)
     response.force_close()
     await response.prepare(request)

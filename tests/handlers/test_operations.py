@@ -59,7 +59,7 @@ async def test_a_probe_by_an_address_that_is_not_this_machines_is_answered(gatew
 async def test_on_a_projects_own_host_the_paths_are_the_containers(ports: Ports) -> None:  # noqa: F811
     for path in ("/healthz", "/readyz"):
         answer = await ports.ask(f"GET {path}", "Host: demo.localhost")
-        assert answer.one("X-Port") == "opencode"
+        assert answer.one("Server") == "opencode"
 
 
 async def test_with_the_database_away_it_lives_and_is_not_ready_until_it_is_back(

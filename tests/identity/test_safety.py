@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import Config, IdentityConfig, ServerConfig
+from gateway.config import Config, ContainersConfig, IdentityConfig, ServerConfig
 from gateway.errors import ConfigError
 from gateway.identity.safety import refuse_unsafe
 from tests.program import free_ports, run, run_to_end
@@ -42,6 +42,42 @@ def test_what_is_unsafe_does_not_start(config: Config, said: str) -> None:
 )
 def test_what_is_safe_does(config: Config) -> None:
     refuse_unsafe(config)
+
+
+PROXIED = IdentityConfig(modes=("proxy",), proxy_addresses=("10.0.0.1",))
+
+
+def with_project_hosts(public_url: str = "", **identity: Any) -> Config:
+    server = ServerConfig(project_hosts="*.agents.example.com", public_url=public_url)
+    return Config(server=server, identity=IdentityConfig(**identity))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (with_project_hosts(allowed_hosts=("a", "Shop.Agents.example.com")), "identity.allowed_hosts: shop.agents"),
+        (
+            with_project_hosts(allowed_origins=("https://shop.agents.example.com:8443",)),
+            "identity.allowed_origins: shop",
+        ),
+        (with_project_hosts("https://shop.agents.example.com/x"), "server.public_url: shop.agents.example.com is a"),
+    ],
+)
+def test_a_name_that_is_a_projects_is_not_the_gateways_too(config: Config, said: str) -> None:
+    with pytest.raises(ConfigError, match=said.replace(".", r"\.")):
+        refuse_unsafe(config)
+
+
+def test_names_beside_those_of_projects_are_the_gateways() -> None:
+    hosts = ("agents.example.com", "gateway.example.com", "a.b.agents.example.com")
+    refuse_unsafe(with_project_hosts("https://agents.example.com", allowed_hosts=hosts))
+
+
+def test_containers_are_not_told_whom_the_proxy_names_whatever_is_configured() -> None:
+    containers = ContainersConfig(forward_headers=("x-forwarded-user",))
+    with pytest.raises(ConfigError, match=r"containers\.forward_headers names X-Forwarded-User"):
+        refuse_unsafe(Config(identity=PROXIED, containers=containers))
+    refuse_unsafe(Config(containers=containers))
 
 
 def serve(directory: Path, *options: str, **environ: str) -> str:

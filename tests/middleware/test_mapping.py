@@ -64,7 +64,7 @@ async def test_the_acp_port_is_reached_by_the_mapping(database_url: str, base_co
 
 
 async def test_a_changed_address_counts_from_the_next_request_on(ports: Ports, base_container: FakeContainer) -> None:
-    assert (await ports.ask("GET /api/projects/demo/acp/health")).one("X-Port") == "acp"
+    assert (await ports.ask("GET /api/projects/demo/acp/health")).one("Server") == "acp"
     await ports.gateway.call("PATCH", "/api/projects/demo", {"acpUrl": base_container.url})
     assert b"healthy" in (await ports.ask("GET /api/projects/demo/acp/health")).body
 

@@ -51,14 +51,13 @@ TARGETS = [
     ("/api/projects/d%65mo/acp/x", "acp", "/x"),
     ("/api/projects/demo/%61cp/x", "acp", "/x"),
     ("/api/projects/demo/%6Fpencode/x", "opencode", "/x"),
-    (f"http://127.0.0.1{PROJECT}/opencode/x?y", "opencode", "/x?y"),
 ]
 
 
 async def test_a_path_reaches_its_port_without_the_prefix_byte_for_byte(ports: Ports) -> None:
     for target, port, reached in TARGETS:
         answer = await ports.ask(f"GET {target}")
-        assert (answer.status, answer.one("X-Port")) == (200, port)
+        assert (answer.status, answer.one("Server")) == (200, port)
         upstream = ports.acp if port == "acp" else ports.opencode
         assert upstream.requests[-1].target == reached
 

@@ -7,7 +7,8 @@ import attrs
 import pytest
 
 from gateway.config import IdentityConfig
-from gateway.middleware.sites import Sites
+from gateway.identity.sites import Sites
+from gateway.wire.hosts import parse_host
 from tests.middleware.conftest import Ports, ask_raw
 from tests.proxy.peers import raw_upstream
 from tests.world import PROXIED, Gateway, GatewayProcess
@@ -44,16 +45,13 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
         ("gateway.example.com:x", False),
         ("gateway.example.com:99999", False),
         ("gateway.example.com@evil.example", False),
-        ("evil.example@gateway.example.com", False),
-        ("gateway.example.com/", False),
-        ("gateway.example.com#", False),
-        ("gateway.example.com?", False),
         ("10.0.0.8", False),
-        ("", False),
+        ("demo.gateway.example.com", False),
     ],
 )
 def test_the_gateways_names_are_exact(host: str, known: bool) -> None:
-    assert Sites(["gateway.example.com", "10.0.0.7"], []).are_asked_by(host) is known
+    asked = Sites(["gateway.example.com", "10.0.0.7"], []).asked(host)
+    assert (asked is not None and asked.is_known) is known
 
 
 @pytest.mark.parametrize(
@@ -62,8 +60,16 @@ def test_the_gateways_names_are_exact(host: str, known: bool) -> None:
         (APP, "gateway.example.com", True),
         ("https://gateway.example.com", "gateway.example.com", True),
         ("https://gateway.example.com:8443", "gateway.example.com:8443", True),
-        ("http://localhost:3000", "127.0.0.1:8080", True),
-        ("http://localhost:3000", "gateway.example.com", False),
+        ("https://gateway.example.com:443", "gateway.example.com", True),
+        ("https://gateway.example.com", "gateway.example.com:443", True),
+        ("https://[::1]:8080", "[0:0::1]:8080", True),
+        ("http://gateway.example.com", "gateway.example.com", False),
+        ("https://gateway.example.com", "gateway.example.com:80", False),
+        ("https://localhost:3000", "127.0.0.1:8080", False),
+        ("https://localhost:3000", "localhost:8080", False),
+        ("https://localhost:8080", "127.0.0.1:8080", False),
+        ("https://127.0.0.2:8080", "127.0.0.1:8080", False),
+        ("https://localhost:3000", "gateway.example.com", False),
         ("https://app.example.com.evil.example", "gateway.example.com", False),
         ("https://evil-app.example.com", "gateway.example.com", False),
         ("http://app.example.com", "gateway.example.com", False),
@@ -73,13 +79,24 @@ def test_the_gateways_names_are_exact(host: str, known: bool) -> None:
         ("https://gateway.example.com:8443", "gateway.example.com", False),
         ("file://gateway.example.com", "gateway.example.com", False),
         ("null", "gateway.example.com", False),
-        ("http://demo.localhost", "gateway.example.com", False),
-        ("http://demo.localhost", "localhost", False),
-        ("http://demo.localhost", "demo.localhost", True),
+        ("https://demo.localhost", "gateway.example.com", False),
+        ("https://demo.localhost", "localhost", False),
+        ("https://demo.localhost", "other.localhost", False),
+        ("https://demo.localhost", "demo.localhost", True),
+        ("https://demo.agents.example.com", "gateway.example.com", False),
+        ("https://demo.agents.example.com", "demo.agents.example.com", True),
+        ("https://demo.agents.example.com", "other.agents.example.com", False),
     ],
 )
-def test_pages_that_may_change_something_are_exact(origin: str, host: str, welcome: bool) -> None:
-    assert Sites(["gateway.example.com"], [APP]).welcome(origin, host) is welcome
+def test_pages_that_may_ask_are_of_the_same_scheme_host_and_port(origin: str, host: str, welcome: bool) -> None:
+    sites = Sites(["gateway.example.com"], [APP], project_hosts="*.agents.example.com")
+    assert sites.welcome(origin, parse_host(host), ["https"]) is welcome
+
+
+def test_browsers_reach_the_host_of_the_public_address_by_its_scheme() -> None:
+    sites = Sites([], [], public_url="https://gateway.example.com:8443/acp")
+    for host, scheme in (("gateway.example.com:8443", "https"), ("gateway.example.com", "http"), ("localhost", "http")):
+        assert sites.scheme(parse_host(host), "http") == scheme
 
 
 async def test_a_foreign_host_is_refused_before_anybody_is_asked_who_they_are(gateway: Gateway) -> None:
@@ -160,9 +177,10 @@ async def test_a_container_does_not_say_who_may_read_nor_act_on_the_gateways_coo
         await owner.register(str(upstream.address), containerUrl=str(upstream.address))
         for path in ("/acp/x", "/opencode/x"):
             answer = await owner.call("GET", f"/api/projects/demo{path}")
-            assert {name for name in said if name in answer.headers} == {"X-Accel-Buffering", "X-Its-Own"}
+            assert {name for name in said if name in answer.headers} == {"X-Accel-Buffering"}
         own_host = await owner.call("GET", "/x", headers={"Host": "demo.localhost"})
-        assert {name for name in said if name in own_host.headers} == said.keys() - CONTAINERS_OWN.keys()
+        kept_back = {*CONTAINERS_OWN, "Clear-Site-Data"}
+        assert {name for name in said if name in own_host.headers} == said.keys() - kept_back
 
 
 async def test_a_container_is_not_told_whom_the_proxy_names(gateway: Gateway, ports: Ports) -> None:
@@ -194,4 +212,6 @@ async def ports(gateway: Gateway) -> AsyncIterator[Ports]:
 
 def test_a_gateway_with_no_names_is_not_asked_by_any_but_this_machines() -> None:
     assert IdentityConfig().allowed_hosts == ()
-    assert not Sites([], []).are_asked_by("gateway.example.com")
+    asked = Sites([], []).asked("gateway.example.com")
+    assert asked is not None
+    assert not asked.is_known
