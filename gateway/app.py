@@ -21,6 +21,7 @@ from gateway.credentials.keyring import Keys
 from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
+from gateway.db.deployment import pseudonym
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
 from gateway.figures import add_gauges
@@ -60,6 +61,7 @@ from gateway.keys import (
     PROJECTS,
     PROVIDERS,
     PROXIES,
+    PSEUDONYM,
     READINESS,
     REFRESHER,
     REVOCATION,
@@ -102,6 +104,7 @@ from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import give_cookie, identity
 from gateway.middleware.limiting import limiting
+from gateway.middleware.loops import loops
 from gateway.middleware.operations import operations
 from gateway.middleware.parameters import parameters
 from gateway.middleware.project import project
@@ -153,7 +156,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Applic
     settings = config if isinstance(config, Settings) else Settings(config)
     config = settings.config
     around = [
-        *(telemetry, errors, addressed, operations),
+        *(telemetry, errors, addressed, loops, operations),
         *(browsers, audit, identity, limiting, project, parameters),
     ]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
@@ -264,8 +267,10 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     gateway_id = f"gateway-{secrets.token_hex(8)}"
     known = KnownSecrets(database, credentials, gateway_id=gateway_id)
     stack.push_async_callback(app[TRACING].close)
+    app[PSEUDONYM] = await pseudonym(database)
+    observer = Upstreams(metrics, app[TRACING])
     client = app[CLIENT] = await stack.enter_async_context(
-        Client(address_policy(config.containers), observer=Upstreams(metrics, app[TRACING]))
+        Client(address_policy(config.containers), observer=observer, via=app[PSEUDONYM])
     )
     app[LIMITS] = Limits(app[SETTINGS], database, metrics)
     all_projects = app[PROJECTS] = Projects(database, vault, config.containers)

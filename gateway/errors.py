@@ -20,6 +20,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     ├── PermissionGone             410
     ├── IdempotencyKeyReused       422
     ├── NotImplementedYet          501
+    ├── LoopDetected               508
     ├── UpstreamError              502  the container's side
     │   ├── UpstreamUnreachable    502
     │   ├── UpstreamForbidden      502
@@ -340,6 +341,12 @@ class NotImplementedYet(GatewayError):
     """This part of the interface does not exist yet."""
 
     status, code = 501, "not_implemented"
+
+
+class LoopDetected(GatewayError):
+    """The request goes round in a circle."""
+
+    status, code = 508, "loop_detected"
 
 
 class UpstreamError(GatewayError):

@@ -69,6 +69,8 @@ THROTTLE = web.AppKey("throttle", Throttle)
 #: The proxies in front, behind which a request's client is.
 PROXIES = web.AppKey("proxies", Proxies)
 SITES = web.AppKey("sites", Sites)
+#: By which the gateways of this database know each other's requests.
+PSEUDONYM = web.AppKey("pseudonym", str)
 PASSES = web.AppKey("passes", Passes)
 WATCH = web.AppKey("watch", Watch)
 IDENTITY = web.AppKey("identity", Identity)

@@ -18,6 +18,7 @@ from gateway.errors import (
     IdentityUnavailable,
     InvalidBody,
     InvalidParameter,
+    LoopDetected,
     PermissionNotFound,
     ProjectNotFound,
     RequestStalled,
@@ -66,13 +67,13 @@ def errors_of(endpoint: Endpoint) -> list[Error]:
     found = {*endpoint.errors, *_common(endpoint)}
     if endpoint.is_stream:
         # What passes is told by a stream that ends: for another status browsers would give up.
-        found = {error for error in found if error.status < 429}
+        found = {error for error in found if error.status < 429 or error is LoopDetected}
     return sorted(found, key=lambda error: (error.status, error.code, error.__name__))
 
 
 def _common(endpoint: Endpoint) -> Iterable[Error]:
-    # Wherever a request leads: a page of another origin, a host that is none.
-    yield Forbidden
+    # Wherever a request leads: a host that is none, a page of another origin, a request that comes around.
+    yield from (Forbidden, LoopDetected)
     if BadRequest.status not in endpoint.answers:  # by a page
         yield BadRequest
     if not endpoint.is_public:

@@ -1,6 +1,11 @@
 -- Every statement of the gateway, by name. A name alone between dashes begins a block; the sentence below it says
 -- what the statement is for.
 
+-- get_deployment --
+-- There is one row, made with the table. A copy of the database, as of a template, is another deployment.
+select left(md5(p.id || d.oid), 16) as name
+from deployment p, pg_database d where d.datname = current_database();
+
 -- insert_project --
 -- A project and the heads of its logs come into being together: of its own, and of OpenCode's where that is recorded.
 with project as (

@@ -7,7 +7,7 @@ import random
 
 from aiohttp import hdrs, web
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, LoopDetected
 from gateway.keys import ASKED, CONFIG, OPENCODE_EVENTS, PROJECT, STREAM_ROUTES
 from gateway.log.dialects import OPENCODE, OWN
 from gateway.wire.events import Cursor
@@ -22,6 +22,7 @@ def must_come_back(request: web.Request, exc: GatewayError) -> bool:
         ASKED in request
         and (exc.status >= 500 or exc.status == _TOO_MANY)
         and (request.match_info.route.name in STREAM_ROUTES or _is_recorded_for_a_browser(request))
+        and not isinstance(exc, LoopDetected)
         and request[ASKED].project_id is None
     )
 

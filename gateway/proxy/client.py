@@ -44,13 +44,16 @@ class Client:
         tls: ssl.SSLContext | None = None,
         lookup: Lookup = system_lookup,
         observer: Observer | None = None,
+        via: str = "",
     ) -> None:
-        """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names."""
+        """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names; ``via`` is
+        what this proxy calls itself in each request."""
         self._policy = policy
         self._lookup = lookup
         self._resolver = PolicyResolver(policy, lookup)
         self._tls = tls
         self._observer = observer
+        self._via = via
         self._connector: aiohttp.TCPConnector | None = None
         self._limits = Limits()
         #: What a connector is asked with says where to connect to; it is never sent itself.
@@ -110,6 +113,7 @@ class Client:
             body=body,
             timeouts=timeouts,
             observer=self._observer,
+            via=self._via,
         )
 
     async def check(self, upstream: Upstream) -> None:

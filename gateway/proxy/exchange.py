@@ -45,6 +45,7 @@ class Exchange:
         body: bytes | AsyncIterable[bytes] | None,
         timeouts: Timeouts,
         observer: Observer | None = None,
+        via: str = "",
     ) -> None:
         self._connector = connector
         self._limits = limits
@@ -56,6 +57,7 @@ class Exchange:
         self._body = body
         self._timeouts = timeouts
         self._observer = observer
+        self._via = via
         #: Since when the present phase lasts, by a finer clock than the loop's.
         self._since = 0.0
         self._call: Call | None = None
@@ -192,6 +194,9 @@ class Exchange:
             headers.extend(self._headers)
         if self._call is not None:
             headers.update(self._call.headers)
+        if self._via:
+            # RFC 9110 7.6.3: behind those that it has passed before.
+            headers[hdrs.VIA] = ", ".join([*headers.getall(hdrs.VIA, ()), f"1.1 {self._via}"])
         if isinstance(body, bytes):
             headers[hdrs.CONTENT_LENGTH] = str(len(body))
         elif body is None:

@@ -101,6 +101,7 @@ async def test_whatever_a_container_answers(gateway: Gateway) -> None:
         ("GET /api/projects/demo/opencode/x", ["Host: a b"], 400),
         ("GET /api/projects/demo/opencode/x", ["Origin: https://evil.example"], 403),
         ("GET /api/projects/demo/opencode/x", ["Origin: https://evil.example", *HANDSHAKE], 403),
+        ("GET /api/projects/demo/opencode/x", ["Via: " + "1.1 a, " * 40], 508),
         ("GET /api/projects/demo/opencode/x%0A", [], 404),
         ("GET /api/projects/demo/%6Fpencode/x", [], 200),
         ("GET /%61pi/projects/demo/acp%2Fx", [], 404),

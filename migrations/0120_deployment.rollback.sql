@@ -1,0 +1,3 @@
+-- Takes the name away.
+
+drop table deployment;
