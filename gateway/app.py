@@ -99,7 +99,7 @@ from gateway.log.transcript import Transcript
 from gateway.log.upkeep import keep_up
 from gateway.log.wakeups import Wakeups
 from gateway.middleware.addressed import addressed
-from gateway.middleware.audit import audit
+from gateway.middleware.audit import audit, note_switch
 from gateway.middleware.browsers import browsers, share
 from gateway.middleware.errors import errors
 from gateway.middleware.identity import give_cookie, identity
@@ -169,7 +169,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Applic
         project_hosts=config.server.project_hosts,
         public_url=config.server.public_url,
     )
-    app.on_response_prepare.extend((sandbox, share, give_cookie))
+    app.on_response_prepare.extend((sandbox, share, give_cookie, note_switch))
     app[METRICS] = Metrics(__version__)
     app[TRACING] = tracing(config.tracing)
     app[SCRAPERS] = Scrapers(config.metrics, proxies)

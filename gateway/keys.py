@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import attrs
 from aiohttp import web
 
 from gateway.config import Config
@@ -147,3 +148,14 @@ class Route:
 
 
 ROUTE = web.RequestKey("route", Route)
+
+
+@attrs.frozen(kw_only=True)
+class Changed:
+    """What a request has changed where its route does not tell: the project, and the user as whom."""
+
+    project_id: str
+    user_id: str
+
+
+CHANGED = web.RequestKey("changed", Changed)

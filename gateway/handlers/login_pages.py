@@ -20,7 +20,7 @@ from gateway.errors import (
 from gateway.handlers import accounts
 from gateway.handlers.login_page import page, question
 from gateway.identity.caller import Caller, Presented
-from gateway.keys import ASKED, IDENTITY, LOGINS, PROVIDERS, TASKS
+from gateway.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, TASKS, Changed
 from gateway.oauth.callbacks import Callback, UnreadableCallback
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
 
@@ -39,6 +39,7 @@ async def arrive(request: web.Request) -> web.Response:
         arrival = await request.app[TASKS].complete(arriving, name="complete login")
     except GatewayError as exc:
         return _sent_on(request, f"problem/{exc.code}")
+    _has_changed(request, arrival.login)
     return _sent_on(request, f"login/{arrival.page_ticket}")
 
 
@@ -64,9 +65,11 @@ async def answer(request: web.Request) -> web.Response:
     logins, ticket = request.app[LOGINS], request.match_info["ticket"]
     try:
         work = logins.confirm(ticket) if form.get("answer") == "yes" else logins.decline(ticket)
-        await request.app[TASKS].complete(work, name="complete login")
+        login = await request.app[TASKS].complete(work, name="complete login")
     except GatewayError as exc:
         return _sent_on(request, f"problem/{exc.code}")
+    if login is not None:
+        _has_changed(request, login)
     return _sent_on(request, f"login/{quote(ticket, safe='')}")
 
 
@@ -75,6 +78,11 @@ async def problem(request: web.Request) -> web.Response:
     code = request.match_info["code"]
     title = accounts.titles().get(code, LoginUnknown.title())
     return page(400, "The login was not completed", f"{title} Begin it again in the gateway.")
+
+
+def _has_changed(request: web.Request, login: Login) -> None:
+    """For the audit: whose account it is about stands in none of these addresses."""
+    request[CHANGED] = Changed(project_id=login.project_id, user_id=login.user_id)
 
 
 def _told(login: Login, name: str) -> web.Response:

@@ -1,4 +1,8 @@
-"""What of a request goes into the audit: what changes something in a project, and what is refused."""
+"""What of a request goes into the audit: what changes something in a project, and what is refused.
+
+A request changes something by its method; by what its handler says of it, as with a login that a browser brings back
+by a GET; and where a container switches protocols, after which nobody reads what is said.
+"""
 
 import asyncio
 
@@ -7,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.errors import GatewayError, Unauthenticated
 from gateway.identity.audit import AuditOutcome, Entry
-from gateway.keys import ASKED, AUDIT, CALLER, PROJECT, PROXIES, REQUEST_ID
+from gateway.keys import ASKED, AUDIT, CALLER, CHANGED, PROJECT, PROXIES, REQUEST_ID
 from gateway.middleware.paths import shown_path
 from gateway.wire.codec import storable
 
@@ -23,6 +27,7 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
     changes = request.method not in _READING
     try:
         response = await handler(request)
+        changes = changes or CHANGED in request
     except GatewayError as exc:
         _note_refusal(request, exc, changes)
         raise
@@ -40,6 +45,12 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
+async def note_switch(request: web.Request, response: web.StreamResponse) -> None:
+    """Note a WebSocket before it is open (``on_response_prepare``)."""
+    if response.status == 101 and PROJECT in request:
+        await request.app[AUDIT].note(_entry(request, "done", response.status, None))
+
+
 def _note_refusal(request: web.Request, exc: GatewayError, changes: bool) -> None:
     project_id = _project_of(request)
     if isinstance(exc, Unauthenticated):
@@ -53,10 +64,10 @@ def _note_refusal(request: web.Request, exc: GatewayError, changes: bool) -> Non
 
 
 def _entry(request: web.Request, outcome: AuditOutcome, status: int | None, code: str | None) -> Entry:
-    caller = request.get(CALLER)
+    caller, changed = request.get(CALLER), request.get(CHANGED)
     return Entry(
         project_id=_project_of(request),
-        user_id=caller.user_id if caller else None,
+        user_id=caller.user_id if caller else changed.user_id if changed else None,
         mode=caller.mode if caller else None,
         token_id=caller.token_id if caller else None,
         method=request.method,
@@ -77,5 +88,7 @@ def _project_of(request: web.Request) -> str | None:
     """The id of the project that is meant, whether or not there is one; of one that was just made, too."""
     if PROJECT in request:
         return request[PROJECT].id
+    if CHANGED in request:
+        return request[CHANGED].project_id
     project_id = request[ASKED].project_id or request.match_info.get("project_id")
     return storable(project_id) if project_id is not None and len(project_id) <= 64 else None

@@ -169,13 +169,13 @@ class Logins:
             logger.info("login failed", extra={"login": login.id, "code": exc.code})
         return Arrival(login=taken, page_ticket=ticket)
 
-    async def confirm(self, page_ticket: str) -> None:
-        """The person in front of a browser that nobody knew says that the login is theirs."""
+    async def confirm(self, page_ticket: str) -> Login | None:
+        """The person in front of a browser that nobody knew says that the login is theirs. None: it waits no more."""
         login = await self.pending.by_page(page_ticket)
         if login is None:
             raise LoginUnknown()
         if login.state != ARRIVED:
-            return
+            return None
         taken = await self._take(login, EXCHANGING)
         code = self.pending.open_code(login)
         assert code is not None
@@ -183,13 +183,16 @@ class Logins:
             await self._exchange(taken, code, None)
         except GatewayError as exc:
             logger.info("login failed", extra={"login": login.id, "code": exc.code})
+        return login
 
-    async def decline(self, page_ticket: str) -> None:
+    async def decline(self, page_ticket: str) -> Login | None:
         """They say that it is not."""
         login = await self.pending.by_page(page_ticket)
-        if login is not None and login.state == ARRIVED:
-            detail = "Somebody who was sent to the provider said that this is not their login."
-            await self.pending.end(login, "denied", code="login_denied", detail=detail)
+        if login is None or login.state != ARRIVED:
+            return None
+        detail = "Somebody who was sent to the provider said that this is not their login."
+        await self.pending.end(login, "denied", code="login_denied", detail=detail)
+        return login
 
     async def paste(self, whose: For, callback: Callback) -> AgentAuthToken:
         """What a person brought back themselves: the code, and the state where they have it."""

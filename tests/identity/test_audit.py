@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import psycopg2
 import pytest
+from aiohttp import web
 
 from gateway.config import IdentityConfig
 from gateway.identity import audit
@@ -15,6 +16,7 @@ from gateway.keys import AUDIT
 from tests.identity.conftest import ADMIN, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.test_tokens import alter
 from tests.middleware.conftest import ask_raw
+from tests.proxy.peers import serve
 from tests.world import PROXIED, QUICK, Gateway, GatewayProcess, Project
 
 
@@ -45,6 +47,48 @@ async def test_what_is_passed_through_is_noted_too(project: Project) -> None:
     await project.as_user(OPERATOR).gateway.call("POST", f"{project.path}/opencode/session?secret=1", {})
     [passed] = await entries(project, "?limit=1")
     assert passed["path"] == f"{project.path}/opencode/session"
+
+
+async def test_a_websocket_is_noted_before_it_is_open_on_each_host(project: Project) -> None:
+    async def shell(request: web.Request) -> web.WebSocketResponse:
+        sock = web.WebSocketResponse()
+        await sock.prepare(request)
+        async for message in sock:
+            await sock.send_str(message.data)
+        return sock
+
+    gateway = project.as_user(OPERATOR).gateway
+    async with serve(shell) as upstream:
+        address = str(upstream)
+        await project.gateway.call("PATCH", project.path, {"containerUrl": address, "acpUrl": address})
+        [before, *_] = await entries(project)
+        for path, host in (
+            (f"{project.path}/opencode/pty/1/connect?secret=1", "localhost"),
+            (f"{project.path}/acp/pty", "localhost"),
+            ("/pty/1", "demo.localhost"),
+        ):
+            headers = {**gateway.headers, "Host": host}
+            async with gateway.http.ws_connect(gateway.url + path, headers=headers):
+                [opened, last] = await entries(project, "?limit=2")
+                assert told(opened) == (OPERATOR, f"GET {path.partition('?')[0]}", "done", 101)
+                assert last["id"] == before["id"]
+            before = opened
+        # What is not switched is read, and what is refused is noted as ever.
+        handshake = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        assert (await gateway.call("GET", f"{project.path}/opencode/pty", headers=handshake)).status == 400
+        refused = await gateway.call(
+            "GET", f"{project.path}/opencode/pty", headers=handshake | {"Origin": "https://evil.example"}
+        )
+        assert refused.status == 403
+        [last] = await entries(project, "?limit=1")
+        assert last["id"] == before["id"]
+
+
+async def test_what_is_done_on_a_projects_own_host_is_noted(project: Project) -> None:
+    gateway = project.as_user(OPERATOR).gateway
+    await gateway.call("POST", "/session/x/abort", {}, headers={"Host": "demo.localhost"})
+    [passed] = await entries(project, "?limit=1")
+    assert told(passed)[:3] == (OPERATOR, "POST /session/x/abort", "done" if passed["status"] < 400 else "refused")
 
 
 async def test_an_entry_that_cannot_be_stored_costs_no_other(gateway: Gateway, project: Project) -> None:

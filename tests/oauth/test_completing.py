@@ -59,6 +59,36 @@ async def test_a_browser_on_this_machine_completes_the_local_users_login_at_once
         assert await person.state() == "authorized"
 
 
+async def test_a_login_that_a_browser_completes_is_in_the_audit_of_its_project(
+    run_gateway: Running, provider: FakeProvider, base_container: FakeContainer
+) -> None:
+    async with run_gateway(SHARED) as gateway:
+        local = Person(await gateway.register(base_container.url, "local"), provider)
+        ann = Person(await (await with_token(gateway, "ann")).register(base_container.url, "anns"), provider)
+        await local.log_in()
+        assert await newest(local) == ("local", "GET /api/oauth/callback/example", "done", 303)
+        # A browser that nobody knows: it brings the code, and then its person says so, or not.
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        for word in ("no", "yes"):
+            page = await local.browse(provider.log_in((await ann.start(flow="pkce"))["authorizeUrl"]))
+            assert await newest(ann) == ("ann", "GET /api/oauth/callback/example", "done", 303)
+            path = page.url.removeprefix(gateway.url)
+            assert (await gateway.call("POST", path, raw=f"answer={word}".encode(), headers=form)).status == 303
+            assert await newest(ann) == ("ann", "POST /api/oauth/login/***", "done", 303)
+        # What changes nothing is not noted.
+        before = await newest(ann)
+        assert (await gateway.call("POST", path, raw=b"answer=yes", headers=form)).status == 303
+        assert (await gateway.call("GET", "/api/oauth/callback/example?state=unknown&code=x")).status == 303
+        assert await newest(ann) == before
+
+
+async def newest(person: Person) -> tuple[str, str, str, int]:
+    """The audit's last entry."""
+    answer = await person.gateway.call("GET", f"{person.project.path}/audit?limit=1")
+    [entry] = answer.json["entries"]
+    return entry["userId"], f"{entry['method']} {entry['path']}", entry["outcome"], entry["status"]
+
+
 async def test_a_browser_that_shows_a_token_is_known_beside_local(
     run_gateway: Running, provider: FakeProvider, base_container: FakeContainer
 ) -> None:
