@@ -15,6 +15,9 @@ from gateway.identity.caller import LOCAL_USER, Caller, Presented, flaw_of_user_
 from gateway.identity.jwks import KeySet
 
 LEEWAY_SECONDS: Final = 30
+#: 9999-01-01: a later time is none that the database and every time zone can hold.
+LAST_TIME: Final = 253_370_764_800
+_TIMES: Final = ("exp", "nbf", "iat")
 #: Longer than any that an issuer gives.
 MAX_TOKEN: Final = 16_384
 
@@ -40,6 +43,11 @@ class JwtMode:
             flaw = f"{LOCAL_USER!r} is whoever uses the gateway's own machine"
         if flaw is not None:
             raise _invalid(f"names nobody in its claim {self._config.jwt_user_claim!r}: {flaw}")
+        for name in _TIMES:
+            if name in claims and not _is_time(claims[name]):
+                raise _invalid(
+                    f"has a claim {name!r} that is no time: it must be seconds since 1970, up to the year 9998"
+                )
         until = datetime.fromtimestamp(int(claims["exp"]) + LEEWAY_SECONDS, tz=UTC)
         return Caller(user_id=str(user_id), mode=self.name, expires_at=until)
 
@@ -74,10 +82,15 @@ class JwtMode:
             raise _invalid(f"is not for this gateway: its audience is not {config.jwt_audience}") from None
         except jwt.MissingRequiredClaimError as exc:
             raise _invalid(f"has no claim {exc.claim!r}") from None
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             # What PyJWT says may repeat parts of it.
             raise _invalid("cannot be read, or its signature does not fit") from None
         return claims
+
+
+def _is_time(value: Any) -> bool:
+    """Whether it is a NumericDate (RFC 7519 2): PyJWT takes text and booleans, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LAST_TIME
 
 
 def _invalid(flaw: str) -> Unauthenticated:

@@ -1,5 +1,6 @@
 """JWTs of a trusted issuer: what must hold, and what the issuer's absence does."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -15,9 +16,16 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import example, given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.config import IdentityConfig
+from gateway.errors import Unauthenticated
 from gateway.identity import jwks, watch
+from gateway.identity.caller import Presented
+from gateway.identity.jwt import LAST_TIME, JwtMode
+from gateway.wire.times import timestamp
 from tests.proxy.peers import serve
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
@@ -203,3 +211,60 @@ async def test_a_stream_ends_with_the_jwt_that_it_was_opened_with(
             assert (await stream.block()).event == "heartbeat"
             with pytest.raises(aiohttp.ClientPayloadError):
                 await stream.response.read()
+
+
+#: Times as an issuer, or whoever has got hold of its key, might write them.
+TIMES = st.one_of(
+    st.integers(-(10**20), 10**20),
+    st.floats(allow_nan=False),
+    st.sampled_from([True, False, None, "", "1e400", "99999999999999", [], {}, float("inf"), 1e400, 10**400, -1, 0.5]),
+    st.text(max_size=10),
+)
+
+
+@given(claim=st.sampled_from(["exp", "nbf", "iat", "aud", "iss", "sub"]), value=TIMES)
+@example(claim="exp", value=10**11 * 4)
+@example(claim="exp", value=LAST_TIME)
+@example(claim="exp", value=LAST_TIME - 1)
+def test_whatever_stands_in_a_claim_is_a_caller_or_a_refusal(claim: str, value: Any) -> None:
+    [published] = json.loads(_SIGNER.published().body)["keys"]
+    mode = JwtMode(IdentityConfig(modes=("jwt",), jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks_url="http://x"))
+    mode._keys._keys = {"first": jwt.PyJWK(published)}
+    mode._keys._fetched_at = time.monotonic()
+    token = unchecked(_SIGNER, {claim: value})
+    headers = CIMultiDictProxy(CIMultiDict({"Authorization": f"Bearer {token}"}))
+    try:
+        caller = asyncio.run(mode.identify(Presented(headers=headers, peer=None, to_loopback=False)))
+    except Unauthenticated:
+        return
+    assert caller is not None
+    assert caller.expires_at is not None
+    assert timestamp(caller.expires_at)
+
+
+_SIGNER = Issuer()
+
+
+def unchecked(issuer: Issuer, claims: dict[str, Any]) -> str:
+    """Signed, whatever the claims are: PyJWT refuses to write some of them."""
+    now = int(time.time())
+    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now + 300, "iat": now, **claims}
+    return jwt.api_jws.encode(
+        json.dumps(said).encode(), issuer.keys["first"], algorithm="RS256", headers={"kid": "first", "typ": "JWT"}
+    )
+
+
+async def test_a_jwt_for_ever_is_refused_with_what_would_be_right(gateway: Gateway, issuer: Issuer) -> None:
+    for exp in (LAST_TIME, 253_402_300_800, 10**15, 1e300, "99999999999"):
+        answer = await ask(gateway, unchecked(issuer, {"exp": exp}))
+        assert (answer.status, answer.json["code"]) == (401, "unauthenticated"), exp
+        assert "the year 9998" in answer.json["detail"]
+    assert (await ask(gateway, issuer.sign(exp=LAST_TIME - 1))).status == 200
+
+
+@pytest.mark.parametrize("nested", ["[", '{"a":'])
+async def test_a_header_that_is_nested_too_deep_is_refused(gateway: Gateway, issuer: Issuer, nested: str) -> None:
+    assert (await ask(gateway, issuer.sign())).status == 200
+    header = base64.urlsafe_b64encode((nested * (9000 // len(nested))).encode()).rstrip(b"=").decode()
+    answer = await ask(gateway, f"{header}.e30.AA")
+    assert (answer.status, answer.json["code"]) == (401, "unauthenticated")
