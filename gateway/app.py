@@ -162,7 +162,8 @@ def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Applic
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)
     app[CONFIG], app[SETTINGS] = config, settings
     proxies = app[PROXIES] = Proxies(config.identity.proxy_addresses)
-    app[THROTTLE] = Throttle()
+    metrics = app[METRICS] = Metrics(__version__)
+    app[THROTTLE] = Throttle(on_refused=lambda: metrics.refused("failed_credentials"))
     app[SITES] = Sites(
         config.identity.allowed_hosts,
         config.identity.allowed_origins,
@@ -170,7 +171,6 @@ def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Applic
         public_url=config.server.public_url,
     )
     app.on_response_prepare.extend((sandbox, share, give_cookie, note_switch))
-    app[METRICS] = Metrics(__version__)
     app[TRACING] = tracing(config.tracing)
     app[SCRAPERS] = Scrapers(config.metrics, proxies)
     _check_spool(config.events)
@@ -284,7 +284,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     passes = app[PASSES] = Passes(database)
     audit_log = app[AUDIT] = Audit(database, days=config.identity.audit_days)
     stack.push_async_callback(audit_log.close)
-    app[IDENTITY] = configured(config.identity, database)
+    app[IDENTITY] = configured(config.identity, database, app[THROTTLE], app[PROXIES])
     containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers, known)
     log = app[LOG] = Log(database)
     log.listen(counting(metrics))

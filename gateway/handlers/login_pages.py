@@ -5,6 +5,7 @@ the browser belongs to, the login's state says whose login it is; where the gate
 the page asks first. Otherwise anybody could send others through a login of theirs, and be given their account.
 """
 
+from contextlib import AbstractContextManager
 from urllib.parse import parse_qsl, quote
 
 from aiohttp import hdrs, web
@@ -14,13 +15,14 @@ from gateway.errors import (
     InvalidBody,
     LoginUnknown,
     LoginUnreadable,
+    TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
 )
 from gateway.handlers import accounts
 from gateway.handlers.login_page import page, question
 from gateway.identity.caller import Caller, Presented
-from gateway.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, TASKS, Changed
+from gateway.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, PROXIES, TASKS, THROTTLE, Changed
 from gateway.oauth.callbacks import Callback, UnreadableCallback
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
 
@@ -34,9 +36,12 @@ async def arrive(request: web.Request) -> web.Response:
         return web.Response(status=204)
     try:
         brought = _brought(request)
-        caller = await _caller(request)
-        arriving = request.app[LOGINS].arrive(brought, path=request.rel_url.raw_path, caller=caller)
-        arrival = await request.app[TASKS].complete(arriving, name="complete login")
+        with _guarded(request, brought.state or ""):
+            caller = await _caller(request)
+            arriving = request.app[LOGINS].arrive(brought, path=request.rel_url.raw_path, caller=caller)
+            arrival = await request.app[TASKS].complete(arriving, name="complete login")
+    except TooManyRequests:
+        raise
     except GatewayError as exc:
         return _sent_on(request, f"problem/{exc.code}")
     _has_changed(request, arrival.login)
@@ -45,8 +50,9 @@ async def arrive(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """How a login stands, or the question whether it is the person's own."""
-    login = await request.app[LOGINS].pending.by_page(request.match_info["ticket"])
-    if login is None:
+    try:
+        login = await _of_page(request)
+    except LoginUnknown:
         return page(404, "This page is over", "Look into the gateway for how your login stands.")
     provider = request.app[PROVIDERS].get(login.provider_id)
     name = provider.name if provider else login.provider_id
@@ -64,8 +70,11 @@ async def answer(request: web.Request) -> web.Response:
     form = await request.post()
     logins, ticket = request.app[LOGINS], request.match_info["ticket"]
     try:
+        await _of_page(request)
         work = logins.confirm(ticket) if form.get("answer") == "yes" else logins.decline(ticket)
         login = await request.app[TASKS].complete(work, name="complete login")
+    except TooManyRequests:
+        raise
     except GatewayError as exc:
         return _sent_on(request, f"problem/{exc.code}")
     if login is not None:
@@ -83,6 +92,20 @@ async def problem(request: web.Request) -> web.Response:
 def _has_changed(request: web.Request, login: Login) -> None:
     """For the audit: whose account it is about stands in none of these addresses."""
     request[CHANGED] = Changed(project_id=login.project_id, user_id=login.user_id)
+async def _of_page(request: web.Request) -> Login:
+    """The login that the page is of; ``LoginUnknown`` where there is none."""
+    ticket = request.match_info["ticket"]
+    with _guarded(request, ticket):
+        login = await request.app[LOGINS].pending.by_page(ticket)
+        if login is None:
+            raise LoginUnknown()
+    return login
+
+
+def _guarded(request: web.Request, secret: str) -> AbstractContextManager[None]:
+    """Whoever guesses at the secrets of logins is slowed down: these routes ask nobody who they are."""
+    client = request.app[PROXIES].client_of(request.headers, request.remote)
+    return request.app[THROTTLE].guarding(client, secret, wrong=LoginUnknown)
 
 
 def _told(login: Login, name: str) -> web.Response:

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.errors import Forbidden
 from gateway.handlers import shapes, views
-from gateway.keys import EXPOSITION, READINESS, SCRAPERS
+from gateway.keys import EXPOSITION, PROXIES, READINESS, SCRAPERS, THROTTLE
 
 _NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 
@@ -32,7 +32,14 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """The figures for Prometheus; with several workers those of all of them, whichever is asked."""
-    if not request.app[SCRAPERS].may_read(request.headers, request.remote):
-        raise Forbidden("The figures are for the networks in metrics.allow, and for those who have metrics.token.")
+    scrapers, shown = request.app[SCRAPERS], request.headers.get(hdrs.AUTHORIZATION)
+    if not scrapers.is_near(request.headers, request.remote):
+        refusal = Forbidden("The figures are for the networks in metrics.allow, and for those who have metrics.token.")
+        if shown is None:
+            raise refusal
+        client = request.app[PROXIES].client_of(request.headers, request.remote)
+        with request.app[THROTTLE].guarding(client, shown, wrong=Forbidden):
+            if not scrapers.has_token(shown):
+                raise refusal
     text = await request.app[EXPOSITION].text()
     return web.Response(body=text, headers={**_NOT_KEPT, hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})

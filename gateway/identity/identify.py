@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from aiohttp import hdrs
+
 from gateway.config import IdentityConfig
 from gateway.db.pool import Database
 from gateway.errors import Unauthenticated
@@ -9,30 +11,49 @@ from gateway.identity.caller import Caller, Mode, Presented
 from gateway.identity.jwt import JwtMode
 from gateway.identity.local import LocalMode
 from gateway.identity.proxy import Proxies, ProxyMode
+from gateway.identity.throttle import Throttle
 from gateway.identity.tokens import Tokens
 
 
 class Identity:
     """The configured modes, tried one after the other; ``local``, which knows everybody, is the last."""
 
-    def __init__(self, modes: Sequence[Mode]) -> None:
+    def __init__(self, modes: Sequence[Mode], throttle: Throttle, proxies: Proxies) -> None:
         self._modes = sorted(modes, key=lambda mode: mode.name == LocalMode.name)
+        self._throttle = throttle
+        self._proxies = proxies
 
     async def identify(self, presented: Presented) -> Caller:
-        """The caller; ``Unauthenticated`` where no mode knows them."""
+        """The caller; ``Unauthenticated`` where no mode knows them, ``TooManyRequests`` where too much that came from
+        their address did not hold."""
+        secret = presented.headers.get(hdrs.AUTHORIZATION)
+        if secret is None:
+            return await self._tried(presented)
+        client = self._proxies.client_of(presented.headers, presented.peer)
+        self._throttle.check(client, secret)
+        try:
+            caller = await self._tried(presented)
+        except Unauthenticated as exc:
+            if exc.error is not None:
+                self._throttle.failed(client)
+            raise
+        self._throttle.held(client, secret)
+        return caller
+
+    async def _tried(self, presented: Presented) -> Caller:
         for mode in self._modes:
             caller = await mode.identify(presented)
             if caller is not None:
                 return caller
-        raise Unauthenticated(f"The request must show {', or '.join(mode.wants for mode in self._modes)}.")
+        raise Unauthenticated(f"The request must show {', '.join(mode.wants for mode in self._modes)}.")
 
 
-def configured(config: IdentityConfig, database: Database) -> Identity:
+def configured(config: IdentityConfig, database: Database, throttle: Throttle, proxies: Proxies) -> Identity:
     """The modes that the configuration names."""
     modes: dict[str, Mode] = {
         "local": LocalMode(),
         "tokens": Tokens(database),
         "jwt": JwtMode(config),
-        "proxy": ProxyMode(Proxies(config.proxy_addresses), config.proxy_header),
+        "proxy": ProxyMode(proxies, config.proxy_header),
     }
-    return Identity([modes[name] for name in config.modes])
+    return Identity([modes[name] for name in config.modes], throttle, proxies)

@@ -24,15 +24,14 @@ class Scrapers:
         self._networks = Proxies(config.allow)
         self._token = config.token.encode()
 
-    def may_read(self, headers: CIMultiDictProxy[str], peer: str | None) -> bool:
-        return self._has_token(headers) or self._is_near(headers, peer)
-
-    def _has_token(self, headers: CIMultiDictProxy[str]) -> bool:
-        scheme, _, token = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        given = token.strip().encode("utf-8", "surrogateescape")
-        return bool(self._token) and scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)
-
-    def _is_near(self, headers: CIMultiDictProxy[str], peer: str | None) -> bool:
+    def is_near(self, headers: CIMultiDictProxy[str], peer: str | None) -> bool:
+        """Whether it is asked from a network that may read them."""
         if peer not in self._proxies and any(name in headers for name in _PASSED_ON):
             return False
         return self._proxies.client_of(headers, peer) in self._networks
+
+    def has_token(self, authorization: str) -> bool:
+        """Whether this is the token; there may be none."""
+        scheme, _, token = authorization.partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        return bool(self._token) and scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)

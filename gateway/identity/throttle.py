@@ -1,19 +1,21 @@
 """Repeated failures slow a caller down: whoever shows credentials that do not hold, again and again, has to wait.
 
 A bucket for each client address: some failures at once, then one for every few seconds. Meanwhile nothing that is shown
-from there is looked at, which would tell whether it holds, except what has been found good a short time ago: people
-share addresses.
+from there is looked at, which would tell whether it holds, except what has been found good from there a short time ago:
+people share addresses. Every secret that a stranger can show goes through here: credentials, tickets and cookies, the
+state and the page of a login, the token of ``/metrics``.
 """
 
 import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from gateway.errors import TooManyRequests
+from gateway.errors import GatewayError, TooManyRequests
 
 #: So many failures at once…
 BURST: Final = 10
@@ -28,18 +30,23 @@ MAX_KNOWN: Final = 10_000
 class Throttle:
     """The failures of each address, as far as they count still. Each process of a gateway has its own."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, on_refused: Callable[[], None] = lambda: None
+    ) -> None:
         self._clock = clock
+        self._on_refused = on_refused
         #: Address → when its bucket will be full again; oldest first.
         self._full_at: OrderedDict[str, float] = OrderedDict()
+        #: What was good, with the address that it came from → until when it is looked at in any case.
         self._known: OrderedDict[bytes, float] = OrderedDict()
 
-    def check(self, address: str | None, credential: str) -> None:
+    def check(self, address: str | None, secret: str) -> None:
         """``TooManyRequests`` where it is not to be looked at."""
         if not self._full_at:
             return
         wait = self._full_at.get(_network(address), 0.0) - self._clock() - (BURST - 1) * REFILL_SECONDS
-        if wait > 0 and self._known.get(_digest(credential), 0.0) < self._clock():
+        if wait > 0 and self._known.get(_digest(address, secret), 0.0) < self._clock():
+            self._on_refused()
             raise TooManyRequests(
                 "Too many credentials from this address did not hold.", headers={"Retry-After": str(math.ceil(wait))}
             )
@@ -51,12 +58,23 @@ class Throttle:
         if len(self._full_at) > MAX_ADDRESSES:
             self._full_at.popitem(last=False)
 
-    def held(self, credential: str) -> None:
-        digest = _digest(credential)
+    def held(self, address: str | None, secret: str) -> None:
+        digest = _digest(address, secret)
         self._known[digest] = self._clock() + KNOWN_SECONDS
         self._known.move_to_end(digest)
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
+
+    @contextmanager
+    def guarding(self, address: str | None, secret: str, *, wrong: type[GatewayError]) -> Iterator[None]:
+        """Around whatever looks at a secret, and raises ``wrong`` where it does not hold."""
+        self.check(address, secret)
+        try:
+            yield
+        except wrong:
+            self.failed(address)
+            raise
+        self.held(address, secret)
 
 
 def _network(address: str | None) -> str:
@@ -70,5 +88,5 @@ def _network(address: str | None) -> str:
     return str(parsed)
 
 
-def _digest(credential: str) -> bytes:
-    return hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
+def _digest(address: str | None, secret: str) -> bytes:
+    return hashlib.sha256(f"{_network(address)} {secret}".encode("utf-8", "surrogateescape")).digest()

@@ -3,7 +3,7 @@
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import TooManyRequests, Unauthenticated
+from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
 from gateway.keys import (
@@ -11,7 +11,6 @@ from gateway.keys import (
     CALLER,
     CAME_BY_PASS,
     IDENTITY,
-    METRICS,
     OPENCODE_EVENTS,
     PASSES,
     PASSTHROUGH_TICKET,
@@ -34,40 +33,9 @@ async def identity(request: web.Request, handler: Handler) -> web.StreamResponse
     """Find out who sends the request; ``Unauthenticated`` where nobody knows."""
     # On a project's own host every path is its container's.
     if request.match_info.route not in request.app[PUBLIC_ROUTES] or request[ASKED].project_id is not None:
-        caller = await _slowed_down(request)
+        caller = await _identified(request)
         request[CALLER], request[USER] = caller, caller.user_id
     return await handler(request)
-
-
-async def _slowed_down(request: web.Request) -> Caller:
-    """Who it is, unless too much that did not hold has come from there lately."""
-    shown = _shown(request)
-    if shown is None:
-        return await _identified(request)
-    throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
-    try:
-        throttle.check(client, shown)
-    except TooManyRequests:
-        request.app[METRICS].refused("failed_credentials")
-        raise
-    try:
-        caller = await _identified(request)
-    except Unauthenticated as exc:
-        if exc.error is not None:
-            throttle.failed(client)
-        raise
-    throttle.held(shown)
-    return caller
-
-
-def _shown(request: web.Request) -> str | None:
-    """What the request is to be known by; None where it is nothing that could be guessed."""
-    if hdrs.AUTHORIZATION in request.headers:
-        return request.headers[hdrs.AUTHORIZATION]
-    if not request.query_string and hdrs.COOKIE not in request.headers:
-        return None
-    meant = _stream_of(request)
-    return None if meant is None else request.query.get(meant[1]) or request.headers.get(hdrs.COOKIE)
 
 
 async def _identified(request: web.Request) -> Caller:
@@ -87,18 +55,28 @@ async def _by_pass(request: web.Request) -> Caller | None:
     if meant is None:
         return None
     stream, parameter = meant
-    passes, ticket = request.app[PASSES], request.query.get(parameter)
     request[CAME_BY_PASS] = True
+    ticket, cookie = request.query.get(parameter), request.cookies.get(stream.cookie)
+    secret = cookie or ticket
+    if not secret:
+        return None
+    throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
+    with throttle.guarding(client, secret, wrong=Unauthenticated):
+        caller = await _whose_pass(request, stream, ticket, cookie)
+    if _COOKIE in request:
+        throttle.held(client, request[_COOKIE][1])
+    return caller
+
+
+async def _whose_pass(request: web.Request, stream: StreamOf, ticket: str | None, cookie: str | None) -> Caller:
+    passes = request.app[PASSES]
     # The ticket first: the cookie may be of whoever used this browser before.
-    cookie = request.cookies.get(stream.cookie)
     if ticket and (exchanged := await passes.exchange(ticket, stream, cookie)):
         caller, request[_COOKIE] = exchanged[0], (stream, exchanged[1])
         return caller
     if cookie and (known := await passes.find(cookie, stream)):
         return known
-    if ticket or cookie:
-        raise Unauthenticated("The ticket has been used, has expired, or is another stream's.", error="invalid_token")
-    return None
+    raise Unauthenticated("The ticket has been used, has expired, or is another stream's.", error="invalid_token")
 
 
 def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:

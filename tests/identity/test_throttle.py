@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig
+from gateway.config import IdentityConfig, MetricsConfig
 from gateway.errors import TooManyRequests
+from gateway.identity.passes import StreamOf
 from gateway.identity.throttle import BURST, MAX_ADDRESSES, REFILL_SECONDS, Throttle
+from gateway.routes import ENDPOINTS
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
 CLIENT, OTHER = "192.0.2.7", "192.0.2.8"
@@ -61,10 +64,17 @@ def test_others_are_not_slowed_down() -> None:
 
 def test_what_was_good_lately_is_looked_at_from_there_too() -> None:
     throttle = Throttle(Clock())
-    throttle.held("good")
+    throttle.held(CLIENT, "good")
     exhaust(throttle, CLIENT)
     assert is_slowed(throttle, CLIENT, "good") is None
     assert is_slowed(throttle, CLIENT, "guess") is not None
+
+
+def test_what_is_good_from_elsewhere_is_not_told_to_a_guesser() -> None:
+    throttle = Throttle(Clock())
+    throttle.held(OTHER, "good")
+    exhaust(throttle, CLIENT)
+    assert is_slowed(throttle, CLIENT, "good") is not None
 
 
 @pytest.mark.parametrize(
@@ -86,14 +96,16 @@ def test_its_memory_is_bounded() -> None:
     throttle = Throttle(Clock())
     for number in range(MAX_ADDRESSES + 100):
         throttle.failed(f"10.{number >> 16}.{(number >> 8) & 255}.{number & 255}")
-        throttle.held(str(number))
+        throttle.held(None, str(number))
     assert len(throttle._full_at) == len(throttle._known) == MAX_ADDRESSES
 
 
 @pytest.fixture
 async def gateway(database_url: str) -> AsyncIterator[Gateway]:
     config = attrs.evolve(
-        QUICK, identity=IdentityConfig(modes=("tokens", "proxy"), proxy_addresses=("127.0.0.1",), allowed_hosts=("h",))
+        QUICK,
+        identity=IdentityConfig(modes=("tokens", "proxy"), proxy_addresses=("127.0.0.1",), allowed_hosts=("h",)),
+        metrics=MetricsConfig(token="the-scrapers-own"),
     )
     async with GatewayProcess(database_url, config).run() as running:
         yield running
@@ -126,3 +138,79 @@ async def test_a_guesser_is_told_to_wait_and_a_known_token_still_works(gateway: 
 async def test_who_shows_nothing_is_not_slowed_down(gateway: Gateway) -> None:
     answers = await asyncio.gather(*(gateway.call("GET", "/api/projects") for _ in range(3 * BURST)))
     assert {answer.status for answer in answers} == {401}
+
+
+#: A guess at the secret that each public route takes.
+GUESSES = {
+    "/metrics": "/metrics",
+    "/api/oauth/callback/{provider_id}": "/api/oauth/callback/example?code=c&state={guess}",
+    "/api/projects/{project_id}/acp/agents/{agent_id}/auth/callback": (
+        "/api/projects/demo/acp/agents/demo/auth/callback?code=c&state={guess}"
+    ),
+    "/api/oauth/login/{ticket}": "/api/oauth/login/{guess}",
+}
+#: Public routes that take no secret.
+OPEN = {
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+    "/docs/{name}",
+    "/",
+    "/console",
+    "/console/{path:.*}",
+    "/api/oauth/problem/{code}",
+}
+_CLIENTS = (f"198.51.100.{number}" for number in count(1))
+
+
+GUESSED = [(one.method, one.path) for one in ENDPOINTS if one.is_public and one.path not in OPEN]
+
+
+def test_each_public_route_says_here_whether_it_takes_a_secret() -> None:
+    assert {path for _, path in GUESSED} <= set(GUESSES)
+
+
+async def test_whoever_guesses_at_the_secret_of_a_public_route_is_slowed_down(gateway: Gateway) -> None:
+    for method, path in GUESSED:
+        client = next(_CLIENTS)
+
+        async def guess(text: str, client: str = client, method: str = method, path: str = path) -> Answer:
+            given = {"Authorization": f"Bearer {text}"} if path == "/metrics" else {}
+            if method == "POST":
+                given["Content-Type"] = "application/x-www-form-urlencoded"
+            return await gateway.call(
+                method,
+                GUESSES[path].format(guess=text),
+                raw=b"answer=yes" if method == "POST" else None,
+                headers={**given, "X-Forwarded-For": client},
+            )
+
+        assert 429 not in {(await guess(f"guess-{number}")).status for number in range(BURST)}, path
+        refused = await guess("guess")
+        assert (refused.status, refused.json["code"]) == (429, "too_many_requests"), path
+        assert 1 <= int(refused.headers["Retry-After"]) <= REFILL_SECONDS
+        if path == "/metrics":
+            # Not even the right one is looked at, from there.
+            assert (await guess("the-scrapers-own")).status == 429
+            assert (await guess("the-scrapers-own", client=next(_CLIENTS))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "header"),
+    [
+        ("", {"Authorization": "Bearer acpgw_{guess}"}),
+        ("?ticket={guess}", {}),
+        ("", {"Cookie": f"{StreamOf.events('demo', None).cookie}={{guess}}"}),
+    ],
+    ids=["token", "ticket", "cookie"],
+)
+async def test_guesses_on_a_stream_count_as_well(
+    gateway: Gateway, commands: Any, query: str, header: dict[str, str]
+) -> None:
+    for number in range(BURST):
+        guess = {name: value.format(guess=number) for name, value in header.items()}
+        path = f"/api/projects/demo/acp/events{query.format(guess=number)}"
+        assert (await gateway.call("GET", path, headers={**guess, "X-Forwarded-For": CLIENT})).status == 401
+    good = {"Authorization": f"Bearer {commands.json('create', '--user', 'alice')['token']}"}
+    assert (await gateway.call("GET", "/api/projects", headers={**good, "X-Forwarded-For": CLIENT})).status == 429
