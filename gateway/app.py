@@ -281,7 +281,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
         watch.look_now()
 
     app[MEMBERS] = Members(database, on_changed=members_changed)
-    passes = app[PASSES] = Passes(database)
+    passes = app[PASSES] = Passes(database, config.identity.modes)
     audit_log = app[AUDIT] = Audit(database, days=config.identity.audit_days)
     stack.push_async_callback(audit_log.close)
     app[IDENTITY] = configured(config.identity, database, app[THROTTLE], app[PROXIES])

@@ -170,11 +170,13 @@ where (select count(*) from stream_passes p where p.project_id = %(project_id)s 
 returning expires_at;
 
 -- exchange_stream_ticket --
--- A ticket is good once: whoever deletes it has the cookie in its place, and in that of the one they had before.
+-- A ticket is good once: whoever deletes it has the cookie in its place, and in that of the one they had before. Neither
+-- outlives the API token that it was got with. `role`: its user's in the project now.
 with ticket as (
     delete from stream_passes
     where project_id = %(project_id)s and digest = %(digest)s and kind = 'ticket'
-        and path = %(path)s and expires_at > now()
+        and path = %(path)s and expires_at > now() and mode = any(%(modes)s)
+        and (token_id is null or token_role(token_id, project_id) is not null)
     returning *
 ), replaced as (
     delete from stream_passes p using ticket t
@@ -184,25 +186,25 @@ insert into stream_passes (project_id, digest, kind, path, max_role, user_id, mo
 select project_id, %(cookie)s, 'cookie', path, max_role, user_id, mode, token_id, ends_at,
     least(now() + %(seconds)s * interval '1 second', ends_at)
 from ticket
-returning user_id, mode, token_id, max_role, expires_at;
+returning user_id, mode, token_id, max_role, expires_at, project_role(project_id, user_id) as role,
+    token_role(token_id, project_id) as token_role;
 
 -- find_stream_cookie --
 -- Whose browser comes back to a stream, as long as the API token holds by which they had got there.
-select p.user_id, p.mode, p.token_id, p.max_role, p.expires_at
-from stream_passes p left join api_tokens t on t.id = p.token_id
-where p.project_id = %(project_id)s and p.digest = %(digest)s and p.kind = 'cookie'
-    and p.path = %(path)s and p.expires_at > now()
-    and (p.token_id is null or (t.revoked_at is null and (t.expires_at is null or t.expires_at > now())));
+select user_id, mode, token_id, max_role, expires_at, project_role(project_id, user_id) as role,
+    token_role(token_id, project_id) as token_role
+from stream_passes
+where project_id = %(project_id)s and digest = %(digest)s and kind = 'cookie'
+    and path = %(path)s and expires_at > now() and mode = any(%(modes)s)
+    and (token_id is null or token_role(token_id, project_id) is not null);
 
 -- delete_ended_stream_passes --
 -- What nobody can use any more.
 delete from stream_passes where expires_at < now();
 
 -- recheck_access --
--- Whether those who have something open may still: their role in the project, and whether their API token holds.
-select w.n, project_role(w.project_id, w.user_id) as role,
-    w.token_id is null or exists (select from api_tokens t
-        where t.id = w.token_id and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())) as holds
+-- Whether those who have something open may still: their role in the project, and what their API token allows there.
+select w.n, project_role(w.project_id, w.user_id) as role, token_role(w.token_id, w.project_id) as token_role
 from unnest(%(project_ids)s::text[], %(user_ids)s::text[], %(token_ids)s::text[])
     with ordinality as w (project_id, user_id, token_id, n);
 
@@ -1737,11 +1739,11 @@ where user_id = %(user_id)s and agent_id = %(agent_id)s and state in ('pending',
 
 -- insert_login --
 -- A login begins.
-insert into pending_logins (id, user_id, project_id, agent_id, provider_id, flow, scopes, expires_at, state_hash,
-    redirect_uri, sealed_verifier, sealed_device_code, user_code, verification_uri, verification_uri_complete,
+insert into pending_logins (id, user_id, project_id, agent_id, provider_id, flow, scopes, expires_at, token_id,
+    state_hash, redirect_uri, sealed_verifier, sealed_device_code, user_code, verification_uri, verification_uri_complete,
     poll_interval, next_poll_at)
 values (%(id)s, %(user_id)s, %(project_id)s, %(agent_id)s, %(provider_id)s, %(flow)s, %(scopes)s::text[],
-    clock_timestamp() + make_interval(secs => %(lasts)s), %(state_hash)s, %(redirect_uri)s, %(sealed_verifier)s,
+    clock_timestamp() + make_interval(secs => %(lasts)s), %(token_id)s, %(state_hash)s, %(redirect_uri)s, %(sealed_verifier)s,
     %(sealed_device_code)s, %(user_code)s, %(verification_uri)s, %(verification_uri_complete)s, %(poll_interval)s,
     clock_timestamp() + make_interval(secs => %(poll_interval)s))
 returning *, clock_timestamp() as now;
@@ -1767,10 +1769,11 @@ where user_id = %(user_id)s and state_hash is not null and state = 'pending' and
 order by created_at;
 
 -- take_login --
--- A login may be completed once: whoever takes it owns it.
+-- A login may be completed once: whoever takes it owns it. It ends with the API token that it was begun with.
 update pending_logins set state = %(state)s, sealed_code = %(sealed_code)s,
     page_hash = coalesce(%(page_hash)s::bytea, page_hash)
 where id = %(id)s and state = %(was)s and expires_at > clock_timestamp()
+    and (token_id is null or token_role(token_id, project_id) is not null)
 returning *, clock_timestamp() as now;
 
 -- end_login --
@@ -1788,6 +1791,7 @@ where id in (
     select id from pending_logins
     where state = 'pending' and next_poll_at <= clock_timestamp()
         and (polled_until is null or polled_until < clock_timestamp())
+        and (token_id is null or token_role(token_id, project_id) is not null)
     order by next_poll_at limit %(limit)s for update skip locked)
 returning *, clock_timestamp() as now;
 

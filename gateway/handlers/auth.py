@@ -11,6 +11,7 @@ from gateway.handlers import accounts, shapes, views
 from gateway.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.keys import (
     ASKED,
+    CALLER,
     CONFIG,
     CONTAINERS,
     CREDENTIALS,
@@ -71,7 +72,11 @@ async def start(request: web.Request) -> web.Response:
     way = chosen(_ways(request, whose.agent_id), flow=body.flow, provider_id=body.provider)
     if way.provider is not None:
         work = request.app[LOGINS].begin(
-            whose, way.provider, way.flow, redirect_uri=_redirect_uri(request, way.provider, whose)
+            whose,
+            way.provider,
+            way.flow,
+            redirect_uri=_redirect_uri(request, way.provider, whose),
+            token_id=request[CALLER].token_id,
         )
         begun = await request.app[TASKS].complete(work, name="begin login")
         return views.answer(accounts.begun(begun), headers=accounts.NO_STORE)
@@ -198,6 +203,7 @@ async def _start_agents_own(request: web.Request, whose: For) -> web.Response:
         lasts=min(seconds(said.get("expiresIn")) or LOGIN_SECONDS, 3600.0),
         verification_uri=url if is_web_address(url) else None,
         user_code=presentable(code)[:64] if isinstance(code, str) else None,
+        token_id=request[CALLER].token_id,
     )
     message = said.get("message")
     shown = accounts.agents_own(login, presentable(message) if isinstance(message, str) else None)

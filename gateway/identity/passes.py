@@ -3,13 +3,15 @@
 Whoever may read the stream gets a *ticket*, which is good for half a minute and once, and may stand in a URL. It is
 exchanged for a *cookie* of that stream's path, by which the browser comes back: a reconnect repeats the URL, whose
 ticket has gone by then. Both are bound to the user, the project and the stream, and are kept as digests, so that any
-gateway knows them.
+gateway knows them. Each look-up asks in the same statement what the user's role and the API token are by now: a pass
+opens nothing that these would not.
 """
 
 import asyncio
 import hashlib
 import logging
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote
@@ -18,7 +20,7 @@ import attrs
 
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, TooManyRequests
+from gateway.errors import GatewayError, ProjectNotFound, TooManyRequests
 from gateway.identity.caller import Caller
 from gateway.roles import Role
 
@@ -61,8 +63,10 @@ class StreamOf:
 class Passes:
     """All passes of one database. ``sweep`` is its task."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, modes: Sequence[str]) -> None:
+        """``modes``: the ways of saying who one is that there are now; what was got in another one is over."""
         self._database = database
+        self._modes = list(modes)
 
     async def issue(self, caller: Caller, stream: StreamOf) -> tuple[str, datetime]:
         """A ticket, and until when it is good."""
@@ -101,6 +105,7 @@ class Passes:
             cookie=_digest(cookie),
             former=_digest(former or ""),
             seconds=COOKIE_SECONDS,
+            modes=self._modes,
         )
         return None if row is None else (_caller(row, stream), cookie)
 
@@ -113,6 +118,7 @@ class Passes:
             project_id=stream.project_id,
             path=stream.path,
             digest=_digest(cookie),
+            modes=self._modes,
         )
         return None if row is None else _caller(row, stream)
 
@@ -128,10 +134,13 @@ class Passes:
 
 def _caller(row: Row, stream: StreamOf) -> Caller:
     """Whoever has a pass may have its stream, whatever else they may."""
+    if row["role"] is None:
+        raise ProjectNotFound(f"There is no project {stream.project_id!r}.")
+    limits = (row["max_role"], row["role"], row["token_role"] or row["max_role"])
     return Caller(
         user_id=row["user_id"],
         mode=row["mode"],
-        max_role=Role.named(row["max_role"]),
+        max_role=min(map(Role.named, limits)),
         projects=frozenset((stream.project_id,)),
         expires_at=row["expires_at"],
         token_id=row["token_id"],

@@ -96,10 +96,12 @@ class Watch:
             user_ids=text_array(key[1] for key in keys),
             token_ids=text_array(key[2] for key in keys),
         )
-        return {
-            keys[row["n"] - 1]: Role.named(row["role"]) if row["role"] is not None and row["holds"] else None
-            for row in rows
-        }
+        found = {}
+        for row in rows:
+            key = keys[row["n"] - 1]
+            roles = [row["role"]] if key[2] is None else [row["role"], row["token_role"]]
+            found[key] = None if None in roles else min(map(Role.named, roles))
+        return found
 
 
 def _withdrawn(visit: Visit, role: Role | None) -> str | None:

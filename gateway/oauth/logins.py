@@ -92,14 +92,16 @@ class Logins:
         self._revocation = revocation
         self._clock = clock
 
-    async def begin(self, whose: For, provider: Provider, flow: str, *, redirect_uri: str) -> Begun:
+    async def begin(
+        self, whose: For, provider: Provider, flow: str, *, redirect_uri: str, token_id: str | None = None
+    ) -> Begun:
         """Begin a login; the person's former one for this agent ends. ``redirect_uri``: where a browser is to end."""
         provider = await self._discovery.completed(provider)
         if flow == PKCE:
-            return await self._begin_in_browser(whose, provider, redirect_uri)
-        return await self._begin_with_code(whose, provider, flow)
+            return await self._begin_in_browser(whose, provider, redirect_uri, token_id)
+        return await self._begin_with_code(whose, provider, flow, token_id)
 
-    async def _begin_in_browser(self, whose: For, provider: Provider, redirect_uri: str) -> Begun:
+    async def _begin_in_browser(self, whose: For, provider: Provider, redirect_uri: str, token_id: str | None) -> Begun:
         state, verifier = new_state(), Verifier.new()
         login = await self.pending.begin(
             whose,
@@ -110,13 +112,14 @@ class Logins:
             state=state,
             verifier=verifier.value,
             redirect_uri=redirect_uri,
+            token_id=token_id,
         )
         url = requests.authorize_url(
             provider, redirect_uri=redirect_uri, state=state, verifier=verifier, scopes=provider.scopes
         )
         return Begun(login=login, provider=provider, authorize_url=url)
 
-    async def _begin_with_code(self, whose: For, provider: Provider, flow: str) -> Begun:
+    async def _begin_with_code(self, whose: For, provider: Provider, flow: str, token_id: str | None) -> Begun:
         device: DeviceGranted | Failure
         if flow == OPENAI_DEVICE:
             request = openai_device.begin(provider)
@@ -135,6 +138,7 @@ class Logins:
             scopes=provider.scopes,
             lasts=device.expires_in,
             device=device,
+            token_id=token_id,
         )
         return Begun(login=login, provider=provider)
 

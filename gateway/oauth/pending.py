@@ -111,8 +111,12 @@ class PendingLogins:
         device: DeviceGranted | None = None,
         verification_uri: str | None = None,
         user_code: str | None = None,
+        token_id: str | None = None,
     ) -> Login:
-        """A new login, in the place of the person's former one for this agent."""
+        """A new login, in the place of the person's former one for this agent.
+
+        ``token_id``: the API token that it was begun with. Once that is revoked nobody completes the login.
+        """
         login_id = f"lgn_{secrets.token_hex(10)}"
         bound = (login_id, whose.user_id, whose.project_id, whose.agent_id, provider_id)
 
@@ -127,6 +131,7 @@ class PendingLogins:
             "flow": flow,
             "scopes": list(scopes),
             "lasts": lasts,
+            "token_id": token_id,
             "state_hash": None if state is None else hash_of(state),
             "redirect_uri": redirect_uri,
             "sealed_verifier": sealed("verifier", verifier),

@@ -24,8 +24,9 @@ from gateway.config import IdentityConfig
 from gateway.errors import Unauthenticated
 from gateway.identity import jwks, watch
 from gateway.identity.caller import Presented
-from gateway.identity.jwt import LAST_TIME, JwtMode
+from gateway.identity.jwt import LAST_TIME, LEEWAY_SECONDS, JwtMode
 from gateway.wire.times import timestamp
+from tests.identity.test_tokens import alter
 from tests.proxy.peers import serve
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
@@ -198,6 +199,19 @@ async def test_an_issuer_that_never_answered_is_a_failure_that_passes(gateway: G
     issuer.answer = lambda: web.Response(status=500)
     answer = await ask(gateway, issuer.sign())
     assert (answer.status, answer.json["code"]) == (503, "identity_unavailable")
+
+
+async def test_a_ticket_is_good_as_long_as_the_jwt_that_it_was_got_with(
+    gateway: Gateway, issuer: Issuer, database_url: str
+) -> None:
+    exp = int(time.time()) + 300
+    holder = gateway.sending(Authorization=f"Bearer {issuer.sign(exp=exp)}")
+    project = await holder.register("http://127.0.0.1:1")
+    url = (await project.call("POST", "/events/ticket", {})).json["url"]
+    async with gateway.http.get(gateway.url + url) as response:
+        assert response.status == 200
+    [(until,)] = alter(database_url, "select extract(epoch from expires_at)::bigint from stream_passes")
+    assert until == exp + LEEWAY_SECONDS
 
 
 async def test_a_stream_ends_with_the_jwt_that_it_was_opened_with(

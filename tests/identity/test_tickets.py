@@ -12,6 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.identity.passes import MAX_TICKETS, StreamOf
+from gateway.keys import CONFIG
 from tests.fakes.container import FakeContainer
 from tests.identity.conftest import MEMBERS, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.test_tokens import alter
@@ -179,6 +180,77 @@ async def test_a_stream_lasts_no_longer_than_the_token_that_its_ticket_was_got_w
     assert 3500 < seconds <= 3600
     commands.json("revoke", made["id"])
     assert (await opened(both, url, cookie))[0] == 401
+
+
+#: What ends an API token, or what it allows in the project "demo".
+ENDS = {
+    "revoked": "revoked_at = now()",
+    "expired": "expires_at = now() - interval '1 second'",
+    "limited to another project": "projects = array['other']",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_ticket_and_cookie_end_at_once_with_the_token_that_they_were_got_with(
+    both: Gateway, database_url: str, commands: Any, end: str
+) -> None:
+    made = commands.json("create", "--user", OWNER)
+    project = await both.sending(Authorization=f"Bearer {made['token']}").register("http://127.0.0.1:1")
+    async with GatewayProcess(database_url, attrs.evolve(PROXIED, identity=both.app[CONFIG].identity)).run() as other:
+        used, unused, elsewhere = [(await ticket(project))["url"] for _ in range(3)]
+        cookie = as_sent((await opened(both, used))[1])
+        assert (await opened(other, used, cookie))[0] == 200
+        alter(database_url, f"update api_tokens set {ENDS[end]}")
+        for gateway in (both, other):
+            assert (await opened(gateway, used, cookie))[0] == 401
+        assert (await opened(both, unused))[0] == 401
+        assert (await opened(other, elsewhere))[0] == 401
+
+
+async def test_a_pass_ends_with_a_token_that_is_there_no_more(both: Gateway, database_url: str, commands: Any) -> None:
+    made = commands.json("create", "--user", OWNER)
+    project = await both.sending(Authorization=f"Bearer {made['token']}").register("http://127.0.0.1:1")
+    url = (await ticket(project))["url"]
+    cookie = as_sent((await opened(both, url))[1])
+    alter(database_url, "delete from api_tokens")
+    assert (await opened(both, url, cookie))[0] == 401
+
+
+async def test_a_pass_allows_no_more_than_its_user_and_token_do_by_now(
+    both: Gateway, database_url: str, commands: Any, base_container: FakeContainer
+) -> None:
+    alice = both.sending(Authorization=f"Bearer {commands.json('create', '--user', OWNER)['token']}")
+    project = await alice.register(base_container.url)
+    assert (await alice.call("PUT", f"{project.path}/members/{OPERATOR}", {"role": "operator"})).status == 201
+    made = commands.json("create", "--user", OPERATOR)
+    olga = Project(both.sending(Authorization=f"Bearer {made['token']}"), project.id)
+    async with GatewayProcess(database_url, attrs.evolve(PROXIED, identity=both.app[CONFIG].identity)).run() as other:
+        got = [(await olga.call("POST", "/events/ticket", {"path": "/opencode/event"})).json["url"] for _ in range(4)]
+
+        async def answered(url: str) -> int:
+            return (await other.call("GET", url, headers={"Accept": "text/event-stream"})).status
+
+        # Remembered there as it was, for a second.
+        assert await answered(got[0]) not in (401, 403, 404)
+        alter(database_url, f"update api_tokens set max_role = 'viewer' where id = '{made['id']}'")
+        assert await answered(got[1]) == 403
+        alter(database_url, "update api_tokens set max_role = 'admin'")
+        alter(database_url, "update project_members set role = 'viewer'")
+        assert await answered(got[2]) == 403
+        alter(database_url, "delete from project_members")
+        assert await answered(got[3]) == 404
+
+
+async def test_a_pass_ends_with_the_mode_in_which_its_user_was_known(
+    gateway: Gateway, project: Project, database_url: str
+) -> None:
+    url = (await ticket(project))["url"]
+    cookie = as_sent((await opened(gateway, url))[1])
+    unused = (await ticket(project))["url"]
+    tokens_only = attrs.evolve(PROXIED.identity, modes=("tokens",))
+    async with GatewayProcess(database_url, attrs.evolve(PROXIED, identity=tokens_only)).run() as restarted:
+        assert (await opened(restarted, url, cookie))[0] == 401
+        assert (await opened(restarted, unused))[0] == 401
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 import pytest
 
-from gateway.config import ServerConfig
+from gateway.config import IdentityConfig, ServerConfig
+from gateway.identity.tokens import NewToken, Tokens
+from gateway.keys import CREDENTIALS, DATABASE
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.fakes.provider import FakeProvider
@@ -334,3 +336,26 @@ async def test_a_body_that_is_wrong_is_refused_with_its_place(
     answer = await person.call(method, what, body)
     assert answer.status == 400
     assert said in answer.json["detail"]
+
+
+@pytest.mark.parametrize("flow", ["pkce", "device"])
+async def test_a_login_ends_with_the_api_token_that_it_was_begun_with(
+    run_gateway: Running, provider: FakeProvider, base_container: FakeContainer, database_url: str, flow: str
+) -> None:
+    config = attrs.evolve(QUICK, identity=IdentityConfig(modes=("tokens",)))
+    async with run_gateway(config) as gateway:
+        tokens = Tokens(gateway.app[DATABASE])
+        made, text = await tokens.create(NewToken(user_id="alice"))
+        _, kept = await tokens.create(NewToken(user_id="alice"))
+        project = await gateway.sending(Authorization=f"Bearer {text}").register(base_container.url)
+        person = Person(project, provider)
+        begun = await person.start(flow=flow)
+        person = Person(Project(gateway.sending(Authorization=f"Bearer {kept}"), project.id), provider)
+        await tokens.revoke(made.id)
+        if flow == "pkce":
+            await person.browse(provider.log_in(begun["authorizeUrl"]), Authorization=f"Bearer {kept}")
+        else:
+            provider.approve()
+            await asyncio.sleep(2)
+        assert await person.state() == "pending"
+        assert (await gateway.app[CREDENTIALS].list_credentials("alice")) == []
