@@ -13,7 +13,8 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   └── UnsupportedMediaType   415
     ├── Unauthenticated            401
     ├── Forbidden                  403
-    │   └── RoleTooSmall           403
+    │   ├── RoleTooSmall           403
+    │   └── TokenLimited           403
     ├── NotFound                   404  ProjectNotFound, SessionNotFound, TurnNotFound, AgentNotFound, …
     ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled, …
     ├── TooManyRequests            429  TooManyTurns, TooManyStreams
@@ -167,6 +168,12 @@ class RoleTooSmall(Forbidden):
     """The caller's role in this project does not allow this."""
 
     code = "role_too_small"
+
+
+class TokenLimited(Forbidden):
+    """The API token is limited to some projects, and this concerns all that its user has."""
+
+    code = "token_limited"
 
 
 class NotYourCredential(Forbidden):

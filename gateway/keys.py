@@ -116,6 +116,8 @@ OPERATIONS_ROUTES = frozenset({"healthz", "readyz", "metrics"})
 
 #: Each route with the least role that it wants of its caller; None where there is no project to have one in.
 LEAST_ROLES = web.AppKey("least_roles", dict[web.AbstractRoute, Role | None])
+#: The routes that concern what is their caller's own beyond one project, with what a credential must allow at least.
+OF_USER = web.AppKey("of_user", dict[web.AbstractRoute, Role])
 #: The routes that answer anybody: no identity is asked for.
 PUBLIC_ROUTES = web.AppKey("public_routes", frozenset[web.AbstractRoute])
 #: The names of the query parameters that each route of ours knows.

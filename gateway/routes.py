@@ -49,11 +49,11 @@ from gateway.errors import (
     ProviderUnavailable,
     QueueFull,
     RefusedByContainer,
-    RoleTooSmall,
     SessionBusy,
     SessionEnded,
     SessionNotFound,
     TooManyMembers,
+    TooManyRequests,
     TooManySessions,
     TooManyTurns,
     TurnNotFound,
@@ -96,7 +96,7 @@ from gateway.handlers.parameters import (
     TICKET,
 )
 from gateway.handlers.requests import NoBody
-from gateway.keys import API_DOCUMENT, LEAST_ROLES, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
+from gateway.keys import API_DOCUMENT, LEAST_ROLES, OF_USER, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
 from gateway.log.store import EffectRefused
 from gateway.middleware.passthrough import passthrough
 from gateway.middleware.project import for_operators
@@ -165,8 +165,8 @@ _OPENCODE = (
 )
 _PROJECTS = (
     Endpoint(
-        POST, PROJECTS, projects.create, None,
-        body=NewProject, answers={201: shapes.Project}, errors=(ProjectExists, RoleTooSmall, VaultNotConfigured),
+        POST, PROJECTS, projects.create, None, of_user=Role.ADMIN,
+        body=NewProject, answers={201: shapes.Project}, errors=(ProjectExists, VaultNotConfigured),
     ),
     Endpoint(GET, PROJECTS, projects.list_all, None, parameters=(LIMIT, AFTER), answers={200: shapes.ProjectPage}),
     Endpoint(GET, PROJECT, projects.get, Role.VIEWER, answers={200: shapes.Project}),
@@ -213,7 +213,7 @@ _AGENTS = (
 )
 _AUTH = (
     Endpoint(
-        POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR,
+        POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR, of_user=Role.OPERATOR,
         body=auth.StartBody, answers={200: shapes.LoginBegun},
         errors=(NoLoginHere, VaultNotConfigured, *PROVIDER, *REFUSALS), reaches_container=True,
     ),
@@ -224,35 +224,38 @@ _AUTH = (
     # A browser that comes from a provider has nothing of ours but the login's state.
     Endpoint(
         GET, f"{AGENT}/auth/callback", login_pages.arrive, None, is_public=True,
-        answers={204: None, 303: MOVED}, operation_id="login_pages_arrive_at_project",
+        answers={204: None, 303: MOVED}, errors=(TooManyRequests,), operation_id="login_pages_arrive_at_project",
     ),
     Endpoint(
-        POST, f"{AGENT}/auth/callback", auth.callback, Role.OPERATOR,
+        POST, f"{AGENT}/auth/callback", auth.callback, Role.OPERATOR, of_user=Role.OPERATOR,
         body=auth.CallbackBody, answers={200: shapes.AuthStatus},
         errors=(NoLoginHere, CredentialRefused, VaultNotConfigured, *LOGIN, *PROVIDER, *REFUSALS),
         reaches_container=True,
     ),
     Endpoint(
-        POST, f"{AGENT}/auth/token", auth.token, Role.OPERATOR,
+        POST, f"{AGENT}/auth/token", auth.token, Role.OPERATOR, of_user=Role.OPERATOR,
         body=auth.TokenBody, answers={200: shapes.AuthStatus},
         errors=(NoLoginHere, CredentialRefused, VaultNotConfigured), reaches_container=True,
     ),
     Endpoint(
-        DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR,
+        DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR, of_user=Role.OPERATOR,
         body=NoBody, answers={200: shapes.Disconnected}, reaches_container=True,
     ),
-    Endpoint(GET, "/api/credentials", auth.list_credentials, None, answers={200: shapes.CredentialList}),
+    Endpoint(
+        GET, "/api/credentials", auth.list_credentials, None, of_user=Role.OPERATOR,
+        answers={200: shapes.CredentialList},
+    ),
     Endpoint(
         GET, f"{OAUTH}/callback/{{provider_id}}", login_pages.arrive, None, is_public=True,
-        answers={204: None, 303: MOVED},
+        answers={204: None, 303: MOVED}, errors=(TooManyRequests,),
     ),
     Endpoint(
         GET, f"{OAUTH}/login/{{ticket}}", login_pages.show, None, is_public=True,
-        answers={200: PAGE, 404: PAGE},
+        answers={200: PAGE, 404: PAGE}, errors=(TooManyRequests,),
     ),
     Endpoint(
         POST, f"{OAUTH}/login/{{ticket}}", login_pages.answer, None, is_public=True,
-        answers={303: MOVED}, errors=(InvalidBody, UnsupportedMediaType),
+        answers={303: MOVED}, errors=(InvalidBody, TooManyRequests, UnsupportedMediaType),
     ),
     Endpoint(
         GET, f"{OAUTH}/problem/{{code}}", login_pages.problem, None, is_public=True,
@@ -344,7 +347,8 @@ _OPERATIONS = (
         answers={200: shapes.Readiness, 503: shapes.Readiness},
     ),
     Endpoint(
-        GET, "/metrics", operations.metrics, None, name="metrics", is_public=True, answers={200: METRICS}
+        GET, "/metrics", operations.metrics, None, name="metrics", is_public=True, answers={200: METRICS},
+        errors=(TooManyRequests,),
     ),
     Endpoint(
         GET, "/openapi.json", description.openapi, None, is_public=True, answers={200: dict[str, Any]}
@@ -389,6 +393,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 def add_routes(app: web.Application) -> None:
     """The table as aiohttp has it, and beside it what each of its routes wants of its caller."""
     least: dict[web.AbstractRoute, Role | None] = {}
+    of_user: dict[web.AbstractRoute, Role] = {}
     public = set()
     queries = {}
     for endpoint in ENDPOINTS:
@@ -398,11 +403,13 @@ def add_routes(app: web.Application) -> None:
                 method, endpoint.path, endpoint.handler, name=endpoint.name, expect_handler=leave_to_reader
             )
             least[route] = endpoint.role
+            if endpoint.of_user is not None:
+                of_user[route] = endpoint.of_user
             if endpoint.is_public:
                 public.add(route)
             elif not endpoint.is_passed_on:
                 queries[route] = endpoint.query
-    app[LEAST_ROLES], app[PUBLIC_ROUTES], app[QUERIES] = least, frozenset(public), queries
+    app[LEAST_ROLES], app[OF_USER], app[PUBLIC_ROUTES], app[QUERIES] = least, of_user, frozenset(public), queries
     app[API_DOCUMENT] = dump_json(document(ENDPOINTS, __version__))
 
 

@@ -123,8 +123,13 @@ def _operation(endpoint: Endpoint, method: str, schemas: Schemas) -> Schema:
         "summary": text.partition("\n\n")[0],
         "parameters": [*_path_parameters(endpoint), *(_parameter(one, schemas) for one in endpoint.parameters)],
     }
+    needs = []
     if endpoint.role is not None:
-        operation["description"] = f"{text}\n\nNeeds the role `{endpoint.role.word}` in the project."
+        needs.append(f"Needs the role `{endpoint.role.word}` in the project.")
+    if endpoint.of_user is not None:
+        needs.append(f"Not for an API token that is limited to projects, or to less than `{endpoint.of_user.word}`.")
+    if needs:
+        operation["description"] = "\n\n".join((text, *needs))
     if endpoint.is_public:
         operation["security"] = []
     if endpoint.body is not None:

@@ -36,7 +36,9 @@ class Content:
 @attrs.frozen
 class Endpoint:
     """One line of the route table. ``role``: the least that its caller must have in the project, None where there is
-    no project to have one in. ``is_public``: it answers anybody, without asking who they are.
+    no project to have one in. ``of_user``: it concerns what is its caller's own beyond one project, so their credential
+    must be limited to no projects, and allow this role at least. ``is_public``: it answers anybody, without asking who
+    they are.
 
     What follows is for the API's description, and what requests are held to: ``body``, the type of the body;
     ``parameters``; ``answers``, by status the type of the answer, ``Content``, or None for no body; and ``errors``,
@@ -50,6 +52,7 @@ class Endpoint:
     role: Role | None
     name: str | None = None
     is_public: bool = False
+    of_user: Role | None = attrs.field(default=None, kw_only=True)
     body: type | None = attrs.field(default=None, kw_only=True)
     parameters: tuple[Parameter, ...] = attrs.field(default=(), kw_only=True)
     answers: Mapping[int, Any] = attrs.field(factory=dict, kw_only=True)

@@ -25,6 +25,7 @@ from gateway.errors import (
     RoleTooSmall,
     SecretUnreadable,
     SessionNotFound,
+    TokenLimited,
     TooManyRequests,
     TooManyTurns,
     TurnNotFound,
@@ -82,6 +83,8 @@ def _common(endpoint: Endpoint) -> Iterable[Error]:
         yield from _DATABASE
     if endpoint.role is not None:
         yield RoleTooSmall
+    if endpoint.of_user is not None:
+        yield from (RoleTooSmall, TokenLimited)
     for name, errors in _IN_PATH.items():
         if name in endpoint.path:
             yield from errors

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import attrs
+from msgspec import UNSET
 
 from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken
 from gateway.errors import GatewayError
@@ -124,6 +125,17 @@ def login(value: Login) -> shapes.LoginState:
         created_at=value.created_at,
         ended_at=value.ended_at,
         **(_code_of(value) if value.is_live and value.user_code else {}),
+    )
+
+
+def without_code(value: shapes.LoginState) -> shapes.LoginState:
+    """The same for somebody who must not complete the login."""
+    return attrs.evolve(
+        value,
+        user_code=UNSET,
+        verification_uri=UNSET,
+        verification_uri_complete=UNSET,
+        interval=UNSET,
     )
 
 

@@ -21,6 +21,7 @@ from gateway.keys import (
     PROJECT,
     PROVIDERS,
     REVOCATION,
+    ROLE,
     TASKS,
     USER,
 )
@@ -32,6 +33,7 @@ from gateway.oauth.provider import PROJECT_CALLBACK, Provider
 from gateway.oauth.replies import presentable, seconds
 from gateway.oauth.revoke import Revoked
 from gateway.oauth.ways import Way, chosen, ways_for
+from gateway.roles import Role
 from gateway.wire.events import CredentialDisconnected
 from gateway.wire.times import parse_timestamp
 
@@ -188,6 +190,9 @@ async def _status(request: web.Request) -> web.Response:
         login = await _look_at_agents_own(request, login)
     known = await request.app[CREDENTIALS].get_agent_auth_token(whose.user_id, whose.agent_id)
     shown = accounts.status(whose.agent_id, known, login, _ways(request, whose.agent_id))
+    if shown.login is not None and not _may_connect(request):
+        # Whoever enters the code elsewhere decides whose account it becomes.
+        shown = attrs.evolve(shown, login=accounts.without_code(shown.login))
     return views.answer(shown, headers=accounts.NO_STORE)
 
 
@@ -230,9 +235,15 @@ async def _whose(request: web.Request) -> For:
     """Whose account, and for which agent: one that credentials or providers are known for, or the container has."""
     whose = _named(request)
     known = request.app[CREDENTIALS].kinds_for_agent(whose.agent_id) or request.app[PROVIDERS].serving(whose.agent_id)
-    if not known:
+    # Of what its user has, a token that is limited to projects is shown what counts in them.
+    if not known or request[CALLER].projects is not None:
         await request.app[CONTAINERS].listed(request[PROJECT], whose.agent_id)
     return whose
+
+
+def _may_connect(request: web.Request) -> bool:
+    """Whether the caller may change accounts here."""
+    return request[ROLE] >= Role.OPERATOR and request[CALLER].projects is None
 
 
 def _named(request: web.Request) -> For:

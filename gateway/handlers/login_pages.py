@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote
 from aiohttp import hdrs, web
 
 from gateway.errors import (
+    Forbidden,
     GatewayError,
     InvalidBody,
     LoginUnknown,
@@ -25,6 +26,7 @@ from gateway.identity.caller import Caller, Presented
 from gateway.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, PROXIES, TASKS, THROTTLE, Changed
 from gateway.oauth.callbacks import Callback, UnreadableCallback
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
+from gateway.roles import Role
 
 MAX_FORM = 1024
 
@@ -130,9 +132,12 @@ async def _caller(request: web.Request) -> Caller | None:
     """Whose browser this is, where it shows that."""
     presented = Presented(headers=request.headers, peer=request.remote, to_loopback=request[ASKED].is_here)
     try:
-        return await request.app[IDENTITY].identify(presented)
-    except Unauthenticated:
+        caller = await request.app[IDENTITY].identify(presented)
+        caller.check_reach(Role.OPERATOR)
+    except (Unauthenticated, Forbidden):
+        # One with a token that connects no accounts is asked as anybody is.
         return None
+    return caller
 
 
 def _sent_on(request: web.Request, place: str) -> web.Response:

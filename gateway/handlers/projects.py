@@ -5,7 +5,7 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from gateway.errors import InvalidBody, RoleTooSmall
+from gateway.errors import InvalidBody
 from gateway.handlers import shapes, views
 from gateway.handlers.parameters import AFTER
 from gateway.handlers.requests import known_place, page_size, read_body, text
@@ -52,10 +52,6 @@ class ProjectChanges:
 
 async def create(request: web.Request) -> web.Response:
     """Register a project under an id of its maker's choice, or a made one."""
-    if request[CALLER].max_role < Role.ADMIN or request[CALLER].projects is not None:
-        raise RoleTooSmall(
-            "This credential is limited to less than an admin, or to some projects: it makes no new one."
-        )
     new = await read_body(request, NewProject)
     _check(attrs.asdict(new, recurse=False))
     _check_mapping(request, new)

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import attrs
 from multidict import CIMultiDictProxy
 
+from gateway.errors import RoleTooSmall, TokenLimited
 from gateway.roles import Role
 
 #: The one user where nobody identifies: everybody who uses this machine.
@@ -30,6 +31,23 @@ class Caller:
 
     def may_see(self, project_id: str) -> bool:
         return self.projects is None or project_id in self.projects
+
+    def check_reach(self, least: Role) -> None:
+        """Refuse a credential that is too limited for what concerns its user beyond one project.
+
+        ``TokenLimited`` where it is limited to projects, ``RoleTooSmall`` where it is to less than ``least``.
+        """
+        if self.projects is not None:
+            raise TokenLimited(
+                f"This API token is limited to some projects, and this concerns all that {self.user_id!r} has; use a "
+                "token without such a limit."
+            )
+        if self.max_role < least:
+            raise RoleTooSmall(
+                f"This API token allows the role {self.max_role.word} at most, and this needs {least.word}.",
+                role=self.max_role.word,
+                needed=least.word,
+            )
 
     def has_expired(self) -> bool:
         return self.expires_at is not None and datetime.now(UTC) >= self.expires_at

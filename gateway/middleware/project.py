@@ -20,6 +20,7 @@ from gateway.keys import (
     CAME_BY_PASS,
     CONFIG,
     LEAST_ROLES,
+    OF_USER,
     PASSTHROUGH_TICKET,
     PROJECT,
     PROJECTS,
@@ -67,6 +68,7 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
         _refuse_impossible_ids(request)
         least = request.app[LEAST_ROLES][request.match_info.route] or Role.VIEWER
         found = await _enter(request, project_id, least)
+        _check_reach(request)
         match = _TARGET.fullmatch(request.raw_path)
         if match and (port := match[1] if "%" not in match[1] else unquote(match[1])) in _PORTS:
             if port == "opencode" and _opens_a_page(request) and (host := _own_host(request, found)) is not None:
@@ -74,6 +76,7 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
             prefix = f"/api/projects/{found.id}/{port}"
             request[ROUTE] = _route(request, found, port, target=match[2], prefix=prefix)
         return await _watched(request, handler, least)
+    _check_reach(request)
     return await handler(request)
 
 
@@ -123,6 +126,12 @@ def _check_role(request: web.Request, least: Role) -> None:
             role=role.word,
             needed=least.word,
         )
+
+
+def _check_reach(request: web.Request) -> None:
+    least = request.app[OF_USER].get(request.match_info.route)
+    if least is not None:
+        request[CALLER].check_reach(least)
 
 
 def _opens_a_page(request: web.Request) -> bool:

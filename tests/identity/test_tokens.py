@@ -120,7 +120,7 @@ async def test_a_token_for_some_projects_sees_no_others(gateway: Gateway, comman
     assert (await limited.call("GET", "/api/projects/two")).status == 200
     assert told(await limited.call("GET", "/api/projects/one")) == (404, "project_not_found")
     assert told(await limited.call("GET", "/api/projects?after=one")) == (400, "invalid_parameter")
-    assert told(await limited.call("POST", "/api/projects", {"containerUrl": "http://h"})) == (403, "role_too_small")
+    assert told(await limited.call("POST", "/api/projects", {"containerUrl": "http://h"})) == (403, "token_limited")
 
 
 async def test_a_revoked_token_opens_nothing_after_a_second(gateway: Gateway, commands: Commands) -> None:
