@@ -13,6 +13,7 @@ import attrs
 from aiohttp import web
 
 from gateway import __version__
+from gateway.addresses import Addresses
 from gateway.config import Config, ContainersConfig, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.credentials import catalogue
@@ -268,12 +269,13 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     known = KnownSecrets(database, credentials, gateway_id=gateway_id)
     stack.push_async_callback(app[TRACING].close)
     app[PSEUDONYM] = await pseudonym(database)
+    addresses = Addresses(database, shared=config.containers.shared)
     observer = Upstreams(metrics, app[TRACING])
     client = app[CLIENT] = await stack.enter_async_context(
-        Client(address_policy(config.containers), observer=observer, via=app[PSEUDONYM])
+        Client(address_policy(config.containers), guard=addresses.guard, observer=observer, via=app[PSEUDONYM])
     )
     app[LIMITS] = Limits(app[SETTINGS], database, metrics)
-    all_projects = app[PROJECTS] = Projects(database, vault, config.containers)
+    all_projects = app[PROJECTS] = Projects(database, vault, config.containers, addresses)
     watch = app[WATCH] = Watch(database)
 
     def members_changed() -> None:

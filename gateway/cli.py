@@ -31,6 +31,7 @@ One HTTP server in front of the containers where coding agents run.
   acp-gateway agent-host                                inside a container: runs agents on port 4097
   acp-gateway migrate                                   bring the database's schema up to date, and stop
   acp-gateway token create --user alice                 an API token, for identity.modes = ["tokens"]
+  acp-gateway project register URL --owner alice        a container as alice's project, whoever else may register any
   acp-gateway key list                                  the keys that stored secrets are sealed with
 
 With a gateway that runs (--url or ACP_GATEWAY_URL; ACP_GATEWAY_TOKEN where it wants one):
@@ -88,6 +89,16 @@ them."""
 KEY_FORGET = """\
 Delete what a lost key has sealed: the tokens and secrets that nobody can read any more, and that gateways refuse to
 start with. Their users connect their accounts again."""
+
+PROJECT_REGISTER = """\
+Register a container as a project of a user's. This works on the database that the configuration names, or on the
+embedded one, also while a gateway runs on it, and whoever identity.project_creators names. What it refuses is what
+containers.allow does not allow, and another owner's container."""
+
+PROJECT_MOVE = """\
+Have a project be at another container, in the database as "project register" does. Its secret (containerToken) is
+forgotten, and the former container is told to give back what it was given of users' credentials, for up to two minutes
+where it does not answer."""
 
 Run = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, None]]
 
@@ -166,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     _data_dir(migrate)
     migrate.add_argument("--restored", action="store_true", help="the database was restored from a backup")
     _token_commands(commands)
-    parser_of_people.add_commands(commands)
+    _project_commands(parser_of_people.add_commands(commands))
     _key_commands(commands)
     return parser
 
@@ -191,6 +202,24 @@ def _token_commands(commands: Any) -> None:
     revoke = _command(tokens, "revoke", "end one", "Have a token open nothing any more.", _revoke_token)
     revoke.add_argument("id", metavar="ID", help="its id, as list shows it")
     for command in (create, listed, revoke):
+        command.add_argument("--json", action="store_true", help="print JSON")
+        _data_dir(command)
+
+
+def _project_commands(projects: Any) -> None:
+    register = _command(
+        projects, "register", "register a container, in the gateway's database", PROJECT_REGISTER, _register_project
+    )
+    register.add_argument("container", metavar="CONTAINER_URL", help="for example http://10.0.0.5:4096")
+    register.add_argument("--owner", required=True, metavar="USER", help="whose it is")
+    register.add_argument("--id", metavar="ID", help="1 to 64 of a-z, 0-9 and - (default: a made one)")
+    register.add_argument("--name", metavar="NAME", help="for people")
+    register.add_argument("--agent", metavar="ID", help="the default agent of its sessions")
+    move = _command(projects, "move", "have a project be at another container", PROJECT_MOVE, _move_project)
+    move.add_argument("project", metavar="PROJECT")
+    move.add_argument("container", metavar="CONTAINER_URL", help="for example http://10.0.0.6:4096")
+    for command in (register, move):
+        command.add_argument("--acp-url", metavar="URL", help="where it speaks ACP (default: the next port)")
         command.add_argument("--json", action="store_true", help="print JSON")
         _data_dir(command)
 
@@ -310,10 +339,39 @@ async def _migrate(options: argparse.Namespace, config: Config) -> None:
     await migrate_database(config, options.restored, say)
 
 
-async def _create_token(options: argparse.Namespace, config: Config) -> None:
-    from gateway import administration
+async def _register_project(options: argparse.Namespace, config: Config) -> None:
+    from gateway.administration import projects
 
-    await administration.create_token(
+    await projects.register(
+        config,
+        say,
+        address=options.container,
+        acp_address=options.acp_url,
+        owner=options.owner,
+        project_id=options.id,
+        name=options.name,
+        agent_id=options.agent,
+        as_json=options.json,
+    )
+
+
+async def _move_project(options: argparse.Namespace, config: Config) -> None:
+    from gateway.administration import projects
+
+    await projects.move(
+        config,
+        say,
+        project_id=options.project,
+        address=options.container,
+        acp_address=options.acp_url,
+        as_json=options.json,
+    )
+
+
+async def _create_token(options: argparse.Namespace, config: Config) -> None:
+    from gateway.administration import tokens
+
+    await tokens.create_token(
         config,
         say,
         user_id=options.user,
@@ -326,15 +384,15 @@ async def _create_token(options: argparse.Namespace, config: Config) -> None:
 
 
 async def _list_tokens(options: argparse.Namespace, config: Config) -> None:
-    from gateway import administration
+    from gateway.administration import tokens
 
-    await administration.list_tokens(config, say, user_id=options.user, as_json=options.json)
+    await tokens.list_tokens(config, say, user_id=options.user, as_json=options.json)
 
 
 async def _revoke_token(options: argparse.Namespace, config: Config) -> None:
-    from gateway import administration
+    from gateway.administration import tokens
 
-    await administration.revoke_token(config, say, token_id=options.id, as_json=options.json)
+    await tokens.revoke_token(config, say, token_id=options.id, as_json=options.json)
 
 
 async def _new_key(options: argparse.Namespace, config: Config) -> None:

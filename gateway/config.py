@@ -110,6 +110,12 @@ def _origins(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...
             )
 
 
+def _users(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for text in value:
+        if not text.isprintable() or not 1 <= len(text) <= 200:
+            raise ValueError(f'must be ids of users as their tokens, JWTs or proxy have them, or "*", not {text!r}')
+
+
 def _networks(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
     for text in value:
         try:
@@ -132,6 +138,7 @@ class IdentityConfig:
     proxy_addresses: tuple[str, ...] = attrs.field(default=(), validator=_networks)
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), validator=_hosts)
     allowed_origins: tuple[str, ...] = attrs.field(default=(), validator=_origins)
+    project_creators: tuple[str, ...] = attrs.field(default=("*",), validator=_users)
     audit_days: int = attrs.field(default=365, validator=_between(8, 36_500))
 
 
@@ -177,6 +184,7 @@ class ContainersConfig:
     """How containers are reached."""
 
     allow: tuple[str, ...] = PRIVATE_NETWORKS
+    shared: bool = False
     opencode_port: int = attrs.field(default=4096, validator=PORT)
     acp_port: int = attrs.field(default=4097, validator=PORT)
     token: str = attrs.field(default="", repr=False)
@@ -303,6 +311,7 @@ class LimitsConfig:
     turns_per_project: int = attrs.field(default=100, validator=_between(0, 1_000_000))
     sessions_per_project: int = attrs.field(default=1000, validator=_between(0, 10_000_000))
     streams_per_user: int = attrs.field(default=10_000, validator=_between(0, 10_000_000))
+    projects_per_user: int = attrs.field(default=100, validator=_between(0, 10_000_000))
     prompt_bytes: int = attrs.field(default=16_777_216, validator=_between(0, 2**31))
     page: int = attrs.field(default=200, validator=_between(1, 200))
 

@@ -13,10 +13,11 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   └── UnsupportedMediaType   415
     ├── Unauthenticated            401
     ├── Forbidden                  403
+    │   ├── ProjectCreationDenied  403
     │   ├── RoleTooSmall           403
     │   └── TokenLimited           403
     ├── NotFound                   404  ProjectNotFound, SessionNotFound, TurnNotFound, AgentNotFound, …
-    ├── Conflict                   409  ProjectExists, SessionBusy, SessionEnded, PermissionSettled, …
+    ├── Conflict                   409  ProjectExists, AddressTaken, SessionBusy, SessionEnded, PermissionSettled, …
     ├── TooManyRequests            429  TooManyTurns, TooManyStreams
     ├── PermissionGone             410
     ├── IdempotencyKeyReused       422
@@ -164,6 +165,12 @@ class Forbidden(GatewayError):
     status, code = 403, "forbidden"
 
 
+class ProjectCreationDenied(Forbidden):
+    """You may not register containers here."""
+
+    code = "project_creation_denied"
+
+
 class RoleTooSmall(Forbidden):
     """The caller's role in this project does not allow this."""
 
@@ -240,6 +247,18 @@ class ProjectExists(Conflict):
     """A project with this id exists already."""
 
     code = "project_exists"
+
+
+class AddressTaken(Conflict):
+    """Another project has this container."""
+
+    code = "address_taken"
+
+
+class TooManyProjects(Conflict):
+    """You own as many projects as one user may have."""
+
+    code = "too_many_projects"
 
 
 class OwnerIsAdmin(Conflict):

@@ -1,7 +1,8 @@
 """How much one user, or one project, may have at once. Each limit is a setting, and 0 is none.
 
 Requests and streams are counted by each process for itself; turns and sessions in the database. Two requests that come
-in at the same moment may both be let in where one place was left: a limit keeps load down, it is no promise.
+in at the same moment may both be let in where one place was left: a limit keeps load down, it is no promise. That on
+projects is one: it is counted where they are made.
 """
 
 import math
@@ -98,6 +99,10 @@ class Limits:
         if row is not None and row["living"] >= limit:
             self._metrics.refused("sessions_per_project")
             raise TooManySessions(f"A project has at most {limit} living sessions; end one of them.", limit=limit)
+
+    def most_projects(self) -> int:
+        """How many one user may own, for whoever makes one; 0 is no limit."""
+        return self._config.projects_per_user
 
     def prompt(self, size: int) -> None:
         """``PromptTooLarge`` where it has more bytes than a prompt may have."""

@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 import attrs
 from msgspec import Meta
 
+from gateway.addresses import Addresses, canonical
 from gateway.config import ContainersConfig
 from gateway.credentials.keyring import Keys
 from gateway.credentials.vault import Place, Sealed, Vault
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row, Transaction
-from gateway.errors import GatewayError, ProjectExists, ProjectNotFound
+from gateway.errors import Conflict, GatewayError, ProjectExists, ProjectNotFound, TooManyProjects
+from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
 from gateway.remains import Remains
 from gateway.roles import Role
@@ -185,6 +187,10 @@ REMEMBER_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
 #: How long whoever deletes a project waits for the last of its rows to go.
 REMOVE_SECONDS = 1.0
+#: How many projects are looked at at a time where all are.
+PAGE = 500
+#: Of what is wrong before a start, no more lines are logged.
+MAX_WARNINGS = 20
 
 
 _CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name != "id"]
@@ -196,17 +202,29 @@ class Projects:
     Without a ``vault`` no container's secret is stored or opened. ``config`` maps addresses to ports.
     """
 
-    def __init__(self, database: Database, vault: Vault | None = None, config: ContainersConfig | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault | None = None,
+        config: ContainersConfig | None = None,
+        addresses: Addresses | None = None,
+    ) -> None:
         self._database = database
         self._config = config or ContainersConfig()
+        self._addresses = addresses or Addresses(database, shared=self._config.shared)
         self._vault = vault or Vault(Keys())
         self._remains = Remains(database)
         #: (user, project) → what they may do in it, and until when that may be taken for the truth; oldest first.
         self._remembered: OrderedDict[tuple[str, str], tuple[Access, float]] = OrderedDict()
         self._changes = 0
 
-    async def create(self, owner_id: str, new: NewProject) -> Project:
-        """Raises ``ProjectExists`` where the id is taken, by whomever."""
+    async def create(self, owner_id: str, new: NewProject, *, most: int = 0, by_operator: bool = False) -> Project:
+        """Raises ``ProjectExists`` where the id is taken, by whomever, ``AddressTaken`` where the container is another
+        owner's, ``TooManyProjects`` where its owner has ``most`` already (0: any number).
+
+        ``by_operator``: they have named the container, whosever it is.
+        """
+        locations = await self._addresses.locate(self._upstreams(new))
         project_id = new.id or f"project-{secrets.token_hex(6)}"
         values = _columns(attrs.asdict(new, recurse=False))
         values |= self._sealed(values.pop("container_token"), project_id, new.acp_url or new.container_url)
@@ -219,6 +237,14 @@ class Projects:
             if await transaction.fetch_one("find_deleted_project", project_id=project_id):
                 detail = f"The project {project_id!r} has been deleted, but its events are still being removed."
                 raise ProjectExists(detail, headers={"Retry-After": "5"})
+            if by_operator:
+                await self._addresses.record(transaction, project_id, locations)
+            else:
+                await self._addresses.claim(transaction, project_id, locations, by=owner_id)
+            # Under the lock of addresses, so that of two at once the second is counted.
+            owned = await transaction.fetch_one("count_projects_of", owner_id=owner_id) if most else None
+            if owned is not None and owned["owned"] > most:
+                raise TooManyProjects(f"One user may own {most} projects here; delete one of yours.", limit=most)
             return row
 
         try:
@@ -256,11 +282,17 @@ class Projects:
         rows = await self._database.fetch_all("list_projects", user_id=user_id, only=named, after=after, limit=limit)
         return [Access.from_row(row) for row in rows]
 
-    async def update(self, user_id: str, project_id: str, changes: Mapping[str, Any]) -> Change:
+    async def update(
+        self, user_id: str, project_id: str, changes: Mapping[str, Any], *, by_operator: bool = False
+    ) -> Change:
         """Change what ``changes`` names: any member of ``NewProject`` but its id. Only an admin may.
 
-        A container's secret belongs to its address: it does not open once that is another.
+        A container's secret belongs to its address: it does not open once that is another. ``AddressTaken`` as for
+        ``create``.
         """
+        addresses = {name: changes[name] for name in ("container_url", "acp_url") if name in changes}
+        moved = attrs.evolve(await self.get_for_follower(project_id), **addresses) if addresses else None
+        locations = await self._addresses.locate(self._upstreams(moved)) if moved else []
 
         async def work(transaction: Transaction) -> Change:
             # Held to the end: whoever gives this container a credential was before this and is seen, or is refused.
@@ -275,6 +307,13 @@ class Projects:
             assert row is not None
             changed = Project.from_row(row)
             left = None
+            if moved is not None and self._upstreams(changed) != self._upstreams(former):
+                if self._upstreams(changed) != self._upstreams(moved):
+                    raise Conflict("The project's address has been changed by somebody else just now; try again.")
+                if by_operator:
+                    await self._addresses.record(transaction, project_id, locations)
+                else:
+                    await self._addresses.claim(transaction, project_id, locations, by=user_id)
             if acp_upstream(changed, self._config) != acp_upstream(former, self._config):
                 left = Left(
                     project=former,
@@ -287,6 +326,35 @@ class Projects:
         change = await self._database.transaction(work)
         self.forget()
         return change
+
+    async def settle_addresses(self) -> None:
+        """Before any gateway starts: know where all containers are, and warn of those that several owners have.
+
+        A project may be from before that was kept, or other ports are configured than before.
+        """
+        after: str | None = None
+        while rows := await self._database.fetch_all("projects_with_addresses", after=after, limit=PAGE):
+            for row in rows:
+                project = Project.from_row(row)
+                wanted = {f"{canonical(one.host)} {one.port}" for one in self._upstreams(project)}
+                if wanted != set(row["known"]):
+                    await self._record_addresses(project)
+            after = rows[-1]["id"]
+        if not self._config.shared:
+            for row in await self._database.fetch_all("shared_addresses", limit=MAX_WARNINGS):
+                extra = {"project": row["one"], "other": row["other"]}
+                logger.warning("projects of different owners have one container", extra=extra)
+
+    async def _record_addresses(self, project: Project) -> None:
+        try:
+            locations = await self._addresses.locate(self._upstreams(project))
+        except ForbiddenAddress:
+            return  # nothing is ever connected to there
+        await self._database.transaction(lambda transaction: self._addresses.record(transaction, project.id, locations))
+
+    def _upstreams(self, project: "Project | NewProject") -> tuple[Upstream, ...]:
+        """Where its container is: OpenCode's port, and ACP's."""
+        return opencode_upstream(project, self._config), acp_upstream(project, self._config)
 
     async def give(self, project_id: str, user_id: str) -> None:
         """Make somebody the project's owner; for whoever runs the gateway, no user of it may."""

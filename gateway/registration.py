@@ -13,9 +13,10 @@ async def register(
         known = await projects.get_for_follower(project_id)
     except ProjectNotFound:
         new = NewProject(id=project_id, container_url=address, default_agent_id=default_agent_id)
-        await projects.create(owner or LOCAL_USER, new)
+        await projects.create(owner or LOCAL_USER, new, by_operator=True)
         return
     if known.container_url != address:
-        await projects.update(known.owner_id, project_id, {"container_url": address, "container_token": None})
+        changes = {"container_url": address, "container_token": None}
+        await projects.update(known.owner_id, project_id, changes, by_operator=True)
     if owner is not None and owner != known.owner_id:
         await projects.give(project_id, owner)

@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.apidoc.document import document
 from gateway.apidoc.endpoint import Content, Endpoint
 from gateway.errors import (
+    AddressTaken,
     AgentInUse,
     AgentNotFound,
     AuthRequired,
@@ -41,6 +42,7 @@ from gateway.errors import (
     OwnerIsAdmin,
     PermissionGone,
     PermissionSettled,
+    ProjectCreationDenied,
     ProjectExists,
     PromptTooLarge,
     ProviderAnswerInvalid,
@@ -52,7 +54,9 @@ from gateway.errors import (
     SessionBusy,
     SessionEnded,
     SessionNotFound,
+    TokenLimited,
     TooManyMembers,
+    TooManyProjects,
     TooManyRequests,
     TooManySessions,
     TooManyTurns,
@@ -166,13 +170,15 @@ _OPENCODE = (
 _PROJECTS = (
     Endpoint(
         POST, PROJECTS, projects.create, None, of_user=Role.ADMIN,
-        body=NewProject, answers={201: shapes.Project}, errors=(ProjectExists, VaultNotConfigured),
+        body=NewProject, answers={201: shapes.Project},
+        errors=(AddressTaken, ProjectCreationDenied, ProjectExists, TooManyProjects, VaultNotConfigured),
     ),
     Endpoint(GET, PROJECTS, projects.list_all, None, parameters=(LIMIT, AFTER), answers={200: shapes.ProjectPage}),
     Endpoint(GET, PROJECT, projects.get, Role.VIEWER, answers={200: shapes.Project}),
     Endpoint(
         PATCH, PROJECT, projects.update, Role.ADMIN,
-        body=projects.ProjectChanges, answers={200: shapes.Project}, errors=(VaultNotConfigured,),
+        body=projects.ProjectChanges, answers={200: shapes.Project},
+        errors=(AddressTaken, Conflict, ProjectCreationDenied, TokenLimited, VaultNotConfigured),
     ),
     Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN, answers={204: None}),
 )

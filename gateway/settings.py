@@ -23,6 +23,7 @@ LIVE: Final = frozenset(
         "containers.allow",
         "identity.allowed_hosts",
         "identity.allowed_origins",
+        "identity.project_creators",
     }
 )
 

@@ -45,6 +45,8 @@ OTHERS = {
     ("server", "project_hosts"): "*.agents.example.com",
     ("containers", "forward_headers"): "X-Tenant,baggage",
     ("oauth", "allow_http_loopback"): "true",
+    ("containers", "shared"): "true",
+    ("identity", "project_creators"): "alice,svc@example.com",
     ("identity", "jwt_algorithms"): "EdDSA,RS512",
     ("identity", "proxy_header"): "X-User",
     ("identity", "allowed_hosts"): "gateway.example.com,10.0.0.7",

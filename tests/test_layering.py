@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"loading"},
     {"settings"},
     {"db", "proxy"},
-    {"remains", "credentials"},
+    {"remains", "addresses", "credentials"},
     {"projects", "container", "identity", "limits"},
     {"log"},
     {"oauth"},

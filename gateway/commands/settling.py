@@ -35,9 +35,10 @@ async def settle(
         await _warn_of_log(database)
         await _make_first_key(config, database, say)
         await check_keys(database, Keys.load(config.vault))
+        projects = Projects(database, config=config.containers)
         if container is not None:
-            projects = Projects(database, config=config.containers)
             await register(projects, SIDECAR_PROJECT, container, owner=owner)
+        await projects.settle_addresses()
 
 
 async def _warn_of_log(database: Database) -> None:

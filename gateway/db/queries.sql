@@ -104,6 +104,90 @@ with project as (
 )
 delete from project_members m using project p where m.project_id = p.id and m.user_id = %(owner_id)s;
 
+-- count_projects_of --
+-- How many projects somebody owns.
+select count(*) as owned from projects where owner_id = %(owner_id)s;
+
+-- lock_addresses --
+-- One at a time says where a project's container is, to the end of the transaction; the last lock that anybody takes.
+select pg_advisory_xact_lock(hashtextextended('acp-gateway container addresses', 0));
+
+-- find_taken_address --
+-- Whether one of these is another project's: of another owner, or one that `by`, who wants it, does not administer.
+select c.port
+from unnest(%(ports)s::integer[], %(addresses)s::text[]) as wanted (port, address)
+join container_addresses c using (port, address)
+join projects p on p.id = c.project_id
+join projects own on own.id = %(project_id)s
+where p.id <> own.id
+    and (p.owner_id <> own.owner_id
+        or (%(by)s::text is not null and project_role(p.id, %(by)s) is distinct from 'admin'))
+limit 1;
+
+-- delete_addresses --
+-- A project is somewhere else.
+delete from container_addresses where project_id = %(project_id)s;
+
+-- insert_addresses --
+-- Where a project's container is: its hosts and ports, and what the hosts stand for.
+insert into container_addresses (project_id, host, port, address)
+select %(project_id)s, c.* from unnest(%(hosts)s::text[], %(ports)s::integer[], %(addresses)s::text[]) c;
+
+-- addresses_of_host --
+-- What a host stood for when somebody last looked.
+select array_agg(distinct address) as addresses from container_addresses where host = %(host)s and port = %(port)s;
+
+-- hosts_at --
+-- Other hosts that stood for one of these addresses.
+select distinct host from container_addresses
+where port = %(port)s and address = any(%(addresses)s::text[]) and host <> address and host <> %(host)s
+limit %(limit)s;
+
+-- leave_addresses --
+-- A host stands for no more than these addresses any more.
+delete from container_addresses
+where host = %(host)s and port = %(port)s and address <> host and address <> all(%(addresses)s::text[]);
+
+-- others_addresses --
+-- Those of a host's addresses that are taken by a project whose owner has none at this host.
+select distinct c.address
+from container_addresses c join projects p on p.id = c.project_id
+where c.port = %(port)s and c.address = any(%(addresses)s::text[]) and c.host <> %(host)s
+    and not exists (
+        select from container_addresses h join projects o on o.id = h.project_id
+        where h.host = %(host)s and h.port = %(port)s and o.owner_id = p.owner_id);
+
+-- move_addresses --
+-- A host stands for these addresses now.
+with gone as (
+    delete from container_addresses
+    where host = %(host)s and port = %(port)s and address <> host and address <> all(%(addresses)s::text[])
+)
+insert into container_addresses (project_id, host, port, address)
+select distinct c.project_id, c.host, c.port, a.address
+from container_addresses c, unnest(%(addresses)s::text[]) as a (address)
+where c.host = %(host)s and c.port = %(port)s
+on conflict do nothing;
+
+-- projects_with_addresses --
+-- Projects after a given one, with the hosts and ports that are known of them.
+select p.*, array(
+    select distinct c.host || ' ' || c.port from container_addresses c where c.project_id = p.id) as known
+from projects p
+where %(after)s::text is null or p.id > %(after)s
+order by p.id
+limit %(limit)s;
+
+-- shared_addresses --
+-- Projects of different owners that have one container.
+select distinct a.project_id as one, b.project_id as other
+from container_addresses a
+join container_addresses b using (port, address)
+join projects p on p.id = a.project_id
+join projects o on o.id = b.project_id
+where p.owner_id < o.owner_id
+limit %(limit)s;
+
 -- list_members --
 -- Who may use a project: its owner, then its members as they were added.
 select owner_id as user_id, 'admin' as role, true as is_owner, null as added_by, created_at as added_at

@@ -5,11 +5,25 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from gateway.errors import InvalidBody
+from gateway.errors import InvalidBody, ProjectCreationDenied, TooManyProjects
 from gateway.handlers import shapes, views
 from gateway.handlers.parameters import AFTER
 from gateway.handlers.requests import known_place, page_size, read_body, text
-from gateway.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, INJECTING, PROJECT, PROJECTS, ROLE, TASKS, USER
+from gateway.keys import (
+    CALLER,
+    CLIENT,
+    CONFIG,
+    FOLLOWERS,
+    INJECTING,
+    LIMITS,
+    METRICS,
+    PROJECT,
+    PROJECTS,
+    ROLE,
+    SETTINGS,
+    TASKS,
+    USER,
+)
 from gateway.projects import (
     Address,
     AgentId,
@@ -28,6 +42,8 @@ from gateway.proxy.upstream import Upstream
 from gateway.roles import Role
 
 _UNCHANGED: Final[Any] = object()
+#: In identity.project_creators.
+EVERYBODY: Final = "*"
 _ADDRESSES = (("container_url", "containerUrl"), ("acp_url", "acpUrl"))
 
 
@@ -52,11 +68,12 @@ class ProjectChanges:
 
 async def create(request: web.Request) -> web.Response:
     """Register a project under an id of its maker's choice, or a made one."""
+    _check_creator(request)
     new = await read_body(request, NewProject)
     _check(attrs.asdict(new, recurse=False))
     _check_mapping(request, new)
     await _check_reachable(request, attrs.asdict(new, recurse=False))
-    created = await request.app[TASKS].complete(request.app[PROJECTS].create(request[USER], new), name="create project")
+    created = await request.app[TASKS].complete(_create(request.app, request[USER], new), name="create project")
     # For the audit, which looks there for what the request was about.
     request[PROJECT] = created
     if created.record_opencode_events:
@@ -92,6 +109,10 @@ async def update(request: web.Request) -> web.Response:
         return views.answer(views.project(request[PROJECT], request[ROLE]))
     addresses = {name: changes[name] for name, _ in _ADDRESSES if name in changes}
     moved = attrs.evolve(request[PROJECT], **addresses)
+    if moved != request[PROJECT]:
+        # To have a project at another container is to register that.
+        request[CALLER].check_reach(Role.ADMIN)
+        _check_creator(request)
     _check_mapping(request, moved)
     if moved.acp_address != request[PROJECT].acp_address and "container_token" not in changes:
         _refuse_to_move_secret(moved)
@@ -105,6 +126,14 @@ async def delete(request: web.Request) -> web.Response:
     """Remove a project with its sessions, log and messages."""
     await request.app[TASKS].complete(_remove(request.app, request[USER], request[PROJECT].id), name="delete project")
     return web.Response(status=204)
+
+
+async def _create(app: web.Application, user_id: str, new: NewProject) -> Project:
+    try:
+        return await app[PROJECTS].create(user_id, new, most=app[LIMITS].most_projects())
+    except TooManyProjects:
+        app[METRICS].refused("projects_per_user")
+        raise
 
 
 async def _change(app: web.Application, user_id: str, project_id: str, changes: dict[str, Any]) -> Project:
@@ -126,6 +155,15 @@ async def _remove(app: web.Application, user_id: str, project_id: str) -> None:
     await app[PROJECTS].delete(user_id, project_id)
     # Who follows the old container must not pass for a follower of a new project of this id.
     await app[FOLLOWERS].leave(project_id)
+
+
+def _check_creator(request: web.Request) -> None:
+    creators = request.app[SETTINGS].config.identity.project_creators
+    if EVERYBODY not in creators and request[USER] not in creators:
+        raise ProjectCreationDenied(
+            "The operator of this gateway says who registers containers (identity.project_creators), and has not named "
+            f"{request[USER]!r}."
+        )
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.limits import Limits
 from gateway.proxy.observer import Observer
 from gateway.proxy.policy import AddressPolicy, ForbiddenAddress, never
-from gateway.proxy.resolver import Lookup, PolicyResolver, system_lookup
+from gateway.proxy.resolver import Guard, Lookup, PolicyResolver, system_lookup
 from gateway.proxy.upstream import Timeouts, Upstream
 
 #: How long whoever registers an address waits until its name is resolved.
@@ -43,14 +43,17 @@ class Client:
         *,
         tls: ssl.SSLContext | None = None,
         lookup: Lookup = system_lookup,
+        guard: Guard | None = None,
         observer: Observer | None = None,
         via: str = "",
     ) -> None:
-        """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names; ``via`` is
-        what this proxy calls itself in each request."""
+        """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names.
+
+        ``guard`` has the last word on where a name may lead; ``via`` is what this proxy calls itself in each request.
+        """
         self._policy = policy
         self._lookup = lookup
-        self._resolver = PolicyResolver(policy, lookup)
+        self._resolver = PolicyResolver(policy, lookup, guard)
         self._tls = tls
         self._observer = observer
         self._via = via

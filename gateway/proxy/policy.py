@@ -81,7 +81,7 @@ class AddressPolicy:
 
     def check_literal(self, host: str) -> bool:
         """Whether ``host`` is an address rather than a name; ``ForbiddenAddress`` where it is one and must not be."""
-        address = _literal(host)
+        address = literal(host)
         if address is None:
             return False
         self._check(address, named=False)
@@ -102,7 +102,7 @@ class AddressPolicy:
         return kept
 
     def _check(self, address: Address, *, named: bool) -> None:
-        for reading in _readings(address):
+        for reading in readings(address):
             if what := never(reading):
                 shown = str(address) if reading == address else f"{address} ({reading})"
                 raise ForbiddenAddress(f"{shown} is {what}: a gateway never connects there")
@@ -119,7 +119,7 @@ def never(address: Address) -> str | None:
     return None
 
 
-def _readings(address: Address) -> Iterator[Address]:
+def readings(address: Address) -> Iterator[Address]:
     """The address, and those that it leads to by way of a translator or a tunnel."""
     if isinstance(address, ipaddress.IPv4Address):
         yield address
@@ -139,7 +139,7 @@ def _readings(address: Address) -> Iterator[Address]:
         yield last
 
 
-def _literal(host: str) -> Address | None:
+def literal(host: str) -> Address | None:
     """The address that ``host`` is; None for a name. What a C library takes for an address must be written as one."""
     try:
         return ipaddress.ip_address(host.strip("[]"))

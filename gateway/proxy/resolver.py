@@ -2,14 +2,17 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gateway.proxy.policy import AddressPolicy
+from gateway.proxy.policy import AddressPolicy, ForbiddenAddress
 
 #: A name's addresses, each with its family.
 Lookup = Callable[[str], Awaitable[list[tuple[int, str]]]]
+#: Those of a name's addresses that may be connected to on a port, whatever else is allowed. ``OSError`` where it cannot
+#: be told.
+Guard = Callable[[str, int, Sequence[str]], Awaitable[Sequence[str]]]
 
 
 async def system_lookup(host: str) -> list[tuple[int, str]]:
@@ -26,14 +29,19 @@ class PolicyResolver(AbstractResolver):
     ``ForbiddenAddress`` where all that the name stands for is forbidden.
     """
 
-    def __init__(self, policy: AddressPolicy, lookup: Lookup) -> None:
+    def __init__(self, policy: AddressPolicy, lookup: Lookup, guard: Guard | None = None) -> None:
         #: May be replaced at any time.
         self.policy = policy
         self._lookup = lookup
+        self._guard = guard
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
         found = await self._lookup(host)
-        allowed = set(self.policy.allowed(host, [address for _, address in found]))
+        allowed = self.policy.allowed(host, [address for _, address in found])
+        if self._guard is not None:
+            allowed = list(await self._guard(host, port, allowed))
+            if not allowed:
+                raise ForbiddenAddress(f"the name {host} leads to the container of another project")
         return [
             ResolveResult(
                 hostname=host,

@@ -34,12 +34,15 @@ class Leaving:
     def leave(self, left: Left) -> None:
         """Have a container give back what it was given."""
         if left.credentials or any(process["user_id"] is not None for process in left.processes):
-            self._tasks.start(self._leave(left), name="take credentials back from a container that was left")
+            self._tasks.start(self.finish(left), name="take credentials back from a container that was left")
 
     async def close(self) -> None:
         await self._tasks.close()
 
-    async def _leave(self, left: Left) -> None:
+    async def finish(self, left: Left) -> None:
+        """The same, for who waits for it: as long as its tries take."""
+        if not left.credentials and not left.processes:
+            return
         # No more of the address than this: it may have a secret in it.
         extra = {"project": left.project.id, "host": urlsplit(left.project.acp_address).hostname}
         try:

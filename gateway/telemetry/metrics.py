@@ -67,7 +67,7 @@ TURN_ENDS: Final = (
 )  # fmt: skip
 LIMITS: Final = (
     "requests_per_second", "turns_per_user", "turns_per_project", "sessions_per_project", "streams_per_user",
-    "prompt_bytes", "failed_credentials",
+    "projects_per_user", "prompt_bytes", "failed_credentials",
 )  # fmt: skip
 
 _REQUEST_SECONDS = _Family(

@@ -27,15 +27,17 @@ _URL = "the gateway's address (default $ACP_GATEWAY_URL, else http://127.0.0.1:8
 _TOKEN = "a file with an API token (default $ACP_GATEWAY_TOKEN itself, or the file $ACP_GATEWAY_TOKEN_FILE)"
 
 
-def add_commands(commands: Any) -> None:
-    """Each sets ``person``, the name of what it does in ``gateway.terminal.actions``."""
-    _projects(_group(commands, "project", "projects of a running gateway"))
+def add_commands(commands: Any) -> Any:
+    """Each sets ``person``, the name of what it does in ``gateway.terminal.actions``. Gives the group of projects."""
+    projects = _group(commands, "project", "projects: of a running gateway, or in its database")
+    _projects(projects)
     _agents(_group(commands, "agent", "agents of a project, started and stopped"))
     _sessions(_group(commands, "session", "sessions of a project"))
     _prompt(commands)
     _events(commands)
     _permissions(_group(commands, "permission", "what agents ask before they do it"))
     _auth(_group(commands, "auth", "your accounts for agents"))
+    return projects
 
 
 def _projects(group: Any) -> None:

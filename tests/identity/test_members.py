@@ -132,7 +132,9 @@ async def test_pages_of_projects_have_owned_and_shared_ones_in_one_order(gateway
     alice, bob = gateway.as_user("alice"), gateway.as_user("bob")
     for number in range(6):
         owner = bob if number % 2 else alice
-        project = await owner.register("http://127.0.0.1:1", id=f"p{number}")
+        project = await owner.register(
+            "http://127.0.0.1:1", id=f"p{number}", containerUrl=f"http://10.0.0.{number}", acpUrl=None
+        )
         if owner is alice:
             await put(project, "bob", "viewer")
     seen: list[str] = []

@@ -12,6 +12,8 @@ from gateway.config import IdentityConfig, MetricsConfig
 from gateway.errors import TooManyRequests
 from gateway.identity.passes import StreamOf
 from gateway.identity.throttle import BURST, MAX_ADDRESSES, REFILL_SECONDS, Throttle
+from gateway.identity.tokens import NewToken, Tokens
+from gateway.keys import DATABASE
 from gateway.routes import ENDPOINTS
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
@@ -205,12 +207,11 @@ async def test_whoever_guesses_at_the_secret_of_a_public_route_is_slowed_down(ga
     ],
     ids=["token", "ticket", "cookie"],
 )
-async def test_guesses_on_a_stream_count_as_well(
-    gateway: Gateway, commands: Any, query: str, header: dict[str, str]
-) -> None:
+async def test_guesses_on_a_stream_count_as_well(gateway: Gateway, query: str, header: dict[str, str]) -> None:
+    _, token = await Tokens(gateway.app[DATABASE]).create(NewToken(user_id="alice"))
     for number in range(BURST):
         guess = {name: value.format(guess=number) for name, value in header.items()}
         path = f"/api/projects/demo/acp/events{query.format(guess=number)}"
         assert (await gateway.call("GET", path, headers={**guess, "X-Forwarded-For": CLIENT})).status == 401
-    good = {"Authorization": f"Bearer {commands.json('create', '--user', 'alice')['token']}"}
-    assert (await gateway.call("GET", "/api/projects", headers={**good, "X-Forwarded-For": CLIENT})).status == 429
+    good = {"Authorization": f"Bearer {token}", "X-Forwarded-For": CLIENT}
+    assert (await gateway.call("GET", "/api/projects", headers=good)).status == 429

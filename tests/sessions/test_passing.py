@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gateway.keys import SESSIONS
@@ -85,8 +86,10 @@ async def test_an_unknown_session_is_nobodys_to_take_up(gateway: Gateway, projec
     assert len((await project.call("GET", "/sessions")).json["data"]["sessions"]) == 1
 
 
-async def test_a_session_of_another_project_is_not_known_in_this_one(gateway: Gateway, tmp_path: Path) -> None:
-    async with Hosts(tmp_path).run() as url:
+async def test_a_session_of_another_project_is_not_known_in_this_one(database_url: str, tmp_path: Path) -> None:
+    containers = attrs.evolve(PROXIED.containers, shared=True)
+    gateways = GatewayProcess(database_url, PROXIED).configured(credentials=ways(tmp_path), containers=containers)
+    async with Hosts(tmp_path).run() as url, gateways.run() as gateway:
         project = await shared(gateway, url)
         other = await gateway.as_user("bob").register(url, "other")
         path = await in_container(project, await session_of(project, "ann", "free"))

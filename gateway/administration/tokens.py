@@ -1,4 +1,4 @@
-"""What the commands do that change something in the database and end, whether a gateway runs on it or not."""
+"""``acp-gateway token …``: made, listed, revoked; whether a gateway runs on the database or not."""
 
 import re
 import sys

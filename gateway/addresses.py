@@ -1,0 +1,209 @@
+"""Whose container is where: the addresses of projects, as they resolve.
+
+An address can be written in many ways. What counts is what it leads to: an IP address and a port, whatever the name,
+the scheme and the path. A project has two, those of OpenCode and of ACP; neither may be another owner's project's.
+Whoever registers a name may have it lead elsewhere later, so it is looked at again at each connection (``guard``).
+"""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+import attrs
+
+from gateway.db.pool import Database, Transaction
+from gateway.errors import AddressTaken, GatewayError
+from gateway.proxy.policy import Address, literal, readings
+from gateway.proxy.resolver import Lookup, system_lookup
+from gateway.proxy.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+#: How long a name may take to be looked up; one that takes longer is known by its name alone, until it is connected to.
+LOOKUP_SECONDS: Final = 2.0
+#: Of names that stand in somebody's way, so many are looked up again.
+MAX_IN_THE_WAY: Final = 20
+MAX_REMEMBERED: Final = 10_000
+#: A server that listens on all of a machine's addresses is reached by each: they count as one.
+LOOPBACK: Final = "127.0.0.1"
+#: What a resolver says of a name that does not exist, other than of one that cannot be looked up now.
+_NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+
+@attrs.frozen(kw_only=True)
+class Location:
+    """A host and port, and the addresses that the host stands for, as ``meanings`` has them."""
+
+    host: str
+    port: int
+    addresses: frozenset[str]
+
+
+class Addresses:
+    """The addresses of all projects in one database. ``shared``: projects of several owners may have one container."""
+
+    def __init__(self, database: Database, *, shared: bool = False, lookup: Lookup = system_lookup) -> None:
+        self._database = database
+        self._shared = shared
+        self._lookup = lookup
+        #: (host, port) → what was last allowed, for the time when the database is away; oldest first.
+        self._allowed: OrderedDict[tuple[str, int], frozenset[str]] = OrderedDict()
+
+    async def locate(self, upstreams: Iterable[Upstream]) -> list[Location]:
+        """What these lead to now; before a transaction that claims them. ``ForbiddenAddress`` for what is none."""
+        wanted = list(upstreams)
+        hosts = sorted({upstream.host for upstream in wanted})
+        found = dict(zip(hosts, await asyncio.gather(*map(self._meant, hosts)), strict=True))
+        locations = [
+            Location(host=canonical(one.host), port=one.port, addresses=found[one.host] or frozenset())
+            for one in wanted
+        ]
+        if not self._shared:
+            await asyncio.gather(*map(self._look_at_names_in_the_way, locations))
+        return locations
+
+    async def claim(
+        self, transaction: Transaction, project_id: str, locations: Sequence[Location], *, by: str | None
+    ) -> None:
+        """Have the project be there, as the last step of a transaction. ``AddressTaken`` where that would be somebody
+        else's container: another owner's, or one that ``by``, who wants it, does not administer."""
+        await transaction.fetch_all("lock_addresses")
+        if not self._shared:
+            wanted = sorted({(one.port, address) for one in locations for address in one.addresses | {one.host}})
+            taken = await transaction.fetch_one(
+                "find_taken_address",
+                project_id=project_id,
+                by=by,
+                ports=[port for port, _ in wanted],
+                addresses=[address for _, address in wanted],
+            )
+            if taken is not None:
+                raise AddressTaken(
+                    f"What listens on port {taken['port']} of that host is another project's container: here each "
+                    "belongs to the projects of one owner."
+                )
+        await self._write(transaction, project_id, locations)
+
+    async def record(self, transaction: Transaction, project_id: str, locations: Sequence[Location]) -> None:
+        """The same where the gateway's operator says so, whosever it is."""
+        await transaction.fetch_all("lock_addresses")
+        await self._write(transaction, project_id, locations)
+
+    async def guard(self, host: str, port: int, addresses: Sequence[str]) -> list[str]:
+        """Those of a name's addresses that are not another owner's, ahead of a connection to one of them."""
+        if self._shared:
+            return list(addresses)
+        name = canonical(host)
+        meant = {address: meanings(address) for address in addresses}
+        try:
+            refused = await self._refused(Location(host=name, port=port, addresses=frozenset().union(*meant.values())))
+        except GatewayError as exc:
+            # As before: those who follow containers go on while the database is away.
+            known = self._allowed.get((name, port), frozenset())
+            if kept := [address for address in addresses if address in known]:
+                return kept
+            raise OSError("whose container it is cannot be looked up now") from exc
+        kept = [address for address in addresses if not meant[address] & refused]
+        self._remember(name, port, kept)
+        return kept
+
+    async def _refused(self, location: Location) -> frozenset[str]:
+        row = await self._database.fetch_one("addresses_of_host", host=location.host, port=location.port)
+        known = frozenset(row["addresses"] or ()) if row else frozenset()
+        if location.host in known and known - {location.host} == location.addresses:
+            return frozenset()
+        await self._look_at_names_in_the_way(location)
+        return await self._database.transaction(partial(self._move, location=location))
+
+    async def _move(self, transaction: Transaction, *, location: Location) -> frozenset[str]:
+        """Have the projects of this host be where it leads now; gives the addresses that are another owner's."""
+        place = {"host": location.host, "port": location.port}
+        await transaction.fetch_all("lock_addresses")
+        rows = await transaction.fetch_all("others_addresses", **place, addresses=sorted(location.addresses))
+        refused = frozenset(row["address"] for row in rows)
+        await transaction.execute("move_addresses", **place, addresses=sorted(location.addresses - refused))
+        if refused:
+            logger.warning("a name leads to another owner's container", extra=place)
+        return refused
+
+    async def _look_at_names_in_the_way(self, location: Location) -> None:
+        """A name may have left the address that it stood for when somebody last looked."""
+        place = {"host": location.host, "port": location.port}
+        addresses = sorted(location.addresses)
+        rows = await self._database.fetch_all("hosts_at", **place, addresses=addresses, limit=MAX_IN_THE_WAY)
+        names = [row["host"] for row in rows if literal(row["host"]) is None]
+        for name, found in zip(names, await asyncio.gather(*map(self._resolved, names)), strict=True):
+            if found is not None:
+                await self._database.execute("leave_addresses", host=name, port=location.port, addresses=sorted(found))
+
+    async def _meant(self, host: str) -> frozenset[str] | None:
+        address = literal(host)
+        return await self._resolved(canonical(host)) if address is None else meanings(str(address))
+
+    async def _resolved(self, name: str) -> frozenset[str] | None:
+        """What a name stands for, nothing where there is no such name; None where that cannot be told now."""
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                found = await self._lookup(name)
+        except socket.gaierror as exc:
+            return frozenset() if exc.errno in _NO_SUCH_NAME else None
+        except OSError:  # of which TimeoutError is one
+            return None
+        return frozenset().union(*(meanings(address) for _, address in found))
+
+    async def _write(self, transaction: Transaction, project_id: str, locations: Sequence[Location]) -> None:
+        claims = sorted({(one.host, one.port, address) for one in locations for address in one.addresses | {one.host}})
+        await transaction.execute("delete_addresses", project_id=project_id)
+        await transaction.execute(
+            "insert_addresses",
+            project_id=project_id,
+            hosts=[host for host, _, _ in claims],
+            ports=[port for _, port, _ in claims],
+            addresses=[address for _, _, address in claims],
+        )
+
+    def _remember(self, host: str, port: int, allowed: Collection[str]) -> None:
+        self._allowed[host, port] = frozenset(allowed)
+        self._allowed.move_to_end((host, port))
+        if len(self._allowed) > MAX_REMEMBERED:
+            self._allowed.popitem(last=False)
+
+
+def canonical(host: str) -> str:
+    """A host as two spellings of it have it in common, short of looking it up."""
+    return host.lower().rstrip(".")
+
+
+def meanings(text: str) -> frozenset[str]:
+    """An IP address in the forms that are compared: each that it leads to, all of this machine's own as one."""
+    found = set[str]()
+    # Without its zone, which names an interface of this machine.
+    for address in readings(ipaddress.ip_address(text.partition("%")[0])):
+        if address.is_loopback:
+            found |= {LOOPBACK, _this_machine()}
+        else:
+            found.add(str(address))
+            if _is_own(address):
+                found.add(_this_machine())
+    return frozenset(found)
+
+
+def _this_machine() -> str:
+    """A word for all of its addresses. By its name, as gateways on other machines have loopback addresses, too."""
+    return f"own:{socket.gethostname()}"
+
+
+def _is_own(address: Address) -> bool:
+    """Whether it is an address of this machine: what it sends there comes from there. Nothing is sent for that."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((str(address), 9))
+        except OSError:
+            return False
+        return ipaddress.ip_address(sock.getsockname()[0]) == address
