@@ -366,7 +366,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     starting = Starting(log, containers, followers, revival, delivery)
     limits = app[LIMITS]
     queue = Queue(database, log, containers, starting, limits, max_queued=config.turns.max_queued)
-    turns = app[TURNS] = Turns(database, log, tails, folding, endings, starting, queue, cancelling, limits)
+    turns = app[TURNS] = Turns(database, log, tails, folding, endings, starting, queue, cancelling, limits, injecting)
     histories = Histories(database, log, containers)
     stalls = Stalls(database, log, containers, endings, cancelling, histories, config.turns)
     app[SESSIONS] = Sessions(database, log, containers, followers, injecting, processes)

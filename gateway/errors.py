@@ -339,6 +339,12 @@ class CredentialUnusable(Conflict):
     code = "credential_unusable"
 
 
+class ContainerMoved(Conflict):
+    """The project is at another container than the one that you last had your credential used at."""
+
+    code = "container_moved"
+
+
 class IdempotencyKeyInUse(Conflict):
     """The same call is still being worked on; ask again for its answer."""
 

@@ -751,15 +751,31 @@ order by t.id;
 select container_session_id from agent_sessions
 where project_id = %(project_id)s and agent_id = %(agent_id)s and status = 'active' and container_session_id is not null;
 
+-- agree_to_address --
+-- A user has their credential used at this address of a project's container.
+insert into credential_addresses as a (project_id, agent_id, user_id, address)
+values (%(project_id)s, %(agent_id)s, %(user_id)s, %(address)s)
+on conflict (project_id, agent_id, user_id) do update set address = excluded.address, agreed_at = now()
+where a.address <> excluded.address;
+
+-- agreed_address --
+-- Where a user has had their credential used last.
+select address from credential_addresses
+where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s;
+
 -- give_credential --
 -- Write down, before a container is given a credential, that it will be: whoever follows the container must know the
 -- secret first. The row's owner stays. ``follower`` is the gateway that must, where it is another one.
--- No row where the credential has been taken back or replaced, or the project moved, since they were read.
+-- No row where the credential has been taken back or replaced, or the project moved, since they were read, nor where the
+-- user has not had it used at this address.
 insert into given_credentials as g (project_id, agent_id, user_id, owner, version, known_to)
 select %(project_id)s, %(agent_id)s, t.user_id, %(owner)s, t.version, %(gateway_id)s
 from agent_auth_tokens t, projects p
 where t.user_id = %(user_id)s and t.agent_id = %(agent_id)s and t.version = %(version)s
     and p.id = %(project_id)s and p.container_url = %(container_url)s and p.acp_url is not distinct from %(acp_url)s
+    and exists (select from credential_addresses a
+        where a.project_id = p.id and a.agent_id = t.agent_id and a.user_id = t.user_id
+            and a.address = coalesce(p.acp_url, p.container_url))
 for share of t, p
 on conflict (project_id, agent_id, user_id) do update set
     version = excluded.version, known_to = excluded.known_to, given_at = clock_timestamp(),

@@ -10,6 +10,7 @@ from gateway.errors import (
     AgentInUse,
     AuthRequired,
     BadRequest,
+    ContainerMoved,
     CredentialUnusable,
     GatewayError,
     NotFound,
@@ -145,7 +146,7 @@ def taken_back(permission: Row) -> NewEvent:
 def failed(exc: GatewayError) -> TurnEnded:
     """A prompt that could not be sent, or was not answered, as the end of its turn."""
     match exc:
-        case AuthRequired() | CredentialUnusable() | AgentInUse() | NotYourCredential():
+        case AuthRequired() | CredentialUnusable() | AgentInUse() | NotYourCredential() | ContainerMoved():
             failure = exc.code
         case ContainerRefused(upstream_status=404):
             failure = "session_lost"

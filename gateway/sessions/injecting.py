@@ -1,8 +1,10 @@
 """Users' credentials on their way to containers: the only way out of the vault.
 
-A session runs with the credential of whoever made it, or with nobody's. Our agent host keeps a process for each owner
-of one. A container of the base contract has one process for each agent, which takes variables when it is started and
-never again: it is one person's until it is stopped, and whoever else wants it is told so.
+A session runs with the credential of whoever made it, or with nobody's. It is handed over at the address where its user
+has had it used: whoever moves the project gets it nowhere else, until that user acts there themselves. Our agent host
+keeps a process for each owner of one. A container of the base contract has one process for each agent, which takes
+variables when it is started and never again: it is one person's until it is stopped, and whoever else wants it is told
+so.
 """
 
 import asyncio
@@ -19,7 +21,14 @@ from gateway.credentials.catalogue import Injection
 from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import AgentAuthToken, Credentials
 from gateway.db.pool import Database, Row
-from gateway.errors import AuthRequired, CredentialUnusable, GatewayError, NotYourCredential, ReauthRequired
+from gateway.errors import (
+    AuthRequired,
+    ContainerMoved,
+    CredentialUnusable,
+    GatewayError,
+    NotYourCredential,
+    ReauthRequired,
+)
 from gateway.projects import Left, Project
 from gateway.sessions.containers import Containers
 from gateway.sessions.leaving import Leaving
@@ -107,7 +116,7 @@ class Injecting:
     async def for_agent(
         self, project: Project, agent: ContainerAgent, user_id: str, *, needed: bool | None = None
     ) -> Given | None:
-        """What a new session or process of this user runs with; None: with nothing of anybody's.
+        """What a new session or process of this user runs with, who asks for it; None: with nothing of anybody's.
 
         ``AuthRequired`` where the agent wants a credential, the container has none for everybody, and the user has
         none that can be used; also where the user's own has run out: another one must not be billed in its place.
@@ -116,7 +125,18 @@ class Injecting:
             # One that is not installed is for the container to say.
             is_missing = agent.status == "stopped" and agent.error is not None
             needed = agent.requires_auth and not agent.authenticated and not is_missing
-        return await self._find(project, agent.id, user_id, needed=needed)
+        given = await self._find(project, agent.id, user_id, needed=needed)
+        if given is not None:
+            await self.agree(project, agent.id, user_id)
+        return given
+
+    async def agree(self, project: Project, agent_id: str, user_id: str) -> None:
+        """The user asks for work with their credential, where the project is now: there it may be handed over.
+
+        For what a user does themselves; what waited for its turn, and renewals, say nothing new.
+        """
+        key = {"project_id": project.id, "agent_id": agent_id, "user_id": user_id}
+        await self._database.execute("agree_to_address", **key, address=project.acp_address)
 
     async def for_session(self, project: Project, agent_id: str, user_id: str | None) -> Given | None:
         """What a session goes on with; ``AuthRequired`` where that is gone."""
@@ -141,7 +161,8 @@ class Injecting:
         """Before a container is given a secret: whoever follows it masks it. The row says whom the container knows.
 
         What was replaced since it was read is read again, and the newer one is to be given; ``AuthRequired`` where it
-        was taken back, or the container is not the project's any more.
+        was taken back, or the container is not the project's any more; ``ContainerMoved`` where its user has not asked
+        for work at this address.
         """
         for _ in range(READS):
             self._known.learn(given.project.id, given.agent_id, given.user_id, given.version, given.secret)
@@ -157,6 +178,7 @@ class Injecting:
                 if row["follower"] is not None:
                     await self._until_known(given)
                 return attrs.evolve(given, owner=row["owner"]), row
+            await self._refuse_elsewhere(given)
             newest = await self._find(given.project, given.agent_id, given.user_id, needed=True)
             assert newest is not None
             given = newest
@@ -247,6 +269,14 @@ class Injecting:
         row = await self._database.fetch_one("may_use_agents", project_id=project_id, user_id=user_id)
         if row is None or not row["may"]:
             raise NotYourCredential(f"{user_id!r} may not have agents work in this project any more.")
+
+    async def _refuse_elsewhere(self, given: Given) -> None:
+        row = await self._database.fetch_one("agreed_address", **given.row)
+        if row is None or row["address"] != given.project.acp_address:
+            raise ContainerMoved(
+                f"The project's container is at another address than when {given.user_id!r} last had a credential for "
+                f"{given.agent_id} used here; their next prompt has it given to the one that is there now."
+            )
 
     async def _until_known(self, given: Given) -> None:
         try:

@@ -16,6 +16,7 @@ from gateway.errors import (
     AuthRequired,
     BadRequest,
     Conflict,
+    ContainerMoved,
     CredentialUnusable,
     GatewayError,
     NotFound,
@@ -157,9 +158,10 @@ class Queue:
             AuthRequired,
             NotYourCredential,
             CredentialUnusable,
+            ContainerMoved,
             AgentInUse,
         ) as exc:
-            # The container is there and will not have it, or nobody pays for it: waiting changes nothing.
+            # The container is there and will not have it, or nobody pays for it there: waiting changes nothing.
             await self._end(turn, failed(exc))
         except (EffectRefused, UniqueViolation, Conflict):
             return  # it was begun or cancelled meanwhile, or another turn was quicker, here or to the last place

@@ -20,6 +20,7 @@ from gateway.projects import Project
 from gateway.sessions.cancelling import Cancelling
 from gateway.sessions.delivery import Blocks
 from gateway.sessions.endings import RESTARTED, Endings
+from gateway.sessions.injecting import Injecting
 from gateway.sessions.queue import Queue, Queued
 from gateway.sessions.sessions import Session
 from gateway.sessions.starting import Asked, Starting
@@ -92,6 +93,7 @@ class Turns:
         queue: Queue,
         cancelling: Cancelling,
         limits: Limits,
+        injecting: Injecting,
     ) -> None:
         self._database = database
         self._log = log
@@ -102,6 +104,7 @@ class Turns:
         self._queue = queue
         self._cancelling = cancelling
         self._limits = limits
+        self._injecting = injecting
         self._stopping = False
         self._tasks = Tasks()
         log.listen(self._fold_ended)
@@ -125,9 +128,10 @@ class Turns:
             return await self._as_it_was(known)
         if session.status == "ended":
             raise SessionEnded()
-        if session.credential_user_id not in (None, user_id):
+        whose = session.credential_user_id
+        if whose not in (None, user_id):
             raise NotYourCredential(
-                f"The session runs with {session.credential_user_id}'s credential, so only they may prompt it; you may "
+                f"The session runs with {whose}'s credential, so only they may prompt it; you may "
                 "watch it, answer its permission requests, cancel its turns, and make a session of your own."
             )
         asked = Asked(turn_id=turn_id or new_turn_id(), user_id=user_id, blocks=blocks)
@@ -135,10 +139,14 @@ class Turns:
             if session.turn_id is not None or session.queue:
                 raise _busy(session)
             await self._limits.turn(project.id, user_id, turn_id, waits=queue)
+            if whose is not None:
+                await self._injecting.agree(project, session.agent_id, whose)
             return await self._begin(project, session, asked)
         except (SessionBusy, TooManyTurns):
             if not queue:
                 raise
+        if whose is not None:
+            await self._injecting.agree(project, session.agent_id, whose)
         return await self._queue.add(project, session, asked)
 
     async def _begin(self, project: Project, session: Session, asked: Asked) -> Started | Queued:

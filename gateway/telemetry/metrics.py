@@ -60,8 +60,8 @@ TURN_ENDS: Final = (
         ("failed", failure)
         for failure in (
             "agent_died", "agent_error", "agent_failed", "agent_stopped", "agent_timeout", "agent_unavailable",
-            "auth_required", "container_refused", "container_restarted", "container_timeout", "container_unreachable",
-            "refused_by_container", "session_lost",
+            "auth_required", "container_moved", "container_refused", "container_restarted", "container_timeout",
+            "container_unreachable", "refused_by_container", "session_lost",
         )
     ),
 )  # fmt: skip

@@ -1,0 +1,3 @@
+-- Users' credentials follow their projects to any address.
+
+drop table credential_addresses;
