@@ -279,6 +279,10 @@ _SESSIONS = (
         GET, f"{ACP}/session", sessions.list_all, Role.VIEWER,
         parameters=(LIMIT, AFTER, INCLUDE_ENDED), answers={200: shapes.SessionPage},
     ),
+    Endpoint(
+        GET, f"{ACP}/sessions", sessions.list_in_container, Role.OPERATOR,
+        answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
+    ),
     Endpoint(GET, SESSION, sessions.get, Role.VIEWER, answers={200: shapes.Session}),
     Endpoint(PATCH, SESSION, sessions.rename, Role.OPERATOR, body=sessions.TitleBody, answers={200: shapes.Session}),
     Endpoint(

@@ -198,10 +198,14 @@ class Container:
 
     async def sessions(self) -> set[str]:
         """The ids of all sessions that the container has."""
+        return {one["id"] for one in await self.listed_sessions()}
+
+    async def listed_sessions(self) -> list[dict[str, Any]]:
+        """All sessions that the container has, as it tells of them."""
         listed = _object(await self._call("GET", "/sessions")).get("sessions")
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise UpstreamFailed("The container's answer has no list of sessions.")
-        return {one["id"] for one in listed if is_name(one.get("id"))}
+        return [one for one in listed if is_name(one.get("id"))]
 
     async def session_status(self, session_id: str) -> str | None:
         """active, idle, processing, ended or error; None where the container knows no such session."""

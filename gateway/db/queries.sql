@@ -518,6 +518,11 @@ where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'ended'
 -- Whose session a container's session is.
 select id from agent_sessions where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
 
+-- own_container_sessions --
+-- Which of a container's sessions are of this project.
+select container_session_id from agent_sessions
+where project_id = %(project_id)s and container_session_id = any(%(ids)s::text[]);
+
 -- who_pays_for_container_session --
 -- Whose credential a container's session has, and the process that it would be answered by in the base contract.
 select s.credential_user_id, p.user_id as process_user_id

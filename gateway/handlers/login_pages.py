@@ -94,6 +94,8 @@ async def problem(request: web.Request) -> web.Response:
 def _has_changed(request: web.Request, login: Login) -> None:
     """For the audit: whose account it is about stands in none of these addresses."""
     request[CHANGED] = Changed(project_id=login.project_id, user_id=login.user_id)
+
+
 async def _of_page(request: web.Request) -> Login:
     """The login that the page is of; ``LoginUnknown`` where there is none."""
     ticket = request.match_info["ticket"]

@@ -93,6 +93,13 @@ async def list_all(request: web.Request) -> web.Response:
     return views.answer(shapes.SessionPage(sessions=page, next=after))
 
 
+async def list_in_container(request: web.Request) -> web.Response:
+    """Those of the container's sessions that are the project's, as it tells of them, by its own ids."""
+    with telling_refusals():
+        found = await request.app[SESSIONS].in_container(request[PROJECT])
+    return views.answer({"success": True, "data": {"sessions": found}})
+
+
 async def get(request: web.Request) -> web.Response:
     """One session, with its running turn and the log's newest cursor."""
     return views.answer(views.session(await _session(request)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -19,6 +19,10 @@ class Effect:
     params: Mapping[str, Any]
     #: Whether the append is to fail, with ``EffectRefused``, where the statement finds nothing to change.
     required: bool = False
+
+
+#: The type of what is not stored: its source's number alone counts, so that it stands for no gap.
+NOTHING: Final = ""
 
 
 def _now() -> datetime:

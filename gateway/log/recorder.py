@@ -16,6 +16,7 @@ from gateway.db.availability import log_failure
 from gateway.db.errors import OutcomeUnknown
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
 from gateway.log.batches import Batches, Numbered
+from gateway.log.entries import NOTHING
 from gateway.log.source import Source
 from gateway.log.spool import Dropped, Item, Read, Spool
 from gateway.log.store import Log, NewEvent, StaleFence
@@ -156,6 +157,9 @@ class Recorder:
     def _add(self, meaning: NewEvent | None, number: int | None) -> None:
         if meaning is not None:
             self._batches.add(meaning, self._source.count() if number is None else number)
+        elif number is not None:
+            # It has been read, and means nothing for this log.
+            self._batches.add(NewEvent(type=NOTHING, data=b""), number)
 
     async def _pass_over(self, item: SSEEvent | OversizedEvent) -> None:
         """An event without a number of this boot's: the container is another one by now, or else there is a gap.

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from gateway.db.arrays import integer_array, text_array
-from gateway.log.entries import Appended, NewEvent
+from gateway.log.entries import NOTHING, Appended, NewEvent
 from gateway.wire.events import Cursor, Event
 
 #: More kinds are no series any more: PostgreSQL counts its way through them for each event.
@@ -43,7 +43,7 @@ class Series:
         kinds: dict[_Kind, int] = {}
         places = []
         for event in events:
-            if event.key is not None or event.effects:
+            if event.key is not None or event.effects or event.type == NOTHING:
                 return None
             kind = (event.type, event.session_id, event.turn_id, event.agent_id)
             places.append(kinds.setdefault(kind, len(kinds) + 1))

@@ -16,8 +16,8 @@ _ACCOUNTS: Final = "Accounts are connected by the gateway alone; see /agents/{id
 _CREDENTIALS: Final = "Containers are given credentials by the gateway alone."
 #: What is the gateway's alone, whatever the method, and what its caller is told; ``*`` is any one name. What stands
 #: below it is meant, too. Below ``session/*`` the rest is for whoever may prompt that session.
-#: Not reserved, on purpose: ``health``, ``info``, ``agents`` and ``sessions`` tell nothing that a member may not know,
-#: and any operator may have an agent stopped or ask for its status.
+#: Not reserved, on purpose: ``health``, ``info`` and ``agents`` tell nothing that a member may not know, and any
+#: operator may have an agent stopped or ask for its status.
 RESERVED: Final[Mapping[str, str]] = {
     "agents/*/auth": _ACCOUNTS,
     "agents/*/credential": _CREDENTIALS,
@@ -29,6 +29,8 @@ RESERVED: Final[Mapping[str, str]] = {
     "session/*/cancel": "Turns are cancelled through the gateway alone, by its own ids of sessions.",
     # Takes variables and credentials for whatever conversation of the agent's it names.
     "session/*/load": "Sessions are taken up by the gateway alone; the next prompt does that.",
+    # A container may be another project's, too: its sessions are nobody's business here.
+    "sessions": "The container's sessions are listed by GET /sessions, those of the project alone.",
     "session/*/prompt": "Prompts are sent through the gateway alone, by its own ids of sessions.",
 }
 _SESSION: Final = "session"

@@ -180,6 +180,14 @@ class Sessions:
             if whose not in (None, user_id):
                 raise NotYourCredential(f"The session runs with {whose}'s credential, so only {whose} may do this.")
 
+    async def in_container(self, project: Project) -> list[dict[str, Any]]:
+        """Those of the container's sessions that are the project's, as the container tells of them."""
+        listed = await self._containers.of(project).listed_sessions()
+        ids = [one["id"] for one in listed]
+        rows = await self._database.fetch_all("own_container_sessions", project_id=project.id, ids=ids)
+        own = {row["container_session_id"] for row in rows}
+        return [one for one in listed if one["id"] in own]
+
     async def page(self, project_id: str, *, after: str | None, limit: int, include_ended: bool) -> list[Session]:
         rows = await self._database.fetch_all(
             "list_sessions", project_id=project_id, after=after, limit=limit, include_ended=include_ended

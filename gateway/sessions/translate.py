@@ -73,7 +73,8 @@ class Translator:
             del self._statuses[key]
 
     def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
-        """The log's event for a container's; None for what says nothing: heartbeats, a status told twice.
+        """The log's event for a container's; None for what says nothing: heartbeats, a status told twice, and what
+        is of a session that is not the project's, as a container may be another project's, too.
 
         What it means may have to be looked up first, in what all before it has left.
         """
@@ -83,6 +84,8 @@ class Translator:
             envelope = _decode(event.data)
         except DecodeError:
             return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+        if envelope is None:
+            return None
         session_id = None
         if envelope.session_id:
             key = (project_id, envelope.session_id)
@@ -92,11 +95,17 @@ class Translator:
                 if event.event == "session_update" and key in self._named:
                     return _update(envelope, session_id)
             elif known is None or known <= time.monotonic():
-                return partial(self._with_session, project_id, event, envelope)
+                return partial(self._with_session, project_id, event, envelope, envelope.session_id)
+            else:
+                return None
         return self._meaning(_said(project_id, event, envelope, session_id))
 
-    async def _with_session(self, project_id: str, event: SSEEvent, envelope: _Envelope) -> NewEvent | None:
-        session_id = await self._session(project_id, envelope.session_id) if envelope.session_id else None
+    async def _with_session(
+        self, project_id: str, event: SSEEvent, envelope: _Envelope, container_session_id: str
+    ) -> NewEvent | None:
+        session_id = await self._session(project_id, container_session_id)
+        if session_id is None:
+            return None
         meaning = self._meaning(_said(project_id, event, envelope, session_id))
         return await meaning() if callable(meaning) else meaning
 
@@ -118,11 +127,14 @@ class Translator:
             case _:
                 return _not_understood(said)
 
-    async def _auth_required(self, said: Said) -> NewEvent:
-        """Whose credential an agent has refused: the container knows the user under another name."""
+    async def _auth_required(self, said: Said) -> NewEvent | None:
+        """Whose credential an agent has refused: the container knows the user under another name. None where it is one
+        that it was given for another project."""
         owner = storable(said.member("owner"))
         row = await self._database.fetch_one("user_of_owner", project_id=said.project_id, owner=owner)
-        data = {"agentId": said.agent_id, "message": said.member("message"), "userId": row["user_id"] if row else None}
+        if row is None:
+            return None
+        data = {"agentId": said.agent_id, "message": said.member("message"), "userId": row["user_id"]}
         return NewEvent(type=said.type, data=dump_foreign_json(data), **said.common)
 
     async def _resolved(self, said: Said) -> NewEvent:
@@ -232,15 +244,23 @@ def _said(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str
     )
 
 
-def _decode(data: str) -> _Envelope:
-    """Raises ``DecodeError`` for what is no JSON object, or names its session or agent in a way nobody can store."""
+def _decode(data: str) -> _Envelope | None:
+    """None for what names a session that cannot be ours.
+
+    Raises ``DecodeError`` for what is no JSON object, or names its agent in a way that nobody can store.
+    """
     try:
         envelope = _read_envelope(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        envelope = _decode_leniently(data.encode())
-    for name in (envelope.session_id, envelope.agent_id):
-        if name is not None and not _is_storable(name):
-            raise DecodeError("an id that cannot be stored")
+        return _decode_leniently(data.encode())
+    return _checked(envelope)
+
+
+def _checked(envelope: _Envelope) -> _Envelope | None:
+    if envelope.session_id is not None and not _is_storable(envelope.session_id):
+        return None
+    if envelope.agent_id is not None and not _is_storable(envelope.agent_id):
+        raise DecodeError("an id that cannot be stored")
     return envelope
 
 
@@ -253,17 +273,21 @@ def _is_short_storable(name: str) -> bool:
     return storable(name) == name
 
 
-def _decode_leniently(raw: bytes) -> _Envelope:
+def _decode_leniently(raw: bytes) -> _Envelope | None:
     """For what the fast reader refuses: half surrogate pairs somewhere, ids that are no text."""
     envelope = parse_foreign_json(raw)
     if not isinstance(envelope, dict):
         raise DecodeError("no object")
     session_id, agent_id = envelope.get("sessionId"), envelope.get("agentId")
-    return _Envelope(
-        data=msgspec.Raw(dump_foreign_json(envelope.get("data"))),
-        session_id=session_id if isinstance(session_id, str) else None,
-        agent_id=agent_id if isinstance(agent_id, str) else None,
-        timestamp=envelope.get("timestamp"),
+    if not isinstance(session_id, str | None):
+        return None
+    return _checked(
+        _Envelope(
+            data=msgspec.Raw(dump_foreign_json(envelope.get("data"))),
+            session_id=session_id,
+            agent_id=agent_id if isinstance(agent_id, str) else None,
+            timestamp=envelope.get("timestamp"),
+        )
     )
 
 

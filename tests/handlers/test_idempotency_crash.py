@@ -84,7 +84,7 @@ async def test_a_prompt_that_was_stored_and_not_answered_for_is_the_same_turn(
 
 
 async def test_a_session_that_was_made_and_not_answered_for_is_the_same_session(
-    kept: Project, survivor: Gateway, database_url: str, tmp_path: Path
+    kept: Project, survivor: Gateway, container_url: str, database_url: str, tmp_path: Path
 ) -> None:
     async with replica(database_url, tmp_path) as victim:
         administer(database_url, NOT_ANSWERED_YET)
@@ -96,7 +96,8 @@ async def test_a_session_that_was_made_and_not_answered_for_is_the_same_session(
     assert again.status == 201
     [only] = (await kept.call("GET", "/session")).json["sessions"]
     assert only["id"] == again.json["id"]
-    assert len((await kept.call("GET", "/sessions")).json["data"]["sessions"]) == 1
+    async with survivor.http.get(f"{container_url}/sessions") as listed:
+        assert len((await listed.json())["data"]["sessions"]) == 1
 
 
 class SlowContainer(FakeContainer):

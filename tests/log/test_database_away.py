@@ -119,10 +119,14 @@ async def test_a_session_in_creation_holds_up_what_a_foreign_session_says_for_a_
             working_directory=None,
             has_mcp_servers=False,
         )
-        container.session = "of-somebody-else"
+        ours, container.session = container.session, "of-somebody-else"
         container.emit(3)
-        events = await until_recorded(gateway, 3)
-        assert [event.session_id for event in events if event.type == "session_update"] == [None] * 3
+        container.session = ours
+        container.emit(2)
+        # What the foreign one said is none of the project's, and not missing either.
+        events = await until_recorded(gateway, 2)
+        assert updates(events) == ["e4 ", "e5 "]
+        assert [event for event in events if event.type == "gap"] == []
 
 
 async def test_a_project_that_is_asked_for_while_its_reasons_are_read_is_not_left(database_url: str) -> None:

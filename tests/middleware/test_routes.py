@@ -65,7 +65,7 @@ async def test_head_and_options_of_what_is_not_ours_are_the_containers(ports: Po
         ("HEAD /api/projects/demo/opencode/x", ports.opencode),
         ("OPTIONS /api/projects/demo/opencode/x", ports.opencode),
         ("OPTIONS /api/projects/demo/acp/session", ports.acp),
-        ("HEAD /api/projects/demo/acp/sessions", ports.acp),
+        ("HEAD /api/projects/demo/acp/health", ports.acp),
     ):
         assert (await ports.ask(start)).status == 200
         assert upstream.requests[-1].start.split(" ")[0] == start.split(" ")[0]

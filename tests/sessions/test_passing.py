@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.keys import SESSIONS
+from gateway.keys import CONTAINERS, SESSIONS
 from tests.fakes.container import FakeContainer
 from tests.sessions.test_injecting import ANNS, BOBS, Hosts, create, session_of, shared, store, ways
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
@@ -83,7 +83,8 @@ async def test_an_unknown_session_is_nobodys_to_take_up(gateway: Gateway, projec
         assert (refused.status, refused.json["code"]) == (403, "forbidden")
     refused = await project.as_user("bob").call("POST", "/session/mine/mode", {"modeId": "bold"})
     assert (refused.status, refused.json["code"]) == (404, "session_not_found")
-    assert len((await project.call("GET", "/sessions")).json["data"]["sessions"]) == 1
+    container = gateway.app[CONTAINERS].of(await gateway.app[CONTAINERS].project("demo"))
+    assert len(await container.sessions()) == 1
 
 
 async def test_a_session_of_another_project_is_not_known_in_this_one(database_url: str, tmp_path: Path) -> None:
