@@ -52,9 +52,12 @@ ENTRYPOINT ["acp-gateway"]
 CMD ["serve", "--container", "http://127.0.0.1:4096"]
 
 # The agent host: a base for project containers. AGENTS are npm packages, as many as the project is to have; others are
-# installed in an image made FROM this one. It needs a secret to be reached from elsewhere than its own network:
+# installed in an image made FROM this one. It needs a secret to be reached from elsewhere than its own network, and
+# where the gateway asks it by a name instead of an address, that name:
 #
 #     docker run --init -e ACP_HOST_TOKEN=… -v ./code:/workspace -p 4097:4097 acp-agent-host
+#     docker run --init -e ACP_HOST_TOKEN=… -e ACP_GATEWAY_AGENT_HOST_ALLOWED_HOSTS=project \
+#         --network agents --name project -v ./code:/workspace acp-agent-host
 FROM ${PYTHON_IMAGE} AS agent-host
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=node /usr/local/lib/node_modules/npm /usr/local/lib/node_modules/npm

@@ -119,7 +119,7 @@ from gateway.proxy.policy import AddressPolicy
 from gateway.remains import Remains
 from gateway.routes import add_routes
 from gateway.sessions.cancelling import Cancelling
-from gateway.sessions.containers import Containers
+from gateway.sessions.containers import Containers, OwnHost
 from gateway.sessions.delivery import Delivery
 from gateway.sessions.endings import Endings
 from gateway.sessions.history import Histories
@@ -149,10 +149,11 @@ from gateway.tracing import tracing
 logger = logging.getLogger(__name__)
 
 
-def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Application:
+def build_app(config: Config | Settings, seat: Seat | None = None, own_host: OwnHost | None = None) -> web.Application:
     """The application for ``config``; it connects to its database when it starts, and lets go when it stops.
 
-    ``seat``: of one of several workers on a port. Given ``Settings``, it follows their changes.
+    ``seat``: of one of several workers on a port. ``own_host``: an agent host of this process. Given ``Settings``, it
+    follows their changes.
     """
     settings = config if isinstance(config, Settings) else Settings(config)
     config = settings.config
@@ -177,7 +178,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None) -> web.Applic
     _check_spool(config.events)
     address_policy(config.containers)
     app[PROVIDERS] = configured_providers(config.providers, config.oauth)
-    app.cleanup_ctx.append(partial(_rooms, seat=seat))
+    app.cleanup_ctx.append(partial(_rooms, seat=seat, own_host=own_host))
     app[LEAVE] = _leaving(app)
     for step in (_be_unready, _stop_waiting, _stop_streams, _hand_over):
         app.on_shutdown.append(step)
@@ -241,16 +242,18 @@ def _spool_limits(config: EventsConfig) -> SpoolLimits:
     )
 
 
-async def _rooms(app: web.Application, *, seat: Seat | None) -> AsyncIterator[None]:
+async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost | None) -> AsyncIterator[None]:
     """Open the rooms from the ground up; close them in the other order."""
     async with AsyncExitStack() as stack:
-        refresh = await _open_rooms(app, stack)
+        refresh = await _open_rooms(app, stack, own_host)
         exposition = app[EXPOSITION] = Exposition(app[METRICS], refresh, seat)
         await stack.enter_async_context(exposition.open())
         yield
 
 
-async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[], Awaitable[None]]:
+async def _open_rooms(
+    app: web.Application, stack: AsyncExitStack, own_host: OwnHost | None
+) -> Callable[[], Awaitable[None]]:
     """Gives what looks up the figures that have to be waited for."""
     config, metrics = app[CONFIG], app[METRICS]
     database = app[DATABASE] = await Database.open(
@@ -287,7 +290,7 @@ async def _open_rooms(app: web.Application, stack: AsyncExitStack) -> Callable[[
     audit_log = app[AUDIT] = Audit(database, days=config.identity.audit_days)
     stack.push_async_callback(audit_log.close)
     app[IDENTITY] = configured(config.identity, database, app[THROTTLE], app[PROXIES])
-    containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers, known)
+    containers = app[CONTAINERS] = Containers(database, all_projects, client, config.containers, known, own_host)
     log = app[LOG] = Log(database)
     log.listen(counting(metrics))
     tails = app[TAILS] = Tails(log, max_bytes=config.events.tail_bytes)

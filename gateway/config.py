@@ -5,12 +5,12 @@
 
 import ipaddress
 import re
-from functools import lru_cache
 from typing import Any
 
 import attrs
 
 from gateway.wire.hosts import parse_host
+from gateway.wire.pages import is_loopback as is_loopback
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -39,6 +39,17 @@ def _not_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None
 def _http_or_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError(f"must begin with http:// or https://, not {value[:40]!r}")
+
+
+def _bearer(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not re.fullmatch(r"[!-~]*", value):
+        # It is a secret: what is wrong with it is not quoted.
+        raise ValueError("must be printable ASCII characters without spaces and line breaks")
+
+
+def _field_value(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not re.fullmatch(r"([!-~]+( +[!-~]+)*)?", value):
+        raise ValueError("must be printable ASCII characters, with no line breaks and no spaces at its ends")
 
 
 def _origin(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -99,6 +110,14 @@ def _hosts(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...])
     for text in value:
         if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", text):
             raise ValueError(f"must be names such as gateway.example.com, without port and wildcards, not {text!r}")
+
+
+def _hosts_below(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for text in value:
+        if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", text):
+            raise ValueError(
+                f"must be names such as agents.example.org, without port, or *.example.org for all below, not {text!r}"
+            )
 
 
 def _origins(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
@@ -187,7 +206,7 @@ class ContainersConfig:
     shared: bool = False
     opencode_port: int = attrs.field(default=4096, validator=PORT)
     acp_port: int = attrs.field(default=4097, validator=PORT)
-    token: str = attrs.field(default="", repr=False)
+    token: str = attrs.field(default="", repr=False, validator=_bearer)
     forward_headers: tuple[str, ...] = attrs.field(default=(), validator=_forwarded)
     connect_timeout: float = attrs.field(default=5.0, validator=_between(0.1, 300))
     headers_timeout: float = attrs.field(default=60.0, validator=_between(0.1, 86400))
@@ -297,7 +316,8 @@ class AgentHostConfig:
     port: int = attrs.field(default=4097, validator=PORT)
     workspace: str = attrs.field(default="./workspace", validator=_not_empty)
     catalogue: str = ""
-    token: str = attrs.field(default="", repr=False)
+    token: str = attrs.field(default="", repr=False, validator=_bearer)
+    allowed_hosts: tuple[str, ...] = attrs.field(default=(), validator=_hosts_below)
     permission_timeout: float = attrs.field(default=600.0, validator=_between(0.1, 86400))
     journal_events: int = attrs.field(default=10_000, validator=_between(1, 10_000_000))
 
@@ -343,7 +363,7 @@ class MetricsConfig:
     """Who may read the figures at ``/metrics``."""
 
     allow: tuple[str, ...] = attrs.field(default=("127.0.0.0/8", "::1"), validator=_networks)
-    token: str = attrs.field(default="", repr=False)
+    token: str = attrs.field(default="", repr=False, validator=_bearer)
 
 
 @attrs.frozen(kw_only=True)
@@ -351,7 +371,7 @@ class TracingConfig:
     """Where traces go, with OpenTelemetry."""
 
     endpoint: str = attrs.field(default="", validator=_http_or_empty)
-    authorization: str = attrs.field(default="", repr=False)
+    authorization: str = attrs.field(default="", repr=False, validator=_field_value)
     service: str = attrs.field(default="acp-gateway", validator=_not_empty)
     ratio: float = attrs.field(default=1.0, validator=_between(0, 1))
 
@@ -387,12 +407,3 @@ class Config:
     metrics: MetricsConfig = attrs.field(factory=MetricsConfig)
     tracing: TracingConfig = attrs.field(factory=TracingConfig)
     logging: LoggingConfig = attrs.field(factory=LoggingConfig)
-
-
-@lru_cache(maxsize=1024)
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a listener on ``host``."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

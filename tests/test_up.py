@@ -1,5 +1,6 @@
 """``acp-gateway up``, as the processes that a person starts, uses, stops and kills."""
 
+import asyncio
 import os
 import shlex
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from tests.db.things import ask
 from tests.program import Place, Program, call, command, run, run_to_end, wait_until
+from tests.proxy.peers import raw_upstream
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root may do")
 #: All of it is to be gone "within a few seconds"; the rest is for the machine's other work.
@@ -140,11 +142,51 @@ def test_the_three_printed_calls_work_when_pasted(running: Program) -> None:
 
 
 def test_the_options_say_where_the_agent_host_is_and_where_agents_work(running: Program, place: Place) -> None:
-    status, info = call("GET", f"http://127.0.0.1:{place.container_port + 1}/info")
+    status, info = call("GET", f"{place.acp}/info")
     assert (status, info["data"]["workingDirectory"]) == (200, str(place.workspace))
     status, project = call("GET", f"{place.url}/api/projects/demo")
     assert project["containerUrl"] == f"http://127.0.0.1:{place.container_port}"
     assert project["defaultAgentId"] == "demo"
+
+
+def test_its_agent_host_answers_to_the_gateway_alone(running: Program, place: Place) -> None:
+    host = f"http://127.0.0.1:{place.container_port + 1}"
+    for method, path in (("GET", "/info"), ("POST", "/session"), ("POST", "/agents/demo/stop"), ("GET", "/events")):
+        status, answer = call(method, host + path, {"agentId": "demo"} if method == "POST" else None)
+        assert (status, answer["code"]) == (401, "unauthorized"), path
+    assert call("GET", f"{host}/health")[0] == 200
+    assert call("GET", f"{host}/health", headers={"Host": "evil.example"})[0] == 403
+
+
+async def test_the_secret_of_its_agent_host_is_sent_nowhere_else(running: Program, place: Place) -> None:
+    async with raw_upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as elsewhere:
+        address = str(elsewhere.address)
+        projects = f"{place.url}/api/projects"
+        for same in (address, address.replace("127.0.0.1", "localhost")):
+            new = {"id": "elsewhere", "containerUrl": "http://127.0.0.1:9", "acpUrl": same}
+            assert (await asyncio.to_thread(call, "POST", projects, new))[0] == 201
+            await asyncio.to_thread(call, "GET", f"{projects}/elsewhere/acp/agents")
+            await asyncio.to_thread(call, "DELETE", f"{projects}/elsewhere")
+        assert elsewhere.requests
+        assert all(request.one("Authorization") is None for request in elsewhere.requests)
+
+
+def test_a_secret_that_is_set_is_used_and_no_agent_is_given_it(prepared: Place) -> None:
+    secret = "the-operators-own-secret"
+    with prepared.up(environ={"ACP_HOST_TOKEN": secret}) as program:
+        session = new_session(prepared)
+        assert prompt(prepared, session, "say it works")[1]["turn"]["state"] == "completed"
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert call("GET", f"http://127.0.0.1:{prepared.container_port + 1}/info", headers=headers)[0] == 200
+        below = program.descendants()
+        assert "gateway.agenthost.demo" in str([process.cmdline() for process in below])
+        assert not any(secret in str((process.environ(), process.cmdline())) for process in below)
+
+
+def test_it_says_who_may_use_it(running: Program) -> None:
+    [line] = [line for line in running.said().splitlines() if line.startswith("identity ")]
+    assert "agents" in line
+    assert "this machine" in line
 
 
 def test_a_second_one_on_the_same_data_is_refused_and_harms_nothing(running: Program, place: Place) -> None:

@@ -30,6 +30,8 @@ anybody's. `POST /agents/{id}/credential` takes a newer one; `process` in its an
 (`session_restored` with reason `credential_renewed`). `DELETE /agents/{id}/credential/{owner}` ends all that runs with
 it. An `auth_required` event of such a process names the `owner`.
 
+It answers by names of its own alone, and no web page (`browsers.py`): 403 `forbidden`, whatever the call.
+
 Secrets that a process was given are masked, `***`, in all that it tells.
 
 Errors are the envelope with a `code` beside `error`; a second answer to a permission has the outcome in `data`.
@@ -41,6 +43,7 @@ from aiohttp import web
 
 from gateway.agenthost import handlers
 from gateway.agenthost.answers import bearer, errors
+from gateway.agenthost.browsers import browsers
 from gateway.agenthost.handlers import HOST
 from gateway.agenthost.host import AgentHost
 from gateway.agenthost.settings import AgentHostConfig
@@ -51,7 +54,8 @@ __all__ = ["HOST", "AgentHostConfig", "build_app"]
 
 def build_app(config: AgentHostConfig) -> web.Application:
     """The application; it owns every process that it starts, and ends them when it ends."""
-    app = web.Application(middlewares=[errors, bearer(config.token)], client_max_size=config.body_limit)
+    around = [errors, browsers(config), bearer(config.token)]
+    app = web.Application(middlewares=around, client_max_size=config.body_limit)
     app.add_routes(
         [
             web.get("/health", handlers.health),

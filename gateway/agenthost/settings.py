@@ -20,6 +20,10 @@ class AgentHostConfig:
     name: str = "agent-host"
     #: The shared secret (``ACP_HOST_TOKEN``): every call but `/health` needs it as a bearer token. None: no secret.
     token: str | None = attrs.field(default=None, repr=False)
+    #: Whether it listens where only this machine reaches it. Elsewhere it is asked by any address, too.
+    loopback_only: bool = True
+    #: Further names by which it is asked; ``*.example.org`` is every name below that one.
+    allowed_hosts: tuple[str, ...] = ()
     #: The agents by id; `catalogue.load(path)` adds an operator's.
     catalogue: Mapping[str, AgentSpec] = attrs.field(default=BUILT_IN, repr=False)
     #: The host's own environment. Agents get the part of it that `environment.scrub` lets through.

@@ -28,6 +28,8 @@ async def agent_host(config: Config, say: Say) -> None:
         workspace = workspace_of(config)
         async with serving(agent_host_app(config, workspace), sock, shutdown_timeout=5):
             say(f"agent host    {url_of(settings)} (workspace {workspace})")
+            if not settings.token:
+                say("no secret     every program on this machine may have agents work; ACP_HOST_TOKEN sets one")
             await stopped.wait()
 
 
@@ -38,6 +40,8 @@ def agent_host_app(config: Config, workspace: Path) -> web.Application:
         AgentHostConfig(
             workspace=workspace,
             token=settings.token or None,
+            loopback_only=is_loopback(settings.host),
+            allowed_hosts=settings.allowed_hosts,
             catalogue=agents,
             environment=environment(),
             permission_timeout=settings.permission_timeout,

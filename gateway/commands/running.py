@@ -28,6 +28,11 @@ def base_of(server: ServerConfig) -> str:
     return server.public_url or f"http://{address(_ALL.get(server.host, server.host), server.port)}"
 
 
+def say_open(say: Say) -> None:
+    """What ``local`` means; ``docs/security.md`` has more of it."""
+    say("identity      local: every program on this machine, its agents too, may use the gateway as its one user")
+
+
 def say_ready(say: Say, base: str, began: float) -> None:
     """``began``: by the monotonic clock."""
     say(f"console       {base}/console")

@@ -1,5 +1,6 @@
 """``acp-gateway up``: the whole product on this machine."""
 
+import secrets
 import shlex
 import sys
 import time
@@ -14,15 +15,17 @@ from gateway.commands import Say
 from gateway.commands.database import open_database
 from gateway.commands.hosting import agent_host_app
 from gateway.commands.places import data_dir, refuse_second, workspace_of
-from gateway.commands.running import base_of, say_ready, until, url_of
+from gateway.commands.running import base_of, say_open, say_ready, until, url_of
 from gateway.commands.settling import settle
 from gateway.config import Config
 from gateway.errors import ConfigError, StartError
 from gateway.identity.local import LocalMode
 from gateway.identity.safety import refuse_unsafe
 from gateway.keys import PROJECTS
+from gateway.proxy.upstream import Upstream
 from gateway.registration import register
 from gateway.serving import bind, serving, stop_on_signals
+from gateway.sessions.containers import OwnHost
 
 DEMO_PROJECT = DEMO_AGENT = "demo"
 
@@ -42,14 +45,16 @@ async def up(config: Config, container_port: int, say: Say) -> None:
         if stopped.is_set():
             return
         await settle(config, postgres, say)
+        container = f"http://127.0.0.1:{container_port}"
+        own_host = OwnHost(upstream=Upstream.parse(url_of(config.agent_host)), token=config.agent_host.token)
         await stack.enter_async_context(serving(agent_host_app(config, workspace), host_socket, shutdown_timeout=5))
         say(f"agent host    {url_of(config.agent_host)} (workspace {workspace})")
-        app = build_app(config)
+        app = build_app(config, own_host=own_host)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, gateway_socket, shutdown_timeout=timeout))
-        container = f"http://127.0.0.1:{container_port}"
         await register(app[PROJECTS], DEMO_PROJECT, container, default_agent_id=DEMO_AGENT)
         base = url_of(config.server)
+        say_open(say)
         say(f"gateway       {base}")
         say(f"project       {base}/api/projects/{DEMO_PROJECT} (container {container})")
         say_ready(say, base_of(config.server), began)
@@ -70,10 +75,11 @@ def _side_by_side(config: Config, container_port: int) -> Config:
             f"--port {config.server.port} is one of the two ports that stand for the container's "
             f"({container_port} and {container_port + 1}); choose another --port or --container-port"
         )
-    host = attrs.evolve(config.agent_host, host="127.0.0.1", port=container_port + 1)
-    containers = attrs.evolve(
-        config.containers, opencode_port=container_port, acp_port=container_port + 1, token=host.token
-    )
+    # Every program of this machine reaches it: without a secret it would run what any of them likes. Each start has its
+    # own, in this process's memory and nowhere else, unless the operator has set one.
+    token = config.agent_host.token or secrets.token_urlsafe(32)
+    host = attrs.evolve(config.agent_host, host="127.0.0.1", port=container_port + 1, token=token)
+    containers = attrs.evolve(config.containers, opencode_port=container_port, acp_port=container_port + 1)
     return attrs.evolve(config, containers=containers, agent_host=host)
 
 

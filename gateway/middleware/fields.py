@@ -42,6 +42,8 @@ _TO_CONTAINER: Final = frozenset(
 )
 #: Browsers' own fields, which no page can set; and those of OpenCode, ACP and MCP.
 _PREFIXES_TO_CONTAINER: Final = ("sec-fetch-", "sec-ch-", "sec-websocket-", "x-opencode-", "acp-", "mcp-")
+#: Which page a request comes from has been looked at here, and an agent host answers none: it is asked by the gateway.
+_OF_PAGES: Final = frozenset({"origin", "sec-fetch-"})
 #: With these a client is told that what it has stored is still right.
 _CONDITIONS: Final = frozenset({"if-none-match", "if-modified-since"})
 
@@ -89,14 +91,17 @@ _REMEMBERED: Final = 1024
 
 
 @lru_cache(maxsize=8)
-def to_container(added: tuple[str, ...], *, conditional: bool) -> Passes:
+def to_container(added: tuple[str, ...], *, conditional: bool, page: bool) -> Passes:
     """Which fields a container gets: those that are known, and those that the operator has ``added``.
 
-    ``conditional``: whether it may answer that what its client has stored is still right.
+    ``conditional``: whether it may answer that what its client has stored is still right. ``page``: whether it is told
+    which page a request comes from.
     """
     names = _TO_CONTAINER | {name.lower() for name in added}
     names = names if conditional else names - _CONDITIONS
-    return _remembering(lambda name: name in names or name.startswith(_PREFIXES_TO_CONTAINER))
+    names = names if page else names - _OF_PAGES
+    prefixes = tuple(prefix for prefix in _PREFIXES_TO_CONTAINER if page or prefix not in _OF_PAGES)
+    return _remembering(lambda name: name in names or name.startswith(prefixes))
 
 
 def on_gateways_host(answer: Answer) -> CIMultiDict[str]:

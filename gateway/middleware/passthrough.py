@@ -39,7 +39,7 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
         route.target,
         timeouts=route.timeouts,
         prefix=route.prefix,
-        passes=to_container(_added(request), conditional=request.method not in _READING),
+        passes=to_container(_added(request), conditional=request.method not in _READING, page=not is_acp),
         extra_headers=[("Authorization", f"Bearer {token}")] if token else (),
         returned=on_gateways_host,
     )
@@ -57,7 +57,7 @@ async def _on_own_host(request: web.Request) -> web.StreamResponse:
         route.target,
         timeouts=route.timeouts,
         prefix="",
-        passes=to_container(_added(request), conditional=True),
+        passes=to_container(_added(request), conditional=True, page=True),
         extra_headers=[(hdrs.COOKIE, cookies)] if cookies else (),
         returned=partial(on_projects_host, is_marked=is_marked),
     )

@@ -13,7 +13,7 @@ from gateway.db.pool import Database
 from gateway.errors import AgentNotFound, UpstreamError
 from gateway.projects import Project, Projects, acp_upstream, opencode_upstream
 from gateway.proxy.client import Client
-from gateway.proxy.upstream import Timeouts
+from gateway.proxy.upstream import Timeouts, Upstream
 
 
 @attrs.frozen(kw_only=True)
@@ -24,17 +24,32 @@ class Agents:
     stale: bool
 
 
+@attrs.frozen(kw_only=True)
+class OwnHost:
+    """The agent host that was started with this gateway: its address, and the secret that it has of this start."""
+
+    upstream: Upstream
+    token: str = attrs.field(repr=False)
+
+
 class Containers:
     """Finds a project's container, and remembers what it says."""
 
     def __init__(
-        self, database: Database, projects: Projects, client: Client, config: ContainersConfig, secrets: KnownSecrets
+        self,
+        database: Database,
+        projects: Projects,
+        client: Client,
+        config: ContainersConfig,
+        secrets: KnownSecrets,
+        own_host: OwnHost | None = None,
     ) -> None:
         self._database = database
         self._secrets = secrets
         self._projects = projects
         self._client = client
         self._config = config
+        self._own_host = own_host
 
     def of(self, project: Project) -> Container:
         return Container(
@@ -46,7 +61,12 @@ class Containers:
         )
 
     def token(self, project: Project) -> str:
-        """The secret that goes to the container's ACP port with each call: its own, else the general one, if any."""
+        """The secret that goes to the container's ACP port with each call: its own, else the general one, if any.
+
+        That of our own agent host goes to its address and to no other: whoever registers a container names one.
+        """
+        if self._own_host is not None and acp_upstream(project, self._config) == self._own_host.upstream:
+            return self._own_host.token
         return self._projects.container_token(project) or self._config.token
 
     def opencode(self, project: Project) -> OpenCode:

@@ -140,7 +140,7 @@ async def test_client_that_does_not_read_keeps_nobody_waiting_and_is_dropped(ope
         url = host.http.make_url("/")
         assert url.port is not None
         _, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
-        writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         session = await host.session()
         await until(lambda: has_clients(host, 1))
         async with host.events() as events:

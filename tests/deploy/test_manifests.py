@@ -100,6 +100,13 @@ def test_the_sidecar_and_the_compose_file_let_in_nobody_unasked() -> None:
         refuse_unsafe(config)
 
 
+def test_the_agent_host_of_the_compose_file_answers_to_the_name_that_its_comment_registers() -> None:
+    service = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]["project"]
+    config = load(environ={name: value for name, value in service["environment"].items() if "${" not in value})
+    [name] = config.agent_host.allowed_hosts
+    assert f'"containerUrl": "http://{name}:4096"' in COMPOSE.read_text("utf-8")
+
+
 def test_each_image_is_a_target_of_the_dockerfile() -> None:
     compose = yaml.safe_load(COMPOSE.read_text("utf-8"))
     built = {service["build"]["target"] for service in compose["services"].values() if "build" in service}

@@ -201,7 +201,7 @@ def answer_with(name: str) -> Answer:
 def test_any_name_that_is_not_named_here_stays_where_it_is(name: str) -> None:
     known = fields._TO_CONTAINER, fields._PREFIXES_TO_CONTAINER
     if name.lower() not in known[0] and not name.lower().startswith(known[1]):
-        passes = to_container((), conditional=True)
+        passes = to_container((), conditional=True, page=True)
         passed = to_upstream(CIMultiDict({name: "x"}), client=None, scheme="http", host=None, prefix="", passes=passes)
         assert list(passed) == ["X-Forwarded-Proto"]
     known = fields._ON_GATEWAYS_HOST, fields._PREFIXES_ON_GATEWAYS_HOST
@@ -239,4 +239,4 @@ def test_the_documentation_lists_what_passes() -> None:
 
 def test_no_field_that_is_forwarded_is_one_that_never_is() -> None:
     for name in (*OF_USERS, *invented(50)):
-        assert not to_container((), conditional=True)(name), name
+        assert not to_container((), conditional=True, page=True)(name), name

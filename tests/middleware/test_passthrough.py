@@ -29,6 +29,14 @@ def problem(answer: Message) -> dict[str, Any]:
     return document
 
 
+async def test_an_agent_host_is_asked_by_the_gateway_whichever_page_has_asked_that(ports: Ports) -> None:
+    port = ports.gateway.url.rpartition(":")[2]
+    fields = [f"Origin: http://127.0.0.1:{port}", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"]
+    assert (await ports.ask(f"POST {PROJECT}/acp/anything", *fields, body=b"{}")).status == 200
+    [request] = ports.acp.requests
+    assert all(request.one(name) is None for name in ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode"))
+
+
 TARGETS = [
     (f"{PROJECT}/acp/health", "acp", "/health"),
     (f"{PROJECT}/acp/", "acp", "/"),
