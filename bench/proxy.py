@@ -73,7 +73,8 @@ def _start_all(upstream: int, stack: ExitStack) -> Iterator[tuple[Contender, psu
         except Missing as exc:
             print(f"left out: {make.__name__}: {exc}")
             continue
-        process = stack.enter_context(running(contender.command, answers=f"{contender.url}/small"))
+        process = stack.enter_context(running(contender.command, answers=contender.ready or f"{contender.url}/small"))
+        contender.tell()
         print(f"running: {contender.name} at {contender.url}")
         yield contender, process
 

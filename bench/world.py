@@ -85,8 +85,9 @@ def world(**settings: str) -> Iterator[World]:
         url = f"http://127.0.0.1:{port}"
         environment = {f"ACP_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         environment["ACP_GATEWAY_DATABASE_URL"] = server.url
-        # One user does all of it.
+        # One user does all of it, and says nothing of who that is.
         environment.setdefault("ACP_GATEWAY_LIMITS_REQUESTS_PER_SECOND", "0")
+        environment["ACP_GATEWAY_IDENTITY_MODES"] = "local"
         with running(command, answers=f"{url}/api/projects", environment=environment) as process:
             yield World(
                 url=url,

@@ -25,11 +25,12 @@ trap clean_up EXIT
 
 # start NAME FOLDER=PLACE… -- [VARIABLE=VALUE…] : the image acp-NAME, with folders of this machine at places in it.
 start() {
-    local name=$1 container root folders=() variables=()
+    local name=$1 container root folders=() variables=() user=10001
+    if [ "$name" = agent-host ]; then user=10002; fi
     shift
     while [ "$1" != -- ]; do
         mkdir -p "$WORK/$name/${1%%=*}"
-        chown 10001:10001 "$WORK/$name/${1%%=*}"
+        chown "$user:$user" "$WORK/$name/${1%%=*}"
         chmod 700 "$WORK/$name/${1%%=*}"
         folders+=(--volume "$WORK/$name/${1%%=*}:${1#*=}")
         shift
@@ -72,10 +73,12 @@ start gateway data=/var/lib/acp-gateway -- "ACP_GATEWAY_CONTAINERS_TOKEN=$TOKEN"
 until_healthy gateway
 
 ACP=http://127.0.0.1:8080/api/projects/default/acp
-JSON='Content-Type: application/json'
-SESSION=$(curl -sf "$ACP/session" -H "$JSON" -d '{"agentId": "demo"}' | grep -o 'ses_[0-9a-f]*')
-curl -sf "$ACP/session/$SESSION/prompt" -H "$JSON" -H 'Prefer: wait=60' -d '{"prompt": "stream 5"}' | grep '"completed"'
-curl -sf "$ACP/session/$SESSION/messages" | grep -o '"role":"[a-z]*"'
+# The agents share this loopback: nobody is answered without the token, which is in the gateway's own volume.
+curl -s "$ACP/session" | grep -q '"unauthenticated"'
+CALL=(-H "Authorization: Bearer $(cat "$WORK/gateway/data/local.token")" -H 'Content-Type: application/json')
+SESSION=$(curl -sf "$ACP/session" "${CALL[@]}" -d '{"agentId": "demo"}' | grep -o 'ses_[0-9a-f]*')
+curl -sf "$ACP/session/$SESSION/prompt" "${CALL[@]}" -H 'Prefer: wait=60' -d '{"prompt": "stream 5"}' | grep '"completed"'
+curl -sf "$ACP/session/$SESSION/messages" "${CALL[@]}" | grep -o '"role":"[a-z]*"'
 for name in agent-host gateway; do
     [ -z "$(grep -i -E 'traceback|read-only file system' "$WORK/$name.log")" ] || { cat "$WORK/$name.log" >&2; exit 1; }
 done

@@ -33,6 +33,7 @@ from gateway.identity.members import Members
 from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.sign_ins import SignIns
 from gateway.identity.sites import Sites
 from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
@@ -69,6 +70,7 @@ from gateway.keys import (
     SCRAPERS,
     SESSIONS,
     SETTINGS,
+    SIGN_INS,
     SITES,
     SNAPSHOTS,
     STREAMS,
@@ -174,7 +176,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None, own_host: Own
     )
     app.on_response_prepare.extend((sandbox, share, give_cookie, note_switch))
     app[TRACING] = tracing(config.tracing)
-    app[SCRAPERS] = Scrapers(config.metrics, proxies)
+    app[SCRAPERS] = Scrapers(config.metrics, proxies, config.identity.allowed_hosts)
     _check_spool(config.events)
     address_policy(config.containers)
     app[PROVIDERS] = configured_providers(config.providers, config.oauth)
@@ -190,7 +192,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None, own_host: Own
 def _follow(app: web.Application, config: Config) -> None:
     """Hand on what has been changed; those who ask ``SETTINGS`` each time know it already."""
     app[SITES].change(config.identity.allowed_hosts, config.identity.allowed_origins)
-    app[SCRAPERS].change(config.metrics)
+    app[SCRAPERS].change(config.metrics, config.identity.allowed_hosts)
     app[PROVIDERS].change(configured_providers(config.providers, config.oauth))
     if CLIENT in app:
         app[CLIENT].allow(address_policy(config.containers))
@@ -287,6 +289,7 @@ async def _open_rooms(
 
     app[MEMBERS] = Members(database, on_changed=members_changed)
     passes = app[PASSES] = Passes(database, config.identity.modes)
+    app[SIGN_INS] = SignIns(database)
     audit_log = app[AUDIT] = Audit(database, days=config.identity.audit_days)
     stack.push_async_callback(audit_log.close)
     app[IDENTITY] = configured(config.identity, database, app[THROTTLE], app[PROXIES])

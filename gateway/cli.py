@@ -34,7 +34,7 @@ One HTTP server in front of the containers where coding agents run.
   acp-gateway project register URL --owner alice        a container as alice's project, whoever else may register any
   acp-gateway key list                                  the keys that stored secrets are sealed with
 
-With a gateway that runs (--url or ACP_GATEWAY_URL; ACP_GATEWAY_TOKEN where it wants one):
+With a gateway that runs (--url or ACP_GATEWAY_URL; ACP_GATEWAY_TOKEN where it wants one that is not found by itself):
 
   acp-gateway prompt demo "fix the tests"               the turn as it runs; permissions are asked for here
   acp-gateway project|agent|session|events|permission|auth …
@@ -49,8 +49,10 @@ project "demo". It prints lines to try. What is stored is kept: start it again a
 
 SERVE = """\
 The gateway alone, in front of containers that run elsewhere. With --container it registers that one as the project
-"default" (sidecar); projects can be registered at any time with POST /api/projects. With identity.modes as they are by
-default everybody is its one user, and it listens on this machine only; with others it may listen anywhere."""
+"default" (sidecar); projects can be registered at any time with POST /api/projects. Unless identity.modes say otherwise
+it listens on this machine only and has one user, "local", for whom it makes an API token in its data directory
+(local.token, mode 0600): commands find it there, and a link that is printed signs a browser in. With others it may
+listen anywhere."""
 
 AGENT_HOST = """\
 Runs agents inside a container and speaks the container's contract on port 4097. With ACP_HOST_TOKEN set, every call
@@ -66,8 +68,12 @@ have seen events that the backup has not, and are then told to begin anew. Witho
 the same numbers."""
 
 TOKEN = """\
-API tokens, for a gateway whose identity.modes name "tokens". These commands work on the database that the
+API tokens, for a gateway whose identity.modes name "tokens", or nothing. These commands work on the database that the
 configuration names, or on the embedded one, also while a gateway runs on it, which knows of it within a second."""
+
+TOKEN_LINK = """\
+Make a link that signs a browser in to the console, and print it. It is good once, within 15 minutes. What the browser
+is given opens in that browser alone; "token list" shows it, "token revoke" ends it."""
 
 TOKEN_CREATE = """\
 Make an API token for a user and print it, this once: only a digest of it is kept. --role and --project limit what it
@@ -183,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _token_commands(commands: Any) -> None:
-    group = commands.add_parser("token", help="API tokens: create, list, revoke", description=TOKEN)
+    group = commands.add_parser("token", help="API tokens: create, list, revoke; sign-in links", description=TOKEN)
     tokens = group.add_subparsers(required=True, metavar=COMMAND, title="commands")
     create = _command(tokens, "create", "make one and show it, this once", TOKEN_CREATE, _create_token)
     create.add_argument("--user", required=True, metavar="USER", help="whose it is")
@@ -201,7 +207,12 @@ def _token_commands(commands: Any) -> None:
     listed.add_argument("--user", metavar="USER", help="of this user alone")
     revoke = _command(tokens, "revoke", "end one", "Have a token open nothing any more.", _revoke_token)
     revoke.add_argument("id", metavar="ID", help="its id, as list shows it")
-    for command in (create, listed, revoke):
+    link = _command(tokens, "link", "make a link that signs a browser in, once", TOKEN_LINK, _make_link)
+    link.add_argument("--user", default="local", metavar="USER", help="as whom (default: local)")
+    link.add_argument(
+        "--url", metavar="URL", help="where the browser finds the gateway (default: where the one that runs listens)"
+    )
+    for command in (create, listed, revoke, link):
         command.add_argument("--json", action="store_true", help="print JSON")
         _data_dir(command)
 
@@ -393,6 +404,12 @@ async def _revoke_token(options: argparse.Namespace, config: Config) -> None:
     from gateway.administration import tokens
 
     await tokens.revoke_token(config, say, token_id=options.id, as_json=options.json)
+
+
+async def _make_link(options: argparse.Namespace, config: Config) -> None:
+    from gateway.administration import tokens
+
+    await tokens.make_link(config, say, user_id=options.user, url=options.url, as_json=options.json)
 
 
 async def _new_key(options: argparse.Namespace, config: Config) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import codecs
 import json
 import random
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 from gateway.wire.events import Cursor
 from gateway.wire.sse import SSEEvent, SSEParser
 
@@ -37,6 +38,8 @@ _UNDER_WAY: Final = "idempotency_key_in_use"
 _NO_CODE: Final = "http_error"
 #: An event may be as large as a gateway can be set to take from its containers, and more with its envelope.
 MAX_EVENT_BYTES: Final = 2**31
+#: What a header can hold in one word.
+_FIELD: Final = re.compile("[!-~]*")
 #: To this client alone, and never stored.
 HEARTBEAT, RESET = "heartbeat", "reset"
 
@@ -112,6 +115,8 @@ class Client:
     """Calls a gateway at ``url``. ``token`` is an API token or a JWT, where the gateway wants one."""
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
+        if token is not None and not _FIELD.fullmatch(token):
+            raise ConfigError("The token must be printable ASCII characters, without spaces and line breaks.")
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS)
@@ -265,6 +270,8 @@ class Project:
         ``on_away``: called with why when there is no gateway, and with None when it is back. Whatever answers in its
         place, a proxy's error or a login page, is waited out too; what the gateway itself refuses is ``Refused``.
         """
+        if after is not None and not _FIELD.fullmatch(after):
+            raise ConfigError(f"{after!r} is no cursor: that is the id of an event, such as 1-289.")
         path = f"{self.path}/acp/events" + (f"/{quote(session_id, safe='')}" if session_id else "")
         return Events(
             self._client,

@@ -91,8 +91,8 @@ JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
 
 def _modes(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
     unknown = next((word for word in value if word not in IDENTITY_MODES), None)
-    if unknown is not None or not value:
-        raise ValueError(f"must be some of {', '.join(IDENTITY_MODES)}, not {unknown or 'none'!r}")
+    if unknown is not None:
+        raise ValueError(f"must be some of {', '.join(IDENTITY_MODES)}, not {unknown!r}")
 
 
 def _algorithms(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
@@ -147,7 +147,8 @@ def _networks(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ..
 class IdentityConfig:
     """How callers are told from one another."""
 
-    modes: tuple[str, ...] = attrs.field(default=("local",), validator=_modes)
+    #: Empty: as the command has it, ``local`` for ``up``, and for ``serve`` tokens, of which it makes the first.
+    modes: tuple[str, ...] = attrs.field(default=(), validator=_modes)
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_jwks_url: str = ""

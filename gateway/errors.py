@@ -20,6 +20,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     ├── Conflict                   409  ProjectExists, AddressTaken, SessionBusy, SessionEnded, PermissionSettled, …
     ├── TooManyRequests            429  TooManyTurns, TooManyStreams
     ├── PermissionGone             410
+    ├── SignInLinkGone             410
     ├── IdempotencyKeyReused       422
     ├── NotImplementedYet          501
     ├── LoopDetected               508
@@ -151,6 +152,12 @@ class TooManyRequests(GatewayError):
     """Too many requests; come back later."""
 
     status, code = 429, "too_many_requests"
+
+
+class SignInLinkGone(GatewayError):
+    """The sign-in link has been used, has expired, or was ended by a start of the gateway; print another."""
+
+    status, code = 410, "sign_in_link_gone"
 
 
 class IdentityUnavailable(GatewayError):

@@ -8,6 +8,8 @@ from gateway.log.followers import Followers
 from gateway.telemetry.readiness import Check, Readiness
 
 _SHOWN_MIGRATIONS = 3
+#: A gateway without a key can do all the rest.
+NO_KEY = "There is no vault key: users' accounts and containers' secrets cannot be stored."
 
 
 def readiness(database: Database, keys: Keys, followers: Followers) -> Readiness:
@@ -17,7 +19,8 @@ def readiness(database: Database, keys: Keys, followers: Followers) -> Readiness
             "migrations": _migrations(database),
             "vault": _vault(database, keys),
             "followers": _followers(followers),
-        }
+        },
+        notes={"vault": lambda: NO_KEY if keys.ring is None else None},
     )
 
 

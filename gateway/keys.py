@@ -16,6 +16,7 @@ from gateway.identity.members import Members
 from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
+from gateway.identity.sign_ins import SignIns
 from gateway.identity.sites import Asked, Sites
 from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
@@ -73,6 +74,7 @@ SITES = web.AppKey("sites", Sites)
 #: By which the gateways of this database know each other's requests.
 PSEUDONYM = web.AppKey("pseudonym", str)
 PASSES = web.AppKey("passes", Passes)
+SIGN_INS = web.AppKey("sign_ins", SignIns)
 WATCH = web.AppKey("watch", Watch)
 IDENTITY = web.AppKey("identity", Identity)
 CONTAINERS = web.AppKey("containers", Containers)
@@ -130,6 +132,8 @@ ASKED = web.RequestKey("asked", Asked)
 #: Who asks, and their id alone.
 CALLER = web.RequestKey("caller", Caller)
 USER = web.RequestKey("user", str)
+#: The cookie that the answer gives the browser which was signed in, and for how many seconds; none takes it away.
+SIGNED_IN = web.RequestKey("signed_in", tuple[str, int])
 #: How many bytes of its answer an event stream has written.
 WRITTEN = web.RequestKey("written", int)
 PROJECT = web.RequestKey("project", Project)

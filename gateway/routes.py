@@ -54,6 +54,7 @@ from gateway.errors import (
     SessionBusy,
     SessionEnded,
     SessionNotFound,
+    SignInLinkGone,
     TokenLimited,
     TooManyMembers,
     TooManyProjects,
@@ -80,6 +81,7 @@ from gateway.handlers import (
     projects,
     sessions,
     shapes,
+    sign_in,
     tickets,
 )
 from gateway.handlers.parameters import (
@@ -125,6 +127,7 @@ MOVED = Content(description="It is elsewhere.", media_types=(), headers=("Locati
 PAGE = Content(description="The page.", media_types=("text/html",), headers=("ETag",))
 FILE = Content(description="The file.", media_types=("text/javascript", "text/css", "image/svg+xml"), headers=("ETag",))
 TICKET_MADE = Content(description="The ticket.", kind=shapes.Ticket)
+SIGNED_IN = Content(description="What the browser keeps.", kind=shapes.SignedIn)
 STREAM = Content(description="The stream.", media_types=("text/event-stream",))
 OPENCODE_STREAM = Content(description="OpenCode's events.", media_types=("text/event-stream",), item="OpenCodeEvent")
 EXPORT = Content(
@@ -348,6 +351,13 @@ _PERMISSIONS = (
         errors=(EffectRefused, PermissionGone, PermissionSettled),
     ),
 )
+_SIGN_IN = (
+    Endpoint(
+        POST, "/api/sign-in", sign_in.enter, None, is_public=True,
+        body=sign_in.SignInBody, answers={201: SIGNED_IN}, errors=(NotFound, SignInLinkGone, TooManyRequests),
+    ),
+    Endpoint(DELETE, "/api/sign-in", sign_in.leave, None, body=NoBody, answers={204: None}, errors=(NotFound,)),
+)
 _OPERATIONS = (
     Endpoint(
         GET, "/healthz", operations.healthz, None, name="healthz", is_public=True, answers={200: shapes.Health}
@@ -394,6 +404,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *_SESSIONS,
     *_EVENTS,
     *_PERMISSIONS,
+    *_SIGN_IN,
     *_OPERATIONS,
     *_PAGES,
     *_REST,

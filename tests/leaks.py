@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from gateway.credentials.vault import Vault
+from gateway.identity.sign_ins import SignIns
 from gateway.identity.tokens import Tokens
 
 #: What is shorter may stand anywhere by chance, in tests that are not about secrets.
@@ -59,6 +60,8 @@ def _watch_for_leaks() -> Iterator[None]:
         _learn(patch, Vault, "seal_with", lambda arguments, _: know(arguments[2].decode(errors="replace")))
         _learn(patch, Vault, "open", lambda _, plaintext: know(plaintext.decode(errors="replace")))
         _learn_later(patch, Tokens, "create", lambda made: know(made[1]))
+        _learn_later(patch, SignIns, "issue", know)
+        _learn_later(patch, SignIns, "exchange", lambda made: made and (know(made.text), know(made.cookie)))
         root = logging.getLogger()
         level = root.level
         root.setLevel(logging.DEBUG)

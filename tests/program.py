@@ -18,9 +18,18 @@ from typing import Any
 import attrs
 import psutil
 
+from gateway.local_access import TOKEN_FILE
+
 #: A start makes a database and imports much; on a busy machine it takes its time.
 START_SECONDS = 60.0
 READY = "ready in"
+#: What the environment of a gateway has whose operator has said nothing of who asks: it wants its own token.
+UNSAID = {"ACP_GATEWAY_IDENTITY_MODES": ""}
+
+
+def own_token(data_dir: Path) -> dict[str, str]:
+    """What a call sends that has the token of a gateway which made its own."""
+    return {"Authorization": f"Bearer {(data_dir / TOKEN_FILE).read_text().strip()}"}
 
 
 @attrs.frozen(kw_only=True)
@@ -158,9 +167,13 @@ def command() -> list[str]:
 
 
 def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """The test's own environment without any settings of the gateway's, and another home."""
+    """The test's own environment without any settings of the gateway's but one, and another home.
+
+    ``serve`` is open to whoever is on this machine, so that a test which is not about that may ask it.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACP_", "XDG_"))}
-    return {**kept, "HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1]), **more}
+    ours = {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1]), "ACP_GATEWAY_IDENTITY_MODES": "local"}
+    return {**kept, **ours, **more}
 
 
 def free_ports(count: int) -> int:

@@ -12,8 +12,9 @@ from socket import create_server
 
 import pytest
 
+from gateway.credentials.keyring import Key
 from tests.fakes.container import FakeContainer
-from tests.program import Ended, Place, call, run, run_to_end, wait_until
+from tests.program import UNSAID, Ended, Place, call, own_token, run, run_to_end, wait_until
 from tests.test_config import service_link
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root may not do")
@@ -206,17 +207,27 @@ def test_serve_refuses_a_container_that_is_no_address_or_never_may_be_one(place:
 
 
 def test_serve_registers_its_one_container_once(place: Place, database_url: str) -> None:
-    environ = {"ACP_GATEWAY_DATABASE_URL": database_url}
+    environ = {"ACP_GATEWAY_DATABASE_URL": database_url, **UNSAID}
     projects = f"{place.url}/api/projects"
     # The last is neither on this machine nor in a private network: that its operator names it is leave enough.
     for container in ("http://127.0.0.1:5000", "http://127.0.0.1:5000", "http://203.0.113.7:6000"):
-        options = ["--port", str(place.port), "--container", container]
+        options = ["--port", str(place.port), "--container", container, "--data-dir", str(place.data_dir)]
         with run("serve", *options, directory=place.directory, environ=environ) as program:
             program.wait_until_says(GATEWAY)
-            found = call("GET", projects)[1]["projects"]
+            found = call("GET", projects, headers=own_token(place.data_dir))[1]["projects"]
             assert [(one["id"], one["containerUrl"]) for one in found] == [("default", container)]
             program.interrupt()
             assert program.wait() == 0
+
+
+def test_a_sidecar_without_a_vault_key_says_so_when_it_starts(place: Place, database_url: str) -> None:
+    environ = {"ACP_GATEWAY_DATABASE_URL": database_url, **UNSAID}
+    options = ["--port", str(place.port), "--container", "http://127.0.0.1:5000", "--data-dir", str(place.data_dir)]
+    for key, is_said in ({}, True), ({"ACP_GATEWAY_VAULT_KEYS": Key.make().line()}, False):
+        with run("serve", *options, directory=place.directory, environ={**environ, **key}) as program:
+            program.wait_until_says(GATEWAY)
+            assert ("vault key     none: " in program.said()) is is_said
+            assert ("note" in call("GET", f"{place.url}/readyz")[1]["parts"]["vault"]) is is_said
 
 
 @pytest.mark.parametrize("how", ["sigterm", "kill -9"])

@@ -84,7 +84,6 @@ def test_each_setting_has_a_variable_that_overrides_the_file(name: str, file: Pa
             "[identity]\nmodes = ['local', 'magic']",
             "identity.modes: must be some of local, tokens, jwt, proxy, not 'magic'",
         ),
-        ("[identity]\nmodes = []", "identity.modes: must be some of local, tokens, jwt, proxy, not 'none'"),
         ("[identity]\nmodes = 'local'", "identity.modes: must be a list, not a string"),
         ("[identity]\nproxy_addresses = ['10.0.0.1/8']", "identity.proxy_addresses: must be addresses or networks"),
         ("[identity]\nallowed_hosts = ['h:80']", "identity.allowed_hosts: must be names such as"),

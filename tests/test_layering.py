@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"handlers", "middleware"},
     {"routes"},
     {"app"},
-    {"accepting", "logs", "agenthost", "client", "parsing"},
+    {"accepting", "logs", "agenthost", "client", "parsing", "local_access"},
     {"serving", "terminal"},
     {"worker"},
     {"supervisor"},
@@ -45,6 +45,7 @@ NARROW = {
     "db": {"errors"},
     "agenthost": {"wire", "errors", "tasks"},
     "client": {"wire", "errors"},
+    "local_access": {"errors"},
 }
 #: Foreign packages with the rooms that may use them.
 OWNED = {

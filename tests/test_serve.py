@@ -51,12 +51,13 @@ def test_where_tokens_are_wanted_and_nobody_has_one_it_says_how_one_is_made(plac
         f'[server]\nport = {place.port}\n[embedded]\ndata_dir = "{place.data_dir}"\n[identity]\nmodes = ["tokens"]\n'
     )
     serve = ["serve", "--config", str(config)]
-    with run(*serve, directory=place.directory) as program:
+    tokens = {"ACP_GATEWAY_IDENTITY_MODES": "tokens"}
+    with run(*serve, directory=place.directory, environ=tokens) as program:
         program.wait_until_says(READY)
         command = hint(program)
         assert command == f"acp-gateway token create --user NAME --config {shlex.quote(str(config))}"
         made = run_to_end(*shlex.split(command)[1:], directory=place.directory)
         assert made.status == 0
-    with run(*serve, directory=place.directory) as program:
+    with run(*serve, directory=place.directory, environ=tokens) as program:
         program.wait_until_says(READY)
         assert hint(program) is None

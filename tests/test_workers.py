@@ -30,9 +30,9 @@ def place(open_directory: Path) -> Place:
 
 
 @contextmanager
-def serve(place: Place, *more: str, **popen: Any) -> Iterator[Program]:
+def serve(place: Place, **popen: Any) -> Iterator[Program]:
     options = ["--port", str(place.port), "--data-dir", str(place.data_dir), "--workers", "2"]
-    with run("serve", *options, *more, directory=place.directory, **popen) as program:
+    with run("serve", *options, directory=place.directory, **popen) as program:
         program.wait_until_says(READY)
         yield program
 
@@ -142,8 +142,9 @@ def container(agent_host: str) -> str:
 
 
 async def test_a_client_on_any_worker_sees_everything_in_order(place: Place, container: str) -> None:
-    with serve(place, "--container", container) as program:
-        acp = f"{place.url}/api/projects/default/acp"
+    with serve(place) as program:
+        assert call("POST", f"{place.url}/api/projects", {"id": "mine", "containerUrl": container})[0] == 201
+        acp = f"{place.url}/api/projects/mine/acp"
         with listening(f"{acp}/events?from=start", 12) as clients:
             await until(lambda: all(client.connections for client in clients))
             spread = [len(served_by(process, clients)) for process in workers(program)]
@@ -158,8 +159,9 @@ async def test_a_client_on_any_worker_sees_everything_in_order(place: Place, con
 
 
 async def test_a_killed_workers_clients_are_back_and_nothing_is_lost(place: Place, container: str) -> None:
-    with serve(place, "--container", container) as program:
-        acp = f"{place.url}/api/projects/default/acp"
+    with serve(place) as program:
+        assert call("POST", f"{place.url}/api/projects", {"id": "mine", "containerUrl": container})[0] == 201
+        acp = f"{place.url}/api/projects/mine/acp"
         with listening(f"{acp}/events?from=start", 8) as clients:
             await until(lambda: all(client.connections for client in clients))
             assert await asyncio.to_thread(prompt, acp, "stream 600") == 202

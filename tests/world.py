@@ -187,12 +187,16 @@ class Project:
             return events
 
 
+#: Whoever is on this machine may ask.
+LOCAL = IdentityConfig(modes=("local",))
+
+
 @attrs.define
 class GatewayProcess:
     """Starts gateways on one database; each is a server of its own, as replicas are."""
 
     database_url: str
-    config: Config = attrs.field(factory=Config)
+    config: Config = attrs.field(factory=lambda: Config(identity=LOCAL))
 
     def configured(self, **tables: Any) -> Self:
         return attrs.evolve(self, config=attrs.evolve(self.config, **tables))
@@ -211,6 +215,7 @@ class GatewayProcess:
 
 
 QUICK = Config(
+    identity=LOCAL,
     containers=ContainersConfig(connect_timeout=2, headers_timeout=5, idle_timeout=5),
     events=EventsConfig(heartbeat=0.5, lease=2.0),
     vault=VaultConfig(keys=Key.make().line()),

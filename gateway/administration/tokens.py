@@ -8,12 +8,17 @@ from typing import Any, Final
 
 from gateway.commands import Say
 from gateway.commands.database import reach_database
+from gateway.commands.places import data_dir
+from gateway.commands.running import base_of
 from gateway.config import Config
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound, UsageError
 from gateway.identity.caller import flaw_of_user_id
+from gateway.identity.sign_ins import LINK_SECONDS, SignIns, address_of
 from gateway.identity.tokens import NewToken, Token, Tokens
+from gateway.local_access import address_in
 from gateway.projects import Projects
+from gateway.proxy.upstream import Upstream
 from gateway.roles import Role
 from gateway.terminal.table import Column, table
 from gateway.terminal.text import local_time
@@ -66,7 +71,31 @@ async def create_token(
         say(_described(token))
         say("It is not shown again. Clients send it as:  Authorization: Bearer acpgw_…")
         say("For acp-gateway's own commands:  export ACP_GATEWAY_TOKEN=acpgw_…")
-    if Tokens.name not in config.identity.modes:
+    _warn_where_none_is_taken(config)
+
+
+async def make_link(config: Config, say: Say, *, user_id: str, url: str | None, as_json: bool) -> None:
+    """Make a link that signs a browser in, once, and show it."""
+    flaw = flaw_of_user_id(user_id)
+    if flaw is not None:
+        raise UsageError(f"--user {user_id!r}: {flaw}")
+    try:
+        Upstream.parse(url or "http://localhost")
+    except ValueError as exc:
+        raise UsageError(f"--url: {exc}") from exc
+    base = url or config.server.public_url or address_in(data_dir(config)) or base_of(config.server)
+    async with reach_database(config) as database:
+        link = address_of(base.rstrip("/"), await SignIns(database).issue(user_id))
+    if as_json:
+        say(dump_json({"userId": user_id, "url": link, "expiresInSeconds": LINK_SECONDS}).decode())
+    else:
+        say(link)
+        sys.stderr.write(f"Open it in a browser within {LINK_SECONDS // 60} minutes; it is good once.\n")
+    _warn_where_none_is_taken(config)
+
+
+def _warn_where_none_is_taken(config: Config) -> None:
+    if config.identity.modes and Tokens.name not in config.identity.modes:
         sys.stderr.write(
             "acp-gateway: the configuration that this command was given does not name tokens in identity.modes; "
             "a gateway with another one may (--config)\n"

@@ -41,6 +41,7 @@ TITLES: Final[Mapping[str, str]] = {
     "description": "This description",
     "auth": "Accounts for agents",
     "logins": "Where browsers arrive that come from a provider",
+    "sign_in": "Browsers that are signed in by a link",
     "tickets": "Tickets for browsers' event streams",
     "opencode": "OpenCode's own events",
     "operations": "What the machinery around a gateway asks",
@@ -96,10 +97,14 @@ def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
                 name: {"description": text, "schema": schema} for name, (text, schema) in _RESPONSE_HEADERS.items()
             },
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API token, or a signed one (JWT)."}
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API token (`local.token` has one), or a signed one (JWT).",
+                }
             },
         },
-        # With no identity configured everybody who uses the gateway's machine is the one user "local".
+        # With `acp-gateway up`, and the mode "local", whoever uses the gateway's machine is its one user.
         "security": [{"bearer": []}, {}],
         "tags": [{"name": tag, "description": TITLES.get(tag, tag)} for tag in dict.fromkeys(map(_tag, endpoints))],
     }

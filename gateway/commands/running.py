@@ -1,8 +1,9 @@
 """A gateway that runs: where it answers, and how long."""
 
 import asyncio
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway.commands import Say
@@ -28,14 +29,21 @@ def base_of(server: ServerConfig) -> str:
     return server.public_url or f"http://{address(_ALL.get(server.host, server.host), server.port)}"
 
 
-def say_open(say: Say) -> None:
+def address_of(sock: socket.socket) -> str:
+    """Where a socket listens, by its number: a name may lead elsewhere, too."""
+    host, port = sock.getsockname()[:2]
+    return f"http://{address(host, port)}"
+
+
+def say_open(say: Say, modes: Sequence[str]) -> None:
     """What ``local`` means; ``docs/security.md`` has more of it."""
-    say("identity      local: every program on this machine, its agents too, may use the gateway as its one user")
+    what = "every program on this machine, its agents too, may use the gateway as its one user"
+    say(f"identity      {', '.join(modes)}: {what}")
 
 
-def say_ready(say: Say, base: str, began: float) -> None:
+def say_ready(say: Say, base: str, console: str, began: float) -> None:
     """``began``: by the monotonic clock."""
-    say(f"console       {base}/console")
+    say(f"console       {console}")
     say(f"API           {base}/docs")
     say(f"ready in {time.monotonic() - began:.1f} s; Ctrl-C stops it")
 

@@ -1,9 +1,10 @@
 """``acp-gateway serve``: the gateway alone, in this process or in several."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from socket import socket
 
 import attrs
@@ -13,22 +14,27 @@ from gateway.accepting import allow_descriptors
 from gateway.app import address_policy, build_app
 from gateway.commands import Say
 from gateway.commands.database import open_database
+from gateway.commands.own_token import have_own_token, wants_own_token, with_tokens
 from gateway.commands.places import data_dir, refuse_second
-from gateway.commands.running import base_of, say_ready, until, url_of
+from gateway.commands.running import address_of, base_of, say_open, say_ready, until, url_of
 from gateway.commands.settling import SIDECAR_PROJECT, settle
-from gateway.config import Config
+from gateway.config import Config, is_loopback
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
 from gateway.identity.caller import flaw_of_user_id
 from gateway.identity.local import LocalMode
 from gateway.identity.safety import refuse_unsafe
+from gateway.identity.sign_ins import address_of as sign_in_address
 from gateway.identity.tokens import Tokens
+from gateway.loading import environment
+from gateway.local_access import TOKEN_FILE, announced
 from gateway.oauth.configured import configured as configured_providers
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
 from gateway.serving import bind_shared, reload_on_hangup, serving, stop_on_signals
 from gateway.settings import Changes, Reloading, Settings
 from gateway.supervisor import supervising
+from gateway.terminal.credential import usual_data_dir
 
 
 async def serve(
@@ -50,9 +56,12 @@ async def serve(
     reload_wanted = reload_on_hangup()
     allow_descriptors()
     _check_owner(config, container, owner)
+    _refuse_agents_as_users(config, container)
+    makes_token = wants_own_token(config)
 
     def completed(config: Config) -> Config:
         refuse_unsafe(config)
+        config = with_tokens(config)
         address_policy(config.containers)
         configured_providers(config.providers, config.oauth)
         return config if container is None else _allowing(config, _address_of(container))
@@ -70,15 +79,25 @@ async def serve(
         if stopped.is_set():
             return
         await settle(config, postgres, say, container, owner)
+        console = f"{base_of(config.server)}/console"
+        if makes_token:
+            stack.enter_context(announced(data_dir(config), address_of(sockets[0])))
+            console = sign_in_address(base_of(config.server), await have_own_token(config, data_dir(config)))
         served = await stack.enter_async_context(_serving(config, sockets, stopped, say))
         reloading = Reloading(at_start, lambda: completed(read()), served.change)
         if container is not None:
             say(f"project       {url_of(config.server)}/api/projects/{SIDECAR_PROJECT} (container {container})")
-        say(f"identity      {', '.join(config.identity.modes)}")
+        if LocalMode.name in config.identity.modes:
+            say_open(say, config.identity.modes)
+        else:
+            say(f"identity      {', '.join(config.identity.modes)}")
         say(f"gateway       {url_of(config.server)}")
-        if Tokens.name in config.identity.modes and not await _has_tokens(config):
+        if makes_token:
+            say(f"token         {data_dir(config) / TOKEN_FILE} ({_how_commands_find_it(config)})")
+            say(f"sign-in link  good once, for 15 minutes; another: acp-gateway token link{same_database}")
+        elif Tokens.name in config.identity.modes and not await _has_tokens(config):
             say(f"no token yet  acp-gateway token create --user NAME{same_database}")
-        say_ready(say, base_of(config.server), began)
+        say_ready(say, base_of(config.server), console, began)
 
         def look() -> None:
             served.check()
@@ -121,15 +140,32 @@ async def _serving(
         yield _Served(check=supervisor.check, change=supervisor.change)
 
 
+def _how_commands_find_it(config: Config) -> str:
+    directory = data_dir(config)
+    with suppress(RuntimeError):
+        if directory == usual_data_dir(environment()):
+            return "commands find it there"
+    return f"for commands: export ACP_GATEWAY_TOKEN_FILE={shlex.quote(str(directory / TOKEN_FILE))}"
+
+
 def _check_owner(config: Config, container: str | None, owner: str | None) -> None:
     if owner is not None:
         flaw = "it goes with --container" if container is None else flaw_of_user_id(owner)
         if flaw is not None:
             raise ConfigError(f"--owner {owner!r}: {flaw}")
-    elif container is not None and LocalMode.name not in config.identity.modes:
+    elif container is not None and config.identity.modes and LocalMode.name not in config.identity.modes:
         raise ConfigError(
             "--container makes a project, and identity.modes do not name local, whose it would be: name its owner with "
             "--owner"
+        )
+
+
+def _refuse_agents_as_users(config: Config, container: str | None) -> None:
+    if container is not None and LocalMode.name in config.identity.modes and is_loopback(_address_of(container).host):
+        raise ConfigError(
+            "identity.modes names local, and --container is on this machine: agents there would be the gateway's one "
+            "user, too, and answer their own permission requests. Leave identity.modes out, and serve makes a token; "
+            "or name tokens, jwt or proxy"
         )
 
 

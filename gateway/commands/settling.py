@@ -8,7 +8,7 @@ from gateway.commands import Say
 from gateway.commands.places import data_dir
 from gateway.config import Config
 from gateway.credentials.checking import check_keys, used_keys
-from gateway.credentials.keyring import FILE_NAME, Key, KeyRing, Keys, changing, write_file
+from gateway.credentials.keyring import FILE_NAME, KEYS_VARIABLE, Key, KeyRing, Keys, changing, write_file
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.pool import Database
 from gateway.log.lease import Leases
@@ -34,7 +34,13 @@ async def settle(
             await Presence.expire_all(database)
         await _warn_of_log(database)
         await _make_first_key(config, database, say)
-        await check_keys(database, Keys.load(config.vault))
+        keys = Keys.load(config.vault)
+        await check_keys(database, keys)
+        if keys.ring is None:
+            say(
+                "vault key     none: accounts and containers' secrets cannot be stored until vault.key_file names one "
+                f"(made by acp-gateway key new), or {KEYS_VARIABLE} is set"
+            )
         projects = Projects(database, config=config.containers)
         if container is not None:
             await register(projects, SIDECAR_PROJECT, container, owner=owner)

@@ -34,8 +34,8 @@ async def up(config: Config, container_port: int, say: Say) -> None:
     """The whole product on this machine: PostgreSQL, an agent host in a container's place, the gateway, a project."""
     began = time.monotonic()
     stopped = stop_on_signals()
-    _refuse_other_users(config)
-    config = _side_by_side(config, container_port)
+    refuse_unsafe(config)
+    config = _side_by_side(_for_local_user(config), container_port)
     if not config.database.url:
         refuse_second(data_dir(config))
     async with AsyncExitStack() as stack:
@@ -54,10 +54,10 @@ async def up(config: Config, container_port: int, say: Say) -> None:
         await stack.enter_async_context(serving(app, gateway_socket, shutdown_timeout=timeout))
         await register(app[PROJECTS], DEMO_PROJECT, container, default_agent_id=DEMO_AGENT)
         base = url_of(config.server)
-        say_open(say)
+        say_open(say, config.identity.modes)
         say(f"gateway       {base}")
         say(f"project       {base}/api/projects/{DEMO_PROJECT} (container {container})")
-        say_ready(say, base_of(config.server), began)
+        say_ready(say, base_of(config.server), f"{base_of(config.server)}/console", began)
         say(_first_steps(base))
         await until(stopped, postgres)
         say("\nstopping")
@@ -100,14 +100,19 @@ def _bind_both(config: Config, stack: AsyncExitStack) -> tuple[socket, socket]:
     return sockets[0], sockets[1]
 
 
-def _refuse_other_users(config: Config) -> None:
-    """``up`` is one user's, on this machine."""
-    refuse_unsafe(config)
+def _for_local_user(config: Config) -> Config:
+    """``up`` is one user's, on this machine.
+
+    A token would keep nobody out: its agents run as the user of the system that it runs as, and could read its file.
+    """
+    if not config.identity.modes:
+        return attrs.evolve(config, identity=attrs.evolve(config.identity, modes=(LocalMode.name,)))
     if LocalMode.name not in config.identity.modes:
         raise ConfigError(
             f"identity.modes names {', '.join(config.identity.modes)}, but up is for the one user of this machine: "
             "name local too, or use serve"
         )
+    return config
 
 
 def _first_steps(base: str) -> str:

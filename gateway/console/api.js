@@ -34,8 +34,33 @@ export class Api {
     constructor(root, askForToken) {
         this.#root = root.replace(/\/$/, "");
         this.askForToken = askForToken;
-        this.#token = remembered(TOKEN, "sessionStorage");
+        this.#token = remembered(TOKEN, "sessionStorage") ?? remembered(TOKEN);
         this.gateway = this.#client();
+    }
+
+    /** Whether this browser was signed in by a link. */
+    get isSignedIn() {
+        return this.#token !== null && this.#token === remembered(TOKEN);
+    }
+
+    /**
+     * Have this browser signed in. Its token is good together with a cookie alone, which no script can read.
+     *
+     * @param {string} link
+     */
+    async signIn(link) {
+        const anybody = new AcpGateway({ url: this.#root });
+        /** @type {{ token: string }} */
+        const { token } = await anybody.call("POST", "/api/sign-in", { link });
+        this.#token = token;
+        this.gateway = this.#client();
+        remember(TOKEN, token);
+        remember(TOKEN, null, "sessionStorage");
+    }
+
+    async signOut() {
+        await this.gateway.call("DELETE", "/api/sign-in");
+        remember(TOKEN, null);
     }
 
     /**
@@ -146,6 +171,7 @@ export class Api {
         this.#token = token;
         this.gateway = this.#client();
         remember(TOKEN, keep ? token : null, "sessionStorage");
+        remember(TOKEN, null);
     }
 
     #client() {

@@ -1,9 +1,11 @@
 /** The console: which project and session are shown, and who is told of what has changed. */
 
+import { GatewayProblem } from "./acp-gateway.js";
 import { Api, isPassing } from "./api.js";
 import { inNextFrame } from "./dom.js";
 import { remember, remembered } from "./keep.js";
 import { listenForKeys } from "./keyboard.js";
+import { isLink, takeLink } from "./link.js";
 import { Project } from "./model/project.js";
 import { Projects } from "./model/projects.js";
 import { Transcript } from "./model/transcript.js";
@@ -12,6 +14,7 @@ import { Frame } from "./view/frame.js";
 import { openHelp } from "./view/help.js";
 import { announce, complain, mention, messageOf } from "./view/notices.js";
 import { SessionView, titleFor } from "./view/session.js";
+import { spentLinkView } from "./view/spent-link.js";
 import { Sidebar } from "./view/sidebar.js";
 import { StartView, addProjectDialog, welcomeView } from "./view/start.js";
 import { sentenceForReset } from "./view/stream.js";
@@ -29,7 +32,7 @@ export class Console {
     #sidebar = new Sidebar(this.#frame.side, {
         pick: (id) => this.#go(addressOf(id)),
         addProject: () => this.#addProject(),
-        help: openHelp,
+        help: () => this.#help(),
     });
     /** @type {Project | null} */
     #project = null;
@@ -38,7 +41,7 @@ export class Console {
     #showSidebar = inNextFrame(() => this.#updateSidebar());
 
     async start() {
-        addEventListener("hashchange", () => this.#route());
+        addEventListener("hashchange", () => (isLink() ? location.reload() : this.#route()));
         listenForKeys({
             "/": () => this.#frame.view?.focusPrompt?.(),
             n: () => this.#project?.mayWork && this.#go(addressOfNew(this.#project.id)),
@@ -46,9 +49,41 @@ export class Console {
             j: () => this.#step(1),
             k: () => this.#step(-1),
             e: () => this.#frame.view?.toEnd?.(),
-            "?": openHelp,
+            "?": () => this.#help(),
         });
+        await this.#signIn(takeLink());
+    }
+
+    /** @param {string | null} link */
+    async #signIn(link) {
+        try {
+            if (link !== null) await this.#api.signIn(link);
+        } catch (problem) {
+            const code = problem instanceof GatewayProblem ? problem.code : null;
+            if (code === "sign_in_link_gone") {
+                this.#frame.show("spent link", () => spentLinkView(() => this.#readProjects()));
+                return;
+            }
+            // A gateway that takes no tokens asks nobody who they are.
+            if (code !== "not_found") {
+                this.#frame.show("no sign-in", () => troubleView(problem, () => this.#signIn(link), "You could not be signed in"));
+                return;
+            }
+        }
         await this.#readProjects();
+    }
+
+    #help() {
+        openHelp(this.#api.isSignedIn ? () => this.#signOut() : null);
+    }
+
+    async #signOut() {
+        try {
+            await this.#api.signOut();
+            location.reload();
+        } catch (problem) {
+            complain("You could not be signed out", problem);
+        }
     }
 
     async #readProjects() {

@@ -244,6 +244,38 @@ update api_tokens set revoked_at = coalesce(revoked_at, now()) where id = %(id)s
 update api_tokens set last_used_at = now()
 where id = %(id)s and (last_used_at is null or last_used_at < now() - %(seconds)s * interval '1 second');
 
+-- insert_sign_in_link --
+-- A link that signs a browser in as this user, once.
+insert into sign_in_links (digest, user_id, expires_at)
+values (%(digest)s, %(user_id)s, now() + %(seconds)s * interval '1 second');
+
+-- exchange_sign_in_link --
+-- A link is good once: whoever deletes it has an API token in its place, which opens together with a cookie.
+with link as (
+    delete from sign_in_links where digest = %(link)s and expires_at > now() returning user_id
+)
+insert into api_tokens (id, user_id, name, digest, cookie, max_role, expires_at)
+select %(id)s, user_id, %(name)s, %(digest)s, %(cookie)s, 'admin', now() + %(seconds)s * interval '1 second' from link
+returning *;
+
+-- revoke_browser --
+-- A browser is signed out.
+update api_tokens set revoked_at = coalesce(revoked_at, now()) where id = %(id)s and cookie is not null returning id;
+
+-- revoke_browsers --
+-- Every browser that came by a link is signed out, and what has not been used yet opens nothing.
+with links as (
+    delete from sign_in_links
+)
+update api_tokens set revoked_at = now() where cookie is not null and revoked_at is null;
+
+-- delete_ended_sign_ins --
+-- What nobody can use any more. All that was got with such a token has ended with it.
+with links as (
+    delete from sign_in_links where expires_at < now()
+)
+delete from api_tokens where cookie is not null and expires_at < now();
+
 -- insert_stream_ticket --
 -- Somebody who may have a stream lets their browser open it; of tickets that nobody has used only so many at a time.
 insert into stream_passes (project_id, digest, kind, path, max_role, user_id, mode, token_id, ends_at, expires_at)

@@ -24,7 +24,8 @@ async def readyz(request: web.Request) -> web.Response:
     shown = shapes.Readiness(
         status="ready" if report.is_ready else "not_ready",
         parts={
-            name: shapes.Part(ready=reason is None, reason=reason or UNSET) for name, reason in report.parts.items()
+            name: shapes.Part(ready=reason is None, reason=reason or UNSET, note=report.notes.get(name, UNSET))
+            for name, reason in report.parts.items()
         },
     )
     return views.answer(shown, status=200 if report.is_ready else 503, headers=_NOT_KEPT)
@@ -34,7 +35,10 @@ async def metrics(request: web.Request) -> web.Response:
     """The figures for Prometheus; with several workers those of all of them, whichever is asked."""
     scrapers, shown = request.app[SCRAPERS], request.headers.get(hdrs.AUTHORIZATION)
     if not scrapers.is_near(request.headers, request.remote):
-        refusal = Forbidden("The figures are for the networks in metrics.allow, and for those who have metrics.token.")
+        refusal = Forbidden(
+            "The figures are for the networks in metrics.allow, asked for by an address or a name in "
+            "identity.allowed_hosts, and for those who have metrics.token."
+        )
         if shown is None:
             raise refusal
         client = request.app[PROXIES].client_of(request.headers, request.remote)

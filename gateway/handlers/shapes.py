@@ -381,6 +381,15 @@ class Ticket:
 
 
 @attrs.frozen(kw_only=True)
+class SignedIn:
+    """What a sign-in link was exchanged for: an API token that is good in this browser alone."""
+
+    token: Annotated[str, Meta(description="It opens together with the cookie that comes with this answer.")]
+    user_id: str
+    expires_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
 class Health:
     """The process lives."""
 
@@ -392,7 +401,8 @@ class Part:
     """A part that a gateway depends on."""
 
     ready: bool
-    reason: str | UnsetType = UNSET
+    reason: Annotated[str | UnsetType, Meta(description="Why it is not ready.")] = UNSET
+    note: Annotated[str | UnsetType, Meta(description="What it cannot do although it is ready.")] = UNSET
 
 
 @attrs.frozen(kw_only=True)

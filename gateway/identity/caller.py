@@ -9,7 +9,7 @@ from multidict import CIMultiDictProxy
 from gateway.errors import RoleTooSmall, TokenLimited
 from gateway.roles import Role
 
-#: The one user where nobody identifies: everybody who uses this machine.
+#: The one user where no operator has said who there are.
 LOCAL_USER: Final = "local"
 #: Words that stand in the place of a user where nobody did it (``resolvedBy``): no user may be called so.
 RESERVED: Final = frozenset({"rule", "timeout", "container", "gateway"})
@@ -68,6 +68,15 @@ class Presented:
         """The credential of ``Authorization: Bearer`` (RFC 6750 2.1)."""
         scheme, _, credential = self.headers.get("Authorization", "").partition(" ")
         return credential.strip() or None if scheme.lower() == "bearer" else None
+
+    @property
+    def host(self) -> str | None:
+        return self.headers.get("Host")
+
+    def cookies(self, name: str) -> list[str]:
+        """The values of the cookies of this name (RFC 6265 4.2.1)."""
+        pairs = [pair.strip().partition("=") for text in self.headers.getall("Cookie", ()) for pair in text.split(";")]
+        return [value for known, _, value in pairs if known == name]
 
 
 class Mode(Protocol):

@@ -45,11 +45,13 @@ class Identity:
             caller = await mode.identify(presented)
             if caller is not None:
                 return caller
-        raise Unauthenticated(f"The request must show {', '.join(mode.wants for mode in self._modes)}.")
+        if not self._modes:
+            raise Unauthenticated("This gateway knows nobody: its identity.modes is empty.")
+        raise Unauthenticated(f"The request must show {', or '.join(mode.wants for mode in self._modes)}.")
 
 
 def configured(config: IdentityConfig, database: Database, throttle: Throttle, proxies: Proxies) -> Identity:
-    """The modes that the configuration names."""
+    """The modes that the configuration names. Without any nobody is known."""
     modes: dict[str, Mode] = {
         "local": LocalMode(),
         "tokens": Tokens(database),

@@ -127,6 +127,7 @@ class Passes:
         while True:
             try:
                 await self._database.execute("delete_ended_stream_passes")
+                await self._database.execute("delete_ended_sign_ins")
             except GatewayError as exc:
                 log_failure(logger, "passes not swept", exc)
             await asyncio.sleep(SWEEP_SECONDS)

@@ -28,6 +28,11 @@ def refuse_unsafe(config: Config) -> None:
     _refuse_shared_hosts(config)
     if is_loopback(host):
         return
+    if not identity.modes:
+        raise ConfigError(
+            f"server.host is {host!r}, but identity.modes is empty: say with it how those who reach the gateway "
+            "there identify themselves (tokens, jwt, proxy), or set server.host to 127.0.0.1 or ::1"
+        )
     if LocalMode.name in identity.modes:
         raise ConfigError(
             f"server.host is {host!r}, but identity.modes names local, for which whoever reaches the gateway is its "

@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,7 @@ from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, TokenNotFound, Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.roles import Role
+from gateway.wire.hosts import parse_host
 from gateway.wire.times import timestamp
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ MAX_REMEMBERED: Final = 10_000
 #: How far behind the time of the last use may be; noting each use would be a write for each request.
 USE_SECONDS: Final = 300.0
 MAX_TOKEN: Final = 200
+MAX_COOKIES: Final = 10
 _ID: Final = re.compile("tok_[0-9a-f]{12}")
 
 
@@ -48,6 +51,8 @@ class Token:
     revoked_at: datetime | None
     last_used_at: datetime | None
     digest: bytes = attrs.field(repr=False)
+    #: Of the cookie without which it opens nothing; None: it needs none.
+    cookie: bytes | None = attrs.field(repr=False)
 
     @classmethod
     def from_row(cls, row: Row) -> "Token":
@@ -91,10 +96,10 @@ class Tokens:
         text = PREFIX + secrets.token_urlsafe(32)
         row = await self._database.fetch_one(
             "insert_api_token",
-            id=f"tok_{secrets.token_hex(6)}",
+            id=new_token_id(),
             user_id=new.user_id,
             name=new.name,
-            digest=_digest(text),
+            digest=digest_of(text),
             max_role=new.max_role.word,
             projects=None if new.projects is None else sorted(new.projects),
             seconds=None if new.lifetime is None else new.lifetime.total_seconds(),
@@ -118,10 +123,13 @@ class Tokens:
         text = presented.bearer
         if text is None or not text.startswith(PREFIX):
             return None
-        token = await self._find(text)
+        token = await self.find(text)
         flaw = "is unknown" if token is None else token.flaw()
         if token is None or flaw is not None:
             raise Unauthenticated(f"This API token {flaw}.", error="invalid_token")
+        if token.cookie is not None and not _is_among(token.cookie, presented.cookies(cookie_name(presented.host))):
+            reason = "This API token is good in the browser that was signed in, and this one has no cookie of it."
+            raise Unauthenticated(reason, error="invalid_token")
         return Caller(
             user_id=token.user_id,
             mode=self.name,
@@ -131,10 +139,11 @@ class Tokens:
             token_id=token.id,
         )
 
-    async def _find(self, text: str) -> Token | None:
+    async def find(self, text: str) -> Token | None:
+        """The token that this is, whether or not it is good."""
         if len(text) > MAX_TOKEN:
             return None
-        digest = _digest(text)
+        digest = digest_of(text)
         known = self._remembered.get(digest)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -160,5 +169,20 @@ class Tokens:
             logger.warning("the use of a token is not noted", extra={"token": token.id, "error": str(exc)})
 
 
-def _digest(text: str) -> bytes:
+def new_token_id() -> str:
+    return f"tok_{secrets.token_hex(6)}"
+
+
+def cookie_name(host: str | None) -> str:
+    """What a browser's cookie is called. Browsers send one to all ports of a host, and two gateways may be there."""
+    named = parse_host(host or "")
+    return "acp_browser" if named is None or named.port is None else f"acp_browser_{named.port}"
+
+
+def _is_among(digest: bytes, cookies: Sequence[str]) -> bool:
+    # Another port of the host may have set some of the same name.
+    return any(hmac.compare_digest(digest, digest_of(cookie)) for cookie in cookies[:MAX_COOKIES])
+
+
+def digest_of(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

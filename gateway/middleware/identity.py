@@ -6,6 +6,7 @@ from aiohttp.typedefs import Handler
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
+from gateway.identity.tokens import cookie_name
 from gateway.keys import (
     ASKED,
     CALLER,
@@ -16,6 +17,7 @@ from gateway.keys import (
     PASSTHROUGH_TICKET,
     PROXIES,
     PUBLIC_ROUTES,
+    SIGNED_IN,
     STREAM_ROUTES,
     STREAM_TICKET,
     THROTTLE,
@@ -94,12 +96,16 @@ def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:
 
 
 async def give_cookie(request: web.Request, response: web.StreamResponse) -> None:
-    """What a ticket was exchanged for, with whatever answer there is: the ticket is gone (``on_response_prepare``)."""
-    given = request.get(_COOKIE)
-    if given is None:
-        return
-    stream, text = given
-    where = f"{stream.cookie}={text}; Path={stream.path.replace(';', '%3B')}; Max-Age={COOKIE_SECONDS}"
-    secure = "; Secure" if browser_scheme(request) == "https" else ""
-    # aiohttp has written the response's own cookies into its head by now.
-    response.headers.add(hdrs.SET_COOKIE, f"{where}; HttpOnly; SameSite=Strict{secure}")
+    """What a ticket or a sign-in link was exchanged for, with whatever answer there is: those are gone
+    (``on_response_prepare``)."""
+    cookies = []
+    if (given := request.get(_COOKIE)) is not None:
+        stream, text = given
+        cookies.append(f"{stream.cookie}={text}; Path={stream.path.replace(';', '%3B')}; Max-Age={COOKIE_SECONDS}")
+    if (signed_in := request.get(SIGNED_IN)) is not None:
+        text, seconds = signed_in
+        cookies.append(f"{cookie_name(request.headers.get(hdrs.HOST))}={text}; Path=/; Max-Age={seconds}")
+    secure = "; Secure" if cookies and browser_scheme(request) == "https" else ""
+    for cookie in cookies:
+        # aiohttp has written the response's own cookies into its head by now. Without Domain it is this host's alone.
+        response.headers.add(hdrs.SET_COOKIE, f"{cookie}; HttpOnly; SameSite=Strict{secure}")

@@ -73,7 +73,7 @@ class Upstream:
 
 def _split_authority(text: str, default_port: int) -> tuple[str, int]:
     found = _AUTHORITY.fullmatch(text)
-    if found is None or (found["v6"] and not _is_ipv6(found["v6"])):
+    if found is None or (not _is_ipv6(found["v6"]) if found["v6"] else not _is_name(found["name"])):
         raise ValueError("the address must name a host, such as http://127.0.0.1:4096 or http://[::1]:4096")
     host = (found["v6"] or found["name"]).lower()
     if found["port"] is None:
@@ -81,6 +81,11 @@ def _split_authority(text: str, default_port: int) -> tuple[str, int]:
     if not found["port"].isdigit() or not 0 < int(found["port"]) < 65536:
         raise ValueError("the address's port must be a number from 1 to 65535")
     return host, int(found["port"])
+
+
+def _is_name(text: str) -> bool:
+    """Whether DNS can have it (RFC 1035 2.3.4); on others resolvers fail in ways of their own."""
+    return len(text) <= 253 and all(1 <= len(label) <= 63 for label in text.removesuffix(".").split("."))
 
 
 def _is_ipv6(text: str) -> bool:

@@ -22,9 +22,10 @@ Check = Callable[[], Awaitable[str | None]]
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """Why each part by its name is not ready, None where it is."""
+    """Why each part by its name is not ready, None where it is; and what one that is cannot do all the same."""
 
     parts: Mapping[str, str | None]
+    notes: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def is_ready(self) -> bool:
@@ -34,8 +35,12 @@ class Report:
 class Readiness:
     """Looks at the parts; ``stop`` says that the process is about to end, which nothing takes back."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
+    def __init__(
+        self, checks: Mapping[str, Check], notes: Mapping[str, Callable[[], str | None]] | None = None
+    ) -> None:
+        """``notes``: what a part cannot do although it is ready; None where it can do all."""
         self._checks = checks
+        self._notes = notes or {}
         self._report: Report | None = None
         self._looked_at = 0.0
         self._looking: asyncio.Task[Report] | None = None
@@ -64,7 +69,8 @@ class Readiness:
     async def _look(self) -> Report:
         try:
             found = await asyncio.gather(*(_ask(name, check) for name, check in self._checks.items()))
-            self._report = Report(parts=dict(zip(self._checks, found, strict=True)))
+            notes = {name: text for name, note in self._notes.items() if (text := note()) is not None}
+            self._report = Report(parts=dict(zip(self._checks, found, strict=True)), notes=notes)
             self._looked_at = asyncio.get_running_loop().time()
             return self._report
         finally:

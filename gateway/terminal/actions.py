@@ -5,15 +5,16 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from gateway.client import Client, Project, Refused, Unreachable
 from gateway.errors import ConfigError, UsageError
+from gateway.proxy.upstream import Upstream
 from gateway.terminal import lists
 from gateway.terminal.accounts import auth_status, give_token, list_credentials, log_in, log_out
 from gateway.terminal.asked import call_title
+from gateway.terminal.credential import token_for
 from gateway.terminal.screen import Screen
 from gateway.terminal.showing import away_notes, say, show_list, show_members
 from gateway.terminal.text import cell, local_time, title_of
@@ -29,10 +30,9 @@ Options = argparse.Namespace
 async def run(options: Options, environ: Mapping[str, str]) -> int:
     """The exit status of a command."""
     screen = Screen.of_process(environ)
-    url = options.url or environ.get("ACP_GATEWAY_URL") or DEFAULT_URL
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"--url {url!r}: must begin with http:// or https://")
-    async with Client(url, token=_token(options, environ)) as client:
+    _refuse_what_is_no_text(options)
+    url = _url(options, environ)
+    async with Client(url, token=token_for(url, options.token_file, environ)) as client:
         action: Callable[[Options, Client, Screen], Awaitable[int | None]] = _ACTIONS[options.person]
         try:
             return await action(options, client, screen) or 0
@@ -43,24 +43,33 @@ async def run(options: Options, environ: Mapping[str, str]) -> int:
             raise ConfigError(f"{exc} {step}") from exc
 
 
+def _refuse_what_is_no_text(options: Options) -> None:
+    """Bytes that are no UTF-8 can stand in no path, header or body."""
+    for name, value in vars(options).items():
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as exc:
+                raise UsageError(f"{name}: {value!r} is no text in UTF-8") from exc
+
+
+def _url(options: Options, environ: Mapping[str, str]) -> str:
+    url: str = options.url or environ.get("ACP_GATEWAY_URL") or DEFAULT_URL
+    try:
+        Upstream.parse(url)
+    except ValueError as exc:
+        # Without the address: there may be a password in it.
+        raise UsageError(f"{'--url' if options.url else 'ACP_GATEWAY_URL'}: {exc}") from exc
+    return url
+
+
 def next_step(refused: Refused) -> str | None:
     """What helps where something is refused."""
     if refused.reason == "unauthenticated":
-        return "Set ACP_GATEWAY_TOKEN, or name a file with --token-file."
+        return "Set ACP_GATEWAY_TOKEN, or name a file with --token-file (local.token in the gateway's --data-dir, say)."
     if place := _ACCOUNT.fullmatch(str(refused.problem.get("authStart"))):
         return f"Connect it: acp-gateway auth login {unquote(place[1])} {unquote(place[2])}"
     return None
-
-
-def _token(options: Options, environ: Mapping[str, str]) -> str | None:
-    """In no option: every process on the machine can read those."""
-    path = options.token_file or (None if environ.get("ACP_GATEWAY_TOKEN") else environ.get("ACP_GATEWAY_TOKEN_FILE"))
-    if path is None:
-        return environ.get("ACP_GATEWAY_TOKEN") or None
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError, RuntimeError) as exc:
-        raise ConfigError(f"The token's file {path} cannot be read: {exc}") from exc
 
 
 def _project(options: Options, client: Client) -> Project:

@@ -142,6 +142,15 @@ def test_no_pod_gets_variables_of_services_whose_names_look_like_settings(path: 
     assert [pod["enableServiceLinks"] for pod in pods(path)] == [False]
 
 
+def test_an_agent_host_beside_the_gateway_is_another_user_in_pod_and_image() -> None:
+    [pod] = pods(ROOT / "deploy/kubernetes/sidecar.yaml")
+    users = {one["name"]: (pod["securityContext"] | one["securityContext"])["runAsUser"] for one in pod["containers"]}
+    made = re.findall(r"useradd --create-home --uid (\d+) acp", (ROOT / "Dockerfile").read_text("utf-8"))
+    assert [users["gateway"], users["agent-host"]] == [int(uid) for uid in made]
+    assert users["gateway"] != users["agent-host"]
+    assert f"user={users['agent-host']}" in (ROOT / "deploy/try_images.sh").read_text("utf-8")
+
+
 def stops_within(server: ServerConfig) -> float:
     """Seconds, as docs/operations.md says them."""
     return server.stop_delay + 2 * server.shutdown_timeout + GRACE + FLUSH_SECONDS

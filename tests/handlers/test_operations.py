@@ -3,9 +3,11 @@
 import asyncio
 from contextlib import closing
 
+import attrs
 import psycopg2
 import pytest
 
+from gateway.config import VaultConfig
 from gateway.log import followers
 from gateway.telemetry import readiness
 from tests.db.relay import Relay
@@ -113,6 +115,13 @@ async def test_a_vault_without_a_key_that_something_is_sealed_with_is_not_ready(
     answer = await gateway.call("GET", "/readyz")
     assert answer.status == 503
     assert answer.json["parts"]["vault"] == {"ready": False, "reason": "It lacks the key 'lost'."}
+
+
+async def test_without_a_vault_key_it_is_ready_and_says_what_it_cannot_do(database_url: str) -> None:
+    async with GatewayProcess(database_url, attrs.evolve(QUICK, vault=VaultConfig())).run() as gateway:
+        await until_ready(gateway)
+        vault = (await gateway.call("GET", "/readyz")).json["parts"]["vault"]
+        assert (vault["ready"], "cannot be stored" in vault["note"]) == (True, True)
 
 
 async def test_a_database_that_hangs_is_told_within_seconds(database_url: str) -> None:

@@ -25,6 +25,7 @@ PUBLIC = {
     "/healthz": "probes have no account",
     "/readyz": "probes have no account",
     "/metrics": "is limited by address and token, see gateway/handlers/operations.py",
+    "/api/sign-in": "is opened by the link that it is sent",
     "/openapi.json": "tells of the API what its documentation tells",
     "/docs": "a page that is the same for everybody, and shows what /openapi.json tells",
     "/docs/{name}": "files that are the same for everybody",

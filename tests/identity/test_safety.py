@@ -9,7 +9,7 @@ import pytest
 from gateway.config import Config, ContainersConfig, IdentityConfig, ServerConfig
 from gateway.errors import ConfigError
 from gateway.identity.safety import refuse_unsafe
-from tests.program import free_ports, run, run_to_end
+from tests.program import UNSAID, free_ports, run, run_to_end
 from tests.world import GatewayProcess
 
 
@@ -20,7 +20,8 @@ def configured(host: str, **identity: Any) -> Config:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (configured("0.0.0.0"), "identity.modes names local"),
+        (configured("0.0.0.0"), "identity.modes is empty"),
+        (configured("0.0.0.0", modes=("local",)), "identity.modes names local"),
         (configured("::", modes=("tokens", "local"), allowed_hosts=("h",)), "identity.modes names local"),
         (configured("10.0.0.7", modes=("tokens",)), "identity.allowed_hosts is empty"),
         (configured("127.0.0.1", modes=("proxy",)), "identity.proxy_addresses is empty"),
@@ -89,6 +90,8 @@ def serve(directory: Path, *options: str, **environ: str) -> str:
 def test_a_sidecar_without_a_local_user_wants_an_owner(tmp_path: Path) -> None:
     container = ["--container", "http://127.0.0.1:4096"]
     assert "--owner" in serve(tmp_path, *container, ACP_GATEWAY_IDENTITY_MODES="tokens")
+    for address in ("http://127.0.0.1:4096", "http://localhost:4096", "http://[::1]:4096"):
+        assert "serve makes a token" in serve(tmp_path, "--container", address, ACP_GATEWAY_IDENTITY_MODES="local")
     assert "--owner 'rule'" in serve(tmp_path, *container, "--owner", "rule")
     assert "--owner 'alice': it goes with --container" in serve(tmp_path, "--owner", "alice")
 
@@ -100,12 +103,13 @@ def test_up_is_for_the_local_user(tmp_path: Path) -> None:
 
 
 async def test_a_sidecars_project_is_its_owners_and_can_be_given_to_another(database_url: str, tmp_path: Path) -> None:
-    environ = {"ACP_GATEWAY_DATABASE_URL": database_url}
+    environ = {"ACP_GATEWAY_DATABASE_URL": database_url, **UNSAID}
     for owner, options in (("local", []), ("alice", ["--owner", "alice"]), ("alice", []), ("bob", ["--owner", "bob"])):
-        arguments = ["serve", "--port", str(free_ports(1)), "--container", "http://127.0.0.1:4096", *options]
+        where = ["--port", str(free_ports(1)), "--data-dir", str(tmp_path / "data")]
+        arguments = ["serve", *where, "--container", "http://127.0.0.1:4096", *options]
         with run(*arguments, directory=tmp_path, environ=environ) as program:
             program.wait_until_says("gateway       http")
-            assert "identity      local" in program.said()
+            assert "identity      tokens\n" in program.said()
         proxied = IdentityConfig(modes=("proxy", "local"), proxy_addresses=("127.0.0.1",))
         async with attrs.evolve(GatewayProcess(database_url), config=Config(identity=proxied)).run() as gateway:
             asks = gateway if owner == "local" else gateway.as_user(owner)

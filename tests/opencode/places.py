@@ -26,6 +26,7 @@ from tests.fakes.listening import listen
 from tests.fakes.model import FakeModel
 from tests.opencode.doors import PATIENCE, Door, GatewayDoor, HostDoor
 from tests.opencode.world import World
+from tests.world import LOCAL
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +97,7 @@ async def before_the_gateway(program: Path, root: Path, database_url: str) -> As
 @asynccontextmanager
 async def gateway(database_url: str) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a gateway on that database."""
-    config = Config(database=DatabaseConfig(url=database_url))
+    config = Config(database=DatabaseConfig(url=database_url), identity=LOCAL)
     async with serve(build_app(config)) as (_, url), aiohttp.ClientSession(url) as http:
         yield http
 

@@ -48,6 +48,9 @@ def test_address_is_understood(text: str, base: str) -> None:
         ("http://[127.0.0.1]:80", "host"),
         ("http://h]:80", "host"),
         ("http://-h-", "host"),
+        ("http://a..b", "host"),
+        (f"http://{'a' * 64}.test", "host"),
+        (f"http://{'a.' * 126}test", "host"),
     ],
 )
 def test_wrong_address_is_refused_with_a_sentence(text: str, what: str) -> None:

@@ -267,6 +267,13 @@ TOKEN = "t" * 40
         ((), {"Authorization": f"bearer {TOKEN}"}, 200),
         ((), {"Authorization": "Bearer wrong"}, 403),
         ((), {"Authorization": f"Basic {TOKEN}"}, 403),
+        # A page of a browser near whose name was made to lead here; one that is named, and addresses, are no page's.
+        (("127.0.0.0/8",), {"Host": "evil.example"}, 403),
+        (("127.0.0.0/8",), {"Host": "localhost@evil.example"}, 403),
+        (("127.0.0.0/8",), {"Host": "gateway.example:8080"}, 200),
+        (("127.0.0.0/8",), {"Host": "10.0.0.7:8080"}, 200),
+        (("127.0.0.0/8",), {"Host": "[fd00::7]:8080"}, 200),
+        ((), {"Host": "evil.example", "Authorization": f"Bearer {TOKEN}"}, 200),
         # A proxy on this machine passes on what anybody asks.
         (("127.0.0.0/8",), {"X-Forwarded-For": "127.0.0.1"}, 403),
         (("127.0.0.0/8",), {"Forwarded": "for=127.0.0.1"}, 403),
@@ -277,7 +284,8 @@ TOKEN = "t" * 40
 async def test_who_may_read_them(
     database_url: str, allow: tuple[str, ...], headers: dict[str, str], status: int
 ) -> None:
-    config = attrs.evolve(QUICK, metrics=MetricsConfig(allow=allow, token=TOKEN))
+    identity = attrs.evolve(QUICK.identity, allowed_hosts=("gateway.example",))
+    config = attrs.evolve(QUICK, identity=identity, metrics=MetricsConfig(allow=allow, token=TOKEN))
     async with GatewayProcess(database_url, config).run() as gateway:
         answer = await gateway.call("GET", "/metrics", headers=headers)
         assert answer.status == status

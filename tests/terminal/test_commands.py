@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import shlex
 import signal
@@ -88,6 +89,52 @@ def test_a_gateway_that_is_not_there_is_named(place: Place) -> None:
     done = script(place, "project", "create", "http://127.0.0.1:1", "--url", "http://127.0.0.1:9")
     assert done.returncode == 1
     assert "No gateway answers at http://127.0.0.1:9" in done.stderr
+
+
+@pytest.mark.parametrize("token", ["acpgw_a\nb", "acpgw_a\rb", "a b", "\xfc", "\udc80"])
+def test_a_token_that_no_header_can_hold_is_named_by_its_place_and_not_shown(
+    place: Place, tmp_path: Path, token: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(os.fsencode(token))
+    for done, said in (
+        (script(place, "project", "list", ACP_GATEWAY_TOKEN=token), "ACP_GATEWAY_TOKEN"),
+        (script(place, "project", "list", ACP_GATEWAY_TOKEN_FILE=str(file)), str(file)),
+        (script(place, "project", "list", "--token-file", str(file)), str(file)),
+    ):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+        assert said in done.stderr
+        assert "acpgw_a" not in done.stderr
+
+
+def test_a_line_end_behind_a_token_does_no_harm(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("acpgw_whatever\n")
+    assert script(place, "project", "list", "--token-file", str(tmp_path / "token")).returncode == 0
+    assert script(place, "project", "list", ACP_GATEWAY_TOKEN="acpgw_whatever\r\n").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a b", "http://a\nb", "http://[::1", "http://x:99999", "http://x:y", "http://", "http://a..b",
+     f"http://{'a' * 64}", "http://user:secret@x", "http://x?y", "ftp://x", "http://\udc80"],
+)  # fmt: skip
+def test_what_is_no_address_of_a_gateway_is_one_sentence(place: Place, url: str) -> None:
+    for done in (
+        script(place, "project", "list", "--url", url),
+        script(place, "project", "list", ACP_GATEWAY_URL=url),
+    ):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("project", "get", "\udc80"), ("prompt", "demo", "\udc80"), ("session", "get", "demo", "\udc80"),
+     ("events", "demo", "--after", "1-1\n"), ("events", "demo", "--after", "\udc80")],
+)  # fmt: skip
+def test_what_no_request_can_hold_is_one_sentence(place: Place, arguments: tuple[str, ...]) -> None:
+    done = script(place, *arguments)
+    assert (done.returncode in (1, 2), done.stdout, done.stderr.count("\n")) == (True, "", 1), done.stderr
 
 
 def test_projects_and_agents_are_listed(place: Place) -> None:

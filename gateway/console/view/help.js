@@ -18,7 +18,8 @@ export function keysAreOn() {
     return remembered("keys") !== "off";
 }
 
-export function openHelp() {
+/** @param {(() => void) | null} signOut Called where its button is pressed; null where nobody is signed in. */
+export function openHelp(signOut) {
     const on = h("input", { type: "checkbox", id: "keys-on" });
     on.checked = keysAreOn();
     on.addEventListener("change", () => remember("keys", on.checked ? null : "off"));
@@ -42,6 +43,8 @@ export function openHelp() {
                 "p.about",
                 "What you write and have not sent stays in this browser. All else is in the gateway: a turn goes on whoever watches.",
             ),
+            signOut &&
+                h("div.form-actions", h("button.quiet", { type: "button", on: { click: signOut } }, "Sign this browser out")),
         ),
     );
 }

@@ -39,6 +39,12 @@ function fields(reason, close) {
             reason
                 ? h("p.form-problem", honest(reason))
                 : h("p", "This gateway wants to know who asks. Paste an API token of yours."),
+            h(
+                "p.about",
+                "On the gateway's own machine ",
+                h("code", "acp-gateway token link"),
+                " prints a link that signs this browser in instead.",
+            ),
             field("API token", token, "It is sent to this gateway and to nobody else."),
             h("label.check", { for: "keep-token" }, keep, "Keep it until this tab is closed"),
         ],

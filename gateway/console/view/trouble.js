@@ -3,6 +3,8 @@
 import { h } from "../dom.js";
 import { hintFor, messageOf } from "./notices.js";
 
+const TITLE = "The gateway does not answer as it should";
+
 /** @import { PageView } from "../types.js" */
 
 /**
@@ -10,11 +12,11 @@ import { hintFor, messageOf } from "./notices.js";
  * @param {() => void} again
  * @returns {PageView}
  */
-export function troubleView(problem, again) {
+export function troubleView(problem, again, title = TITLE) {
     const element = h(
         "div.plain-page",
         { role: "alert" },
-        h("h1", "The gateway does not answer as it should"),
+        h("h1", title),
         h("p", messageOf(problem)),
         hintFor(problem) ? h("p.about", hintFor(problem)) : null,
         h("div.form-actions", h("button.primary", { type: "button", on: { click: again } }, "Try again")),

@@ -1,0 +1,76 @@
+"""Signing a browser in by a link, which is good once and for a quarter of an hour.
+
+The link is exchanged for an API token and a cookie, neither of which opens anything without the other. The page keeps
+the token where pages of its own origin alone can read it, and sends it with each call, so that nothing another page has
+the browser send is taken for its user's; the cookie is kept from scripts, and the browser sends it. A browser sends
+cookies to every port of a host: whoever serves another port of it, an agent's own server say, is told half of it.
+"""
+
+import secrets
+from typing import Final
+
+import attrs
+
+from gateway.db.pool import Database
+from gateway.identity.tokens import PREFIX, Token, digest_of, new_token_id
+
+LINK_SECONDS: Final = 900
+#: 30 days.
+BROWSER_SECONDS: Final = 2_592_000
+#: Longer than any link.
+MAX_LINK: Final = 100
+NAME: Final = "browser, by a link"
+
+
+@attrs.frozen(kw_only=True)
+class SignedIn:
+    """What a link was exchanged for."""
+
+    token: Token
+    #: What opens with the token, and the cookie that goes with it.
+    text: str = attrs.field(repr=False)
+    cookie: str = attrs.field(repr=False)
+
+
+class SignIns:
+    """Links and browsers of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def issue(self, user_id: str) -> str:
+        """A link for this user: what stands behind ``#sign-in=`` of the console's address."""
+        link = secrets.token_urlsafe(32)
+        await self._database.execute(
+            "insert_sign_in_link", digest=digest_of(link), user_id=user_id, seconds=LINK_SECONDS
+        )
+        return link
+
+    async def exchange(self, link: str) -> SignedIn | None:
+        """None where the link is not good, any more."""
+        if len(link) > MAX_LINK:
+            return None
+        text, cookie = PREFIX + secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        row = await self._database.fetch_one(
+            "exchange_sign_in_link",
+            link=digest_of(link),
+            id=new_token_id(),
+            name=NAME,
+            digest=digest_of(text),
+            cookie=digest_of(cookie),
+            seconds=BROWSER_SECONDS,
+        )
+        return None if row is None else SignedIn(token=Token.from_row(row), text=text, cookie=cookie)
+
+    async def end(self, token_id: str) -> bool:
+        """Sign the browser out that has this token; False where it is no browser's."""
+        return await self._database.fetch_one("revoke_browser", id=token_id) is not None
+
+    async def end_all(self) -> None:
+        """Sign all browsers out that came by a link."""
+        await self._database.execute("revoke_browsers")
+
+
+def address_of(base: str, link: str) -> str:
+    """The address to open. A browser keeps what is behind the # to itself: it is in no log, and no ``Referer``."""
+    return f"{base}/console#sign-in={link}"

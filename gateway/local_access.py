@@ -1,0 +1,116 @@
+"""How programs of the same user find a gateway on this machine, and the token that it was started with.
+
+    <data_dir>/
+      local.token       an API token for the user `local`, mode 0600
+      gateway.address   where the gateway listens that has the file locked (flock), as long as it runs
+
+A program sends the token to that address alone and only while the file is locked: whoever else listens there, once the
+gateway has gone, is told nothing.
+"""
+
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from gateway.errors import StartError
+
+TOKEN_FILE: Final = "local.token"
+ADDRESS_FILE: Final = "gateway.address"
+#: More than a token is long, and its line end.
+_MOST: Final = 1000
+#: Somebody may just be looking whether it is locked.
+_TRIES, _PAUSE = 20, 0.05
+
+
+@attrs.frozen(kw_only=True)
+class Kept:
+    """A token as its file has it."""
+
+    text: str = attrs.field(repr=False)
+    #: Whether nobody else can have read it.
+    is_private: bool
+
+
+def read_token(data_dir: Path) -> Kept | None:
+    """None where there is no such file, or none that can be read."""
+    try:
+        descriptor = os.open(data_dir / TOKEN_FILE, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    with open(descriptor, "rb") as stream:
+        found = os.fstat(stream.fileno())
+        text = stream.read(_MOST).decode(errors="replace").strip()
+    is_private = stat.S_ISREG(found.st_mode) and not found.st_mode & 0o077 and found.st_uid in (0, os.geteuid())
+    return Kept(text=text, is_private=is_private) if text else None
+
+
+def write_token(data_dir: Path, text: str) -> Path:
+    """Put it in the file's place at once, readable by its owner alone."""
+    file = data_dir / TOKEN_FILE
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{TOKEN_FILE}-", dir=data_dir)  # made with mode 0600
+        try:
+            with open(descriptor, "w", encoding="ascii") as stream:
+                stream.write(f"{text}\n")
+            os.replace(name, file)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as exc:
+        raise StartError(f"The gateway's token cannot be written to {file}: {exc.strerror}") from exc
+    return file
+
+
+@contextmanager
+def announced(data_dir: Path, address: str) -> Iterator[None]:
+    """Programs of this user find the gateway at this address, as long as this is open; ``StartError`` where another
+    gateway is there already."""
+    file = data_dir / ADDRESS_FILE
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise StartError(f"{file} cannot be written: {exc.strerror}; choose another directory with --data-dir") from exc
+    try:
+        if not _lock(descriptor):
+            raise StartError(
+                f"Another gateway keeps its token in {data_dir}: give this one a --data-dir of its own, or say with "
+                "identity.modes how its callers identify themselves"
+            )
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{address}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def address_in(data_dir: Path) -> str | None:
+    """Where the gateway listens that keeps its token there; None where none runs."""
+    try:
+        descriptor = os.open(data_dir / ADDRESS_FILE, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, _MOST).decode(errors="replace").strip()
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _lock(descriptor: int) -> bool:
+    for _ in range(_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_PAUSE)
+    return False
