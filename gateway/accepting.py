@@ -17,6 +17,8 @@ from weakref import WeakSet
 
 from aiohttp import web
 
+from gateway.heads import Connection
+
 logger = logging.getLogger(__name__)
 
 #: Descriptors that no client gets: for connections to PostgreSQL and to containers, and for files.
@@ -129,11 +131,14 @@ class Accepting(web.BaseSite):
     def _open(self, client: socket.socket) -> None:
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        assert self._runner.server is not None
-        opening = asyncio.get_running_loop().connect_accepted_socket(self._runner.server, client)
+        opening = asyncio.get_running_loop().connect_accepted_socket(self._connection, client)
         task: asyncio.Task[_Connection] = asyncio.create_task(opening, name="open connection")
         self._opening.add(task)
         task.add_done_callback(self._note)
+
+    def _connection(self) -> Connection:
+        assert self._runner.server is not None
+        return Connection(self._runner.server)
 
     def _note(self, task: asyncio.Task[_Connection]) -> None:
         self._opening.discard(task)

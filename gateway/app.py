@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.addresses import Addresses
+from gateway.bodies import Bodies
 from gateway.config import Config, ContainersConfig, EventsConfig
 from gateway.container.client import ContainerInfo
 from gateway.credentials import catalogue
@@ -39,6 +40,7 @@ from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
 from gateway.keys import (
     AUDIT,
+    BODIES,
     CLIENT,
     CONFIG,
     CONTAINERS,
@@ -168,6 +170,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None, own_host: Own
     proxies = app[PROXIES] = Proxies(config.identity.proxy_addresses)
     metrics = app[METRICS] = Metrics(__version__)
     app[THROTTLE] = Throttle(on_refused=lambda: metrics.refused("failed_credentials"))
+    app[BODIES] = Bodies()
     app[SITES] = Sites(
         config.identity.allowed_hosts,
         config.identity.allowed_origins,

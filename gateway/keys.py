@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 from aiohttp import web
 
+from gateway.bodies import Bodies, Place
 from gateway.config import Config
 from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
@@ -56,6 +57,7 @@ from gateway.telemetry.tracing import Tracing
 CONFIG = web.AppKey("config", Config)
 SETTINGS = web.AppKey("settings", Settings)
 LIMITS = web.AppKey("limits", Limits)
+BODIES = web.AppKey("bodies", Bodies)
 DATABASE = web.AppKey("database", Database)
 CLIENT = web.AppKey("client", Client)
 LOG = web.AppKey("log", Log)
@@ -134,6 +136,8 @@ CALLER = web.RequestKey("caller", Caller)
 USER = web.RequestKey("user", str)
 #: The cookie that the answer gives the browser which was signed in, and for how many seconds; none takes it away.
 SIGNED_IN = web.RequestKey("signed_in", tuple[str, int])
+#: Where its body is held.
+BODY_PLACE = web.RequestKey("body_place", Place)
 #: How many bytes of its answer an event stream has written.
 WRITTEN = web.RequestKey("written", int)
 PROJECT = web.RequestKey("project", Project)

@@ -6,6 +6,7 @@ projects is one: it is counted where they are made.
 """
 
 import math
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from aiolimiter import AsyncLimiter
 
 from gateway.config import LimitsConfig
 from gateway.db.pool import Database
-from gateway.errors import PromptTooLarge, TooManyRequests, TooManySessions, TooManyStreams, TooManyTurns
+from gateway.errors import BodyTooLarge, PromptTooLarge, TooManyRequests, TooManySessions, TooManyStreams, TooManyTurns
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
 
@@ -104,12 +105,22 @@ class Limits:
         """How many one user may own, for whoever makes one; 0 is no limit."""
         return self._config.projects_per_user
 
-    def prompt(self, size: int) -> None:
-        """``PromptTooLarge`` where it has more bytes than a prompt may have."""
-        limit = self._config.prompt_bytes
-        if limit and size > limit:
+    @property
+    def prompt_bytes(self) -> int:
+        """How many bytes a prompt may have, where ``server.max_body_bytes`` is not less."""
+        return self._config.prompt_bytes or sys.maxsize
+
+    @contextmanager
+    def prompt(self) -> Iterator[None]:
+        """Around reading a prompt: ``PromptTooLarge`` where it has more bytes than it may have."""
+        try:
+            yield
+        except BodyTooLarge as exc:
+            limit = self._config.prompt_bytes
+            if exc.members["limit"] != limit:
+                raise
             self._metrics.refused("prompt_bytes")
-            raise PromptTooLarge(f"A prompt has at most {limit} bytes of JSON here, not {size}.", limit=limit)
+            raise PromptTooLarge(f"A prompt has at most {limit} bytes of JSON here.", limit=limit) from exc
 
     @contextmanager
     def stream(self, user_id: str) -> Iterator[None]:

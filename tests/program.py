@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,13 +109,22 @@ class Program:
 
 
 @contextmanager
-def run(*arguments: str, directory: Path, environ: Mapping[str, str] | None = None, **popen: Any) -> Iterator[Program]:
-    """A started ``acp-gateway ARGUMENTS…`` in ``directory``; killed at the end if it has not ended."""
+def run(
+    *arguments: str,
+    directory: Path,
+    environ: Mapping[str, str] | None = None,
+    module: Sequence[str] = ("gateway",),
+    **popen: Any,
+) -> Iterator[Program]:
+    """A started ``acp-gateway ARGUMENTS…`` in ``directory``; killed at the end if it has not ended.
+
+    ``module``: what runs in its place, with arguments of its own before those.
+    """
     number = random.randrange(10**9)
     stdout, stderr = directory / f"{number}.out", directory / f"{number}.err"
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(
-            [*command(), *arguments],
+            [*command(*module), *arguments],
             stdin=subprocess.DEVNULL,
             **({"stdout": out, "stderr": err} | popen),
             cwd=directory,
@@ -162,8 +171,8 @@ def run_to_end(*arguments: str, directory: Path, environ: Mapping[str, str] | No
     return Ended(status=status, stdout=program.said(), stderr=program.complained())
 
 
-def command() -> list[str]:
-    return [sys.executable, "-m", "gateway"]
+def command(*module: str) -> list[str]:
+    return [sys.executable, "-m", *(module or ("gateway",))]
 
 
 def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:

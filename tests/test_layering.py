@@ -9,14 +9,14 @@ PACKAGE = Path(__file__).parents[1] / "gateway"
 
 #: From the ground up. A room may import what stands on a lower floor, or itself.
 FLOORS: list[set[str]] = [
-    {"errors", "wire", "tasks", "roles"},
+    {"errors", "wire", "tasks", "roles", "heads"},
     {"telemetry"},
     {"config"},
     {"loading"},
     {"settings"},
     {"db", "proxy"},
     {"remains", "addresses", "credentials"},
-    {"projects", "container", "identity", "limits"},
+    {"projects", "container", "identity", "limits", "bodies"},
     {"log"},
     {"oauth"},
     {"sessions"},

@@ -23,12 +23,12 @@ _PRIMITIVES: Mapping[Any, Schema] = {
     Any: {},
     object: {},
 }
-_LIMITS = {
+_LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "ge": "minimum",
     "le": "maximum",
     "pattern": "pattern",
-    "min_length": ("minLength", "minItems"),
-    "max_length": ("maxLength", "maxItems"),
+    "min_length": {"string": "minLength", "array": "minItems", "object": "minProperties"},
+    "max_length": {"string": "maxLength", "array": "maxItems", "object": "maxProperties"},
     "description": "description",
 }
 
@@ -90,8 +90,7 @@ class Schemas:
             for name, keyword in _LIMITS.items():
                 value = getattr(limit, name)
                 if value is not None:
-                    place = keyword if isinstance(keyword, str) else keyword[schema.get("type") == "array"]
-                    schema[place] = value
+                    schema[keyword if isinstance(keyword, str) else keyword[schema["type"]]] = value
             schema |= limit.extra_json_schema or {}
         return schema
 

@@ -1,9 +1,11 @@
 """Agents: what a project's container has, started and stopped."""
 
 import secrets
+from typing import Annotated
 
 import attrs
 from aiohttp import web
+from msgspec import Meta
 
 from gateway.handlers import views
 from gateway.handlers.idempotency import answer, once, respond
@@ -11,12 +13,15 @@ from gateway.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.keys import CONTAINERS, INJECTING, PROCESSES, PROJECT, TASKS, USER
 from gateway.sessions.idempotency import Answer
 
+#: Of an agent's process, by name.
+Variables = Annotated[dict[str, str], Meta(max_length=1000)]
+
 
 @attrs.frozen(kw_only=True)
 class SpawnBody:
     """What ``POST …/spawn`` takes: variables for the agent's process, and where it works."""
 
-    env: dict[str, str] | None = attrs.field(default=None, repr=False)
+    env: Variables | None = attrs.field(default=None, repr=False)
     working_directory: str | None = None
 
 

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from gateway.errors import InvalidParameter
 from gateway.handlers import views
 from gateway.handlers.parameters import IDEMPOTENCY_KEY
+from gateway.handlers.requests import BODY
 from gateway.keys import IDEMPOTENCY_KEYS, PROJECT, TASKS, USER
 from gateway.sessions.idempotency import Answer, Call
 
@@ -41,7 +42,7 @@ async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, n
         project_id=request[PROJECT].id,
         user_id=request[USER],
         key=key,
-        digest=Call.digest_of(request.method, request.rel_url.raw_path, await request.read()),
+        digest=Call.digest_of(request.method, request.rel_url.raw_path, request[BODY]),
     )
     return await tasks.complete(request.app[IDEMPOTENCY_KEYS].once(call, new_id(), work), name=name)
 

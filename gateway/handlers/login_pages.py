@@ -13,7 +13,6 @@ from aiohttp import hdrs, web
 from gateway.errors import (
     Forbidden,
     GatewayError,
-    InvalidBody,
     LoginUnknown,
     LoginUnreadable,
     TooManyRequests,
@@ -22,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.handlers import accounts
 from gateway.handlers.login_page import page, question
+from gateway.handlers.requests import read_raw
 from gateway.identity.caller import Caller, Presented
 from gateway.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, PROXIES, TASKS, THROTTLE, Changed
 from gateway.oauth.callbacks import Callback, UnreadableCallback
@@ -65,11 +65,9 @@ async def show(request: web.Request) -> web.Response:
 
 async def answer(request: web.Request) -> web.Response:
     """The person says whether the login is theirs."""
-    if (request.content_length or 0) > MAX_FORM:
-        raise InvalidBody("$: too long")
     if request.content_type != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("This takes the form that its own page sends.")
-    form = await request.post()
+    form = dict(parse_qsl((await read_raw(request, MAX_FORM)).decode("ascii", "replace")))
     logins, ticket = request.app[LOGINS], request.match_info["ticket"]
     try:
         await _of_page(request)

@@ -1,7 +1,6 @@
 """What comes in: bodies, query parameters and preferences, each checked with its place."""
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
@@ -26,15 +25,19 @@ from gateway.errors import (
     UnsupportedMediaType,
 )
 from gateway.handlers.parameters import DEFAULT_LIMIT, LIMIT
-from gateway.keys import SETTINGS
+from gateway.keys import BODY_PLACE, SETTINGS
 from gateway.proxy.expect import ask_for_body
-from gateway.wire.codec import DecodeError, decode
+from gateway.wire.codec import MAX_SHOWN, DecodeError, from_builtins, parse_json, refuse_twice
 from gateway.wire.limits import flaw
 
 T = TypeVar("T")
 
 #: How long a body may take to arrive, however steadily.
 BODY_SECONDS = 120.0
+#: Bytes of a body where its route says nothing else: prompts alone may hold files and images.
+MAX_BODY = 262_144
+#: A body as it came.
+BODY = web.RequestKey("body", bytes)
 #: The preference of RFC 7240 4.3, up to the parameters that it may have.
 _WAIT = re.compile(r"(?:^|,)\s*wait(?![\w-])\s*(?:=\s*(\"[^\"]*\"|[^,;\s]*))?", re.IGNORECASE)
 MAX_WAIT = 999_999
@@ -45,12 +48,13 @@ class NoBody:
     """For routes that take no body."""
 
 
-async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = False) -> T:
+async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = False, most: int = MAX_BODY) -> T:
     """The JSON body as a value of ``cls``; no body at all is an empty object.
 
     Text with NUL is refused unless the body is passed on ``verbatim``: no process, path or database takes it.
+    ``most``: how many bytes it may have. As it came it is ``request[BODY]`` from then on.
     """
-    raw = await _read(request)
+    raw = request[BODY] = await read_raw(request, most)
     if not raw:
         raw = b"{}"
     elif request.content_type != "application/json":
@@ -60,41 +64,37 @@ async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = Fals
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
     try:
-        body = decode(cls, raw)
+        value = parse_json(raw)
+        body = from_builtins(cls, value)
+        refuse_twice(value, raw)
     except DecodeError as exc:
         raise InvalidBody(str(exc)) from exc
-    _check_text(raw, verbatim)
+    # JSON has it as an escape only.
+    if not verbatim and b"\\u0000" in raw and (place := _place_of_nul(value, "$")):
+        raise InvalidBody(f"{place}: must not contain NUL")
     return body
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_raw(request: web.Request, most: int) -> bytes:
+    """The body as it comes. ``BodyTooLarge`` where it has more than ``most`` bytes, before they are here."""
+    most = min(most, request.client_max_size)
+    pieces: list[bytes] = []
+    size = request.content_length or 0
     try:
-        if (request.content_length or 0) > request.client_max_size:
-            raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
-        ask_for_body(request)
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+        if size <= most:
+            ask_for_body(request)
+            async with asyncio.timeout(BODY_SECONDS):
+                if BODY_PLACE in request:
+                    await request[BODY_PLACE].take(most if request.content_length is None else size)
+                size = 0
+                while size <= most and (piece := await request.content.readany()):
+                    pieces.append(piece)
+                    size += len(piece)
     except TimeoutError as exc:
         raise RequestStalled(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from exc
-    except web.HTTPRequestEntityTooLarge as exc:
-        raise BodyTooLarge(f"The body may have at most {request.client_max_size} bytes.") from exc
-
-
-def _check_text(raw: bytes, verbatim: bool) -> None:
-    """Refuse what a decoded value no longer shows: members that come twice, of which one would be lost without a word;
-    and NUL, with the member that has it."""
-
-    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members = dict(pairs)
-        if len(members) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InvalidBody(f"$: the member {twice[:100]!r} comes more than once")
-        return members
-
-    value = json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str)
-    if not verbatim and (place := _place_of_nul(value, "$")):
-        raise InvalidBody(f"{place}: must not contain NUL")
+    if size > most:
+        raise BodyTooLarge(f"The body may have at most {most} bytes here.", limit=most)
+    return b"".join(pieces)
 
 
 def _place_of_nul(value: Any, place: str) -> str | None:
@@ -102,11 +102,11 @@ def _place_of_nul(value: Any, place: str) -> str | None:
         case str():
             return place if "\0" in value else None
         case list():
-            entries = [(f"{place}[{index}]", element) for index, element in enumerate(value)]
+            entries = ((f"{place}[{index}]", element) for index, element in enumerate(value))
         case dict():
             if any("\0" in name for name in value):
                 return place
-            entries = [(f"{place}.{name}", element) for name, element in value.items()]
+            entries = ((f"{place}.{name[:MAX_SHOWN]}", element) for name, element in value.items())
         case _:
             return None
     found = (_place_of_nul(element, below) for below, element in entries)

@@ -35,7 +35,7 @@ class SessionBody:
     agent_id: str | None = None
     working_directory: str | None = None
     title: Title | None = None
-    mcp_servers: list[McpServer] | None = attrs.field(default=None, repr=False)
+    mcp_servers: Annotated[list[McpServer], Meta(max_length=100)] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -121,8 +121,9 @@ async def end(request: web.Request) -> web.Response:
 
 async def prompt(request: web.Request) -> web.Response:
     """Send a prompt, or have it wait; it is stored before the agent sees it. ``Prefer: wait=N`` waits for its end."""
-    body = await read_body(request, PromptBody, verbatim=True)
-    request.app[LIMITS].prompt(len(await request.read()))
+    limits = request.app[LIMITS]
+    with limits.prompt():
+        body = await read_body(request, PromptBody, verbatim=True, most=limits.prompt_bytes)
     blocks = blocks_of(body.prompt)
     seconds = seconds_to_wait(request)
     session = await _session(request)

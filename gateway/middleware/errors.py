@@ -19,6 +19,9 @@ from gateway.wire.codec import dump_foreign_json
 logger = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+#: Bytes of a problem document, and characters of its detail where it would have more.
+MAX_PROBLEM, MAX_DETAIL = 16_384, 1000
+_ALWAYS = ("type", "title", "status", "code", "detail", "instance", "requestId")
 #: A request's id is its process's and its number in it; randomness for each would cost a call into the kernel.
 _PROCESS = secrets.token_hex(4)
 _NUMBERS = itertools.count(1)
@@ -61,6 +64,10 @@ def _problem(request: web.Request, exc: GatewayError) -> web.Response:
         **exc.members,
     }
     body = dump_foreign_json(problem) + b"\n"
+    if len(body) > MAX_PROBLEM:
+        # Most of it repeats what a client or a container has said; its beginning says what is wrong.
+        problem["detail"] = f"{problem['detail'][:MAX_DETAIL]}…"
+        body = dump_foreign_json({name: problem[name] for name in _ALWAYS}) + b"\n"
     return web.Response(status=exc.status, body=body, content_type=PROBLEM, headers=exc.headers)
 
 

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from gateway.wire.codec import DecodeError, is_too_deep, parse_foreign_json
+from gateway.wire.census import Census
+from gateway.wire.codec import MAX_DEPTH, MAX_VALUES, DecodeError, parse_foreign_json
 
 #: Shown of what a provider says, at most.
 MAX_SHOWN = 200
@@ -96,11 +97,14 @@ def _is_word(value: Any) -> bool:
 def _json_object(body: bytes) -> Mapping[str, Any] | None:
     if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return None
+    census = Census(body)
+    if census.has_more_than(MAX_VALUES):
+        return None
     try:
         value = parse_foreign_json(body.removeprefix(b"\xef\xbb\xbf"))
     except DecodeError:
         return None
-    return value if isinstance(value, dict) and not is_too_deep(value, body) else None
+    return value if isinstance(value, dict) and not census.is_deeper_than(MAX_DEPTH) else None
 
 
 def _form(body: bytes) -> Mapping[str, Any] | None:

@@ -26,6 +26,8 @@ from gateway.proxy.upstream import Timeouts, Upstream
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # RFC 9110 8.6: a request of these without a body says so.
 _USUALLY_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+#: Interim answers (1xx) to one request: an upstream that sends them without end is not waited for.
+MAX_INTERIM = 16
 _DROPPED = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
 
 
@@ -159,12 +161,13 @@ class Exchange:
         )
         await self._send(protocol)
         try:
-            while True:
+            for _ in range(MAX_INTERIM + 1):
                 message, content = await protocol.read()
                 if message.code >= 200 or message.code == 101:
                     if timeouts.headers is not None:
                         self._phase_over("headers")
                     return Answer(message, content, connection)
+            raise HttpProcessingError(message="too many interim answers")
         finally:
             self._limits.set(self, None)
             if self._upload is not None:

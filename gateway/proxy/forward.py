@@ -20,7 +20,7 @@ from gateway.proxy import websocket
 from gateway.proxy.answer import Answer
 from gateway.proxy.client import Client
 from gateway.proxy.expect import ask_for_body
-from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE, Passes, everything, to_upstream
+from gateway.proxy.headers import Passes, everything, to_upstream
 from gateway.proxy.response import ForwardedResponse, Returned, unchanged
 from gateway.proxy.upstream import Timeouts, Upstream
 
@@ -30,15 +30,17 @@ logger = logging.getLogger(__name__)
 STREAMED = web.RequestKey("streamed", bool)
 BROKEN_OFF = web.RequestKey("broken_off", bool)
 
+#: Bytes.
+READ_BUFFER = 65_536
+
 SERVER_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         # Compressed request bodies pass as they are.
         "auto_decompress": False,
         # A client that goes away cancels its request, and with it the upstream's.
         "handler_cancellation": True,
-        "max_line_size": MAX_LINE,
-        "max_field_size": MAX_FIELD,
-        "max_headers": MAX_HEADERS,
+        # What is kept of a body that nobody reads yet.
+        "read_bufsize": READ_BUFFER,
     }
 )
 """What ``web.AppRunner`` must be given for ``forward`` to keep its promises.

@@ -11,9 +11,10 @@ Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 #: Whether a field of this name, as it was spelled, crosses.
 Passes = Callable[[str], bool]
 
-#: How large a head may be, of a request and of an answer: bytes of a line or a field, and how many fields.
-MAX_LINE = MAX_FIELD = 65536
-MAX_HEADERS = 1000
+#: How large the head of a container's answer may be: bytes of a line or a field, and how many fields. That is more
+#: than aiohttp takes by default, and what clients may send to the gateway (``gateway.heads``).
+MAX_LINE = MAX_FIELD = 32_768
+MAX_HEADERS = 200
 
 # RFC 9110 7.6.1, with the fields that older clients send without naming them in Connection.
 HOP_BY_HOP = frozenset(

@@ -4,8 +4,9 @@
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -20,13 +21,20 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from gateway.wire.limits import flaw
+from gateway.wire.census import Census
+from gateway.wire.limits import flaw, flaw_of_length
 
 T = TypeVar("T")
 
 #: Lists and objects in one another. Real messages have some ten; Python gives up at a depth that changes with the
 #: caller's own, so what is read here could not be written there.
 MAX_DEPTH = 128
+#: Values in one document of a client's. Real ones have some hundred.
+MAX_VALUES = 10_000
+#: So many flaws of a document are named; the others are counted.
+MAX_FLAWS = 5
+#: Characters of a name or a text that an error repeats.
+MAX_SHOWN = 100
 
 
 class DecodeError(ValueError):
@@ -43,34 +51,52 @@ def _same(name: str) -> str:
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON of any kind; ``DecodeError`` where it is none, or nested more than ``MAX_DEPTH`` deep."""
+    """JSON of any kind; ``DecodeError`` where it is none, has more than ``MAX_VALUES`` values, or is nested more
+    than ``MAX_DEPTH`` deep."""
+    census = Census(raw)
+    if census.has_more_than(MAX_VALUES):
+        raise DecodeError(f"$: too much in it (at most {MAX_VALUES} values)")
     try:
         value = msgspec.json.decode(raw)
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DecodeError(f"not valid JSON: {exc}") from exc
-    if is_too_deep(value, raw):
+    if census.is_deeper_than(MAX_DEPTH):
         raise _too_deep()
     return value
 
 
-def is_too_deep(value: Any, raw: bytes) -> bool:
-    """Whether ``value``, which was read from ``raw``, is nested more than ``MAX_DEPTH`` deep."""
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
-        return False
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for parent in level for child in _children(parent) if isinstance(child, list | dict)]
-        if not level:
-            return False
-    return True
+def is_too_deep(raw: bytes) -> bool:
+    """Whether JSON is nested more than ``MAX_DEPTH`` deep."""
+    return Census(raw).is_deeper_than(MAX_DEPTH)
 
 
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def refuse_twice(value: Any, raw: bytes) -> None:
+    """``DecodeError`` where a member of ``raw``, which was read as ``value``, comes twice: one of them is lost in it
+    without a word."""
+    if Census(raw).members > sum(len(one) for one in _all(value) if isinstance(one, dict)):
+        json.loads(raw, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise DecodeError(f"$: the member {name[:MAX_SHOWN]!r} comes more than once")
+        seen.add(name)
+
+
+def _all(value: Any) -> Iterator[Any]:
+    """The value, and all that are in it."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        if isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
 
 
 def _too_deep() -> DecodeError:
@@ -120,7 +146,7 @@ def from_builtins(cls: type[T], value: Any, *, rename: Callable[[str], str] = to
     try:
         return _converter(rename).structure(value, cls)
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, TypeError, ValueError) as exc:
-        raise DecodeError("; ".join(_explain(exc, "$", rename))) from exc
+        raise DecodeError(_told(_explain(exc, "$", rename))) from exc
 
 
 def to_builtins(value: Any) -> Any:
@@ -179,13 +205,21 @@ def _is_limited(cls: Any) -> bool:
 def _limited_hook(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
     def hook(value: Any, cls: Any) -> Any:
         kind, *limits = get_args(cls)
+        metas = [limit for limit in limits if isinstance(limit, msgspec.Meta)]
+        if isinstance(value, list | dict):
+            # Before its entries are looked at one by one.
+            _refuse(flaw_of_length(value, limit) for limit in metas)
         structured = converter.structure(value, kind)
-        for limit in limits:
-            if isinstance(limit, msgspec.Meta) and (reason := flaw(structured, limit)):
-                raise ValueError(reason)
+        _refuse(flaw(structured, limit) for limit in metas)
         return structured
 
     return hook
+
+
+def _refuse(reasons: Iterable[str | None]) -> None:
+    reason = next(filter(None, reasons), None)
+    if reason is not None:
+        raise ValueError(reason)
 
 
 def _is_one_of(cls: Any) -> bool:
@@ -261,15 +295,29 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _explain(exc: BaseException, place: str, rename: Callable[[str], str]) -> list[str]:
+def _told(flaws: Iterator[str]) -> str:
+    """The first of them, and how many more there are."""
+    first = "; ".join(islice(flaws, MAX_FLAWS))
+    more = sum(1 for _ in flaws)
+    return f"{first}; and {more} more" if more else first
+
+
+def _explain(exc: BaseException, place: str, rename: Callable[[str], str]) -> Iterator[str]:
     if isinstance(exc, ForbiddenExtraKeysError):
         known = ", ".join(rename(field.name) for field in attrs.fields(exc.cl))
-        return [f"{place}.{key}: unknown (known here: {known})" for key in sorted(map(str, exc.extra_fields))]
-    if isinstance(exc, BaseValidationError):
-        return [line for sub in exc.exceptions for line in _explain(sub, place + _step(sub, rename), rename)]
-    if isinstance(exc, KeyError):
-        return [f"{place}: missing"]
-    return [f"{place}: {exc}"]
+        for key in sorted(map(str, exc.extra_fields)):
+            yield f"{place}.{_shown(key)}: unknown (known here: {known})"
+    elif isinstance(exc, BaseValidationError):
+        for sub in exc.exceptions:
+            yield from _explain(sub, place + _step(sub, rename), rename)
+    elif isinstance(exc, KeyError):
+        yield f"{place}: missing"
+    else:
+        yield f"{place}: {_shown(str(exc), 1000)}"
+
+
+def _shown(text: str, most: int = MAX_SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _step(exc: BaseException, rename: Callable[[str], str]) -> str:
@@ -277,7 +325,7 @@ def _step(exc: BaseException, rename: Callable[[str], str]) -> str:
         if isinstance(note, AttributeValidationNote):
             return "." + rename(note.name)
         if isinstance(note, IterableValidationNote):
-            return f"[{note.index}]"
+            return f"[{_shown(str(note.index))}]"
     return ""
 
 

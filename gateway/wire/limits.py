@@ -23,10 +23,12 @@ def flaw(value: Any, limit: Meta) -> str | None:
         return str((limit.extra or {})[IN_WORDS])
     if (limit.ge is not None and value < limit.ge) or (limit.le is not None and value > limit.le):
         return f"must be {limit.ge} or more" if limit.le is None else f"must be from {limit.ge} to {limit.le}"
-    return _flaw_of_length(value, limit.min_length or 0, limit.max_length)
+    return flaw_of_length(value, limit)
 
 
-def _flaw_of_length(value: Any, low: int, high: int | None) -> str | None:
+def flaw_of_length(value: Any, limit: Meta) -> str | None:
+    """Why ``value`` is too short or too long; None where it is neither."""
+    low, high = limit.min_length or 0, limit.max_length
     if (not low and high is None) or low <= len(value) <= (len(value) if high is None else high):
         return None
     what = "characters" if isinstance(value, str) else "entries"

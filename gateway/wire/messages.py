@@ -224,7 +224,7 @@ def _update(event: Event) -> dict[str, Any]:
         value = parse_foreign_json(event.data)
     except DecodeError:
         return {}
-    return {} if is_too_deep(value, event.data) else _member(value, "update", dict) or {}
+    return {} if is_too_deep(event.data) else _member(value, "update", dict) or {}
 
 
 def _member(value: Any, name: str, kind: type) -> Any:

@@ -7,12 +7,15 @@ import pytest
 
 from gateway.wire.codec import (
     MAX_DEPTH,
+    MAX_FLAWS,
+    MAX_VALUES,
     DecodeError,
     decode,
     dump_foreign_json,
     dump_json,
     parse_foreign_json,
     parse_json,
+    refuse_twice,
     to_camel,
 )
 
@@ -81,7 +84,7 @@ def test_what_is_no_number_in_json_leaves_foreign_json_as_null() -> None:
     assert dump_foreign_json(parse_foreign_json(raw)) == b'{"a":"\\ud800","b":[null,null,null,null,1.5]}'
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 450, 900, 100_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 450, 900, MAX_VALUES - 2])
 @pytest.mark.parametrize(("before", "after"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_json_that_is_nested_too_deeply_is_refused(depth: int, before: bytes, after: bytes) -> None:
     with pytest.raises(DecodeError, match="nested too deeply"):
@@ -96,3 +99,34 @@ def test_json_may_be_wide_and_as_deep_as_is_allowed() -> None:
 
 def test_names_are_camel_case_outside() -> None:
     assert [to_camel(name) for name in ("id", "agent_id", "a_b_c")] == ["id", "agentId", "aBC"]
+
+
+def test_of_many_flaws_the_first_are_named_and_the_others_counted() -> None:
+    parts = b",".join([b'{"name": 5}'] * 1000)
+    with pytest.raises(DecodeError, match=r"\$\.parts\[0\]\.name: .*; and 995 more$") as failure:
+        decode(Whole, b'{"parts": [%b]}' % parts)
+    assert str(failure.value).count("must be a string") == MAX_FLAWS
+    names = b",".join(b'"%b%d": 0' % (b"n" * 1000, number) for number in range(100))
+    with pytest.raises(DecodeError, match=r"; and 95 more$") as failure:
+        decode(Whole, b"{%b}" % names)
+    assert len(str(failure.value)) < 2000
+
+
+def test_what_has_more_values_than_anybody_means_is_refused_before_one_is_made() -> None:
+    assert len(parse_json(b"[" + b"0," * (MAX_VALUES - 2) + b"0]")) == MAX_VALUES - 1
+    for raw in (b"[" + b"0," * MAX_VALUES + b"0]", b"[" + b"[]," * MAX_VALUES + b"0]", b'["",' + b'"",' * 1_000_000):
+        with pytest.raises(DecodeError, match="too much in it"):
+            parse_json(raw)
+
+
+def test_a_text_may_be_full_of_what_divides_values() -> None:
+    text = '[{,:"\\' * MAX_VALUES
+    assert parse_json(dump_json({"a": [text, text]})) == {"a": [text, text]}
+
+
+def test_a_member_that_comes_twice_is_found_at_any_depth() -> None:
+    for raw, name in ((b'{"a": 1, "b": {"c": [{"d": 1, "d:": 2, "d": 3}]}}', "'d'"), (b'{"a": ":", "a": 2}', "'a'")):
+        with pytest.raises(DecodeError, match=f"the member {name} comes more than once"):
+            refuse_twice(parse_json(raw), raw)
+    raw = b'{"a": ":", "b": {"a": "\\\\\\":"}, "c:": [{"a": 1}, {"a": 1}]}'
+    refuse_twice(parse_json(raw), raw)
