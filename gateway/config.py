@@ -223,7 +223,7 @@ class EventsConfig:
     stall: float = attrs.field(default=60.0, validator=_between(1, 86400))
     drain: float = attrs.field(default=2.0, validator=_between(0, 300))
     lease: float = attrs.field(default=5.0, validator=_between(0.5, 300))
-    max_event_bytes: int = attrs.field(default=16_777_216, validator=_between(4096, 2**30))
+    max_event_bytes: int = attrs.field(default=4_194_304, validator=_between(4096, 2**26))
     container_silence: float = attrs.field(default=37.5, validator=_between(0.1, 86400))
     spool_memory_bytes: int = attrs.field(default=8_388_608, validator=_between(65536, 2**31))
     spool_max_bytes: int = attrs.field(default=268_435_456, validator=_between(0, 2**40))
@@ -333,7 +333,7 @@ class LimitsConfig:
     sessions_per_project: int = attrs.field(default=1000, validator=_between(0, 10_000_000))
     streams_per_user: int = attrs.field(default=10_000, validator=_between(0, 10_000_000))
     projects_per_user: int = attrs.field(default=100, validator=_between(0, 10_000_000))
-    prompt_bytes: int = attrs.field(default=16_777_216, validator=_between(0, 2**31))
+    prompt_bytes: int = attrs.field(default=4_194_304, validator=_between(0, 2**31))
     page: int = attrs.field(default=200, validator=_between(1, 200))
 
 

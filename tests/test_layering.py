@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "gateway"
 
 #: From the ground up. A room may import what stands on a lower floor, or itself.
 FLOORS: list[set[str]] = [
-    {"errors", "wire", "tasks", "roles", "heads"},
+    {"errors", "wire", "tasks", "roles", "heads", "slices"},
     {"telemetry"},
     {"config"},
     {"loading"},

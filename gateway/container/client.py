@@ -9,12 +9,14 @@ container has ``end-turn``; and errors of all kinds come as 500 with a text.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
 import attrs
 
-from gateway.container.streams import opened
+from gateway.container.answers import AnswerLimit, read_answer
+from gateway.container.streams import opened, pieces
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -24,9 +26,17 @@ from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 CONTROL_SECONDS = 30.0
 #: Starting an agent may install or log in; a container that needs longer has a problem of its own.
 SPAWN_SECONDS = 120.0
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-#: An id that is longer is taken for none.
-MAX_NAME_BYTES = 1000
+#: How large an answer may be, and how many values it may have; that of a whole turn, or of all sessions, may be larger.
+ANSWER = AnswerLimit(max_bytes=1_048_576, max_values=20_000)
+LONG_ANSWER = AnswerLimit(max_bytes=4_194_304, max_values=100_000)
+#: Agents of one container that are taken; the rest is counted.
+MAX_AGENTS = 1000
+#: What it can beyond the base contract: so many words of so many characters.
+MAX_CAPABILITIES, MAX_CAPABILITY = 100, 100
+#: Bytes. An id that is longer is taken for none.
+MAX_NAME_BYTES = 255
+#: Characters of what is told of an agent, and of why something was refused.
+MAX_TOLD = 1000
 #: The base contract pings every 30 s, a container with ids at least every 15 s: the former may be silent for so much
 #: longer.
 SLOWER_PINGS = 2
@@ -118,6 +128,14 @@ class ContainerAgent:
     error: str | None
 
 
+@attrs.frozen(kw_only=True)
+class ListedAgents:
+    """The agents that a container lists; ``omitted``: how many more they are than are taken of one."""
+
+    agents: tuple[ContainerAgent, ...]
+    omitted: int = 0
+
+
 #: Takes secrets that the container was given out of an answer.
 Mask = Callable[[bytes], Awaitable[bytes]]
 
@@ -134,18 +152,21 @@ class Container:
 
     async def info(self) -> ContainerInfo:
         data = _object(await self._call("GET", "/info"))
-        capabilities = data.get("capabilities")
+        told = data.get("capabilities")
+        words = [word for word in told if _is_capability(word)] if isinstance(told, list) else []
         boot_id = data.get("bootId")
         return ContainerInfo(
             boot_id=boot_id if is_name(boot_id) else None,
-            capabilities=frozenset(filter(_is_text, capabilities if isinstance(capabilities, list) else [])),
+            capabilities=frozenset(words[:MAX_CAPABILITIES]),
             working_directory=_text(data, "workingDirectory"),
         )
 
-    async def agents(self) -> list[ContainerAgent]:
+    async def agents(self) -> ListedAgents:
         listed = _object(await self._call("GET", "/agents")).get("agents")
         agents = [agent for agent in listed if isinstance(agent, dict)] if isinstance(listed, list) else []
-        return [_agent(agent) for agent in agents if is_name(agent.get("id"))]
+        named = {agent["id"]: agent for agent in agents if is_name(agent.get("id"))}
+        taken = tuple(_agent(agent) for agent in islice(named.values(), MAX_AGENTS))
+        return ListedAgents(agents=taken, omitted=len(named) - len(taken))
 
     async def spawn(self, agent_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
         path = f"/agents/{quote(agent_id, safe='')}/spawn"
@@ -202,7 +223,7 @@ class Container:
 
     async def listed_sessions(self) -> list[dict[str, Any]]:
         """All sessions that the container has, as it tells of them."""
-        listed = _object(await self._call("GET", "/sessions")).get("sessions")
+        listed = _object(await self._call("GET", "/sessions", limit=LONG_ANSWER)).get("sessions")
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise UpstreamFailed("The container's answer has no list of sessions.")
         return [one for one in listed if is_name(one.get("id"))]
@@ -240,11 +261,13 @@ class Container:
         prompt: Any = list(blocks) if info.takes_content_blocks else text
         if not info.tells_end_of_turn:
             # Some containers read `prompt`, some `text`.
-            await self._call("POST", f"{_session(session_id)}/prompt", {"prompt": prompt, "text": text}, seconds=None)
+            both = {"prompt": prompt, "text": text}
+            await self._call("POST", f"{_session(session_id)}/prompt", both, seconds=None, limit=LONG_ANSWER)
             return None
         body = {"prompt": prompt, "turnId": turn_id}
         data = await self._call("POST", f"{_session(session_id)}/prompt", body, headers={"Prefer": "respond-async"})
-        return storable(str(_object(data).get("turnId") or turn_id))
+        named = _object(data).get("turnId")
+        return str(named) if isinstance(named, int) or is_name(named) else turn_id
 
     async def cancel(self, session_id: str, turn_id: str | None = None) -> None:
         """Ask for the end of the session's turn; with ``turn_id`` of that one only, where the container takes it."""
@@ -274,8 +297,8 @@ class Container:
             parser = SSEParser(max_event_bytes=max_event_bytes)
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
-                async for data in stream.iter_any():
-                    yield parser.feed(data)
+                async for piece in pieces(stream):
+                    yield parser.feed(piece)
                 raise UpstreamUnreachable("The container ended its event stream.")
 
             yield batches()
@@ -288,6 +311,7 @@ class Container:
         *,
         seconds: float | None = CONTROL_SECONDS,
         headers: Mapping[str, str] | None = None,
+        limit: AnswerLimit = ANSWER,
     ) -> Any:
         """One call; ``seconds`` until the answer begins, None for a turn that may take hours."""
         raw = None if body is None else dump_foreign_json(body)
@@ -298,12 +322,8 @@ class Container:
         async with self._client.open(
             method, self._upstream, path, headers=sent, body=raw, timeouts=timeouts
         ) as response:
-            answer = bytearray()
-            async for data in response.content.iter_any():
-                answer += data
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise UpstreamFailed("The container's answer is too large.")
-            return _open_envelope(response.status, await self._mask(bytes(answer)))
+            raw = await read_answer(response.content, limit)
+        return _open_envelope(response.status, await self._mask(raw))
 
 
 def _open_envelope(status: int, raw: bytes) -> Any:
@@ -315,7 +335,7 @@ def _open_envelope(status: int, raw: bytes) -> Any:
         raise UpstreamFailed("The container's answer is not JSON.") from None
     if not isinstance(envelope, dict) or status >= 400 or envelope.get("success") is not True:
         told = envelope if isinstance(envelope, dict) else {}
-        text = storable(str(told.get("error") or "no reason given")[:1000])
+        text = _told(told, "error") or "no reason given"
         raise ContainerRefused(status, text, told.get("data"), told.get("code"))
     return envelope.get("data")
 
@@ -329,18 +349,24 @@ def _object(data: Any) -> dict[str, Any]:
 def _agent(listed: dict[str, Any]) -> ContainerAgent:
     return ContainerAgent(
         id=listed["id"],
-        name=_text(listed, "name") or listed["id"],
-        description=_text(listed, "description"),
+        name=_told(listed, "name") or listed["id"],
+        description=_told(listed, "description"),
         requires_auth=listed.get("requiresAuth") is True,
         authenticated=listed.get("authenticated") is True,
-        status=_text(listed, "status") or "stopped",
-        error=_text(listed, "error"),
+        status=_told(listed, "status") or "stopped",
+        error=_told(listed, "error"),
     )
 
 
 def _text(listed: dict[str, Any], name: str) -> str | None:
     value = listed.get(name)
     return storable(value) if isinstance(value, str) else None
+
+
+def _told(listed: dict[str, Any], name: str) -> str | None:
+    """Its beginning."""
+    value = listed.get(name)
+    return storable(value[:MAX_TOLD]) if isinstance(value, str) else None
 
 
 def _name(listed: dict[str, Any], name: str) -> str | None:
@@ -353,8 +379,8 @@ def is_name(value: Any) -> bool:
     return isinstance(value, str) and value != "" and storable(value) == value and len(value.encode()) <= MAX_NAME_BYTES
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_capability(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_CAPABILITY
 
 
 def _session(session_id: str) -> str:

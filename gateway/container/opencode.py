@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import attrs
 
+from gateway.container.answers import AnswerLimit, read_answer
 from gateway.container.client import ContainerInfo, Mask
-from gateway.container.streams import opened
+from gateway.container.streams import opened, pieces
 from gateway.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -25,7 +26,7 @@ from gateway.wire.codec import DecodeError, parse_foreign_json, storable
 from gateway.wire.opencode import HEARTBEAT
 from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 
-MAX_HISTORY_BYTES = 64 * 1024 * 1024
+HISTORY = AnswerLimit(max_bytes=8_388_608, max_values=100_000)
 ASK_SECONDS = 10.0
 #: Characters.
 SHORT_EVENT = 500
@@ -144,15 +145,16 @@ class OpenCode:
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
                 limit: float | None = None
+                coming = pieces(stream)
                 while True:
                     try:
                         async with asyncio.timeout(limit):
-                            data = await stream.readany()
+                            piece = await anext(coming, b"")
                     except TimeoutError:
                         raise UpstreamTimeout("OpenCode's event stream has fallen silent.") from None
-                    if not data:
+                    if not piece:
                         raise UpstreamUnreachable("OpenCode ended its event stream.")
-                    events = parser.feed(data)
+                    events = parser.feed(piece)
                     if limit is None and any(is_of_type(event, HEARTBEAT) for event in events):
                         limit = silence
                     yield events
@@ -164,13 +166,9 @@ class OpenCode:
         async with self._client.open("GET", self._upstream, path, headers=headers, timeouts=self._timeouts) as response:
             if response.status != 200 or response.content_type != "application/json":
                 return None
-            answer = bytearray()
-            async for data in response.content.iter_any():
-                answer += data
-                if len(answer) > MAX_HISTORY_BYTES:
-                    raise UpstreamFailed("OpenCode's history of the session is too large.")
+            raw = await read_answer(response.content, HISTORY)
         try:
-            return parse_foreign_json(await self._mask(bytes(answer)))
+            return parse_foreign_json(await self._mask(raw))
         except DecodeError as exc:
             raise UpstreamFailed("OpenCode's answer is not JSON.") from exc
 

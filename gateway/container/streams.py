@@ -1,5 +1,6 @@
 """An event stream of a container, read as it comes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,9 @@ import aiohttp
 from gateway.errors import UpstreamFailed
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
+
+#: What is parsed before others have their turn: a piece of it may be an event a few bytes long, or an empty line.
+PIECE_BYTES = 16_384
 
 
 @asynccontextmanager
@@ -23,3 +27,12 @@ async def opened(
             # Nobody asked for it, and a few bytes of it may be gigabytes of events.
             raise UpstreamFailed("The container compresses its event stream, which it was not asked to.")
         yield response.content
+
+
+async def pieces(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """What comes, cut so small that others have their turn in between."""
+    async for data in stream.iter_any():
+        for start in range(0, len(data), PIECE_BYTES):
+            if start:
+                await asyncio.sleep(0)
+            yield data[start : start + PIECE_BYTES]

@@ -17,6 +17,7 @@ from gateway.credentials.vault import Sealed
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
+from gateway.slices import in_slices
 from gateway.wire.masking import Masker, secrets_in
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class KnownSecrets:
         """An answer of the project's container without its secrets."""
         if project_id not in self._projects:
             await self.load(project_id)
-        return self.masker(project_id).mask(raw)
+        return await in_slices(self.masker(project_id).masking(raw))
 
     async def load(self, project_id: str) -> None:
         """Know all that the project's container was given. Its follower does so before it reads."""

@@ -41,6 +41,8 @@ class MendedConnection(Connection):
     def __init__(self, timeout: float, parameters: dict[str, str]):
         self._established = False
         self._reading = False
+        #: Whether it holds more memory than it should go on holding.
+        self.is_worn = False
         options: dict[str, Any] = {**parameters}
         super().__init__(None, timeout, enable_hstore=False, **options)
         self._reading = True
@@ -65,10 +67,10 @@ class MendedConnection(Connection):
         return not self._conn.closed and not self._conn.notices
 
     def settle(self) -> bool:
-        """After use: whether it can be used again, being open and outside of any transaction."""
+        """After use: whether it can be used again, being open, outside of any transaction, and not worn."""
         self._conn.notices.clear()
         idle = psycopg2.extensions.TRANSACTION_STATUS_IDLE
-        return not self._conn.closed and bool(self._conn.get_transaction_status() == idle)
+        return not self.is_worn and not self._conn.closed and bool(self._conn.get_transaction_status() == idle)
 
     @staticmethod
     def _ready(weak_self: "weakref.ref[Any]") -> None:

@@ -4,7 +4,7 @@ The driver writes a list as ``ARRAY[…]``, element by element, which took as lo
 Source: PostgreSQL, 8.15.6 "Array Input and Output Syntax", 8.4.1 "bytea Hex Format".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 
@@ -31,6 +31,7 @@ def time_array(values: Iterable[datetime]) -> str:
     return "{" + ",".join([value.isoformat() for value in values]) + "}"
 
 
-def bytea_array(values: Iterable[bytes]) -> str:
+def bytea_array(values: Sequence[bytes]) -> str:
     """For ``bytea[]``."""
-    return "{" + ",".join(['"\\\\x' + value.hex() + '"' for value in values]) + "}"
+    # Each of them is copied but once: one may have megabytes.
+    return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, values)) + '"}' if values else "{}"

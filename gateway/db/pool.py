@@ -24,6 +24,7 @@ from gateway.db.availability import Availability, is_away
 from gateway.db.connections import Connections, Usage
 from gateway.db.dedicated import Dedicated
 from gateway.db.errors import MALFORMED_URL, LostRace, outcome_unknown, query_timeout, unavailable
+from gateway.db.pieces import Spread, is_large
 from gateway.db.queries import Queries, Query
 from gateway.db.quiet import Quiet, advice
 from gateway.db.sending import ConnectionLost, Result, send
@@ -68,25 +69,34 @@ class Transaction:
         self._over = False
 
     async def fetch_all(self, query: str, /, **params: Any) -> list[Row]:
-        return list((await self._run(query, params)).rows)
+        return list((await self.run(query, params)).rows)
 
     async def fetch_one(self, query: str, /, **params: Any) -> Row | None:
-        return next(iter((await self._run(query, params)).rows), None)
+        return next(iter((await self.run(query, params)).rows), None)
 
     async def execute(self, query: str, /, **params: Any) -> int:
-        return (await self._run(query, params)).count
+        return (await self.run(query, params)).count
 
-    async def _run(self, name: str, params: Mapping[str, Any]) -> Result:
+    async def run(self, name: str, params: Mapping[str, Any]) -> Result:
+        """A statement, with all that came of it."""
         query = self._queries[name]
         query.check(params)
         async with self._turn:
             if self._over:
                 raise RuntimeError("the transaction is over")
             try:
-                return await send(self._connection, query.sql, params, self._limit)
+                return await self._send(query.sql, params)
             except ConnectionLost as exc:
                 # It was not committed, so it never happened.
                 raise unavailable() from exc
+
+    async def _send(self, sql: str, params: Mapping[str, Any]) -> Result:
+        if not is_large(params):
+            return await send(self._connection, sql, params, self._limit)
+        spread = Spread.of(sql, params)
+        for statement, piece in spread.pieces():
+            await send(self._connection, statement, piece, self._limit)
+        return await send(self._connection, spread.sql, spread.params, self._limit)
 
     async def finish(self) -> None:
         """Let a statement under way end, and no other begin."""
@@ -211,6 +221,8 @@ class Database:
     async def _statement(self, name: str, params: Mapping[str, Any]) -> Result:
         query = self._queries[name]
         query.check(params)
+        if is_large(params):
+            return await self.transaction(lambda transaction: transaction.run(name, params))
         return await self._own(self._run(query, params))
 
     async def _own(self, work: Coroutine[Any, Any, T]) -> T:

@@ -1039,9 +1039,10 @@ update permissions set attempt_until = null
 where project_id = %(project_id)s and id = %(id)s and state = 'answering';
 
 -- unsettled_permissions_of_other_boots --
--- Requests whose container has restarted since: nobody there waits for their answers.
-select * from permissions
-where project_id = %(project_id)s and state in ('waiting', 'answering') and container_boot_id <> %(boot_id)s;
+-- Requests whose container has restarted since: nobody there waits for their answers. Some of them.
+select project_id, id, session_id, turn_id, agent_id, rule from permissions
+where project_id = %(project_id)s and state in ('waiting', 'answering') and container_boot_id <> %(boot_id)s
+order by id limit 500;
 
 -- settle_permission --
 -- A permission request has its outcome; the first one stays.
@@ -1055,9 +1056,14 @@ update permissions set state = 'cancelled', option_id = null, resolved_by = 'con
     gone = true
 where project_id = %(project_id)s and turn_id = %(turn_id)s and state in ('waiting', 'answering');
 
+-- count_unsettled_permissions --
+-- How many answers a session's agent still waits for.
+select count(*) as number from permissions
+where project_id = %(project_id)s and session_id = %(session_id)s and state in ('waiting', 'answering');
+
 -- unsettled_permissions --
 -- What a session's agent still waits for.
-select * from permissions
+select project_id, id, session_id, turn_id, agent_id, rule from permissions
 where project_id = %(project_id)s and session_id = %(session_id)s and state in ('waiting', 'answering')
 order by requested_at, id;
 

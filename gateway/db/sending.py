@@ -10,6 +10,10 @@ from aiopg.connection import Cursor
 from gateway.db.aiopg_fixes import MendedConnection, let_go
 from gateway.db.errors import UnstorableText, from_sqlstate
 
+#: libpq keeps room for the most that a connection has ever read, as long as the connection lasts. One that has brought
+#: more than so many bytes and characters is not used again.
+MAX_KEPT = 1_048_576
+
 
 class ConnectionLost(Exception):
     """The connection went while PostgreSQL may have been working on what was sent last."""
@@ -32,6 +36,8 @@ async def send(connection: MendedConnection, sql: str, params: Mapping[str, Any]
             await _execute(cursor, sql, params)
             names = [column.name for column in cursor.description or ()]
             rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
+            if _weight(rows) > MAX_KEPT:
+                connection.is_worn = True
             return Result(rows, cursor.rowcount, cursor.statusmessage)
         finally:
             let_go(cursor)
@@ -56,3 +62,8 @@ def _strip(exc: psycopg2.Error) -> None:
     """Drop the server's text, which quotes values: errors end up in logs."""
     if exc.pgcode is not None:
         exc.args = (exc.pgcode,)
+
+
+def _weight(rows: list[dict[str, Any]]) -> int:
+    """Of the rows' large values."""
+    return sum(len(value) for row in rows for value in row.values() if isinstance(value, bytes | str))

@@ -116,6 +116,7 @@ class AgentList:
     agents: list[Agent]
     default_agent_id: str | None
     stale: bool
+    omitted: Annotated[int, Meta(description="How many more the container lists than are taken of one.")]
 
 
 @attrs.frozen(kw_only=True)

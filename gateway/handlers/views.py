@@ -77,6 +77,7 @@ def agents(value: Agents, default_agent_id: str | None) -> shapes.AgentList:
         agents=[_agent(agent, value.stale) for agent in value.agents],
         default_agent_id=default_agent_id,
         stale=value.stale,
+        omitted=value.omitted,
     )
 
 

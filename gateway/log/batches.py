@@ -6,7 +6,8 @@ from collections import deque
 from gateway.log.store import NewEvent
 
 MAX_EVENTS = 1_000
-MAX_BYTES = 1_048_576
+#: A larger one, as PostgreSQL's text for arrays of bytes, would go to PostgreSQL in pieces.
+MAX_BYTES = 500_000
 
 #: An event with its source's number.
 Numbered = tuple[NewEvent, int | None]

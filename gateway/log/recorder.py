@@ -20,6 +20,7 @@ from gateway.log.entries import NOTHING
 from gateway.log.source import Source
 from gateway.log.spool import Dropped, Item, Read, Spool
 from gateway.log.store import Log, NewEvent, StaleFence
+from gateway.slices import Slice
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import ContainerEvent, Gap
 from gateway.wire.sse import OversizedEvent, SSEEvent
@@ -27,8 +28,8 @@ from gateway.wire.sse import OversizedEvent, SSEEvent
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.1
-#: After so many events others have their turn.
-SLICE_EVENTS = 100
+#: So many events are handed in at once: what is appended meanwhile is the next batch.
+MAX_HANDED_IN = 100
 
 #: Finds out what an event means that cannot be told from the event alone.
 LookUp = Callable[[], Awaitable[NewEvent | None]]
@@ -39,9 +40,13 @@ Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
 IsSameBoot = Callable[[], Awaitable[bool]]
 
 
+#: Characters of the type of an event that nobody knows.
+MAX_TYPE = 100
+
+
 def strange(event: SSEEvent) -> NewEvent:
     """As the container said it."""
-    return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+    return NewEvent.of(ContainerEvent(event=event.event[:MAX_TYPE], data=event.data))
 
 
 class Recorder:
@@ -114,15 +119,18 @@ class Recorder:
                 self._spool.put(read)
 
     async def _translate_all(self) -> None:
+        piece = Slice()
         try:
             while (items := await self._spool.take()) is not None:
                 self._in_hand = True
-                for start in range(0, len(items), SLICE_EVENTS):
-                    for item in items[start : start + SLICE_EVENTS]:
-                        if waiting := self._take(item):
-                            await waiting
-                    await self._batches.handed_in()
-                    await asyncio.sleep(0)
+                for number, item in enumerate(items):
+                    if waiting := self._take(item):
+                        await waiting
+                    if piece.is_over or number % MAX_HANDED_IN == 0:
+                        await self._batches.handed_in()
+                        await piece.give_way()
+                await self._batches.handed_in()
+                await piece.give_way()
                 self._in_hand = False
                 if self._batches.is_idle:
                     self._note_stored()

@@ -3,18 +3,25 @@
 import hashlib
 import secrets
 
-from gateway.container.client import ContainerInfo
+import msgspec
+
+from gateway.container.client import MAX_TOLD, ContainerInfo
 from gateway.db.pool import Database
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.endings import RULE, permission_resolved
 from gateway.sessions.merging import Merged, Merging
 from gateway.sessions.policy import decide_now
 from gateway.sessions.said import Said
+from gateway.wire.census import Census
 from gateway.wire.codec import dump_foreign_json, storable
-from gateway.wire.events import PermissionRequest
+from gateway.wire.events import ContainerEvent, PermissionRequest
 
 #: Who settled a permission request that nobody here answered.
 CONTAINER = "container"
+#: Bytes of a request's options, and values in them: some hundred options.
+MAX_OPTION_BYTES, MAX_OPTION_VALUES = 65_536, 1000
+#: Requests of one session that wait for an answer. What an agent asks beyond that nobody is asked; it is in the log.
+MAX_UNSETTLED = 200
 #: An agent host's reasons to take a request back because nobody waits for its answer any more.
 _GONE = {"turn_cancelled", "turn_ended", "agent_died", "agent_stopped"}
 
@@ -39,15 +46,18 @@ class Asking:
         event_key = f"permission_request:{request_key}" if request_id else None
         # Without the capability the container tells of requests and allows them by itself.
         asks = info.asks_permission
-        merged, options = await self._merged(said), said.member("options")
+        if not await self._can_be_asked(said):
+            return not_understood(said)
+        merged = await self._merged(said)
         # One that is no session of ours is nobody's here to answer for.
         decision = None
         if asks and said.session_id is not None:
+            options = said.member("options")
             decision = await decide_now(self._database, said.project_id, said.session_id, merged.kinds, options)
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
-            tool_call=merged.tool_call,
-            options=options,
+            tool_call=msgspec.Raw(merged.tool_call),
+            options=msgspec.Raw(said.raw_member("options")),
             resolved_by=CONTAINER if not asks else RULE if decision else None,
             rule=decision.rule if decision else None,
         )
@@ -61,9 +71,9 @@ class Asking:
             "request_key": request_key,
             "session_id": said.session_id,
             "agent_id": said.agent_id,
-            "tool_call": dump_foreign_json(data.tool_call),
+            "tool_call": merged.tool_call,
             "kinds": list(merged.kinds),
-            "options": dump_foreign_json(data.options),
+            "options": said.raw_member("options"),
             "state": "selected" if not asks else "answering" if decision else "waiting",
             "option_id": decision.option_id if decision else None,
             "resolved_by": data.resolved_by,
@@ -92,11 +102,28 @@ class Asking:
             gone=not answered_here and option_id is None and said.member("reason") in _GONE,
         )
 
+    async def _can_be_asked(self, said: Said) -> bool:
+        """Whether a person could still be shown it: it has few enough options, and few enough others wait."""
+        options = said.raw_member("options")
+        if len(options) > MAX_OPTION_BYTES or Census(options).has_more_than(MAX_OPTION_VALUES):
+            return False
+        if said.session_id is None:
+            return True
+        row = await self._database.fetch_one(
+            "count_unsettled_permissions", project_id=said.project_id, session_id=said.session_id
+        )
+        return row is not None and row["number"] < MAX_UNSETTLED
+
     async def _merged(self, said: Said) -> Merged:
-        tool_call = said.member("toolCall")
+        tool_call = said.raw_member("toolCall")
         if said.session_id is None:
             return Merged(tool_call=tool_call, kinds=(None,))
         return await self._merging.complete(said.project_id, said.session_id, tool_call)
+
+
+def not_understood(said: Said) -> NewEvent:
+    """As the container said it."""
+    return NewEvent.of(ContainerEvent(event=said.type, data=msgspec.Raw(said.raw)), **said.common)
 
 
 def _request_id(said: Said) -> str | None:
@@ -104,7 +131,7 @@ def _request_id(said: Said) -> str | None:
     for name in ("requestId", "permissionId", "id"):
         value = said.member(name)
         if value != "" and isinstance(value, str | int) and not isinstance(value, bool):
-            return storable(str(value))
+            return storable(str(value))[:MAX_TOLD]
     return None
 
 

@@ -87,6 +87,25 @@ def _read_leniently(raw: bytes, exc: Exception) -> _Data:
         raise DecodeError(str(again)) from again
 
 
+@attrs.frozen
+class AskedCall:
+    """What a permission request itself says of its call."""
+
+    #: None where it names none that the log could know.
+    id: str | None
+    #: None for what is no kind of ACP's.
+    kind: str | None
+    names_kind: bool
+
+    @classmethod
+    def of(cls, members: Mapping[str, bytes]) -> "AskedCall":
+        """``members`` of the request's tool call, each as JSON."""
+        call_id, kind = (msgspec.Raw(members.get(name, b"null")) for name in ("toolCallId", "kind"))
+        text = _text(call_id)
+        known = text if text is not None and len(text) <= LONGEST_ID else None
+        return cls(id=known, kind=_kind(_text(kind)), names_kind=not _is_null(kind))
+
+
 @attrs.define
 class KnownCall:
     """What the log tells of a call."""
@@ -128,21 +147,19 @@ class TurnCalls:
             if call is not None and call_id is not None and len(call_id) <= LONGEST_ID:
                 self._learn(event, call, call_id)
 
-    def get(self, tool_call: Any) -> KnownCall | None:
+    def get(self, asked: AskedCall) -> KnownCall | None:
         """What is known of the call that a request is about; None where that is nothing."""
-        call_id = tool_call.get("toolCallId") if isinstance(tool_call, dict) else None
-        return self._calls.get(call_id) if isinstance(call_id, str) else None
+        return None if asked.id is None else self._calls.get(asked.id)
 
-    def kinds(self, tool_call: Any) -> tuple[str | None, ...]:
+    def kinds(self, asked: AskedCall) -> tuple[str | None, ...]:
         """Each kind that the call of a request has been called, the newest first; None where it may be any."""
-        asked = tool_call if isinstance(tool_call, dict) else {}
-        call_id, own, known = asked.get("toolCallId"), asked.get("kind"), self.get(tool_call)
-        kinds = {} if own is None else {_kind(own): None}
+        known = self.get(asked)
+        kinds = {asked.kind: None} if asked.names_kind else {}
         if known is not None:
             kinds |= dict.fromkeys(reversed(known.kinds))
-        elif self._forgot or not isinstance(call_id, str) or len(call_id) > LONGEST_ID:
+        elif self._forgot or asked.id is None:
             kinds |= {None: None}
-        if not kinds or (self.incomplete and own is None):
+        if not kinds or (self.incomplete and not asked.names_kind):
             kinds |= {None: None}
         return tuple(kinds)
 

@@ -15,6 +15,9 @@ from gateway.projects import Project, Projects, acp_upstream, opencode_upstream
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
 
+#: So many agents are named to who asks for one that there is not.
+_NAMED = 20
+
 
 @attrs.frozen(kw_only=True)
 class Agents:
@@ -22,6 +25,8 @@ class Agents:
 
     agents: tuple[ContainerAgent, ...]
     stale: bool
+    #: How many more the container lists than are taken of one.
+    omitted: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -103,20 +108,20 @@ class Containers:
     async def agents(self, project: Project) -> Agents:
         """The container's agents; where it is away what it said last, and its failure where it never said anything."""
         try:
-            agents = await self.of(project).agents()
+            listed = await self.of(project).agents()
         except UpstreamError:
             known = await self._known(project.id)
             if not known:
                 raise
             return Agents(agents=tuple(known), stale=True)
-        await self._remember(project.id, agents)
-        return Agents(agents=tuple(agents), stale=False)
+        await self._remember(project.id, listed.agents)
+        return Agents(agents=listed.agents, stale=False, omitted=listed.omitted)
 
     async def agent(self, project: Project, agent_id: str) -> ContainerAgent:
         """One agent as its container lists it now."""
-        agents = await self.of(project).agents()
-        await self._remember(project.id, agents)
-        return _find(agents, agent_id)
+        listed = await self.of(project).agents()
+        await self._remember(project.id, listed.agents)
+        return _find(listed.agents, agent_id)
 
     async def listed(self, project: Project, agent_id: str) -> ContainerAgent:
         """One agent as its container lists it, or as it last did while it is away."""
@@ -130,7 +135,7 @@ class Containers:
         await self.of(project).spawn(agent_id, {})
         return True
 
-    async def _remember(self, project_id: str, agents: list[ContainerAgent]) -> None:
+    async def _remember(self, project_id: str, agents: Sequence[ContainerAgent]) -> None:
         await self._database.execute(
             "upsert_agents",
             project_id=project_id,
@@ -154,5 +159,8 @@ def _find(agents: Sequence[ContainerAgent], agent_id: str) -> ContainerAgent:
     for agent in agents:
         if agent.id == agent_id:
             return agent
-    known = ", ".join(sorted(agent.id for agent in agents)) or "none"
+    named = sorted(agent.id for agent in agents)
+    known = ", ".join(named[:_NAMED]) or "none"
+    if len(named) > _NAMED:
+        known += f" and {len(named) - _NAMED} more"
     raise AgentNotFound(f"The project's container knows no agent {agent_id!r} (it knows: {known}).")

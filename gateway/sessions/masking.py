@@ -1,18 +1,27 @@
 """What containers say, without the secrets that they were given: masked before anybody looks at what it means."""
 
+import logging
 from collections import OrderedDict
+from functools import partial
 
 import msgspec
 
+from gateway.container.client import MAX_NAME_BYTES
 from gateway.credentials.known import KnownSecrets
-from gateway.log.recorder import LookUp, Translate
+from gateway.log.recorder import LookUp, Translate, strange
 from gateway.log.store import NewEvent
+from gateway.slices import in_slices
 from gateway.wire.codec import DecodeError, parse_foreign_json
 from gateway.wire.masking import PIECE, Masker, RunningText
 from gateway.wire.sse import SSEEvent
-from gateway.wire.strings import put_text
+from gateway.wire.steps import Steps, at_once
+from gateway.wire.strings import putting_text
 
-_MAX_REMEMBERED = 10_000
+logger = logging.getLogger(__name__)
+
+_MAX_REMEMBERED = 1_000
+#: Characters of an event that is not masked in one go.
+LARGE_EVENT = 16_384
 
 
 class Masking:
@@ -33,24 +42,39 @@ class Masking:
 
     def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
         masker = self._known.masker(project_id)
-        if masker:
-            event = self._masked(project_id, event, masker)
-        return self._translate(project_id, event)
+        if not masker:
+            return self._translate(project_id, event)
+        if len(event.data) > LARGE_EVENT:
+            return partial(self._in_slices, project_id, event, masker)
+        return self._translated(project_id, at_once(self._masking(project_id, event, masker)))
 
-    def _masked(self, project_id: str, event: SSEEvent, masker: Masker) -> SSEEvent:
+    async def _in_slices(self, project_id: str, event: SSEEvent, masker: Masker) -> NewEvent | None:
+        """Its agent may have filled it with all that has to be looked at one by one."""
+        meaning = self._translated(project_id, await in_slices(self._masking(project_id, event, masker)))
+        return await meaning() if callable(meaning) else meaning
+
+    def _translated(self, project_id: str, masked: SSEEvent) -> NewEvent | LookUp | None:
+        try:
+            return self._translate(project_id, masked)
+        except Exception:
+            # Whoever is told of it would store the event as the container said it.
+            logger.exception("event not understood", extra={"project": project_id})
+            return strange(masked)
+
+    def _masking(self, project_id: str, event: SSEEvent, masker: Masker) -> Steps[SSEEvent]:
         raw = event.data.encode("utf-8", "surrogatepass")
-        masked = masker.mask(raw)
+        masked = yield from masker.masking(raw)
         if event.event == "session_update" and RunningText.is_due(masked):
-            masked = self._in_running_text(project_id, masked, masker)
-        masked = masker.mask_growing(masked)
+            masked = yield from self._masking_running_text(project_id, masked, masker)
+        masked = yield from masker.masking_growing(masked)
         if masked is raw:
             return event
         return msgspec.structs.replace(event, data=masked.decode("utf-8", "surrogatepass"))
 
-    def _in_running_text(self, project_id: str, raw: bytes, masker: Masker) -> bytes:
+    def _masking_running_text(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
         try:
             envelope = parse_foreign_json(raw)
-            key = (project_id, str(envelope["sessionId"]))
+            key = (project_id, str(envelope["sessionId"])[:MAX_NAME_BYTES])
             notification = envelope["data"]
         except (DecodeError, KeyError, TypeError):
             return raw
@@ -59,5 +83,5 @@ class Masking:
             running = self._running[key] = RunningText()
             if len(self._running) > _MAX_REMEMBERED:
                 self._running.popitem(last=False)
-        told = running.told(notification, masker)
-        return raw if told is None else put_text(raw, ("data", *PIECE), told)
+        told = yield from running.telling(notification, masker)
+        return raw if told is None else (yield from putting_text(raw, ("data", *PIECE), told))

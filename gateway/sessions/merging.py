@@ -2,17 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import attrs
+import msgspec
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
 from gateway.log.store import Log
-from gateway.sessions.calls import Told, TurnCalls, told
-from gateway.wire.codec import DecodeError, parse_json
+from gateway.sessions.calls import AskedCall, Told, TurnCalls, told
+from gateway.wire.codec import DecodeError, dump_foreign_json, is_too_deep, members_of
 from gateway.wire.events import Cursor, Event
 
 #: Of what a request leaves out so much is stored with it: short requests about one long call could fill the disk.
@@ -28,7 +28,8 @@ _OVERHEAD: Final = 20
 class Merged:
     """What an agent asks leave for: its request, completed; and each kind that the call may be, None where any."""
 
-    tool_call: Any
+    #: JSON.
+    tool_call: bytes
     kinds: tuple[str | None, ...]
 
 
@@ -52,17 +53,19 @@ class Merging:
         #: By project and session, the one that was asked in last at the end.
         self._readings: OrderedDict[tuple[str, str], _Reading] = OrderedDict()
 
-    async def complete(self, project_id: str, session_id: str, tool_call: Any) -> Merged:
-        """A request's tool call, which has any shape, with what it leaves out as its turn has told it."""
+    async def complete(self, project_id: str, session_id: str, tool_call: bytes) -> Merged:
+        """A request's tool call, JSON of any shape, with what it leaves out as its turn has told it."""
         try:
             reading = await self._read(project_id, session_id)
         except ProjectNotFound:
             return Merged(tool_call=tool_call, kinds=(None,))
-        kinds = reading.calls.kinds(tool_call)
-        if (known := reading.calls.get(tool_call)) is not None:
-            wanted = {name: place for name, place in known.members.items() if tool_call.get(name) is None}
+        asked = members_of(tool_call)
+        call = AskedCall.of(asked)
+        kinds = reading.calls.kinds(call)
+        if (known := reading.calls.get(call)) is not None:
+            wanted = {name: place for name, place in known.members.items() if asked.get(name, b"null") == b"null"}
             found = await self._found(project_id, session_id, reading.cursor.epoch, wanted)
-            tool_call = _completed(tool_call, wanted, found)
+            tool_call = _completed(asked, wanted, found)
         return Merged(tool_call=tool_call, kinds=kinds)
 
     async def _read(self, project_id: str, session_id: str) -> _Reading:
@@ -117,14 +120,14 @@ def _told(event: Event) -> Told | None:
         return None
 
 
-def _completed(tool_call: dict[str, Any], wanted: Collection[str], found: Mapping[str, bytes]) -> dict[str, Any]:
-    completed, room = dict(tool_call), MOST_BYTES
+def _completed(asked: Mapping[str, bytes], wanted: Collection[str], found: Mapping[str, bytes]) -> bytes:
+    completed, room = dict(asked), MOST_BYTES
     for name, value in sorted(found.items(), key=lambda member: len(member[1])):
         room -= len(value)
-        if room >= 0:
-            with suppress(DecodeError):
-                completed[name] = parse_json(value)
-    if omitted := sorted(name for name in wanted if completed.get(name) is None):
-        meta = tool_call.get("_meta")
-        completed["_meta"] = (meta if isinstance(meta, dict) else {}) | {OMITTED: omitted}
-    return completed
+        if room >= 0 and not is_too_deep(value):
+            completed[name] = value
+    if omitted := sorted(name for name in wanted if completed.get(name, b"null") == b"null"):
+        meta = {name: msgspec.Raw(value) for name, value in members_of(asked.get("_meta", b"null")).items()}
+        completed["_meta"] = dump_foreign_json(meta | {OMITTED: omitted})
+    return dump_foreign_json({name: msgspec.Raw(value) for name, value in completed.items()})
+

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import attrs
+import msgspec
 
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database, Row
@@ -46,8 +47,9 @@ class Permission:
     session_id: str
     turn_id: str | None
     agent_id: str | None
-    tool_call: Any
-    options: Any
+    #: JSON of the agent's, as it came.
+    tool_call: msgspec.Raw
+    options: msgspec.Raw
     state: PermissionState
     option_id: str | None
     resolved_by: str | None
@@ -62,8 +64,8 @@ class Permission:
     def from_row(cls, row: Row) -> "Permission":
         values = {field.name: row[field.name] for field in attrs.fields(cls)}
         rule = row["rule"] if row["resolved_by"] == RULE else None
-        json = {"tool_call": row["tool_call"], "options": row["options"], "rule": rule or b"null"}
-        return cls(**values | {name: parse_foreign_json(value) for name, value in json.items()})
+        asked = {name: msgspec.Raw(bytes(row[name])) for name in ("tool_call", "options")}
+        return cls(**values | asked | {"rule": parse_foreign_json(rule or b"null")})
 
 
 def new_answer_id() -> str:
@@ -133,10 +135,8 @@ class Permissions:
         """The container is followed (again): bring it its answers, and take back what another boot has asked."""
         await self._database.execute("set_asks_permission", id=project_id, asks=info.asks_permission)
         if info.boot_id is not None:
-            lost = await self._database.fetch_all(
-                "unsettled_permissions_of_other_boots", project_id=project_id, boot_id=info.boot_id
-            )
-            if lost:
+            whose = {"project_id": project_id, "boot_id": info.boot_id}
+            while lost := await self._database.fetch_all("unsettled_permissions_of_other_boots", **whose):
                 await self._log.append(project_id, [taken_back(permission) for permission in lost], fence=fence)
         await self._answers.bring_all([project_id])
 
@@ -185,8 +185,9 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
 
     Yes or no is looked up by the options' kind and is for this once: what stands first may allow more than was meant.
     """
+    options = parse_foreign_json(bytes(permission.options))
     if option_id is not None:
-        kinds = kinds_by_id(permission.options)
+        kinds = kinds_by_id(options)
         if option_id not in kinds:
             known = listed(kinds) or "none"
             raise InvalidBody(f"$.optionId: there is no option {option_id!r} (known here: {known})")
@@ -195,7 +196,7 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
                 f"$.optionId: {option_id!r} stands for options of several kinds; refuse the request with granted false"
             )
         return option_id
-    chosen = option_of_kind(permission.options, "allow_once" if granted else "reject_once")
+    chosen = option_of_kind(options, "allow_once" if granted else "reject_once")
     if granted and chosen is None:
         raise InvalidBody("$.granted: this request has no option of kind allow_once; answer with an optionId")
     return chosen

@@ -44,7 +44,7 @@ class Reconciliation:
         sessions = await self._database.fetch_all("bound_sessions", project_id=project_id)
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                agents = await container.agents()
+                agents = (await container.agents()).agents
                 there = await container.sessions() if sessions else set()
         except (UpstreamError, TimeoutError) as exc:
             logger.info("not reconciled", extra={"project": project_id, "error": str(exc) or "no answer in time"})

@@ -11,12 +11,16 @@ from gateway.container.client import ContainerInfo
 from gateway.container.opencode import is_of_type
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
+from gateway.log.recorder import LookUp
 from gateway.log.store import NewEvent
+from gateway.sessions.masking import LARGE_EVENT
+from gateway.slices import in_slices
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
 from gateway.wire.events import OPENCODE_EVENT
 from gateway.wire.masking import Masker, RunningText
 from gateway.wire.opencode import CONNECTED, HEARTBEAT, project_of
 from gateway.wire.sse import SSEEvent
+from gateway.wire.steps import Steps, at_once
 
 _MAX_REMEMBERED = 10_000
 #: How the type of an event ends that brings the next piece of a text; the piece is its property ``delta``.
@@ -47,7 +51,7 @@ class Recording:
         for text in [text for text in self._running if text[0] == project_id]:
             del self._running[text]
 
-    def __call__(self, log_id: str, event: SSEEvent) -> NewEvent | None:
+    def __call__(self, log_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
         project_id = project_of(log_id)
         if is_of_type(event, HEARTBEAT):
             return None
@@ -57,12 +61,22 @@ class Recording:
             self._broken.discard(project_id)
         raw = event.data.encode("utf-8", "surrogatepass")
         masker = self._known.masker(project_id)
-        return NewEvent(type=OPENCODE_EVENT, data=self._masked(project_id, raw, masker) if masker else raw)
+        if not masker:
+            return NewEvent(type=OPENCODE_EVENT, data=raw)
+        if len(raw) <= LARGE_EVENT:
+            return NewEvent(type=OPENCODE_EVENT, data=at_once(self._masking(project_id, raw, masker)))
 
-    def _masked(self, project_id: str, raw: bytes, masker: Masker) -> bytes:
-        return masker.mask_growing(self._piece_masked(project_id, masker.mask(raw), masker))
+        async def in_its_time() -> NewEvent:
+            return NewEvent(type=OPENCODE_EVENT, data=await in_slices(self._masking(project_id, raw, masker)))
 
-    def _piece_masked(self, project_id: str, raw: bytes, masker: Masker) -> bytes:
+        return in_its_time
+
+    def _masking(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
+        masked = yield from masker.masking(raw)
+        masked = yield from self._masking_piece(project_id, masked, masker)
+        return (yield from masker.masking_growing(masked))
+
+    def _masking_piece(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
         if b'"delta"' not in raw:
             return raw
         try:
@@ -73,7 +87,7 @@ class Recording:
             return raw
         if not isinstance(type, str) or not type.endswith((_DELTA, _PART)) or not isinstance(piece, str):
             return raw
-        told = self._of_text(project_id, type, properties).mask(type, piece, masker)
+        told = yield from self._of_text(project_id, type, properties).masking(type, piece, masker)
         if told == piece:
             return raw
         properties["delta"] = told

@@ -1,13 +1,14 @@
 """One event of a container, with its session found: what the rooms that make sense of it start from."""
 
+from functools import cached_property
 from typing import Any
 
 import attrs
 
-from gateway.wire.codec import parse_foreign_json
+from gateway.wire.codec import members_of, parse_foreign_json
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Said:
     """What a container said."""
 
@@ -23,6 +24,14 @@ class Said:
     #: Members of every NewEvent made from it.
     common: dict[str, Any]
 
+    @cached_property
+    def _members(self) -> dict[str, bytes]:
+        return members_of(self.raw)
+
     def member(self, name: str) -> Any:
-        data = parse_foreign_json(self.raw)
-        return data.get(name) if isinstance(data, dict) else None
+        raw = self._members.get(name)
+        return None if raw is None else parse_foreign_json(raw)
+
+    def raw_member(self, name: str) -> bytes:
+        """As it came, with nothing made of what is in it; null where there is none."""
+        return self._members.get(name, b"null")

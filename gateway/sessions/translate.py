@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from gateway.container.client import ContainerInfo, is_name
+from gateway.container.client import MAX_TOLD, ContainerInfo, is_name
 from gateway.db.pool import Database
-from gateway.log.recorder import LookUp
+from gateway.log.recorder import MAX_TYPE, LookUp, strange
 from gateway.log.store import Effect, Log, NewEvent
-from gateway.sessions.asking import Asking
+from gateway.sessions.asking import Asking, not_understood
 from gateway.sessions.endings import as_asked, turn_ended
 from gateway.sessions.said import Said
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
-from gateway.wire.events import ContainerEvent, TurnEnded
+from gateway.wire.events import TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
 
@@ -83,7 +83,7 @@ class Translator:
         try:
             envelope = _decode(event.data)
         except DecodeError:
-            return NewEvent.of(ContainerEvent(event=event.event, data=event.data))
+            return strange(event)
         if envelope is None:
             return None
         session_id = None
@@ -125,20 +125,20 @@ class Translator:
                 effects = (*_effects(said), *self._acp_session(said))
                 return NewEvent(type=kind, data=said.raw, effects=effects, **said.common)
             case _:
-                return _not_understood(said)
+                return not_understood(said)
 
     async def _auth_required(self, said: Said) -> NewEvent | None:
         """Whose credential an agent has refused: the container knows the user under another name. None where it is one
         that it was given for another project."""
-        owner = storable(said.member("owner"))
+        owner = _shown(said.member("owner"))
         row = await self._database.fetch_one("user_of_owner", project_id=said.project_id, owner=owner)
         if row is None:
             return None
-        data = {"agentId": said.agent_id, "message": said.member("message"), "userId": row["user_id"]}
+        data = {"agentId": said.agent_id, "message": _shown(said.member("message")), "userId": row["user_id"]}
         return NewEvent(type=said.type, data=dump_foreign_json(data), **said.common)
 
     async def _resolved(self, said: Said) -> NewEvent:
-        return await self._asking.resolved(said, self._infos[said.project_id]) or _not_understood(said)
+        return await self._asking.resolved(said, self._infos[said.project_id]) or not_understood(said)
 
     async def _session(self, project_id: str, container_session_id: str) -> str | None:
         """Our session; None for one that was made behind our back."""
@@ -176,11 +176,11 @@ class Translator:
             "find_turn",
             project_id=said.project_id,
             session_id=said.session_id,
-            container_turn_id=storable(str(turn_id)),
+            container_turn_id=str(turn_id) if isinstance(turn_id, int) else _shown(turn_id),
             unnamed=unnamed,
         )
         if turn is None:
-            return _not_understood(said)
+            return not_understood(said)
         ended = as_asked(turn, _ended(said.member("stopReason"), said.member("error")))
         return msgspec.structs.replace(turn_ended(turn, ended), agent_id=said.agent_id)
 
@@ -224,17 +224,13 @@ def _update(envelope: _Envelope, session_id: str) -> NewEvent:
     )
 
 
-def _not_understood(said: Said) -> NewEvent:
-    return NewEvent.of(ContainerEvent(event=said.type, data=parse_foreign_json(said.raw)), **said.common)
-
-
 def _said(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str | None) -> Said:
     common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
     if at := parse_timestamp(envelope.timestamp):
         common["at"] = at
     return Said(
         project_id=project_id,
-        type=event.event,
+        type=event.event[:MAX_TYPE],
         numberless=event.id is None,
         session_id=session_id,
         container_session_id=envelope.session_id,
@@ -297,9 +293,9 @@ def _effects(said: Said) -> tuple[Effect, ...]:
     status, error = said.member("status"), said.member("error")
     change = {
         "project_id": said.project_id,
-        "agent_id": said.agent_id or storable(str(said.member("agentId"))),
-        "status": storable(str(status)),
-        "error": storable(error) if isinstance(error, str) else None,
+        "agent_id": said.agent_id or _shown(said.member("agentId")),
+        "status": _shown(status) or "stopped",
+        "error": _shown(error),
     }
     return (Effect("set_agent_status", change),)
 
@@ -309,6 +305,11 @@ def _ended(stop_reason: Any, error: Any) -> TurnEnded:
         code = error.get("code") if isinstance(error, dict) else None
         message = error.get("message") if isinstance(error, dict) else error
         failure = code if isinstance(code, str) and _WORD.fullmatch(code) else "agent_failed"
-        return TurnEnded(outcome="failed", failure=failure, message=storable(str(message)[:2000]))
-    reason = storable(stop_reason) if isinstance(stop_reason, str) else None
+        return TurnEnded(outcome="failed", failure=failure, message=_shown(message) or "The agent gave no reason.")
+    reason = _shown(stop_reason)
     return TurnEnded(outcome="cancelled" if reason == "cancelled" else "completed", stop_reason=reason)
+
+
+def _shown(value: Any) -> str | None:
+    """A text of the container's, up to some length; None for what is none."""
+    return storable(value[:MAX_TOLD]) if isinstance(value, str) else None

@@ -114,6 +114,18 @@ def parse_foreign_json(raw: bytes) -> Any:
             raise DecodeError(f"not valid JSON: {exc}") from exc
 
 
+def members_of(raw: bytes) -> dict[str, bytes]:
+    """The members of an object of a container's or agent's, each as it came; none where it is no object."""
+    try:
+        return {name: bytes(value) for name, value in _read_members(raw).items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = parse_foreign_json(raw)
+        return {name: dump_foreign_json(one) for name, one in value.items()} if isinstance(value, dict) else {}
+
+
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
 def _no_number(_: str) -> None:
     """NaN and Infinity are no JSON, whatever wrote them: null, as what msgspec makes of them."""
 
@@ -128,7 +140,14 @@ def dump_foreign_json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":"), default=_parsed).encode()
+
+
+def _parsed(value: Any) -> Any:
+    """A value that is kept as the bytes that it came in."""
+    if not isinstance(value, msgspec.Raw):
+        raise TypeError(f"{type(value).__name__} is no JSON")
+    return parse_foreign_json(bytes(value))
 
 
 def storable(text: str) -> str:

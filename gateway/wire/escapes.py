@@ -10,6 +10,10 @@ from bisect import bisect_right
 
 import attrs
 
+from gateway.wire.steps import Steps
+
+#: A step ends after so many escapes.
+_STEP_ESCAPES = 500
 _ESCAPED = r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|/"
 #: Escapes as JSON has them: a backslash that is escaped begins none.
 ESCAPES = re.compile(_ESCAPED + r"|\\)")
@@ -44,13 +48,15 @@ class Respelled:
         return there + position - here
 
 
-def respelled(text: str, escapes: re.Pattern[str]) -> Respelled | None:
+def respelling(text: str, escapes: re.Pattern[str]) -> Steps[Respelled | None]:
     """The text in usual spelling; None: it is already."""
     parts: list[str] = []
     here: list[Place] = []
     there: list[Place] = []
     place = length = 0
-    for found in escapes.finditer(text):
+    for number, found in enumerate(escapes.finditer(text)):
+        if number % _STEP_ESCAPES == 0:
+            yield
         usual = _character(found)
         if usual == found[0]:
             continue

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import attrs
 import msgspec
 
-from gateway.wire.codec import dump_foreign_json, to_builtins
+from gateway.wire.codec import dump_foreign_json, to_camel
 from gateway.wire.sse import encode_event
 from gateway.wire.times import timestamp
 
@@ -94,7 +94,10 @@ class EventData:
     type: ClassVar[str]
 
     def to_json(self) -> bytes:
-        return dump_foreign_json(to_builtins(self))
+        # What is a value of an agent's is JSON, and may be long: nobody looks into it.
+        return dump_foreign_json(
+            {to_camel(field.name): getattr(self, field.name) for field in attrs.fields(type(self))}
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -3,6 +3,8 @@
 A secret is found as it is and in the spellings that JSON has for it; not in an encoding of an agent's own, such as
 base64. What is masked is `***`, in place: a secret that is a common word or a number may garble texts, but changes no
 member's name, no number, and no document's structure.
+
+What it costs, whoever wrote the text decides: so all of it is done in steps (``wire.steps``), each bounded.
 """
 
 import json
@@ -12,8 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
-from gateway.wire.escapes import ESCAPES, ESCAPES_ANYWHERE, Place, respelled, usual_spelling
-from gateway.wire.strings import change_texts, put_text
+from gateway.wire.escapes import ESCAPES, ESCAPES_ANYWHERE, Place, respelling, usual_spelling
+from gateway.wire.steps import Steps, at_once
+from gateway.wire.strings import changing_texts, putting_text
 
 MASK = "***"
 #: Shorter values are words that stand in any text; hiding them would garble it and protect nothing.
@@ -22,6 +25,10 @@ SHORTEST_SECRET = 6
 _SHORTEST_INNER_SECRET = 16
 #: Shorter values, and those without digits, may be a member's name; without its name a member means nothing.
 _SHORTEST_IN_NAMES = 20
+#: A text with more places to hide than that is hidden whole.
+_MOST_PLACES = 10_000
+#: A step ends after so many turns of a loop, or after a look through all of a text that is longer than that.
+_STEP_TURNS, _STEP_CHARACTERS = 500, 65_536
 #: So much of a secret's beginning may be told before it is recognised: many tokens begin alike.
 _TOLD = 8
 #: Where a `session/update` has the piece of a text that it is.
@@ -69,19 +76,28 @@ class _Texts:
         self._usual = tuple(dict.fromkeys(map(usual_spelling, self.secrets)))
         self._unusual = re.compile(_unusual(self.secrets))
 
-    def mask(self, text: str) -> str:
+    def masking(self, text: str) -> Steps[str]:
+        """The text without the secrets."""
+        is_long = len(text) > _STEP_CHARACTERS
         masked = text
         for spelled in self.spelled:
             if spelled in masked:
                 masked = masked.replace(spelled, MASK)
+            if is_long:
+                yield
         if self.secrets and self._unusual.search(masked):
-            masked = self._mask_unusual(self._mask_unusual(masked, ESCAPES), ESCAPES_ANYWHERE)
-        if masked != text and any(secret in masked for secret in self.secrets):
-            # What the masks have left makes up another one.
-            return MASK
+            for escapes in (ESCAPES, ESCAPES_ANYWHERE):
+                masked = yield from self._masking_unusual(masked, escapes)
+        if masked != text:
+            for secret in self.secrets:
+                if secret in masked:
+                    # What the masks have left makes up another one.
+                    return MASK
+                if is_long:
+                    yield
         return masked
 
-    def mask_end(self, text: str) -> str:
+    def masking_end(self, text: str) -> Steps[str]:
         """The text without its end from a secret's first characters on, where that is how a secret goes on."""
         shown = len(text)
         for spelled in self.spelled:
@@ -90,13 +106,17 @@ class _Texts:
                 if spelled.startswith(text[place:]):
                     shown = place + _TOLD
                 place = text.find(spelled[: _TOLD + 1], place + 1)
+                yield
         return text if shown == len(text) else text[:shown] + MASK
 
-    def _mask_unusual(self, text: str, escapes: re.Pattern[str]) -> str:
-        usual = respelled(text, escapes)
+    def _masking_unusual(self, text: str, escapes: re.Pattern[str]) -> Steps[str]:
+        usual = yield from respelling(text, escapes)
         if usual is None:
             return text
-        hidden = [usual.origin(place) for place in _places(usual.text, self._usual)]
+        places = yield from _finding_places(usual.text, self._usual)
+        if places is None:
+            return MASK
+        hidden = [usual.origin(place) for place in places]
         return _without(text, 0, _merged(hidden), in_mask=False) if hidden else text
 
 
@@ -123,48 +143,48 @@ class Masker:
     def __bool__(self) -> bool:
         return bool(self.secrets)
 
-    def mask(self, raw: bytes) -> bytes:
+    def masking(self, raw: bytes) -> Steps[bytes]:
         """JSON without the secrets in its texts, and all else as it came; the same object where there is none in it.
 
         What is no number and no name by any measure is masked as a member's name, too.
         """
-        if not self._may_be_in(raw):
+        if not (yield from self._looking(self._needles, raw)):
             return raw
-        try:
-            parse_foreign_json(raw)
-        except DecodeError:
-            return self._mask_bytes(raw)
-        return change_texts(raw, self._values.mask, self._names.mask)
+        if not _is_json(raw):
+            return (yield from self._masking_bytes(raw))
+        return (yield from changing_texts(raw, self._values.masking, self._names.masking))
+
+    def mask(self, raw: bytes) -> bytes:
+        """The same at once."""
+        return at_once(self.masking(raw))
 
     def mask_text(self, text: str) -> str:
-        return self._values.mask(text)
+        return at_once(self._values.masking(text))
 
-    def mask_growing(self, raw: bytes) -> bytes:
+    def masking_growing(self, raw: bytes) -> Steps[bytes]:
         """An event without the secrets that a text in it ends amid, where its texts grow from event to event."""
-        if not any(kind in raw for kind in _GROWING) or not self._has(self._beginnings, raw):
+        if not any(kind in raw for kind in _GROWING) or not (yield from self._looking(self._beginnings, raw)):
             return raw
-        try:
-            parse_foreign_json(raw)
-        except DecodeError:
-            return raw
-        return change_texts(raw, self._values.mask_end, str)
+        return (yield from changing_texts(raw, self._values.masking_end, None)) if _is_json(raw) else raw
 
-    def _may_be_in(self, raw: bytes) -> bool:
-        return self._has(self._needles, raw)
-
-    def _has(self, needles: Iterable[bytes], raw: bytes) -> bool:
+    def _looking(self, needles: Iterable[bytes], raw: bytes) -> Steps[bool]:
+        """Whether any may be in it."""
+        is_long = len(raw) > _STEP_CHARACTERS
         for needle in needles:
             if needle in raw:
                 return True
+            if is_long:
+                yield
         return bool(self.secrets) and b"\\" in raw and self._unusual.search(raw) is not None
 
-    def _mask_bytes(self, raw: bytes) -> bytes:
+    def _masking_bytes(self, raw: bytes) -> Steps[bytes]:
         """What is no JSON is one text."""
         masked = raw
         for needle in self._needles:
             masked = masked.replace(needle, MASK.encode())
-        text = masked.decode("utf-8", "surrogateescape")
-        masked = self._values.mask(text).encode("utf-8", "surrogateescape")
+            yield
+        text = yield from self._values.masking(masked.decode("utf-8", "surrogateescape"))
+        masked = text.encode("utf-8", "surrogateescape")
         return raw if masked == raw else masked
 
     def mask_value(self, value: Any) -> Any:
@@ -198,11 +218,13 @@ class RunningText:
         #: Kind → the end of what was said, as it was, and how much of that has been masked already.
         self._ends: dict[str, tuple[str, bool]] = {}
 
-    def mask(self, kind: str, piece: str, masker: Masker) -> str:
+    def masking(self, kind: str, piece: str, masker: Masker) -> Steps[str]:
         """The next piece, as it may be told."""
         end, in_mask = self._ends.get(kind, ("", False))
         whole = end + piece
-        hidden = _places(whole, masker.secrets)
+        hidden = yield from _finding_places(whole, masker.secrets)
+        if hidden is None:
+            hidden = [(0, len(whole))]
         begun, may_tell = masker.begun(whole)
         if begun > may_tell:
             hidden.append((len(whole) - begun + may_tell, len(whole)))
@@ -219,16 +241,22 @@ class RunningText:
 
     def update(self, raw: bytes, masker: Masker) -> bytes:
         """An agent's `session/update` without the secrets, also those that are split over several of them."""
-        raw = masker.mask(raw)
-        told = self.told(_parsed(raw), masker) if masker and self.is_due(raw) else None
-        return masker.mask_growing(raw if told is None else put_text(raw, PIECE, told))
+        return at_once(self.updating(raw, masker))
+
+    def updating(self, raw: bytes, masker: Masker) -> Steps[bytes]:
+        """The same in steps."""
+        raw = yield from masker.masking(raw)
+        told = (yield from self.telling(_parsed(raw), masker)) if masker and self.is_due(raw) else None
+        if told is not None:
+            raw = yield from putting_text(raw, PIECE, told)
+        return (yield from masker.masking_growing(raw))
 
     @staticmethod
     def is_due(raw: bytes) -> bool:
         """Whether an update may be a piece of a text."""
         return _LIKE_A_CHUNK in raw
 
-    def told(self, notification: Any, masker: Masker) -> str | None:
+    def telling(self, notification: Any, masker: Masker) -> Steps[str | None]:
         """What may be told of the piece of a text that a `session/update` is; None: all of it, or it is none."""
         try:
             update = notification["update"]
@@ -238,8 +266,16 @@ class RunningText:
             return None
         if kind not in _CHUNKS or not isinstance(text, str):
             return None
-        told = self.mask(kind, text, masker)
+        told = yield from self.masking(kind, text, masker)
         return None if told == text else told
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        parse_foreign_json(raw)
+    except DecodeError:
+        return False
+    return True
 
 
 def _parsed(raw: bytes) -> Any:
@@ -249,13 +285,21 @@ def _parsed(raw: bytes) -> Any:
         return None
 
 
-def _places(text: str, secrets: Iterable[str]) -> list[Place]:
-    found = []
+def _finding_places(text: str, secrets: Iterable[str]) -> Steps[list[Place] | None]:
+    """Where they are; None where there are too many of them to say."""
+    found: list[Place] = []
+    is_long = len(text) > _STEP_CHARACTERS
     for secret in secrets:
         place = text.find(secret)
         while place != -1:
             found.append((place, place + len(secret)))
+            if len(found) > _MOST_PLACES:
+                return None
+            if len(found) % _STEP_TURNS == 0:
+                yield
             place = text.find(secret, place + 1)
+        if is_long:
+            yield
     return found
 
 

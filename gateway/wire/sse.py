@@ -9,14 +9,22 @@ from functools import lru_cache
 import attrs
 import msgspec
 
+from gateway.wire.census import Census
+
 BOM = b"\xef\xbb\xbf"
-DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
+DEFAULT_MAX_EVENT_BYTES = 4 * 1024 * 1024
+#: JSON values in an event: what it becomes in Python takes a hundred bytes for each, and time.
+DEFAULT_MAX_EVENT_VALUES = 100_000
 
 # int() refuses more than 4,300 digits, and nobody waits 10**18 ms: such a value is no reconnection time.
 _MAX_RETRY_DIGITS = 18
 
 #: A whole block as most servers write it: its lines need not be looked at one by one.
 _COMMON_BLOCK = re.compile(rb"(?:id: ?([^\n\0]*)\n)?(?:event: ?([^\n]*)\n)?data: ?([^\n]*)\n\n")
+
+
+#: Lines that say nothing where no block has begun: empty ones, and comments.
+_NOTHING = re.compile(rb"(?:(?::[^\n]*+)?+\n)++")
 
 
 class SSEEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +53,19 @@ class SSEParser:
     """Turns an event stream into events, however its bytes are cut.
 
     Takes time linear in what is fed, and holds at most one event of ``max_event_bytes`` (the bytes of its lines
-    without line ends and comments). What is larger is skipped whole and reported as an ``OversizedEvent``.
+    without line ends and comments). What is larger, or has more than ``max_event_values`` values where its data is
+    JSON, is skipped whole and reported as an ``OversizedEvent``.
     A block that no empty line has ended is not an event.
     """
 
-    def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
+        max_event_values: int = DEFAULT_MAX_EVENT_VALUES,
+    ) -> None:
         self.max_event_bytes = max_event_bytes
+        self.max_event_values = max_event_values
         #: The last event id of the blocks that are complete: what a reconnect sends as ``Last-Event-ID``.
         self.last_event_id: str | None = None
         #: The last reconnection time that the stream has set, in milliseconds, with or without an event.
@@ -81,6 +96,8 @@ class SSEParser:
         place = 0
         while place < len(data):
             if not self._begun and not self._line_bytes:
+                if data[place] in b":\n" and (found := _NOTHING.match(data, place)):
+                    place = found.end()
                 place = self._take_common_blocks(data, place, events)
             place = self._take_lines(data, place, events)
         return events
@@ -94,7 +111,10 @@ class SSEParser:
             id, event, value = found.groups()
             if id is not None:
                 self.last_event_id = self._id = _text(id)
-            events.append(SSEEvent(event=_text(event) if event else "message", data=_text(value), id=self._id))
+            if self._has_too_much(value):
+                events.append(OversizedEvent(event=_text(event or b"message"), id=self._id, size=end - place))
+            else:
+                events.append(SSEEvent(event=_text(event) if event else "message", data=_text(value), id=self._id))
             place = end
         return place
 
@@ -167,19 +187,17 @@ class SSEParser:
 
     def _end_block(self, events: list[SSEEvent | OversizedEvent]) -> None:
         self.last_event_id = self._id
-        if self._size > self.max_event_bytes:
-            events.append(OversizedEvent(event=_text(self._event) or "message", id=self._id, size=self._size))
+        event = _text(self._event) or "message"
+        # UTF-8 never has a CR or LF inside a character, so lines decode apart as they would together.
+        data = b"\n".join(self._data)
+        if self._size > self.max_event_bytes or self._has_too_much(data):
+            events.append(OversizedEvent(event=event, id=self._id, size=self._size))
         elif self._data:
-            # UTF-8 never has a CR or LF inside a character, so lines decode apart as they would together.
-            events.append(
-                SSEEvent(
-                    event=_text(self._event) or "message",
-                    data=_text(b"\n".join(self._data)),
-                    id=self._id,
-                    retry=self._retry,
-                )
-            )
+            events.append(SSEEvent(event=event, data=_text(data), id=self._id, retry=self._retry))
         self._begin_block()
+
+    def _has_too_much(self, data: bytes) -> bool:
+        return len(data) > self.max_event_values and Census(data).has_more_than(self.max_event_values)
 
     def _begin_block(self) -> None:
         self._begun = False

@@ -1,9 +1,12 @@
 """Database over a real PostgreSQL: what callers can rely on."""
 
 import asyncio
+import json
 import logging
 import traceback
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,9 @@ from gateway.db.errors import (
     UniqueViolation,
     UnstorableText,
 )
+from gateway.db.pieces import MAX_VALUE, PIECE
 from gateway.db.pool import Database, Transaction
+from gateway.db.sending import send
 from gateway.errors import ConfigError, DatabaseUnavailable
 from tests.db.conftest import Run
 from tests.db.things import QUERIES, ask
@@ -55,6 +60,54 @@ async def test_bytes_come_back_as_the_bytes_they_were(things: Database) -> None:
     every = bytes(range(256)) * 3
     assert await things.fetch_one("put_body", id="a", body=every) == {"body": every}
     assert await things.fetch_one("put_body", id="b", body=b"") == {"body": b""}
+
+
+LARGE = MAX_VALUE + 2 * PIECE + 1
+
+
+async def test_a_large_value_comes_back_as_it_was(things: Database) -> None:
+    body, text = bytes(range(256)) * (LARGE // 256), "a'\\\\%s %(id)s ü🙂" * (LARGE // 10)
+    assert await things.fetch_one("put_body", id="a", body=body) == {"body": body}
+    assert await things.fetch_one("remainder", text=text) == {"text": text, "rest": 3}
+    assert await things.fetch_one("as_json", text=json.dumps([text])) == {"value": [text]}
+
+    async def twice(transaction: Transaction) -> None:
+        # The second is shorter than the first, and has nothing of it.
+        for name, size in (("b", LARGE + 1), ("c", LARGE)):
+            assert await transaction.fetch_one("put_body", id=name, body=bytes(size)) == {"body": bytes(size)}
+
+    await things.transaction(twice)
+
+
+async def test_a_large_value_is_never_sent_at_once(things: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    async def watched(connection: Any, sql: str, params: Mapping[str, Any], limit: float) -> Any:
+        sent.append(sum(len(value) for value in params.values() if isinstance(value, str | bytes)))
+        return await send(connection, sql, params, limit)
+
+    monkeypatch.setattr(pool, "send", watched)
+    await things.execute("put_body", id="a", body=bytes(LARGE))
+    assert len(sent) > LARGE // PIECE
+    assert max(sent) < PIECE + 100
+
+
+async def test_a_large_value_that_breaks_a_rule_leaves_nothing(things: Database, things_url: str) -> None:
+    await things.execute("put_body", id="a", body=b"")
+    with pytest.raises(UniqueViolation):
+        await things.execute("put_body", id="a", body=bytes(LARGE))
+    assert ask(things_url, "select octet_length(body) from things") == [(0,)]
+
+
+async def test_a_connection_that_has_brought_much_is_not_kept(things_url: str) -> None:
+    async with await Database.open(things_url, size=1, queries=QUERIES) as database:
+        before = await database.fetch_one("backend")
+        assert await database.fetch_one("backend") == before
+        await database.execute("put_body", id="a", body=bytes(LARGE))
+        after = await database.fetch_one("backend")
+        assert before is not None
+        assert after is not None
+        assert after["pid"] != before["pid"]
 
 
 async def test_lists_go_and_come_as_arrays(things: Database) -> None:

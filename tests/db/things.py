@@ -69,6 +69,10 @@ select %(text)s::jsonb as value;
 -- What arrays become.
 select %(texts)s::text[] as texts, %(bodies)s::bytea[] as bodies, %(numbers)s::bigint[] as numbers;
 
+-- remainder --
+-- A text and what is left of a number.
+select %(text)s as text, 7 %% 4 as rest;
+
 -- kinds --
 -- What other types become.
 select null::bytea as nothing, '{"a": [1]}'::jsonb as object, now() as at, 7 %% 4 as rest;

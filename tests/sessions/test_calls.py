@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.projects import ANY_KIND, PermissionRule
-from gateway.sessions.calls import LONGEST_EVENT, LONGEST_ID, TurnCalls, told
+from gateway.sessions.calls import LONGEST_EVENT, LONGEST_ID, AskedCall, TurnCalls, told
 from gateway.sessions.policy import TOOL_KINDS, decide
-from gateway.wire.codec import DecodeError
+from gateway.wire.codec import DecodeError, members_of
 from gateway.wire.events import Cursor, Event
 
 OPTIONS = [{"optionId": "once", "kind": "allow_once"}, {"optionId": "no", "kind": "reject_once"}]
@@ -35,6 +35,10 @@ def update(**members: Any) -> tuple[str, Any]:
 
 def request(**members: Any) -> tuple[str, Any]:
     return "permission_request", {"toolCall": {"toolCallId": "c", **members}}
+
+
+def asking(tool_call: Any) -> AskedCall:
+    return AskedCall.of(members_of(json.dumps(tool_call).encode()))
 
 
 GAP = ("gap", {"reason": "skipped"})
@@ -117,13 +121,13 @@ KINDS: list[tuple[list[tuple[str, Any]], Any, set[str | None]]] = [
 def test_each_kind_that_a_call_has_been_called_counts(
     events: list[tuple[str, Any]], tool_call: Any, kinds: set[str | None]
 ) -> None:
-    assert set(after(events).kinds(tool_call)) == kinds
+    assert set(after(events).kinds(asking(tool_call))) == kinds
 
 
 def test_the_newest_kind_comes_first() -> None:
     calls = after([call(kind="edit"), update(kind="read"), update(kind="edit"), update(kind="delete")])
-    assert calls.kinds({"toolCallId": "c"}) == ("delete", "edit", "read")
-    assert calls.kinds({"toolCallId": "c", "kind": "read"}) == ("read", "delete", "edit")
+    assert calls.kinds(asking({"toolCallId": "c"})) == ("delete", "edit", "read")
+    assert calls.kinds(asking({"toolCallId": "c", "kind": "read"})) == ("read", "delete", "edit")
 
 
 def test_of_each_member_the_newest_is_known() -> None:
@@ -135,7 +139,7 @@ def test_of_each_member_the_newest_is_known() -> None:
             request(title="Run everything"),
         ]
     )
-    known = calls.get({"toolCallId": "c"})
+    known = calls.get(asking({"toolCallId": "c"}))
     assert known is not None
     assert known.members == {
         "kind": b'"execute"',
@@ -147,14 +151,14 @@ def test_of_each_member_the_newest_is_known() -> None:
 
 def test_of_what_is_long_it_is_known_where_it_stands() -> None:
     calls = after([call(title="x" * 300, content=["y" * LONGEST_EVENT]), update(content=["z" * 300])])
-    known = calls.get({"toolCallId": "c"})
+    known = calls.get(asking({"toolCallId": "c"}))
     assert known is not None
     assert known.members == {"title": None, "content": 2}
 
 
 def test_a_call_that_is_told_anew_is_another_one() -> None:
     calls = after([call(title="Read", rawInput={"path": "a"}), call(title="Run")])
-    known = calls.get({"toolCallId": "c"})
+    known = calls.get(asking({"toolCallId": "c"}))
     assert known is not None
     assert known.members == {"title": b'"Run"'}
 
@@ -162,10 +166,10 @@ def test_a_call_that_is_told_anew_is_another_one() -> None:
 def test_of_very_many_calls_the_oldest_are_forgotten_and_may_be_anything() -> None:
     calls = after([call(toolCallId=f"c{number}", kind="read") for number in range(4)], most=3)
     assert len(calls) == 3
-    assert calls.kinds({"toolCallId": "c3"}) == ("read",)
-    assert set(calls.kinds({"toolCallId": "c0", "kind": "read"})) == {"read", None}
+    assert calls.kinds(asking({"toolCallId": "c3"})) == ("read",)
+    assert set(calls.kinds(asking({"toolCallId": "c0", "kind": "read"}))) == {"read", None}
     calls.add(event(5, *update(toolCallId="c0", kind="edit")))
-    assert set(calls.kinds({"toolCallId": "c0"})) == {"edit", None}
+    assert set(calls.kinds(asking({"toolCallId": "c0"}))) == {"edit", None}
 
 
 def test_what_is_large_and_cannot_be_read_fast_is_left() -> None:
@@ -211,7 +215,7 @@ def test_nothing_is_allowed_that_a_rule_could_reject(
     said: list[tuple[str, Any]], call_id: Any, kind: Any, rules: list[PermissionRule], mode: str
 ) -> None:
     asked = {"toolCallId": call_id, "kind": kind}
-    decision = decide(mode, rules, after(said).kinds(asked), OPTIONS)
+    decision = decide(mode, rules, after(said).kinds(asking(asked)), OPTIONS)
     told_kinds = {
         str(data["update"].get("kind"))
         for type, data in said

@@ -1,7 +1,7 @@
 """Requests are completed from the log alone: what is remembered of it, forgotten or deleted changes no answer."""
 
 import json
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -10,7 +10,7 @@ from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
 from gateway.log.store import Log
 from gateway.sessions import merging
-from gateway.sessions.merging import OMITTED, Merged, Merging
+from gateway.sessions.merging import OMITTED, Merging
 from gateway.wire.events import Cursor, Event
 from tests.sessions.test_calls import call, event, update
 
@@ -58,8 +58,14 @@ def asked(log: KeptLog) -> Merging:
     return Merging(cast("Database", log), cast("Log", log))
 
 
-async def complete(asked: Merging, session_id: str = "s", tool_call: Any = ASKED) -> Merged:
-    return await asked.complete("demo", session_id, tool_call)
+class Completed(NamedTuple):
+    tool_call: Any
+    kinds: tuple[str | None, ...]
+
+
+async def complete(asked: Merging, session_id: str = "s", tool_call: Any = ASKED) -> Completed:
+    merged = await asked.complete("demo", session_id, json.dumps(tool_call).encode())
+    return Completed(json.loads(merged.tool_call), merged.kinds)
 
 
 async def test_what_has_been_read_is_not_read_again(log: KeptLog, asked: Merging) -> None:
@@ -108,7 +114,7 @@ async def test_what_is_deleted_while_it_is_looked_for_is_left_out(log: KeptLog, 
 
 async def test_in_a_project_that_is_deleted_it_may_be_anything(log: KeptLog, asked: Merging) -> None:
     log.gone = True
-    assert await complete(asked) == Merged(tool_call=ASKED, kinds=(None,))
+    assert await complete(asked) == Completed(tool_call=ASKED, kinds=(None,))
 
 
 async def test_what_is_nested_too_deeply_to_be_shown_is_named(log: KeptLog, asked: Merging) -> None:
@@ -122,4 +128,4 @@ async def test_what_is_nested_too_deeply_to_be_shown_is_named(log: KeptLog, aske
 @pytest.mark.parametrize("tool_call", [None, 5, "c", ["c"], {}, {"toolCallId": 5}])
 async def test_a_request_of_no_call_stays_as_it_is(log: KeptLog, asked: Merging, tool_call: Any) -> None:
     log.tell("s", call(kind="read"))
-    assert await complete(asked, tool_call=tool_call) == Merged(tool_call=tool_call, kinds=(None,))
+    assert await complete(asked, tool_call=tool_call) == Completed(tool_call=tool_call, kinds=(None,))
