@@ -311,7 +311,7 @@ async def _open_rooms(
     stack.push_async_callback(streams.close)
     folding = Folding(database, log)
     transcript = app[TRANSCRIPT] = Transcript(database, log, folding)
-    app[SNAPSHOTS] = Snapshots(database, transcript)
+    app[SNAPSHOTS] = Snapshots(database, transcript, folding)
     translator = Translator(database, log, permission_timeout=config.permissions.timeout)
     masking = Masking(known, translator)
     reconciliation = Reconciliation(database, log, containers)

@@ -25,9 +25,13 @@ def _bytes(value: str | bytes | None, cursor: Any) -> bytes | None:
     return None if value is None else bytes(psycopg2.BINARY(value, cursor))
 
 
-# The driver would give memoryviews of its own buffers.
-_BYTEA = psycopg2.extensions.new_type((17,), "BYTES", _bytes)
-_BYTEA_ARRAY = psycopg2.extensions.new_array_type((1001,), "BYTES[]", _BYTEA)
+#: PostgreSQL's number of its type.
+BYTEA = 17
+# The driver would give memoryviews of its own buffers. Of a ``bytea`` alone it still does, and ``sending`` makes bytes
+# of them: here each would first become a text of twice its size.
+_BYTEA_ARRAY = psycopg2.extensions.new_array_type(
+    (1001,), "BYTES[]", psycopg2.extensions.new_type((BYTEA,), "BYTES", _bytes)
+)
 
 
 def let_go(cursor: Cursor) -> None:
@@ -52,7 +56,6 @@ class MendedConnection(Connection):
         """Connect within ``timeout`` seconds; ``psycopg2.Error`` or ``TimeoutError``."""
         connection = cls(timeout, parameters)
         await connection
-        psycopg2.extensions.register_type(_BYTEA, connection.raw)
         psycopg2.extensions.register_type(_BYTEA_ARRAY, connection.raw)
         connection._established = True
         return connection

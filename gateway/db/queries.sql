@@ -1588,16 +1588,30 @@ on conflict (project_id, session_id, first_seq) do update
 set last_seq = excluded.last_seq, updated_at = excluded.updated_at, body = excluded.body;
 
 -- list_messages --
--- A session's folded messages after one, oldest first.
-select * from agent_session_messages
-where project_id = %(project_id)s and session_id = %(session_id)s and first_seq > %(after)s
-order by first_seq limit %(limit)s;
+-- A session's folded messages after one, oldest first, at most about 2 MiB.
+select * from (
+    select m.*, sum(octet_length(body)) over (order by first_seq) - octet_length(body) as bytes_before
+    from (
+        select * from agent_session_messages
+        where project_id = %(project_id)s and session_id = %(session_id)s and first_seq > %(after)s
+        order by first_seq limit %(limit)s
+    ) m
+) counted
+where bytes_before < 2097152
+order by first_seq;
 
 -- list_messages_backwards --
--- A session's folded messages before one, newest first.
-select * from agent_session_messages
-where project_id = %(project_id)s and session_id = %(session_id)s and first_seq < %(before)s
-order by first_seq desc limit %(limit)s;
+-- A session's folded messages before one, newest first, at most about 2 MiB.
+select * from (
+    select m.*, sum(octet_length(body)) over (order by first_seq desc) - octet_length(body) as bytes_before
+    from (
+        select * from agent_session_messages
+        where project_id = %(project_id)s and session_id = %(session_id)s and first_seq < %(before)s
+        order by first_seq desc limit %(limit)s
+    ) m
+) counted
+where bytes_before < 2097152
+order by first_seq desc;
 
 -- export_messages --
 -- The next of a session's folded messages, oldest first, at most 200 and about 1 MiB.
@@ -1611,6 +1625,12 @@ select * from (
 ) counted
 where bytes_before < 1048576
 order by first_seq;
+
+-- list_stored_tool_calls --
+-- Which of these tool calls have messages that later events may change.
+select tool_call_id from agent_session_messages
+where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_id = any(%(tool_call_ids)s)
+    and first_seq <= %(before)s;
 
 -- list_tool_messages --
 -- Messages of tool calls that later events may change.

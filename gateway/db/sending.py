@@ -1,13 +1,13 @@
 """One statement on one connection, and what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import psycopg2
 from aiopg.connection import Cursor
 
-from gateway.db.aiopg_fixes import MendedConnection, let_go
+from gateway.db.aiopg_fixes import BYTEA, MendedConnection, let_go
 from gateway.db.errors import UnstorableText, from_sqlstate
 
 #: libpq keeps room for the most that a connection has ever read, as long as the connection lasts. One that has brought
@@ -34,8 +34,7 @@ async def send(connection: MendedConnection, sql: str, params: Mapping[str, Any]
         cursor = await connection.cursor(timeout=limit)
         try:
             await _execute(cursor, sql, params)
-            names = [column.name for column in cursor.description or ()]
-            rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
+            rows = _rows(cursor.description, await cursor.fetchall()) if cursor.description else []
             if _weight(rows) > MAX_KEPT:
                 connection.is_worn = True
             return Result(rows, cursor.rowcount, cursor.statusmessage)
@@ -62,6 +61,20 @@ def _strip(exc: psycopg2.Error) -> None:
     """Drop the server's text, which quotes values: errors end up in logs."""
     if exc.pgcode is not None:
         exc.args = (exc.pgcode,)
+
+
+def _rows(columns: Sequence[Any], found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Rows by column, with ``bytea`` as bytes."""
+    names = [column.name for column in columns]
+    binary = [column.name for column in columns if column.type_code == BYTEA]
+    rows = [dict(zip(names, row, strict=True)) for row in found]
+    # Nothing large is to be here twice.
+    found.clear()
+    for row in rows if binary else ():
+        for name in binary:
+            if row[name] is not None:
+                row[name] = bytes(row[name])
+    return rows
 
 
 def _weight(rows: list[dict[str, Any]]) -> int:

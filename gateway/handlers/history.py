@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
 import attrs
@@ -15,7 +15,6 @@ from gateway.keys import PROJECT, REQUEST_ID, SESSIONS, SNAPSHOTS, TRANSCRIPT
 from gateway.log.transcript import Transcript
 from gateway.sessions.sessions import Session
 from gateway.wire import markdown
-from gateway.wire.codec import dump_foreign_json
 from gateway.wire.messages import Message
 from gateway.wire.times import timestamp
 
@@ -86,15 +85,17 @@ class Form:
     content_type: str
     suffix: str
     begin: Callable[[Session], str]
-    message: Callable[[Message], bytes]
+    #: A message in pieces.
+    message: Callable[[Message], Iterator[bytes]]
 
 
-def _json_line(message: Message) -> bytes:
-    return dump_foreign_json(message.to_json()) + b"\n"
+def _json_line(message: Message) -> Iterator[bytes]:
+    yield from message.to_json()
+    yield b"\n"
 
 
-def _markdown(message: Message) -> bytes:
-    return markdown.message(message).encode("utf-8", "backslashreplace")
+def _markdown(message: Message) -> Iterator[bytes]:
+    return (piece.encode("utf-8", "backslashreplace") for piece in markdown.message(message))
 
 
 def _heading(session: Session) -> str:
@@ -120,14 +121,29 @@ async def _pieces(session: Session, transcript: Transcript, form: Form) -> Async
     """The export in pieces of some size; each is gone before the next is read."""
     piece = bytearray(form.begin(session).encode())
     async for message in transcript.all(session.project_id, session.id):
-        if len(message.body) > LARGE_BYTES:
-            piece += await asyncio.to_thread(form.message, message)
+        parts = form.message(message)
+        if len(message.body) <= LARGE_BYTES:
+            piece += b"".join(parts)
         else:
-            piece += form.message(message)
+            while part := await asyncio.to_thread(_some, parts):
+                yield bytes(piece) + part
+                piece.clear()
         if len(piece) >= PIECE_BYTES:
             yield bytes(piece)
             piece.clear()
     yield bytes(piece)
+
+
+def _some(parts: Iterator[bytes]) -> bytes:
+    """Some of them; nothing at the end."""
+    taken: list[bytes] = []
+    size = 0
+    for part in parts:
+        taken.append(part)
+        size += len(part)
+        if size >= PIECE_BYTES:
+            break
+    return b"".join(taken)
 
 
 async def _write(response: web.StreamResponse, piece: bytes) -> None:

@@ -212,6 +212,7 @@ class Message:
     content: Annotated[list[Any], Meta(description="ACP content blocks, of user, assistant and thought.")] = UNSET  # type: ignore[assignment]
     message_id: Annotated[Any, Meta(description="The agent's own id for it, where it gave one.")] = UNSET
     tool_call: Annotated[Any, Meta(description="ACP's tool call with all its updates, of tool.")] = UNSET
+    omitted: Annotated[list[str], Meta(description="Members of the tool call that were too large to keep.")] = UNSET  # type: ignore[assignment]
     entries: Annotated[Any, Meta(description="ACP's plan entries, of plan.")] = UNSET
 
 

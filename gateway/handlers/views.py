@@ -19,12 +19,18 @@ from gateway.sessions.queue import Queued
 from gateway.sessions.sessions import Session
 from gateway.sessions.snapshot import Snapshot
 from gateway.sessions.turns import Started, Turn
-from gateway.wire.codec import dump_foreign_json, parse_foreign_json
+from gateway.wire.codec import dump_foreign_json, raw_members
 from gateway.wire.messages import Message
 
 T = TypeVar("T", shapes.Project, shapes.Session)
 #: What a message's body has, by its role.
-_BODY = {"content": "content", "message_id": "messageId", "tool_call": "toolCall", "entries": "entries"}
+_BODY = {
+    "content": "content",
+    "message_id": "messageId",
+    "tool_call": "toolCall",
+    "omitted": "omitted",
+    "entries": "entries",
+}
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -141,7 +147,8 @@ def turn(value: Turn) -> shapes.Turn:
 
 
 def message(value: Message) -> shapes.Message:
-    body = parse_foreign_json(value.body)
+    # It stays as it is stored: what an agent has said is large, and nobody here looks into it.
+    body: dict[str, Any] = raw_members(value.body)
     return shapes.Message(
         id=value.id,
         role=value.role,

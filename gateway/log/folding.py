@@ -1,28 +1,51 @@
 """Fold the log into messages: what turns have left behind is written once each, and a reading of the rest.
 
-A fold goes turn by turn, so that no more than one turn's messages are in memory and a fold that dies has not worked in
-vain. One that never ran, because its gateway died, is made up for by the next review of any gateway.
+A fold goes turn by turn, and through a long turn in parts, so that no more than some megabytes of messages are in
+memory and a fold that dies has not worked in vain. One that never ran, because its gateway died, is made up for by the
+next review of any gateway.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Final
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence, Set
+from typing import Any, Final
 
 import attrs
 
 from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
 from gateway.db.pool import Database, Row, Transaction
+from gateway.errors import GatewayError
 from gateway.log.packs import restore, shrink
 from gateway.log.reading import NotKept, Reader
 from gateway.log.store import Log
 from gateway.log.upkeep import of_each
+from gateway.slices import Slice
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
-from gateway.wire.messages import Folder, Message, changed_tool_calls
+from gateway.wire.messages import Folder, Message, Update, changed_tool_call, update_of
 
 #: How often a fold begins again because what it was about to read has been folded and deleted meanwhile.
 ATTEMPTS: Final = 3
+#: What is folded of a turn before it is written, although the turn goes on: a text, or a plan, then goes on in another
+#: message. Nobody reads more than that of what is not written.
+PART_BYTES: Final = 4_194_304
+#: Stored tool calls that are read at once, to go on with them. Each may be as large.
+LEARNED_AT_ONCE: Final = 1
 #: What one statement writes.
 WRITTEN_MESSAGES: Final = 500
 WRITTEN_BYTES: Final = 1_048_576
+
+
+class TooLong(GatewayError):
+    """A session has said more, since its messages were written, than can be told at once; ask again."""
+
+    status, code = 503, "history_too_long"
+
+
+@attrs.frozen(kw_only=True)
+class Unfolded:
+    """The messages behind the place that the written ones cover the log to, oldest first."""
+
+    messages: list[Message]
+    folded_to: int
 
 
 class Folding:
@@ -51,24 +74,35 @@ class Folding:
         rows = await self._database.fetch_all("list_unfolded_sessions")
         await of_each(rows, lambda row: self.fold(row["project_id"], row["session_id"]))
 
-    async def unfolded(self, project_id: str, session_id: str, *, within: Transaction | None = None) -> list[Message]:
-        """The messages that no row covers yet, oldest first."""
+    async def shorten(self, project_id: str, session_id: str) -> None:
+        """Write what a running turn has left in the log, where that is much: see ``TooLong``."""
+        await self._fold(project_id, session_id, settle=False)
+
+    async def unfolded(self, project_id: str, session_id: str, *, within: Transaction | None = None) -> "Unfolded":
+        """The messages that no row covers yet. Raises ``TooLong`` where they are too many."""
         reader = within or self._database
         for last in (*[False] * (ATTEMPTS - 1), True):
             place = await reader.fetch_one("get_fold", project_id=project_id, session_id=session_id)
             if place is None:
-                return []
+                return Unfolded(messages=[], folded_to=0)
             folder = Folder()
             try:
                 async for events in self._batches(project_id, session_id, place, within):
-                    await _learn(folder, reader, project_id, session_id, events, before=place["folded_to"])
-                    folder.add_all(events)
+                    stored = _Stored(reader, project_id, session_id, before=place["folded_to"])
+                    async for _ in stored.taken(folder, events):
+                        if folder.size > PART_BYTES:
+                            raise TooLong()
             except NotKept:
                 if last:
                     raise
                 continue
-            return folder.messages()
+            return Unfolded(messages=list(folder.messages()), folded_to=place["folded_to"])
         raise AssertionError("unreachable")
+
+    async def folded_to(self, project_id: str, session_id: str) -> int:
+        """How far the written messages cover the log; 0 where there is no such session."""
+        place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
+        return 0 if place is None else int(place["folded_to"])
 
     async def _fold(self, project_id: str, session_id: str, *, settle: bool) -> "_Fold | None":
         for last in (*[False] * (ATTEMPTS - 1), True):
@@ -120,9 +154,16 @@ class _Fold:
             if self.settle and self.turn_from is None:
                 await self._write()
             self.turn_from = events[0].seq
-        await _learn(self.folder, self.database, self.project_id, self.session_id, events, before=self.folded_to)
-        self.folder.add_all(events)
-        self.newest = events[-1].seq
+        rest = events
+        while rest:
+            stored = _Stored(self.database, self.project_id, self.session_id, before=self.folded_to)
+            async for taken in stored.taken(self.folder, rest):
+                self.newest, rest = taken[-1].seq, rest[len(taken) :]
+                if self.folder.size > PART_BYTES:
+                    break
+            if self.folder.size > PART_BYTES:
+                # What comes next may change what is written now.
+                await self._write()
         if events[-1].type == TurnEnded.type:
             self.turn_from = None
             await self._write()
@@ -134,15 +175,18 @@ class _Fold:
     async def _write(self) -> None:
         if self.newest is None:
             return
-        folded_to, messages = self.newest, self.folder.messages()
+        folded_to, messages = self.newest, list(self.folder.messages())
+        self.folder, self.newest = Folder(), None
 
         async def work(transaction: Transaction) -> bool:
             fold = await transaction.fetch_one("lock_fold", project_id=self.project_id, session_id=self.session_id)
             if fold is None or fold["folded_to"] != self.folded_to:
                 return False
             for some in _written_at_once(messages):
+                # Compressing takes a second for some megabytes, and needs nobody to wait for it.
+                columns = await asyncio.to_thread(_columns, some)
                 await transaction.execute(
-                    "upsert_messages", project_id=self.project_id, session_id=self.session_id, **_columns(some)
+                    "upsert_messages", project_id=self.project_id, session_id=self.session_id, **columns
                 )
             await transaction.execute(
                 "set_folded", project_id=self.project_id, session_id=self.session_id, folded_to=folded_to
@@ -153,25 +197,64 @@ class _Fold:
             self.folded_to = folded_to
         else:
             self.lost = True
-        self.folder, self.newest = Folder(), None
 
 
-async def _learn(
-    folder: Folder, reader: Reader, project_id: str, session_id: str, events: Sequence[Event], *, before: int
-) -> None:
-    """Bring the stored messages of tool calls that these events go on to change.
+@attrs.frozen
+class _Stored:
+    """The stored messages of a session's tool calls, which events may go on to change.
 
     Only those from ``before``: what was written meanwhile may have been folded from these very events.
     """
-    if changed := changed_tool_calls(events) - folder.tool_calls:
-        rows = await reader.fetch_all(
-            "list_tool_messages",
-            project_id=project_id,
-            session_id=session_id,
-            tool_call_ids=sorted(changed),
-            before=before,
-        )
-        folder.learn(message_from_row(row) for row in rows)
+
+    reader: Reader
+    project_id: str
+    session_id: str
+    before: int = attrs.field(kw_only=True)
+
+    async def taken(self, folder: Folder, events: Sequence[Event]) -> AsyncIterator[Sequence[Event]]:
+        """Put the events into the folder, and tell of each part that is in it, which may have made it much larger."""
+        piece = Slice()
+        updates: list[Update] = []
+        for event in events:
+            updates.append(update_of(event))
+            if piece.is_over:
+                await piece.give_way()
+        changed = [changed_tool_call(update) for update in updates]
+        stored = await self._among({one for one in changed if one is not None} - folder.tool_calls)
+        for start, end in _with_few_calls(changed, stored):
+            await self._learn(folder, stored.intersection(filter(None, changed[start:end])) - folder.tool_calls)
+            for event, update in zip(events[start:end], updates[start:end], strict=True):
+                folder.add(event, update)
+                if piece.is_over:
+                    await piece.give_way()
+            yield events[start:end]
+
+    async def _among(self, tool_call_ids: Set[str]) -> set[str]:
+        if not tool_call_ids:
+            return set()
+        rows = await self.reader.fetch_all("list_stored_tool_calls", **self._those(tool_call_ids))
+        return {row["tool_call_id"] for row in rows}
+
+    async def _learn(self, folder: Folder, tool_call_ids: Set[str]) -> None:
+        if tool_call_ids:
+            rows = await self.reader.fetch_all("list_tool_messages", **self._those(tool_call_ids))
+            folder.learn(message_from_row(row) for row in rows)
+
+    def _those(self, tool_call_ids: Set[str]) -> dict[str, Any]:
+        whose = {"project_id": self.project_id, "session_id": self.session_id, "before": self.before}
+        return {**whose, "tool_call_ids": sorted(tool_call_ids)}
+
+
+def _with_few_calls(changed: Sequence[str | None], stored: Set[str]) -> Iterator[tuple[int, int]]:
+    """Where parts of events begin and end that change few of the stored tool calls; ``changed`` is what each does."""
+    start, calls = 0, set[str]()
+    for index, tool_call_id in enumerate(changed if stored else ()):
+        if tool_call_id in stored and tool_call_id not in calls and tool_call_id is not None:
+            if len(calls) == LEARNED_AT_ONCE:
+                yield start, index
+                start, calls = index, set()
+            calls.add(tool_call_id)
+    yield start, len(changed)
 
 
 def _parts(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

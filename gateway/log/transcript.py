@@ -3,18 +3,21 @@
 A history is the messages that have been written and, folded on the fly, the end of the log that none of them covers.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
 
 from gateway.db.pool import Database, Transaction
 from gateway.errors import Conflict, SessionNotFound
-from gateway.log.folding import Folding, message_from_row
+from gateway.log.folding import ATTEMPTS, Folding, TooLong, Unfolded, message_from_row
 from gateway.log.store import Log
 from gateway.wire.messages import Message
 
 _END: Final = 2**62
+#: A page is as long as its client wants it, or as large as this, and one message more.
+PAGE_BYTES: Final = 2_097_152
 
 
 @attrs.frozen(kw_only=True)
@@ -43,9 +46,30 @@ class Transcript:
         newest_first: bool,
         within: Transaction | None = None,
     ) -> Page:
-        """One page of a session's history, after a message's id in the order asked for."""
-        # First what is not written: what is written meanwhile is then found twice, and shown as it was written.
-        recent = await self._folding.unfolded(project_id, session_id, within=within)
+        """One page of a session's history, after a message's id in the order asked for: ``limit`` messages, or some
+        megabytes of them.
+
+        Raises ``TooLong`` where it is read ``within`` a transaction; see ``Folding.shorten``.
+        """
+        for _ in range(ATTEMPTS):
+            # First what is not written: what is written meanwhile is then found twice, and shown as it was written.
+            recent = await self._recent(project_id, session_id, within)
+            page = await self._page(project_id, session_id, recent.messages, after, limit, newest_first, within)
+            # A long turn is written in parts, and a text that is cut there would be shown whole, and its end again.
+            if within or await self._folding.folded_to(project_id, session_id) == recent.folded_to:
+                break
+        return page
+
+    async def _page(
+        self,
+        project_id: str,
+        session_id: str,
+        recent: Sequence[Message],
+        after: int | None,
+        limit: int,
+        newest_first: bool,
+        within: Transaction | None,
+    ) -> Page:
         reader = within or self._database
         place = {"project_id": project_id, "session_id": session_id, "limit": limit + 1}
         if newest_first:
@@ -56,10 +80,24 @@ class Transcript:
             start = after or 0
             rows = await reader.fetch_all("list_messages", after=start, **place)
             newer = {message.first_seq: message for message in recent if message.first_seq > start}
-        merged = newer | {row["first_seq"]: _later(message_from_row(row), newer) for row in rows}
-        messages = [merged[seq] for seq in sorted(merged, reverse=newest_first)]
-        more = len(messages) > limit
-        return Page(messages=tuple(messages[:limit]), next=messages[limit - 1].id if more else None)
+        written = {row["first_seq"]: row for row in rows}
+        seqs = sorted(written.keys() | newer.keys(), reverse=newest_first)
+        if sum(len(row["body"]) for row in rows) >= PAGE_BYTES:
+            # There may be others behind the last one.
+            seqs = seqs[: seqs.index(rows[-1]["first_seq"]) + 1]
+            more = True
+        else:
+            more = len(seqs) > limit
+        messages: list[Message] = []
+        size = 0
+        for seq in seqs[:limit]:
+            if size >= PAGE_BYTES:
+                more = True
+                break
+            row = written.get(seq)
+            messages.append(newer[seq] if row is None else _later(message_from_row(row), newer))
+            size += len(messages[-1].body)
+        return Page(messages=tuple(messages), next=messages[-1].id if more else None)
 
     async def all(self, project_id: str, session_id: str) -> AsyncIterator[Message]:
         """A session's whole history, oldest first, with some of it in memory at a time.
@@ -67,17 +105,30 @@ class Transcript:
         Raises ``Conflict`` or ``SessionNotFound`` at the end of one that was cleared or deleted meanwhile.
         """
         before = await self._cleared_to(project_id, session_id)
-        recent = await self._folding.unfolded(project_id, session_id)
-        updated = {message.first_seq: message for message in recent}
+        recent = await self._recent(project_id, session_id, None)
         last = 0
-        async for message in self._written(project_id, session_id):
-            last = message.first_seq
-            yield _later(message, updated)
-        for message in recent:
+        for _ in range(ATTEMPTS):
+            updated = {message.first_seq: message for message in recent.messages}
+            async for message in self._written(project_id, session_id, after=last):
+                last = message.first_seq
+                yield _later(message, updated)
+            recent = await self._recent(project_id, session_id, None)
+            if await self._folding.folded_to(project_id, session_id) == recent.folded_to:
+                break
+            # Something was written meanwhile, which is behind what has been told, or is told again as it goes on.
+        for message in recent.messages:
             if message.first_seq > last:
                 yield message
         if await self._cleared_to(project_id, session_id) != before:
             raise Conflict("The history was cleared while it was read.")
+
+    async def _recent(self, project_id: str, session_id: str, within: Transaction | None) -> Unfolded:
+        for _ in range(0 if within else ATTEMPTS):
+            with suppress(TooLong):
+                return await self._folding.unfolded(project_id, session_id)
+            # Only now: what had been read until then is not kept any more.
+            await self._folding.shorten(project_id, session_id)
+        return await self._folding.unfolded(project_id, session_id, within=within)
 
     async def clear(self, project_id: str, session_id: str) -> None:
         """Forget the history up to now; the log, which streams resume from, stays."""
@@ -97,8 +148,8 @@ class Transcript:
         cleared_to: int = place["cleared_to"]
         return cleared_to
 
-    async def _written(self, project_id: str, session_id: str) -> AsyncIterator[Message]:
-        last = 0
+    async def _written(self, project_id: str, session_id: str, *, after: int) -> AsyncIterator[Message]:
+        last = after
         while rows := await self._database.fetch_all(
             "export_messages", project_id=project_id, session_id=session_id, after=last
         ):
@@ -108,6 +159,8 @@ class Transcript:
 
 
 def _later(written: Message, unwritten: Mapping[int, Message]) -> Message:
-    """A message as it is in rows, or as events that none covered went on with it: whichever goes further."""
+    """A message as it is in rows, or a tool call as events that none covered went on with it: what goes further."""
+    if written.tool_call_id is None:
+        return written
     other = unwritten.get(written.first_seq, written)
     return other if other.last_seq > written.last_seq else written

@@ -1,9 +1,12 @@
 """A snapshot: what a session is at one place in the log, to go on from by streaming what comes after it."""
 
+from contextlib import suppress
+
 import attrs
 
 from gateway.db.pool import Database, Transaction
 from gateway.errors import SessionNotFound
+from gateway.log.folding import ATTEMPTS, Folding, TooLong
 from gateway.log.transcript import Page, Transcript
 from gateway.sessions.permissions import Permission
 from gateway.sessions.sessions import Session
@@ -25,6 +28,7 @@ class Snapshots:
 
     database: Database
     transcript: Transcript
+    folding: Folding
 
     async def take(self, project_id: str, session_id: str, *, limit: int) -> Snapshot:
         """A session's snapshot with its newest messages. Raises ``SessionNotFound``."""
@@ -46,4 +50,8 @@ class Snapshots:
                 messages=attrs.evolve(page, messages=page.messages[::-1]),
             )
 
+        for _ in range(ATTEMPTS):
+            with suppress(TooLong):
+                return await self.database.transaction(work)
+            await self.folding.shorten(project_id, session_id)
         return await self.database.transaction(work)

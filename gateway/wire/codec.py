@@ -103,24 +103,30 @@ def _too_deep() -> DecodeError:
     return DecodeError(f"$: nested too deeply (at most {MAX_DEPTH} lists and objects in one another)")
 
 
-def parse_foreign_json(raw: bytes) -> Any:
+def parse_foreign_json(raw: bytes | msgspec.Raw) -> Any:
     """JSON of a container or agent, which may hold lone surrogates (``"\\ud800"``) that strict readers refuse."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
-            return json.loads(raw, parse_constant=_no_number, parse_float=_finite)
+            return json.loads(bytes(raw), parse_constant=_no_number, parse_float=_finite)
         except (ValueError, RecursionError) as exc:
             raise DecodeError(f"not valid JSON: {exc}") from exc
 
 
-def members_of(raw: bytes) -> dict[str, bytes]:
+def members_of(raw: bytes | msgspec.Raw) -> dict[str, bytes]:
     """The members of an object of a container's or agent's, each as it came; none where it is no object."""
+    return {name: bytes(value) for name, value in raw_members(raw).items()}
+
+
+def raw_members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The same without a copy of each: what ``raw`` is a part of stays in memory for as long as one of them does."""
     try:
-        return {name: bytes(value) for name, value in _read_members(raw).items()}
+        return _read_members(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = parse_foreign_json(raw)
-        return {name: dump_foreign_json(one) for name, one in value.items()} if isinstance(value, dict) else {}
+        value = parse_foreign_json(bytes(raw))
+        members = value.items() if isinstance(value, dict) else ()
+        return {name: msgspec.Raw(dump_foreign_json(one)) for name, one in members}
 
 
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -147,7 +153,7 @@ def _parsed(value: Any) -> Any:
     """A value that is kept as the bytes that it came in."""
     if not isinstance(value, msgspec.Raw):
         raise TypeError(f"{type(value).__name__} is no JSON")
-    return parse_foreign_json(bytes(value))
+    return parse_foreign_json(value)
 
 
 def storable(text: str) -> str:

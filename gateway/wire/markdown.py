@@ -2,22 +2,34 @@
 
 What somebody else wrote cannot leave its place: text is quoted, line by line, so that a fence or heading in it ends
 with the quotation; anything else stands in a fence longer than any inside of it.
+
+A message may be megabytes of line ends. It is written beside the event loop, in a thread, and nothing here keeps the
+interpreter for long: no single call makes a list of all lines, or looks for a pattern through all of a text.
 """
 
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
+from gateway.wire.codec import parse_foreign_json, raw_members
 from gateway.wire.messages import Message
+from gateway.wire.times import timestamp
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_FENCE: Final = re.compile(r"`+")
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]<>#|&!~])")
 _TITLES: Final = {"user": "User", "assistant": "Assistant", "thought": "Thought", "tool": "Tool", "plan": "Plan"}
 _MARKS: Final = {"completed": "[x]", "in_progress": "[ ] (in progress)"}
 #: Finding the common lines of longer texts takes too long: these are shown one after the other.
 MAX_DIFF_LINES: Final = 2_000
+#: Characters of a text on one line.
+MAX_INLINE: Final = 2_000
+#: Lines, and characters, of a piece.
+_LINES_AT_ONCE: Final = 1_000
+_PIECE: Final = 65_536
 
 
 def heading(title: str | None, facts: Mapping[str, str | None]) -> str:
@@ -26,102 +38,145 @@ def heading(title: str | None, facts: Mapping[str, str | None]) -> str:
     return f"# {inline(title or 'Session')}\n\n{''.join(lines)}\n"
 
 
-def message(value: Message) -> str:
-    """A message as a section of its own."""
-    shown = value.to_json()
+def message(value: Message) -> Iterator[str]:
+    """A message as a section of its own, in pieces."""
+    shown = raw_members(value.body)
     match value.role:
         case "tool":
-            title, parts = _tool(_mapping(shown.get("toolCall")))
+            call = {name: parse_foreign_json(raw) for name, raw in raw_members(shown.get("toolCall", b"{}")).items()}
+            title, parts = _tool(call, parse_foreign_json(shown.get("omitted", b"[]")))
         case "plan":
-            title, parts = "Plan", _plan(shown.get("entries"))
+            title, parts = "Plan", _plan(parse_foreign_json(shown.get("entries", b"[]")))
         case _:
-            title, parts = _TITLES.get(value.role, inline(value.role)), _blocks(shown.get("content"))
-    body = "\n\n".join(part for part in parts if part)
-    return f"## {title} · {shown['at']}\n\n{body}\n\n"
+            blocks = parse_foreign_json(shown.get("content", b"[]"))
+            title, parts = _TITLES.get(value.role, inline(value.role)), map(_block, _list(blocks))
+    yield f"## {title} · {timestamp(value.at)}\n\n"
+    for part in parts:
+        yield from part
+        yield "\n\n"
 
 
 def inline(text: object) -> str:
-    """Text on one line in which nothing means anything to Markdown."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    """Text on one line in which nothing means anything to Markdown; of a long one its beginning."""
+    shown = str(text)
+    if len(shown) > MAX_INLINE:
+        shown = f"{shown[:MAX_INLINE]}…"
+    return _SPECIAL.sub(r"\\\1", " ".join(shown.split()))
 
 
-def quote(text: str) -> str:
+def quote(text: str) -> Iterator[str]:
     """Text, Markdown or not, as a quotation."""
-    return "\n".join(f"> {line}".rstrip(" ") for line in _LINE_END.split(text))
+    return _marked(text, "> ", strip=True)
 
 
-def fence(text: str, language: str = "") -> str:
+def fence(text: str, language: str = "") -> Iterator[str]:
     """Text as it is, in a fence that nothing in it closes."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    longest = max((len(run[0]) for run in _FENCE.finditer(text)), default=0)
     marks = "`" * max(3, longest + 1)
+    yield f"{marks}{language}\n"
+    yield from _cut(_with_line_feeds(text))
+    yield f"\n{marks}"
+
+
+def _marked(text: str, mark: str, *, strip: bool = False) -> Iterator[str]:
+    """Each line behind a mark."""
+    lines = _lines(text)
+    end = ""
+    while some := list(islice(lines, _LINES_AT_ONCE)):
+        yield from _cut(end + "\n".join([(mark + line).rstrip(" ") if strip else mark + line for line in some]))
+        end = "\n"
+
+
+def _cut(text: str) -> Iterator[str]:
+    for start in range(0, len(text), _PIECE):
+        yield text[start : start + _PIECE]
+
+
+def _lines(text: str) -> Iterator[str]:
+    place = 0
+    for end in _LINE_END.finditer(text):
+        yield text[place : end.start()]
+        place = end.end()
+    yield text[place:]
+
+
+def _with_line_feeds(text: str) -> str:
     # A lone CR ends a line too.
-    return f"{marks}{language}\n{_LINE_END.sub(chr(10), text)}\n{marks}"
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _blocks(blocks: Any) -> Iterator[str]:
-    for block in _list(blocks):
-        yield _block(block)
-
-
-def _block(block: Any) -> str:
+def _block(block: Any) -> Iterator[str]:
     match block:
         case {"type": "text", "text": str(text)}:
-            return quote(text)
+            yield from quote(text)
         case {"type": "image" | "audio" as kind, "mimeType": mime, "data": str(data)}:
-            return f"*({kind}: {inline(mime)}, {len(data)} bytes in base64)*"
+            yield f"*({kind}: {inline(mime)}, {len(data)} bytes in base64)*"
         case {"type": "resource_link", "uri": uri, **rest}:
-            return f"*({inline(rest.get('title') or rest.get('name') or 'link')}: {inline(uri)})*"
+            yield f"*({inline(rest.get('title') or rest.get('name') or 'link')}: {inline(uri)})*"
         case {"type": "resource", "resource": {"uri": uri, "text": str(text)}}:
-            return f"*({inline(uri)})*\n\n{fence(text)}"
+            yield f"*({inline(uri)})*\n\n"
+            yield from fence(text)
         case _:
-            return _json(block)
+            yield from _json(block)
 
 
-def _tool(call: Mapping[str, Any]) -> tuple[str, Iterator[str]]:
+def _tool(call: Mapping[str, Any], omitted: Sequence[str]) -> tuple[str, Iterator[Iterable[str]]]:
     facts = ", ".join(inline(call[name]) for name in ("kind", "status") if call.get(name))
     title = f"Tool: {inline(call.get('title') or call.get('toolCallId') or '')}"
-    return f"{title} ({facts})" if facts else title, _tool_parts(call)
+    return f"{title} ({facts})" if facts else title, _tool_parts(call, omitted)
 
 
-def _tool_parts(call: Mapping[str, Any]) -> Iterator[str]:
+def _tool_parts(call: Mapping[str, Any], omitted: Sequence[str]) -> Iterator[Iterable[str]]:
     if call.get("rawInput") is not None:
-        yield "Input:"
+        yield ["Input:"]
         yield _json(call["rawInput"])
     for part in _list(call.get("content")):
         match part:
             case {"type": "content", "content": block}:
                 yield _block(block)
             case {"type": "diff", "path": path, "newText": str(new), **rest}:
-                yield f"Change of {inline(path)}:"
-                yield fence(_diff(str(rest.get("oldText") or ""), new), "diff")
+                yield [f"Change of {inline(path)}:"]
+                yield _diff(str(rest.get("oldText") or ""), new)
             case _:
                 yield _json(part)
     if call.get("rawOutput") is not None:
-        yield "Output:"
+        yield ["Output:"]
         yield _json(call["rawOutput"])
+    if omitted:
+        yield [f"*(too large to keep: {inline(', '.join(map(str, omitted)))})*"]
 
 
-def _diff(old: str, new: str) -> str:
-    before, after = (_LINE_END.split(text) if text else [] for text in (old, new))
-    if len(before) + len(after) > MAX_DIFF_LINES:
-        return "\n".join([*(f"-{line}" for line in before), *(f"+{line}" for line in after)])
-    return "\n".join(list(difflib.unified_diff(before, after, lineterm=""))[2:])
+def _diff(old: str, new: str) -> Iterator[str]:
+    texts = _with_line_feeds(old), _with_line_feeds(new)
+    marks = "`" * (max(2, *(len(run[0]) for text in texts for run in _FENCE.finditer(text)), 0) + 1)
+    yield f"{marks}diff\n"
+    if sum(text.count("\n") + 1 for text in texts if text) > MAX_DIFF_LINES:
+        for text, mark in zip(texts, "-+", strict=True):
+            if text:
+                yield from _marked(text, mark)
+                yield "\n"
+    else:
+        before, after = (text.split("\n") if text else [] for text in texts)
+        yield from (f"{line}\n" for line in list(difflib.unified_diff(before, after, lineterm=""))[2:])
+    yield marks
 
 
-def _plan(entries: Any) -> Iterator[str]:
-    lines = []
-    for entry in _list(entries):
-        known = _mapping(entry)
-        lines.append(f"- {_MARKS.get(str(known.get('status')), '[ ]')} {inline(known.get('content') or entry)}")
-    yield "\n".join(lines)
+def _plan(entries: Any) -> Iterator[Iterable[str]]:
+    def lines() -> Iterator[str]:
+        for entry in _list(entries):
+            known = _mapping(entry)
+            yield f"- {_MARKS.get(str(known.get('status')), '[ ]')} {inline(known.get('content') or entry)}\n"
+
+    yield lines()
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        return fence(value)
+        yield from fence(value)
+        return
     # Half a surrogate pair, which JSON may hold and UTF-8 may not, stays escaped.
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return fence(text.encode("utf-8", "backslashreplace").decode(), "json")
+    yield from fence(text.encode("utf-8", "backslashreplace").decode(), "json")
 
 
 def _list(value: Any) -> list[Any]:

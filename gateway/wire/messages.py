@@ -1,24 +1,43 @@
 """The transcript: what people read, folded from events. Pure: events in, messages out.
 
 Roles: ``user`` and ``assistant`` and ``thought`` have ``content`` (ACP content blocks, adjacent text joined) and, where
-the agent named it, ``messageId``; ``tool`` has ``toolCall`` (ACP's tool call with all its updates applied), ``plan``
-has ``entries`` (the turn's newest plan).
+the agent named it, ``messageId``; ``tool`` has ``toolCall`` (ACP's tool call with all its updates applied) and, where
+some of its members were too large together, their names in ``omitted``; ``plan`` has ``entries`` (the turn's newest
+plan). A text that is longer than ``MAX_TEXT`` goes on in a next message.
 Kinds of update that are none of these (commands, modes, usage) stay in the log and make no message.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
+import msgspec
 
-from gateway.wire.codec import DecodeError, dump_foreign_json, is_too_deep, parse_foreign_json, storable
+from gateway.wire.codec import (
+    MAX_SHOWN,
+    DecodeError,
+    dump_foreign_json,
+    is_too_deep,
+    members_of,
+    parse_foreign_json,
+    raw_members,
+    storable,
+)
 from gateway.wire.events import Event, TurnEnded, TurnStarted
 from gateway.wire.times import timestamp
 
 #: An id of the agent's that is longer is stored as its digest: an index takes no more than some 2,700 bytes.
 _MAX_ID = 200
+#: Bytes that a message has before a text goes on in the next one, and that a tool call may have.
+MAX_TEXT, MAX_TOOL_CALL = 1_048_576, 4_194_304
+#: Members of a tool call; ACP knows some ten. And so many are named that were not kept.
+MAX_MEMBERS, MAX_OMITTED = 64, 20
+#: What a message takes beside what it says, about.
+DRAFT_BYTES = 4_000
+#: Bytes.
+_PIECE = 65_536
 
 
 MessageRole = Literal["user", "assistant", "thought", "tool", "plan"]
@@ -49,47 +68,69 @@ class Message:
     def id(self) -> str:
         return str(self.first_seq)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Iterator[bytes]:
+        """It as JSON, in pieces, without a look into its body."""
         head = {"id": self.id, "role": self.role, "turnId": self.turn_id}
         times = {"at": timestamp(self.at), "updatedAt": timestamp(self.updated_at)}
-        body: dict[str, Any] = parse_foreign_json(self.body)
-        return head | times | body
+        yield dump_foreign_json(head | times)[:-1] + b","
+        for start in range(1, len(self.body), _PIECE):
+            yield self.body[start : start + _PIECE]
+
+
+#: A part of a JSON document, as it came; and ACP's update by its members.
+_Json = bytes
+Update = Mapping[str, _Json]
 
 
 @attrs.define(kw_only=True)
 class _Draft:
-    """A message that may still grow."""
+    """A message that may still grow. What nobody looks into is kept as it came: as values it would be fifty times as
+    large."""
 
     first: Event
     last: Event
     role: MessageRole
-    message_id: str | None = None
+    message_id: _Json | None = None
     tool_call_id: str | None = None
     #: Content blocks; the text of adjacent text blocks is kept in pieces, so that a long message folds in linear time.
-    blocks: list[dict[str, Any]] = attrs.field(factory=list)
+    blocks: list[_Json] = attrs.field(factory=list)
     pieces: list[str] = attrs.field(factory=list)
-    body: dict[str, Any] = attrs.field(factory=dict)
+    #: A tool call's members, and the names of those that were too large to keep.
+    members: dict[str, _Json] = attrs.field(factory=dict)
+    omitted: list[str] = attrs.field(factory=list)
+    entries: _Json = b"[]"
+    #: Bytes, about.
+    size: int = 0
 
-    def add(self, block: Any) -> None:
-        if not isinstance(block, dict):
+    def add(self, block: _Json) -> None:
+        text = _plain_text(block)
+        if text is not None:
+            self.pieces.append(text)
+        elif block.startswith(b"{"):
+            self.close_text()
+            self.blocks.append(block)
+        else:
             return
-        if set(block) == {"type", "text"} and block["type"] == "text" and isinstance(block["text"], str):
-            self.pieces.append(block["text"])
-            return
-        self.close_text()
-        self.blocks.append(block)
+        self.size += len(block)
 
     def close_text(self) -> None:
         if self.pieces:
-            self.blocks.append({"type": "text", "text": "".join(self.pieces)})
+            self.blocks.append(dump_foreign_json({"type": "text", "text": "".join(self.pieces)}))
             self.pieces = []
 
+    def change(self, members: Mapping[str, _Json]) -> None:
+        """Apply an update of a tool call."""
+        for name, value in members.items():
+            self.size -= len(self.members.pop(name, b""))
+            if len(self.members) < MAX_MEMBERS and self.size + len(value) <= MAX_TOOL_CALL:
+                self.members[name] = value
+                self.size += len(value)
+                if name in self.omitted:
+                    self.omitted.remove(name)
+            elif name not in self.omitted and len(self.omitted) < MAX_OMITTED:
+                self.omitted.append(name[:MAX_SHOWN])
+
     def to_message(self) -> Message:
-        body = self.body
-        if self.role in ("user", "assistant", "thought"):
-            self.close_text()
-            named = {} if self.message_id is None else {"messageId": self.message_id}
-            body = named | {"content": self.blocks}
         return Message(
             first_seq=self.first.seq,
             last_seq=self.last.seq,
@@ -98,8 +139,20 @@ class _Draft:
             tool_call_id=self.tool_call_id,
             at=self.first.at,
             updated_at=self.last.at,
-            body=dump_foreign_json(body),
+            body=self._body(),
         )
+
+    def _body(self) -> bytes:
+        match self.role:
+            case "tool":
+                body = b'{"toolCall":%b' % _object(self.members)
+                return body + (b',"omitted":%b}' % dump_foreign_json(self.omitted) if self.omitted else b"}")
+            case "plan":
+                return b'{"entries":%b}' % self.entries
+            case _:
+                self.close_text()
+                named = b"" if self.message_id is None else b'"messageId":%b,' % self.message_id
+                return b'{%b"content":[%b]}' % (named, b",".join(self.blocks))
 
 
 class Folder:
@@ -114,29 +167,29 @@ class Folder:
         self._tools: dict[str, _Draft] = {}
         self._plans: dict[str | None, _Draft] = {}
         self._known: dict[str, Message] = {}
+        #: What the messages take, about.
+        self.size = 0
+        self._folds: Mapping[str, Callable[[Event, Update], None]] = {
+            **dict.fromkeys(_TEXT_ROLES, self._fold_text),
+            **dict.fromkeys(_TOOL_KINDS, self._fold_tool_call),
+            "plan": self._fold_plan,
+        }
         self.learn(known)
 
-    def add(self, event: Event) -> None:
-        """Take the next event of the session; kinds without a message are passed over."""
+    def add(self, event: Event, update: Update) -> None:
+        """Take the next event of the session with the update that it brings; kinds without a message are passed
+        over."""
         if event.type in (TurnStarted.type, TurnEnded.type):
             self._text = None
             self._plans.pop(None, None)
             self._plans.pop(event.turn_id, None)
         if event.type == TurnStarted.type:
             draft = self._begin(event, "user")
-            for block in _member(parse_foreign_json(event.data), "prompt", list) or []:
+            for block in _items(members_of(event.data).get("prompt", b"")):
                 draft.add(block)
-        elif event.type == "session_update":
-            update = _update(event)
-            kind = update.get("sessionUpdate")
-            fold = self._folds().get(kind) if isinstance(kind, str) else None
-            if fold:
-                fold(event, update)
-
-    def add_all(self, events: Iterable[Event]) -> None:
-        """Take the next events of the session."""
-        for event in events:
-            self.add(event)
+            self.size += draft.size
+        elif fold := self._folds.get(_text(update.get("sessionUpdate")) or ""):
+            fold(event, update)
 
     @property
     def tool_calls(self) -> set[str]:
@@ -147,86 +200,153 @@ class Folder:
         """Take stored messages of tool calls that the next events may go on to change."""
         self._known.update({message.tool_call_id: message for message in known if message.tool_call_id is not None})
 
-    def messages(self) -> list[Message]:
-        """All messages so far, oldest first."""
-        return sorted((draft.to_message() for draft in self._drafts), key=lambda message: message.first_seq)
+    def messages(self) -> Iterator[Message]:
+        """All messages so far, oldest first. Each leaves the folder when it is given, and takes no memory twice."""
+        drafts = sorted(self._drafts, key=lambda draft: draft.first.seq, reverse=True)
+        for one in (self._drafts, self._tools, self._plans):
+            one.clear()
+        self._text = None
+        while drafts:
+            yield drafts.pop().to_message()
 
-    def _folds(self) -> dict[str, Callable[[Event, dict[str, Any]], None]]:
-        texts = dict.fromkeys(_TEXT_ROLES, self._fold_text)
-        return texts | dict.fromkeys(_TOOL_KINDS, self._fold_tool_call) | {"plan": self._fold_plan}
-
-    def _fold_text(self, event: Event, update: dict[str, Any]) -> None:
-        role = _TEXT_ROLES[update["sessionUpdate"]]
+    def _fold_text(self, event: Event, update: Update) -> None:
+        role = _TEXT_ROLES[_text(update["sessionUpdate"]) or ""]
         if role == "user" and event.turn_id is not None:
             return  # the agent echoes the prompt, which stands in turn_started already
-        message_id = _member(update, "messageId", str)
+        named = update.get("messageId", b"")
+        message_id = named if named.startswith(b'"') else None
         text = self._text
-        if text is None or (text.role, text.message_id, text.first.turn_id) != (role, message_id, event.turn_id):
+        if (
+            text is None
+            or (text.role, text.message_id, text.first.turn_id) != (role, message_id, event.turn_id)
+            or text.size >= MAX_TEXT
+        ):
             text = self._begin(event, role)
             text.message_id = message_id
             self._text = text
-        text.add(update.get("content"))
+        before = text.size
+        text.add(update.get("content", b""))
         text.last = event
+        self.size += text.size - before
 
-    def _fold_tool_call(self, event: Event, update: dict[str, Any]) -> None:
+    def _fold_tool_call(self, event: Event, update: Update) -> None:
         tool_call_id = _tool_call_id(update)
         draft = self._tools.get(tool_call_id)
         if draft is None:
             draft = self._reopen(event, tool_call_id) or self._begin(event, "tool")
             draft.tool_call_id = tool_call_id
             self._tools[tool_call_id] = draft
-        changes = {name: value for name, value in update.items() if name != "sessionUpdate" and value is not None}
-        draft.body = {"toolCall": draft.body.get("toolCall", {}) | changes}
+        before = draft.size
+        draft.change({name: value for name, value in update.items() if name != "sessionUpdate" and _given(value)})
         draft.last = event
+        self.size += draft.size - before
 
-    def _fold_plan(self, event: Event, update: dict[str, Any]) -> None:
+    def _fold_plan(self, event: Event, update: Update) -> None:
         draft = self._plans.get(event.turn_id)
         if draft is None:
             draft = self._plans[event.turn_id] = self._begin(event, "plan")
-        draft.body = {"entries": _member(update, "entries", list) or []}
+        entries = update.get("entries", b"")
+        self.size -= len(draft.entries)
+        draft.entries = entries if entries.startswith(b"[") else b"[]"
+        self.size += len(draft.entries)
         draft.last = event
 
     def _begin(self, event: Event, role: MessageRole) -> _Draft:
         self._text = None
         draft = _Draft(first=event, last=event, role=role)
         self._drafts.append(draft)
+        self.size += DRAFT_BYTES
         return draft
 
     def _reopen(self, event: Event, tool_call_id: str) -> _Draft | None:
-        known = self._known.get(tool_call_id)
+        known = self._known.pop(tool_call_id, None)
         if known is None:
             return None
         first = attrs.evolve(
             event, cursor=attrs.evolve(event.cursor, seq=known.first_seq), turn_id=known.turn_id, at=known.at
         )
         # It has begun long ago: the text of now goes on behind it, as it does where all is folded at once.
-        draft = _Draft(first=first, last=first, role="tool", body=parse_foreign_json(known.body))
+        body = raw_members(known.body)
+        members = members_of(body.get("toolCall", b"{}"))
+        draft = _Draft(
+            first=first,
+            last=first,
+            role="tool",
+            members=members,
+            omitted=parse_foreign_json(body.get("omitted", b"[]")),
+            size=sum(map(len, members.values())),
+        )
         self._drafts.append(draft)
+        self.size += DRAFT_BYTES + draft.size
         return draft
 
 
-def changed_tool_calls(events: Iterable[Event]) -> set[str]:
-    """The ids of the tool calls that these events change."""
-    updates = (_update(event) for event in events if event.type == "session_update")
-    return {_tool_call_id(update) for update in updates if update.get("sessionUpdate") in _TOOL_KINDS}
+def changed_tool_call(update: Update) -> str | None:
+    """The id of the tool call that an update changes."""
+    return _tool_call_id(update) if _text(update.get("sessionUpdate")) in _TOOL_KINDS else None
 
 
-def _tool_call_id(update: dict[str, Any]) -> str:
+def _tool_call_id(update: Update) -> str:
     """An id is a text; an agent that has another kind of value there means the same by the same."""
-    told = update.get("toolCallId")
+    raw = update.get("toolCallId", b"null")
+    if len(raw) > _MAX_ID and not raw.startswith(b'"'):
+        return hashlib.sha256(raw).hexdigest()
+    told = parse_foreign_json(raw)
     text = storable(told if isinstance(told, str) else dump_foreign_json(told).decode())
     return text if len(text) <= _MAX_ID else hashlib.sha256(text.encode()).hexdigest()
 
 
-def _update(event: Event) -> dict[str, Any]:
-    """The update; empty for what is none, or is nested so deeply that no page could show it."""
+def update_of(event: Event) -> Update:
+    """The update that an event brings; empty for what is none, or is nested so deeply that no page could show it."""
+    if event.type != "session_update":
+        return {}
     try:
-        value = parse_foreign_json(event.data)
+        return {} if is_too_deep(event.data) else members_of(raw_members(event.data).get("update", b"{}"))
     except DecodeError:
         return {}
-    return {} if is_too_deep(event.data) else _member(value, "update", dict) or {}
 
 
-def _member(value: Any, name: str, kind: type) -> Any:
-    member = value.get(name) if isinstance(value, dict) else None
-    return member if isinstance(member, kind) else None
+def _object(members: dict[str, _Json]) -> _Json:
+    return b"{%b}" % b",".join(b"%b:%b" % (dump_foreign_json(name), value) for name, value in members.items())
+
+
+def _items(raw: _Json) -> list[_Json]:
+    try:
+        return [bytes(item) for item in _read_items(raw)]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+
+
+def _plain_text(block: _Json) -> str | None:
+    """What a block says that is a text and nothing else."""
+    try:
+        return _read_text_block(block).text
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    # Half a surrogate pair is no reason to take it for something else.
+    if b"\\u" not in block or len(members_of(block)) != 2:
+        return None
+    value = parse_foreign_json(block)
+    text = value.get("text") if value.get("type") == "text" else None
+    return text if isinstance(text, str) else None
+
+
+def _text(raw: _Json | None) -> str | None:
+    """A short text; None for what is none."""
+    if raw is None or len(raw) > _MAX_ID or not raw.startswith(b'"'):
+        return None
+    value: str = parse_foreign_json(raw)
+    return value
+
+
+def _given(raw: _Json | None) -> _Json | None:
+    return None if raw == b"null" else raw
+
+
+class _TextBlock(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["text"]
+    text: str
+
+
+_read_text_block = msgspec.json.Decoder(_TextBlock).decode
+_read_items = msgspec.json.Decoder(list[msgspec.Raw]).decode

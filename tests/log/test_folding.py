@@ -1,18 +1,22 @@
 """Folding: each turn's messages are written once, and a fold that never ran is made up for."""
 
 import json
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 
 from gateway.db.pool import Database
+from gateway.log import folding as folding_module
+from gateway.log import transcript as transcript_module
 from gateway.log.folding import Folding
 from gateway.log.packing import Packing
 from gateway.log.store import Log, NewEvent
 from gateway.log.transcript import Transcript
 from gateway.projects import NewProject, Projects
 from gateway.wire.events import Event
+from gateway.wire.messages import Message
 from tests.db.things import ask
 from tests.fixtures.folding import CASES, event_of
 
@@ -91,6 +95,65 @@ async def test_each_message_of_a_turn_is_written_once_however_many_chunks_it_has
         100,
         3,
     ]
+
+
+def tool(kind: str, number: int, **members: Any) -> NewEvent:
+    update = {"sessionUpdate": kind, "toolCallId": f"call {number}", **members}
+    return event("session_update", {"update": update}, "a")
+
+
+async def test_a_long_turn_is_written_in_parts_and_its_messages_are_the_same(
+    log: Log, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding_module, "PART_BYTES", 40_000)
+    folding = Folding(database, log)
+    transcript = Transcript(database, log, folding)
+    calls = [tool("tool_call", number, title="t") for number in range(20)]
+    updates = [tool("tool_call_update", number, rawOutput="o" * 2_000) for number in range(20)]
+    await append(log, [started("a"), *chunks("a", 500), *calls, *chunks("a", 500), *updates, *chunks("a", 500)])
+
+    def shown(messages: Iterable[Message]) -> tuple[str, dict[str, Any]]:
+        found = [(message.role, json.loads(message.body)) for message in messages]
+        texts = [block["text"] for role, body in found if role == "assistant" for block in body["content"]]
+        return "".join(texts), {
+            body["toolCall"]["toolCallId"]: body["toolCall"] for role, body in found if role == "tool"
+        }
+
+    whole = (
+        "word " * 1500,
+        {f"call {n}": {"toolCallId": f"call {n}", "title": "t", "rawOutput": "o" * 2_000} for n in range(20)},
+    )
+    page = await transcript.page(PROJECT, "s", after=None, limit=200, newest_first=False)
+    # Whoever read it has had what was too much for one reading written.
+    assert ask(database_url, "select folded_to > 0 from agent_sessions") == [(True,)]
+    assert shown(page.messages) == whole
+    assert shown([message async for message in transcript.all(PROJECT, "s")]) == whole
+    await append(log, [*chunks("a", 500), ended("a")])
+    await folding.fold(PROJECT, "s")
+    page = await transcript.page(PROJECT, "s", after=None, limit=200, newest_first=True)
+    assert shown(page.messages[::-1]) == ("word " * 2000, whole[1])
+    assert len(page.messages) < 40
+
+
+async def test_a_page_ends_where_its_messages_are_large(
+    log: Log, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcript_module, "PAGE_BYTES", 10_000)
+    folding = Folding(database, log)
+    transcript = Transcript(database, log, folding)
+    large = [tool("tool_call", number, title=random.randbytes(2_000).hex()) for number in range(10)]
+    await append(log, [started("a"), *large[:5], ended("a"), started("b"), *large[5:]])
+    await folding.fold(PROJECT, "s")
+    for newest_first in (False, True):
+        pages, after = [], None
+        while after is not None or not pages:
+            page = await transcript.page(PROJECT, "s", after=after, limit=200, newest_first=newest_first)
+            pages.append(page.messages)
+            after = None if page.next is None else int(page.next)
+        assert max(map(len, pages)) < 5
+        seqs = [message.first_seq for page in pages for message in page]
+        assert seqs == sorted(seqs, reverse=newest_first)
+        assert len(seqs) == 12
 
 
 async def test_settling_leaves_but_the_running_turn(log: Log, database: Database, database_url: str) -> None:

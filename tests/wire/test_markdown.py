@@ -15,16 +15,18 @@ AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def shown(role: str, body: Any) -> str:
-    return message(
-        Message(
-            first_seq=1,
-            last_seq=2,
-            role=role,
-            turn_id="t",
-            tool_call_id=None,
-            at=AT,
-            updated_at=AT,
-            body=json.dumps(body).encode(),
+    return "".join(
+        message(
+            Message(
+                first_seq=1,
+                last_seq=2,
+                role=role,
+                turn_id="t",
+                tool_call_id=None,
+                at=AT,
+                updated_at=AT,
+                body=json.dumps(body).encode(),
+            )
         )
     )
 
@@ -77,13 +79,14 @@ def test_pictures_and_links_are_named_and_not_copied() -> None:
 
 @given(st.text(alphabet=st.sampled_from("`~#>-\n\r a")))
 def test_no_text_ends_its_fence_or_quotation(text: str) -> None:
-    marks = re.match("`+", fence(text))
+    fenced, quoted = "".join(fence(text)), "".join(quote(text))
+    marks = re.match("`+", fenced)
     assert marks is not None
-    lines = fence(text).split("\n")
+    lines = fenced.split("\n")
     closing = [line for line in lines[1:] if re.fullmatch(rf" {{0,3}}`{{{len(marks[0])},}}\s*", line)]
     assert closing == [lines[-1]]
-    assert "\r" not in fence(text)
-    assert all(line.startswith(">") for line in re.split(r"\r\n|\r|\n", quote(text)))
+    assert "\r" not in fenced
+    assert all(line.startswith(">") for line in re.split(r"\r\n|\r|\n", quoted))
 
 
 @given(st.text())
@@ -109,3 +112,10 @@ def test_whatever_an_agent_says_can_be_shown(role: str, value: Any, other: Any) 
     text = shown(role, {"content": value, "entries": value, "toolCall": call})
     assert text.encode("utf-8", "backslashreplace")
     assert len(re.findall(r"^## ", text, re.MULTILINE)) >= 1
+
+
+def test_a_long_text_is_written_in_pieces_and_is_the_same() -> None:
+    text = "a `` b \n" * 100_000
+    pieces = list(fence(text)), list(quote(text))
+    assert max(len(piece) for some in pieces for piece in some) < 100_000
+    assert ["".join(some) for some in pieces] == [f"```\n{text}\n```", "> a `` b\n" * 100_000 + ">"]

@@ -6,15 +6,25 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from acp import schema
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sessions import translate
-from gateway.wire.codec import dump_foreign_json, storable
+from gateway.wire.codec import storable
 from gateway.wire.events import Cursor, Event, EventData
-from gateway.wire.messages import Folder, Message, changed_tool_calls
+from gateway.wire.messages import (
+    MAX_MEMBERS,
+    MAX_OMITTED,
+    MAX_TEXT,
+    MAX_TOOL_CALL,
+    Folder,
+    Message,
+    changed_tool_call,
+    update_of,
+)
 from tests.fixtures.folding import CASES, Case
 from tests.fixtures.folding import fold as folded
 
@@ -46,8 +56,8 @@ def chunk(seq: int, text: str, kind: str = "agent_message_chunk", turn: str | No
 def fold(*events: Event, known: list[Message] | None = None) -> list[Message]:
     folder = Folder(known or [])
     for one in events:
-        folder.add(one)
-    return folder.messages()
+        folder.add(one, update_of(one))
+    return list(folder.messages())
 
 
 def shown(messages: list[Message]) -> list[tuple[str, Any]]:
@@ -146,7 +156,7 @@ def test_a_tool_call_has_all_its_updates_applied() -> None:
 def test_a_stored_tool_call_goes_on_under_its_id() -> None:
     known = fold(update(5, "tool_call", toolCallId="c", title="long", status="in_progress"))
     late = update(9, "tool_call_update", None, toolCallId="c", status="completed")
-    assert changed_tool_calls([late]) == {"c"}
+    assert changed_tool_call(update_of(late)) == "c"
     [message] = fold(late, known=known)
     assert (message.id, message.last_seq, message.turn_id, message.at) == ("5", 9, "t1", known[0].at)
     assert json.loads(message.body)["toolCall"] == {"toolCallId": "c", "title": "long", "status": "completed"}
@@ -178,11 +188,11 @@ def test_ids_that_no_database_holds_are_stored_as_something_it_does() -> None:
     for odd in ("a\0b", "\ud800", "x" * 5000, ["\0"], {"\0": 1}, None):
         told = update(1, "tool_call_update", toolCallId=odd, status="completed")
         [message] = fold(told)
-        assert changed_tool_calls([told]) == {message.tool_call_id}
+        assert changed_tool_call(update_of(told)) == message.tool_call_id
         assert message.tool_call_id is not None
         assert storable(message.tool_call_id) == message.tool_call_id
         assert len(message.tool_call_id) <= 200
-        assert message.to_json()["toolCall"].get("toolCallId") == odd
+        assert json.loads(b"".join(message.to_json()))["toolCall"].get("toolCallId") == odd
 
 
 def test_an_update_that_is_nested_too_deeply_makes_no_message() -> None:
@@ -217,13 +227,14 @@ def test_whatever_an_agent_says_folds_and_is_shown_again(updates: list[Any]) -> 
     fold(*events, known=messages)
     for message in messages:
         assert message.tool_call_id is None or storable(message.tool_call_id) == message.tool_call_id
-    for name in changed_tool_calls(events):
+    for name in filter(None, (changed_tool_call(update_of(event)) for event in events)):
         assert storable(name) == name
 
     def fail(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    json.loads(dump_foreign_json([message.to_json() for message in messages]), parse_constant=fail)
+    for message in messages:
+        json.loads(b"".join(message.to_json()), parse_constant=fail)
 
 
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=40), st.data())
@@ -233,3 +244,33 @@ def test_the_sum_of_the_text_is_the_same_wherever_a_fold_is_cut(texts: list[str]
     messages = fold(*events[:cut]) + fold(*events[cut:])
     blocks = [block for message in messages for block in json.loads(message.body)["content"]]
     assert "".join(block["text"] for block in blocks) == "".join(texts)
+
+
+def test_a_text_that_is_long_goes_on_in_a_next_message() -> None:
+    piece = "a" * 100_000
+    messages = fold(*(chunk(seq, piece, messageId="m") for seq in range(1, 26)))
+    bodies = [json.loads(message.body) for message in messages]
+    assert "".join(body["content"][0]["text"] for body in bodies) == piece * 25
+    assert {body["messageId"] for body in bodies} == {"m"}
+    assert max(len(message.body) for message in messages) < MAX_TEXT + 2 * len(piece)
+    assert [(message.first_seq, message.last_seq) for message in messages] == [(1, 11), (12, 22), (23, 25)]
+
+
+def test_what_is_too_large_in_a_tool_call_is_named() -> None:
+    half = "a" * (MAX_TOOL_CALL // 2)
+    large = update(1, "tool_call", toolCallId="c", content=half, rawOutput=half)
+    [message] = fold(large)
+    body = json.loads(message.body)
+    assert (body["toolCall"], body["omitted"]) == ({"toolCallId": "c", "content": half}, ["rawOutput"])
+    [message] = fold(update(2, "tool_call_update", toolCallId="c", content=[], rawOutput=half), known=[message])
+    body = json.loads(message.body)
+    assert body == {"toolCall": {"toolCallId": "c", "content": [], "rawOutput": half}}
+    [message] = fold(update(1, "tool_call", toolCallId="c", **{f"n{number}": 1 for number in range(1000)}))
+    body = json.loads(message.body)
+    assert (len(body["toolCall"]), len(body["omitted"])) == (MAX_MEMBERS, MAX_OMITTED)
+
+
+def test_what_an_agent_says_stays_as_it_wrote_it() -> None:
+    raw = b'{"update":{"sessionUpdate":"tool_call","toolCallId":"c","rawInput":{"n":1e400,"a":1,"a":2.50}}}'
+    [message] = fold(attrs.evolve(update(1, "tool_call"), data=raw))
+    assert b'"rawInput":{"n":1e400,"a":1,"a":2.50}' in message.body
