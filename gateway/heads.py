@@ -1,52 +1,57 @@
-"""Connections of clients, by aiohttp, whose requests' heads have a bound that it has none for: in bytes, and in time.
+"""Connections of clients, by aiohttp, with a bound that it has none for: a request's whole head, in bytes and in time.
 
 aiohttp bounds each line and field, and how many there are; all of them at their largest would be a megabyte for each
 connection of anybody, for as long as it is idle.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 #: Bytes of a whole head. nginx takes 32 KiB, Node.js 16.
 MAX_HEAD: Final = 65_536
 #: How long a head may take to arrive, from its first byte on.
 HEAD_SECONDS: Final = 20.0
-#: What each takes of one line or field, and how many fields: aiohttp's own defaults.
-MAX_LINE = MAX_FIELD = 8190
-MAX_FIELDS: Final = 128
-_REFUSAL = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
-)
+#: How long what else comes is read, and thrown away, where a head is refused. Whoever is still sending when the
+#: connection is closed may never see the answer (RFC 9112 9.6).
+LINGER_SECONDS: Final = 5.0
 
 
 class Connection(RequestHandler):
     """A client's connection."""
 
-    __slots__ = ("_head_bytes", "_head_ends")
+    __slots__ = ("_head_bytes", "_head_ends", "_is_refused")
 
     def __init__(self, server: web.Server) -> None:
         super().__init__(server, loop=server._loop, **server._kwargs)
-        #: Of the head that is under way; it ends the connection if it is not here by then.
+        #: Of the head that is under way; and what ends the connection if it is not here by then.
         self._head_bytes = 0
         self._head_ends: asyncio.TimerHandle | None = None
+        self._is_refused = False
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
         waiter = self._waiter
-        if waiter is None or waiter.done() or self._messages:
-            # A whole head has come, or what came is of a body.
+        if waiter is None or waiter.done():
+            # A head is here, or what has come is of a body.
             if self._head_ends is not None:
                 self._forget_head()
-            if len(data) > MAX_HEAD and any(_size(message) > MAX_HEAD for message, _ in self._messages):
-                self._refuse()
+            if len(data) > MAX_HEAD:
+                self._refuse_large_ones()
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD:
-            self._refuse()
+            self._forget_head()
+            self._messages.append((_TOO_LARGE, EMPTY_PAYLOAD))
+            waiter.set_result(None)
         elif self._head_ends is None:
             self._head_ends = self._loop.call_later(HEAD_SECONDS, self.force_close)
 
@@ -54,20 +59,37 @@ class Connection(RequestHandler):
         self._forget_head()
         super().connection_lost(exc)
 
+    def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        answer = super()._make_error_handler(err_info)
+        if err_info is not _TOO_LARGE and not isinstance(err_info.exc, LineTooLong):
+            return answer
+        self._is_refused = True
+
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            response = await answer(request)
+            await response.prepare(request)
+            await response.write_eof()
+            await asyncio.sleep(LINGER_SECONDS)
+            return response
+
+        return handler
+
     def _forget_head(self) -> None:
         self._head_bytes = 0
         if self._head_ends is not None:
             self._head_ends.cancel()
             self._head_ends = None
 
-    def _refuse(self) -> None:
-        self._forget_head()
-        said = b"The head of a request may have at most %d bytes.\n" % MAX_HEAD
-        if self.transport is not None:
-            self.transport.write(_REFUSAL % (len(said), said))
-        self.force_close()
+    def _refuse_large_ones(self) -> None:
+        for place, (message, _) in enumerate(self._messages):
+            if _size(message) > MAX_HEAD:
+                self._messages[place] = (_TOO_LARGE, EMPTY_PAYLOAD)
 
 
 def _size(message: Any) -> int:
-    raw = getattr(message, "raw_headers", ())
-    return sum(len(name) + len(value) for name, value in raw)
+    return sum(len(name) + len(value) for name, value in getattr(message, "raw_headers", ()))
+
+
+_STATUS = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+_SAID = f"The head of a request may have at most {MAX_HEAD} bytes.\n"
+_TOO_LARGE = _ErrInfo(status=_STATUS, exc=HttpProcessingError(code=_STATUS, message=_SAID), message=_SAID)

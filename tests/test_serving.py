@@ -12,7 +12,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from gateway import serving
+from gateway import heads, serving
 from gateway.handlers import requests
 from tests.program import Place, run, wait_until
 from tests.world import QUICK, Gateway, GatewayProcess
@@ -104,6 +104,31 @@ async def test_a_head_that_comes_byte_by_byte_is_not_waited_for_for_ever(
         assert time.monotonic() - began < 10
         sending.cancel()
         writer.close()
+
+
+async def test_a_head_that_is_large_or_slow_is_not_kept(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = [b"X-%d: %b\r\n" % (number, b"x" * 8_000) for number in range(20)]
+    for pieces in ([b"".join(fields)], [b"".join(fields), b"\r\n"], fields, [b"X: %b" % (b"x" * 100_000)]):
+        reader, writer = await open_connection(gateway)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        assert (await reader.readline()).split()[1] in (b"431", b"400")
+        # What it goes on to send is taken, or it would be told that the connection is broken and not why.
+        writer.write(b"x" * 1_000_000)
+        await writer.drain()
+        writer.close()
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.3)
+    reader, writer = await open_connection(gateway)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    await asyncio.sleep(0.1)
+    writer.write(b"GET")
+    with suppress(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), 10)
+    writer.close()
 
 
 async def test_a_body_that_comes_byte_by_byte_is_answered_408(

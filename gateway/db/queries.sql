@@ -1497,8 +1497,10 @@ with claimed as (
 select project_id from claimed;
 
 -- list_recorded --
--- Whether these have OpenCode's events recorded.
-select id, record_opencode_events as recorded from projects where id = any(%(project_ids)s);
+-- Whether these have OpenCode's events recorded, but for those of which it is known.
+select id, record_opencode_events as recorded from projects
+where id = any(%(project_ids)s) and not (record_opencode_events and id = any(%(recorded)s::text[]))
+    and (record_opencode_events or not id = any(%(unrecorded)s::text[]));
 
 -- set_opencode_directory --
 -- Where a project's OpenCode works, as it says itself.

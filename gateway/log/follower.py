@@ -25,7 +25,15 @@ from gateway.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
+#: Between the attempts to open a stream. A container that nobody waits for, and that has not been there for long, is
+#: asked every few minutes.
+MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 300.0
+#: How much longer each pause is than the one before, for one that has been there, and for one that nobody has seen yet.
+SEEN_FACTOR, UNSEEN_FACTOR = 2, 10
+#: At most so long while somebody waits for it: who makes a call that needs it, or who watches its log.
+ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS = 5.0, 30.0
+#: For how long somebody waits who does not say so again.
+PATIENCE_SECONDS = 30.0
 #: A stream that lasted so long, or brought something, is opened again at once.
 SOUND_SECONDS = 2.0
 
@@ -53,6 +61,11 @@ class Follower:
         self.failure: GatewayError | None = None
         self._recorder: Recorder | None = None
         self._stopping = False
+        #: Set when somebody waits for the container; and how long a pause may be until when, by the loop's clock.
+        self._waited_for = asyncio.Event()
+        self._longest_pause, self._waited_until = MAX_BACKOFF_SECONDS, 0.0
+        #: What was logged last of why it cannot be followed: only another reason is news.
+        self._told: str | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -68,7 +81,7 @@ class Follower:
         """Follow, again and again, until stopped, or until the project is gone; ``StaleFence`` once another follows."""
         about(project_id=self._project_id)
         loop = asyncio.get_running_loop()
-        backoff = MIN_BACKOFF_SECONDS
+        backoff, factor = MIN_BACKOFF_SECONDS, UNSEEN_FACTOR
         while not self._stopping:
             began = loop.time()
             try:
@@ -79,21 +92,45 @@ class Follower:
                 raise
             except GatewayError as exc:
                 self.failure = exc
-                log_id = self._feed.log_id(self._project_id)
-                log_failure(
-                    logger, "container not followed", exc, level=logging.INFO, project=self._project_id, log=log_id
-                )
+                self._tell(exc)
             if self._recorder is not None:
                 # One that ends whenever it is opened would fill the log with gaps.
                 if self._recorder.has_stored or loop.time() - began >= SOUND_SECONDS:
                     backoff = MIN_BACKOFF_SECONDS
+                factor = SEEN_FACTOR
                 stored_at = self._recorder.stored_at
                 self._recorder = None
                 with suppress(GatewayError):
                     await self._feed.end(self._lease, stored_at)
             if not self._stopping:
-                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+                await self._pause(backoff * random.uniform(0.5, 1.0))
+                backoff = min(backoff * factor, MAX_BACKOFF_SECONDS)
+
+    def wait_for(self, *, at_most: float) -> None:
+        """Somebody waits for the container: it is tried again after ``at_most`` seconds, for some time from now on."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._waited_until or at_most <= self._longest_pause:
+            self._longest_pause, self._waited_until = at_most, now + PATIENCE_SECONDS
+            self._waited_for.set()
+
+    async def _pause(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            self._waited_for.clear()
+            waited_for = loop.time() < self._waited_until
+            left = began + (min(seconds, self._longest_pause) if waited_for else seconds) - loop.time()
+            if left <= 0:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._waited_for.wait()
+
+    def _tell(self, exc: GatewayError) -> None:
+        if str(exc) != self._told:
+            self._told = str(exc)
+            log_id = self._feed.log_id(self._project_id)
+            log_failure(logger, "container not followed", exc, level=logging.INFO, project=self._project_id, log=log_id)
 
     def stop(self) -> bool:
         """Read no more; whether ``run`` will end by itself, once what has been read is stored."""
@@ -119,7 +156,7 @@ class Follower:
                 return (await container.info()).boot_id == source.boot
 
             await self._feed.begin(self._lease, source, info)
-            self.failure = None
+            self.failure = self._told = None
             logger.info("following", extra={"project": self._project_id, "log": log_id, "source": source.boot})
             self._recorder = Recorder(
                 log_id,

@@ -17,7 +17,7 @@ from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.log.feeds import AcpFeed, Feed, OpencodeFeed
-from gateway.log.follower import Follower, Rules
+from gateway.log.follower import ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS, Follower, Rules
 from gateway.log.lease import Lease, Leases
 from gateway.log.store import Log, StaleFence
 from gateway.log.tail import Tails
@@ -65,6 +65,11 @@ class _Held:
     @property
     def readings(self) -> list[_Reading]:
         return [self.acp] if self.opencode is None else [self.acp, self.opencode]
+
+    def wait_for(self, *, at_most: float) -> None:
+        """Somebody waits for what the container says."""
+        for reading in self.readings:
+            reading.follower.wait_for(at_most=at_most)
 
     def stored_at(self) -> datetime | None:
         return None if self.opencode is None else self.opencode.follower.stored_at
@@ -180,6 +185,11 @@ class Followers:
         if project_id not in self._held and before < now - REVIEW_SECONDS:
             self._look.set()
 
+    def stir(self, project_id: str) -> None:
+        """Somebody uses this project: where its container is followed here and is away, it may be back."""
+        if held := self._held.get(project_id):
+            held.wait_for(at_most=ASKED_BACKOFF_SECONDS)
+
     async def connected(self, project_id: str) -> None:
         """Wait until somebody, here or elsewhere, reads the container's stream: what it says from now on is recorded.
 
@@ -203,6 +213,7 @@ class Followers:
             async with asyncio.timeout(CONNECT_SECONDS):
                 while not await is_connected(project_id):
                     self.follow(project_id)
+                    self.stir(project_id)
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             return False
@@ -239,7 +250,10 @@ class Followers:
     async def _let_go(self) -> None:
         await self._database.execute("discard_stale_sessions")
         rows = await self._database.fetch_all("list_projects_to_follow", project_ids=list(self._held))
-        wanted = {row["id"] for row in rows} | self._asked.keys() | self._watched()
+        watched = self._watched()
+        for project_id in self._held.keys() & watched:
+            self._held[project_id].wait_for(at_most=WATCHED_BACKOFF_SECONDS)
+        wanted = {row["id"] for row in rows} | self._asked.keys() | watched
         await self._stop(self._held.keys() - wanted)
         await self._database.execute("forget_unwanted_leases")
         self._thorough_at = asyncio.get_running_loop().time() + THOROUGH_SECONDS
@@ -251,8 +265,13 @@ class Followers:
     async def _record(self) -> None:
         """Follow OpenCode, too, where that is wanted and nowhere else; streams of what is recorded no more end."""
         logs = set(filter(is_opencode_log, self._tails.watched()))
-        asked = [*self._held, *map(project_of, logs)]
-        rows = await self._database.fetch_all("list_recorded", project_ids=asked) if asked else []
+        watched = set(map(project_of, logs))
+        following = {id: held.opencode for id, held in self._held.items() if held.opencode is not None}
+        recorded = [id for id, reading in following.items() if not reading.task.done()]
+        unrecorded = list(self._held.keys() - following.keys() - watched)
+        asked = [*self._held, *(watched - self._held.keys())]
+        known = {"recorded": recorded, "unrecorded": unrecorded}
+        rows = await self._database.fetch_all("list_recorded", project_ids=asked, **known) if asked else []
         ended = []
         for row in rows:
             held = self._held.get(row["id"])

@@ -19,6 +19,7 @@ from gateway.keys import (
     CALLER,
     CAME_BY_PASS,
     CONFIG,
+    FOLLOWERS,
     LEAST_ROLES,
     OF_USER,
     PASSTHROUGH_TICKET,
@@ -115,6 +116,7 @@ async def _enter(request: web.Request, project_id: str, least: Role) -> Project:
     request[PROJECT] = access.project
     request[ROLE] = min(access.role, caller.max_role)
     _check_role(request, least)
+    request.app[FOLLOWERS].stir(access.project.id)
     return access.project
 
 

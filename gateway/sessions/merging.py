@@ -130,4 +130,3 @@ def _completed(asked: Mapping[str, bytes], wanted: Collection[str], found: Mappi
         meta = {name: msgspec.Raw(value) for name, value in members_of(asked.get("_meta", b"null")).items()}
         completed["_meta"] = dump_foreign_json(meta | {OMITTED: omitted})
     return dump_foreign_json({name: msgspec.Raw(value) for name, value in completed.items()})
-

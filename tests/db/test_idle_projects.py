@@ -50,7 +50,7 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("acquire_leases", {**LEASE, "everything": True}),
     ("discard_stale_sessions", {}),
     ("list_projects_to_follow", HELD),
-    ("list_recorded", HELD),
+    ("list_recorded", {**HELD, "recorded": [], "unrecorded": []}),
     ("forget_unwanted_leases", {}),
     ("get_heads", HELD),
     ("settle_logs", {"least": 100}),
