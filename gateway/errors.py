@@ -42,6 +42,7 @@ the stable word for programs. Only ``middleware.errors`` turns one into an answe
     │   ├── ProviderMisconfigured  502
     │   └── ProviderUnavailable    503
     ├── DatabaseUnavailable        503
+    ├── HistoryTooLong             503
     ├── VaultNotConfigured         503
     ├── VaultKeyMissing            503
     ├── SecretUnreadable           503
@@ -438,6 +439,12 @@ class DatabaseUnavailable(GatewayError):
     """The database cannot be used right now."""
 
     status, code = 503, "database_unavailable"
+
+
+class HistoryTooLong(GatewayError):
+    """The session has just said more than can be told at once; ask again in a moment."""
+
+    status, code = 503, "history_too_long"
 
 
 class VaultNotConfigured(GatewayError):

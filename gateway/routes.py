@@ -18,10 +18,12 @@ from gateway.errors import (
     AgentNotFound,
     AuthRequired,
     Conflict,
+    ContainerMoved,
     ConflictInContainer,
     CredentialRefused,
     CredentialUnusable,
     DeviceFlowDisabled,
+    HistoryTooLong,
     InvalidBody,
     LoginAmbiguous,
     LoginDenied,
@@ -153,7 +155,7 @@ PROVIDER = (DeviceFlowDisabled, ProviderAnswerInvalid, ProviderError, ProviderMi
 #: What a container may say to a call that it was given, beside failing.
 REFUSALS = (RefusedByContainer, ConflictInContainer)
 #: Where an agent is given its caller's credential.
-CREDENTIAL = (AuthRequired, AgentInUse, CredentialUnusable)
+CREDENTIAL = (AuthRequired, AgentInUse, ContainerMoved, CredentialUnusable)
 STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
 
 # fmt: off
@@ -309,18 +311,18 @@ _SESSIONS = (
     Endpoint(GET, f"{SESSION}/turns/{{turn_id}}", sessions.turn, Role.VIEWER, answers={200: shapes.Turn}),
     Endpoint(
         GET, f"{SESSION}/messages", history.messages, Role.VIEWER,
-        parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=(Conflict,),
+        parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=(Conflict, HistoryTooLong),
     ),
     Endpoint(
         DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR, answers={204: None}, errors=(Conflict,)
     ),
     Endpoint(
         GET, f"{SESSION}/snapshot", history.snapshot, Role.VIEWER,
-        parameters=(LIMIT,), answers={200: shapes.Snapshot}, errors=(Conflict,),
+        parameters=(LIMIT,), answers={200: shapes.Snapshot}, errors=(Conflict, HistoryTooLong),
     ),
     Endpoint(
         GET, f"{SESSION}/export", history.export, Role.VIEWER,
-        parameters=(FORMAT,), answers={200: EXPORT}, errors=(Conflict,),
+        parameters=(FORMAT,), answers={200: EXPORT}, errors=(Conflict, HistoryTooLong),
     ),
 )
 _EVENTS = (

@@ -13,7 +13,7 @@ import attrs
 
 from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
 from gateway.db.pool import Database, Row, Transaction
-from gateway.errors import GatewayError
+from gateway.errors import HistoryTooLong
 from gateway.log.packs import restore, shrink
 from gateway.log.reading import NotKept, Reader
 from gateway.log.store import Log
@@ -32,12 +32,6 @@ LEARNED_AT_ONCE: Final = 1
 #: What one statement writes.
 WRITTEN_MESSAGES: Final = 500
 WRITTEN_BYTES: Final = 1_048_576
-
-
-class TooLong(GatewayError):
-    """A session has said more, since its messages were written, than can be told at once; ask again."""
-
-    status, code = 503, "history_too_long"
 
 
 @attrs.frozen(kw_only=True)
@@ -75,11 +69,11 @@ class Folding:
         await of_each(rows, lambda row: self.fold(row["project_id"], row["session_id"]))
 
     async def shorten(self, project_id: str, session_id: str) -> None:
-        """Write what a running turn has left in the log, where that is much: see ``TooLong``."""
+        """Write what a running turn has left in the log, where that is much: see ``HistoryTooLong``."""
         await self._fold(project_id, session_id, settle=False)
 
     async def unfolded(self, project_id: str, session_id: str, *, within: Transaction | None = None) -> "Unfolded":
-        """The messages that no row covers yet. Raises ``TooLong`` where they are too many."""
+        """The messages that no row covers yet. Raises ``HistoryTooLong`` where they are too many."""
         reader = within or self._database
         for last in (*[False] * (ATTEMPTS - 1), True):
             place = await reader.fetch_one("get_fold", project_id=project_id, session_id=session_id)
@@ -91,7 +85,7 @@ class Folding:
                     stored = _Stored(reader, project_id, session_id, before=place["folded_to"])
                     async for _ in stored.taken(folder, events):
                         if folder.size > PART_BYTES:
-                            raise TooLong()
+                            raise HistoryTooLong
             except NotKept:
                 if last:
                     raise

@@ -10,8 +10,8 @@ from typing import Final
 import attrs
 
 from gateway.db.pool import Database, Transaction
-from gateway.errors import Conflict, SessionNotFound
-from gateway.log.folding import ATTEMPTS, Folding, TooLong, Unfolded, message_from_row
+from gateway.errors import Conflict, HistoryTooLong, SessionNotFound
+from gateway.log.folding import ATTEMPTS, Folding, Unfolded, message_from_row
 from gateway.log.store import Log
 from gateway.wire.messages import Message
 
@@ -49,7 +49,7 @@ class Transcript:
         """One page of a session's history, after a message's id in the order asked for: ``limit`` messages, or some
         megabytes of them.
 
-        Raises ``TooLong`` where it is read ``within`` a transaction; see ``Folding.shorten``.
+        Raises ``HistoryTooLong`` where it is read ``within`` a transaction; see ``Folding.shorten``.
         """
         for _ in range(ATTEMPTS):
             # First what is not written: what is written meanwhile is then found twice, and shown as it was written.
@@ -124,7 +124,7 @@ class Transcript:
 
     async def _recent(self, project_id: str, session_id: str, within: Transaction | None) -> Unfolded:
         for _ in range(0 if within else ATTEMPTS):
-            with suppress(TooLong):
+            with suppress(HistoryTooLong):
                 return await self._folding.unfolded(project_id, session_id)
             # Only now: what had been read until then is not kept any more.
             await self._folding.shorten(project_id, session_id)

@@ -5,8 +5,8 @@ from contextlib import suppress
 import attrs
 
 from gateway.db.pool import Database, Transaction
-from gateway.errors import SessionNotFound
-from gateway.log.folding import ATTEMPTS, Folding, TooLong
+from gateway.errors import HistoryTooLong, SessionNotFound
+from gateway.log.folding import ATTEMPTS, Folding
 from gateway.log.transcript import Page, Transcript
 from gateway.sessions.permissions import Permission
 from gateway.sessions.sessions import Session
@@ -51,7 +51,7 @@ class Snapshots:
             )
 
         for _ in range(ATTEMPTS):
-            with suppress(TooLong):
+            with suppress(HistoryTooLong):
                 return await self.database.transaction(work)
             await self.folding.shorten(project_id, session_id)
         return await self.database.transaction(work)
