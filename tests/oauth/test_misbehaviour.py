@@ -500,7 +500,7 @@ async def test_36_what_is_pasted_completes_ones_own_login_only(
     run_gateway: Running, provider: FakeProvider, base_container: FakeContainer
 ) -> None:
     identity = IdentityConfig(modes=("proxy",), proxy_addresses=("127.0.0.1",))
-    config = attrs.evolve(QUICK, identity=identity)
+    config = attrs.evolve(QUICK, identity=identity, containers=attrs.evolve(QUICK.containers, shared=True))
     async with run_gateway(config) as gateway:
         people = {}
         for name in ("alice", "bob"):
