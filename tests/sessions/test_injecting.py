@@ -534,7 +534,9 @@ async def test_secret_is_known_as_given_though_another_has_taken_its_place_meanw
         assert follows.app[FOLLOWERS].held() == ["demo"]
         await store(gives, "ann", ANNS, "demo")
         injecting, containers = gives.app[INJECTING], gives.app[CONTAINERS]
-        given = await injecting.for_session(await containers.project("demo"), "demo", "ann")
+        found = await containers.project("demo")
+        await injecting.agree(found, "demo", "ann")
+        given = await injecting.for_session(found, "demo", "ann")
         assert given is not None
         giving = asyncio.create_task(injecting.announce(given))
         await eventually(lambda: ask(database_url, "select 1 from given_credentials where user_id = 'ann'"))

@@ -269,7 +269,7 @@ TOKEN = "t" * 40
         ((), {"Authorization": f"Basic {TOKEN}"}, 403),
         # A page of a browser near whose name was made to lead here; one that is named, and addresses, are no page's.
         (("127.0.0.0/8",), {"Host": "evil.example"}, 403),
-        (("127.0.0.0/8",), {"Host": "localhost@evil.example"}, 403),
+        (("127.0.0.0/8",), {"Host": "localhost@evil.example"}, 400),
         (("127.0.0.0/8",), {"Host": "gateway.example:8080"}, 200),
         (("127.0.0.0/8",), {"Host": "10.0.0.7:8080"}, 200),
         (("127.0.0.0/8",), {"Host": "[fd00::7]:8080"}, 200),
