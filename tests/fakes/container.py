@@ -41,6 +41,8 @@ from tests.fakes.eventually import eventually
 from tests.fakes.listening import listen
 
 OPENCODE_TRAFFIC = Path(__file__).with_name("container-events-opencode.sse")
+#: Whose it is.
+RECORDED_SESSION = "wODEAaPBwP-nEWiQTwQih"
 
 
 @attrs.frozen(kw_only=True)
@@ -196,9 +198,9 @@ class FakeContainer:
             if session_id is None or stream.session_id in (None, session_id):
                 stream.waiting.put_nowait(raw)
 
-    def replay_opencode_traffic(self) -> bytes:
-        """What a real container once sent, byte for byte, to all streams; returns it."""
-        raw = OPENCODE_TRAFFIC.read_bytes()
+    def replay_opencode_traffic(self, session_id: str = RECORDED_SESSION) -> bytes:
+        """What a real container once sent, byte for byte but for its session's id, to all streams; returns it."""
+        raw = OPENCODE_TRAFFIC.read_bytes().replace(RECORDED_SESSION.encode(), session_id.encode())
         self.emit_bytes(raw)
         return raw
 

@@ -395,7 +395,7 @@ async def test_an_answer_to_a_request_whose_options_are_none_is_refused(
         assert container.settled == {"r1": {"outcome": "cancelled"}}
 
 
-@pytest.mark.parametrize(("number", "size", "shown"), [(201, 10, 200), (6, 2**20, 4)])
+@pytest.mark.parametrize(("number", "size", "shown"), [(200, 10, 200), (6, 2**20, 4)])
 async def test_of_requests_without_end_the_oldest_are_listed(
     database_url: str, container: AskingContainer, number: int, size: int, shown: int
 ) -> None:

@@ -1,6 +1,7 @@
 """Failures slow down whoever makes them, and nobody else."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
@@ -150,6 +151,7 @@ GUESSES = {
         "/api/projects/demo/acp/agents/demo/auth/callback?code=c&state={guess}"
     ),
     "/api/oauth/login/{ticket}": "/api/oauth/login/{guess}",
+    "/api/sign-in": "/api/sign-in",
 }
 #: Public routes that take no secret.
 OPEN = {
@@ -179,14 +181,13 @@ async def test_whoever_guesses_at_the_secret_of_a_public_route_is_slowed_down(ga
 
         async def guess(text: str, client: str = client, method: str = method, path: str = path) -> Answer:
             given = {"Authorization": f"Bearer {text}"} if path == "/metrics" else {}
-            if method == "POST":
-                given["Content-Type"] = "application/x-www-form-urlencoded"
-            return await gateway.call(
-                method,
-                GUESSES[path].format(guess=text),
-                raw=b"answer=yes" if method == "POST" else None,
-                headers={**given, "X-Forwarded-For": client},
-            )
+            body = None
+            if path == "/api/sign-in":
+                body = json.dumps({"link": text}).encode()
+            elif method == "POST":
+                body, given["Content-Type"] = b"answer=yes", "application/x-www-form-urlencoded"
+            address = GUESSES[path].format(guess=text)
+            return await gateway.call(method, address, raw=body, headers={**given, "X-Forwarded-For": client})
 
         assert 429 not in {(await guess(f"guess-{number}")).status for number in range(BURST)}, path
         refused = await guess("guess")

@@ -244,7 +244,8 @@ async def test_the_messages_are_those_of_the_fixture_wherever_a_fold_ran(
             await log.append(project, [new(event) for event in events[start : start + at_once]])
             await folding.fold(project, "ses_1")
         await folding.settle(project, "ses_1")
-        read = [message.to_json() async for message in Transcript(database, log, folding).all(project, "ses_1")]
+        transcript = Transcript(database, log, folding)
+        read = [json.loads(b"".join(one.to_json())) async for one in transcript.all(project, "ses_1")]
         numbers = {str(event.seq): str(place) for place, event in enumerate(events, start=1)}
         assert read == [{**message, "id": numbers[message["id"]]} for message in case.messages], case.name
 

@@ -151,7 +151,7 @@ async def test_real_traffic_of_a_base_container_is_recorded_whole(
     project = await gateway.register(base_container.url)
     await project.create_session()
     async with project.events() as stream:
-        base_container.replay_opencode_traffic()
+        base_container.replay_opencode_traffic(next(iter(base_container.sessions)))
         updates = []
         while len(updates) < 37:
             updates += [event for event in await stream.until("session_update") if event.event == "session_update"]
