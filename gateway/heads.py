@@ -2,9 +2,14 @@
 
 aiohttp bounds each line and field, and how many there are; all of them at their largest would be a megabyte for each
 connection of anybody, for as long as it is idle.
+
+What cannot be read is answered here, because no request comes of it that a handler could have. Nothing of it is
+repeated, neither in the answer nor in the log: a field that is too long may have a secret in it.
 """
 
 import asyncio
+import json
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -14,8 +19,13 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+logger = logging.getLogger(__name__)
+
 #: Bytes of a whole head. nginx takes 32 KiB, Node.js 16.
 MAX_HEAD: Final = 65_536
+#: aiohttp's own limits, for messages: bytes of the first line and of each field, and fields.
+MAX_FIELD: Final = 8190
+MAX_FIELDS: Final = 128
 #: How long a head may take to arrive, from its first byte on.
 HEAD_SECONDS: Final = 20.0
 #: How long what else comes is read, and thrown away, where a head is refused. Whoever is still sending when the
@@ -60,16 +70,17 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-        answer = super()._make_error_handler(err_info)
-        if err_info is not _TOO_LARGE and not isinstance(err_info.exc, LineTooLong):
-            return answer
-        self._is_refused = True
+        is_large = err_info is _TOO_LARGE or isinstance(err_info.exc, LineTooLong)
+        self._is_refused = is_large
 
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            response = await answer(request)
-            await response.prepare(request)
-            await response.write_eof()
-            await asyncio.sleep(LINGER_SECONDS)
+            logger.info("request cannot be read", extra={"client": request.remote, "kind": type(err_info.exc).__name__})
+            response = _large_head() if is_large else _malformed()
+            response.force_close()
+            if is_large:
+                await response.prepare(request)
+                await response.write_eof()
+                await asyncio.sleep(LINGER_SECONDS)
             return response
 
         return handler
@@ -91,5 +102,28 @@ def _size(message: Any) -> int:
 
 
 _STATUS = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-_SAID = f"The head of a request may have at most {MAX_HEAD} bytes.\n"
-_TOO_LARGE = _ErrInfo(status=_STATUS, exc=HttpProcessingError(code=_STATUS, message=_SAID), message=_SAID)
+_TOO_LARGE = _ErrInfo(status=_STATUS, exc=HttpProcessingError(code=_STATUS), message="")
+
+
+def _large_head() -> web.Response:
+    return _problem(
+        _STATUS,
+        "head_too_large",
+        "The request's head is too large.",
+        f"Its first line and each header field may have at most {MAX_FIELD} bytes, all together {MAX_HEAD}.",
+    )
+
+
+def _malformed() -> web.Response:
+    return _problem(
+        HTTPStatus.BAD_REQUEST,
+        "bad_request",
+        "The request is not valid HTTP.",
+        f"See RFC 9112; a request has at most {MAX_FIELDS} header fields.",
+    )
+
+
+def _problem(status: HTTPStatus, code: str, title: str, detail: str) -> web.Response:
+    problem = {"type": "about:blank", "title": title, "status": int(status), "code": code, "detail": detail}
+    body = json.dumps(problem).encode() + b"\n"
+    return web.Response(status=status, body=body, content_type="application/problem+json")

@@ -1,6 +1,7 @@
 """Sockets: descriptors that run out and come back, and clients that send byte by byte."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ async def test_a_head_that_is_large_or_slow_is_not_kept(gateway: Gateway, monkey
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.01)
-        assert (await reader.readline()).split()[1] in (b"431", b"400")
+        assert (await reader.readline()).split()[1] == b"431"
         # What it goes on to send is taken, or it would be told that the connection is broken and not why.
         writer.write(b"x" * 1_000_000)
         await writer.drain()
@@ -128,6 +129,36 @@ async def test_a_head_that_is_large_or_slow_is_not_kept(gateway: Gateway, monkey
     writer.write(b"GET")
     with suppress(ConnectionResetError):
         await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+
+SECRET = "not-for-anybodys-log"
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (f"GET /x HTTP/1.1\r\nHost: localhost\r\nCookie: {SECRET}{'x' * 9000}", 431, "head_too_large"),
+        (f"GET /{SECRET}{'x' * 9000} HTTP/1.1\r\nHost: localhost", 431, "head_too_large"),
+        (f"GET /x HTTP/1.1\r\nHost: localhost\r\n{SECRET}", 400, "bad_request"),
+        (f"GET /x HTTP/1.1\r\nHost: localhost\r\nX-{SECRET}\0: x", 400, "bad_request"),
+        (f"GET /x HTTP/1.1\r\nHost: localhost\r\nHost: {SECRET}", 400, "bad_request"),
+        (f"{SECRET} /x HTTP/9.9", 400, "bad_request"),
+        ("".join(["GET /x HTTP/1.1", *[f"\r\nX-{number}: {SECRET}" for number in range(200)]]), 400, "bad_request"),
+    ],
+    ids=["field", "target", "no colon", "NUL", "two hosts", "version", "many"],
+)
+async def test_what_cannot_be_read_is_answered_as_a_problem_and_repeated_nowhere(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, head: str, status: int, code: str
+) -> None:
+    reader, writer = await open_connection(gateway)
+    writer.write(f"{head}\r\n\r\n".encode())
+    answered = await reader.readuntil(b"\r\n\r\n")
+    assert answered.split()[1] == str(status).encode()
+    assert b"application/problem+json" in answered
+    problem = json.loads(await reader.readline())
+    assert problem["code"] == code
+    assert SECRET not in caplog.text + json.dumps(problem)
     writer.close()
 
 
