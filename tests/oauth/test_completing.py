@@ -20,7 +20,11 @@ from tests.oauth.conftest import Running
 from tests.oauth.person import Person
 from tests.world import QUICK, Gateway
 
-SHARED = attrs.evolve(QUICK, identity=IdentityConfig(modes=("local", "tokens")))
+SHARED = attrs.evolve(
+    QUICK,
+    identity=IdentityConfig(modes=("local", "tokens")),
+    containers=attrs.evolve(QUICK.containers, shared=True),
+)
 #: As another gateway does it, when the person begins another login there.
 SUPERSEDE = "update pending_logins set state = 'superseded', ended_at = clock_timestamp() where state = 'exchanging'"
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
