@@ -48,6 +48,7 @@ image:
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis tests/console/lint/node_modules
+	find gateway tests bench -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
 	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \

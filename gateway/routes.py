@@ -5,6 +5,7 @@ query parameter that is unknown here, is refused.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -433,7 +434,13 @@ def add_routes(app: web.Application) -> None:
             elif not endpoint.is_passed_on:
                 queries[route] = endpoint.query
     app[LEAST_ROLES], app[OF_USER], app[PUBLIC_ROUTES], app[QUERIES] = least, of_user, frozenset(public), queries
-    app[API_DOCUMENT] = dump_json(document(ENDPOINTS, __version__))
+    app[API_DOCUMENT] = _api_document()
+
+
+@cache
+def _api_document() -> bytes:
+    """The description of the table, which is the same for every app of a process."""
+    return dump_json(document(ENDPOINTS, __version__))
 
 
 def _methods(endpoint: Endpoint) -> Iterator[str]:

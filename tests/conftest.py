@@ -7,6 +7,7 @@ instead (its user must be allowed to create databases). Nothing here belongs to 
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,10 @@ from tests.agenthost.hosts import scripted
 from tests.fakes.container import FakeContainer
 from tests.leaks import _watch_for_leaks  # noqa: F401 - a fixture for every test
 from tests.world import QUICK, Gateway, GatewayProcess, Project
+
+# Tests start hundreds of Python processes, and each would spend half of its start on compiling.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says nothing about a rule, on a machine that has other work.
 settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-import pytest
 
 from gateway.config import Config, ProviderConfig
 from gateway.loading import load, tables
+from tests.sources import modules, tree
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config.example.toml"
@@ -28,17 +28,19 @@ def test_the_example_has_every_setting_in_the_order_of_the_code() -> None:
     assert [(table, setting) for table, settings in tables.items() for setting in settings] == SETTINGS
 
 
-@pytest.mark.parametrize(("table", "setting"), SETTINGS)
-def test_the_example_says_what_a_setting_is_for(table: str, setting: str) -> None:
+def test_the_example_says_what_each_setting_is_for() -> None:
+    assert not [f"{table}.{setting}" for table, setting in SETTINGS if not _is_explained(table, setting)]
+
+
+def _is_explained(table: str, setting: str) -> bool:
     after_table = EXAMPLE.read_text().split(f"\n[{table}]\n")[1]
-    lines = after_table[: after_table.index(f"\n{setting} = ")].splitlines()
-    assert lines[-1].startswith("# ")
-    assert lines[-1].endswith(".")
+    last = after_table[: after_table.index(f"\n{setting} = ")].splitlines()[-1]
+    return last.startswith("# ") and last.endswith(".")
 
 
-@pytest.mark.parametrize(("table", "setting"), SETTINGS)
-def test_a_setting_is_read_by_the_code(table: str, setting: str) -> None:
-    assert any(_reads(node, table, setting) for node in _attributes())
+def test_each_setting_is_read_by_the_code() -> None:
+    read = set(_attributes())
+    assert not [f"{table}.{setting}" for table, setting in SETTINGS if not _is_read(table, setting, read)]
 
 
 def _commented_out() -> str:
@@ -56,15 +58,15 @@ def test_the_example_shows_every_setting_of_a_provider(tmp_path: Path) -> None:
     assert load(file, {}).providers["example"].pkce == "S256"
 
 
-def _attributes() -> Iterator[ast.Attribute]:
-    """All that is read as ``something.name``, but for what the configuration and the agent host do for themselves."""
-    for path in (ROOT / "gateway").rglob("*.py"):
+def _attributes() -> Iterator[tuple[str, str]]:
+    """All that is read as ``holder.name``, but for what the configuration and the agent host do for themselves."""
+    for path in modules():
         if path.name not in ("config.py", "loading.py") and "agenthost" not in path.parts:
-            nodes = ast.walk(ast.parse(path.read_text()))
-            yield from (node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load))
+            for node in ast.walk(tree(path)):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    yield ast.unparse(node.value).rpartition(".")[2].removeprefix("_"), node.attr
 
 
-def _reads(node: ast.Attribute, table: str, setting: str) -> bool:
-    """Whether this is ``….table.setting``, or that setting of something that is called a configuration."""
-    holder = ast.unparse(node.value).rpartition(".")[2].removeprefix("_")
-    return node.attr == setting and holder in (table, "config", "settings")
+def _is_read(table: str, setting: str, read: set[tuple[str, str]]) -> bool:
+    """Whether it is read as ``….table.setting``, or as that setting of something that is called a configuration."""
+    return any((holder, setting) in read for holder in (table, "config", "settings"))

@@ -1,11 +1,10 @@
 """Imports point down, never up: what each room may import, read from the source."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
-import pytest
-
-PACKAGE = Path(__file__).parents[1] / "gateway"
+from tests.sources import PACKAGE, modules, tree
 
 #: From the ground up. A room may import what stands on a lower floor, or itself.
 FLOORS: list[set[str]] = [
@@ -69,9 +68,10 @@ def room_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
 def imports_of(module: Path) -> set[tuple[str, ...]]:
     names = set()
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             names.update(tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -81,32 +81,37 @@ def imports_of(module: Path) -> set[tuple[str, ...]]:
     return names
 
 
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+MODULES = [path for path in modules() if path != PACKAGE / "__init__.py"]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(module: Path) -> None:
-    room = room_of(module)
-    for name in imports_of(module):
-        if name[0] != "gateway" or name[1].startswith("__version"):
-            continue
-        target = name[1]
-        assert target == room or FLOOR[target] < FLOOR[room], f"{room} imports {target}"
-        assert target == room or target in NARROW.get(room, FLOOR), f"{room} is to know nothing of {target}"
+def test_imports_point_down() -> None:
+    wrong = []
+    for module in MODULES:
+        room, where = room_of(module), module.relative_to(PACKAGE)
+        for name in imports_of(module):
+            if name[0] != "gateway" or name[1].startswith("__version") or name[1] == room:
+                continue
+            target = name[1]
+            if FLOOR[target] >= FLOOR[room]:
+                wrong.append(f"{where} imports {target}, which is no lower than {room}")
+            if target not in NARROW.get(room, FLOOR):
+                wrong.append(f"{where} imports {target}: {room} is to know nothing of it")
+    assert not wrong
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_foreign_package_stays_in_its_room(module: Path) -> None:
-    for name in imports_of(module):
-        assert room_of(module) in OWNED.get(name[0], {room_of(module)}), f"{name[0]} in {room_of(module)}"
+def test_a_foreign_package_stays_in_its_room() -> None:
+    assert not [
+        f"{module.relative_to(PACKAGE)} imports {name[0]}"
+        for module in MODULES
+        for name in imports_of(module)
+        if room_of(module) not in OWNED.get(name[0], {room_of(module)})
+    ]
 
 
 def test_only_the_configuration_reads_the_environment() -> None:
     for module in MODULES:
-        tree = ast.parse(module.read_text(encoding="utf-8"))
-        reads = [
-            node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
-        ]
+        nodes = ast.walk(tree(module))
+        reads = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")]
         # The demo agent is a program of its own, which finds its place in its environment like any agent.
         allowed = module.name == "loading.py" or module.parent == PACKAGE / "agenthost" / "demo"
         assert not reads or allowed, f"{module} reads the environment"

@@ -6,6 +6,7 @@ statement with psycopg2's ``%(name)s`` parameters; a literal ``%`` is written ``
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -68,6 +69,7 @@ class Queries(Mapping[str, Query]):
         self._queries = dict(queries)
 
     @classmethod
+    @cache
     def load(cls) -> "Queries":
         """The gateway's own, from ``queries.sql`` beside this module."""
         return cls.parse(Path(__file__).with_name("queries.sql").read_text(encoding="utf-8"))

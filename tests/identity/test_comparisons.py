@@ -3,15 +3,15 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-GATEWAY = Path(__file__).parents[2] / "gateway"
+from tests.sources import PACKAGE, modules, tree
+
 SECRET = re.compile(r"(^|_)(token|secret|ticket|cookie|digest|password|verifier|mac)$", re.IGNORECASE)
 
 
-def compared(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def compared(source: ast.AST) -> Iterator[tuple[int, str]]:
     """Where something that is named like a secret is compared with ``==`` or ``!=``, and its name."""
-    for node in ast.walk(tree):
+    for node in ast.walk(source):
         if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
             sides = [node.left, *node.comparators]
             if any(isinstance(side, ast.Constant) for side in sides):
@@ -28,10 +28,10 @@ HARMLESS = {"sessions/idempotency.py", "sessions/translate.py", "oauth/refresh.p
 
 def test_no_secret_is_compared_letter_by_letter() -> None:
     found = []
-    for path in GATEWAY.rglob("*.py"):
-        if str(path.relative_to(GATEWAY)) not in HARMLESS:
-            tree = ast.parse(path.read_text())
-            found += [f"{path.relative_to(GATEWAY)}:{line}: {name}" for line, name in compared(tree)]
+    for path in modules():
+        where = str(path.relative_to(PACKAGE))
+        if where not in HARMLESS:
+            found += [f"{where}:{line}: {name}" for line, name in compared(tree(path))]
     assert found == []
 
 
