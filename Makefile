@@ -13,7 +13,7 @@ CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:
 
 help:
 	@echo 'make up       everything on this machine: http://127.0.0.1:8080, with a demo agent; Ctrl-C stops it'
-	@echo 'make test     all tests'
+	@echo 'make test     all tests, several at a time; with ARGS those tests, one after the other'
 	@echo 'make lint     ruff, mypy on gateway/, and eslint and tsc on the console (with Node.js)'
 	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
 	@echo 'make chaos    the fault matrix, each row once; with MINUTES=30, rows at random for that long'
@@ -28,7 +28,7 @@ up: $(STAMP)
 	@exec $(BIN)/acp-gateway up $(ARGS)
 
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n auto --dist worksteal)
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ The embedded one is started once for the whole run; ``ACP_GATEWAY_TEST_DATABASE_
 instead (its user must be allowed to create databases). Nothing here belongs to an event loop but ``database``.
 """
 
+import gc
 import os
 import platform
 import shutil
@@ -70,7 +71,16 @@ FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors: for half of its time a test waits."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
+    # What collecting made stays to the end; the garbage collector would take a second to walk it, every few tests.
+    gc.collect()
+    gc.freeze()
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     for name in FROM_THE_MACHINE.keys() & wanted if not session.config.option.collectonly else ():
         machine.look_for(session.config, *FROM_THE_MACHINE[name])
