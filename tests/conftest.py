@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser
 from psycopg2 import sql
 
 from gateway.agenthost.app import AgentHostConfig
@@ -30,6 +31,7 @@ from gateway.db.pool import Database
 from gateway.serving import bind, serving
 from tests import leaks, machine
 from tests.agenthost.hosts import scripted
+from tests.browsers import chromium_running, connected
 from tests.fakes.container import FakeContainer
 from tests.leaks import _watch_for_leaks  # noqa: F401 - a fixture for every test
 from tests.world import QUICK, Gateway, GatewayProcess, Project
@@ -132,6 +134,20 @@ def oidc_provider_packages(request: pytest.FixtureRequest) -> Path:
 def chromium(request: pytest.FixtureRequest) -> Path:
     """The program of a real browser."""
     return from_the_machine(request, "chromium")
+
+
+@pytest.fixture(scope="session")
+def running_chromium(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a browser takes orders that runs for all tests."""
+    with chromium_running(chromium, tmp_path_factory.mktemp("chromium")) as address:
+        yield address
+
+
+@pytest.fixture
+async def running_browser(running_chromium: str) -> AsyncIterator[Browser]:
+    """That browser, for one test's windows."""
+    async with connected(running_chromium) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from gateway.proxy.upstream import Upstream
 from gateway.serving import bind, serving
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import Host
-from tests.console.browsing import FLAGS
+from tests.browsers import FLAGS
 from tests.proxy.peers import ask
 
 SECRET = "the-secret-of-this-host"

@@ -1,19 +1,17 @@
 """The page at ``/docs`` in a real browser: what it shows, and that it asks for nothing but this gateway's own."""
 
-from pathlib import Path
-
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from gateway.routes import ENDPOINTS
+from tests.browsers import window
 from tests.world import Gateway
 
 
-async def test_the_page_shows_the_api_under_its_strict_policy_and_offline(gateway: Gateway, chromium: Path) -> None:
-    async with (
-        async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"]) as browser,
-    ):
-        page = await browser.new_page()
+async def test_the_page_shows_the_api_under_its_strict_policy_and_offline(
+    gateway: Gateway, running_browser: Browser
+) -> None:
+    async with window(running_browser) as context:
+        page = await context.new_page()
         asked: list[str] = []
         complaints: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
@@ -35,12 +33,9 @@ async def test_the_page_shows_the_api_under_its_strict_policy_and_offline(gatewa
         assert complaints == []
 
 
-async def test_a_call_can_be_made_from_the_page(gateway: Gateway, chromium: Path) -> None:
-    async with (
-        async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"]) as browser,
-    ):
-        page = await browser.new_page()
+async def test_a_call_can_be_made_from_the_page(gateway: Gateway, running_browser: Browser) -> None:
+    async with window(running_browser) as context:
+        page = await context.new_page()
         await page.goto(f"{gateway.url}/docs#/operations/operationsHealthz")
         await page.get_by_role("button", name="Try it out").click()
         await page.get_by_role("button", name="Execute").click()

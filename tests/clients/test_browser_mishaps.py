@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, Route
 
+from tests.browsers import window
 from tests.clients.unruly import Unruly, unruly
-from tests.console.browsing import browser
 from tests.world import Gateway, Project
 
 #: A browser starts for each, on a machine that may have other work.
@@ -45,18 +44,12 @@ async def project(gateway: Gateway, agent_host: str) -> Project:
 
 
 @pytest.fixture
-async def running_browser(chromium: Path) -> AsyncIterator[Browser]:
-    async with browser(chromium) as running:
-        yield running
-
-
-@pytest.fixture
-async def page(running_browser: Browser) -> Page:
+async def page(running_browser: Browser) -> AsyncIterator[Page]:
     """An empty page whose clock the test may wind on."""
-    context = await running_browser.new_context()
-    page = await context.new_page()
-    await page.clock.install()
-    return page
+    async with window(running_browser) as context:
+        page = await context.new_page()
+        await page.clock.install()
+        yield page
 
 
 @pytest.fixture

@@ -3,19 +3,15 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import attrs
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions", "--no-proxy-server")
-#: How long the page may take for anything; a machine that tests much at a time is slow.
-PATIENCE_MS = 60_000
+from tests.browsers import window
+
 #: What the browser itself says of calls that failed: a gateway that was killed is such a one.
 _FAILED_CALL = re.compile(r"Failed to load resource|net::ERR_|EventSource")
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 @attrs.define
@@ -66,28 +62,14 @@ class Console:
 
 
 @asynccontextmanager
-async def browser(program: Path) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
-        try:
-            yield running
-        finally:
-            await running.close()
-
-
-@asynccontextmanager
 async def console(running: Browser, url: str, **options: Any) -> AsyncIterator[Console]:
     """A window of its own, with nothing remembered. What goes wrong in the page fails the test."""
-    context = await running.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
-    context.set_default_timeout(PATIENCE_MS)
-    opened = Console(await context.new_page(), url)
-    opened.page.on("pageerror", lambda error: opened.faults.append(str(error)))
-    opened.page.on("console", lambda said: _note(opened, said.type, said.text))
-    try:
+    async with window(running, **{"viewport": {"width": 1200, "height": 800}, **options}) as context:
+        opened = Console(await context.new_page(), url)
+        opened.page.on("pageerror", lambda error: opened.faults.append(str(error)))
+        opened.page.on("console", lambda said: _note(opened, said.type, said.text))
         yield opened
         assert not opened.faults
-    finally:
-        await context.close()
 
 
 def _note(opened: Console, kind: str, text: str) -> None:

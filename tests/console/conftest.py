@@ -1,4 +1,4 @@
-"""A browser for each test, and a project in front of an agent host, whose demo agent does what a prompt says."""
+"""A console for each test, and a project in front of an agent host, whose demo agent does what a prompt says."""
 
 import os
 from collections.abc import AsyncIterator
@@ -11,19 +11,13 @@ from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.agenthost.catalogue import BUILT_IN
 from gateway.serving import bind, serving
 from tests.agenthost.hosts import scripted
-from tests.console.browsing import Console, browser, console
+from tests.console.browsing import Console, console
 from tests.world import Gateway, Project
 
 
 @pytest.fixture
 async def project(gateway: Gateway, agent_host: str) -> Project:
     return await gateway.register(agent_host, defaultAgentId="demo")
-
-
-@pytest.fixture
-async def running_browser(chromium: Path) -> AsyncIterator[Browser]:
-    async with browser(chromium) as running:
-        yield running
 
 
 @pytest.fixture
