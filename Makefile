@@ -1,4 +1,4 @@
-.PHONY: help up test lint bench chaos image clean
+.PHONY: help up test test-all lint bench chaos image clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -7,13 +7,17 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Idle workers take tests from busy ones.
+PARALLEL := -n auto --dist worksteal
+
 # What a Python must be able to do: be of the right age, and make an environment with pip in it (Debian has that in a
 # package of its own).
 CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 help:
 	@echo 'make up       everything on this machine: http://127.0.0.1:8080, with a demo agent; Ctrl-C stops it'
-	@echo 'make test     all tests, several at a time; with ARGS those tests, one after the other'
+	@echo 'make test     the tests, several at a time; with ARGS those tests, one after the other'
+	@echo 'make test-all the slow ones, too: real agents and OpenCode, a real OAuth server, the fault matrix, the API at random'
 	@echo 'make lint     ruff, mypy on gateway/, and eslint and tsc on the console (with Node.js)'
 	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
 	@echo 'make chaos    the fault matrix, each row once; with MINUTES=30, rows at random for that long'
@@ -28,7 +32,10 @@ up: $(STAMP)
 	@exec $(BIN)/acp-gateway up $(ARGS)
 
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest $(or $(ARGS),-n auto --dist worksteal)
+	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL) -m 'not slow')
+
+test-all: $(DEV_STAMP)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
@@ -72,7 +79,7 @@ same-python:
 	@[ ! -e $(BIN)/python ] || $(BIN)/python -c '$(SAME)' "$(ASKED)" || { \
 	    echo "$(VENV) was made with another Python than $(PYTHON); 'make clean' removes it." >&2; exit 1; }
 $(VENV)/pyvenv.cfg: | same-python
-up test lint bench chaos: | same-python
+up test test-all lint bench chaos: | same-python
 endif
 
 $(STAMP): $(VENV)/pyvenv.cfg pyproject.toml

@@ -46,6 +46,11 @@ settings.load_profile("any machine")
 
 _NUMBERS = count(1)
 
+HERE = Path(__file__).parent
+#: Real programs of others, and what tries many things at random for a minute. A worker begins with its share of them:
+#: at its end it can give away what it has not begun, but not wait for less than its longest test.
+SLOW = ("apidoc/test_conformance.py", "chaos/", "oauth/test_real_server.py", "opencode/", "realagents/")
+
 #: Versions that run on Node 20. The parser is the one that the client uses.
 EVENTSOURCE = ("eventsource@4.1.1", "eventsource-parser@3.1.1")
 #: What looks for barriers in the console.
@@ -71,6 +76,26 @@ FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
     "promtool": ("promtool", lambda: machine.program("promtool", "on Debian: apt-get install prometheus")),
     "nginx_program": ("nginx", lambda: machine.program("nginx", "on Debian: apt-get install nginx-light")),
 }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow, others = [], []
+    for item in items:
+        if item.path.relative_to(HERE).as_posix().startswith(SLOW):
+            item.add_marker("slow")
+            slow.append(item)
+        else:
+            others.append(item)
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items.clear()
+    for number in range(workers):
+        items += _share(slow, number, workers) + _share(others, number, workers)
+
+
+def _share(items: list[pytest.Item], number: int, count: int) -> list[pytest.Item]:
+    """One of so many parts of about one size, in one piece, as a module's tests share what takes long to make."""
+    return items[len(items) * number // count : len(items) * (number + 1) // count]
 
 
 @pytest.hookimpl(optionalhook=True)
