@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import attrs
 import pytest
 
 from gateway.keys import DATABASE, FOLLOWERS, LOG, STREAMS
+from gateway.log.lease import Lease, Leases
 from gateway.wire.times import parse_timestamp
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
@@ -168,6 +170,12 @@ async def test_a_client_comes_back_while_opencode_is_away_and_a_new_one_is_told_
     await opencode.stop()
     async with listening(gateway, last_event_id=blocks[1].id) as client:
         assert data_of(await client.until(opencode.said[-1])) == opencode.said[2:]
+
+    async def is_noticed() -> bool:
+        lease = await gateway.app[DATABASE].fetch_one("get_lease", project_id="demo")
+        return lease is not None and not lease["opencode_connected"]
+
+    await until(is_noticed)
     answer = await gateway.call("GET", "/api/projects/demo/opencode/event")
     assert (answer.status, answer.json["code"]) == (503, "upstream_refused")
     assert (await gateway.call("GET", "/api/projects/demo/opencode/session")).json["code"] == "upstream_refused"
@@ -177,6 +185,33 @@ async def test_a_client_comes_back_while_opencode_is_away_and_a_new_one_is_told_
     assert b"retry: " in answer.body
     assert b'"type":"server.heartbeat"' in answer.body
     await opencode.start()
+
+
+async def test_a_new_client_that_comes_before_anybody_has_noticed_that_opencode_is_gone_hears_of_the_break(
+    gateway: Gateway, opencode: FakeOpenCode, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noticed = asyncio.Event()
+    notice = Leases.opencode_disconnected
+
+    async def notice_late(leases: Leases, lease: Lease, **options: Any) -> None:
+        await noticed.wait()
+        await notice(leases, lease, **options)
+
+    monkeypatch.setattr(Leases, "opencode_disconnected", notice_late)
+    await register(gateway, opencode, base_container)
+    async with listening(gateway) as client:
+        opencode.tell(1)
+        await client.until(opencode.said[-1])
+    await opencode.stop()
+    async with listening(gateway) as client:
+        noticed.set()
+        await opencode.start()
+        await eventually(lambda: opencode.listeners == 1)
+        gap = await client.next()
+        assert (type_of(gap), value_of(gap)["properties"]["reason"]) == ("gateway.gap", "stream_interrupted")
+        assert type_of(await client.block()) == "server.connected"
+        opencode.tell(1, 1)
+        assert data_of([await client.next()]) == opencode.said[-1:]
 
 
 async def test_what_cannot_be_continued_is_told_in_opencodes_form(
