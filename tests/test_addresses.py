@@ -19,7 +19,7 @@ from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Timeouts, Upstream
 from tests.fakes.container import FakeContainer
-from tests.identity.test_tokens import alter
+from tests.identity.tokens import alter
 from tests.proxy.peers import serve
 from tests.world import PROXIED, Answer, Gateway, GatewayProcess
 

@@ -15,7 +15,7 @@ import pytest
 from gateway.credentials.keyring import Key
 from tests.fakes.container import FakeContainer
 from tests.program import UNSAID, Ended, Place, call, own_token, run, run_to_end, wait_until
-from tests.test_config import service_link
+from tests.services import service_link
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root may not do")
 COMMANDS = ("up", "serve", "agent-host", "migrate")

@@ -8,6 +8,7 @@ import pytest
 from gateway.config import Config, ProviderBodies, ProviderConfig, is_loopback
 from gateway.errors import ConfigError
 from gateway.loading import load, tables, unknown_variables, variables
+from tests.services import service_link
 
 
 @pytest.fixture
@@ -165,22 +166,6 @@ def test_a_variable_that_is_no_setting_changes_nothing_and_is_told_with_the_near
     assert fields.get("nearest", "").startswith(nearest or "")
     assert ("nearest" in fields) == (nearest is not None)
     assert "correct-horse" not in repr((message, fields))
-
-
-def service_link(name: str, port: int = 80, protocol: str = "tcp") -> dict[str, str]:
-    """What Kubernetes gives each container for a Service with a named port."""
-    variable, address = name.upper().replace("-", "_"), f"{protocol}://10.96.7.7:{port}"
-    at = f"{variable}_PORT_{port}_{protocol.upper()}"
-    return {
-        f"{variable}_SERVICE_HOST": "10.96.7.7",
-        f"{variable}_SERVICE_PORT": str(port),
-        f"{variable}_SERVICE_PORT_HTTP": str(port),
-        f"{variable}_PORT": address,
-        at: address,
-        f"{at}_PROTO": protocol,
-        f"{at}_PORT": str(port),
-        f"{at}_ADDR": "10.96.7.7",
-    }
 
 
 #: Services whose variables look like settings, all tables' among them, and those whose `…_PORT` is one.

@@ -121,3 +121,13 @@ def test_only_the_log_appends() -> None:
     for module in MODULES:
         if module != PACKAGE / "log" / "store.py":
             assert '"append_events"' not in module.read_text(encoding="utf-8"), f"{module} appends"
+
+
+def test_no_file_of_tests_imports_from_another() -> None:
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    assert not [
+        f"{file.name} imports {'.'.join(name)}"
+        for file in files
+        for name in imports_of(file)
+        if name[0] == "tests" and any(part.startswith("test_") for part in name)
+    ]

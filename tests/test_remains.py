@@ -11,7 +11,7 @@ from gateway.log.store import Log
 from gateway.projects import NewProject, Projects
 from gateway.remains import Remains
 from tests.db.things import ask
-from tests.log.test_packing import chunk
+from tests.log.packing import chunk
 
 OWNER, PROJECT = "local", "p"
 ADDRESS = "http://127.0.0.1:4096"

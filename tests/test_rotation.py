@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -16,29 +15,9 @@ from gateway.credentials.store import OAUTH, Credentials
 from gateway.keys import CREDENTIALS, VAULT
 from tests.db.things import ask
 from tests.fakes.eventually import eventually
-from tests.program import Ended, Place, run, run_to_end
+from tests.operator import Operator
+from tests.program import Place, run, run_to_end
 from tests.world import QUICK, GatewayProcess
-
-
-@attrs.frozen
-class Operator:
-    """Somebody at a terminal, with a database of their own and a key file."""
-
-    directory: Path
-    environ: Mapping[str, str]
-
-    @property
-    def file(self) -> Path:
-        return self.directory / "vault.keys"
-
-    def key(self, *arguments: str, **environ: str) -> Ended:
-        return run_to_end("key", *arguments, directory=self.directory, environ={**self.environ, **environ})
-
-    def listed(self) -> list[tuple[bool, int]]:
-        """Each key: whether it is current, and how many rows it seals."""
-        ended = self.key("list", "--json")
-        assert ended.status == 0, ended.stderr
-        return [(key["current"], key["rows"]) for key in json.loads(ended.stdout)["keys"]]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from gateway.log import followers
 from tests.fakes.eventually import eventually, until
 from tests.fakes.numbered import NumberedContainer
-from tests.log.test_recording import until_recorded, updates
+from tests.log.recording import until_recorded, updates
 from tests.replica import replica
 from tests.world import QUICK, Gateway, GatewayProcess
 

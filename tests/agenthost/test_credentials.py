@@ -11,7 +11,7 @@ import pytest
 
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import Host, alive, chunk, scripted, text_in, until
-from tests.agenthost.test_processes import environment_of, pid_of
+from tests.agenthost.processes import environment_of, pid_of
 from tests.fakes.eventually import eventually
 
 LOADS = {"initialize": {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}}, "load": {}}

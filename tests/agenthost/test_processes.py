@@ -13,18 +13,8 @@ import pytest
 
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import SCRIPTED, Host, alive, chunk, scripted, text_in, until
+from tests.agenthost.processes import environment_of, pid_of
 from tests.fakes.eventually import eventually
-
-
-async def pid_of(host: Host, session: str) -> int:
-    """The agent's process; the scripted agent has it in its ids."""
-    acp_id: str = (await host.get(f"/session/{session}")).body["acpSessionId"]
-    return int(acp_id.split("-")[1])
-
-
-def environment_of(pid: int) -> dict[str, str]:
-    raw = Path(f"/proc/{pid}/environ").read_text()
-    return dict(entry.split("=", 1) for entry in raw.split("\0") if entry)
 
 
 async def test_agent_finds_a_scrubbed_environment(open_host: OpenHost) -> None:

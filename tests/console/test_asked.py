@@ -5,9 +5,9 @@ from playwright.async_api import expect
 from gateway.sessions.merging import OMITTED
 from tests.agenthost.hosts import OPTIONS
 from tests.console.browsing import Console
-from tests.console.test_hostile import begin
+from tests.console.saying import begin
 from tests.fakes.container import FakeContainer
-from tests.handlers.test_permission_calls import COMMAND, tell
+from tests.handlers.tool_calls import COMMAND, tell
 from tests.world import Gateway, Project
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.console.browsing import Console
-from tests.console.test_mishaps import waiting_permission
+from tests.console.waiting import waiting_permission
 from tests.world import Gateway, Project
 
 #: Much happens in each, on a machine that may have other work.

@@ -1,12 +1,12 @@
 """Agents that mean harm: nothing they say runs, leads anywhere, loads anything, or looks like what it is not."""
 
-import json
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from tests.console.browsing import Console
+from tests.console.saying import begin, text, update
 from tests.world import Project
 
 #: Much happens in each, on a machine that may have other work.
@@ -42,14 +42,6 @@ HARMLESS = {
 }  # fmt: skip
 
 
-def update(session_update: str, /, **members: Any) -> list[Any]:
-    return ["update", {"sessionUpdate": session_update, **members}]
-
-
-def text(said: str) -> dict[str, str]:
-    return {"type": "text", "text": said}
-
-
 def attack(said: str) -> list[Any]:
     """``said`` in every place that an agent can fill."""
     content = [
@@ -70,13 +62,6 @@ def attack(said: str) -> list[Any]:
         update("current_mode_update", currentModeId=said),
         ["ask", {"toolCall": {**call, "toolCallId": "call-2", "rawInput": said}, "options": options}],
     ]
-
-
-async def begin(page: Console, project: Project, steps: list[Any], title: str) -> None:
-    session_id = await project.create_session(agentId="scripted", title=title)
-    await page.open(f"#/demo/{session_id}")
-    await expect(page.status("Idle")).to_be_visible()
-    await project.prompt(session_id, json.dumps(steps), wait=None)
 
 
 async def unfold(page: Console) -> None:

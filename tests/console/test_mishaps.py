@@ -7,20 +7,13 @@ import pytest
 from playwright.async_api import Route, expect
 
 from tests.console.browsing import Console
+from tests.console.waiting import waiting_permission
 from tests.world import Project
 
 #: Much happens in each, on a machine that may have other work.
 pytestmark = pytest.mark.timeout(400)
 
 HALF_A_MINUTE_MS = 31_000
-
-
-async def waiting_permission(project: Project) -> str:
-    """The id of the one that waits, once it does."""
-    while not (waiting := (await project.call("GET", "/permission")).json["permissions"]):  # noqa: ASYNC110 - the gateway sets no event of ours
-        await asyncio.sleep(0.05)
-    permission_id: str = waiting[0]["id"]
-    return permission_id
 
 
 def answering(status: int) -> Callable[[Route], Awaitable[None]]:

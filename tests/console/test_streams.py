@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Browser, Route, expect
 
 from tests.clients.unruly import Unruly, unruly
+from tests.console.api import SETTINGS, api_says, words
 from tests.console.browsing import Console, console
-from tests.console.test_turns import SETTINGS, api_says, words
 from tests.program import free_ports, run_to_end
 from tests.replica import replica
 from tests.world import Gateway, Project

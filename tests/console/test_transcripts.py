@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.console.browsing import Console
-from tests.console.test_hostile import begin, text, update
+from tests.console.saying import begin, text, update
 from tests.world import Gateway, Project
 
 #: Much happens in each, on a machine that may have other work.

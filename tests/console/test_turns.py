@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Route, expect
 
+from tests.console.api import SETTINGS, api_says, words
 from tests.console.browsing import Console, console
 from tests.program import free_ports
 from tests.replica import replica
@@ -15,20 +16,8 @@ from tests.world import Project
 #: Much happens in each, on a machine that may have other work.
 pytestmark = pytest.mark.timeout(400)
 
-SETTINGS = {"ACP_GATEWAY_EVENTS_RETRY": "0.2", "ACP_GATEWAY_EVENTS_HEARTBEAT": "0.5"}
 #: Long enough for a gateway to come back in its midst.
 LONG = "\n".join(["stream 40", "slow 0.3"] * 12)
-
-
-def words(text: str) -> list[str]:
-    return text.split()
-
-
-async def api_says(project: Project, session_id: str) -> str:
-    """What the gateway's own history has of the agent's words."""
-    messages = await project.messages(session_id, "?limit=200")
-    said = [block["text"] for message in messages if message["role"] == "assistant" for block in message["content"]]
-    return "\n".join(said)
 
 
 async def test_a_session_begins_with_its_first_prompt_and_its_answer_streams_in(

@@ -9,7 +9,7 @@ from gateway.db.availability import Availability
 from tests.db.relay import Relay
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
-from tests.log.test_recording import begun, until_recorded, updates
+from tests.log.recording import begun, until_recorded, updates
 from tests.world import QUICK, GatewayProcess
 
 

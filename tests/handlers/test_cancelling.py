@@ -10,7 +10,7 @@ import pytest
 from gateway.config import EventsConfig, TurnsConfig
 from tests.conftest import administer
 from tests.fakes.container import FakeContainer
-from tests.handlers.test_orphaned_turns import NOT_SENT_YET, events_of, prompts_taken
+from tests.handlers.prompts import NOT_SENT_YET, events_of, prompts_taken
 from tests.replica import replica
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
 

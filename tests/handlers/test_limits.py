@@ -12,7 +12,7 @@ from aiohttp import ClientResponse
 from gateway.config import LimitsConfig
 from gateway.keys import SETTINGS, STREAMS
 from tests.fakes.eventually import eventually
-from tests.telemetry.test_metrics import scrape
+from tests.telemetry.scraping import scrape
 from tests.world import QUICK, Gateway, GatewayProcess, Project
 
 

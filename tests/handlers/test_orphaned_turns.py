@@ -1,7 +1,6 @@
 """Turns whose gateway is killed: the container gets each prompt once, and each turn ends once, truly."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -12,17 +11,11 @@ import attrs
 import pytest
 
 from gateway.config import EventsConfig, TurnsConfig
-from gateway.wire.sse import SSEEvent
 from tests.conftest import administer
 from tests.fakes.container import FakeContainer
+from tests.handlers.prompts import NOT_SENT_YET, events_of, prompts_taken
 from tests.replica import replica
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
-
-#: While this stands no gateway can note that it is about to send a prompt.
-NOT_SENT_YET = """
-create function not_yet() returns trigger language plpgsql as $$ begin raise exception 'not yet'; end $$;
-create trigger not_yet before update of sent_at on turns for each row execute function not_yet();
-"""
 
 
 @pytest.fixture
@@ -37,22 +30,6 @@ async def survivor(database_url: str) -> AsyncIterator[Gateway]:
 async def kept(survivor: Gateway, container_url: str) -> Project:
     """A project of each kind in turn, at the gateway that lives."""
     return await survivor.register(container_url, defaultAgentId="demo")
-
-
-async def prompts_taken(project: Project) -> int:
-    """How many prompts the project's container was given, as it counts them itself."""
-    sessions = (await project.call("GET", "/sessions")).json["data"]["sessions"]
-    return sum(session["messageCount"] for session in sessions)
-
-
-async def events_of(project: Project, session_id: str) -> list[SSEEvent]:
-    """What the log holds now of a session, which may not be what it holds last."""
-    head = (await project.call("GET", f"/session/{session_id}")).json["cursor"]
-    async with project.events(query="?from=start") as stream:
-        events = [await stream.next()]
-        while events[-1].id != head:
-            events.append(await stream.next())
-    return [event for event in events if json.loads(event.data).get("sessionId") == session_id]
 
 
 async def test_a_prompt_that_a_dead_gateway_stored_and_did_not_send_is_sent_by_another(

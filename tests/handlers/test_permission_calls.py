@@ -13,22 +13,13 @@ from gateway.log.packing import Packing
 from gateway.sessions.merging import MOST_BYTES, OMITTED
 from tests.agenthost.hosts import OPTIONS as AGENTS_OPTIONS
 from tests.fakes.container import FakeContainer
-from tests.handlers.test_permission_delivery import AskingContainer, requested, state
-from tests.handlers.test_permission_policy import OPTIONS, resolved, set_policy
+from tests.handlers.asking import AskingContainer, requested, state
+from tests.handlers.policies import OPTIONS, resolved, set_policy
+from tests.handlers.tool_calls import COMMAND, tell
 from tests.program import Place
 from tests.terminal.person import script
 from tests.world import QUICK, EventStream, Gateway, GatewayProcess, Project, data_of
 
-#: As Mistral Vibe tells of a command, and asks leave for it.
-COMMAND = {
-    "sessionUpdate": "tool_call",
-    "toolCallId": "v1",
-    "title": "bash: touch made-by-vibe",
-    "kind": "execute",
-    "rawInput": {"command": "touch made-by-vibe"},
-    "content": [{"type": "content", "content": {"type": "text", "text": "Creates a file"}}],
-    "locations": [{"path": "/workspace"}],
-}
 WHOLE = {name: value for name, value in COMMAND.items() if name != "sessionUpdate"}
 NO_COMMANDS = [{"kind": "execute", "action": "reject"}]
 
@@ -49,14 +40,6 @@ async def stream(project: Project) -> AsyncIterator[EventStream]:
     session = await project.create_session()
     async with project.events(session) as opened:
         yield opened
-
-
-def tell(container: FakeContainer, *updates: dict[str, Any]) -> None:
-    """What an agent says of its calls in the container's newest session, in the order given."""
-    known = list(container.sessions)[-1]
-    for update in updates:
-        data = {"sessionId": container.sessions[known].acp_id, "update": update}
-        container.emit("session_update", data, session_id=known)
 
 
 def changed(**members: Any) -> dict[str, Any]:

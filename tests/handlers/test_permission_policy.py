@@ -10,15 +10,10 @@ import attrs
 import pytest
 
 from gateway.config import PermissionsConfig
+from tests.handlers.asking import AskingContainer, answer, requested, state
 from tests.handlers.expected import problem
-from tests.handlers.test_permission_delivery import AskingContainer, answer, requested, state
-from tests.world import QUICK, EventStream, Gateway, GatewayProcess, Project, data_of
-
-OPTIONS = [
-    {"optionId": "always", "name": "Always", "kind": "allow_always"},
-    {"optionId": "once", "name": "Once", "kind": "allow_once"},
-    {"optionId": "no", "name": "No", "kind": "reject_once"},
-]
+from tests.handlers.policies import OPTIONS, resolved, set_policy
+from tests.world import QUICK, EventStream, Gateway, GatewayProcess, Project
 
 
 @pytest.fixture
@@ -37,16 +32,6 @@ async def stream(project: Project) -> AsyncIterator[EventStream]:
     session = await project.create_session()
     async with project.events(session) as opened:
         yield opened
-
-
-async def set_policy(project: Project, **members: Any) -> None:
-    answered = await project.gateway.call("PATCH", f"/api/projects/{project.id}", members)
-    assert answered.status == 200, answered.body
-    assert {name: answered.json[name] for name in members} == members
-
-
-async def resolved(stream: EventStream) -> Any:
-    return data_of((await stream.until("permission_resolved"))[-1])
 
 
 async def test_a_project_asks_about_everything_unless_somebody_says_otherwise(

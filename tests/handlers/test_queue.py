@@ -10,7 +10,7 @@ import pytest
 from gateway.config import EventsConfig, TurnsConfig
 from tests.fakes.container import FakeContainer
 from tests.handlers.expected import problem
-from tests.handlers.test_orphaned_turns import events_of, prompts_taken
+from tests.handlers.prompts import events_of, prompts_taken
 from tests.replica import replica
 from tests.world import QUICK, Answer, Gateway, GatewayProcess, Project, data_of, text_of
 

@@ -13,7 +13,7 @@ from gateway.log.folding import Folding
 from gateway.log.packing import Packing
 from gateway.log.retention import Retaining
 from gateway.projects import Retention
-from tests.handlers.test_history import turn_of
+from tests.handlers.history import turn_of
 from tests.world import QUICK, GatewayProcess, Project
 
 TURNS = 30

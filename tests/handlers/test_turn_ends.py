@@ -14,7 +14,7 @@ from gateway.keys import PROJECTS, SESSIONS, TURNS
 from gateway.sessions.sessions import Session
 from gateway.sessions.turns import Started
 from tests.fakes.container import FakeContainer
-from tests.handlers.test_orphaned_turns import events_of, prompts_taken
+from tests.handlers.prompts import events_of, prompts_taken
 from tests.world import QUICK, Answer, Gateway, GatewayProcess, Project, data_of
 
 OUTCOMES = {"completed", "cancelled", "failed", "stalled", "lost"}

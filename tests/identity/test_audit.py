@@ -14,7 +14,7 @@ from gateway.config import IdentityConfig
 from gateway.identity import audit
 from gateway.keys import AUDIT
 from tests.identity.conftest import ADMIN, OPERATOR, OWNER, STRANGER, VIEWER
-from tests.identity.test_tokens import alter
+from tests.identity.tokens import alter
 from tests.middleware.conftest import ask_raw
 from tests.proxy.peers import serve
 from tests.world import PROXIED, QUICK, Gateway, GatewayProcess, Project

@@ -15,9 +15,9 @@ from gateway.keys import DATABASE, SETTINGS
 from gateway.projects import Projects
 from gateway.registration import register as register_sidecar
 from tests.fakes.container import FakeContainer
-from tests.identity.test_tokens import alter
+from tests.identity.tokens import alter
 from tests.program import Ended, run_to_end
-from tests.sessions.test_injecting import ANNS, Hosts, session_of, store, ways
+from tests.sessions.injecting import ANNS, Hosts, session_of, store, ways
 from tests.world import PROXIED, QUICK, Answer, Gateway, GatewayProcess
 
 HERS, ELSEWHERE = {"containerUrl": "http://127.0.0.1:5000"}, {"containerUrl": "http://127.0.0.1:6000"}

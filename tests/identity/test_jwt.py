@@ -26,7 +26,7 @@ from gateway.identity import jwks, watch
 from gateway.identity.caller import Presented
 from gateway.identity.jwt import LAST_TIME, LEEWAY_SECONDS, JwtMode
 from gateway.wire.times import timestamp
-from tests.identity.test_tokens import alter
+from tests.identity.tokens import alter
 from tests.proxy.peers import serve
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 

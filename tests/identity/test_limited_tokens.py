@@ -17,8 +17,8 @@ from gateway.roles import Role
 from gateway.routes import ENDPOINTS, Endpoint
 from tests.fakes.container import Agent, FakeContainer
 from tests.fakes.provider import FakeProvider
-from tests.identity.test_access import OF_OTHERS, OTHERS, WITH_PROJECT, call, code, described, path_of, tries
-from tests.identity.test_tokens import alter
+from tests.identity.calls import OF_OTHERS, OTHERS, WITH_PROJECT, call, code, described, path_of, tries
+from tests.identity.tokens import alter
 from tests.oauth.conftest import with_providers
 from tests.world import QUICK, Gateway, GatewayProcess, Project
 

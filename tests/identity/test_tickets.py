@@ -15,7 +15,7 @@ from gateway.identity.passes import MAX_TICKETS, StreamOf
 from gateway.keys import CONFIG
 from tests.fakes.container import FakeContainer
 from tests.identity.conftest import MEMBERS, OPERATOR, OWNER, STRANGER, VIEWER
-from tests.identity.test_tokens import alter
+from tests.identity.tokens import alter
 from tests.proxy.peers import serve
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
 

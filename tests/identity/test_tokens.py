@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import psycopg2
 import pytest
 
 from gateway.config import IdentityConfig
 from tests.identity.conftest import Commands
+from tests.identity.tokens import alter
 from tests.program import Place, run_to_end
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
@@ -33,16 +33,6 @@ def told(answer: Answer) -> tuple[int, str]:
 
 def bearing(gateway: Gateway, token: str) -> Gateway:
     return gateway.sending(Authorization=f"Bearer {token}")
-
-
-def alter(url: str, statement: str) -> list[tuple[Any, ...]]:
-    connection = psycopg2.connect(url)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 async def test_a_token_is_its_user(gateway: Gateway, commands: Commands) -> None:

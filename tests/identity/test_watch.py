@@ -14,7 +14,7 @@ from gateway.identity import watch
 from gateway.keys import WATCH
 from tests.fakes.eventually import eventually
 from tests.identity.conftest import OPERATOR, VIEWER
-from tests.identity.test_tokens import alter
+from tests.identity.tokens import alter
 from tests.proxy.peers import serve
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
 

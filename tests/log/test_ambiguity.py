@@ -15,7 +15,7 @@ from gateway.log.lease import Leases
 from gateway.log.store import Effect, Log, NewEvent, StaleFence
 from gateway.wire.events import Cursor, Event
 from tests.db.things import ask
-from tests.log.test_append import make_project, said, whole
+from tests.log.appending import make_project, said, whole
 
 KILL = """
 select pg_terminate_backend(pid) from pg_stat_activity

@@ -13,37 +13,21 @@ from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.log.lease import Leases
 from gateway.log.store import Log, NewEvent, StaleFence
-from gateway.projects import NewProject, Projects
+from gateway.projects import Projects
 from gateway.wire.events import Cursor, Event
 from tests.db.things import ask
+from tests.log.appending import PROJECT, make_project, said, whole
 
-PROJECT = "p"
 TURN = (
     "insert into turns (project_id, id, session_id, user_id, state) "
     "values ('p', '{id}', '{session}', 'local', '{state}') returning id"
 )
 
 
-async def make_project(database: Database, id: str = PROJECT) -> None:
-    await Projects(database).create("local", NewProject(id=id, container_url="http://127.0.0.1:4096"))
-
-
 @pytest.fixture
 async def log(database: Database) -> Log:
     await make_project(database)
     return Log(database)
-
-
-async def whole(log: Log, project: str = PROJECT) -> list[Event]:
-    events: list[Event] = []
-    epoch = (await log.head(project)).epoch
-    while batch := await log.read(project, Cursor(epoch, events[-1].seq if events else 0)):
-        events += batch
-    return events
-
-
-def said(text: str, number: int | None = None, key: str | None = None, **members: str) -> NewEvent:
-    return NewEvent(type="session_update", data=json.dumps(text).encode(), number=number, key=key, **members)
 
 
 async def test_events_come_back_as_they_went_in_numbered_from_one(log: Log) -> None:

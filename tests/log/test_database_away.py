@@ -14,7 +14,7 @@ from tests.db.relay import Relay
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
-from tests.log.test_recording import begun, gaps, until_recorded, updates
+from tests.log.recording import begun, gaps, until_recorded, updates
 from tests.world import QUICK, Config, GatewayProcess
 
 SMALL = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, spool_memory_bytes=65_536, spool_max_bytes=200_000))

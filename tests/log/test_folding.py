@@ -19,6 +19,7 @@ from gateway.wire.events import Event
 from gateway.wire.messages import Message
 from tests.db.things import ask
 from tests.fixtures.folding import CASES, event_of
+from tests.log.turns import chunks, ended, event, started
 
 PROJECT = "p"
 
@@ -31,23 +32,6 @@ async def log(database: Database, database_url: str) -> Log:
         "insert into agent_sessions (project_id, id, user_id, agent_id, status) values ('p', 's', 'u', 'a', 'active')",
     )
     return Log(database)
-
-
-def event(type: str, data: Any, turn: str | None) -> NewEvent:
-    return NewEvent(type=type, data=json.dumps(data).encode(), session_id="s", turn_id=turn)
-
-
-def started(turn: str) -> NewEvent:
-    return event("turn_started", {"prompt": [{"type": "text", "text": f"prompt of {turn}"}]}, turn)
-
-
-def chunks(turn: str | None, number: int) -> list[NewEvent]:
-    update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "word "}}
-    return [event("session_update", {"update": update}, turn)] * number
-
-
-def ended(turn: str) -> NewEvent:
-    return event("turn_ended", {"outcome": "completed"}, turn)
 
 
 async def append(log: Log, events: Sequence[NewEvent]) -> None:

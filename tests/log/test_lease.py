@@ -12,8 +12,8 @@ from gateway.keys import FOLLOWERS, LOG
 from gateway.log.lease import Leases
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
-from tests.log.test_append import said
-from tests.log.test_recording import until_recorded, updates
+from tests.log.appending import said
+from tests.log.recording import until_recorded, updates
 from tests.world import QUICK, Gateway, GatewayProcess
 
 PATIENT = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, lease=60.0))

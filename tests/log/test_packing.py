@@ -16,6 +16,7 @@ from gateway.log.store import Log, NewEvent
 from gateway.projects import NewProject, Projects
 from gateway.wire.events import Cursor, Event
 from tests.db.things import ask
+from tests.log.packing import chunk
 
 PROJECT = "p"
 NOTHING_ELSE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
@@ -25,12 +26,6 @@ NOTHING_ELSE = settings(deadline=None, suppress_health_check=[HealthCheck.functi
 async def log(database: Database) -> Log:
     await Projects(database).create("local", NewProject(id=PROJECT, container_url="http://127.0.0.1:4096"))
     return Log(database)
-
-
-def chunk(n: int, *, session: str | None = "s", **members: Any) -> NewEvent:
-    text = f"word{n} and some more "
-    data = b'{"update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"%s"}}}' % text.encode()
-    return NewEvent(type="session_update", data=data, session_id=session, **members)
 
 
 async def append(log: Log, number: int, **members: Any) -> None:

@@ -1,18 +1,17 @@
 """What a container does to its stream, and what the log has then: each event once, or a gap in its place."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 
 import attrs
 import pytest
 
-from gateway.keys import FOLLOWERS, LOG
-from gateway.wire.events import Cursor, Event
+from gateway.keys import FOLLOWERS
 from tests.db.relay import Relay
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
-from tests.world import QUICK, Gateway, GatewayProcess, Project
+from tests.log.recording import begun, gaps, until_recorded, updates
+from tests.world import QUICK, Gateway, GatewayProcess
 
 LIVELY = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, container_silence=1.0))
 
@@ -21,45 +20,6 @@ LIVELY = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, container_silence
 async def numbered() -> AsyncIterator[NumberedContainer]:
     async with NumberedContainer() as container:
         yield container
-
-
-async def recorded(gateway: Gateway, project_id: str = "demo") -> list[Event]:
-    log = gateway.app[LOG]
-    head = await log.head(project_id)
-    events: list[Event] = []
-    while batch := await log.read(project_id, Cursor(head.epoch, events[-1].seq if events else 0)):
-        events += batch
-    assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    return events
-
-
-def text(event: Event) -> str:
-    found: str = json.loads(event.data)["update"]["content"]["text"]
-    return found
-
-
-async def until_recorded(gateway: Gateway, count: int) -> list[Event]:
-    """The log, once it has so many updates."""
-    async with asyncio.timeout(20):
-        while True:
-            events = await recorded(gateway)
-            if len([event for event in events if event.type == "session_update"]) >= count:
-                return events
-            await asyncio.sleep(0.05)
-
-
-def updates(events: list[Event]) -> list[str]:
-    return [text(event) for event in events if event.type == "session_update"]
-
-
-def gaps(events: list[Event]) -> list[dict[str, object]]:
-    return [json.loads(event.data) for event in events if event.type == "gap"]
-
-
-async def begun(gateway: Gateway, container: NumberedContainer) -> Project:
-    project = await gateway.register(container.url)
-    await project.create_session()
-    return project
 
 
 async def test_events_that_are_replayed_are_stored_once(gateway: Gateway, numbered: NumberedContainer) -> None:

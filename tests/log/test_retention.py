@@ -15,7 +15,7 @@ from gateway.log.transcript import Transcript
 from gateway.projects import NewProject, Projects, Retention
 from gateway.wire.events import Cursor
 from tests.db.things import ask
-from tests.log.test_folding import chunks, ended, started
+from tests.log.turns import chunks, ended, started
 
 PROJECT = "p"
 OLD = datetime.now(UTC) - timedelta(days=40)

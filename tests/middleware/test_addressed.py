@@ -7,7 +7,7 @@ import pytest
 from gateway.proxy.upstream import Upstream
 from tests.middleware.conftest import Ports
 from tests.proxy.peers import ask
-from tests.wire.test_hosts import NO_HOSTS
+from tests.wire.hosts import NO_HOSTS
 
 #: As they can stand in a field: HTTP takes spaces from its ends.
 FIELDS = [field for field in NO_HOSTS if field == field.strip(" \t\r\n") and "\0" not in field]

@@ -15,7 +15,7 @@ from tests.fakes.eventually import eventually
 from tests.fakes.provider import Answer, FakeProvider
 from tests.oauth.conftest import Running
 from tests.oauth.person import Person
-from tests.test_rotation import Operator
+from tests.operator import Operator
 from tests.world import QUICK, Gateway, Project
 
 

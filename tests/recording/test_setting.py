@@ -17,12 +17,11 @@ from tests.fakes.eventually import eventually, until
 from tests.fakes.opencode import FakeOpenCode, event
 from tests.identity.conftest import OPERATOR, OWNER, VIEWER
 from tests.recording.listening import data_of, listening, type_of, value_of
-from tests.recording.test_stream import RECORDED, has_recorded, opencode, register
-from tests.sessions.test_injecting import ANNS as SECRET
-from tests.sessions.test_injecting import gateways, session_of, store
+from tests.recording.projects import RECORDED, has_recorded, register
+from tests.sessions.injecting import ANNS as SECRET
+from tests.sessions.injecting import session_of, store
 from tests.world import PROXIED, QUICK, Gateway, GatewayProcess, Project
 
-__all__ = ["gateways", "opencode"]
 PATH = "/api/projects/demo/opencode/event"
 
 

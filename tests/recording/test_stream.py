@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -16,25 +15,10 @@ from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.fakes.opencode import HOME, FakeOpenCode, event
 from tests.recording.listening import data_of, listening, type_of, value_of
+from tests.recording.projects import RECORDED, has_recorded, register
 from tests.world import QUICK, Gateway, GatewayProcess
 
 pytestmark = pytest.mark.timeout(120)
-
-RECORDED = {"recordOpencodeEvents": True}
-
-
-@pytest.fixture
-async def opencode() -> AsyncIterator[FakeOpenCode]:
-    async with FakeOpenCode() as server:
-        yield server
-
-
-async def register(gateway: Gateway, opencode: FakeOpenCode, container: FakeContainer, id: str = "demo") -> None:
-    await gateway.register(container.url, id=id, containerUrl=opencode.url, **RECORDED)
-
-
-async def has_recorded(gateway: Gateway, count: int) -> bool:
-    return (await gateway.app[LOG].head("demo/opencode")).head >= count
 
 
 async def test_a_client_gets_each_event_as_opencode_wrote_it_with_an_id(

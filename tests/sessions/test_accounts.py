@@ -7,12 +7,12 @@ import pytest
 
 from gateway.config import CredentialsConfig
 from tests.agenthost.hosts import alive, chunk
-from tests.agenthost.test_processes import environment_of
+from tests.agenthost.processes import environment_of
 from tests.fakes.eventually import eventually
 from tests.fakes.provider import FakeProvider
 from tests.oauth.conftest import with_providers
 from tests.oauth.person import Person
-from tests.sessions.test_injecting import WAYS, Hosts, pid_of, restored, run
+from tests.sessions.injecting import WAYS, Hosts, pid_of, restored, run
 from tests.world import QUICK, GatewayProcess
 
 

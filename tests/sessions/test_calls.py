@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,24 +12,9 @@ from gateway.projects import ANY_KIND, PermissionRule
 from gateway.sessions.calls import LONGEST_EVENT, LONGEST_ID, AskedCall, TurnCalls, told
 from gateway.sessions.policy import TOOL_KINDS, decide
 from gateway.wire.codec import DecodeError, members_of
-from gateway.wire.events import Cursor, Event
+from tests.sessions.calls import call, event, update
 
 OPTIONS = [{"optionId": "once", "kind": "allow_once"}, {"optionId": "no", "kind": "reject_once"}]
-
-
-def event(seq: int, type: str, data: Any) -> Event:
-    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return Event(
-        cursor=Cursor(1, seq), type=type, session_id="s", turn_id="t", agent_id="a", at=datetime.now(UTC), data=raw
-    )
-
-
-def call(**members: Any) -> tuple[str, Any]:
-    return "session_update", {"update": {"sessionUpdate": "tool_call", "toolCallId": "c", **members}}
-
-
-def update(**members: Any) -> tuple[str, Any]:
-    return "session_update", {"update": {"sessionUpdate": "tool_call_update", "toolCallId": "c", **members}}
 
 
 def request(**members: Any) -> tuple[str, Any]:

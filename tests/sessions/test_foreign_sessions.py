@@ -12,8 +12,8 @@ from tests.agenthost.hosts import chunk
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.fakes.numbered import NumberedContainer
-from tests.log.test_recording import until_recorded, updates
-from tests.sessions.test_injecting import ANNS, BOBS, Hosts, create, run, session_of, store, ways
+from tests.log.recording import until_recorded, updates
+from tests.sessions.injecting import ANNS, BOBS, Hosts, create, run, session_of, store, ways
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
 
 SHARED = attrs.evolve(PROXIED, containers=attrs.evolve(PROXIED.containers, shared=True))

@@ -9,8 +9,6 @@ from typing import Any
 import aiohttp
 import attrs
 import pytest
-from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from gateway.errors import AuthRequired
 from gateway.keys import CONTAINERS, INJECTING, PROJECTS
@@ -18,7 +16,7 @@ from gateway.sessions import leaving
 from tests.agenthost.hosts import alive, chunk
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
-from tests.sessions.test_injecting import (
+from tests.sessions.injecting import (
     ANNS,
     BOBS,
     Hosts,
@@ -32,7 +30,8 @@ from tests.sessions.test_injecting import (
     store,
     ways,
 )
-from tests.world import PROXIED, Answer, Gateway, GatewayProcess, Project
+from tests.sessions.leaving import gate, hosts, move
+from tests.world import PROXIED, Gateway, GatewayProcess
 
 
 @pytest.fixture
@@ -49,48 +48,6 @@ def former(tmp_path: Path) -> Hosts:
 @pytest.fixture
 def later(tmp_path: Path) -> Hosts:
     return hosts(tmp_path, "later")
-
-
-def hosts(directory: Path, name: str) -> Hosts:
-    (directory / name).mkdir()
-    return Hosts(directory / name)
-
-
-class Gate:
-    """Holds the requests of one kind in front of a container until they may go on."""
-
-    def __init__(self, method: str, path: str) -> None:
-        self._kind = (method, path)
-        self.is_closed = False
-        self.waiting = 0
-        self.open = asyncio.Event()
-        #: All that was answered.
-        self.answered: list[str] = []
-
-    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.is_closed and (request.method, request.path) == self._kind:
-            self.waiting += 1
-            await self.open.wait()
-        response = await handler(request)
-        self.answered.append(f"{request.method} {request.path}")
-        return response
-
-
-def gate(hosts: Hosts, method: str, path: str) -> Gate:
-    made = Gate(method, path)
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await made(request, handler)
-
-    hosts.middlewares.append(middleware)
-    return made
-
-
-async def move(project: Project, url: str) -> Answer:
-    answer = await project.gateway.as_user("ann").call("PATCH", project.path, {"acpUrl": url})
-    assert answer.status == 200, answer.body
-    return answer
 
 
 async def test_what_runs_with_users_credentials_in_the_former_container_ends(

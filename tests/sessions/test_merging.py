@@ -12,7 +12,7 @@ from gateway.log.store import Log
 from gateway.sessions import merging
 from gateway.sessions.merging import OMITTED, Merging
 from gateway.wire.events import Cursor, Event
-from tests.sessions.test_calls import call, event, update
+from tests.sessions.calls import call, event, update
 
 ASKED = {"toolCallId": "c"}
 

@@ -11,8 +11,8 @@ from gateway.keys import CONTAINERS, INJECTING
 from gateway.sessions import leaving
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
-from tests.sessions.test_injecting import ANNS, BOBS, create, has_process_with, session_of, shared, store, ways
-from tests.sessions.test_leaving import Gate, gate, hosts, move
+from tests.sessions.injecting import ANNS, BOBS, create, has_process_with, session_of, shared, store, ways
+from tests.sessions.leaving import Gate, gate, hosts, move
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
 
 NEWER = "bobs-newer-secret-0123456789"

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.keys import CONTAINERS, SESSIONS
 from tests.fakes.container import FakeContainer
-from tests.sessions.test_injecting import ANNS, BOBS, Hosts, create, session_of, shared, store, ways
+from tests.sessions.injecting import ANNS, BOBS, Hosts, create, session_of, shared, store, ways
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
 
 CALLS = (

@@ -17,12 +17,12 @@ from gateway.agenthost.app import build_app as build_agent_host
 from gateway.agenthost.catalogue import AgentSpec
 from gateway.keys import PROJECTS, SESSIONS
 from gateway.serving import bind, serving
-from gateway.wire.sse import SSEEvent
 from tests.agenthost.hosts import scripted
 from tests.conftest import administer
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.replica import replica
+from tests.sessions.everything import everything
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
 
 #: While this stands no gateway can store that a session was taken up.
@@ -57,16 +57,6 @@ class Hosts:
 @pytest.fixture
 def hosts(tmp_path: Path) -> Hosts:
     return Hosts(tmp_path)
-
-
-async def everything(project: Project, session: str) -> list[SSEEvent]:
-    """What the session's stream has up to the end of the turn that has ended last."""
-    last = (await project.messages(session))[-1]["turnId"]
-    events: list[SSEEvent] = []
-    async with project.events(session, query="?from=start") as stream:
-        while not (events and events[-1].event == "turn_ended" and json.loads(events[-1].data)["turnId"] == last):
-            events.append(await stream.next())
-    return events
 
 
 async def restorations(project: Project, session: str) -> list[dict[str, Any]]:

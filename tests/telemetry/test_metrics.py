@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
 from contextlib import closing, suppress
 
 import aiohttp
@@ -10,49 +9,19 @@ import attrs
 import psycopg2
 import pytest
 from aiohttp import web
-from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import MetricsConfig
 from gateway.telemetry.metrics import MAX_WORDS, OTHER, Metrics
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import until
 from tests.fakes.numbered import NumberedContainer
-from tests.log.test_recording import until_recorded
+from tests.log.recording import until_recorded
 from tests.middleware.conftest import ask_raw
 from tests.proxy.peers import serve
+from tests.telemetry.scraping import scrape
 from tests.world import QUICK, Gateway, GatewayProcess
 
 ACP = "/api/projects/{project_id}/acp"
-
-
-class Figures:
-    """A scrape."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.families = list(text_string_to_metric_families(text))
-        self.samples = [sample for family in self.families for sample in family.samples]
-
-    def of(self, name: str, **labels: str) -> float:
-        """The sum of the samples that have these labels."""
-        return sum(
-            sample.value
-            for sample in self.samples
-            if sample.name == name and all(sample.labels.get(key) == value for key, value in labels.items())
-        )
-
-    def has(self, name: str, **labels: str) -> bool:
-        return any(sample.name == name and sample.labels == labels for sample in self.samples)
-
-    def labels(self) -> set[str]:
-        return {value for sample in self.samples for value in sample.labels.values()}
-
-
-async def scrape(gateway: Gateway, headers: Mapping[str, str] | None = None) -> Figures:
-    answer = await gateway.call("GET", "/metrics", headers=headers)
-    assert answer.status == 200, answer.body
-    assert answer.headers["Content-Type"].startswith("text/plain; version=")
-    return Figures(answer.body.decode())
 
 
 async def test_requests_are_counted_by_template_method_and_status(gateway: Gateway) -> None:

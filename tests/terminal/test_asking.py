@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.agenthost.hosts import OPTIONS
 from tests.fakes.container import FakeContainer
-from tests.handlers.test_permission_calls import COMMAND, tell
+from tests.handlers.tool_calls import COMMAND, tell
 from tests.program import Place, wait_until
 from tests.terminal.person import script, terminal, told
 from tests.world import Gateway, Project

@@ -1,0 +1,16 @@
+"""A project that records what OpenCode says."""
+
+from gateway.keys import LOG
+from tests.fakes.container import FakeContainer
+from tests.fakes.opencode import FakeOpenCode
+from tests.world import Gateway
+
+RECORDED = {"recordOpencodeEvents": True}
+
+
+async def register(gateway: Gateway, opencode: FakeOpenCode, container: FakeContainer, id: str = "demo") -> None:
+    await gateway.register(container.url, id=id, containerUrl=opencode.url, **RECORDED)
+
+
+async def has_recorded(gateway: Gateway, count: int) -> bool:
+    return (await gateway.app[LOG].head("demo/opencode")).head >= count
