@@ -209,7 +209,8 @@ class GatewayProcess:
         app = build_app(config)
         async with serving(app, sock, shutdown_timeout=2):
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-            timeout = aiohttp.ClientTimeout(total=60)
+            # Of a stream each read has that long; on a busy machine a whole one may take longer.
+            timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
             async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as http:
                 yield Gateway(app, url, http)
 

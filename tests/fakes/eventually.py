@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(condition: Callable[[], T], *, within: float = 15.0) -> T:
+async def eventually(condition: Callable[[], T], *, within: float = 30.0) -> T:
     """What ``condition`` gives as soon as it is true; AssertionError after ``within`` seconds."""
     try:
         async with asyncio.timeout(within):

@@ -16,7 +16,7 @@ from gateway.config import EventsConfig, TurnsConfig
 from tests.conftest import administer
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import eventually, until
 from tests.handlers.expected import rows
 from tests.replica import Replica, replica
 from tests.world import QUICK, Answer, Gateway, GatewayProcess, Project, text_of
@@ -80,7 +80,13 @@ async def test_a_prompt_that_was_stored_and_not_answered_for_is_the_same_turn(
         again = await kept.call("POST", path, {"prompt": "say once"}, headers=headers)
     assert (again.status, again.json["turn"]["state"]) in ((200, "completed"), (200, "lost"))
     assert await prompts_taken(kept) == 1
-    assert (stored(database_url, "turns"), text_of(await kept.all_events(session))) == (1, "once")
+    assert stored(database_url, "turns") == 1
+
+    # A turn may be given up for lost before its container, on a busy machine, has said anything.
+    async def is_said_once() -> bool:
+        return text_of(await kept.all_events(session)) == "once"
+
+    await until(is_said_once)
 
 
 async def test_a_session_that_was_made_and_not_answered_for_is_the_same_session(
