@@ -15,7 +15,7 @@ def tracing(config: TracingConfig) -> Tracing:
     except ImportError as exc:
         raise ConfigError(
             f"tracing.endpoint is set, and the package {exc.name} is not installed; "
-            "pip install 'acp-gateway[tracing]', or leave it empty"
+            "pip install 'acp-session-gateway[tracing]', or leave it empty"
         ) from exc
     return Traces(
         endpoint=config.endpoint,

@@ -191,7 +191,7 @@ def test_without_its_packages_the_start_says_what_to_install(tmp_path: Path, dat
             "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}",
         },
     )
-    assert "pip install 'acp-gateway[tracing]'" in ended.sentence()
+    assert "pip install 'acp-session-gateway[tracing]'" in ended.sentence()
 
 
 def test_the_config_shows_no_authorization() -> None:
