@@ -15,7 +15,7 @@ FROM ${PYTHON_IMAGE} AS build
 COPY deploy/requirements.txt /
 RUN python3 -m venv /opt/acp-gateway \
     && /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --require-hashes --requirement /requirements.txt
-COPY pyproject.toml README.md config.example.toml /src/
+COPY pyproject.toml README.md LICENSE NOTICE config.example.toml /src/
 COPY gateway /src/gateway
 COPY migrations /src/migrations
 RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src \
