@@ -19,6 +19,10 @@ INSTALL = re.compile(
 #: A requirement: the name of a distribution with an extra or a version.
 REQUIREMENT = re.compile(r"(?P<name>\bacp[-_.]?gateway)\s?(?:\[[a-z]|[=~!<>]=|@\s*(?:https?|git|file))", re.IGNORECASE)
 FOREIGN_NAMES = re.compile(r"""(?:^|[\s'"`])acp[-_.]?gateway(?:$|[\s'"`\[=<>~!@])""", re.IGNORECASE)
+#: What pip is told to install by name; a place (``.``, ``/src``), an option or a variable is no name.
+BY_NAME = re.compile(r"\bpip3?\s+install\s+((?:-\S+\s+)*)['\"`]?(?P<name>[A-Za-z][\w.-]*)")
+#: Tools of others that our texts may name.
+TOOLS = {"pre-commit"}
 PAGE = re.compile(r"(?:pypi\.org/(?:project|simple)|npmjs\.com/package)/acp[-_.]?gateway\b", re.IGNORECASE)
 
 
@@ -32,6 +36,11 @@ def texts() -> Iterator[tuple[Path, str]]:
                 yield path, path.read_text("utf-8")
             except UnicodeDecodeError:
                 continue
+
+
+def projects() -> list[Path]:
+    """What is built here: the distribution at the top, and those beside it."""
+    return [ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml")]
 
 
 def flaws(text: str) -> list[str]:
@@ -79,6 +88,13 @@ def test_no_text_tells_to_install_a_package_of_somebody_else() -> None:
     read = dict(texts())
     assert {ROOT / "README.md", ROOT / "Dockerfile", ROOT / ".ci" / "run", ROOT / "gateway" / "tracing.py"} <= set(read)
     assert {str(path.relative_to(ROOT)): found for path, text in read.items() if (found := flaws(text))} == {}
+
+
+def test_what_texts_tell_to_install_by_name_is_ours_or_a_tool_that_we_know() -> None:
+    ours = {tomllib.loads(path.read_text("utf-8"))["project"]["name"] for path in projects()}
+    named = {match["name"]: path for path, text in texts() for match in BY_NAME.finditer(text)}
+    assert {name: path for name, path in named.items() if name not in ours | TOOLS} == {}
+    assert "acp-session-gateway" in named
 
 
 def test_an_extra_that_a_text_names_is_one_of_ours() -> None:
