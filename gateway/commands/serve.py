@@ -20,6 +20,7 @@ from gateway.commands.running import address_of, base_of, say_open, say_ready, u
 from gateway.commands.settling import SIDECAR_PROJECT, settle
 from gateway.config import Config, is_loopback
 from gateway.db.pool import Database
+from gateway.db.programs import installed
 from gateway.errors import ConfigError
 from gateway.identity.caller import flaw_of_user_id
 from gateway.identity.local import LocalMode
@@ -68,6 +69,7 @@ async def serve(
 
     config = at_start = completed(config)
     if not config.database.url:
+        installed()
         refuse_second(data_dir(config))
     async with AsyncExitStack() as stack:
         where = (config.server.host, config.server.port)

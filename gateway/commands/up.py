@@ -18,6 +18,7 @@ from gateway.commands.places import data_dir, refuse_second, workspace_of
 from gateway.commands.running import base_of, say_open, say_ready, until, url_of
 from gateway.commands.settling import settle
 from gateway.config import Config
+from gateway.db.programs import installed
 from gateway.errors import ConfigError, StartError
 from gateway.identity.local import LocalMode
 from gateway.identity.safety import refuse_unsafe
@@ -37,6 +38,7 @@ async def up(config: Config, container_port: int, say: Say) -> None:
     refuse_unsafe(config)
     config = _side_by_side(_for_local_user(config), container_port)
     if not config.database.url:
+        installed()
         refuse_second(data_dir(config))
     async with AsyncExitStack() as stack:
         gateway_socket, host_socket = _bind_both(config, stack)

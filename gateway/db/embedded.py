@@ -38,7 +38,7 @@ from gateway.db.cluster import (
     write_access,
 )
 from gateway.db.leftovers import stop_leftovers
-from gateway.db.programs import ServerUser, first_closed, programs_for, server_user
+from gateway.db.programs import ServerUser, first_closed, installed, programs_for, server_user
 from gateway.errors import StartError
 
 _SOCKET_NAME = ".s.PGSQL.5432"
@@ -158,6 +158,8 @@ class EmbeddedPostgres:
         return self._sockets.resolve() if self._sockets.is_symlink() else self._sockets
 
     def _start(self) -> None:
+        # Before anything is made.
+        installed()
         _make(self._data_dir)
         self._lock = _lock(self._data_dir)
         user = server_user(self._cluster)

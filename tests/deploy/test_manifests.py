@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 MANIFESTS = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
 KUBERNETES = "1.37"
+#: What the gateway's image has beside what every gateway needs.
+EXTRAS = ("tracing", "embedded")
 #: Names of images as deploy/ has them, with the Dockerfile's target for each.
 TARGETS = {"acp-gateway": "gateway", "acp-agent-host": "agent-host"}
 
@@ -182,7 +184,7 @@ def test_whoever_stops_a_gateway_gives_it_the_time_that_it_takes(tmp_path: Path)
 
 def test_the_images_install_what_pyproject_pins_and_what_that_needs_by_hash() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["tracing"]]
+    wanted = [*project["dependencies"], *(one for extra in EXTRAS for one in project["optional-dependencies"][extra])]
     locked = (ROOT / "deploy" / "requirements.txt").read_text("utf-8")
     pins = {
         line.split(" ;")[0].removesuffix(" \\") for line in locked.splitlines() if "==" in line and line[0] not in "# "
@@ -192,3 +194,4 @@ def test_the_images_install_what_pyproject_pins_and_what_that_needs_by_hash() ->
     assert len(blocks) == len(pins)
     assert all("--hash=sha256:" in block for block in blocks)
     assert "://" not in locked
+    assert all(f"--extra {extra} " in locked for extra in EXTRAS)
