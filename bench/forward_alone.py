@@ -8,7 +8,8 @@ from aiohttp import web
 
 from gateway.config import PRIVATE_NETWORKS
 from gateway.proxy.client import Client
-from gateway.proxy.forward import SERVER_OPTIONS, forward
+from gateway.proxy.forward import forward
+from gateway.proxy.options import SERVER_OPTIONS
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Timeouts, Upstream
 

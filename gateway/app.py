@@ -51,7 +51,6 @@ from gateway.keys import (
     IDEMPOTENCY_KEYS,
     IDENTITY,
     INJECTING,
-    LEAVE,
     LIMITS,
     LOG,
     LOGINS,
@@ -86,6 +85,7 @@ from gateway.keys import (
     WAKEUPS,
     WATCH,
 )
+from gateway.leaving import LEAVE
 from gateway.limits import Limits
 from gateway.log.counting import counting
 from gateway.log.feeds import AcpFeed, OpencodeFeed

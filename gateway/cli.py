@@ -6,9 +6,10 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -18,9 +19,11 @@ from gateway.errors import ConfigError, GatewayError, UsageError
 from gateway.loading import environment, load, unknown_variables
 from gateway.parsing import COMMAND, Parser
 from gateway.roles import ROLE_WORDS
-from gateway.terminal import parser as parser_of_people
 
 logger = logging.getLogger(__name__)
+
+#: Whether the gateway is installed here, or the agent host alone (deploy/agent-host).
+HAS_GATEWAY: Final = find_spec("gateway.app") is not None
 
 DESCRIPTION = """\
 One HTTP server in front of the containers where coding agents run.
@@ -42,6 +45,12 @@ With a gateway that runs (--url or ACP_GATEWAY_URL; ACP_GATEWAY_TOKEN where it w
 Every setting stands in config.example.toml. ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, for example
 ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for a PostgreSQL of your own; options override both.
 Ctrl-C or SIGTERM stops whatever runs. "acp-gateway COMMAND --help" tells of a command's options."""
+
+DESCRIPTION_OF_HOST = """\
+The agent host alone, for a project's container: "acp-gateway agent-host" runs agents on port 4097. The gateway and its
+other commands are in the distribution acp-session-gateway.
+
+Settings are variables such as ACP_GATEWAY_AGENT_HOST_PORT, or a TOML file with a table [agent_host]."""
 
 UP = """\
 Everything on this machine: an embedded PostgreSQL, an agent host that stands in for a container, the gateway, and the
@@ -143,9 +152,18 @@ def _ask_running_gateway(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="acp-gateway", description=DESCRIPTION)
+    parser = Parser(prog="acp-gateway", description=DESCRIPTION if HAS_GATEWAY else DESCRIPTION_OF_HOST)
     parser.add_argument("--version", action="version", version=f"acp-gateway {__version__}")
     commands = parser.add_subparsers(required=True, metavar=COMMAND, title="commands")
+    if HAS_GATEWAY:
+        _gateway_commands(commands)
+    else:
+        _host_command(commands)
+    return parser
+
+
+def _gateway_commands(commands: Any) -> None:
+    from gateway.terminal import parser as parser_of_people
 
     up = _command(commands, "up", "everything on this machine, with a demo agent to talk to", UP, _up)
     up.add_argument("--port", type=int, help="the gateway's port (default 8080)")
@@ -173,19 +191,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     _data_dir(serve)
 
-    host = _command(commands, "agent-host", "runs agents inside a container, on port 4097", AGENT_HOST, _agent_host)
-    host.add_argument("--host", help="the address to listen on (default 127.0.0.1; others need ACP_HOST_TOKEN)")
-    host.add_argument("--port", type=int, help="the port to listen on (default 4097)")
-    host.add_argument("--catalogue", metavar="FILE", help="a TOML file with further agents")
-    _workspace(host)
-
+    _host_command(commands)
     migrate = _command(commands, "migrate", "bring the database's schema up to date, and stop", MIGRATE, _migrate)
     _data_dir(migrate)
     migrate.add_argument("--restored", action="store_true", help="the database was restored from a backup")
     _token_commands(commands)
     _project_commands(parser_of_people.add_commands(commands))
     _key_commands(commands)
-    return parser
+
+
+def _host_command(commands: Any) -> None:
+    host = _command(commands, "agent-host", "runs agents inside a container, on port 4097", AGENT_HOST, _agent_host)
+    host.add_argument("--host", help="the address to listen on (default 127.0.0.1; others need ACP_HOST_TOKEN)")
+    host.add_argument("--port", type=int, help="the port to listen on (default 4097)")
+    host.add_argument("--catalogue", metavar="FILE", help="a TOML file with further agents")
+    _workspace(host)
 
 
 def _token_commands(commands: Any) -> None:

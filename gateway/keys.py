@@ -1,7 +1,5 @@
 """What the application and a request carry, by typed key."""
 
-from collections.abc import Awaitable, Callable
-
 import attrs
 from aiohttp import web
 
@@ -104,8 +102,6 @@ EXPOSITION = web.AppKey("exposition", Exposition)
 SCRAPERS = web.AppKey("scrapers", Scrapers)
 TRACING: web.AppKey[Tracing] = web.AppKey("tracing")
 READINESS = web.AppKey("readiness", Readiness)
-#: Called before a server stops taking connections: whoever sends requests here is told, and has time to notice.
-LEAVE: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("leave")
 
 #: The query parameter with the ticket of a stream of ours; and of one of a container's, which may know another ticket.
 STREAM_TICKET = "ticket"

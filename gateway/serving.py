@@ -17,8 +17,8 @@ from aiohttp import web
 
 from gateway.accepting import Accepting
 from gateway.errors import StartError
-from gateway.keys import LEAVE
-from gateway.proxy.forward import SERVER_OPTIONS
+from gateway.leaving import LEAVE
+from gateway.proxy.options import SERVER_OPTIONS
 
 logger = logging.getLogger(__name__)
 

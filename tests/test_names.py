@@ -40,7 +40,7 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 def projects() -> list[Path]:
     """What is built here: the distribution at the top, and those beside it."""
-    return [ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml")]
+    return [ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/*/pyproject.toml")]
 
 
 def flaws(text: str) -> list[str]:

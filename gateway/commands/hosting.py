@@ -7,12 +7,11 @@ from aiohttp import web
 from gateway.agenthost import catalogue
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.commands import Say
-from gateway.commands.places import workspace_of
-from gateway.commands.running import url_of
+from gateway.commands.workspace import workspace_of
 from gateway.config import Config, is_loopback
 from gateway.errors import ConfigError
 from gateway.loading import environment
-from gateway.serving import bind, serving, stop_on_signals
+from gateway.serving import address, bind, serving, stop_on_signals
 
 
 async def agent_host(config: Config, say: Say) -> None:
@@ -27,7 +26,7 @@ async def agent_host(config: Config, say: Say) -> None:
     with bind(settings.host, settings.port, purpose="The agent host", option="--port") as sock:
         workspace = workspace_of(config)
         async with serving(agent_host_app(config, workspace), sock, shutdown_timeout=5):
-            say(f"agent host    {url_of(settings)} (workspace {workspace})")
+            say(f"agent host    http://{address(settings.host, settings.port)} (workspace {workspace})")
             if not settings.token:
                 say("no secret     every program on this machine may have agents work; ACP_HOST_TOKEN sets one")
             await stopped.wait()

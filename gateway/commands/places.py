@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gateway.commands.workspace import path_of
 from gateway.config import Config
 from gateway.db.embedded import default_data_dir, owner_of
 from gateway.errors import StartError
@@ -25,22 +26,3 @@ def refuse_second(data_dir: Path) -> None:
             f"A gateway (process {owner}) is running on {data_dir} already: stop it, or give this one a --data-dir "
             "and ports of its own"
         )
-
-
-def workspace_of(config: Config) -> Path:
-    workspace = path_of(config.agent_host.workspace, "The workspace")
-    try:
-        workspace.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else exc
-        raise StartError(
-            f"The workspace {workspace} cannot be made: {reason}; choose another with --workspace"
-        ) from exc
-    return workspace
-
-
-def path_of(text: str, what: str) -> Path:
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as exc:
-        raise StartError(f"{what} {text}: there is no such home directory") from exc

@@ -14,9 +14,10 @@ from gateway.app import build_app
 from gateway.commands import Say
 from gateway.commands.database import open_database
 from gateway.commands.hosting import agent_host_app
-from gateway.commands.places import data_dir, refuse_second, workspace_of
+from gateway.commands.places import data_dir, refuse_second
 from gateway.commands.running import base_of, say_open, say_ready, until, url_of
 from gateway.commands.settling import settle
+from gateway.commands.workspace import workspace_of
 from gateway.config import Config
 from gateway.db.programs import installed
 from gateway.errors import ConfigError, StartError

@@ -7,9 +7,8 @@ may have been cut short without anyone seeing it, RFC 9112 8; trailers and inter
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, Self, cast
+from collections.abc import Iterable
+from typing import Self, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
@@ -29,24 +28,6 @@ logger = logging.getLogger(__name__)
 #: What became of a request: its answer is an event stream, which lasts as long as its client likes; it broke off.
 STREAMED = web.RequestKey("streamed", bool)
 BROKEN_OFF = web.RequestKey("broken_off", bool)
-
-#: Bytes.
-READ_BUFFER = 65_536
-
-SERVER_OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {
-        # Compressed request bodies pass as they are.
-        "auto_decompress": False,
-        # A client that goes away cancels its request, and with it the upstream's.
-        "handler_cancellation": True,
-        # What is kept of a body that nobody reads yet.
-        "read_bufsize": READ_BUFFER,
-    }
-)
-"""What ``web.AppRunner`` must be given for ``forward`` to keep its promises.
-
-``client_max_size`` of the application bounds ``request.read()`` only, never what is forwarded.
-"""
 
 
 async def forward(

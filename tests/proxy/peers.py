@@ -13,7 +13,8 @@ from gateway.config import PRIVATE_NETWORKS
 from gateway.errors import GatewayError
 from gateway.proxy.client import Client
 from gateway.proxy.expect import leave_to_reader
-from gateway.proxy.forward import SERVER_OPTIONS, forward
+from gateway.proxy.forward import forward
+from gateway.proxy.options import SERVER_OPTIONS
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Timeouts, Upstream
 from tests.fakes.listening import listen
