@@ -17,6 +17,7 @@ RUN python3 -m venv /opt/acp-gateway \
     && /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --require-hashes --requirement /requirements.txt
 COPY pyproject.toml README.md LICENSE NOTICE config.example.toml /src/
 COPY gateway /src/gateway
+COPY client /src/client
 COPY migrations /src/migrations
 RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src \
     && /opt/acp-gateway/bin/pip uninstall --yes --quiet setuptools pip

@@ -142,13 +142,15 @@ def _ask_running_gateway(options: argparse.Namespace) -> int:
     """What people do with a gateway that runs; it takes no configuration of a gateway's own."""
     import asyncio
 
+    from acp_session_gateway_client import ClientError
+
     from gateway.terminal import actions
 
     try:
         return asyncio.run(actions.run(options, environment()))
-    except UsageError as exc:
+    except (UsageError, ClientError) as exc:
         print(f"acp-gateway: {exc}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(exc, UsageError) else 1
 
 
 def _parser() -> argparse.ArgumentParser:

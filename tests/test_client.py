@@ -9,8 +9,9 @@ from pathlib import Path
 
 import attrs
 import pytest
+from acp_session_gateway_client import Client, Events, EventsMissing, Refused, StreamEvent, Unreachable
+from acp_session_gateway_client import client as client_module
 
-from gateway.client import Client, Events, EventsMissing, Refused, StreamEvent, Unreachable
 from tests.clients.cluster import PROMPT, SAID, cluster
 from tests.clients.unruly import unruly
 from tests.fakes.container import FakeContainer
@@ -72,7 +73,7 @@ async def test_what_does_not_pass_by_itself_is_told_at_once(
     gateway: Gateway, client: Client, agent_host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await gateway.register(agent_host)
-    monkeypatch.setattr("gateway.client._pause", lambda attempt: pytest.fail("it was to be sent again"))
+    monkeypatch.setattr(client_module, "_pause", lambda attempt: pytest.fail("it was to be sent again"))
     with pytest.raises(Refused, match="not found in PATH") as refused:
         await client.project("demo").create_session(agentId="qoder")
     assert refused.value.reason == "agent_unavailable"
@@ -214,7 +215,7 @@ async def test_a_call_whose_answer_was_lost_is_asked_for_again_for_as_long_as_it
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gateway.sessions.idempotency.WAIT_SECONDS", 0.1)
-    monkeypatch.setattr("gateway.client.ATTEMPTS", 2)
+    monkeypatch.setattr(client_module, "ATTEMPTS", 2)
     await gateway.register(base_container.url, defaultAgentId="demo")
     async with unruly(gateway.url) as front, Client(front.url) as client:
         base_container.freeze()

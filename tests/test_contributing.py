@@ -15,7 +15,7 @@ PAGES = [ROOT / "CONTRIBUTING.md", *sorted(DECISIONS.glob("*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_places_that_are_named_exist(page: Path) -> None:
     text = page.read_text("utf-8")
-    named = set(re.findall(r"`((?:gateway|tests|docs|migrations|deploy|\.ci)/(?!NNNN)[\w./-]*)`", text))
+    named = set(re.findall(r"`((?:gateway|client|tests|docs|migrations|deploy|\.ci)/(?!NNNN)[\w./-]*)`", text))
     assert {path for path in named if not (ROOT / path).exists()} == set()
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (page.parent / target).exists(), target

@@ -101,3 +101,4 @@ def test_the_wheel_carries_the_migrations_and_finds_them(tmp_path: Path) -> None
     assert Path(found) == tmp_path / "site" / "gateway" / "migrations"
     assert sorted(path.name for path in Path(found).iterdir()) == [path.name for path in ALL]
     assert (tmp_path / "site" / "gateway" / "db" / "queries.sql").is_file()
+    assert (tmp_path / "site" / "acp_session_gateway_client" / "py.typed").is_file()

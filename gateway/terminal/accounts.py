@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
 
-from gateway.client import Client, Refused
-from gateway.errors import GatewayError, UsageError
+from acp_session_gateway_client import Client, ClientError, Refused
+
+from gateway.errors import UsageError
 from gateway.terminal.asking import ask_line
 from gateway.terminal.lists import ACCOUNT_STATES, ACCOUNTS, TOKEN_TYPES
 from gateway.terminal.screen import Screen
@@ -152,7 +153,7 @@ async def _end_of_login(options: Options, client: Client, screen: Screen, begun:
     finally:
         if asking is not None:
             asking.cancel()
-            with suppress(asyncio.CancelledError, GatewayError):
+            with suppress(asyncio.CancelledError, ClientError):
                 await asking
 
 

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from gateway.client import Client, Project, Refused, Unreachable
+from acp_session_gateway_client import Client, Project, Refused, Unreachable
+
 from gateway.errors import ConfigError, UsageError
 from gateway.proxy.upstream import Upstream
 from gateway.terminal import lists

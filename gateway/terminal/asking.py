@@ -7,7 +7,8 @@ import termios
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.client import Project, Refused, Unreachable
+from acp_session_gateway_client import Project, Refused, Unreachable
+
 from gateway.terminal.asked import call_title, lines_of
 from gateway.terminal.screen import Screen
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from gateway.client import Project, Refused, StreamEvent
-from gateway.errors import GatewayError
+from acp_session_gateway_client import ClientError, Project, Refused, StreamEvent
+
 from gateway.terminal.asked import call_title, lines_of
 from gateway.terminal.asking import ask
 from gateway.terminal.lists import answer_words
@@ -56,7 +56,7 @@ class Turn:
             finally:
                 for task in (*self._asking.values(), *filter(None, [self._stopping])):
                     task.cancel()
-                    with suppress(asyncio.CancelledError, GatewayError):
+                    with suppress(asyncio.CancelledError, ClientError):
                         await task
         raise AssertionError("not reached: the events do not end")
 
@@ -82,7 +82,7 @@ class Turn:
     async def _cancel(self) -> None:
         try:
             await self._project.cancel(self._session_id, self._id)
-        except GatewayError as exc:
+        except ClientError as exc:
             self._screen.note(f"It could not be cancelled: {exc}", "red")
 
     def _react(self, event: StreamEvent) -> None:

@@ -1,4 +1,4 @@
-"""A client of a running gateway: calls that are sent again where that is safe, and event streams that miss nothing."""
+"""Calls of a running gateway, and its event streams."""
 
 import asyncio
 import codecs
@@ -13,29 +13,29 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 import aiohttp
-import attrs
 from yarl import URL
 
-from gateway.errors import ConfigError, GatewayError
-from gateway.wire.events import Cursor
-from gateway.wire.sse import SSEEvent, SSEParser
+from acp_session_gateway_client.errors import (
+    LONGEST_PAUSE,
+    NO_CODE,
+    EventsMissing,
+    InvalidArgument,
+    Refused,
+    Unreachable,
+)
+from acp_session_gateway_client.events import Cursor, StreamEvent
+from acp_session_gateway_client.sse import Block, Parser, TooLarge
 
 #: Three heartbeats: a stream that says nothing for as long is dead.
 SILENCE_SECONDS: Final = 45.0
 CONNECT_SECONDS: Final = 10.0
 #: A call may have to start an agent; one that waits for a turn takes that time more.
 CALL_SECONDS: Final = 120.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+FIRST_PAUSE: Final = 0.5
 #: How often a call is sent before its caller hears that nobody answers.
 ATTEMPTS: Final = 4
-#: What passes: the gateway, its database or the container is away.
-_PASSING: Final = frozenset({429, 502, 503, 504})
-#: What does not pass by itself, whatever its status.
-_LASTING: Final = frozenset({"agent_unavailable", "vault_not_configured", "vault_key_missing", "secret_unreadable"})
 #: What a call is answered whose first sending is still worked on: it is to be asked for again.
 _UNDER_WAY: Final = "idempotency_key_in_use"
-#: The code of an answer that is no problem document of the gateway's: something in between has answered in its place.
-_NO_CODE: Final = "http_error"
 #: An event may be as large as a gateway can be set to take from its containers, and more with its envelope.
 MAX_EVENT_BYTES: Final = 2**31
 #: What a header can hold in one word.
@@ -44,79 +44,12 @@ _FIELD: Final = re.compile("[!-~]*")
 HEARTBEAT, RESET = "heartbeat", "reset"
 
 
-class Refused(GatewayError):
-    """The gateway has refused this."""
-
-    code = "refused"
-
-    def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after: float = 0.0) -> None:
-        super().__init__(str(problem.get("detail") or problem.get("title") or f"The gateway answered {status}."))
-        self.answered = status
-        self.problem = dict(problem)
-        code = problem.get("code")
-        self.reason = code if isinstance(code, str) else _NO_CODE
-        #: Seconds that the gateway says to wait before it is asked again.
-        self.retry_after = retry_after
-
-    @classmethod
-    async def by(cls, response: aiohttp.ClientResponse) -> "Refused":
-        after = response.headers.get("Retry-After", "")
-        seconds = min(float(after), LONGEST_PAUSE) if after.isascii() and after.isdigit() else 0.0
-        return cls(response.status, _problem(await response.read()), retry_after=seconds)
-
-    @property
-    def is_passing(self) -> bool:
-        """Whether it may go another way a little later."""
-        return self.answered in _PASSING and self.reason not in _LASTING
-
-
-class Unreachable(GatewayError):
-    """There is no gateway at this address."""
-
-    code = "unreachable"
-
-
-class EventsMissing(GatewayError):
-    """The stream has a hole that reading it again did not fill."""
-
-    code = "events_missing"
-
-
-@attrs.frozen(kw_only=True)
-class StreamEvent:
-    """An event as a stream brings it; ``data`` is what its envelope has in ``data``."""
-
-    cursor: Cursor
-    type: str
-    session_id: str | None
-    turn_id: str | None
-    agent_id: str | None
-    at: str
-    data: Any
-    #: The whole envelope.
-    envelope: Mapping[str, Any] = attrs.field(repr=False)
-
-    @classmethod
-    def of(cls, block: SSEEvent, cursor: Cursor) -> "StreamEvent":
-        envelope = json.loads(block.data)
-        return cls(
-            cursor=cursor,
-            type=envelope["type"],
-            session_id=envelope.get("sessionId"),
-            turn_id=envelope.get("turnId"),
-            agent_id=envelope.get("agentId"),
-            at=envelope["at"],
-            data=envelope["data"],
-            envelope=envelope,
-        )
-
-
 class Client:
     """Calls a gateway at ``url``. ``token`` is an API token or a JWT, where the gateway wants one."""
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
         if token is not None and not _FIELD.fullmatch(token):
-            raise ConfigError("The token must be printable ASCII characters, without spaces and line breaks.")
+            raise InvalidArgument("The token must be printable ASCII characters, without spaces and line breaks.")
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS)
@@ -271,7 +204,7 @@ class Project:
         place, a proxy's error or a login page, is waited out too; what the gateway itself refuses is ``Refused``.
         """
         if after is not None and not _FIELD.fullmatch(after):
-            raise ConfigError(f"{after!r} is no cursor: that is the id of an event, such as 1-289.")
+            raise InvalidArgument(f"{after!r} is no cursor: that is the id of an event, such as 1-289.")
         path = f"{self.path}/acp/events" + (f"/{quote(session_id, safe='')}" if session_id else "")
         return Events(
             self._client,
@@ -333,7 +266,7 @@ class Events:
                 pause = self._is_away(exc)
             except Refused as exc:
                 # The gateway answers streams with 200 or something final; what else comes is from a proxy in between.
-                if exc.reason != _NO_CODE and not exc.is_passing and exc.answered < 500:
+                if exc.reason != NO_CODE and not exc.is_passing and exc.answered < 500:
                     raise
                 pause = max(self._is_away(exc), exc.retry_after)
             await asyncio.sleep(pause)
@@ -359,20 +292,18 @@ class Events:
 
     async def _connection(self) -> AsyncIterator[StreamEvent | None]:
         """What one connection brings, None for a heartbeat; it ends where the stream must be read again."""
-        parser = SSEParser(max_event_bytes=MAX_EVENT_BYTES)
+        parser = Parser(max_bytes=MAX_EVENT_BYTES)
         from_start = self._from_start and self._last_id is None
         async with self._client.stream(self._path, self._last_id, from_start=from_start) as content:
             async for piece in content.iter_any():
-                for block in parser.feed(piece):
-                    if not isinstance(block, SSEEvent):
-                        raise EventsMissing("An event was larger than this client takes.")
+                for block in _blocks(parser, piece):
                     if block.retry is not None:
                         self._retry = block.retry / 1000
                     if self._misses(block):
                         return
                     yield self._take(block)
 
-    def _take(self, block: SSEEvent) -> StreamEvent | None:
+    def _take(self, block: Block) -> StreamEvent | None:
         cursor, known = Cursor.parse(block.id or ""), Cursor.parse(self._last_id or "")
         if block.event == HEARTBEAT:
             self._last_id = block.id if cursor else self._last_id
@@ -382,9 +313,9 @@ class Events:
         if block.event != RESET and known is not None and (cursor.epoch, cursor.seq) <= (known.epoch, known.seq):
             return None
         self._last_id, self._hole = str(cursor), None
-        return StreamEvent.of(block, cursor)
+        return StreamEvent.of(block.data, cursor)
 
-    def _misses(self, block: SSEEvent) -> bool:
+    def _misses(self, block: Block) -> bool:
         """Whether events are missing before this block: a project's are numbered without holes."""
         cursor, known = Cursor.parse(block.id or ""), Cursor.parse(self._last_id or "")
         if not self._is_whole or block.event == RESET or cursor is None or known is None or cursor.epoch != known.epoch:
@@ -397,6 +328,13 @@ class Events:
         return True
 
 
+def _blocks(parser: Parser, piece: bytes) -> list[Block]:
+    try:
+        return parser.feed(piece)
+    except TooLarge as exc:
+        raise EventsMissing("An event was larger than this client takes.") from exc
+
+
 async def _decoded(content: aiohttp.StreamReader) -> AsyncIterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     async for piece in content.iter_any():
@@ -406,11 +344,3 @@ async def _decoded(content: aiohttp.StreamReader) -> AsyncIterator[str]:
 def _pause(attempt: int) -> float:
     """Twice as long each time, and not for all clients at once."""
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
-
-
-def _problem(raw: bytes) -> dict[str, Any]:
-    try:
-        problem = json.loads(raw)
-    except ValueError:
-        return {}
-    return problem if isinstance(problem, dict) else {}
