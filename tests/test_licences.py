@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def test_what_is_vendored_is_named_with_its_version_and_has_its_licence_beside_i
 
 def test_a_licence_of_others_is_part_of_what_is_released() -> None:
     patterns = PROJECT["license-files"]
-    released = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    # As hatchling does it.
+    released = {ROOT / path for pattern in patterns for path in glob(pattern, root_dir=ROOT)}
     assert {ROOT / "LICENSE", ROOT / "NOTICE"} <= released
     beside = {path for path in PACKAGE.rglob("*") if re.search(r"LICENSE|NOTICE|COPYING", path.name)}
     assert beside
