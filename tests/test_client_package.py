@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway import __version__
 from gateway.wire.sse import SSEEvent, SSEParser
 from tests.alone import ROOT, Alone
-from tests.wire.test_sse import STREAMS
+from tests.wire.streams import STREAMS
 from tests.world import Gateway
 
 FOLDER = ROOT / "client"

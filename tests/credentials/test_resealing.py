@@ -39,6 +39,8 @@ async def test_everything_is_under_the_current_key_afterwards_and_opens(
     await before.create("ann", NewProject(id="none", container_url="http://127.0.0.1:1"))
     row = {"project_id": "own", "agent_id": "gemini", "user_id": "ann", "version": given.version}
     place = {"container_url": "http://127.0.0.1:1", "acp_url": None}
+    key = {name: value for name, value in row.items() if name != "version"}
+    await database.execute("agree_to_address", **key, address=place["container_url"])
     await database.execute("give_credential", **row, **place, owner="somebody", gateway_id="gw")
     # A former secret, which a container may run with still.
     await saving.save_agent_auth_token("ann", "gemini", token_type=API_KEY, access_token="newer")
