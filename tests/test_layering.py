@@ -132,3 +132,12 @@ def test_no_file_of_tests_imports_from_another() -> None:
         for name in imports_of(file)
         if name[0] == "tests" and any(part.startswith("test_") for part in name)
     ]
+
+
+def test_nobody_has_the_reader_of_mail_read_what_a_stranger_sends() -> None:
+    # aiohttp's properties use it: a `Content-Type` of 8 KB takes it seconds, or as deep as Python goes.
+    slow = {"content_type", "charset", "post", "json", "text", "multipart"}
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "request":
+                assert node.attr not in slow, f"{module}:{node.lineno} has request.{node.attr}; see wire.media"

@@ -9,6 +9,7 @@ from gateway.agenthost.credentials import Credential
 from gateway.agenthost.environment import check_variables
 from gateway.errors import BodyTooLarge, InvalidBody, UnsupportedMediaType
 from gateway.wire.codec import DecodeError, decode
+from gateway.wire.media import media_type
 
 T = TypeVar("T")
 
@@ -120,7 +121,7 @@ async def read(request: web.Request, cls: type[T]) -> T:
     except web.HTTPRequestEntityTooLarge as exc:
         raise BodyTooLarge(f"the body is larger than {request.client_max_size} bytes") from exc
     # A page of another origin can only send JSON where a preflight allows it, and none does here.
-    if raw and request.content_type != "application/json":
+    if raw and media_type(request.headers.get("Content-Type")) != "application/json":
         raise UnsupportedMediaType()
     try:
         value = decode(cls, raw or b"{}")

@@ -27,6 +27,7 @@ from gateway.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, PROXIES, T
 from gateway.oauth.callbacks import Callback, UnreadableCallback
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
 from gateway.roles import Role
+from gateway.wire.media import media_type
 
 MAX_FORM = 1024
 
@@ -65,7 +66,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def answer(request: web.Request) -> web.Response:
     """The person says whether the login is theirs."""
-    if request.content_type != "application/x-www-form-urlencoded":
+    if media_type(request.headers.get(hdrs.CONTENT_TYPE)) != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("This takes the form that its own page sends.")
     form = dict(parse_qsl((await read_raw(request, MAX_FORM)).decode("ascii", "replace")))
     logins, ticket = request.app[LOGINS], request.match_info["ticket"]

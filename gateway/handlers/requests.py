@@ -29,6 +29,7 @@ from gateway.keys import BODY_PLACE, SETTINGS
 from gateway.proxy.expect import ask_for_body
 from gateway.wire.codec import MAX_SHOWN, DecodeError, from_builtins, parse_json, refuse_twice
 from gateway.wire.limits import flaw
+from gateway.wire.media import media_type
 
 T = TypeVar("T")
 
@@ -57,10 +58,8 @@ async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = Fals
     raw = request[BODY] = await read_raw(request, most)
     if not raw:
         raw = b"{}"
-    elif request.content_type != "application/json":
-        raise UnsupportedMediaType(
-            f"The body must be JSON with Content-Type: application/json, not {request.content_type}."
-        )
+    elif (given := media_type(request.headers.get(hdrs.CONTENT_TYPE))) != "application/json":
+        raise UnsupportedMediaType(f"The body must be JSON with Content-Type: application/json, not {given or 'none'}.")
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
     try:

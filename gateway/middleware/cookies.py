@@ -20,20 +20,27 @@ _MARK: Final = "acp_mark_"
 _IS_OWN = re.compile(rf"(?:__[a-z-]+-)?{OWN}", re.IGNORECASE)
 #: Attributes that a mark has as its cookie has them: how long it lasts, and where it is sent.
 _SHARED: Final = frozenset({"expires", "max-age", "path", "secure", "samesite", "partitioned"})
+#: Characters of a ``Set-Cookie``, and attributes in it: browsers drop what is longer (RFC 6265bis 5.7), and know eight.
+MAX_COOKIE: Final = 8192
+MAX_ATTRIBUTES: Final = 20
 
 
 def for_container(fields: Iterable[str], *, is_marked: bool) -> str:
     """A request's cookies that the container gets, in their order; "" for none."""
     pairs = [pair.strip(" \t") for field in fields for pair in field.split(";")]
     marks = {value for name, value in map(_split, pairs) if name.startswith(_MARK)} if is_marked else set()
+    if is_marked and not marks:
+        return ""
     kept = [pair for pair in pairs if pair and not is_own(pair)]
     return "; ".join(pair for pair in kept if not is_marked or _digest(pair) in marks)
 
 
 def for_browser(set_cookie: str, *, is_marked: bool) -> Iterator[str]:
     """A container's ``Set-Cookie`` for the host that it is sent from and no other, and its mark; nothing where it has
-    the name of a cookie of the gateway's, or none."""
-    pair, *attributes = (part.strip(" \t") for part in set_cookie.split(";"))
+    the name of a cookie of the gateway's, or none, or is longer than any that browsers keep."""
+    if len(set_cookie) > MAX_COOKIE:
+        return
+    pair, *attributes = (part.strip(" \t") for part in set_cookie.split(";", MAX_ATTRIBUTES + 1)[: MAX_ATTRIBUTES + 1])
     name, value = _split(pair)
     if not name or is_own(name):
         return

@@ -13,6 +13,7 @@ from yarl import URL
 
 from gateway.oauth.replies import NoReply, Reply, seconds
 from gateway.oauth.requests import Request
+from gateway.wire.media import media_type
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ async def _read(response: aiohttp.ClientResponse) -> Reply | NoReply:
             return NoReply(reason="the provider's answer is too long", sent=True)
     return Reply(
         status=response.status,
-        content_type=response.content_type,
+        content_type=media_type(response.headers.get("Content-Type")),
         body=bytes(body),
         retry_after=_retry_after(response.headers),
         date=_date(response.headers.get(hdrs.DATE)),

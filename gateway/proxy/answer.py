@@ -5,6 +5,9 @@ from aiohttp import hdrs
 from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 
+#: The longest media type (RFC 6838 4.2).
+MAX_MEDIA_TYPE = 255
+
 
 class Answer:
     """An answer as its headers are here; ``content`` is its body as it comes, with the coding that it has."""
@@ -21,7 +24,7 @@ class Answer:
     @property
     def content_type(self) -> str:
         """Without its parameters, in lower case; "" where there is none."""
-        return self.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+        return self.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0][:MAX_MEDIA_TYPE].strip().lower()
 
     @property
     def ends_by_itself(self) -> bool:

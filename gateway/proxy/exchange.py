@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from gateway.errors import RequestStalled, UpstreamError, UpstreamForbidden
 from gateway.proxy.answer import Answer
 from gateway.proxy.failures import as_upstream_error
-from gateway.proxy.headers import MAX_FIELD, MAX_HEADERS, MAX_LINE
+from gateway.proxy.headers import MAX_FIELD, MAX_HEAD, MAX_HEADERS, MAX_LINE
 from gateway.proxy.limits import Limits
 from gateway.proxy.observer import Call, Observer
 from gateway.proxy.policy import ForbiddenAddress
@@ -163,6 +163,8 @@ class Exchange:
         try:
             for _ in range(MAX_INTERIM + 1):
                 message, content = await protocol.read()
+                if sum(len(name) + len(value) for name, value in message.raw_headers) > MAX_HEAD:
+                    raise HttpProcessingError(message="too large a head")
                 if message.code >= 200 or message.code == 101:
                     if timeouts.headers is not None:
                         self._phase_over("headers")

@@ -15,6 +15,8 @@ Passes = Callable[[str], bool]
 #: than aiohttp takes by default, and what clients may send to the gateway (``gateway.heads``).
 MAX_LINE = MAX_FIELD = 32_768
 MAX_HEADERS = 200
+#: Bytes of an answer's whole head.
+MAX_HEAD = 262_144
 
 # RFC 9110 7.6.1, with the fields that older clients send without naming them in Connection.
 HOP_BY_HOP = frozenset(

@@ -463,3 +463,20 @@ async def _send_chunked(world: World, route: Route, raw: bytes) -> Answer:
         route.method, gateway.url + world.address(route), data=pieces(), headers=headers
     ) as response:
         return Answer(status=response.status, headers=response.headers, body=await response.read())
+
+
+ODD_TYPES = [
+    ";" * 8000,
+    "b;" * 4000,
+    "(" * 8000,
+    "a/b;" + "c*0=1;" * 1300,
+    "application/jso;" + "a;" * 3900,
+    "/" * 8000,
+]
+
+
+@pytest.mark.parametrize("given", ODD_TYPES, ids=lambda given: given[:12])
+async def test_a_content_type_of_any_shape_is_one_that_is_not_taken(world: World, given: str) -> None:
+    for method, path in (("POST", "/api/sign-in"), ("POST", "/api/projects"), ("POST", "/api/oauth/login/x")):
+        answer = await world.gateway.call(method, path, raw=b"{}", headers={"Content-Type": given})
+        problem(answer, 415, "unsupported_media_type")
