@@ -105,17 +105,18 @@ class Transcript:
         Raises ``Conflict`` or ``SessionNotFound`` at the end of one that was cleared or deleted meanwhile.
         """
         before = await self._cleared_to(project_id, session_id)
-        recent = await self._recent(project_id, session_id, None)
         last = 0
-        for _ in range(ATTEMPTS):
+        while True:
+            # First what is not written: what is written meanwhile is then found twice, and never missed.
+            recent = await self._recent(project_id, session_id, None)
             updated = {message.first_seq: message for message in recent.messages}
             async for message in self._written(project_id, session_id, after=last):
                 last = message.first_seq
                 yield _later(message, updated)
-            recent = await self._recent(project_id, session_id, None)
             if await self._folding.folded_to(project_id, session_id) == recent.folded_to:
                 break
-            # Something was written meanwhile, which is behind what has been told, or is told again as it goes on.
+            # Something was written meanwhile, perhaps behind what has been told: go on from there. However often that
+            # is, each time only what was written since is left.
         for message in recent.messages:
             if message.first_seq > last:
                 yield message

@@ -183,6 +183,28 @@ async def test_a_history_that_is_read_while_a_turn_ends_has_no_message_cut_short
     assert texts == ["prompt of a", "word " * 2, "prompt of b", "word " * 7, "prompt of c", "word "]
 
 
+@pytest.mark.parametrize("is_folded", [False, True])
+async def test_a_history_that_is_read_while_a_turn_says_much_leaves_out_no_middle(
+    log: Log, database: Database, monkeypatch: pytest.MonkeyPatch, is_folded: bool
+) -> None:
+    """Whoever reads it, here or elsewhere, has a part of the turn written behind what has been told."""
+    monkeypatch.setattr(folding_module, "PART_BYTES", 40_000)
+    folding = Folding(database, log)
+    await append(log, [started("a"), *chunks("a", 2), ended("a"), started("b")])
+    await folding.fold(PROJECT, "s")
+    told: list[Message] = []
+    async for message in Transcript(database, log, folding).all(PROJECT, "s"):
+        told.append(message)
+        if len(told) <= 6:
+            numbers = range(10 * (len(told) - 1), 10 * len(told))
+            await append(log, [tool("tool_call", number, rawOutput="o" * 5_000) for number in numbers])
+            if is_folded:
+                await folding.shorten(PROJECT, "s")
+    assert [message.role for message in told[:3]] == ["user", "assistant", "user"]
+    calls = [message.tool_call_id for message in told[3:]]
+    assert calls == [f"call {number}" for number in range(60 if is_folded else len(calls))]
+
+
 async def test_a_turn_of_many_messages_holds_its_session_for_a_few_statements(
     log: Log, database: Database, database_url: str
 ) -> None:
