@@ -2,7 +2,6 @@
 
 import logging
 from collections import OrderedDict
-from functools import partial
 
 import msgspec
 
@@ -45,13 +44,22 @@ class Masking:
         if not masker:
             return self._translate(project_id, event)
         if len(event.data) > LARGE_EVENT:
-            return partial(self._in_slices, project_id, event, masker)
+            return self._in_its_time(project_id, event, masker)
         return self._translated(project_id, at_once(self._masking(project_id, event, masker)))
 
-    async def _in_slices(self, project_id: str, event: SSEEvent, masker: Masker) -> NewEvent | None:
+    def _in_its_time(self, project_id: str, event: SSEEvent, masker: Masker) -> LookUp:
         """Its agent may have filled it with all that has to be looked at one by one."""
-        meaning = self._translated(project_id, await in_slices(self._masking(project_id, event, masker)))
-        return await meaning() if callable(meaning) else meaning
+        masked: SSEEvent | None = None
+
+        async def look_up() -> NewEvent | None:
+            nonlocal masked
+            if masked is None:
+                # Once, however often this begins again without a database: what was said before it is known only once.
+                masked = await in_slices(self._masking(project_id, event, masker))
+            meaning = self._translated(project_id, masked)
+            return await meaning() if callable(meaning) else meaning
+
+        return look_up
 
     def _translated(self, project_id: str, masked: SSEEvent) -> NewEvent | LookUp | None:
         try:

@@ -1,0 +1,69 @@
+"""What containers say is masked before it is understood, each event once."""
+
+import json
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from gateway.credentials.known import KnownSecrets
+from gateway.errors import DatabaseUnavailable
+from gateway.log.recorder import LookUp
+from gateway.log.store import NewEvent
+from gateway.sessions.masking import LARGE_EVENT, Masking
+from gateway.wire.masking import Masker
+from gateway.wire.sse import SSEEvent
+
+SECRET = "abcdefghijklmnop0123456789"
+
+
+class Secrets:
+    def masker(self, project_id: str) -> Masker:
+        return Masker([SECRET])
+
+
+def piece(text: str) -> SSEEvent:
+    update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}
+    data = {"sessionId": "s", "data": {"update": update, "padding": "x" * LARGE_EVENT}}
+    return SSEEvent(event="session_update", data=json.dumps(data), id=None)
+
+
+async def meaning(masking: Masking, event: SSEEvent) -> str:
+    look_up = cast("LookUp", masking("p", event))
+    while True:
+        try:
+            found = await look_up()
+        except DatabaseUnavailable:
+            continue
+        assert found is not None
+        text: str = json.loads(found.data)["data"]["update"]["content"]["text"]
+        return text
+
+
+def understood(event: SSEEvent) -> NewEvent:
+    return NewEvent(type=event.event, data=event.data.encode())
+
+
+def looked_up(event: SSEEvent, failures: int) -> LookUp:
+    left = iter(range(failures))
+
+    async def look_up() -> NewEvent:
+        if next(left, None) is not None:
+            raise DatabaseUnavailable("away")
+        return understood(event)
+
+    return look_up
+
+
+@pytest.mark.parametrize("failures", [0, 1, 3])
+async def test_a_secret_that_is_split_over_large_events_is_masked_however_often_they_are_looked_up(
+    failures: int,
+) -> None:
+    looks: dict[str, LookUp] = {}
+
+    def translate(_: str, event: SSEEvent) -> LookUp:
+        return looks.setdefault(event.data[:5_000], looked_up(event, failures))
+
+    masking = Masking(cast("KnownSecrets", Secrets()), cast("Callable[[str, SSEEvent], NewEvent]", translate))
+    assert await meaning(masking, piece(f"key {SECRET[:8]}")) == f"key {SECRET[:8]}"
+    assert await meaning(masking, piece(f"{SECRET[8:]} done")) == "*** done"
