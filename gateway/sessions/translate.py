@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.container.client import MAX_TOLD, ContainerInfo, is_name
+from gateway.container.client import MAX_TOLD, SPAWN_SECONDS, ContainerInfo, is_name
 from gateway.db.pool import Database
 from gateway.log.recorder import MAX_TYPE, LookUp, strange
 from gateway.log.store import Effect, Log, NewEvent
@@ -27,8 +27,9 @@ PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete",
 _MAX_REMEMBERED = 10_000
 #: How long a session that is not ours is taken for foreign without looking again.
 _FOREIGN_SECONDS = 0.5
-#: How long one that may be ours in a moment is waited for.
-_CREATION_SECONDS = 20.0
+#: How long one that may be ours in a moment is waited for: as long as its creator waits for the container's answer,
+#: and some seconds in which the id is stored. What is taken for somebody else's before that is lost.
+_CREATION_SECONDS = SPAWN_SECONDS + 5.0
 _CREATION_LOOK_SECONDS = 0.05
 #: An agent's id for a session that is longer is taken for none.
 _MAX_ACP_ID = 1000

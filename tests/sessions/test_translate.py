@@ -1,11 +1,16 @@
-"""What containers say is remembered within bounds, however much it is."""
+"""What containers say is remembered within bounds, however much it is, and found to be ours however slow they are."""
 
 import json
-from typing import cast
+from typing import Any, cast
 
-from gateway.container.client import ContainerInfo
+import attrs
+import pytest
+
+from gateway.container.client import SPAWN_SECONDS, ContainerInfo
 from gateway.db.pool import Database
+from gateway.log.recorder import LookUp
 from gateway.log.store import Log, NewEvent
+from gateway.sessions import translate as translate_module
 from gateway.sessions.translate import Translator
 from gateway.wire.sse import SSEEvent
 
@@ -25,3 +30,39 @@ def test_of_agents_without_end_only_the_latest_are_remembered() -> None:
     assert translator("demo", status("agent-9999", "running")) is None
     # Forgotten meanwhile, so that it is told once more.
     assert isinstance(translator("demo", status("first", "running")), NewEvent)
+
+
+@attrs.define(slots=False)
+class Creation:
+    """A database, and a clock, in which a session's creation is answered or given up after so many seconds."""
+
+    seconds: float
+    is_answered: bool = True
+    now: float = 1000.0
+
+    def __attrs_post_init__(self) -> None:
+        self.end = self.now + self.seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def fetch_one(self, query: str, **parameters: Any) -> dict[str, Any] | None:
+        if query == "count_sessions_in_creation":
+            self.now += 1
+            return {"number": int(self.now < self.end)}
+        return {"id": "ours"} if self.is_answered and self.now >= self.end else None
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_what_a_new_session_says_waits_as_long_as_its_container_may_take_to_answer(
+    monkeypatch: pytest.MonkeyPatch, is_answered: bool
+) -> None:
+    creation = Creation(SPAWN_SECONDS, is_answered)
+    monkeypatch.setattr(translate_module, "time", creation)
+    monkeypatch.setattr(translate_module, "_CREATION_LOOK_SECONDS", 0)
+    translator = Translator(cast("Database", creation), cast("Log", None), permission_timeout=1)
+    translator.connected("demo", ContainerInfo(boot_id=None, capabilities=frozenset()))
+    data = {"sessionId": "theirs", "data": {"update": {"sessionUpdate": "plan", "entries": []}}}
+    look_up = cast("LookUp", translator("demo", SSEEvent(event="session_update", data=json.dumps(data), id=None)))
+    found = await look_up()
+    assert (found and found.session_id) == ("ours" if is_answered else None)
