@@ -199,12 +199,9 @@ class Masker:
         """How long the longest end of this text is that a secret begins with, and how much of that may be told."""
         longest, told = 0, 0
         for secret in self.secrets:
-            place = text.find(secret[0], max(0, len(text) - len(secret) + 1))
-            while place != -1 and len(text) - place > longest:
-                if secret.startswith(text[place:]):
-                    longest, told = len(text) - place, min(_TOLD, len(secret) // 2)
-                    break
-                place = text.find(secret[0], place + 1)
+            found = _begun(text, secret, longest)
+            if found > longest:
+                longest, told = found, min(_TOLD, len(secret) // 2)
         return longest, told
 
 
@@ -268,6 +265,21 @@ class RunningText:
             return None
         told = yield from self.masking(kind, text, masker)
         return None if told == text else told
+
+
+def _begun(text: str, secret: str, longest: int) -> int:
+    """How long the longest end of a text is that a secret begins with, where it is longer than ``longest``; or 0."""
+    # An end is copied to be compared: not for each place of a character that any text is full of.
+    begin = secret[: _TOLD + 1]
+    place = text.find(begin, max(0, len(text) - len(secret) + 1))
+    while place != -1 and len(text) - place > longest:
+        if secret.startswith(text[place:]):
+            return len(text) - place
+        place = text.find(begin, place + 1)
+    for length in range(min(_TOLD, len(text), len(secret) - 1), longest, -1):
+        if secret.startswith(text[-length:]):
+            return length
+    return 0
 
 
 def _is_json(raw: bytes) -> bool:

@@ -3,7 +3,9 @@
 import json
 import re
 import string
+import time
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import attrs
@@ -313,3 +315,32 @@ def test_no_text_holds_a_secret_and_all_else_is_as_it_was(secrets: list[str], da
 def test_value_is_masked_at_any_depth() -> None:
     value: Any = {"a": [{"b": f"x{PLAIN}"}], "c": 1.5}
     assert Masker([PLAIN]).mask_value(value) == {"a": [{"b": "x***"}], "c": 1.5}
+
+
+def test_the_beginning_of_a_secret_at_a_text_s_end_is_found_as_by_trying_each_length() -> None:
+    random = Random(1)
+    for _ in range(3_000):
+        secrets = ["".join(random.choices("ab", k=random.randint(6, 24))) for _ in range(2)]
+        text = "".join(random.choices("ab", k=random.randint(0, 30)))
+        text += random.choice(secrets)[: random.randint(0, 23)]
+        ends = [
+            length
+            for secret in secrets
+            for length in range(1, min(len(secret), len(text) + 1))
+            if secret.startswith(text[-length:])
+        ]
+        assert Masker(secrets).begun(text)[0] == max(ends, default=0), (secrets, text)
+
+
+def test_a_text_full_of_a_long_secret_s_first_character_costs_about_what_any_text_costs() -> None:
+    masker = Masker([f"a{'0123456789' * 3_000}"])
+
+    def seconds(text: str) -> float:
+        best = float("inf")
+        for _ in range(3):
+            start = time.process_time()
+            masker.begun(text)
+            best = min(best, time.process_time() - start)
+        return best
+
+    assert seconds("a" * 30_000) < max(0.002, 20 * seconds("b" * 30_000))
