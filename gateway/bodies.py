@@ -50,7 +50,7 @@ class Bodies:
 
 
 class Place:
-    """Where the body of one request is held. ``leave`` when the request is over."""
+    """Where the body of one request is held. ``leave`` when the request is over, or needs it no longer."""
 
     def __init__(self, bodies: Bodies, user_id: str) -> None:
         self._bodies = bodies
@@ -62,7 +62,11 @@ class Place:
         await self._bodies.take(self._user_id, size)
         self._size += size
 
+    def keep(self, size: int) -> None:
+        """Hold no more than so many bytes from now on."""
+        if size < self._size:
+            self._bodies.give_back(self._user_id, self._size - size)
+            self._size = size
+
     def leave(self) -> None:
-        if self._size:
-            self._bodies.give_back(self._user_id, self._size)
-            self._size = 0
+        self.keep(0)

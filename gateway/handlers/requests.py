@@ -83,17 +83,28 @@ async def read_raw(request: web.Request, most: int) -> bytes:
         if size <= most:
             ask_for_body(request)
             async with asyncio.timeout(BODY_SECONDS):
-                if BODY_PLACE in request:
-                    await request[BODY_PLACE].take(most if request.content_length is None else size)
+                place = request.get(BODY_PLACE) if request.body_exists else None
+                if place is not None:
+                    await place.take(most if request.content_length is None else size)
                 size = 0
                 while size <= most and (piece := await request.content.readany()):
                     pieces.append(piece)
                     size += len(piece)
+                if place is not None:
+                    # How much comes in chunks is known only now.
+                    place.keep(size)
     except TimeoutError as exc:
         raise RequestStalled(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from exc
     if size > most:
         raise BodyTooLarge(f"The body may have at most {most} bytes here.", limit=most)
     return b"".join(pieces)
+
+
+def forget_body(request: web.Request) -> None:
+    """Make room for other bodies, where a request goes on for long after its own has been used."""
+    request.pop(BODY, None)
+    if BODY_PLACE in request:
+        request[BODY_PLACE].leave()
 
 
 def _place_of_nul(value: Any, place: str) -> str | None:

@@ -12,6 +12,7 @@ from gateway.handlers.idempotency import answer, once, respond
 from gateway.handlers.parameters import AFTER, INCLUDE_ENDED
 from gateway.handlers.requests import (
     flag,
+    forget_body,
     known_place,
     page_size,
     read_body,
@@ -121,11 +122,25 @@ async def end(request: web.Request) -> web.Response:
 
 async def prompt(request: web.Request) -> web.Response:
     """Send a prompt, or have it wait; it is stored before the agent sees it. ``Prefer: wait=N`` waits for its end."""
+    seconds = seconds_to_wait(request)
+    accepted = await _accept(request)
+    if seconds is None:
+        return respond(accepted)
+    # What it waits for may want an answer of the same user.
+    forget_body(request)
+    shown = parse_foreign_json(accepted.body)
+    latest = await request.app[TURNS].wait(request[PROJECT].id, shown["turnId"], seconds)
+    shown["turn"] = shapes.to_json(views.turn(latest))
+    applied = {"Preference-Applied": f"wait={seconds}"}
+    return views.answer(shown, status=202 if latest.is_open else 200, headers=applied)
+
+
+async def _accept(request: web.Request) -> Answer:
+    """Take a prompt. A function of its own, so that nothing of the prompt is kept while its turn is waited for."""
     limits = request.app[LIMITS]
     with limits.prompt():
         body = await read_body(request, PromptBody, verbatim=True, most=limits.prompt_bytes)
     blocks = blocks_of(body.prompt)
-    seconds = seconds_to_wait(request)
     session = await _session(request)
     turns = request.app[TURNS]
 
@@ -134,14 +149,7 @@ async def prompt(request: web.Request) -> web.Response:
         return answer(views.accepted(begun), status=202)
 
     with telling_refusals():
-        accepted = await once(request, new_turn_id, work, name="start turn")
-    if seconds is None:
-        return respond(accepted)
-    shown = parse_foreign_json(accepted.body)
-    latest = await turns.wait(request[PROJECT].id, shown["turnId"], seconds)
-    shown["turn"] = shapes.to_json(views.turn(latest))
-    applied = {"Preference-Applied": f"wait={seconds}"}
-    return views.answer(shown, status=202 if latest.is_open else 200, headers=applied)
+        return await once(request, new_turn_id, work, name="start turn")
 
 
 async def turn(request: web.Request) -> web.Response:

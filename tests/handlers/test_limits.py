@@ -1,17 +1,22 @@
 """Limits: one more than there may be is refused with a code of its own, and what was there goes on."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 import attrs
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, web
 
+from gateway import bodies
 from gateway.config import LimitsConfig
+from gateway.handlers.requests import MAX_BODY
 from gateway.keys import SETTINGS, STREAMS
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import eventually, until
+from tests.middleware.conftest import ask_raw
+from tests.proxy.peers import serve
 from tests.telemetry.scraping import scrape
 from tests.world import QUICK, Gateway, GatewayProcess, Project
 
@@ -142,6 +147,59 @@ async def test_living_sessions_of_a_project_are_limited(database_url: str, agent
         assert (refused.status, refused.json["code"], refused.json["limit"]) == (409, "too_many_sessions", 2)
         await end(project, sessions[:1])
         assert (await project.call("POST", "/session", {})).status == 201
+
+
+async def test_a_prompt_that_is_waited_for_leaves_room_for_what_its_user_sends_meanwhile(
+    base_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "MOST_BYTES", 60)
+    session = await base_project.create_session()
+    prompting = asyncio.create_task(base_project.prompt(session, f"slow 600{' ' * 50}"))
+    path = f"/session/{session}/cancel"
+
+    async def cancelled() -> bool:
+        answer = await base_project.call("POST", path, {"turnId": None})
+        # Until the prompt has begun there is nothing to cancel.
+        assert answer.status in (200, 202), answer.body
+        return answer.status == 202
+
+    await until(cancelled)
+    assert (await prompting)["turn"]["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("sent", [b"{}", b"{}" + b" " * (MAX_BODY - 2)], ids=["in chunks", "as large as may be"])
+async def test_a_body_takes_the_room_of_what_came_of_it_and_none_takes_none(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """Once it is known: before, one that comes in chunks may have as many bytes as its route takes."""
+    monkeypatch.setattr(bodies, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "MOST_BYTES", MAX_BODY)
+    asked, going_on = asyncio.Event(), asyncio.Event()
+
+    async def container(request: web.Request) -> web.Response:
+        if request.path == "/agents":
+            asked.set()
+            await going_on.wait()
+        return web.json_response({"success": True, "data": {}})
+
+    async with serve(container) as upstream:
+        project = await gateway.register(f"http://{upstream.host}:{upstream.port}", defaultAgentId="demo")
+        headers = {"Content-Type": "application/json"}
+        fields = [f"{name}: {value}" for name, value in headers.items()]
+        data, body = (pieces(sent), b"{}") if sent == b"{}" else (sent, b"")
+        url = f"{gateway.url}{project.acp}/session"
+        creating = asyncio.ensure_future(gateway.http.post(url, data=data, headers=headers))
+        await asyncio.wait_for(asked.wait(), 3)
+        # No length is told of no body.
+        answer = await ask_raw(gateway, f"POST {project.acp}/session/unknown/cancel", *fields, body=body)
+        going_on.set()
+        (await creating).close()
+        assert answer.status == 404, answer
+
+
+async def pieces(raw: bytes) -> AsyncIterator[bytes]:
+    yield raw
 
 
 async def test_streams_of_a_user_are_limited_and_one_that_ends_makes_room(database_url: str, agent_host: str) -> None:
