@@ -31,8 +31,6 @@ MAX_IN_THE_WAY: Final = 20
 MAX_REMEMBERED: Final = 10_000
 #: A server that listens on all of a machine's addresses is reached by each: they count as one.
 LOOPBACK: Final = "127.0.0.1"
-#: What a resolver says of a name that does not exist, other than of one that cannot be looked up now.
-_NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 @attrs.frozen(kw_only=True)
@@ -59,10 +57,7 @@ class Addresses:
         wanted = list(upstreams)
         hosts = sorted({upstream.host for upstream in wanted})
         found = dict(zip(hosts, await asyncio.gather(*map(self._meant, hosts)), strict=True))
-        locations = [
-            Location(host=canonical(one.host), port=one.port, addresses=found[one.host] or frozenset())
-            for one in wanted
-        ]
+        locations = [Location(host=canonical(one.host), port=one.port, addresses=found[one.host]) for one in wanted]
         if not self._shared:
             await asyncio.gather(*map(self._look_at_names_in_the_way, locations))
         return locations
@@ -132,28 +127,30 @@ class Addresses:
         return refused
 
     async def _look_at_names_in_the_way(self, location: Location) -> None:
-        """A name may have left the address that it stood for when somebody last looked."""
+        """A name may have left the address that it stood for when somebody last looked.
+
+        One that stands for nothing now keeps it: Docker's name server forgets a container while that is stopped, and
+        whoever asked in that moment would have it for good.
+        """
         place = {"host": location.host, "port": location.port}
         addresses = sorted(location.addresses)
         rows = await self._database.fetch_all("hosts_at", **place, addresses=addresses, limit=MAX_IN_THE_WAY)
         names = [row["host"] for row in rows if literal(row["host"]) is None]
         for name, found in zip(names, await asyncio.gather(*map(self._resolved, names)), strict=True):
-            if found is not None:
+            if found:
                 await self._database.execute("leave_addresses", host=name, port=location.port, addresses=sorted(found))
 
-    async def _meant(self, host: str) -> frozenset[str] | None:
+    async def _meant(self, host: str) -> frozenset[str]:
         address = literal(host)
         return await self._resolved(canonical(host)) if address is None else meanings(str(address))
 
-    async def _resolved(self, name: str) -> frozenset[str] | None:
-        """What a name stands for, nothing where there is no such name; None where that cannot be told now."""
+    async def _resolved(self, name: str) -> frozenset[str]:
+        """What a name stands for; nothing where there is no such name, or that cannot be told now."""
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await self._lookup(name)
-        except socket.gaierror as exc:
-            return frozenset() if exc.errno in _NO_SUCH_NAME else None
         except OSError:  # of which TimeoutError is one
-            return None
+            return frozenset()
         return frozenset().union(*(meanings(address) for _, address in found))
 
     async def _write(self, transaction: Transaction, project_id: str, locations: Sequence[Location]) -> None:

@@ -245,9 +245,9 @@ async def test_a_container_that_moves_below_its_name_takes_its_new_address_and_l
         await world.register("bob", f"http://10.0.0.5:{port}")
 
 
-@pytest.mark.parametrize(("former", "is_free"), [("10.0.0.7", True), (None, True), ("", False)])
+@pytest.mark.parametrize(("former", "is_free"), [("10.0.0.7", True), (None, False), ("", False)])
 async def test_a_name_in_the_way_is_looked_up_again(database: Database, former: str | None, is_free: bool) -> None:
-    """It leads elsewhere by now, or does not exist any more; one that cannot be looked up just now stays."""
+    """Where it leads elsewhere by now it has left; not where it does not exist just now, or cannot be looked up."""
     names = Names(a="10.0.0.5")
     world = World(database, names)
     await world.register(ALICE, "http://a.example")
@@ -260,6 +260,21 @@ async def test_a_name_in_the_way_is_looked_up_again(database: Database, former: 
     else:
         with pytest.raises(AddressTaken):
             await world.register(MALLORY, "http://10.0.0.5")
+
+
+async def test_a_container_whose_name_is_gone_while_it_is_stopped_is_nobody_elses_meanwhile(database: Database) -> None:
+    """Neither by a registration nor by a name of another project that comes to lead there."""
+    names = Names(hers="10.0.0.5", evil="10.0.0.9")
+    world = World(database, names)
+    await world.register(ALICE, "http://hers.example")
+    await world.register(MALLORY, "http://evil.example")
+    del names.answers["hers.example"]
+    names.answers["evil.example"] = "10.0.0.5"
+    with pytest.raises(AddressTaken):
+        await world.register(MALLORY, "http://10.0.0.5")
+    assert await world.addresses.guard("evil.example", 4096, ["10.0.0.5"]) == []
+    names.answers["hers.example"] = "10.0.0.5"
+    assert await world.addresses.guard("hers.example", 4096, ["10.0.0.5"]) == ["10.0.0.5"]
 
 
 async def test_while_the_database_is_away_what_was_allowed_before_still_is(database_url: str) -> None:
