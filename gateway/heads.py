@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ LINGER_SECONDS: Final = 5.0
 class Connection(RequestHandler):
     """A client's connection."""
 
-    __slots__ = ("_head_bytes", "_head_ends", "_is_refused")
+    __slots__ = ("_head_bytes", "_head_ends", "_is_refused", "_last_body")
 
     def __init__(self, server: web.Server) -> None:
         super().__init__(server, loop=server._loop, **server._kwargs)
@@ -44,24 +44,34 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._head_ends: asyncio.TimerHandle | None = None
         self._is_refused = False
+        #: Of the request whose head came last; what comes after its end is the next head.
+        self._last_body: StreamReader = EMPTY_PAYLOAD
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
+        count, was_in_body = self._request_count, not self._last_body.is_eof()
         super().data_received(data)
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            # A head is here, or what has come is of a body.
-            if self._head_ends is not None:
-                self._forget_head()
-            if len(data) > MAX_HEAD:
-                self._refuse_large_ones()
+        if came := self._request_count - count:
+            self._forget_head()
+            self._last_body = self._messages[-1][1]
+            self._refuse_large_ones(came)
+        elif was_in_body or self._upgraded or self._buffer_paused:
+            # Not of a head; or of requests that aiohttp reads once those before them are handled.
             return
-        self._head_bytes += len(data)
+        elif self._waiter is not None or self._head_bytes or data.strip(b"\r\n"):
+            # What some clients send after a body, an empty line, must not end its answer (RFC 9112 2.2).
+            self._count_head(len(data))
+
+    def _count_head(self, size: int) -> None:
+        """Also of a request that comes while another is handled."""
+        self._head_bytes += size
         if self._head_bytes > MAX_HEAD:
             self._forget_head()
+            self._is_refused = True
             self._messages.append((_TOO_LARGE, EMPTY_PAYLOAD))
-            waiter.set_result(None)
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
         elif self._head_ends is None:
             self._head_ends = self._loop.call_later(HEAD_SECONDS, self.force_close)
 
@@ -91,14 +101,17 @@ class Connection(RequestHandler):
             self._head_ends.cancel()
             self._head_ends = None
 
-    def _refuse_large_ones(self) -> None:
-        for place, (message, _) in enumerate(self._messages):
-            if _size(message) > MAX_HEAD:
+    def _refuse_large_ones(self, came: int) -> None:
+        """Of the heads that came last. In how many pieces they came makes no difference."""
+        for place in range(len(self._messages) - came, len(self._messages)):
+            if _size(self._messages[place][0]) > MAX_HEAD:
                 self._messages[place] = (_TOO_LARGE, EMPTY_PAYLOAD)
 
 
 def _size(message: Any) -> int:
-    return sum(len(name) + len(value) for name, value in getattr(message, "raw_headers", ()))
+    """With what stands between names and values, and after them."""
+    fields = getattr(message, "raw_headers", ())
+    return len(getattr(message, "path", "")) + sum(len(name) + len(value) + len(": \r\n") for name, value in fields)
 
 
 _STATUS = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE

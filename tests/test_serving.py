@@ -1,7 +1,9 @@
 """Sockets: descriptors that run out and come back, and clients that send byte by byte."""
 
 import asyncio
+import gc
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from aiohttp import web
 
 from gateway import heads, serving
 from gateway.handlers import requests
+from tests.fakes.eventually import eventually
 from tests.program import Place, run, wait_until
 from tests.world import QUICK, Gateway, GatewayProcess
 
@@ -109,7 +112,14 @@ async def test_a_head_that_comes_byte_by_byte_is_not_waited_for_for_ever(
 
 async def test_a_head_that_is_large_or_slow_is_not_kept(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     fields = [b"X-%d: %b\r\n" % (number, b"x" * 8_000) for number in range(20)]
-    for pieces in ([b"".join(fields)], [b"".join(fields), b"\r\n"], fields, [b"X: %b" % (b"x" * 100_000)]):
+    large = b"".join(fields[:15]) + b"\r\n"
+    for pieces in (
+        [b"".join(fields)],
+        [large[:62_000], large[62_000:]],
+        [b"".join(fields), b"\r\n"],
+        fields,
+        [b"X: %b" % (b"x" * 100_000)],
+    ):
         reader, writer = await open_connection(gateway)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
         for piece in pieces:
@@ -123,12 +133,39 @@ async def test_a_head_that_is_large_or_slow_is_not_kept(gateway: Gateway, monkey
         writer.close()
     monkeypatch.setattr(heads, "HEAD_SECONDS", 0.3)
     reader, writer = await open_connection(gateway)
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    assert (await reader.readline()).split()[1] == b"200"
-    await asyncio.sleep(0.1)
+    # Between requests, however long, no head is under way.
+    for _ in range(2):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answered = await reader.readuntil(b"\r\n\r\n")
+        assert answered.split()[1] == b"200"
+        await reader.readexactly(int(re.findall(rb"(?i)content-length: (\d+)", answered)[0]))
+        await asyncio.sleep(0.5)
     writer.write(b"GET")
     with suppress(ConnectionResetError):
         await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+
+@pytest.mark.parametrize("is_large", [True, False], ids=["large", "slow"])
+async def test_a_head_that_comes_while_another_request_is_handled_is_bounded_too(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 30 if is_large else 0.3)
+    await gateway.register("http://127.0.0.1:1")
+    reader, writer = await open_connection(gateway)
+    writer.write(b"GET /api/projects/demo/acp/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    [connection] = [one for one in gc.get_objects() if isinstance(one, heads.Connection) and one._current_request]
+    writer.write(b"GET /healthz HTTP/1.1\r\n")
+    if is_large:
+        for number in range(20):
+            writer.write(b"X-%d: %b\r\n" % (number, b"x" * 8_000))
+            await writer.drain()
+        await eventually(lambda: connection._is_refused, within=5)
+    else:
+        # The stream would go on.
+        with suppress(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
     writer.close()
 
 
