@@ -1525,8 +1525,12 @@ update gateways set expires_at = least(expires_at, clock_timestamp());
 delete from gateways where expires_at < clock_timestamp() - interval '1 hour';
 
 -- list_projects_to_follow --
--- Which of these have a living session, or one that is being created, or have OpenCode's events recorded.
-select p.id from unnest(%(project_ids)s::text[]) as p (id)
+-- Which of these have a living session, or one that is being created, or have OpenCode's events recorded; and which have
+-- a turn that is not over, or a permission request without its outcome.
+select p.id,
+    exists (select from turns t where t.project_id = p.id and t.state in ('queued', 'running'))
+    or exists (select from permissions q where q.project_id = p.id and q.state in ('waiting', 'answering')) as is_busy
+from unnest(%(project_ids)s::text[]) as p (id)
 where exists (select from agent_sessions s where s.project_id = p.id
         and (s.status = 'active' or (s.status = 'creating' and s.created_at > now() - interval '5 minutes')))
     or exists (select from projects r where r.id = p.id and r.record_opencode_events);

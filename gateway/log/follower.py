@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 300.0
 #: How much longer each pause is than the one before, for one that has been there, and for one that nobody has seen yet.
 SEEN_FACTOR, UNSEEN_FACTOR = 2, 10
-#: At most so long while somebody waits for it: who makes a call that needs it, or who watches its log.
+#: At most so long while somebody waits for it: who makes a call that needs it, or whose turn is not over yet; or who
+#: watches its log.
 ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS = 5.0, 30.0
 #: For how long somebody waits who does not say so again.
 PATIENCE_SECONDS = 30.0

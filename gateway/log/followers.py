@@ -251,6 +251,10 @@ class Followers:
         await self._database.execute("discard_stale_sessions")
         rows = await self._database.fetch_all("list_projects_to_follow", project_ids=list(self._held))
         watched = self._watched()
+        # Events of a turn that is under way are lost when the container keeps them no longer than the pause lasts.
+        for row in rows:
+            if row["is_busy"] and (held := self._held.get(row["id"])):
+                held.wait_for(at_most=ASKED_BACKOFF_SECONDS)
         for project_id in self._held.keys() & watched:
             self._held[project_id].wait_for(at_most=WATCHED_BACKOFF_SECONDS)
         wanted = {row["id"] for row in rows} | self._asked.keys() | watched

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -143,6 +144,23 @@ async def test_a_stream_that_ends_whenever_it_is_opened_does_not_fill_the_log_wi
         await asyncio.sleep(0.02)
     kinds = [event.event for event in await project.all_events(session)]
     assert 2 <= kinds.count("gap") < 10
+
+
+async def test_a_container_with_a_turn_under_way_is_asked_again_soon_though_nobody_watches(
+    gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.log.follower.MIN_BACKOFF_SECONDS", 200.0)
+    monkeypatch.setattr("gateway.log.follower.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.log.followers.ASKED_BACKOFF_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.log.followers.THOROUGH_SECONDS", 0.2)
+    project = await gateway.register(base_container.url)
+    session = await project.create_session()
+    await project.prompt(session, "say before\nslow 60", wait=None)
+    await base_container.wait_for_streams()
+    # What its caller is waiting for is over; the turn is not.
+    await asyncio.sleep(1)
+    base_container.drop_streams()
+    await base_container.wait_for_streams()
 
 
 async def test_real_traffic_of_a_base_container_is_recorded_whole(
