@@ -2,6 +2,7 @@
 
     <data_dir>/
       local.token       an API token for the user `local`, mode 0600
+      local.id          which directory this is, to gateways on the same database
       gateway.address   where the gateway listens that has the file locked (flock), as long as it runs
 
 A program sends the token to that address alone and only while the file is locked: whoever else listens there, once the
@@ -10,6 +11,8 @@ gateway has gone, is told nothing.
 
 import fcntl
 import os
+import re
+import secrets
 import stat
 import tempfile
 import time
@@ -23,11 +26,13 @@ import attrs
 from gateway.errors import StartError
 
 TOKEN_FILE: Final = "local.token"
+ID_FILE: Final = "local.id"
 ADDRESS_FILE: Final = "gateway.address"
 #: More than a token is long, and its line end.
 _MOST: Final = 1000
 #: Somebody may just be looking whether it is locked.
 _TRIES, _PAUSE = 20, 0.05
+_ID: Final = re.compile("[0-9a-f]{12}")
 
 
 @attrs.frozen(kw_only=True)
@@ -42,21 +47,37 @@ class Kept:
 def read_token(data_dir: Path) -> Kept | None:
     """None where there is no such file, or none that can be read."""
     try:
-        descriptor = os.open(data_dir / TOKEN_FILE, os.O_RDONLY | os.O_NOFOLLOW)
+        with open(
+            data_dir / TOKEN_FILE, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW)
+        ) as stream:
+            found = os.fstat(stream.fileno())
+            text = stream.read(_MOST).decode(errors="replace").strip()
     except OSError:
         return None
-    with open(descriptor, "rb") as stream:
-        found = os.fstat(stream.fileno())
-        text = stream.read(_MOST).decode(errors="replace").strip()
     is_private = stat.S_ISREG(found.st_mode) and not found.st_mode & 0o077 and found.st_uid in (0, os.geteuid())
     return Kept(text=text, is_private=is_private) if text else None
 
 
-def write_token(data_dir: Path, text: str) -> Path:
+def write_token(data_dir: Path, text: str) -> None:
     """Put it in the file's place at once, readable by its owner alone."""
-    file = data_dir / TOKEN_FILE
+    _put(data_dir / TOKEN_FILE, text, "The gateway's token")
+
+
+def id_of(data_dir: Path) -> str:
+    """What the directory is called in the database; its path may be another gateway's, too, on another machine."""
+    file = data_dir / ID_FILE
+    with suppress(OSError, UnicodeDecodeError):
+        kept = file.read_text(encoding="ascii").strip()
+        if _ID.fullmatch(kept):
+            return kept
+    made = secrets.token_hex(6)
+    _put(file, made, "The id of the data directory")
+    return made
+
+
+def _put(file: Path, text: str, what: str) -> None:
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{TOKEN_FILE}-", dir=data_dir)  # made with mode 0600
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # made with mode 0600
         try:
             with open(descriptor, "w", encoding="ascii") as stream:
                 stream.write(f"{text}\n")
@@ -65,8 +86,7 @@ def write_token(data_dir: Path, text: str) -> Path:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as exc:
-        raise StartError(f"The gateway's token cannot be written to {file}: {exc.strerror}") from exc
-    return file
+        raise StartError(f"{what} cannot be written to {file}: {exc.strerror}") from exc
 
 
 @contextmanager

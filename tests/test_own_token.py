@@ -17,6 +17,11 @@ from typing import Any
 import attrs
 import pytest
 
+from gateway.commands.own_token import have_own_token
+from gateway.config import Config, DatabaseConfig
+from gateway.db.pool import Database
+from gateway.errors import StartError
+from gateway.identity.tokens import NewToken, Tokens
 from gateway.local_access import ADDRESS_FILE, TOKEN_FILE
 from tests.program import READY, UNSAID, Ended, Place, Program, call, own_token, run, run_to_end
 
@@ -223,6 +228,41 @@ def test_a_token_that_others_may_have_read_or_that_is_good_no_more_is_replaced(h
         assert len({str(first), str(second), str(third)}) == 3
         for _ in range(6):
             assert call("GET", f"{here.url}/api/projects", headers=third)[0] == 200
+
+
+async def test_of_a_data_directory_no_more_than_one_token_is_good(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    config = Config(database=DatabaseConfig(url=database_url))
+    here, other = tmp_path / "here", tmp_path / "other"
+    tokens = Tokens(database)
+    mine, _ = await tokens.create(NewToken(user_id="local", name="ci"))
+
+    async def good() -> set[str]:
+        return {token.id for token in await tokens.list_all("local") if token.flaw() is None} - {mine.id}
+
+    for directory in (here, other):
+        directory.mkdir()
+        await have_own_token(config, directory)
+    both = await good()
+    assert len(both) == 2
+    file = here / TOKEN_FILE
+    for spoil in (file.unlink, lambda: file.write_text("acpgw_nothing\n"), lambda: file.chmod(0o644)):
+        spoil()
+        await have_own_token(config, here)
+        before, both = both, await good()
+        assert (len(both), len(both & before)) == (2, 1)
+        found = await Tokens(database).find(file.read_text().strip())
+        assert found is not None
+        assert found.id in both - before
+    # One that cannot be written down is not made.
+    with pytest.raises(StartError, match="cannot be written"):
+        await have_own_token(config, tmp_path / "nowhere")
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(StartError, match=TOKEN_FILE):
+        await have_own_token(config, here)
+    assert await good() == both
 
 
 def test_a_token_is_sent_to_the_gateway_that_runs_and_to_nobody_else_on_its_machine(here: Here) -> None:

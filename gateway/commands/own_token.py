@@ -8,10 +8,8 @@ from gateway.config import Config
 from gateway.db.pool import Database
 from gateway.identity.caller import LOCAL_USER
 from gateway.identity.sign_ins import SignIns
-from gateway.identity.tokens import NewToken, Tokens
-from gateway.local_access import TOKEN_FILE, read_token, write_token
-
-NAME = f"made by serve, in {TOKEN_FILE}"
+from gateway.identity.tokens import Tokens, new_text
+from gateway.local_access import TOKEN_FILE, id_of, read_token, write_token
 
 
 def wants_own_token(config: Config) -> bool:
@@ -41,10 +39,11 @@ async def have_own_token(config: Config, data_dir: Path) -> str:
 async def _keep_token(tokens: Tokens, data_dir: Path) -> None:
     kept = read_token(data_dir)
     known = None if kept is None else await tokens.find(kept.text)
-    if kept is not None and known is not None and known.flaw() is None and known.user_id == LOCAL_USER:
-        if kept.is_private:
-            return
-        # Others may have read it.
-        await tokens.revoke(known.id)
-    _, text = await tokens.create(NewToken(user_id=LOCAL_USER, name=NAME))
+    is_good = known is not None and known.flaw() is None and known.user_id == LOCAL_USER
+    if kept is not None and kept.is_private and is_good:
+        return
+    # No token is good that is in no file. Those of other directories belong to other gateways on the same database.
+    name, text = f"made by serve, in {TOKEN_FILE} of {id_of(data_dir)}", new_text()
     write_token(data_dir, text)
+    # Where the file was not private, others may have read the former one.
+    await tokens.replace(LOCAL_USER, name, text, former=known if is_good else None)

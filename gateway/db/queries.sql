@@ -227,6 +227,15 @@ values (%(id)s, %(user_id)s, %(name)s, %(digest)s, %(max_role)s, %(projects)s::t
     now() + %(seconds)s * interval '1 second')
 returning *;
 
+-- replace_api_tokens --
+-- A token takes the place of all of its user's that have its name, and of one more.
+with former as (
+    update api_tokens set revoked_at = now()
+    where revoked_at is null and ((user_id = %(user_id)s and name = %(name)s) or id = %(former_id)s)
+)
+insert into api_tokens (id, user_id, name, digest, max_role) values
+    (%(id)s, %(user_id)s, %(name)s, %(digest)s, %(max_role)s);
+
 -- find_api_token --
 -- Whose token somebody shows.
 select * from api_tokens where digest = %(digest)s;

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from gateway.db.pool import Database
-from gateway.identity.tokens import PREFIX, Token, digest_of, new_token_id
+from gateway.identity.tokens import Token, digest_of, new_text, new_token_id
 
 LINK_SECONDS: Final = 900
 #: 30 days.
@@ -50,7 +50,7 @@ class SignIns:
         """None where the link is not good, any more."""
         if len(link) > MAX_LINK:
             return None
-        text, cookie = PREFIX + secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        text, cookie = new_text(), secrets.token_urlsafe(32)
         row = await self._database.fetch_one(
             "exchange_sign_in_link",
             link=digest_of(link),

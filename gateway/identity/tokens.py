@@ -93,7 +93,7 @@ class Tokens:
 
     async def create(self, new: NewToken) -> tuple[Token, str]:
         """The token as it is kept, and the text that opens with it, which is never to be had again."""
-        text = PREFIX + secrets.token_urlsafe(32)
+        text = new_text()
         row = await self._database.fetch_one(
             "insert_api_token",
             id=new_token_id(),
@@ -106,6 +106,18 @@ class Tokens:
         )
         assert row is not None
         return Token.from_row(row), text
+
+    async def replace(self, user_id: str, name: str, text: str, *, former: Token | None) -> None:
+        """Have ``text`` open what the user may use, in place of their tokens of this name and of ``former``."""
+        await self._database.execute(
+            "replace_api_tokens",
+            id=new_token_id(),
+            user_id=user_id,
+            name=name,
+            digest=digest_of(text),
+            max_role=Role.ADMIN.word,
+            former_id=None if former is None else former.id,
+        )
 
     async def list_all(self, user_id: str | None = None) -> list[Token]:
         """All of them, or one user's, oldest first."""
@@ -167,6 +179,11 @@ class Tokens:
             await self._database.execute("note_api_token_use", id=token.id, seconds=USE_SECONDS)
         except GatewayError as exc:
             logger.warning("the use of a token is not noted", extra={"token": token.id, "error": str(exc)})
+
+
+def new_text() -> str:
+    """What opens with a token that is yet to be made."""
+    return PREFIX + secrets.token_urlsafe(32)
 
 
 def new_token_id() -> str:
