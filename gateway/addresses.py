@@ -176,6 +176,22 @@ def canonical(host: str) -> str:
     return host.lower().rstrip(".")
 
 
+async def leads_here(host: str, lookup: Lookup = system_lookup) -> bool:
+    """Whether a host is this machine, in whatever spelling; False of a name that nobody knows now."""
+    name = canonical(host.strip("[]"))
+    # Not every resolver knows these, and none may say otherwise (RFC 6761 6.3).
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            found = [address for _, address in await lookup(name)]
+    except (OSError, UnicodeError, TimeoutError):
+        return False
+    here = meanings(LOOPBACK)
+    # Who connects to the unspecified address connects to this machine.
+    return any(meanings(text) & here or ipaddress.ip_address(text).is_unspecified for text in found)
+
+
 def meanings(text: str) -> frozenset[str]:
     """An IP address in the forms that are compared: each that it leads to, all of this machine's own as one."""
     found = set[str]()

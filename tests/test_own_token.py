@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 import pytest
 
+from gateway.addresses import leads_here
 from gateway.commands.own_token import have_own_token
 from gateway.config import Config, DatabaseConfig
 from gateway.db.pool import Database
@@ -292,6 +293,35 @@ def test_where_it_is_said_to_be_open_it_is_and_says_what_that_means(here: Here) 
         assert call("GET", f"{here.url}/api/projects")[0] == 200
         assert "identity      local: every program on this machine, its agents too," in program.said()
         assert not (here.data_dir / TOKEN_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "found", "is_here"),
+    [
+        ("LocalHost.", None, True),
+        ("agents.localhost", None, True),
+        ("this-machine.example", "127.0.1.1", True),
+        ("[::1]", "::1", True),
+        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1", True),
+        ("0.0.0.0", "0.0.0.0", True),
+        ("agents.example", "192.0.2.1", False),
+        ("nobody.example", None, False),
+    ],
+)
+async def test_this_machine_is_known_in_every_spelling(host: str, found: str | None, is_here: bool) -> None:
+    async def lookup(name: str) -> list[tuple[int, str]]:
+        if found is None:
+            raise OSError(f"{name} is unknown")
+        return [(socket.AF_UNSPEC, found)]
+
+    assert await leads_here(host, lookup) is is_here
+
+
+def test_where_agents_would_be_users_it_does_not_start(here: Here) -> None:
+    options = ["--container", "http://localhost.:4097", "--port", str(here.place.port)]
+    environ = {**here.environ, "ACP_GATEWAY_IDENTITY_MODES": "local"}
+    ended = run_to_end("serve", *options, directory=here.place.directory, environ=environ)
+    assert "agents there would be the gateway's one user" in ended.sentence()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import attrs
 
 from gateway import logs
 from gateway.accepting import allow_descriptors
+from gateway.addresses import leads_here
 from gateway.app import address_policy, build_app
 from gateway.commands import Say
 from gateway.commands.database import open_database
@@ -18,7 +19,7 @@ from gateway.commands.own_token import have_own_token, wants_own_token, with_tok
 from gateway.commands.places import data_dir, refuse_second
 from gateway.commands.running import address_of, base_of, say_open, say_ready, until, url_of
 from gateway.commands.settling import SIDECAR_PROJECT, settle
-from gateway.config import Config, is_loopback
+from gateway.config import Config
 from gateway.db.pool import Database
 from gateway.db.programs import installed
 from gateway.errors import ConfigError
@@ -57,7 +58,7 @@ async def serve(
     reload_wanted = reload_on_hangup()
     allow_descriptors()
     _check_owner(config, container, owner)
-    _refuse_agents_as_users(config, container)
+    await _refuse_agents_as_users(config, container)
     makes_token = wants_own_token(config)
 
     def completed(config: Config) -> Config:
@@ -162,8 +163,10 @@ def _check_owner(config: Config, container: str | None, owner: str | None) -> No
         )
 
 
-def _refuse_agents_as_users(config: Config, container: str | None) -> None:
-    if container is not None and LocalMode.name in config.identity.modes and is_loopback(_address_of(container).host):
+async def _refuse_agents_as_users(config: Config, container: str | None) -> None:
+    if container is None or LocalMode.name not in config.identity.modes:
+        return
+    if await leads_here(_address_of(container).host):
         raise ConfigError(
             "identity.modes names local, and --container is on this machine: agents there would be the gateway's one "
             "user, too, and answer their own permission requests. Leave identity.modes out, and serve makes a token; "
