@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from gateway.errors import NotFound
 from gateway.identity.proxy import ProxyMode
 from gateway.keys import CLIENT, CONFIG, CONTAINERS, PROJECT, ROUTE, SESSIONS, USER
+from gateway.middleware.browsers import browser_scheme
 from gateway.middleware.cookies import for_container
 from gateway.middleware.fields import on_gateways_host, on_projects_host, to_container
 from gateway.middleware.reserved import named_session
@@ -38,6 +39,7 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
         route.upstream,
         route.target,
         timeouts=route.timeouts,
+        scheme=browser_scheme(request),
         prefix=route.prefix,
         passes=to_container(_added(request), conditional=request.method not in _READING, page=not is_acp),
         extra_headers=[("Authorization", f"Bearer {token}")] if token else (),
@@ -56,6 +58,7 @@ async def _on_own_host(request: web.Request) -> web.StreamResponse:
         route.upstream,
         route.target,
         timeouts=route.timeouts,
+        scheme=browser_scheme(request),
         prefix="",
         passes=to_container(_added(request), conditional=True, page=True),
         extra_headers=[(hdrs.COOKIE, cookies)] if cookies else (),

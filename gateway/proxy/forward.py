@@ -37,6 +37,7 @@ async def forward(
     target: str,
     *,
     timeouts: Timeouts,
+    scheme: str,
     prefix: str,
     passes: Passes = everything,
     extra_headers: Iterable[tuple[str, str]] = (),
@@ -44,9 +45,9 @@ async def forward(
 ) -> web.StreamResponse:
     """Send ``request`` to ``target`` (raw path and query) below ``upstream``, and its answer back; WebSockets too.
 
-    ``prefix`` is the path that was cut off to get ``target``, for ``X-Forwarded-Prefix``. ``passes`` says which fields
-    of the client's the upstream gets; ``extra_headers`` are set in place of the client's. ``returned`` gives the fields
-    of an answer that the client gets.
+    ``scheme`` is that by which the client has asked, for ``X-Forwarded-Proto``; ``prefix`` the path that was cut off to
+    get ``target``, for ``X-Forwarded-Prefix``. ``passes`` says which fields of the client's the upstream gets;
+    ``extra_headers`` are set in place of the client's. ``returned`` gives the fields of an answer that the client gets.
 
     Before the answer has begun, failures are raised: ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``,
     ``RequestStalled``, ``BadRequest``. After that nothing can be said any more, so the client's connection is aborted:
@@ -59,7 +60,7 @@ async def forward(
             request.method,
             upstream,
             target,
-            headers=_request_headers(request, prefix, passes, extra_headers),
+            headers=_request_headers(request, scheme, prefix, passes, extra_headers),
             body=_Body(request) if request.body_exists else None,
             timeouts=timeouts,
         ) as answer:
@@ -78,13 +79,13 @@ async def forward(
 
 
 def _request_headers(
-    request: web.Request, prefix: str, passes: Passes, extra: Iterable[tuple[str, str]]
+    request: web.Request, scheme: str, prefix: str, passes: Passes, extra: Iterable[tuple[str, str]]
 ) -> CIMultiDict[str]:
     # The field as it is: request.host would be whatever the target names, and without either (HTTP/1.0) the name of
     # this machine, by a blocking look-up.
     host = request.headers.get(hdrs.HOST)
     headers = to_upstream(
-        request.headers, client=request.remote, scheme=request.scheme, host=host, prefix=prefix, passes=passes
+        request.headers, client=request.remote, scheme=scheme, host=host, prefix=prefix, passes=passes
     )
     for name, value in extra:
         headers[name] = value

@@ -10,11 +10,11 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.config import ContainersConfig
+from gateway.config import ContainersConfig, ServerConfig
 from gateway.proxy.upstream import Upstream
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
-from tests.middleware.conftest import Ports
+from tests.middleware.conftest import OPENCODE, Ports
 from tests.proxy.peers import Message, connect, raw_upstream, serve
 from tests.world import QUICK, Gateway, GatewayProcess, Project
 
@@ -80,6 +80,19 @@ async def test_the_container_is_told_how_it_was_addressed(ports: Ports) -> None:
         assert request.one("X-Forwarded-Host") == ports.gateway.url.removeprefix("http://")
         assert request.one("X-Forwarded-Prefix") == f"{PROJECT}/{port}"
         assert request.one("Host") == upstream.address.authority
+
+
+async def test_the_container_is_told_the_scheme_that_browsers_ask_by(database_url: str) -> None:
+    config = attrs.evolve(QUICK, server=ServerConfig(public_url="https://localhost:8443"))
+    async with GatewayProcess(database_url, config).run() as gateway, raw_upstream(OPENCODE) as upstream:
+        await gateway.register(str(upstream.address), containerUrl=str(upstream.address))
+        ports = Ports(gateway, upstream, upstream)
+        for host, scheme in (("localhost:8443", "https"), ("localhost", "http")):
+            for port in ("acp", "opencode"):
+                upstream.requests.clear()
+                await ports.ask(f"GET {PROJECT}/{port}/scheme", f"Host: {host}")
+                [said] = [one for one in upstream.requests if one.target == "/scheme"]
+                assert said.one("X-Forwarded-Proto") == scheme
 
 
 async def test_what_belongs_to_the_gateways_user_does_not_reach_the_container(ports: Ports) -> None:

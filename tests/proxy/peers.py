@@ -220,7 +220,14 @@ async def gateway(
 
         async def pass_on(request: web.Request) -> web.StreamResponse:
             return await forward(
-                request, client, upstream, request.raw_path, timeouts=timeouts, prefix=prefix, **options
+                request,
+                client,
+                upstream,
+                request.raw_path,
+                timeouts=timeouts,
+                scheme=request.scheme,
+                prefix=prefix,
+                **options,
             )
 
         async with serve(pass_on) as address:
