@@ -1,11 +1,14 @@
 """What browsers may: the gateway's names, pages of other origins, and CORS for the pages that are allowed."""
 
+from collections.abc import Sequence
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import Forbidden
 from gateway.identity.sites import ANY_SCHEME, Asked
 from gateway.keys import ASKED, PROXIES, SITES
+from gateway.wire.pages import foreign_page
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD}
 #: What a page may send and read beyond what any page may (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
@@ -14,8 +17,6 @@ _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _READ = "X-Request-Id, Location, Retry-After, WWW-Authenticate, Preference-Applied"
 #: For how long a browser need not ask again; none keeps it longer than two hours.
 _PREFLIGHT_SECONDS = "7200"
-#: What ``Sec-Fetch-Site`` says where no page of another origin is behind a request; "none": its user.
-_OWN_SITE = {"", "none", "same-origin"}
 
 
 @web.middleware
@@ -28,13 +29,13 @@ async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse
             f"The Host '{asked.host}' is none of this gateway's; it has those of this machine, and the names (without "
             "ports) in identity.allowed_hosts."
         )
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin in request.app[SITES].origins:
+    origins = request.headers.getall(hdrs.ORIGIN, [])
+    if origins and request.app[SITES].origins.issuperset(origins):
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             # It comes without credentials, so nobody can be asked who they are.
             return _preflight()
     else:
-        _refuse_other_pages(request, asked, origin)
+        _refuse_other_pages(request, asked, origins)
     return await handler(request)
 
 
@@ -63,20 +64,23 @@ def _preflight() -> web.Response:
     )
 
 
-def _refuse_other_pages(request: web.Request, asked: Asked, origin: str | None) -> None:
+def _refuse_other_pages(request: web.Request, asked: Asked, origins: Sequence[str]) -> None:
     """Reading is refused, too: in a container a GET may do anything, and a script or an image is read as it is run."""
-    site = request.headers.get("Sec-Fetch-Site", "").lower()
-    if origin is not None:
-        # A browser that says "same-origin" has compared the schemes. Else only a proxy that is known can tell that it
-        # has taken TLS away.
-        schemes = ANY_SCHEME if site == "same-origin" else (browser_scheme(request),)
-        if not request.app[SITES].welcome(origin, asked.host, schemes):
-            raise Forbidden(
-                f"Pages of {origin[:100]!r} may do nothing here. Pages of the gateway's own scheme, host and port may, "
-                "and those in identity.allowed_origins; behind a proxy with TLS, set server.public_url."
-            )
-    if site not in _OWN_SITE and not _is_link(request):
-        raise Forbidden("Pages of other origins may do nothing here but link to this one.")
+    sites = request.headers.getall("Sec-Fetch-Site", [])
+    # A browser that says "same-origin" has compared the schemes. Else only a proxy that is known can tell that it has
+    # taken TLS away.
+    is_compared = {site.lower() for site in sites} == {"same-origin"}
+    schemes = ANY_SCHEME if is_compared else (browser_scheme(request),)
+
+    def is_own(origin: str) -> bool:
+        return request.app[SITES].welcome(origin, asked.host, schemes)
+
+    page = foreign_page(origins, [] if _is_link(request) else sites, is_own)
+    if page is not None:
+        raise Forbidden(
+            f"{page} may do nothing here but link to this one. Pages of the gateway's own scheme, host and port may, "
+            "and those in identity.allowed_origins; behind a proxy with TLS, set server.public_url."
+        )
 
 
 def _is_link(request: web.Request) -> bool:

@@ -68,6 +68,8 @@ FOREIGN_PAGES = [
     "Sec-Fetch-Site: CROSS-SITE",
     "Sec-Fetch-Site: same-site",
     "Sec-Fetch-Site: of-a-kind-to-come",
+    "Origin: http://localhost:8080\r\nOrigin: https://evil.example",
+    "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site",
 ]
 #: What a browser may be asked to do by a page, without anybody's leave: to read with these, as it says itself.
 READING = [
