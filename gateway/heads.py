@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of a whole head. nginx takes 32 KiB, Node.js 16.
 MAX_HEAD: Final = 65_536
+#: Bytes of all heads together that are under way. Beyond that only short ones are waited for.
+MAX_HEADS: Final = 16_777_216
+SHORT_HEAD: Final = 8192
 #: aiohttp's own limits, for messages: bytes of the first line and of each field, and fields.
 MAX_FIELD: Final = 8190
 MAX_FIELDS: Final = 128
@@ -35,6 +38,9 @@ LINGER_SECONDS: Final = 5.0
 
 class Connection(RequestHandler):
     """A client's connection."""
+
+    #: Bytes of the heads that are under way on all of them.
+    under_way: ClassVar[int] = 0
 
     __slots__ = ("_head_bytes", "_head_ends", "_is_refused", "_last_body")
 
@@ -66,7 +72,8 @@ class Connection(RequestHandler):
     def _count_head(self, size: int) -> None:
         """Also of a request that comes while another is handled."""
         self._head_bytes += size
-        if self._head_bytes > MAX_HEAD:
+        Connection.under_way += size
+        if self._head_bytes > MAX_HEAD or (Connection.under_way > MAX_HEADS and self._head_bytes > SHORT_HEAD):
             self._forget_head()
             self._is_refused = True
             self._messages.append((_TOO_LARGE, EMPTY_PAYLOAD))
@@ -96,6 +103,7 @@ class Connection(RequestHandler):
         return handler
 
     def _forget_head(self) -> None:
+        Connection.under_way -= self._head_bytes
         self._head_bytes = 0
         if self._head_ends is not None:
             self._head_ends.cancel()

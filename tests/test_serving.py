@@ -169,6 +169,27 @@ async def test_a_head_that_comes_while_another_request_is_handled_is_bounded_too
     writer.close()
 
 
+async def test_heads_under_way_are_bounded_together(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "MAX_HEADS", 100_000)
+    begun = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"".join(
+        b"X-%d: %b\r\n" % (n, b"x" * 8000) for n in range(5)
+    )
+    connections = [await open_connection(gateway) for _ in range(4)]
+    for _, writer in connections:
+        writer.write(begun)
+        await writer.drain()
+    answers = [asyncio.create_task(reader.readline()) for reader, _ in connections]
+    done, _ = await asyncio.wait(answers, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+    assert {answer.result().split()[1] for answer in done} == {b"431"}
+    # Short ones are taken all the same.
+    assert (await gateway.call("GET", "/healthz")).status == 200
+    for answer in answers:
+        answer.cancel()
+    for _, writer in connections:
+        writer.close()
+    await eventually(lambda: heads.Connection.under_way == 0)
+
+
 SECRET = "not-for-anybodys-log"
 
 
