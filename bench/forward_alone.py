@@ -6,7 +6,7 @@ import sys
 import uvloop
 from aiohttp import web
 
-from gateway.config import PRIVATE_NETWORKS
+from gateway.config.schema import PRIVATE_NETWORKS
 from gateway.proxy.client import Client
 from gateway.proxy.forward import forward
 from gateway.proxy.options import SERVER_OPTIONS

@@ -10,7 +10,7 @@ from bench.events import MARK
 from bench.processes import program
 from bench.world import Project, World, world
 from gateway.db.pool import Database
-from gateway.log.packing import Packing
+from gateway.upkeep.packing import Packing
 
 ROWS = (
     "select seq, type, session_id, turn_id, agent_id, at, payload from events where project_id = 'replay' order by seq"

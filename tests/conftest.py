@@ -28,7 +28,7 @@ from gateway.agenthost.app import build_app as build_agent_host
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
-from gateway.serving import bind, serving
+from gateway.server.run import bind, serving
 from tests import leaks, machine
 from tests.agenthost.hosts import scripted
 from tests.browsers import chromium_running, connected

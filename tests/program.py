@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import psutil
 
-from gateway.local_access import TOKEN_FILE
+from gateway.cli.local_access import TOKEN_FILE
 
 #: A start makes a database and imports much; on a busy machine it takes its time.
 START_SECONDS = 60.0

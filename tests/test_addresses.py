@@ -10,11 +10,11 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.addresses import LOOPBACK, Addresses, meanings
-from gateway.config import ContainersConfig
+from gateway.projects.addresses import LOOPBACK, Addresses, meanings
+from gateway.config.schema import ContainersConfig
 from gateway.db.pool import Database
 from gateway.errors import AddressTaken, ProjectNotFound, UpstreamForbidden
-from gateway.projects import NewProject, Projects
+from gateway.projects.store import NewProject, Projects
 from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Timeouts, Upstream

@@ -77,7 +77,7 @@ def test_a_text_that_names_somebody_elses_package_is_found(text: str) -> None:
         "pip install . && acp-gateway up",
         "acp-gateway up; acp-gateway token create",
         "image: acp-gateway:0.1.0",
-        '[project.scripts]\nacp-gateway = "gateway.cli:main"',
+        '[project.scripts]\nacp-gateway = "gateway.cli.main:main"',
     ],
 )
 def test_the_command_may_be_named(text: str) -> None:

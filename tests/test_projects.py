@@ -11,7 +11,7 @@ import pytest
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.log.store import Log, NewEvent
-from gateway.projects import NewProject, Projects
+from gateway.projects.store import NewProject, Projects
 from tests.fakes.eventually import eventually
 
 OWNER = "local"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway import cli
+from gateway.cli import main as cli
 from gateway.agenthost import catalogue
 from gateway.app import build_app
-from gateway.config import Config
+from gateway.config.schema import Config
 from gateway.credentials import catalogue as credentials
 from gateway.errors import GatewayError
-from gateway.loading import CLIENT_VARIABLES, variables
-from gateway.sessions import translate
+from gateway.config.load import CLIENT_VARIABLES, variables
+from gateway.ingest import translate
 from gateway.wire.events import EventData
 from tests.everything import all_of
 from tests.program import Place

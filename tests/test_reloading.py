@@ -18,12 +18,12 @@ import attrs
 import psutil
 import pytest
 
-from gateway.config import Config, DatabaseConfig
-from gateway.loading import load
-from gateway.loading import tables as config_tables
-from gateway.serving import bind
-from gateway.settings import LIVE, Changes, Reloading, Settings, differences, is_live
-from gateway.supervisor import Supervisor
+from gateway.config.schema import Config, DatabaseConfig
+from gateway.config.load import load
+from gateway.config.load import tables as config_tables
+from gateway.server.run import bind
+from gateway.config.reload import LIVE, Changes, Reloading, Settings, differences, is_live
+from gateway.server.supervisor import Supervisor
 from tests.program import Place, Program, call, run, wait_until
 from tests.world import QUICK
 
@@ -50,7 +50,7 @@ class Running:
 
         def told() -> list[dict[str, Any]]:
             lines = [json.loads(line) for line in self.program.complained().splitlines()[before:]]
-            return [line for line in lines if line["logger"] == "gateway.settings"]
+            return [line for line in lines if line["logger"] == "gateway.config.reload"]
 
         wait_until(told)
         # What needs a restart is told right after.
@@ -101,7 +101,7 @@ def test_what_may_be_changed_is_in_every_process_and_the_rest_is_told(place: Pla
             for process in running.program.descendants():
                 # PostgreSQL's come and go.
                 with suppress(psutil.NoSuchProcess):
-                    if "gateway.worker" in process.cmdline():
+                    if "gateway.server.worker" in process.cmdline():
                         process.kill()
             wait_until(lambda: running.program.complained().count("worker serves") == 4)
             assert [status(place) for _ in range(8)] == [403] * 8
@@ -202,7 +202,7 @@ def test_what_waits_for_a_restart_is_told_again_and_what_was_taken_is_not(caplog
     given: list[Changes] = []
     environ = {"ACP_GATEWAY_SERVER_PORT": "9000", "ACP_GATEWAY_LOGGING_ACCESS": "true"}
     reloading = Reloading(Config(), lambda: load(None, environ), given.append)
-    caplog.set_level("INFO", "gateway.settings")
+    caplog.set_level("INFO", "gateway.config.reload")
     reloading.reload()
     reloading.reload()
     assert given == [{("logging", "access"): True}]

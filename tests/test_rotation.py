@@ -9,10 +9,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import VaultConfig
+from gateway.config.schema import VaultConfig
 from gateway.credentials.keyring import Key, read_file
 from gateway.credentials.store import OAUTH, Credentials
-from gateway.keys import CREDENTIALS, VAULT
+from gateway.web.keys import CREDENTIALS, VAULT
 from tests.db.things import ask
 from tests.fakes.eventually import eventually
 from tests.operator import Operator

@@ -15,8 +15,9 @@ import psutil
 import pytest
 from aiohttp import web
 
-from gateway import heads, serving
-from gateway.handlers import requests
+from gateway.server import heads
+from gateway.server import run as serving
+from gateway.web.handlers import requests
 from tests.fakes.eventually import eventually
 from tests.program import Place, run, wait_until
 from tests.world import QUICK, Gateway, GatewayProcess
@@ -90,7 +91,7 @@ def test_the_gateway_takes_as_many_descriptors_as_it_may(open_directory: Path) -
     limit = {"preexec_fn": lambda: setrlimit(RLIMIT_NOFILE, (256, 4096))}
     with run("serve", *options, directory=place.directory, **limit) as program:
         program.wait_until_says("gateway       http")
-        processes = [one for one in program.descendants() if "gateway.worker" in one.cmdline()]
+        processes = [one for one in program.descendants() if "gateway.server.worker" in one.cmdline()]
         assert [one.rlimit(RLIMIT_NOFILE) for one in processes] == [(4096, 4096)] * 2
 
 

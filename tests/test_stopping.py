@@ -12,7 +12,7 @@ import attrs
 import psycopg2
 import pytest
 
-from gateway.log import followers
+from gateway.follow import followers
 from tests.fakes.eventually import eventually, until
 from tests.fakes.numbered import NumberedContainer
 from tests.log.recording import until_recorded, updates

@@ -40,7 +40,7 @@ def serve(place: Place, **popen: Any) -> Iterator[Program]:
 def workers(program: Program) -> list[psutil.Process]:
     def is_worker(process: psutil.Process) -> bool:
         try:
-            return "gateway.worker" in process.cmdline()
+            return "gateway.server.worker" in process.cmdline()
         except psutil.Error:
             return False
 

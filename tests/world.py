@@ -11,9 +11,9 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.app import build_app
-from gateway.config import Config, ContainersConfig, DatabaseConfig, EventsConfig, IdentityConfig, VaultConfig
+from gateway.config.schema import Config, ContainersConfig, DatabaseConfig, EventsConfig, IdentityConfig, VaultConfig
 from gateway.credentials.keyring import Key
-from gateway.serving import bind, serving
+from gateway.server.run import bind, serving
 from gateway.wire.sse import SSEEvent, SSEParser
 from tests.leaks import know_config
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import attrs
 
-from gateway.config import VaultConfig
+from gateway.config.schema import VaultConfig
 from gateway.errors import ConfigError
 
 logger = logging.getLogger(__name__)

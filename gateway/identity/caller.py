@@ -7,7 +7,7 @@ import attrs
 from multidict import CIMultiDictProxy
 
 from gateway.errors import RoleTooSmall, TokenLimited
-from gateway.roles import Role
+from gateway.identity.roles import Role
 
 #: The one user where no operator has said who there are.
 LOCAL_USER: Final = "local"

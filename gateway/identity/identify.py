@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import hdrs
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.db.pool import Database
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Mode, Presented

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import jwt
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import LOCAL_USER, Caller, Presented, flaw_of_user_id
 from gateway.identity.jwks import KeySet

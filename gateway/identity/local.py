@@ -1,6 +1,6 @@
 """``local``: whoever uses this machine is its one user. It listens on loopback only, so that nobody else can ask."""
 
-from gateway.config import is_loopback
+from gateway.config.schema import is_loopback
 from gateway.identity.caller import LOCAL_USER, Caller, Presented
 
 _LOCAL = Caller(user_id=LOCAL_USER, mode="local")

@@ -7,7 +7,7 @@ import attrs
 
 from gateway.db.pool import Database, Row
 from gateway.errors import MemberNotFound, OwnerIsAdmin, ProjectNotFound, TooManyMembers
-from gateway.roles import Role
+from gateway.identity.roles import Role
 
 MAX_MEMBERS = 1000
 

@@ -22,7 +22,7 @@ from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, ProjectNotFound, TooManyRequests
 from gateway.identity.caller import Caller
-from gateway.roles import Role
+from gateway.identity.roles import Role
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from gateway.config import Config, IdentityConfig, is_loopback
+from gateway.config.schema import Config, IdentityConfig, is_loopback
 from gateway.errors import ConfigError
 from gateway.identity.jwt import JwtMode
 from gateway.identity.local import LocalMode

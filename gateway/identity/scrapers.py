@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
-from gateway.config import MetricsConfig
+from gateway.config.schema import MetricsConfig
 from gateway.identity.proxy import Proxies
 from gateway.wire.hosts import parse_host
 from gateway.wire.pages import is_address, is_loopback, is_named

@@ -18,7 +18,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config import is_loopback
+from gateway.config.schema import is_loopback
 from gateway.wire.hosts import MAX_FIELD, Host, Origin, parse_host, parse_origin
 
 _LOCALHOST: Final = "localhost"

@@ -19,7 +19,7 @@ import attrs
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, TokenNotFound, Unauthenticated
 from gateway.identity.caller import Caller, Presented
-from gateway.roles import Role
+from gateway.identity.roles import Role
 from gateway.wire.hosts import parse_host
 from gateway.wire.times import timestamp
 

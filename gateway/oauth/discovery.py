@@ -9,9 +9,9 @@ import attrs
 from gateway.errors import ProviderAnswerInvalid, ProviderUnavailable
 from gateway.oauth.configured import flaw_of_address
 from gateway.oauth.edge import Edge
-from gateway.oauth.provider import Provider
-from gateway.oauth.replies import NoReply, Reply, members_of
-from gateway.oauth.requests import Request
+from gateway.oauth.protocol.provider import Provider
+from gateway.oauth.protocol.replies import NoReply, Reply, members_of
+from gateway.oauth.protocol.requests import Request
 
 #: How long metadata is taken as it was.
 REMEMBER_SECONDS = 3600.0

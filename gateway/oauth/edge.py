@@ -11,8 +11,8 @@ from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from gateway.oauth.replies import NoReply, Reply, seconds
-from gateway.oauth.requests import Request
+from gateway.oauth.protocol.replies import NoReply, Reply, seconds
+from gateway.oauth.protocol.requests import Request
 from gateway.wire.media import media_type
 
 logger = logging.getLogger(__name__)

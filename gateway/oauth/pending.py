@@ -9,9 +9,9 @@ import attrs
 
 from gateway.credentials.vault import Place, Sealed, Vault
 from gateway.db.pool import Database, Row, Transaction
-from gateway.oauth.device import Polling
-from gateway.oauth.outcomes import DeviceGranted
-from gateway.oauth.pkce import hash_of
+from gateway.oauth.protocol.device import Polling
+from gateway.oauth.protocol.outcomes import DeviceGranted
+from gateway.oauth.protocol.pkce import hash_of
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from gateway.config import OAuthConfig
+from gateway.config.schema import OAuthConfig
 from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
 from gateway.db.pool import Database

@@ -12,7 +12,7 @@ Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 Passes = Callable[[str], bool]
 
 #: How large the head of a container's answer may be: bytes of a line or a field, and how many fields. That is more
-#: than aiohttp takes by default, and what clients may send to the gateway (``gateway.heads``).
+#: than aiohttp takes by default, and what clients may send to the gateway (``gateway.server.heads``).
 MAX_LINE = MAX_FIELD = 32_768
 MAX_HEADERS = 200
 #: Bytes of an answer's whole head.

@@ -17,10 +17,10 @@ from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, SessionBusy, UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
-from gateway.projects import Project
-from gateway.sessions.containers import Containers
-from gateway.sessions.injecting import Given, Injecting
-from gateway.sessions.processes import Processes
+from gateway.projects.store import Project
+from gateway.container.containers import Containers
+from gateway.injection.injecting import Given, Injecting
+from gateway.injection.processes import Processes
 from gateway.sessions.sessions import Session, binding, id_taken
 from gateway.wire.events import SessionRestored
 

@@ -21,13 +21,13 @@ from gateway.errors import (
     UpstreamError,
     UpstreamFailed,
 )
-from gateway.log.followers import Followers
+from gateway.follow.followers import Followers
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
-from gateway.projects import Project
-from gateway.sessions.containers import Containers
-from gateway.sessions.endings import queued_turn_ended, requests_taken_back, turn_ended
-from gateway.sessions.injecting import Injecting
-from gateway.sessions.processes import Processes
+from gateway.projects.store import Project
+from gateway.container.containers import Containers
+from gateway.turns.endings import queued_turn_ended, requests_taken_back, turn_ended
+from gateway.injection.injecting import Injecting
+from gateway.injection.processes import Processes
 from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import attrs
 
 from gateway.db.pool import Database, Transaction
 from gateway.errors import HistoryTooLong, SessionNotFound
-from gateway.log.folding import ATTEMPTS, Folding
+from gateway.upkeep.folding import ATTEMPTS, Folding
 from gateway.log.transcript import Page, Transcript
-from gateway.sessions.permissions import Permission
+from gateway.permissions.requests import Permission
 from gateway.sessions.sessions import Session
 
 

@@ -15,7 +15,7 @@ from playwright.async_api import async_playwright
 
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.proxy.upstream import Upstream
-from gateway.serving import bind, serving
+from gateway.server.run import bind, serving
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import Host
 from tests.browsers import FLAGS

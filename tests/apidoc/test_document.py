@@ -8,13 +8,13 @@ from aiohttp import hdrs
 from openapi_spec_validator import validate
 
 from gateway import __version__
-from gateway.apidoc import events as event_schemas
-from gateway.apidoc.document import TITLES, document, path_of
-from gateway.apidoc.endpoint import Endpoint
+from gateway.web.apidoc import events as event_schemas
+from gateway.web.apidoc.document import TITLES, document, path_of
+from gateway.web.apidoc.endpoint import Endpoint
 from gateway.errors import GatewayError
-from gateway.handlers import files
-from gateway.routes import ENDPOINTS
-from gateway.sessions import translate
+from gateway.web.handlers import files
+from gateway.web.routes import ENDPOINTS
+from gateway.ingest import translate
 from gateway.wire.events import EventData
 from tests.everything import all_of
 from tests.world import Gateway
@@ -57,9 +57,9 @@ def test_each_route_is_in_it(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("endpoint", OURS, ids=name_of)
 def test_each_route_says_what_it_takes_and_answers(endpoint: Endpoint) -> None:
-    where = f"to the line of {name_of(endpoint)} in gateway/routes.py"
+    where = f"to the line of {name_of(endpoint)} in gateway/web/routes.py"
     assert endpoint.answers or endpoint.errors, (
-        f"Add `answers={{status: type}}` {where}; the types of answers are in gateway/handlers/shapes.py (or "
+        f"Add `answers={{status: type}}` {where}; the types of answers are in gateway/web/handlers/shapes.py (or "
         "`Content` for what is no JSON, None for no body). Add `errors=(…)` of its own, `reaches_container=True` where "
         "it asks the container."
     )
@@ -72,7 +72,7 @@ def test_each_route_says_what_it_takes_and_answers(endpoint: Endpoint) -> None:
 def test_each_route_belongs_to_a_titled_group(endpoint: Endpoint) -> None:
     operation = DOCUMENT["paths"][path_of(endpoint)]
     [group] = next(iter(operation.values()))["tags"]
-    assert group in TITLES, f"Add a title for {group!r} to TITLES in gateway/apidoc/document.py"
+    assert group in TITLES, f"Add a title for {group!r} to TITLES in gateway/web/apidoc/document.py"
 
 
 def test_no_two_operations_have_one_name() -> None:
@@ -88,7 +88,7 @@ def test_each_error_that_a_caller_can_meet_is_the_answer_of_some_route() -> None
     missing = sorted(there - told)
     assert not missing, (
         f"No route says that it answers {', '.join(missing)}: add the class to `errors=` of the lines in "
-        "gateway/routes.py whose handlers can raise it (or to gateway/apidoc/problems.py where it comes with every "
+        "gateway/web/routes.py whose handlers can raise it (or to gateway/web/apidoc/problems.py where it comes with every "
         "body, project, …); to INTERNAL here if it never goes over HTTP."
     )
     assert not told - there
@@ -108,7 +108,7 @@ def test_each_type_of_event_is_in_it() -> None:
     mapping = DOCUMENT["components"]["schemas"]["Event"]["discriminator"]["mapping"]
     assert set(mapping) == own | translate.PASSED_ON, (
         "What containers say and the gateway passes on needs a sentence in FROM_CONTAINERS of "
-        "gateway/apidoc/events.py; what the gateway says is a direct subclass of EventData in gateway/wire/events.py."
+        "gateway/web/apidoc/events.py; what the gateway says is a direct subclass of EventData in gateway/wire/events.py."
     )
     assert not event_schemas.FROM_CONTAINERS.keys() & own
 

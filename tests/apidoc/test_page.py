@@ -2,7 +2,7 @@
 
 from playwright.async_api import Browser, expect
 
-from gateway.routes import ENDPOINTS
+from gateway.web.routes import ENDPOINTS
 from tests.browsers import window
 from tests.world import Gateway
 

@@ -113,7 +113,7 @@ def main() -> None:
         run(both(), **options)
 
     uvloop.run = watched
-    from gateway.cli import main as gateway_main
+    from gateway.cli.main import main as gateway_main
 
     gateway_main()
 

@@ -56,7 +56,7 @@ async def nginx_in_front(world: World) -> None:
     world.fault("nginx ends streams that are quiet for less than a heartbeat")
     server.configure([gateway.url for gateway in world.gateways], buffering="on", idle="5s")
     for gateway in world.gateways:
-        gateway.settings["ACP_GATEWAY_EVENTS_HEARTBEAT"] = "15"
+        gateway.config.reload["ACP_GATEWAY_EVENTS_HEARTBEAT"] = "15"
         await gateway.stop()
         await world.start_again(gateway)
     server.reload()

@@ -34,7 +34,7 @@ def main() -> None:
     time.time = _time
     _original = datetime.datetime
     datetime.datetime = _DateTime  # type: ignore[misc]
-    from gateway.cli import main as gateway_main
+    from gateway.cli.main import main as gateway_main
 
     gateway_main()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sessions import translate
+from gateway.ingest import translate
 from gateway.wire import events
 from tests.clients.browser import Page, browser
 from tests.clients.cluster import (

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from tests.clients.conftest import Proxy
 from tests.proxy.peers import serve
 from tests.world import QUICK, Gateway, GatewayProcess, Project

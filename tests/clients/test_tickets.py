@@ -6,10 +6,10 @@ from pathlib import Path
 
 import attrs
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.db.pool import Database
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.keys import STREAMS
+from gateway.web.keys import STREAMS
 from tests.clients.browser import browser
 from tests.fakes.container import FakeContainer
 from tests.world import QUICK, Gateway, GatewayProcess

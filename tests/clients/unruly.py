@@ -8,7 +8,7 @@ import aiohttp
 import attrs
 from aiohttp import web
 
-from gateway.serving import bind, serving
+from gateway.server.run import bind, serving
 
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 

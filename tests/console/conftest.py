@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.agenthost.catalogue import BUILT_IN
-from gateway.serving import bind, serving
+from gateway.server.run import bind, serving
 from tests.agenthost.hosts import scripted
 from tests.console.browsing import Console, console
 from tests.world import Gateway, Project

@@ -5,8 +5,8 @@
 // A line out: the messages in the API's own form, oldest first.
 import { createInterface } from "node:readline";
 
-import { complete } from "../../gateway/console/model/event.js";
-import { Transcript } from "../../gateway/console/model/transcript.js";
+import { complete } from "../../gateway/web/console/model/event.js";
+import { Transcript } from "../../gateway/web/console/model/transcript.js";
 
 const ROLES = new Set(["user", "assistant", "thought", "tool", "plan"]);
 

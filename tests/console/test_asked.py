@@ -2,7 +2,7 @@
 
 from playwright.async_api import expect
 
-from gateway.sessions.merging import OMITTED
+from gateway.permissions.merging import OMITTED
 from tests.agenthost.hosts import OPTIONS
 from tests.console.browsing import Console
 from tests.console.saying import begin

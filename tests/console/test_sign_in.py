@@ -9,9 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.identity.sign_ins import address_of
-from gateway.keys import SIGN_INS
+from gateway.web.keys import SIGN_INS
 from tests.console.browsing import Console, console
 from tests.world import QUICK, Answer, Gateway, GatewayProcess, Project
 

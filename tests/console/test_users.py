@@ -7,7 +7,7 @@ import attrs
 import pytest
 from playwright.async_api import Browser, expect
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from tests.console.browsing import Console, console
 from tests.identity.conftest import Commands
 from tests.world import QUICK, Gateway, GatewayProcess

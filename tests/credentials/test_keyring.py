@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import VaultConfig
+from gateway.config.schema import VaultConfig
 from gateway.credentials.checking import check_keys
 from gateway.credentials.keyring import Key, KeyRing, Keys, read_file, write_file
 from gateway.credentials.store import API_KEY, Credentials

@@ -11,7 +11,7 @@ from gateway.credentials.resealing import reseal
 from gateway.credentials.store import API_KEY, OAUTH, Credentials
 from gateway.credentials.vault import Sealed, Vault
 from gateway.db.pool import Database
-from gateway.projects import NewProject, Projects
+from gateway.projects.store import NewProject, Projects
 from tests.db.things import ask
 
 ONE, TWO = Key("k1", bytes(range(32))), Key("k2", bytes(32))

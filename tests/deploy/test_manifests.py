@@ -10,13 +10,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.accepting import FLUSH_SECONDS
-from gateway.config import Config, ServerConfig
+from gateway.server.listening import FLUSH_SECONDS
+from gateway.config.schema import Config, ServerConfig
 from gateway.db.embedded import STOP_SECONDS
 from gateway.identity.safety import refuse_unsafe
-from gateway.loading import PREFIX, load, variables
-from gateway.routes import ENDPOINTS
-from gateway.serving import GRACE
+from gateway.config.load import PREFIX, load, variables
+from gateway.web.routes import ENDPOINTS
+from gateway.server.run import GRACE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"

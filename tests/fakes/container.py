@@ -34,7 +34,7 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
-from gateway.accepting import Accepting
+from gateway.server.listening import Accepting
 from gateway.wire.sse import encode_event
 from tests.fakes.directives import Crash, Fail, TurnFailed, Wait, steps
 from tests.fakes.eventually import eventually

@@ -4,7 +4,7 @@ import socket
 
 from aiohttp import web
 
-from gateway.accepting import Accepting
+from gateway.server.listening import Accepting
 
 
 async def listen(runner: web.AppRunner, port: int = 0, *, host: str = "127.0.0.1") -> Accepting:

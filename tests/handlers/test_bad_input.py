@@ -12,9 +12,17 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import ServerConfig
-from gateway.handlers import agents, auth, events, members, permissions, projects, sessions, sign_in, tickets
-from gateway.routes import ENDPOINTS
+from gateway.config.schema import ServerConfig
+from gateway.web.handlers import agents
+from gateway.web.handlers import auth
+from gateway.web.handlers import events
+from gateway.web.handlers import members
+from gateway.web.handlers import permissions
+from gateway.web.handlers import projects
+from gateway.web.handlers import sessions
+from gateway.web.handlers import sign_in
+from gateway.web.handlers import tickets
+from gateway.web.routes import ENDPOINTS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.handlers.expected import problem, rows

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import EventsConfig, TurnsConfig
+from gateway.config.schema import EventsConfig, TurnsConfig
 from tests.conftest import administer
 from tests.fakes.container import FakeContainer
 from tests.handlers.prompts import NOT_SENT_YET, events_of, prompts_taken

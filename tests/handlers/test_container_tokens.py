@@ -11,8 +11,8 @@ import pytest
 
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
-from gateway.config import VaultConfig
-from gateway.serving import bind, serving
+from gateway.config.schema import VaultConfig
+from gateway.server.run import bind, serving
 from tests.db.things import ask
 from tests.world import QUICK, Gateway, GatewayProcess
 

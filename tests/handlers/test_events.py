@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg2
 
-from gateway.config import EventsConfig
-from gateway.keys import STREAMS
+from gateway.config.schema import EventsConfig
+from gateway.web.keys import STREAMS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.handlers.expected import problem

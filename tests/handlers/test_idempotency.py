@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import ServerConfig
+from gateway.config.schema import ServerConfig
 from tests.db.relay import Relay
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer

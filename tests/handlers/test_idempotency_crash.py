@@ -12,7 +12,7 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.config import EventsConfig, TurnsConfig
+from gateway.config.schema import EventsConfig, TurnsConfig
 from tests.conftest import administer
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer

@@ -10,10 +10,10 @@ import attrs
 import pytest
 from aiohttp import ClientResponse, web
 
-from gateway import bodies
-from gateway.config import LimitsConfig
-from gateway.handlers.requests import MAX_BODY
-from gateway.keys import SETTINGS, STREAMS
+from gateway.web import bodies
+from gateway.config.schema import LimitsConfig
+from gateway.web.handlers.requests import MAX_BODY
+from gateway.web.keys import SETTINGS, STREAMS
 from tests.fakes.eventually import eventually, until
 from tests.middleware.conftest import ask_raw
 from tests.proxy.peers import serve

@@ -7,8 +7,8 @@ import attrs
 import psycopg2
 import pytest
 
-from gateway.config import VaultConfig
-from gateway.log import followers
+from gateway.config.schema import VaultConfig
+from gateway.follow import followers
 from gateway.telemetry import readiness
 from tests.db.relay import Relay
 from tests.fakes.eventually import until

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import EventsConfig, PermissionsConfig, TurnsConfig
+from gateway.config.schema import EventsConfig, PermissionsConfig, TurnsConfig
 from gateway.wire.sse import encode_event
 from tests.db.relay import Relay
 from tests.handlers.asking import OPTIONS, AskingContainer, answer, requested, state

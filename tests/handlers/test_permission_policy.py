@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import PermissionsConfig
+from gateway.config.schema import PermissionsConfig
 from tests.handlers.asking import AskingContainer, answer, requested, state
 from tests.handlers.expected import problem
 from tests.handlers.policies import OPTIONS, resolved, set_policy

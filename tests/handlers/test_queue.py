@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import EventsConfig, TurnsConfig
+from gateway.config.schema import EventsConfig, TurnsConfig
 from tests.fakes.container import FakeContainer
 from tests.handlers.expected import problem
 from tests.handlers.prompts import events_of, prompts_taken

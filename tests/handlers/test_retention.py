@@ -7,12 +7,12 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import EventsConfig
-from gateway.keys import DATABASE, LOG
-from gateway.log.folding import Folding
-from gateway.log.packing import Packing
-from gateway.log.retention import Retaining
-from gateway.projects import Retention
+from gateway.config.schema import EventsConfig
+from gateway.web.keys import DATABASE, LOG
+from gateway.upkeep.folding import Folding
+from gateway.upkeep.packing import Packing
+from gateway.upkeep.retention import Retaining
+from gateway.projects.store import Retention
 from tests.handlers.history import turn_of
 from tests.world import QUICK, GatewayProcess, Project
 

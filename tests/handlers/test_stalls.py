@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 
-from gateway.config import EventsConfig, TurnsConfig
+from gateway.config.schema import EventsConfig, TurnsConfig
 from tests.fakes.container import FakeContainer
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of
 

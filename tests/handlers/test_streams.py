@@ -12,9 +12,9 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from gateway.config import EventsConfig
+from gateway.config.schema import EventsConfig
 from gateway.db.migrate import migrate
-from gateway.keys import LOG, STREAMS
+from gateway.web.keys import LOG, STREAMS
 from gateway.log.store import Log, NewEvent
 from gateway.wire.sse import SSEEvent
 from tests.fakes.container import FakeContainer

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
-from gateway.keys import TURNS
+from gateway.web.keys import TURNS
 from gateway.log.store import StaleFence
 from tests.fakes.container import FakeContainer
 from tests.fakes.relay import Relay

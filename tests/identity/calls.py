@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import hdrs
 
-from gateway.roles import Role
-from gateway.routes import ENDPOINTS, Endpoint
+from gateway.identity.roles import Role
+from gateway.web.routes import ENDPOINTS, Endpoint
 from tests.world import Answer, Gateway
 
 #: A value of each path parameter that exists nowhere.

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway.keys import LEAST_ROLES, PUBLIC_ROUTES
-from gateway.roles import Role
-from gateway.routes import ENDPOINTS
+from gateway.web.keys import LEAST_ROLES, PUBLIC_ROUTES
+from gateway.identity.roles import Role
+from gateway.web.routes import ENDPOINTS
 from tests.fakes.container import Agent, FakeContainer
 from tests.fakes.opencode import FakeOpenCode
 from tests.identity.calls import (
@@ -33,7 +33,7 @@ from tests.world import Gateway, Project
 PUBLIC = {
     "/healthz": "probes have no account",
     "/readyz": "probes have no account",
-    "/metrics": "is limited by address and token, see gateway/handlers/operations.py",
+    "/metrics": "is limited by address and token, see gateway/web/handlers/operations.py",
     "/api/sign-in": "is opened by the link that it is sent",
     "/openapi.json": "tells of the API what its documentation tells",
     "/docs": "a page that is the same for everybody, and shows what /openapi.json tells",

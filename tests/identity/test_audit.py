@@ -10,9 +10,9 @@ import psycopg2
 import pytest
 from aiohttp import web
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.identity import audit
-from gateway.keys import AUDIT
+from gateway.web.keys import AUDIT
 from tests.identity.conftest import ADMIN, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.tokens import alter
 from tests.middleware.conftest import ask_raw

@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.errors import Unauthenticated
 from gateway.identity import jwks, watch
 from gateway.identity.caller import Presented

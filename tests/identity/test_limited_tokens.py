@@ -10,11 +10,11 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.keys import DATABASE
-from gateway.roles import Role
-from gateway.routes import ENDPOINTS, Endpoint
+from gateway.web.keys import DATABASE
+from gateway.identity.roles import Role
+from gateway.web.routes import ENDPOINTS, Endpoint
 from tests.fakes.container import Agent, FakeContainer
 from tests.fakes.provider import FakeProvider
 from tests.identity.calls import OF_OTHERS, OTHERS, WITH_PROJECT, call, code, described, path_of, tries

@@ -4,7 +4,7 @@ import attrs
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.identity.proxy import Proxies
 from tests.middleware.conftest import ask_raw
 from tests.world import PROXIED, Answer, Gateway, GatewayProcess

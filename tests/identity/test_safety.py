@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import Config, ContainersConfig, IdentityConfig, ServerConfig
+from gateway.config.schema import Config, ContainersConfig, IdentityConfig, ServerConfig
 from gateway.errors import ConfigError
 from gateway.identity.safety import refuse_unsafe
 from tests.program import UNSAID, free_ports, run, run_to_end

@@ -9,13 +9,13 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig, MetricsConfig
+from gateway.config.schema import IdentityConfig, MetricsConfig
 from gateway.errors import TooManyRequests
 from gateway.identity.passes import StreamOf
 from gateway.identity.throttle import BURST, MAX_ADDRESSES, REFILL_SECONDS, Throttle
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.keys import DATABASE
-from gateway.routes import ENDPOINTS
+from gateway.web.keys import DATABASE
+from gateway.web.routes import ENDPOINTS
 from tests.world import QUICK, Answer, Gateway, GatewayProcess
 
 CLIENT, OTHER = "192.0.2.7", "192.0.2.8"

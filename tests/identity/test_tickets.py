@@ -12,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.identity.passes import MAX_TICKETS, StreamOf
-from gateway.keys import CONFIG
+from gateway.web.keys import CONFIG
 from tests.fakes.container import FakeContainer
 from tests.identity.conftest import MEMBERS, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.tokens import alter

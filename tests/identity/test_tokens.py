@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from tests.identity.conftest import Commands
 from tests.identity.tokens import alter
 from tests.program import Place, run_to_end

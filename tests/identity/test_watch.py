@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from gateway.identity import watch
-from gateway.keys import WATCH
+from gateway.web.keys import WATCH
 from tests.fakes.eventually import eventually
 from tests.identity.conftest import OPERATOR, VIEWER
 from tests.identity.tokens import alter

@@ -4,7 +4,7 @@ import json
 
 from gateway.db.pool import Database
 from gateway.log.store import Log, NewEvent
-from gateway.projects import NewProject, Projects
+from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import Cursor, Event
 
 PROJECT = "p"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from gateway.keys import LOG
+from gateway.web.keys import LOG
 from gateway.wire.events import Cursor, Event
 from tests.fakes.numbered import NumberedContainer
 from tests.world import Gateway, Project

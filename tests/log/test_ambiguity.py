@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
-from gateway.log.lease import Leases
+from gateway.follow.lease import Leases
 from gateway.log.store import Effect, Log, NewEvent, StaleFence
 from gateway.wire.events import Cursor, Event
 from tests.db.things import ask

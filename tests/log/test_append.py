@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
-from gateway.log.lease import Leases
+from gateway.follow.lease import Leases
 from gateway.log.store import Log, NewEvent, StaleFence
-from gateway.projects import Projects
+from gateway.projects.store import Projects
 from gateway.wire.events import Cursor, Event
 from tests.db.things import ask
 from tests.log.appending import PROJECT, make_project, said, whole

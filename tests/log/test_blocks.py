@@ -11,7 +11,7 @@ from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
 from gateway.log.store import Log, NewEvent
-from gateway.projects import NewProject, Projects
+from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import Cursor
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=6)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
-from gateway.config import EventsConfig
-from gateway.serving import bind, serving
+from gateway.config.schema import EventsConfig
+from gateway.server.run import bind, serving
 from tests.fakes.container import FakeContainer
 from tests.fakes.relay import Relay
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
@@ -149,10 +149,10 @@ async def test_a_stream_that_ends_whenever_it_is_opened_does_not_fill_the_log_wi
 async def test_a_container_with_a_turn_under_way_is_asked_again_soon_though_nobody_watches(
     gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.log.follower.MIN_BACKOFF_SECONDS", 200.0)
-    monkeypatch.setattr("gateway.log.follower.PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr("gateway.log.followers.ASKED_BACKOFF_SECONDS", 0.2)
-    monkeypatch.setattr("gateway.log.followers.THOROUGH_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.follow.follower.MIN_BACKOFF_SECONDS", 200.0)
+    monkeypatch.setattr("gateway.follow.follower.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.follow.followers.ASKED_BACKOFF_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.follow.followers.THOROUGH_SECONDS", 0.2)
     project = await gateway.register(base_container.url)
     session = await project.create_session()
     await project.prompt(session, "say before\nslow 60", wait=None)

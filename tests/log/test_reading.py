@@ -10,7 +10,7 @@ from gateway.db.queries import Queries
 from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
 from gateway.log.store import Log, NewEvent
-from gateway.projects import NewProject, Projects
+from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import Cursor
 
 PROJECT = "p"

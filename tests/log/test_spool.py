@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.log.spool import FILE_BYTES, Dropped, Item, Spool, SpoolDamaged, SpoolFull, SpoolLimits
+from gateway.follow.spool import FILE_BYTES, Dropped, Item, Spool, SpoolDamaged, SpoolFull, SpoolLimits
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
 TINY = SpoolLimits(memory_bytes=4_000, max_bytes=10_000_000)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import EventsConfig
+from gateway.config.schema import EventsConfig
 from gateway.db.pool import Database
-from gateway.keys import LOG, PROJECTS, TAILS
+from gateway.web.keys import LOG, PROJECTS, TAILS
 from gateway.log.store import Log, NewEvent
-from gateway.projects import NewProject
+from gateway.projects.store import NewProject
 from gateway.wire.events import Cursor, Event
 from tests.fakes.reader import Reader
 from tests.world import QUICK, Gateway, GatewayProcess

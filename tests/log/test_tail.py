@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.db.pool import Database
-from gateway.log.pump import Pump
+from gateway.stream.pump import Pump
 from gateway.log.store import Appended, Head, Log
-from gateway.log.stream import judge
-from gateway.log.tail import Tail
+from gateway.stream.stream import judge
+from gateway.stream.tail import Tail
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Cursor, Event, Reset
 

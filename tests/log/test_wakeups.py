@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.keys import FOLLOWERS, WAKEUPS
-from gateway.log import tail
+from gateway.web.keys import FOLLOWERS, WAKEUPS
+from gateway.stream import tail
 from tests.db.things import ask
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer

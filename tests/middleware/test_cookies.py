@@ -9,7 +9,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.middleware.cookies import for_browser, for_container, is_own
+from gateway.web.middleware.cookies import for_browser, for_container, is_own
 from tests.middleware.conftest import Ports, ask_raw
 from tests.proxy.peers import raw_upstream, serve
 from tests.world import PROXIED, Gateway, GatewayProcess

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.middleware import fields
-from gateway.middleware.fields import on_gateways_host, on_projects_host, to_container
+from gateway.web.middleware import fields
+from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
 from gateway.proxy.answer import Answer
 from gateway.proxy.headers import to_upstream
 from tests.middleware.conftest import Ports, ask_raw

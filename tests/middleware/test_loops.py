@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from gateway.keys import PSEUDONYM
+from gateway.web.keys import PSEUDONYM
 from tests.conftest import administer, with_database
 from tests.fakes.container import FakeContainer
 from tests.middleware.conftest import Ports, ask_raw

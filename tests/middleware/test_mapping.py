@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.config import ContainersConfig
-from gateway.projects import Project, acp_upstream, opencode_upstream
+from gateway.config.schema import ContainersConfig
+from gateway.projects.store import Project, acp_upstream, opencode_upstream
 from tests.fakes.container import FakeContainer
 from tests.middleware.conftest import Ports
 from tests.world import QUICK, GatewayProcess

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.config import ContainersConfig, ServerConfig
+from gateway.config.schema import ContainersConfig, ServerConfig
 from gateway.proxy.upstream import Upstream
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Forbidden
-from gateway.middleware.reserved import RESERVED, named_session
+from gateway.web.middleware.reserved import RESERVED, named_session
 from tests.middleware.conftest import Ports
 
 PROJECT = "/api/projects/demo"

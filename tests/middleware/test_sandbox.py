@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 from aiohttp import hdrs, web
 
-from gateway.apidoc.endpoint import Endpoint
-from gateway.routes import ACP, ENDPOINTS, PROJECT
+from gateway.web.apidoc.endpoint import Endpoint
+from gateway.web.routes import ACP, ENDPOINTS, PROJECT
 from tests.fakes.container import FakeContainer
 from tests.middleware.conftest import Ports
 from tests.proxy.peers import Message, raw_upstream, serve

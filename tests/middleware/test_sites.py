@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.identity.sites import Sites
 from gateway.wire.hosts import parse_host
 from tests.middleware.conftest import Ports, ask_raw

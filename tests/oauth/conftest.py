@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import Config, OAuthConfig, ProviderConfig
+from gateway.config.schema import Config, OAuthConfig, ProviderConfig
 from gateway.wire.codec import from_builtins, snake_names
 from tests.fakes.container import FakeContainer
 from tests.fakes.provider import FakeProvider

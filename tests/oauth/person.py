@@ -12,7 +12,7 @@ import psycopg2
 
 from gateway.credentials.store import AgentAuthToken
 from gateway.errors import GatewayError
-from gateway.keys import CONFIG, CREDENTIALS, REFRESHER
+from gateway.web.keys import CONFIG, CREDENTIALS, REFRESHER
 from gateway.wire.times import parse_timestamp
 from tests.fakes.eventually import until
 from tests.fakes.provider import FakeProvider

@@ -5,8 +5,8 @@ from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.oauth.provider import Provider
-from gateway.oauth.replies import Reply
+from gateway.oauth.protocol.provider import Provider
+from gateway.oauth.protocol.replies import Reply
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 PROVIDER = Provider(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oauth.callbacks import Callback, UnreadableCallback
+from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import attrs
 import psycopg2
 import pytest
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.errors import LoginSuperseded
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.keys import CONFIG, CREDENTIALS, DATABASE, LOGINS, PROVIDERS
-from gateway.oauth.outcomes import Granted
+from gateway.web.keys import CONFIG, CREDENTIALS, DATABASE, LOGINS, PROVIDERS
+from gateway.oauth.protocol.outcomes import Granted
 from gateway.oauth.pending import EXCHANGING
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway.config import OAuthConfig, ProviderConfig
+from gateway.config.schema import OAuthConfig, ProviderConfig
 from gateway.errors import ConfigError
 from gateway.oauth.configured import Providers, configured, flaw_of_address
-from gateway.oauth.presets import PRESETS
-from gateway.oauth.provider import FLOWS
+from gateway.oauth.protocol.presets import PRESETS
+from gateway.oauth.protocol.provider import FLOWS
 from gateway.wire.codec import from_builtins, snake_names
 
 

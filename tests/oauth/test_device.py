@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oauth.device import Polling
-from gateway.oauth.outcomes import Granted, Malformed, Refused, Unavailable, Waiting
+from gateway.oauth.protocol.device import Polling
+from gateway.oauth.protocol.outcomes import Granted, Malformed, Refused, Unavailable, Waiting
 from tests.oauth.samples import NOW
 
 PENDING, SLOW = Waiting(), Waiting(slow_down=True)

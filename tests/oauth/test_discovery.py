@@ -9,8 +9,8 @@ import pytest
 from gateway.errors import ProviderAnswerInvalid, ProviderUnavailable
 from gateway.oauth.discovery import Discovery, metadata_of
 from gateway.oauth.edge import Edge
-from gateway.oauth.provider import Provider
-from gateway.oauth.replies import NoReply
+from gateway.oauth.protocol.provider import Provider
+from gateway.oauth.protocol.replies import NoReply
 from tests.fakes.provider import Answer, FakeProvider
 from tests.oauth.samples import reply
 

@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig, ServerConfig
+from gateway.config.schema import IdentityConfig, ServerConfig
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.keys import CREDENTIALS, DATABASE
+from gateway.web.keys import CREDENTIALS, DATABASE
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.fakes.provider import FakeProvider

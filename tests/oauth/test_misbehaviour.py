@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.errors import AuthRequired, ProviderUnavailable, ReauthRequired
-from gateway.keys import CREDENTIALS
+from gateway.web.keys import CREDENTIALS
 from gateway.oauth import due
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until

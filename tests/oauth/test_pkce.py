@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oauthlib.oauth2.rfc6749.clients.base import Client
 
-from gateway.oauth.pkce import Verifier, hash_of, new_state
+from gateway.oauth.protocol.pkce import Verifier, hash_of, new_state
 
 UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 

@@ -12,9 +12,9 @@ import aiohttp
 import attrs
 import pytest
 
-from gateway.config import IdentityConfig
+from gateway.config.schema import IdentityConfig
 from gateway.errors import ReauthRequired
-from gateway.keys import CREDENTIALS
+from gateway.web.keys import CREDENTIALS
 from gateway.wire.times import parse_timestamp
 from tests.clients.browser import browser
 from tests.fakes.container import FakeContainer

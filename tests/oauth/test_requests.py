@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oauthlib.oauth2 import DeviceClient, WebApplicationClient
 
-from gateway.oauth import openai_device, requests
-from gateway.oauth.pkce import Verifier
-from gateway.oauth.presets import PRESETS
-from gateway.oauth.provider import JSON, NO_PKCE, Bodies
-from gateway.oauth.requests import Request
+from gateway.oauth.protocol import openai_device
+from gateway.oauth.protocol import requests
+from gateway.oauth.protocol.pkce import Verifier
+from gateway.oauth.protocol.presets import PRESETS
+from gateway.oauth.protocol.provider import JSON, NO_PKCE, Bodies
+from gateway.oauth.protocol.requests import Request
 from tests.oauth.samples import PROVIDER
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF), min_size=1, max_size=40)

@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import VaultConfig
+from gateway.config.schema import VaultConfig
 from gateway.credentials.keyring import KeyRing, read_file, write_file
 from gateway.errors import ConfigError
 from tests.db.things import ask

@@ -20,7 +20,7 @@ from gateway.agenthost.app import build_app as build_agent_host
 from gateway.agenthost.catalogue import BUILT_IN
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.app import build_app
-from gateway.config import Config, DatabaseConfig
+from gateway.config.schema import Config, DatabaseConfig
 from tests.fakes.eventually import eventually
 from tests.fakes.listening import listen
 from tests.fakes.model import FakeModel

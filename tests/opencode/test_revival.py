@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.agenthost.app import build_app as build_agent_host
-from gateway.serving import bind, serving
+from gateway.server.run import bind, serving
 from tests.fakes.model import FakeModel
 from tests.opencode.doors import GatewayDoor, TurnEnd
 from tests.opencode.places import gateway, host_configuration, register

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from aiohttp import web
 
-from gateway.config import PRIVATE_NETWORKS
+from gateway.config.schema import PRIVATE_NETWORKS
 from gateway.errors import GatewayError
 from gateway.proxy.client import Client
 from gateway.proxy.expect import leave_to_reader

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import PRIVATE_NETWORKS, Config, ContainersConfig
+from gateway.config.schema import PRIVATE_NETWORKS, Config, ContainersConfig
 from gateway.errors import UpstreamError, UpstreamForbidden
 from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy, ForbiddenAddress

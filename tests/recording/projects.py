@@ -1,6 +1,6 @@
 """A project that records what OpenCode says."""
 
-from gateway.keys import LOG
+from gateway.web.keys import LOG
 from tests.fakes.container import FakeContainer
 from tests.fakes.opencode import FakeOpenCode
 from tests.world import Gateway

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.keys import DATABASE, FOLLOWERS, LOG, PROJECTS
+from gateway.web.keys import DATABASE, FOLLOWERS, LOG, PROJECTS
 from gateway.wire.events import Cursor
 from tests.db.relay import Relay
 from tests.db.things import ask

@@ -9,10 +9,10 @@ import pytest
 from gateway.db.migrate import migrate, names, rollback
 from gateway.db.pool import Database
 from gateway.errors import ProjectExists
-from gateway.log.lease import Leases
+from gateway.follow.lease import Leases
 from gateway.log.store import Log, NewEvent, StaleFence
-from gateway.projects import NewProject, Projects
-from gateway.remains import Remains
+from gateway.projects.store import NewProject, Projects
+from gateway.projects.cleanup import Remains
 from gateway.wire.events import OPENCODE_EVENT, Cursor
 from gateway.wire.opencode import opencode_log
 from tests.db.things import ask, soon

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config import CredentialsConfig
+from gateway.config.schema import CredentialsConfig
 from tests.agenthost.hosts import alive, chunk
 from tests.agenthost.processes import environment_of
 from tests.fakes.eventually import eventually

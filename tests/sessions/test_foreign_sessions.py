@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.keys import LOG
+from gateway.web.keys import LOG
 from tests.agenthost.hosts import chunk
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.credentials import known
 from gateway.errors import AuthRequired
-from gateway.keys import CONTAINERS, CREDENTIALS, FOLLOWERS, INJECTING
+from gateway.web.keys import CONTAINERS, CREDENTIALS, FOLLOWERS, INJECTING
 from tests.agenthost.hosts import alive, chunk
 from tests.agenthost.processes import environment_of
 from tests.db.things import ask

@@ -11,8 +11,8 @@ import attrs
 import pytest
 
 from gateway.errors import AuthRequired
-from gateway.keys import CONTAINERS, INJECTING, PROJECTS
-from gateway.sessions import leaving
+from gateway.web.keys import CONTAINERS, INJECTING, PROJECTS
+from gateway.injection import leaving
 from tests.agenthost.hosts import alive, chunk
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.credentials.known import KnownSecrets
 from gateway.errors import DatabaseUnavailable
-from gateway.log.recorder import LookUp
+from gateway.follow.recorder import LookUp
 from gateway.log.store import NewEvent
-from gateway.sessions.masking import LARGE_EVENT, Masking
+from gateway.ingest.mask import LARGE_EVENT, Masking
 from gateway.wire.masking import Masker
 from gateway.wire.sse import SSEEvent
 

@@ -9,8 +9,8 @@ from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.log.reading import NotKept
 from gateway.log.store import Log
-from gateway.sessions import merging
-from gateway.sessions.merging import OMITTED, Merging
+from gateway.permissions import merging
+from gateway.permissions.merging import OMITTED, Merging
 from gateway.wire.events import Cursor, Event
 from tests.sessions.calls import call, event, update
 

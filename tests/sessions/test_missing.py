@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.container.opencode import Exchange, exchanges
-from gateway.sessions.missing import Uncertain, Update, missing
+from gateway.backfill.missing import Uncertain, Update, missing
 from gateway.wire.events import Cursor, Event
 
 GAP: Update = {}

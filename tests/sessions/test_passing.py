@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.keys import CONTAINERS, SESSIONS
+from gateway.web.keys import CONTAINERS, SESSIONS
 from tests.fakes.container import FakeContainer
 from tests.sessions.injecting import ANNS, BOBS, Hosts, create, session_of, shared, store, ways
 from tests.world import PROXIED, Gateway, GatewayProcess, Project

@@ -8,10 +8,10 @@ import pytest
 
 from gateway.container.client import SPAWN_SECONDS, ContainerInfo
 from gateway.db.pool import Database
-from gateway.log.recorder import LookUp
+from gateway.follow.recorder import LookUp
 from gateway.log.store import Log, NewEvent
-from gateway.sessions import translate as translate_module
-from gateway.sessions.translate import Translator
+from gateway.ingest import translate as translate_module
+from gateway.ingest.translate import Translator
 from gateway.wire.sse import SSEEvent
 
 

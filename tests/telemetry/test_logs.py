@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway import logs
-from gateway.config import LoggingConfig
+from gateway.telemetry import logging as logs
+from gateway.config.schema import LoggingConfig
 from gateway.telemetry import context
 from gateway.telemetry.context import about, begin_request, present
 from tests.middleware.conftest import ask_raw

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from aiohttp import web
 
-from gateway.config import MetricsConfig
+from gateway.config.schema import MetricsConfig
 from gateway.telemetry.metrics import MAX_WORDS, OTHER, Metrics
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import until

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from gateway.config import TracingConfig
+from gateway.config.schema import TracingConfig
 from gateway.telemetry.tracing import carried
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually

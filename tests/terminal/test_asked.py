@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.terminal.asked import MOST_LINES, call_title, lines_of
+from gateway.cli.terminal.asked import MOST_LINES, call_title, lines_of
 
 
 def test_a_change_is_shown_with_its_path_and_lines() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.terminal.asking import choice
-from gateway.terminal.parser import add_commands
-from gateway.terminal.text import clean
+from gateway.cli.terminal.asking import choice
+from gateway.cli.terminal.parser import add_commands
+from gateway.cli.terminal.text import clean
 from tests.program import Place, command
 from tests.terminal.person import SECONDS, environ, script, terminal, told
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.terminal.table import Column, table
+from gateway.cli.terminal.table import Column, table
 from tests.program import Place
 from tests.terminal.person import script, told
 

@@ -12,7 +12,7 @@ from acp import schema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sessions import translate
+from gateway.ingest import translate
 from gateway.wire.codec import storable
 from gateway.wire.events import Cursor, Event, EventData
 from gateway.wire.messages import (

@@ -5,7 +5,7 @@ import globals from "globals";
 const TREACHEROUS = ["close", "event", "find", "length", "name", "open", "origin", "parent", "print", "self", "status"];
 
 export default [
-    { ignores: ["gateway/console/vendor/**"] },
+    { ignores: ["gateway/web/console/vendor/**"] },
     js.configs.recommended,
     {
         linterOptions: { reportUnusedDisableDirectives: "error" },
@@ -32,7 +32,7 @@ export default [
             eqeqeq: "error",
         },
     },
-    { files: ["gateway/console/**/*.js"], languageOptions: { globals: globals.browser }, rules: { "no-console": "error" } },
-    { files: ["gateway/console/theme.js"], languageOptions: { sourceType: "script" } },
+    { files: ["gateway/web/console/**/*.js"], languageOptions: { globals: globals.browser }, rules: { "no-console": "error" } },
+    { files: ["gateway/web/console/theme.js"], languageOptions: { sourceType: "script" } },
     { files: ["tests/**"], languageOptions: { globals: globals.node } },
 ];

@@ -1,0 +1,28 @@
+"""The directories of this machine that commands use."""
+
+from pathlib import Path
+
+from gateway.cli.workspace import path_of
+from gateway.config.schema import Config
+from gateway.db.embedded import default_data_dir, owner_of
+from gateway.errors import StartError
+from gateway.config.load import environment
+
+
+def data_dir(config: Config) -> Path:
+    if config.embedded.data_dir:
+        return path_of(config.embedded.data_dir, "The data directory")
+    try:
+        return default_data_dir(environment())
+    except RuntimeError:
+        raise StartError("There is no home directory to keep the data in; name a directory with --data-dir") from None
+
+
+def refuse_second(data_dir: Path) -> None:
+    """Before the ports are tried: to be told of those, one after the other, would help nobody here."""
+    owner = owner_of(data_dir)
+    if owner is not None:
+        raise StartError(
+            f"A gateway (process {owner}) is running on {data_dir} already: stop it, or give this one a --data-dir "
+            "and ports of its own"
+        )

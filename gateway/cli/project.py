@@ -1,0 +1,111 @@
+"""``acp-gateway project register | move``: containers that the operator names, whoever may do so over HTTP.
+
+They work on the database, whether a gateway runs on it or not.
+"""
+
+import secrets
+from typing import Any
+
+from gateway.cli.say import Say
+from gateway.cli.database import reach_database, with_keys_beside_data
+from gateway.config.schema import Config
+from gateway.credentials.keyring import Keys
+from gateway.credentials.known import KnownSecrets
+from gateway.credentials.store import Credentials
+from gateway.credentials.vault import Vault
+from gateway.db.pool import Database
+from gateway.errors import UsageError
+from gateway.identity.caller import flaw_of_user_id
+from gateway.projects.store import Left, NewProject, Project, Projects, acp_upstream
+from gateway.proxy.client import Client
+from gateway.proxy.policy import AddressPolicy
+from gateway.proxy.upstream import Upstream
+from gateway.container.containers import Containers
+from gateway.injection.leaving import Leaving
+from gateway.wire.codec import DecodeError, decode, dump_json
+
+
+async def register(
+    config: Config,
+    say: Say,
+    *,
+    address: str,
+    acp_address: str | None,
+    owner: str,
+    project_id: str | None,
+    name: str | None,
+    agent_id: str | None,
+    as_json: bool,
+) -> None:
+    """Make a project of a container, for its owner."""
+    flaw = flaw_of_user_id(owner)
+    if flaw is not None:
+        raise UsageError(f"--owner {owner!r}: {flaw}")
+    _check_addresses(config, address, acp_address)
+    new = _new_project(containerUrl=address, acpUrl=acp_address, id=project_id, name=name, defaultAgentId=agent_id)
+    _check_mapping(config, new)
+    async with reach_database(config) as database:
+        project = await Projects(database, config=config.containers).create(owner, new)
+    _tell(say, project, as_json)
+
+
+async def move(
+    config: Config, say: Say, *, project_id: str, address: str, acp_address: str | None, as_json: bool
+) -> None:
+    """Have a project be at another container; the former one gives back what it was given of users' credentials."""
+    _check_addresses(config, address, acp_address)
+    changes = {"container_url": address, "acp_url": acp_address, "container_token": None}
+    _check_mapping(config, _new_project(containerUrl=address, acpUrl=acp_address))
+    async with reach_database(config) as database:
+        vault = Vault(Keys.load((config if config.database.url else with_keys_beside_data(config)).vault))
+        projects = Projects(database, vault, config.containers)
+        known = await projects.get_for_follower(project_id)
+        change = await projects.update(known.owner_id, project_id, changes)
+        if change.left is not None:
+            await _take_back(config, database, vault, projects, change.left)
+    _tell(say, change.project, as_json)
+
+
+async def _take_back(config: Config, database: Database, vault: Vault, projects: Projects, left: Left) -> None:
+    known = KnownSecrets(database, Credentials(database, vault), gateway_id=f"command-{secrets.token_hex(8)}")
+    async with Client(AddressPolicy.parse(config.containers.allow)) as client:
+        containers = Containers(database, projects, client, config.containers, known)
+        await Leaving(containers).finish(left)
+
+
+def _check_addresses(config: Config, address: str, acp_address: str | None) -> None:
+    policy = AddressPolicy.parse(config.containers.allow)
+    for what, text in (("the container's address", address), ("--acp-url", acp_address)):
+        if text is not None:
+            try:
+                policy.check_literal(Upstream.parse(text).host)
+            except ValueError as exc:
+                raise UsageError(f"{what}: {exc}") from exc  # without it: there may be a password in it
+
+
+def _check_mapping(config: Config, project: NewProject) -> None:
+    port = acp_upstream(project, config.containers).port
+    if not 0 < port < 65536:
+        raise UsageError(f"the ACP port would be {port}, which no port is; name the ACP address with --acp-url")
+
+
+def _new_project(**members: Any) -> NewProject:
+    """The same checks as over HTTP."""
+    try:
+        return decode(NewProject, dump_json({name: value for name, value in members.items() if value is not None}))
+    except DecodeError as exc:
+        raise UsageError(str(exc).replace("$.", "")) from exc
+
+
+def _tell(say: Say, project: Project, as_json: bool) -> None:
+    if as_json:
+        shown = {
+            "id": project.id,
+            "ownerId": project.owner_id,
+            "containerUrl": project.container_url,
+            "acpUrl": project.acp_url,
+        }
+        say(dump_json(shown).decode())
+        return
+    at = project.container_url + (f", ACP at {project.acp_url}" if project.acp_url else "")
+    say(f"{project.id}  of {project.owner_id}, at {at}")

@@ -1,0 +1,166 @@
+"""From a project to its container, and what the container said of itself and its agents."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import attrs
+
+from gateway.config.schema import ContainersConfig
+from gateway.container.client import Container, ContainerAgent, ContainerInfo
+from gateway.container.opencode import OpenCode
+from gateway.credentials.known import KnownSecrets
+from gateway.db.pool import Database
+from gateway.errors import AgentNotFound, UpstreamError
+from gateway.projects.store import Project, Projects, acp_upstream, opencode_upstream
+from gateway.proxy.client import Client
+from gateway.proxy.upstream import Timeouts, Upstream
+
+#: So many agents are named to who asks for one that there is not.
+_NAMED = 20
+
+
+@attrs.frozen(kw_only=True)
+class Agents:
+    """A project's agents; ``stale``: its container is away and this is what it said last."""
+
+    agents: tuple[ContainerAgent, ...]
+    stale: bool
+    #: How many more the container lists than are taken of one.
+    omitted: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class OwnHost:
+    """The agent host that was started with this gateway: its address, and the secret that it has of this start."""
+
+    upstream: Upstream
+    token: str = attrs.field(repr=False)
+
+
+class Containers:
+    """Finds a project's container, and remembers what it says."""
+
+    def __init__(
+        self,
+        database: Database,
+        projects: Projects,
+        client: Client,
+        config: ContainersConfig,
+        secrets: KnownSecrets,
+        own_host: OwnHost | None = None,
+    ) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._projects = projects
+        self._client = client
+        self._config = config
+        self._own_host = own_host
+
+    def of(self, project: Project) -> Container:
+        return Container(
+            self._client,
+            acp_upstream(project, self._config),
+            token=self.token(project),
+            timeouts=self._timeouts(),
+            mask=partial(self._secrets.mask, project.id),
+        )
+
+    def token(self, project: Project) -> str:
+        """The secret that goes to the container's ACP port with each call: its own, else the general one, if any.
+
+        That of our own agent host goes to its address and to no other: whoever registers a container names one.
+        """
+        if self._own_host is not None and acp_upstream(project, self._config) == self._own_host.upstream:
+            return self._own_host.token
+        return self._projects.container_token(project) or self._config.token
+
+    def opencode(self, project: Project) -> OpenCode:
+        """OpenCode's own API in the project's container, which may have none."""
+        return OpenCode(
+            self._client,
+            opencode_upstream(project, self._config),
+            timeouts=self._timeouts(),
+            mask=partial(self._secrets.mask, project.id),
+        )
+
+    def _timeouts(self) -> Timeouts:
+        return Timeouts(
+            connect=self._config.connect_timeout,
+            headers=self._config.headers_timeout,
+            idle=self._config.idle_timeout,
+        )
+
+    async def project(self, project_id: str) -> Project:
+        """A project, whoever owns it, as its address is now; for work that no request asked for."""
+        return await self._projects.get_for_follower(project_id)
+
+    async def find(self, project_id: str) -> Container:
+        """The container as the project's address is now; for the follower."""
+        return self.of(await self.project(project_id))
+
+    async def find_opencode(self, project_id: str) -> OpenCode:
+        """The same of its OpenCode."""
+        return self.opencode(await self.project(project_id))
+
+    async def info(self, project: Project) -> ContainerInfo:
+        return await self.of(project).info()
+
+    async def agents(self, project: Project) -> Agents:
+        """The container's agents; where it is away what it said last, and its failure where it never said anything."""
+        try:
+            listed = await self.of(project).agents()
+        except UpstreamError:
+            known = await self._known(project.id)
+            if not known:
+                raise
+            return Agents(agents=tuple(known), stale=True)
+        await self._remember(project.id, listed.agents)
+        return Agents(agents=listed.agents, stale=False, omitted=listed.omitted)
+
+    async def agent(self, project: Project, agent_id: str) -> ContainerAgent:
+        """One agent as its container lists it now."""
+        listed = await self.of(project).agents()
+        await self._remember(project.id, listed.agents)
+        return _find(listed.agents, agent_id)
+
+    async def listed(self, project: Project, agent_id: str) -> ContainerAgent:
+        """One agent as its container lists it, or as it last did while it is away."""
+        return _find((await self.agents(project)).agents, agent_id)
+
+    async def start(self, project: Project, agent_id: str) -> bool:
+        """Have the agent running; True where it was not, and had to be started."""
+        agent = await self.agent(project, agent_id)
+        if agent.status == "running":
+            return False
+        await self.of(project).spawn(agent_id, {})
+        return True
+
+    async def _remember(self, project_id: str, agents: Sequence[ContainerAgent]) -> None:
+        await self._database.execute(
+            "upsert_agents",
+            project_id=project_id,
+            ids=[agent.id for agent in agents],
+            names=[agent.name for agent in agents],
+            descriptions=[agent.description for agent in agents],
+            require_auth=[agent.requires_auth for agent in agents],
+            authenticated=[agent.authenticated for agent in agents],
+            statuses=[agent.status for agent in agents],
+            errors=[agent.error for agent in agents],
+        )
+        await self._database.execute("forget_agents", project_id=project_id, agent_ids=[agent.id for agent in agents])
+
+    async def _known(self, project_id: str) -> list[ContainerAgent]:
+        rows = await self._database.fetch_all("list_agents", project_id=project_id)
+        names = [field.name for field in attrs.fields(ContainerAgent) if field.name != "id"]
+        return [ContainerAgent(id=row["agent_id"], **{name: row[name] for name in names}) for row in rows]
+
+
+def _find(agents: Sequence[ContainerAgent], agent_id: str) -> ContainerAgent:
+    for agent in agents:
+        if agent.id == agent_id:
+            return agent
+    named = sorted(agent.id for agent in agents)
+    known = ", ".join(named[:_NAMED]) or "none"
+    if len(named) > _NAMED:
+        known += f" and {len(named) - _NAMED} more"
+    raise AgentNotFound(f"The project's container knows no agent {agent_id!r} (it knows: {known}).")

@@ -1,0 +1,341 @@
+"""Which containers this process follows: those of projects with a living session, those that somebody asks for, and
+those whose OpenCode is recorded. Of the latter OpenCode's own stream is followed, too, under the same lease.
+
+A look at the leases, twice a second, takes those that are free; one statement for all projects, however many there
+are. Whoever asks, and a gateway that tells that it gives up its leases, have it look at once.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+
+import attrs
+
+from gateway.db.availability import log_failure
+from gateway.db.pool import Database
+from gateway.errors import GatewayError, UpstreamUnreachable
+from gateway.follow.feeds import AcpFeed, Feed, OpencodeFeed
+from gateway.follow.follower import ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS, Follower, Rules
+from gateway.follow.lease import Lease, Leases
+from gateway.log.store import Log, StaleFence
+from gateway.stream.tail import Tails
+from gateway.stream.wakeups import Wakeups
+from gateway.wire.opencode import is_opencode_log, opencode_log, project_of
+
+logger = logging.getLogger(__name__)
+
+REVIEW_SECONDS = 0.5
+#: Without a look for so long something is wrong: the database is away, say.
+OVERDUE_SECONDS = 10.0
+#: A lease that is free may be locked for a moment, by an append or by another gateway that looks.
+RETRY_SECONDS, RETRIED_SECONDS = 0.05, 1.0
+#: How often all living sessions are read, and followers without a reason are let go.
+THOROUGH_SECONDS = 10.0
+#: How long somebody's asking is a reason to follow: a session, or a stream, is on its way.
+ASKED_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+#: After the database was away, before leases are taken that others may still hold.
+HOLDERS_FIRST_SECONDS = 1.0
+POLL_SECONDS = 0.02
+#: What has been read is stored before a container is handed over, for as long as that may take.
+LAST_WORDS_SECONDS = 0.3
+#: A database that does not answer has nobody wait for it who stops: leases run out by themselves.
+RELEASE_SECONDS = 1.0
+
+
+@attrs.define(eq=False)
+class _Reading:
+    follower: Follower
+    task: asyncio.Task[None]
+
+    def stop(self) -> None:
+        """Have it end, at once or once what has been read is stored."""
+        if not self.follower.stop():
+            self.task.cancel()
+
+
+@attrs.define(eq=False)
+class _Held:
+    lease: Lease
+    acp: _Reading
+    opencode: _Reading | None = None
+
+    @property
+    def readings(self) -> list[_Reading]:
+        return [self.acp] if self.opencode is None else [self.acp, self.opencode]
+
+    def wait_for(self, *, at_most: float) -> None:
+        """Somebody waits for what the container says."""
+        for reading in self.readings:
+            reading.follower.wait_for(at_most=at_most)
+
+    def stored_at(self) -> datetime | None:
+        return None if self.opencode is None else self.opencode.follower.stored_at
+
+
+class Followers:
+    """Owns the followers of this process. ``review`` and ``renew`` are its tasks; ``close`` ends all."""
+
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        tails: Tails,
+        leases: Leases,
+        rules: Rules,
+        wakeups: Wakeups,
+        *,
+        acp: AcpFeed,
+        opencode: OpencodeFeed,
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._tails = tails
+        self._leases = leases
+        self._rules = rules
+        self._acp = acp
+        self._opencode = opencode
+        self._wakeups = wakeups
+        self._held: dict[str, _Held] = {}
+        #: When each was last asked for, by the loop's clock.
+        self._asked: dict[str, float] = {}
+        self._look = asyncio.Event()
+        self._thorough_at = 0.0
+        #: When the leases were looked at last, by the loop's clock.
+        self._reviewed_at = -math.inf
+        self._handed_over = asyncio.Event()
+        wakeups.on_released(self._look.set)
+
+    async def review(self) -> None:
+        """Start and stop followers as sessions and streams come and go, until cancelled."""
+        away = False
+        while True:
+            self._look.clear()
+            pause = REVIEW_SECONDS
+            thorough = asyncio.get_running_loop().time() >= self._thorough_at
+            try:
+                if away:
+                    # All leases have run out, maybe; who holds them goes on first, with what was kept meanwhile.
+                    await self._keep_all()
+                    await asyncio.sleep(HOLDERS_FIRST_SECONDS)
+                    away = False
+                if any(held.lease.until <= asyncio.get_running_loop().time() for held in self._held.values()):
+                    await self._keep_all()
+                if await self._acquire(everything=thorough):
+                    pause = RETRY_SECONDS
+                await self._record()
+                if thorough:
+                    await self._let_go()
+                self._reviewed_at = asyncio.get_running_loop().time()
+            except GatewayError as exc:
+                away = True
+                log_failure(logger, "followers not reviewed", exc)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    async def renew(self) -> None:
+        """Keep the leases until cancelled. A database that is away may come back before anybody else takes them."""
+        while True:
+            await asyncio.sleep(self._leases.seconds / 3)
+            try:
+                await self._keep_all()
+            except GatewayError as exc:
+                log_failure(logger, "leases not renewed", exc)
+
+    async def _keep_all(self) -> None:
+        before = [held.lease for held in self._held.values()]
+        stored = {project_id: at for project_id, held in self._held.items() if (at := held.stored_at()) is not None}
+        kept = {lease.project_id: lease for lease in await self._leases.renew(before, stored)}
+        for lease in before:
+            held = self._held.get(lease.project_id)
+            if held is None or held.lease.fence != lease.fence:
+                continue
+            if lease.project_id in kept:
+                held.lease = kept[lease.project_id]
+            else:
+                logger.warning("lease lost", extra={"project": lease.project_id})
+                for reading in held.readings:
+                    reading.task.cancel()
+
+    def held(self) -> list[str]:
+        """The projects whose lease this process holds, as far as it knows: their housekeeping is done here."""
+        now = asyncio.get_running_loop().time()
+        return [project_id for project_id, held in self._held.items() if held.lease.until > now]
+
+    def counts(self) -> tuple[int, int]:
+        """How many streams of containers are followed here, and how many of them are being read."""
+        readings = [reading for held in self._held.values() for reading in held.readings]
+        return len(readings), sum(reading.follower.is_connected for reading in readings)
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether the leases are looked at as they should be: else nobody here starts to follow a container."""
+        return asyncio.get_running_loop().time() - self._reviewed_at < OVERDUE_SECONDS
+
+    def follow(self, project_id: str) -> None:
+        """Have this project's container followed from now on, here or elsewhere, while there is a reason to."""
+        now = asyncio.get_running_loop().time()
+        before = self._asked.get(project_id, 0.0)
+        self._asked[project_id] = now
+        if project_id not in self._held and before < now - REVIEW_SECONDS:
+            self._look.set()
+
+    def stir(self, project_id: str) -> None:
+        """Somebody uses this project: where its container is followed here and is away, it may be back."""
+        if held := self._held.get(project_id):
+            held.wait_for(at_most=ASKED_BACKOFF_SECONDS)
+
+    async def connected(self, project_id: str) -> None:
+        """Wait until somebody, here or elsewhere, reads the container's stream: what it says from now on is recorded.
+
+        Raises why it does not, or ``UpstreamUnreachable``, after a few seconds.
+        """
+        # The lease is the truth, here too: with another address of the container it has been taken back.
+        if not await self._comes(project_id, self._leases.is_connected):
+            held = self._held.get(project_id)
+            failure = held.acp.follower.failure if held else None
+            raise failure or UpstreamUnreachable("The container's event stream cannot be read.")
+
+    async def opencode_connected(self, project_id: str) -> None:
+        """The same of OpenCode's own stream, of a project that records it."""
+        if not await self._comes(project_id, self._leases.is_opencode_connected):
+            held = self._held.get(project_id)
+            failure = held.opencode.follower.failure if held and held.opencode else None
+            raise failure or UpstreamUnreachable("OpenCode's event stream cannot be read.")
+
+    async def _comes(self, project_id: str, is_connected: Callable[[str], Awaitable[bool]]) -> bool:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                while not await is_connected(project_id):
+                    self.follow(project_id)
+                    self.stir(project_id)
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            return False
+        return True
+
+    async def leave(self, project_id: str) -> None:
+        """Stop following this project's container, until there is a reason to again."""
+        self._asked.pop(project_id, None)
+        await self._stop([project_id])
+
+    async def hand_over(self) -> None:
+        """Give all leases up, so that other gateways go on at once; this one follows nothing any more."""
+        self._handed_over.set()
+        await self._stop(list(self._held))
+
+    async def close(self) -> None:
+        await self.hand_over()
+
+    async def _acquire(self, *, everything: bool) -> bool:
+        """Take what is free and wanted; whether somebody has just asked for what is not followed here."""
+        if self._handed_over.is_set():
+            return False
+        now = asyncio.get_running_loop().time()
+        self._asked = {project: at for project, at in self._asked.items() if at > now - ASKED_SECONDS}
+        asked = (self._asked.keys() | self._watched()) - self._held.keys()
+        leases = await self._leases.acquire(asked, everything=everything)
+        if self._handed_over.is_set():
+            await self._leases.release(leases)
+            return False
+        for lease in leases:
+            self._start(lease)
+        return any(self._asked[project] > now - RETRIED_SECONDS for project in self._asked.keys() - self._held.keys())
+
+    async def _let_go(self) -> None:
+        await self._database.execute("discard_stale_sessions")
+        rows = await self._database.fetch_all("list_projects_to_follow", project_ids=list(self._held))
+        watched = self._watched()
+        # Events of a turn that is under way are lost when the container keeps them no longer than the pause lasts.
+        for row in rows:
+            if row["is_busy"] and (held := self._held.get(row["id"])):
+                held.wait_for(at_most=ASKED_BACKOFF_SECONDS)
+        for project_id in self._held.keys() & watched:
+            self._held[project_id].wait_for(at_most=WATCHED_BACKOFF_SECONDS)
+        wanted = {row["id"] for row in rows} | self._asked.keys() | watched
+        await self._stop(self._held.keys() - wanted)
+        await self._database.execute("forget_unwanted_leases")
+        self._thorough_at = asyncio.get_running_loop().time() + THOROUGH_SECONDS
+
+    def _watched(self) -> set[str]:
+        """The projects that somebody watches a log of."""
+        return {project_of(log_id) for log_id in self._tails.watched()}
+
+    async def _record(self) -> None:
+        """Follow OpenCode, too, where that is wanted and nowhere else; streams of what is recorded no more end."""
+        logs = set(filter(is_opencode_log, self._tails.watched()))
+        watched = set(map(project_of, logs))
+        following = {id: held.opencode for id, held in self._held.items() if held.opencode is not None}
+        recorded = [id for id, reading in following.items() if not reading.task.done()]
+        unrecorded = list(self._held.keys() - following.keys() - watched)
+        asked = [*self._held, *(watched - self._held.keys())]
+        known = {"recorded": recorded, "unrecorded": unrecorded}
+        rows = await self._database.fetch_all("list_recorded", project_ids=asked, **known) if asked else []
+        ended = []
+        for row in rows:
+            held = self._held.get(row["id"])
+            if not row["recorded"]:
+                self._tails.end(opencode_log(row["id"]))
+            if held is not None and row["recorded"] and (held.opencode is None or held.opencode.task.done()):
+                held.opencode = self._read(held.lease, self._opencode)
+            elif held is not None and held.opencode is not None and not row["recorded"]:
+                ended.append(held.opencode)
+                held.opencode = None
+        await _end(ended)
+
+    def _start(self, lease: Lease) -> None:
+        held = self._held[lease.project_id] = _Held(lease, self._read(lease, self._acp))
+        held.acp.task.add_done_callback(lambda _: self._ended(held))
+
+    def _read(self, lease: Lease, feed: Feed) -> _Reading:
+        follower = Follower(lease, feed, self._log, self._rules)
+        log_id = feed.log_id(lease.project_id)
+        task = asyncio.create_task(follower.run(), name=f"follower {log_id}")
+        task.add_done_callback(lambda task: _tell_end(task, log_id))
+        return _Reading(follower, task)
+
+    def _ended(self, held: _Held) -> None:
+        """Whoever follows no longer does so for both."""
+        if self._held.get(held.lease.project_id) is held:
+            del self._held[held.lease.project_id]
+            if held.opencode is not None:
+                held.opencode.task.cancel()
+
+    async def _stop(self, project_ids: Iterable[str]) -> None:
+        stopped = [self._held.pop(project_id) for project_id in project_ids if project_id in self._held]
+        if not stopped:
+            return
+        await _end([reading for held in stopped for reading in held.readings])
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._leases.release([held.lease for held in stopped])
+        except (GatewayError, TimeoutError) as exc:
+            logger.warning("leases not released", extra={"error": str(exc) or "no answer in time"})
+        else:
+            self._wakeups.released()
+
+
+async def _end(readings: list[_Reading]) -> None:
+    """What has been read is stored, for as long as that may take; then nothing runs on."""
+    if not readings:
+        return
+    for reading in readings:
+        reading.stop()
+    _, late = await asyncio.wait([reading.task for reading in readings], timeout=LAST_WORDS_SECONDS)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)
+
+
+def _tell_end(task: asyncio.Task[None], log_id: str) -> None:
+    exc = None if task.cancelled() else task.exception()
+    if isinstance(exc, StaleFence):
+        logger.warning("another gateway follows now", extra={"project": project_of(log_id), "log": log_id})
+    elif exc is not None:
+        logger.error("follower died", exc_info=exc, extra={"project": project_of(log_id), "log": log_id})

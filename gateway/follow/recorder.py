@@ -1,0 +1,254 @@
+"""From one stream of a container into the log: read, translated, appended, each at its own pace.
+
+Reading never waits for the other two (see ``spool``). An event whose meaning has to be looked up is looked up once
+all that came before it is stored, because that is what it may be about.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from gateway.db.availability import log_failure
+from gateway.db.errors import OutcomeUnknown
+from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
+from gateway.follow.batches import Batches, Numbered
+from gateway.log.entries import NOTHING
+from gateway.follow.source import Source
+from gateway.follow.spool import Dropped, Item, Read, Spool
+from gateway.log.store import Log, NewEvent, StaleFence
+from gateway.slices import Slice
+from gateway.telemetry.metrics import Metrics
+from gateway.wire.events import ContainerEvent, Gap
+from gateway.wire.sse import OversizedEvent, SSEEvent
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.1
+#: So many events are handed in at once: what is appended meanwhile is the next batch.
+MAX_HANDED_IN = 100
+
+#: Finds out what an event means that cannot be told from the event alone.
+LookUp = Callable[[], Awaitable[NewEvent | None]]
+#: What a container's event means for the log, or how that is found out; None where it means nothing. Numbers and
+#: sources are not its business.
+Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
+#: Whether the container that is asked now is of the boot whose stream this is.
+IsSameBoot = Callable[[], Awaitable[bool]]
+
+
+#: Characters of the type of an event that nobody knows.
+MAX_TYPE = 100
+
+
+def strange(event: SSEEvent) -> NewEvent:
+    """As the container said it."""
+    return NewEvent.of(ContainerEvent(event=event.event[:MAX_TYPE], data=event.data))
+
+
+class Recorder:
+    """Records one stream."""
+
+    def __init__(
+        self,
+        project_id: str,
+        fence: int,
+        source: Source,
+        spool: Spool,
+        *,
+        log: Log,
+        translate: Translate,
+        is_same_boot: IsSameBoot,
+        metrics: Metrics,
+        gap: Callable[[Gap], NewEvent] = NewEvent.of,
+        strange: Callable[[SSEEvent], NewEvent] = strange,
+    ) -> None:
+        """``gap``: how it is said in this log that something is missing; ``strange``: what nobody understands."""
+        self._project_id = project_id
+        self._gap = gap
+        self._strange = strange
+        self._fence = fence
+        self._source = source
+        self._spool = spool
+        self._log = log
+        self._translate = translate
+        self._is_same_boot = is_same_boot
+        self._metrics = metrics
+        self._batches = Batches()
+        self._reading: asyncio.Task[None] | None = None
+        #: The number of the newest event that has been handed in.
+        self._place = source.counted
+        #: Whether the stream brought anything for the log.
+        self.has_stored = False
+        #: All that the stream brought until then is stored.
+        self.stored_at = self._read_at = datetime.now(UTC)
+        #: Whether something has been taken from the spool that is not handed in yet.
+        self._in_hand = False
+
+    async def record(self, reads: AsyncIterator[Read]) -> None:
+        """Store what the stream brings; when it ends, raises why, once all that it brought is stored."""
+        self._reading = reading = asyncio.create_task(self._read(reads), name=f"read {self._project_id}")
+        translating = asyncio.create_task(self._translate_all(), name=f"translate {self._project_id}")
+        appending = asyncio.create_task(self._append_all(), name=f"append {self._project_id}")
+        try:
+            await asyncio.wait((reading, translating, appending), return_when=asyncio.FIRST_COMPLETED)
+            # Appending ends when the others have, or else because it cannot go on.
+            self._spool.end()
+            await asyncio.wait((appending,))
+        finally:
+            for task in (reading, translating, appending):
+                task.cancel()
+            await asyncio.wait((reading, translating, appending))
+            self._spool.close()
+        failures = [task.exception() for task in (appending, translating, reading) if not task.cancelled()]
+        for failure in filter(None, failures):
+            raise failure
+
+    def stop(self) -> None:
+        """Read no more; ``record`` ends once what has been read is stored."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self, reads: AsyncIterator[Read]) -> None:
+        async for read in reads:
+            self._read_at = datetime.now(UTC)
+            if read:
+                self._spool.put(read)
+
+    async def _translate_all(self) -> None:
+        piece = Slice()
+        try:
+            while (items := await self._spool.take()) is not None:
+                self._in_hand = True
+                for number, item in enumerate(items):
+                    if waiting := self._take(item):
+                        await waiting
+                    if piece.is_over or number % MAX_HANDED_IN == 0:
+                        await self._batches.handed_in()
+                        await piece.give_way()
+                await self._batches.handed_in()
+                await piece.give_way()
+                self._in_hand = False
+                if self._batches.is_idle:
+                    self._note_stored()
+            await self._batches.stored()
+        finally:
+            self._batches.end()
+
+    def _take(self, item: Item) -> Coroutine[Any, Any, None] | None:
+        """Hand in what an item means; what has to be waited for, where that cannot be told at once."""
+        if isinstance(item, Dropped):
+            self._add(self._gap(Gap(reason=item.reason, count=item.count)), None)
+            return None
+        number = self._source.number(item)
+        if self._source.numbered and number is None:
+            # The container's own word on a gap says nothing new: the numbers tell it too.
+            return None if item.event == "gap" else self._pass_over(item)
+        if number is not None:
+            self._place = number
+        if isinstance(item, OversizedEvent):
+            gap = Gap(reason="oversized", source=self._source.boot, from_=number, to=number, count=1)
+            self._add(self._gap(gap), number)
+            return None
+        try:
+            meaning = self._translate(self._project_id, item)
+        except Exception:
+            meaning = self._not_understood(item)
+        if callable(meaning):
+            return self._look_up(item, meaning, number)
+        self._add(meaning, number)
+        return None
+
+    def _add(self, meaning: NewEvent | None, number: int | None) -> None:
+        if meaning is not None:
+            self._batches.add(meaning, self._source.count() if number is None else number)
+        elif number is not None:
+            # It has been read, and means nothing for this log.
+            self._batches.add(NewEvent(type=NOTHING, data=b""), number)
+
+    async def _pass_over(self, item: SSEEvent | OversizedEvent) -> None:
+        """An event without a number of this boot's: the container is another one by now, or else there is a gap.
+
+        Its journal may tell it again each time, and whoever waited for a number would never get past it.
+        """
+        if isinstance(item, SSEEvent) and self._means_nothing(item):
+            return
+        await self._batches.stored()
+        if not await self._is_same_boot():
+            raise UpstreamUnreachable("The container restarted between two calls.")
+        # One for all of them that stand in the same place, however often they are told.
+        key = f"gap:{self._source.boot}:{self._place}:unnumbered"
+        self._batches.add(NewEvent.of(Gap(reason="unnumbered", source=self._source.boot), key=key), None)
+
+    def _means_nothing(self, event: SSEEvent) -> bool:
+        try:
+            return self._translate(self._project_id, event) is None
+        except Exception:
+            return False
+
+    async def _look_up(self, event: SSEEvent, look_up: LookUp, number: int | None) -> None:
+        while True:
+            await self._batches.stored()
+            try:
+                meaning = await look_up()
+            except DatabaseUnavailable as exc:
+                log_failure(logger, "translation waits", exc, project=self._project_id)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            except Exception:
+                meaning = self._not_understood(event)
+            self._add(meaning, number)
+            return
+
+    def _not_understood(self, event: SSEEvent) -> NewEvent:
+        # One event that nobody foresaw must not hold up all that come after it, again and again.
+        logger.exception("event not understood", extra={"project": self._project_id, "event": event.event})
+        return self._strange(event)
+
+    async def _append_all(self) -> None:
+        while batch := await self._batches.next():
+            await self._append(batch)
+
+    async def _append(self, batch: Sequence[Numbered], *, is_gap: bool = False) -> None:
+        while True:
+            try:
+                await self._log.append(
+                    self._project_id,
+                    [event for event, _ in batch],
+                    numbers=[number for _, number in batch],
+                    source=self._source.name,
+                    fence=self._fence,
+                )
+                self.has_stored = True
+                self._note_stored()
+                self._metrics.committed((datetime.now(UTC) - batch[0][0].at).total_seconds())
+                return
+            except (DatabaseUnavailable, OutcomeUnknown) as exc:
+                # Numbers make it harmless to repeat; the fence decides whether it is still wanted.
+                log_failure(logger, "append waits", exc, project=self._project_id)
+                await asyncio.sleep(RETRY_SECONDS)
+            except (StaleFence, ProjectNotFound):
+                raise
+            except GatewayError as exc:
+                await self._append_singly(batch, exc, is_gap=is_gap)
+                return
+
+    def _note_stored(self) -> None:
+        if not self._in_hand and self._spool.is_empty and not self._batches.has_more:
+            self.stored_at = self._read_at
+
+    async def _append_singly(self, batch: Sequence[Numbered], exc: GatewayError, *, is_gap: bool) -> None:
+        """One of them cannot be stored as it is meant: it must not hold up the others, again and again."""
+        if len(batch) > 1:
+            for numbered in batch:
+                await self._append([numbered])
+            return
+        event, number = batch[0]
+        if is_gap or event.type == Gap.type:
+            raise exc
+        logger.error("event not stored", exc_info=exc, extra={"project": self._project_id, "event": event.type})
+        gap = Gap(reason="not_storable", source=self._source.boot, from_=number, to=number, count=1)
+        await self._append([(msgspec.structs.replace(self._gap(gap), at=event.at), number)], is_gap=True)

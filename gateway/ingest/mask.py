@@ -1,0 +1,95 @@
+"""What containers say, without the secrets that they were given: masked before anybody looks at what it means."""
+
+import logging
+from collections import OrderedDict
+
+import msgspec
+
+from gateway.container.client import MAX_NAME_BYTES
+from gateway.credentials.known import KnownSecrets
+from gateway.follow.recorder import LookUp, Translate, strange
+from gateway.log.store import NewEvent
+from gateway.slices import in_slices
+from gateway.wire.codec import DecodeError, parse_foreign_json
+from gateway.wire.masking import PIECE, Masker, RunningText
+from gateway.wire.sse import SSEEvent
+from gateway.wire.steps import Steps, at_once
+from gateway.wire.strings import putting_text
+
+logger = logging.getLogger(__name__)
+
+_MAX_REMEMBERED = 1_000
+#: Characters of an event that is not masked in one go.
+LARGE_EVENT = 16_384
+
+
+class Masking:
+    """Stands before the translation of all projects that this process follows."""
+
+    def __init__(self, known: KnownSecrets, translate: Translate) -> None:
+        self._known = known
+        self._translate = translate
+        #: (project, container's session id) → what its agent is saying.
+        self._running: OrderedDict[tuple[str, str], RunningText] = OrderedDict()
+
+    async def connected(self, project_id: str) -> None:
+        """Know what this project's container was given, before it is read."""
+        await self._known.load(project_id)
+        # It may tell again what it has told; what went on then begins anew.
+        for key in [key for key in self._running if key[0] == project_id]:
+            del self._running[key]
+
+    def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
+        masker = self._known.masker(project_id)
+        if not masker:
+            return self._translate(project_id, event)
+        if len(event.data) > LARGE_EVENT:
+            return self._in_its_time(project_id, event, masker)
+        return self._translated(project_id, at_once(self._masking(project_id, event, masker)))
+
+    def _in_its_time(self, project_id: str, event: SSEEvent, masker: Masker) -> LookUp:
+        """Its agent may have filled it with all that has to be looked at one by one."""
+        masked: SSEEvent | None = None
+
+        async def look_up() -> NewEvent | None:
+            nonlocal masked
+            if masked is None:
+                # Once, however often this begins again without a database: what was said before it is known only once.
+                masked = await in_slices(self._masking(project_id, event, masker))
+            meaning = self._translated(project_id, masked)
+            return await meaning() if callable(meaning) else meaning
+
+        return look_up
+
+    def _translated(self, project_id: str, masked: SSEEvent) -> NewEvent | LookUp | None:
+        try:
+            return self._translate(project_id, masked)
+        except Exception:
+            # Whoever is told of it would store the event as the container said it.
+            logger.exception("event not understood", extra={"project": project_id})
+            return strange(masked)
+
+    def _masking(self, project_id: str, event: SSEEvent, masker: Masker) -> Steps[SSEEvent]:
+        raw = event.data.encode("utf-8", "surrogatepass")
+        masked = yield from masker.masking(raw)
+        if event.event == "session_update" and RunningText.is_due(masked):
+            masked = yield from self._masking_running_text(project_id, masked, masker)
+        masked = yield from masker.masking_growing(masked)
+        if masked is raw:
+            return event
+        return msgspec.structs.replace(event, data=masked.decode("utf-8", "surrogatepass"))
+
+    def _masking_running_text(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
+        try:
+            envelope = parse_foreign_json(raw)
+            key = (project_id, str(envelope["sessionId"])[:MAX_NAME_BYTES])
+            notification = envelope["data"]
+        except (DecodeError, KeyError, TypeError):
+            return raw
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = RunningText()
+            if len(self._running) > _MAX_REMEMBERED:
+                self._running.popitem(last=False)
+        told = yield from running.telling(notification, masker)
+        return raw if told is None else (yield from putting_text(raw, ("data", *PIECE), told))

@@ -1,0 +1,107 @@
+"""What OpenCode says on its own event stream, as it is recorded: as it came, but for secrets and heartbeats.
+
+``server.connected`` is what each stream begins with, and the gateway's streams begin so by themselves. The one behind
+a break is recorded: it has clients look anew at what they may have missed.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from gateway.container.client import ContainerInfo
+from gateway.container.opencode import is_of_type
+from gateway.credentials.known import KnownSecrets
+from gateway.db.pool import Database
+from gateway.follow.recorder import LookUp
+from gateway.log.store import NewEvent
+from gateway.ingest.mask import LARGE_EVENT
+from gateway.slices import in_slices
+from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.events import OPENCODE_EVENT
+from gateway.wire.masking import Masker, RunningText
+from gateway.wire.opencode import CONNECTED, HEARTBEAT, project_of
+from gateway.wire.sse import SSEEvent
+from gateway.wire.steps import Steps, at_once
+
+_MAX_REMEMBERED = 10_000
+#: How the type of an event ends that brings the next piece of a text; the piece is its property ``delta``.
+_DELTA = ".delta"
+#: Has all of a part as it is now and, from some versions, the piece that is new as well.
+_PART = "message.part.updated"
+
+#: A log, the event's type, and the properties that say of which text it brings a piece.
+_Text = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+class Recording:
+    """Takes what the OpenCode of each project says that this process follows."""
+
+    def __init__(self, database: Database, known: KnownSecrets) -> None:
+        self._database = database
+        self._known = known
+        #: Logs where the next ``server.connected`` is behind a break.
+        self._broken: set[str] = set()
+        self._running: OrderedDict[_Text, RunningText] = OrderedDict()
+
+    async def connected(self, project_id: str, info: ContainerInfo, after_break: bool) -> None:
+        """Know what the project's container was given, before it is read, and where OpenCode works."""
+        await self._known.load(project_id)
+        await self._database.execute("set_opencode_directory", id=project_id, directory=info.working_directory)
+        if after_break:
+            self._broken.add(project_id)
+        for text in [text for text in self._running if text[0] == project_id]:
+            del self._running[text]
+
+    def __call__(self, log_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
+        project_id = project_of(log_id)
+        if is_of_type(event, HEARTBEAT):
+            return None
+        if is_of_type(event, CONNECTED):
+            if project_id not in self._broken:
+                return None
+            self._broken.discard(project_id)
+        raw = event.data.encode("utf-8", "surrogatepass")
+        masker = self._known.masker(project_id)
+        if not masker:
+            return NewEvent(type=OPENCODE_EVENT, data=raw)
+        if len(raw) <= LARGE_EVENT:
+            return NewEvent(type=OPENCODE_EVENT, data=at_once(self._masking(project_id, raw, masker)))
+
+        async def in_its_time() -> NewEvent:
+            return NewEvent(type=OPENCODE_EVENT, data=await in_slices(self._masking(project_id, raw, masker)))
+
+        return in_its_time
+
+    def _masking(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
+        masked = yield from masker.masking(raw)
+        masked = yield from self._masking_piece(project_id, masked, masker)
+        return (yield from masker.masking_growing(masked))
+
+    def _masking_piece(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
+        if b'"delta"' not in raw:
+            return raw
+        try:
+            event = parse_foreign_json(raw)
+            type, properties = event["type"], event["properties"]
+            piece = properties["delta"]
+        except (DecodeError, KeyError, TypeError):
+            return raw
+        if not isinstance(type, str) or not type.endswith((_DELTA, _PART)) or not isinstance(piece, str):
+            return raw
+        told = yield from self._of_text(project_id, type, properties).masking(type, piece, masker)
+        if told == piece:
+            return raw
+        properties["delta"] = told
+        return dump_foreign_json(event)
+
+    def _of_text(self, project_id: str, type: str, properties: dict[str, Any]) -> RunningText:
+        named = tuple((name, value) for name, value in properties.items() if name != "delta" and isinstance(value, str))
+        match properties.get("part"):
+            case {"id": str() as part_id}:
+                named += (("part", part_id),)
+        key = (project_id, type, named)
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = RunningText()
+            if len(self._running) > _MAX_REMEMBERED:
+                self._running.popitem(last=False)
+        return running

@@ -1,0 +1,316 @@
+"""What a container's event means: the event of the log that it becomes, and what must come true with it."""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any
+
+import msgspec
+
+from gateway.container.client import MAX_TOLD, SPAWN_SECONDS, ContainerInfo, is_name
+from gateway.db.pool import Database
+from gateway.follow.recorder import MAX_TYPE, LookUp, strange
+from gateway.log.store import Effect, Log, NewEvent
+from gateway.permissions.asking import Asking, not_understood
+from gateway.turns.endings import as_asked, turn_ended
+from gateway.ingest.said import Said
+from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
+from gateway.wire.events import TurnEnded
+from gateway.wire.sse import SSEEvent
+from gateway.wire.times import parse_timestamp
+
+PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
+_MAX_REMEMBERED = 10_000
+#: How long a session that is not ours is taken for foreign without looking again.
+_FOREIGN_SECONDS = 0.5
+#: How long one that may be ours in a moment is waited for: as long as its creator waits for the container's answer,
+#: and some seconds in which the id is stored. What is taken for somebody else's before that is lost.
+_CREATION_SECONDS = SPAWN_SECONDS + 5.0
+_CREATION_LOOK_SECONDS = 0.05
+#: An agent's id for a session that is longer is taken for none.
+_MAX_ACP_ID = 1000
+_SHORT_NAME = 100
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    """A container's event; ``data`` stays the bytes that it came in."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    session_id: str | None = None
+    agent_id: str | None = None
+    timestamp: Any = None
+
+
+_read_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+class Translator:
+    """Translates for all projects that this process follows."""
+
+    def __init__(self, database: Database, log: Log, *, permission_timeout: float) -> None:
+        self._database = database
+        self._asking = Asking(database, log, timeout=permission_timeout)
+        #: (project, container's session id) → ours, or until when it is taken for somebody else's.
+        self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
+        #: (project, agent's id) → a digest of the status that it was last said to have.
+        self._statuses: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._infos: dict[str, ContainerInfo] = {}
+        #: (project, container's session id) of which the agent's own id has been seen.
+        self._named: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def connected(self, project_id: str, info: ContainerInfo) -> None:
+        """The container whose events come now."""
+        self._infos[project_id] = info
+        # The project may be another one by now that was made under the same id.
+        for key in [key for key in self._sessions if key[0] == project_id]:
+            del self._sessions[key]
+        # What is told twice is told at once; an agent may have been another way while nobody listened.
+        for key in [key for key in self._statuses if key[0] == project_id]:
+            del self._statuses[key]
+
+    def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
+        """The log's event for a container's; None for what says nothing: heartbeats, a status told twice, and what
+        is of a session that is not the project's, as a container may be another project's, too.
+
+        What it means may have to be looked up first, in what all before it has left.
+        """
+        if event.event == "ping":
+            return None
+        try:
+            envelope = _decode(event.data)
+        except DecodeError:
+            return strange(event)
+        if envelope is None:
+            return None
+        session_id = None
+        if envelope.session_id:
+            key = (project_id, envelope.session_id)
+            known = self._sessions.get(key)
+            if isinstance(known, str):
+                session_id = known
+                if event.event == "session_update" and key in self._named:
+                    return _update(envelope, session_id)
+            elif known is None or known <= time.monotonic():
+                return partial(self._with_session, project_id, event, envelope, envelope.session_id)
+            else:
+                return None
+        return self._meaning(_said(project_id, event, envelope, session_id))
+
+    async def _with_session(
+        self, project_id: str, event: SSEEvent, envelope: _Envelope, container_session_id: str
+    ) -> NewEvent | None:
+        session_id = await self._session(project_id, container_session_id)
+        if session_id is None:
+            return None
+        meaning = self._meaning(_said(project_id, event, envelope, session_id))
+        return await meaning() if callable(meaning) else meaning
+
+    def _meaning(self, said: Said) -> NewEvent | LookUp | None:
+        match said.type:
+            case "session_end_turn":
+                return partial(self._end_of_turn, said)
+            case "permission_request":
+                return partial(self._asking.requested, said, self._infos[said.project_id])
+            case "permission_resolved":
+                return partial(self._resolved, said)
+            case "auth_required" if isinstance(said.member("owner"), str):
+                return partial(self._auth_required, said)
+            case "agent_status" if said.numberless and self._is_told_twice(said):
+                return None
+            case kind if kind in PASSED_ON:
+                effects = (*_effects(said), *self._acp_session(said))
+                return NewEvent(type=kind, data=said.raw, effects=effects, **said.common)
+            case _:
+                return not_understood(said)
+
+    async def _auth_required(self, said: Said) -> NewEvent | None:
+        """Whose credential an agent has refused: the container knows the user under another name. None where it is one
+        that it was given for another project."""
+        owner = _shown(said.member("owner"))
+        row = await self._database.fetch_one("user_of_owner", project_id=said.project_id, owner=owner)
+        if row is None:
+            return None
+        data = {"agentId": said.agent_id, "message": _shown(said.member("message")), "userId": row["user_id"]}
+        return NewEvent(type=said.type, data=dump_foreign_json(data), **said.common)
+
+    async def _resolved(self, said: Said) -> NewEvent:
+        return await self._asking.resolved(said, self._infos[said.project_id]) or not_understood(said)
+
+    async def _session(self, project_id: str, container_session_id: str) -> str | None:
+        """Our session; None for one that was made behind our back."""
+        key = (project_id, container_session_id)
+        known = self._sessions.get(key)
+        if isinstance(known, str):
+            return known
+        if known is not None and known > time.monotonic():
+            return None
+        patience = _CREATION_SECONDS if known is None else 0.0
+        found = await self._find_session(project_id, container_session_id, patience)
+        self._sessions[key] = found or time.monotonic() + _FOREIGN_SECONDS
+        if len(self._sessions) > _MAX_REMEMBERED:
+            self._sessions.popitem(last=False)
+        return found
+
+    async def _find_session(self, project_id: str, container_session_id: str, patience: float) -> str | None:
+        # The container speaks of a new session before its creator has heard the answer and stored the id. All that it
+        # says waits meanwhile, so each id is waited for but once.
+        deadline = time.monotonic() + patience
+        while True:
+            pending = await self._database.fetch_one("count_sessions_in_creation", project_id=project_id)
+            row = await self._database.fetch_one(
+                "find_container_session", project_id=project_id, container_session_id=container_session_id
+            )
+            if row is not None or pending is None or not pending["number"] or time.monotonic() >= deadline:
+                return row["id"] if row else None
+            await asyncio.sleep(_CREATION_LOOK_SECONDS)
+
+    async def _end_of_turn(self, said: Said) -> NewEvent:
+        turn_id = said.member("turnId")
+        # A container that is given our ids names them: another one is the end of a turn that is not ours.
+        unnamed = turn_id is None or not self._infos[said.project_id].takes_turn_ids
+        turn = await self._database.fetch_one(
+            "find_turn",
+            project_id=said.project_id,
+            session_id=said.session_id,
+            container_turn_id=str(turn_id) if isinstance(turn_id, int) else _shown(turn_id),
+            unnamed=unnamed,
+        )
+        if turn is None:
+            return not_understood(said)
+        ended = as_asked(turn, _ended(said.member("stopReason"), said.member("error")))
+        return msgspec.structs.replace(turn_ended(turn, ended), agent_id=said.agent_id)
+
+    def _acp_session(self, said: Said) -> tuple[Effect, ...]:
+        """The agent's own id for a session: its first update tells it, and a container that has it begin anew."""
+        if said.session_id is None or said.container_session_id is None:
+            return ()
+        key = (said.project_id, said.container_session_id)
+        if said.type == "session_restored":
+            acp_id = said.member("acpSessionId")
+        elif said.type == "session_update" and key not in self._named:
+            acp_id = said.member("sessionId")
+        else:
+            return ()
+        if not isinstance(acp_id, str) or storable(acp_id) != acp_id or not 0 < len(acp_id) <= _MAX_ACP_ID:
+            return ()
+        self._named[key] = None
+        if len(self._named) > _MAX_REMEMBERED:
+            self._named.popitem(last=False)
+        change = {"project_id": said.project_id, "container_session_id": said.container_session_id}
+        return (Effect("set_acp_session", change | {"acp_session_id": acp_id}),)
+
+    def _is_told_twice(self, said: Said) -> bool:
+        key = (said.project_id, said.agent_id or "")
+        digest = hashlib.sha256(said.raw).digest()
+        before, self._statuses[key] = self._statuses.get(key), digest
+        if len(self._statuses) > _MAX_REMEMBERED:
+            self._statuses.popitem(last=False)
+        return before == digest
+
+
+def _update(envelope: _Envelope, session_id: str) -> NewEvent:
+    """What containers say most by far, and all there is to it."""
+    at = parse_timestamp(envelope.timestamp) or datetime.now(UTC)
+    return NewEvent(
+        type="session_update",
+        data=bytes(envelope.data),
+        session_id=session_id,
+        agent_id=envelope.agent_id,
+        at=at,
+    )
+
+
+def _said(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str | None) -> Said:
+    common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
+    if at := parse_timestamp(envelope.timestamp):
+        common["at"] = at
+    return Said(
+        project_id=project_id,
+        type=event.event[:MAX_TYPE],
+        numberless=event.id is None,
+        session_id=session_id,
+        container_session_id=envelope.session_id,
+        agent_id=envelope.agent_id,
+        raw=bytes(envelope.data),
+        common=common,
+    )
+
+
+def _decode(data: str) -> _Envelope | None:
+    """None for what names a session that cannot be ours.
+
+    Raises ``DecodeError`` for what is no JSON object, or names its agent in a way that nobody can store.
+    """
+    try:
+        envelope = _read_envelope(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _decode_leniently(data.encode())
+    return _checked(envelope)
+
+
+def _checked(envelope: _Envelope) -> _Envelope | None:
+    if envelope.session_id is not None and not _is_storable(envelope.session_id):
+        return None
+    if envelope.agent_id is not None and not _is_storable(envelope.agent_id):
+        raise DecodeError("an id that cannot be stored")
+    return envelope
+
+
+def _is_storable(name: str) -> bool:
+    return _is_short_storable(name) if len(name) <= _SHORT_NAME else is_name(name)
+
+
+@lru_cache(maxsize=10_000)  # the same few ids stand in each event
+def _is_short_storable(name: str) -> bool:
+    return storable(name) == name
+
+
+def _decode_leniently(raw: bytes) -> _Envelope | None:
+    """For what the fast reader refuses: half surrogate pairs somewhere, ids that are no text."""
+    envelope = parse_foreign_json(raw)
+    if not isinstance(envelope, dict):
+        raise DecodeError("no object")
+    session_id, agent_id = envelope.get("sessionId"), envelope.get("agentId")
+    if not isinstance(session_id, str | None):
+        return None
+    return _checked(
+        _Envelope(
+            data=msgspec.Raw(dump_foreign_json(envelope.get("data"))),
+            session_id=session_id,
+            agent_id=agent_id if isinstance(agent_id, str) else None,
+            timestamp=envelope.get("timestamp"),
+        )
+    )
+
+
+def _effects(said: Said) -> tuple[Effect, ...]:
+    if said.type != "agent_status":
+        return ()
+    status, error = said.member("status"), said.member("error")
+    change = {
+        "project_id": said.project_id,
+        "agent_id": said.agent_id or _shown(said.member("agentId")),
+        "status": _shown(status) or "stopped",
+        "error": _shown(error),
+    }
+    return (Effect("set_agent_status", change),)
+
+
+def _ended(stop_reason: Any, error: Any) -> TurnEnded:
+    if error is not None:
+        code = error.get("code") if isinstance(error, dict) else None
+        message = error.get("message") if isinstance(error, dict) else error
+        failure = code if isinstance(code, str) and _WORD.fullmatch(code) else "agent_failed"
+        return TurnEnded(outcome="failed", failure=failure, message=_shown(message) or "The agent gave no reason.")
+    reason = _shown(stop_reason)
+    return TurnEnded(outcome="cancelled" if reason == "cancelled" else "completed", stop_reason=reason)
+
+
+def _shown(value: Any) -> str | None:
+    """A text of the container's, up to some length; None for what is none."""
+    return storable(value[:MAX_TOLD]) if isinstance(value, str) else None

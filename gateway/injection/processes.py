@@ -1,0 +1,154 @@
+"""The one process that an agent has in a container of the base contract: whose credential it runs with.
+
+Such a container starts an agent with variables, and keeps it as it is. Nothing tells whose they were, so that is
+written down before: whoever starts a process claims it, by the newest claim that he knows, having seen after he read
+that claim that none runs. So nobody takes a process for his own that somebody else has started meanwhile.
+
+One that runs and was not written down may have anybody's: a project was moved and the container is the same by another
+name, or it came back before the process was stopped; or an operator has started it there by hand. Where its agent can
+be given a credential, nobody works in it: it makes room.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from gateway.container.client import Container, ContainerAgent, ContainerInfo, ContainerRefused
+from gateway.db.pool import Database, Row
+from gateway.errors import AgentInUse
+from gateway.projects.store import Project
+from gateway.container.containers import Containers
+from gateway.injection.injecting import Given, Injecting
+
+#: How long one that somebody is starting is waited for.
+ATTEMPTS, LOOK_SECONDS = 200, 0.1
+
+RESTARTED, RENEWED = "agent_restarted", "credential_renewed"
+
+#: What runs has nobody knows whose credential; whose sessions that loses is told ``RESTARTED``.
+UNKNOWN = "unknown"
+
+
+class Processes:
+    """Starts agents in containers."""
+
+    def __init__(self, database: Database, containers: Containers, injecting: Injecting, *, gateway_id: str) -> None:
+        self._database = database
+        self._containers = containers
+        self._injecting = injecting
+        self._gateway_id = gateway_id
+
+    async def start(
+        self,
+        project: Project,
+        agent_id: str,
+        given: Given | None,
+        info: ContainerInfo,
+        options: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Have the agent running with this credential, or with none; ``options`` of ``spawn`` beside it.
+
+        A container that looks after its agents' processes itself is given the credential with a session. Else: None
+        where it runs so already, or why its sessions are lost: ``agent_restarted``, or ``credential_renewed`` where the
+        same person has a newer one; a turn that runs keeps the old one until its end. ``AgentInUse`` where the process
+        is another person's, or works on a turn and nobody knows whose it is.
+        """
+        if info.tells_end_of_turn:
+            if given is None:
+                await self._containers.start(project, agent_id)
+            return None
+        for _ in range(ATTEMPTS):
+            held = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)
+            agent = await self._containers.agent(project, agent_id)
+            if held is None or not held["is_starting"]:
+                reason = await self._reason(project, agent, given, held)
+                if reason is None:
+                    return None
+                if await self._start(project, agent_id, given, held, reason, info, options or {}):
+                    return RESTARTED if reason == UNKNOWN else reason
+            await asyncio.sleep(LOOK_SECONDS)
+        raise AgentInUse(f"{agent_id} is being started for somebody else; try again.")
+
+    async def _reason(
+        self, project: Project, agent: ContainerAgent, given: Given | None, held: Row | None
+    ) -> str | None:
+        """Why the agent has to be started; None where it need not."""
+        if held is None and agent.status in ("running", "starting") and self._injecting.can_give(agent.id):
+            if await self._has_turn(project, agent.id):
+                text = (
+                    f"{agent.id} works on a turn, and whose credential it runs with is not known; try again after it."
+                )
+                raise AgentInUse(text)
+            return UNKNOWN
+        if agent.status != "running":
+            return RESTARTED
+        whose = None if held is None else held["user_id"]
+        if whose != (None if given is None else given.user_id):
+            raise _in_use(agent.id, whose, given)
+        if given is None or held is None or held["version"] >= given.version:
+            return None
+        return None if await self._has_turn(project, agent.id) else RENEWED
+
+    async def _has_turn(self, project: Project, agent_id: str) -> bool:
+        row = await self._database.fetch_one("agent_has_turn", project_id=project.id, agent_id=agent_id)
+        return row is not None and bool(row["has_turn"])
+
+    async def _start(
+        self,
+        project: Project,
+        agent_id: str,
+        given: Given | None,
+        held: Row | None,
+        reason: str,
+        info: ContainerInfo,
+        options: Mapping[str, Any],
+    ) -> bool:
+        """Start it, unless somebody else was quicker."""
+        if given is not None:
+            given.variables()  # before anything is begun
+        key = {"project_id": project.id, "agent_id": agent_id}
+        claimed = await self._database.fetch_one(
+            "claim_agent_process",
+            **key,
+            user_id=None if given is None else given.user_id,
+            version=None if given is None else given.version,
+            seen=None if held is None else held["claim"],
+            gateway_id=self._gateway_id,
+        )
+        if claimed is None:
+            return False
+        claim = {**key, "claim": claimed["claim"]}
+        container = self._containers.of(project)
+        try:
+            if given is not None:
+                given, _ = await self._injecting.announce(given)
+            if reason in (RENEWED, UNKNOWN):
+                await self._stop(container, key)
+            env = {**({} if given is None else given.variables()), **(options.get("env") or {})}
+            await container.spawn(agent_id, {**options, "env": env} if env else options)
+        except BaseException:
+            await asyncio.shield(self._database.execute("discard_agent_process", **claim))
+            raise
+        version = None if given is None else given.version
+        await self._database.execute("agent_process_started", **claim, version=version)
+        await self._injecting.taken(given, info)
+        return True
+
+    async def _stop(self, container: Container, key: Mapping[str, str]) -> None:
+        sessions = await self._database.fetch_all("container_sessions_of_agent", **key)
+        await container.stop(key["agent_id"])
+        # The next process knows none of them, which the container lists all the same.
+        for session in sessions:
+            with suppress(ContainerRefused):
+                await container.end_session(session["container_session_id"])
+
+
+def _in_use(agent_id: str, whose: str | None, given: Given | None) -> AgentInUse:
+    runs = f"with {whose}'s credential" if whose is not None else "without anybody's credential"
+    wanted = "with yours" if given is not None else "without one"
+    first = f"{whose} can go on with it. " if whose is not None else ""
+    return AgentInUse(
+        f"{agent_id} runs {runs}, and this container has one process for each agent. {first}To run it {wanted}, an "
+        f"operator stops it first (POST .../acp/agents/{agent_id}/stop); its sessions are taken up again."
+    )

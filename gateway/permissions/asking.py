@@ -1,0 +1,144 @@
+"""What a container's permission requests mean: the rows and events that they become, and how they are settled there."""
+
+import hashlib
+import secrets
+
+import msgspec
+
+from gateway.container.client import MAX_TOLD, ContainerInfo
+from gateway.db.pool import Database
+from gateway.log.store import Effect, Log, NewEvent
+from gateway.turns.endings import RULE, permission_resolved
+from gateway.permissions.merging import Merged, Merging
+from gateway.permissions.policy import decide_now
+from gateway.ingest.said import Said
+from gateway.wire.census import Census
+from gateway.wire.codec import dump_foreign_json, storable
+from gateway.wire.events import ContainerEvent, PermissionRequest
+
+#: Who settled a permission request that nobody here answered.
+CONTAINER = "container"
+#: Bytes of a request's options, and values in them: some hundred options.
+MAX_OPTION_BYTES, MAX_OPTION_VALUES = 65_536, 1000
+#: Requests of one session that wait for an answer. What an agent asks beyond that nobody is asked; it is in the log.
+MAX_UNSETTLED = 200
+#: An agent host's reasons to take a request back because nobody waits for its answer any more.
+_GONE = {"turn_cancelled", "turn_ended", "agent_died", "agent_stopped"}
+
+
+class Asking:
+    """Permission requests of all containers that this process follows."""
+
+    def __init__(self, database: Database, log: Log, *, timeout: float) -> None:
+        """``timeout``: seconds that a request waits for somebody, where its project does not say."""
+        self._database = database
+        self._merging = Merging(database, log)
+        self._timeout = timeout
+
+    async def requested(self, said: Said, info: ContainerInfo) -> NewEvent:
+        """A request as it waits for an answer, or with the one that the project's policy gives it at once.
+
+        What it leaves out of its call is taken from the log, for the policy and for people. Call it once all that the
+        container said before is stored.
+        """
+        request_id = _request_id(said)
+        request_key = _request_key(info, said, request_id) if request_id else secrets.token_hex(32)
+        event_key = f"permission_request:{request_key}" if request_id else None
+        # Without the capability the container tells of requests and allows them by itself.
+        asks = info.asks_permission
+        if not await self._can_be_asked(said):
+            return not_understood(said)
+        merged = await self._merged(said)
+        # One that is no session of ours is nobody's here to answer for.
+        decision = None
+        if asks and said.session_id is not None:
+            options = said.member("options")
+            decision = await decide_now(self._database, said.project_id, said.session_id, merged.kinds, options)
+        data = PermissionRequest(
+            permission_id=f"prm_{secrets.token_hex(10)}",
+            tool_call=msgspec.Raw(merged.tool_call),
+            options=msgspec.Raw(said.raw_member("options")),
+            resolved_by=CONTAINER if not asks else RULE if decision else None,
+            rule=decision.rule if decision else None,
+        )
+        if said.session_id is None:
+            return NewEvent.of(data, key=event_key, **said.common)
+        row = {
+            "project_id": said.project_id,
+            "id": data.permission_id,
+            "container_request_id": request_id or f"unnamed-{request_key}",
+            "container_boot_id": info.boot_id,
+            "request_key": request_key,
+            "session_id": said.session_id,
+            "agent_id": said.agent_id,
+            "tool_call": merged.tool_call,
+            "kinds": list(merged.kinds),
+            "options": said.raw_member("options"),
+            "state": "selected" if not asks else "answering" if decision else "waiting",
+            "option_id": decision.option_id if decision else None,
+            "resolved_by": data.resolved_by,
+            "rule": dump_foreign_json(data.rule) if decision else None,
+            "timeout": self._timeout,
+        }
+        return NewEvent.of(data, key=event_key, effects=(Effect("insert_permission", row),), **said.common)
+
+    async def resolved(self, said: Said, info: ContainerInfo) -> NewEvent | None:
+        """The outcome of a request; None where nobody has heard of it."""
+        request_key = _request_key(info, said, _request_id(said) or "")
+        permission = await self._database.fetch_one(
+            "find_permission", project_id=said.project_id, request_key=request_key
+        )
+        if permission is None:
+            return None
+        outcome = said.member("outcome")
+        chosen = outcome.get("optionId") if isinstance(outcome, dict) else None
+        option_id = storable(chosen) if isinstance(chosen, str) else None
+        answered_here = permission["state"] == "answering" and option_id == permission["option_id"]
+        return permission_resolved(
+            permission,
+            outcome="cancelled" if option_id is None else "selected",
+            option_id=option_id,
+            resolved_by=permission["resolved_by"] if answered_here else CONTAINER,
+            gone=not answered_here and option_id is None and said.member("reason") in _GONE,
+        )
+
+    async def _can_be_asked(self, said: Said) -> bool:
+        """Whether a person could still be shown it: it has few enough options, and few enough others wait."""
+        options = said.raw_member("options")
+        if len(options) > MAX_OPTION_BYTES or Census(options).has_more_than(MAX_OPTION_VALUES):
+            return False
+        if said.session_id is None:
+            return True
+        row = await self._database.fetch_one(
+            "count_unsettled_permissions", project_id=said.project_id, session_id=said.session_id
+        )
+        return row is not None and row["number"] < MAX_UNSETTLED
+
+    async def _merged(self, said: Said) -> Merged:
+        tool_call = said.raw_member("toolCall")
+        if said.session_id is None:
+            return Merged(tool_call=tool_call, kinds=(None,))
+        return await self._merging.complete(said.project_id, said.session_id, tool_call)
+
+
+def not_understood(said: Said) -> NewEvent:
+    """As the container said it."""
+    return NewEvent.of(ContainerEvent(event=said.type, data=msgspec.Raw(said.raw)), **said.common)
+
+
+def _request_id(said: Said) -> str | None:
+    """The container's id for a permission request, under whichever name; None where it has given none."""
+    for name in ("requestId", "permissionId", "id"):
+        value = said.member(name)
+        if value != "" and isinstance(value, str | int) and not isinstance(value, bool):
+            return storable(str(value))[:MAX_TOLD]
+    return None
+
+
+def _request_key(info: ContainerInfo, said: Said, request_id: str) -> str:
+    """Which request this is: a container that starts anew may count its requests from 1 again.
+
+    A digest, because an index takes no more than some 2,700 bytes.
+    """
+    scope = (info.boot_id or "", said.container_session_id or "", request_id)
+    return hashlib.sha256("\0".join(scope).encode()).hexdigest()

@@ -1,0 +1,216 @@
+"""Permission requests: listed, and answered once. Only an explicit answer allows anything."""
+
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+from gateway.container.client import ContainerInfo
+from gateway.db.pool import Database, Row
+from gateway.errors import (
+    GatewayError,
+    InvalidBody,
+    PermissionGone,
+    PermissionNotFound,
+    PermissionSettled,
+    UpstreamError,
+)
+from gateway.log.store import Appended, Log
+from gateway.projects.store import Project
+from gateway.permissions.delivery import Answers
+from gateway.container.containers import Containers
+from gateway.turns.endings import RULE, taken_back
+from gateway.tasks import Tasks
+from gateway.wire.codec import parse_foreign_json
+from gateway.wire.events import PermissionRequest
+from gateway.wire.options import AMBIGUOUS, kinds_by_id, listed, option_of_kind
+from gateway.wire.times import timestamp
+
+logger = logging.getLogger(__name__)
+
+#: Who answered where nobody did in time.
+TIMEOUT = "timeout"
+
+
+PermissionState = Literal["waiting", "answering", "selected", "cancelled"]
+
+
+@attrs.frozen(kw_only=True)
+class Permission:
+    """A permission request; ``answering``: the answer is on its way to the container."""
+
+    id: str
+    session_id: str
+    turn_id: str | None
+    agent_id: str | None
+    #: JSON of the agent's, as it came.
+    tool_call: msgspec.Raw
+    options: msgspec.Raw
+    state: PermissionState
+    option_id: str | None
+    resolved_by: str | None
+    #: The rule or the mode that has answered it.
+    rule: Any
+    requested_at: datetime
+    #: When it is refused if nobody answers.
+    expires_at: datetime | None
+    resolved_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Permission":
+        values = {field.name: row[field.name] for field in attrs.fields(cls)}
+        rule = row["rule"] if row["resolved_by"] == RULE else None
+        asked = {name: msgspec.Raw(bytes(row[name])) for name in ("tool_call", "options")}
+        return cls(**values | asked | {"rule": parse_foreign_json(rule or b"null")})
+
+
+def new_answer_id() -> str:
+    return f"ans_{secrets.token_hex(10)}"
+
+
+class Permissions:
+    """All permission requests in one database."""
+
+    def __init__(self, database: Database, log: Log, containers: Containers) -> None:
+        self._database = database
+        self._log = log
+        self._answers = Answers(database, log, containers)
+        self._tasks = Tasks()
+        log.listen(self._appended)
+
+    async def waiting(self, project_id: str) -> list[Permission]:
+        """What waits for an answer, oldest first; of very many the first ones."""
+        rows = await self._database.fetch_all("list_permissions", project_id=project_id)
+        return [Permission.from_row(row) for row in rows]
+
+    async def get(self, project_id: str, permission_id: str) -> Permission:
+        return Permission.from_row(await self._row(project_id, permission_id))
+
+    async def answer(
+        self,
+        project: Project,
+        permission_id: str,
+        user_id: str,
+        *,
+        option_id: str | None,
+        granted: bool | None,
+        answer_id: str | None = None,
+    ) -> Permission:
+        """Answer with one of the agent's options, or yes or no for this once. Run it in a task of its own.
+
+        An answer that has claimed the request under a reserved ``answer_id`` is brought to its end when it comes again.
+
+        Raises ``PermissionSettled`` for every answer but the first, and ``PermissionGone`` where nobody waits for one
+        any more. Where the container is away the answer is kept and brought to it as soon as it is back; the permission
+        is ``answering`` until then.
+        """
+        permission = await self.get(project.id, permission_id)
+        chosen = _choose(permission, option_id, granted)
+        claimed = await self._claim(
+            project.id,
+            permission_id,
+            option_id=chosen,
+            resolved_by=user_id,
+            answer_id=answer_id or new_answer_id(),
+        )
+        if not claimed:
+            latest = await self._row(project.id, permission_id)
+            if answer_id is None or latest["answer_id"] != answer_id:
+                raise _settled(latest)
+        try:
+            await self._answers.bring(project.id, permission_id)
+        except UpstreamError as exc:
+            logger.info("answer not brought yet", extra={"permission": permission_id, "error": str(exc)})
+        settled = await self._row(project.id, permission_id)
+        if settled["resolved_by"] != user_id:
+            # The container had settled it before this answer came.
+            raise _settled(settled)
+        return Permission.from_row(settled)
+
+    async def connected(self, project_id: str, info: ContainerInfo, fence: int) -> None:
+        """The container is followed (again): bring it its answers, and take back what another boot has asked."""
+        await self._database.execute("set_asks_permission", id=project_id, asks=info.asks_permission)
+        if info.boot_id is not None:
+            whose = {"project_id": project_id, "boot_id": info.boot_id}
+            while lost := await self._database.fetch_all("unsettled_permissions_of_other_boots", **whose):
+                await self._log.append(project_id, [taken_back(permission) for permission in lost], fence=fence)
+        await self._answers.bring_all([project_id])
+
+    async def review(self, project_ids: Sequence[str]) -> None:
+        """What is to be done for the projects whose lease is held here, each second: refuse what nobody has answered
+        in time, and bring answers to their containers."""
+        for row in await self._database.fetch_all("expired_permissions", project_ids=list(project_ids)):
+            await self._claim(
+                row["project_id"],
+                row["id"],
+                option_id=option_of_kind(parse_foreign_json(row["options"]), "reject_once"),
+                resolved_by=TIMEOUT,
+                answer_id=new_answer_id(),
+            )
+        await self._answers.bring_all(project_ids)
+
+    async def close(self) -> None:
+        await self._tasks.close()
+        await self._answers.close()
+
+    def _appended(self, project_id: str, appended: Appended) -> None:
+        """What a rule has answered is brought to its container at once."""
+        if appended.of(PermissionRequest.type):
+            self._tasks.start(self._bring(project_id), name=f"bring answers {project_id}")
+
+    async def _bring(self, project_id: str) -> None:
+        try:
+            await self._answers.bring_all([project_id])
+        except GatewayError as exc:
+            logger.info("answers not brought yet", extra={"project": project_id, "error": str(exc)})
+
+    async def _claim(self, project_id: str, permission_id: str, **claim: Any) -> bool:
+        """Whether this is the request's answer; another one has been given if it is not."""
+        row = await self._database.fetch_one("claim_permission", project_id=project_id, id=permission_id, **claim)
+        return row is not None
+
+    async def _row(self, project_id: str, permission_id: str) -> Row:
+        row = await self._database.fetch_one("get_permission", project_id=project_id, id=permission_id)
+        if row is None:
+            raise PermissionNotFound(f"There is no permission request {permission_id!r} in this project.")
+        return row
+
+
+def _choose(permission: Permission, option_id: str | None, granted: bool | None) -> str | None:
+    """The option that is meant; None takes the request back.
+
+    Yes or no is looked up by the options' kind and is for this once: what stands first may allow more than was meant.
+    """
+    options = parse_foreign_json(bytes(permission.options))
+    if option_id is not None:
+        kinds = kinds_by_id(options)
+        if option_id not in kinds:
+            known = listed(kinds) or "none"
+            raise InvalidBody(f"$.optionId: there is no option {option_id!r} (known here: {known})")
+        if kinds[option_id] is AMBIGUOUS:
+            raise InvalidBody(
+                f"$.optionId: {option_id!r} stands for options of several kinds; refuse the request with granted false"
+            )
+        return option_id
+    chosen = option_of_kind(options, "allow_once" if granted else "reject_once")
+    if granted and chosen is None:
+        raise InvalidBody("$.granted: this request has no option of kind allow_once; answer with an optionId")
+    return chosen
+
+
+def _settled(row: Row) -> GatewayError:
+    """Who has settled the request, when, and how."""
+    at = timestamp(row["resolved_at"] or row["answered_at"])
+    who = {"state": row["state"], "optionId": row["option_id"], "resolvedBy": row["resolved_by"], "resolvedAt": at}
+    if row["gone"]:
+        return PermissionGone(
+            f"It was taken back at {at}: its turn or session is over, or its container restarted.", **who
+        )
+    if row["state"] == "selected" and row["option_id"] is None:
+        return PermissionSettled(f"Its container allowed it by itself at {at}.", **who)
+    how = f"with option {row['option_id']!r}" if row["option_id"] is not None else "with a refusal"
+    return PermissionSettled(f"It was answered by {row['resolved_by']!r} at {at} {how}.", **who)

@@ -1,0 +1,22 @@
+"""The project of a container that is named on the command line: there at each start, with the container's address."""
+
+from gateway.errors import ProjectNotFound
+from gateway.identity.caller import LOCAL_USER
+from gateway.projects.store import NewProject, Projects
+
+
+async def register(
+    projects: Projects, project_id: str, address: str, *, owner: str | None = None, default_agent_id: str | None = None
+) -> None:
+    """Have the project point at this address; what else was set of it stays, its owner too unless one is named."""
+    try:
+        known = await projects.get_for_follower(project_id)
+    except ProjectNotFound:
+        new = NewProject(id=project_id, container_url=address, default_agent_id=default_agent_id)
+        await projects.create(owner or LOCAL_USER, new, by_operator=True)
+        return
+    if known.container_url != address:
+        changes = {"container_url": address, "container_token": None}
+        await projects.update(known.owner_id, project_id, changes, by_operator=True)
+    if owner is not None and owner != known.owner_id:
+        await projects.give(project_id, owner)

@@ -1,0 +1,451 @@
+"""Projects: whose they are, where their containers stand, and which agent is asked when none is named."""
+
+import json
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import attrs
+from msgspec import Meta
+
+from gateway.projects.addresses import Addresses, canonical
+from gateway.config.schema import ContainersConfig
+from gateway.credentials.keyring import Keys
+from gateway.credentials.vault import Place, Sealed, Vault
+from gateway.db.errors import UniqueViolation
+from gateway.db.pool import Database, Row, Transaction
+from gateway.errors import Conflict, GatewayError, ProjectExists, ProjectNotFound, TooManyProjects
+from gateway.proxy.policy import ForbiddenAddress
+from gateway.proxy.upstream import Upstream
+from gateway.projects.cleanup import Remains
+from gateway.identity.roles import Role
+from gateway.wire.codec import dump_json
+from gateway.wire.limits import matching
+from gateway.wire.opencode import opencode_log
+
+logger = logging.getLogger(__name__)
+
+
+ProjectId = Annotated[str, matching(r"[a-z0-9-]{1,64}", "must be 1 to 64 of a-z, 0-9 and -")]
+ProjectName = Annotated[str, Meta(min_length=1, max_length=200)]
+Address = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
+AgentId = Annotated[str, Meta(min_length=1)]
+#: What happens to a permission request that no rule matches; see ``sessions.policy``.
+PermissionMode = Literal["ask", "accept-edits", "full-auto"]
+#: ``*``, which is any, and ACP's kinds of tool, https://agentclientprotocol.com/protocol/schema#toolkind.
+RuleKind = Literal["*", "read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other"]
+RuleAction = Literal["allow", "reject", "ask"]
+ANY_KIND: RuleKind = "*"
+#: The secret of a container.
+ContainerToken = Annotated[
+    str, matching(r"[!-~]{1,4096}", "must be 1 to 4096 printable ASCII characters without spaces; null takes it away")
+]
+PermissionTimeout = Annotated[float, Meta(ge=1, le=604_800, description="Seconds.")]
+
+
+@attrs.frozen(kw_only=True)
+class PermissionRule:
+    """What to answer when an agent asks for a tool of ``kind`` (``*``: any)."""
+
+    kind: RuleKind
+    action: RuleAction
+
+
+PermissionRules = Annotated[list[PermissionRule], Meta(max_length=100)]
+
+
+@attrs.frozen(kw_only=True)
+class Retention:
+    """How much of a project's log is kept; None: nothing is deleted for it."""
+
+    #: Events and messages that are older go.
+    max_age_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    #: Of stored events, packed ones as they are packed: beyond it the oldest go. Messages stay.
+    max_bytes: Annotated[int, Meta(ge=1, le=2**60)] | None = None
+
+    @classmethod
+    def from_row(cls, column: Mapping[str, int | None] | None) -> "Retention | None":
+        return None if column is None else cls(**column)
+
+    def to_row(self) -> str:
+        return json.dumps(attrs.asdict(self))
+
+
+@attrs.frozen(kw_only=True)
+class Project:
+    """A project. ``container_url`` is its OpenCode address; ``acp_url`` its ACP address where the mapping is not it.
+
+    ``retention``: None where the gateway's own rule holds.
+    """
+
+    id: str
+    owner_id: str
+    name: str
+    container_url: str
+    acp_url: str | None
+    default_agent_id: str | None
+    retention: Retention | None = None
+    permission_mode: PermissionMode = "ask"
+    permission_rules: Sequence[PermissionRule] = ()
+    #: Seconds until a request that nobody answers is refused; None: as the gateway is set.
+    permission_timeout: float | None = None
+    #: Whether what its OpenCode says on its own event stream is recorded.
+    record_opencode_events: bool = False
+    #: Where its OpenCode works, once that has been recorded: whose events those are.
+    opencode_directory: str | None = None
+    #: The secret that its container wants; None where the gateway's general one is sent.
+    sealed_container_token: Sealed | None = attrs.field(default=None, repr=False)
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Project":
+        values = {field.name: row[field.name] for field in attrs.fields(cls)}
+        retention, rules = Retention.from_row(row["retention"]), rules_from(row["permission_rules"])
+        token = row["sealed_container_token"]
+        return cls(
+            **values
+            | {
+                "retention": retention,
+                "permission_rules": rules,
+                "sealed_container_token": None if token is None else Sealed(token),
+            }
+        )
+
+    @property
+    def acp_address(self) -> str:
+        """What its ACP port is found by."""
+        return self.acp_url or self.container_url
+
+
+@attrs.frozen
+class Access:
+    """A project, and what somebody may do in it."""
+
+    project: Project
+    role: Role
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Access":
+        return cls(Project.from_row(row), Role.named(row["role"]))
+
+
+@attrs.frozen(kw_only=True)
+class Left:
+    """A container that is to give back what it was given for a project, because that has gone from there, say."""
+
+    #: With the address that it had.
+    project: Project
+    #: Whether the project is at another address now; the container may be the same all the same.
+    has_moved: bool
+    #: Each with ``agent_id``, ``user_id`` and ``owner``.
+    credentials: Sequence[Row]
+    #: Each with ``agent_id`` and ``user_id``: whose credential it has, in the base contract.
+    processes: Sequence[Row]
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """What became of a change. ``was_followed``: somebody followed its container at another address."""
+
+    project: Project
+    was_followed: bool
+    left: Left | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NewProject:
+    """What a project is made from, and the body of ``POST /api/projects``."""
+
+    id: ProjectId | None = None
+    name: ProjectName | None = None
+    container_url: Address
+    acp_url: Address | None = None
+    default_agent_id: AgentId | None = None
+    retention: Retention | None = None
+    permission_mode: PermissionMode = "ask"
+    permission_rules: PermissionRules = attrs.field(factory=list)
+    permission_timeout: PermissionTimeout | None = None
+    record_opencode_events: bool = False
+    container_token: ContainerToken | None = attrs.field(default=None, repr=False)
+
+
+def rules_from(column: Any) -> tuple[PermissionRule, ...]:
+    """The rules as their column has them."""
+    return tuple(PermissionRule(**rule) for rule in column)
+
+
+#: How long a project that was looked up is taken as it was, and the asker's role in it. Every request looks them up; a
+#: change made through another gateway is seen after this at the latest, one made here at once.
+REMEMBER_SECONDS = 1.0
+MAX_REMEMBERED = 10_000
+#: How long whoever deletes a project waits for the last of its rows to go.
+REMOVE_SECONDS = 1.0
+#: How many projects are looked at at a time where all are.
+PAGE = 500
+#: Of what is wrong before a start, no more lines are logged.
+MAX_WARNINGS = 20
+
+
+_CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name != "id"]
+
+
+class Projects:
+    """All projects in one database; each is looked up together with who asks.
+
+    Without a ``vault`` no container's secret is stored or opened. ``config`` maps addresses to ports.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault | None = None,
+        config: ContainersConfig | None = None,
+        addresses: Addresses | None = None,
+    ) -> None:
+        self._database = database
+        self._config = config or ContainersConfig()
+        self._addresses = addresses or Addresses(database, shared=self._config.shared)
+        self._vault = vault or Vault(Keys())
+        self._remains = Remains(database)
+        #: (user, project) → what they may do in it, and until when that may be taken for the truth; oldest first.
+        self._remembered: OrderedDict[tuple[str, str], tuple[Access, float]] = OrderedDict()
+        self._changes = 0
+
+    async def create(self, owner_id: str, new: NewProject, *, most: int = 0, by_operator: bool = False) -> Project:
+        """Raises ``ProjectExists`` where the id is taken, by whomever, ``AddressTaken`` where the container is another
+        owner's, ``TooManyProjects`` where its owner has ``most`` already (0: any number).
+
+        ``by_operator``: they have named the container, whosever it is.
+        """
+        locations = await self._addresses.locate(self._upstreams(new))
+        project_id = new.id or f"project-{secrets.token_hex(6)}"
+        values = _columns(attrs.asdict(new, recurse=False))
+        values |= self._sealed(values.pop("container_token"), project_id, new.acp_url or new.container_url)
+        values |= {"id": project_id, "name": new.name or project_id, "owner_id": owner_id}
+
+        async def work(transaction: Transaction) -> Row:
+            row = await transaction.fetch_one("insert_project", **values)
+            assert row is not None
+            # Only now: where another of this id was just being deleted, the insert has waited for that.
+            if await transaction.fetch_one("find_deleted_project", project_id=project_id):
+                detail = f"The project {project_id!r} has been deleted, but its events are still being removed."
+                raise ProjectExists(detail, headers={"Retry-After": "5"})
+            if by_operator:
+                await self._addresses.record(transaction, project_id, locations)
+            else:
+                await self._addresses.claim(transaction, project_id, locations, by=owner_id)
+            # Under the lock of addresses, so that of two at once the second is counted.
+            owned = await transaction.fetch_one("count_projects_of", owner_id=owner_id) if most else None
+            if owned is not None and owned["owned"] > most:
+                raise TooManyProjects(f"One user may own {most} projects here; delete one of yours.", limit=most)
+            return row
+
+        try:
+            return Project.from_row(await self._database.transaction(work))
+        except UniqueViolation as exc:
+            raise ProjectExists(f"A project with the id {project_id!r} exists already; choose another.") from exc
+
+    async def access(self, user_id: str, project_id: str) -> Access:
+        """A project that the user owns or is a member of. Raises ``ProjectNotFound``."""
+        known = self._remembered.get((user_id, project_id))
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        changes = self._changes
+        row = await self._database.fetch_one("get_project", id=project_id, user_id=user_id)
+        if row is None:
+            raise ProjectNotFound(f"There is no project {project_id!r}.")
+        found = Access.from_row(row)
+        # What was changed while it was read may be newer.
+        return self._remember(user_id, found) if changes == self._changes else found
+
+    async def get(self, user_id: str, project_id: str) -> Project:
+        """The same without the role."""
+        return (await self.access(user_id, project_id)).project
+
+    async def get_for_follower(self, project_id: str) -> Project:
+        """A project whoever owns it; for work that no request asked for."""
+        row = await self._database.fetch_one("get_project_for_follower", id=project_id)
+        if row is None:
+            raise ProjectNotFound(f"There is no project {project_id!r}.")
+        return Project.from_row(row)
+
+    async def page(self, user_id: str, *, only: Collection[str] | None, after: str | None, limit: int) -> list[Access]:
+        """Those that the user owns or is a member of, and is not kept from by ``only``."""
+        named = None if only is None else sorted(only)
+        rows = await self._database.fetch_all("list_projects", user_id=user_id, only=named, after=after, limit=limit)
+        return [Access.from_row(row) for row in rows]
+
+    async def update(
+        self, user_id: str, project_id: str, changes: Mapping[str, Any], *, by_operator: bool = False
+    ) -> Change:
+        """Change what ``changes`` names: any member of ``NewProject`` but its id. Only an admin may.
+
+        A container's secret belongs to its address: it does not open once that is another. ``AddressTaken`` as for
+        ``create``.
+        """
+        addresses = {name: changes[name] for name in ("container_url", "acp_url") if name in changes}
+        moved = attrs.evolve(await self.get_for_follower(project_id), **addresses) if addresses else None
+        locations = await self._addresses.locate(self._upstreams(moved)) if moved else []
+
+        async def work(transaction: Transaction) -> Change:
+            # Held to the end: whoever gives this container a credential was before this and is seen, or is refused.
+            row = await transaction.fetch_one("lock_project", id=project_id, user_id=user_id)
+            if row is None:
+                raise ProjectNotFound(f"There is no project {project_id!r}.")
+            former = Project.from_row(row)
+            values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
+            address = changes.get("acp_url", former.acp_url) or changes.get("container_url", former.container_url)
+            values |= self._sealed(values.pop("container_token"), project_id, address)
+            row = await transaction.fetch_one("update_project", id=project_id, changed=list(changes), **values)
+            assert row is not None
+            changed = Project.from_row(row)
+            left = None
+            if moved is not None and self._upstreams(changed) != self._upstreams(former):
+                if self._upstreams(changed) != self._upstreams(moved):
+                    raise Conflict("The project's address has been changed by somebody else just now; try again.")
+                if by_operator:
+                    await self._addresses.record(transaction, project_id, locations)
+                else:
+                    await self._addresses.claim(transaction, project_id, locations, by=user_id)
+            if acp_upstream(changed, self._config) != acp_upstream(former, self._config):
+                left = Left(
+                    project=former,
+                    has_moved=True,
+                    credentials=await transaction.fetch_all("leave_credentials", project_id=project_id),
+                    processes=await transaction.fetch_all("leave_agent_processes", project_id=project_id),
+                )
+            return Change(project=changed, was_followed=row["moved"], left=left)
+
+        change = await self._database.transaction(work)
+        self.forget()
+        return change
+
+    async def settle_addresses(self) -> None:
+        """Before any gateway starts: know where all containers are, and warn of those that several owners have.
+
+        A project may be from before that was kept, or other ports are configured than before.
+        """
+        after: str | None = None
+        while rows := await self._database.fetch_all("projects_with_addresses", after=after, limit=PAGE):
+            for row in rows:
+                project = Project.from_row(row)
+                wanted = {f"{canonical(one.host)} {one.port}" for one in self._upstreams(project)}
+                if wanted != set(row["known"]):
+                    await self._record_addresses(project)
+            after = rows[-1]["id"]
+        if not self._config.shared:
+            for row in await self._database.fetch_all("shared_addresses", limit=MAX_WARNINGS):
+                extra = {"project": row["one"], "other": row["other"]}
+                logger.warning("projects of different owners have one container", extra=extra)
+
+    async def _record_addresses(self, project: Project) -> None:
+        try:
+            locations = await self._addresses.locate(self._upstreams(project))
+        except ForbiddenAddress:
+            return  # nothing is ever connected to there
+        await self._database.transaction(lambda transaction: self._addresses.record(transaction, project.id, locations))
+
+    def _upstreams(self, project: "Project | NewProject") -> tuple[Upstream, ...]:
+        """Where its container is: OpenCode's port, and ACP's."""
+        return opencode_upstream(project, self._config), acp_upstream(project, self._config)
+
+    async def give(self, project_id: str, user_id: str) -> None:
+        """Make somebody the project's owner; for whoever runs the gateway, no user of it may."""
+        await self._database.execute("set_project_owner", id=project_id, owner_id=user_id)
+        self.forget()
+
+    async def delete(self, user_id: str, project_id: str) -> None:
+        """The project and all that hangs on it: sessions, log, messages, members. Only an admin may.
+
+        It is gone at once; where its log is long, the last of its rows go later.
+        """
+
+        async def work(transaction: Transaction) -> None:
+            await transaction.fetch_all("lock_storage_of_logs", project_id=project_id)
+            # An append either came before and is deleted here, or finds no head and is refused.
+            if not await transaction.fetch_all("lock_logs", id=project_id, user_id=user_id):
+                raise ProjectNotFound(f"There is no project {project_id!r}.")
+            # Who folds a session holds it and then writes messages: they are here before the remains are looked for.
+            await transaction.fetch_all("lock_sessions", project_id=project_id)
+            await transaction.execute("delete_project", id=project_id, user_id=user_id)
+
+        await self._database.transaction(work)
+        self.forget()
+        try:
+            for log_id in (project_id, opencode_log(project_id)):
+                await self._remains.remove(log_id, seconds=REMOVE_SECONDS)
+        except GatewayError as exc:
+            logger.warning("a deleted project has rows left", extra={"project": project_id, "error": str(exc)})
+
+    def container_token(self, project: Project) -> str | None:
+        """The secret of the project's own container. Raises ``VaultKeyMissing`` and ``SecretUnreadable``."""
+        sealed = project.sealed_container_token
+        if sealed is None:
+            return None
+        return self._vault.open(sealed, container_token_place(project.id, project.acp_address)).decode()
+
+    def _sealed(self, token: str | None, project_id: str, address: str) -> dict[str, Any]:
+        """The columns of a container's secret; ``VaultNotConfigured`` where there is no key to seal it with."""
+        if token is None:
+            return {"sealed_container_token": None, "container_token_key_id": None}
+        sealed = self._vault.seal(token.encode(), container_token_place(project_id, address))
+        return {"sealed_container_token": sealed.ciphertext, "container_token_key_id": sealed.key_id}
+
+    def forget(self) -> None:
+        """Look everything up anew, because something has changed: who may do what, or a project.
+
+        Of two changes at once the later one may be told of first: neither is remembered, the next reader looks.
+        """
+        self._changes += 1
+        self._remembered.clear()
+
+    def _remember(self, user_id: str, access: Access) -> Access:
+        key = (user_id, access.project.id)
+        self._remembered.pop(key, None)
+        self._remembered[key] = (access, time.monotonic() + REMEMBER_SECONDS)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return access
+
+
+def container_token_place(project_id: str, acp_address: str) -> Place:
+    """Bound to the address: who moves a project to a container of their own does not get the former one's secret."""
+    return Place(table="projects", row=(project_id, acp_address), field="container_token")
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    retention: Retention | None = values["retention"]
+    return {
+        **values,
+        "retention": retention.to_row() if retention else None,
+        "permission_rules": dump_json(values["permission_rules"]).decode(),
+    }
+
+
+def opencode_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
+    """Where the project's container serves OpenCode's own API: the port of its address, 4096 where it names none."""
+    return _with_port(project.container_url, config.opencode_port)
+
+
+def acp_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
+    """Where the project's container speaks ACP: the address it names outright, else the mapped port (4096 → 4097).
+
+    An address with another port is mapped by the same distance (5000 → 5001), so that several containers on one host
+    keep their pairs apart.
+    """
+    if project.acp_url:
+        return Upstream.parse(project.acp_url)
+    return _with_port(project.container_url, config.opencode_port, config.acp_port - config.opencode_port)
+
+
+@lru_cache(maxsize=4096)  # asked for by every request
+def _with_port(url: str, default: int, distance: int = 0) -> Upstream:
+    upstream = Upstream.parse(url)
+    return upstream.with_port((upstream.port if urlsplit(url).port else default) + distance)

@@ -1,0 +1,208 @@
+"""All streams of this process: where each begins, who carries it, its heartbeats, and its end.
+
+A stream is carried by its project's pump while the tail reaches back to its cursor, and reads the log by itself until
+then. Between the two there is no seam: either writes what comes after the cursor, and moves it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+
+from gateway.config.schema import EventsConfig
+from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
+from gateway.stream.pump import Pump
+from gateway.log.reading import NotKept
+from gateway.stream.replay import Passage, Replays
+from gateway.log.store import Head, Log
+from gateway.stream.stream import Stream, judge, reset
+from gateway.stream.tail import Tail, Tails
+from gateway.telemetry.metrics import Metrics
+from gateway.wire.events import Cursor, Reset
+
+logger = logging.getLogger(__name__)
+
+#: Until a stream reads again, after the database could not be used; twice as long at most.
+RETRY_SECONDS: Final = 0.25
+#: Where only a few streams are to end, they need not be spread over long.
+_PARTING_SECONDS: Final = 0.01
+
+
+class GatewayStopping(GatewayError):
+    """The gateway is stopping; come back."""
+
+    status, code = 503, "gateway_stopping"
+
+
+@attrs.define(eq=False)
+class Channel:
+    """What a project's streams share."""
+
+    project_id: str
+    tail: Tail
+    pump: Pump
+    streams: int = 0
+
+
+class Streams:
+    """Owns the pumps, and knows every open stream. ``beat`` is its task; ``stop`` ends streams, ``close`` the rest."""
+
+    def __init__(self, log: Log, tails: Tails, config: EventsConfig, *, reads_at_once: int, metrics: Metrics) -> None:
+        self._log = log
+        self._tails = tails
+        self._metrics = metrics
+        self._config = config
+        self._replays = Replays(log, at_once=reads_at_once)
+        self._channels: dict[str, Channel] = {}
+        #: The open streams, each with what ends its waiting.
+        self._open: dict[Stream, asyncio.Timeout] = {}
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def buffered(self) -> list[int]:
+        """Bytes that wait in this process for each client to take them."""
+        return [stream.transport.get_write_buffer_size() for stream in self._open]
+
+    @asynccontextmanager
+    async def channel(self, project_id: str) -> AsyncIterator[Channel]:
+        """What the project's streams share, for as long as this is open. Raises ``GatewayStopping``."""
+        if self._stopping:
+            raise GatewayStopping()
+        async with self._tails.watch(project_id) as tail:
+            channel = self._channels.get(project_id)
+            if channel is None or channel.tail is not tail or not channel.pump.is_running:
+                pump = Pump(project_id, self._log, tail, self._metrics)
+                channel = self._channels[project_id] = Channel(project_id, tail, pump)
+                channel.pump.start()
+            channel.streams += 1
+            try:
+                yield channel
+            finally:
+                channel.streams -= 1
+                if not channel.streams:
+                    channel.pump.stop()
+                    if self._channels.get(project_id) is channel:
+                        del self._channels[project_id]
+
+    async def begin(self, channel: Channel, last_event_id: str | None, *, from_start: bool) -> Cursor | Reset:
+        """Where a client begins that names ``last_event_id``, or the reset that it is told.
+
+        Raises ``ProjectNotFound`` and what the database raises.
+        """
+        tail = channel.tail
+        named = Cursor.parse(last_event_id) if last_event_id else None
+        if named is not None and tail.reaches(named) and named.seq <= tail.head:
+            # No need to ask: it is there.
+            return named
+        async with self._replays.turn:
+            head = await self._log.head(channel.project_id)
+        tail.move(head.cursor)
+        return judge(head, last_event_id, from_start=from_start)
+
+    async def serve(self, channel: Channel, stream: Stream) -> None:
+        """Write the log to the stream until the project is gone or the gateway stops.
+
+        Its client's leaving cancels this. A client that takes nothing is cut off by ``beat``.
+        """
+        try:
+            async with asyncio.timeout(None) as waiting:
+                self._open[stream] = waiting
+                if self._stopping:
+                    # It came between the first look and now.
+                    self._part(stream)
+                while not (channel.tail.gone or stream.transport.is_closing()):
+                    await self._advance(channel, stream)
+        except TimeoutError:
+            logger.debug("stream ended: the gateway stops")
+        except ProjectNotFound:
+            logger.debug("stream ended: its project has been deleted")
+        finally:
+            self._open.pop(stream, None)
+
+    async def beat(self) -> None:
+        """Heartbeats where nothing is to say, and the end of streams whose clients take nothing; until cancelled."""
+        loop = asyncio.get_running_loop()
+        pause = min(self._config.heartbeat, self._config.stall) / 5
+        while True:
+            await asyncio.sleep(min(pause, 1.0))
+            now = loop.time()
+            for stream in list(self._open):
+                if stream.has_stalled(now, self._config.stall):
+                    logger.info("stream ended: its client takes nothing")
+                    stream.transport.abort()
+                elif now - stream.wrote_at >= self._pause_of(stream) and not stream.is_full:
+                    stream.beat()
+
+    def _pause_of(self, stream: Stream) -> float:
+        return min(self._config.heartbeat, stream.dialect.longest_pause)
+
+    async def stop(self) -> None:
+        """Tell all clients to come back, not all at once, and let no more in."""
+        self._stopping = True
+        streams = list(self._open)
+        random.shuffle(streams)
+        pause = min(self._config.drain / max(len(streams), 1), _PARTING_SECONDS)
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for stream in streams:
+            if stream in self._open:
+                self._part(stream)
+            due += pause
+            if due > loop.time():
+                await asyncio.sleep(due - loop.time())
+
+    async def close(self) -> None:
+        """Let nothing run on."""
+        for channel in self._channels.values():
+            channel.pump.stop()
+        await self._replays.close()
+
+    def _part(self, stream: Stream) -> None:
+        if not stream.is_full and not stream.transport.is_closing():
+            stream.beat(retry=round(1000 * self._config.retry * random.uniform(0.1, 1)))
+        self._open.pop(stream).reschedule(asyncio.get_running_loop().time())
+
+    async def _advance(self, channel: Channel, stream: Stream) -> None:
+        await stream.drain()
+        if stream.epoch == channel.tail.epoch and channel.tail.reaches(stream.cursor):
+            await channel.pump.carry(stream)
+            return
+        try:
+            head = channel.tail.head
+            passage = await self._replays.read(channel.project_id, stream.cursor, stream.session_id, head)
+            if passage is not None:
+                if passage.through < channel.tail.since:
+                    next_place = attrs.evolve(stream.cursor, seq=passage.through)
+                    self._replays.foresee(channel.project_id, passage, next_place, stream.session_id, head)
+                await _write(stream, passage)
+            elif stream.seq < head:
+                # The log ends before what was known of it: it is another one, under the same epoch.
+                await self._reset(channel, stream, "beyond_head")
+        except NotKept as exc:
+            known = Head(epoch=exc.epoch, floor=exc.floor, head=exc.head)
+            reason = "no_longer_kept" if exc.epoch == stream.epoch else "other_epoch"
+            _tell(channel, stream, reset(known, reason))
+        except DatabaseUnavailable as exc:
+            logger.debug("stream waits for the database", extra={"error": str(exc)})
+            await asyncio.sleep(random.uniform(RETRY_SECONDS, 2 * RETRY_SECONDS))
+
+    async def _reset(self, channel: Channel, stream: Stream, reason: str) -> None:
+        _tell(channel, stream, reset(await self._log.head(channel.project_id), reason))
+
+
+async def _write(stream: Stream, passage: Passage) -> None:
+    while stream.seq < passage.through:
+        await stream.drain()
+        data, seq = passage.piece(stream.seq)
+        stream.write(data, Cursor(stream.epoch, seq))
+
+
+def _tell(channel: Channel, stream: Stream, told: Reset) -> None:
+    channel.tail.move(Cursor(told.epoch, told.head))
+    stream.write(stream.dialect.reset(told), Cursor(told.epoch, told.head))

@@ -1,0 +1,297 @@
+"""Fold the log into messages: what turns have left behind is written once each, and a reading of the rest.
+
+A fold goes turn by turn, and through a long turn in parts, so that no more than some megabytes of messages are in
+memory and a fold that dies has not worked in vain. One that never ran, because its gateway died, is made up for by the
+next review of any gateway.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence, Set
+from typing import Any, Final
+
+import attrs
+
+from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
+from gateway.db.pool import Database, Row, Transaction
+from gateway.errors import HistoryTooLong
+from gateway.log.packs import restore, shrink
+from gateway.log.reading import NotKept, Reader
+from gateway.log.store import Log
+from gateway.upkeep.upkeep import of_each
+from gateway.slices import Slice
+from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
+from gateway.wire.messages import Folder, Message, Update, changed_tool_call, update_of
+
+#: How often a fold begins again because what it was about to read has been folded and deleted meanwhile.
+ATTEMPTS: Final = 3
+#: What is folded of a turn before it is written, although the turn goes on: a text, or a plan, then goes on in another
+#: message. Nobody reads more than that of what is not written.
+PART_BYTES: Final = 4_194_304
+#: Stored tool calls that are read at once, to go on with them. Each may be as large.
+LEARNED_AT_ONCE: Final = 1
+#: What one statement writes.
+WRITTEN_MESSAGES: Final = 500
+WRITTEN_BYTES: Final = 1_048_576
+
+
+@attrs.frozen(kw_only=True)
+class Unfolded:
+    """The messages behind the place that the written ones cover the log to, oldest first."""
+
+    messages: list[Message]
+    folded_to: int
+
+
+class Folding:
+    """Folds all sessions' events in one database."""
+
+    def __init__(self, database: Database, log: Log) -> None:
+        self._database = database
+        self._log = log
+
+    async def fold(self, project_id: str, session_id: str) -> None:
+        """Write what turns that have ended left in the log and in no message yet."""
+        ended = await self._database.fetch_all("list_unfolded_turns", project_id=project_id, session_id=session_id)
+        fold = await self._fold(project_id, session_id, settle=False)
+        if ended and fold is not None and not fold.lost:
+            await self._database.execute("mark_folded", project_id=project_id, ids=[row["id"] for row in ended])
+
+    async def settle(self, project_id: str, session_id: str) -> int | None:
+        """Write all but a running turn; the first event that no message covers then, or None where all are covered."""
+        fold = await self._fold(project_id, session_id, settle=True)
+        if fold is None:
+            return None
+        return fold.folded_to + 1 if fold.lost else fold.turn_from
+
+    async def review(self) -> None:
+        """Fold what turns left behind whose gateway died before it did."""
+        rows = await self._database.fetch_all("list_unfolded_sessions")
+        await of_each(rows, lambda row: self.fold(row["project_id"], row["session_id"]))
+
+    async def shorten(self, project_id: str, session_id: str) -> None:
+        """Write what a running turn has left in the log, where that is much: see ``HistoryTooLong``."""
+        await self._fold(project_id, session_id, settle=False)
+
+    async def unfolded(self, project_id: str, session_id: str, *, within: Transaction | None = None) -> "Unfolded":
+        """The messages that no row covers yet. Raises ``HistoryTooLong`` where they are too many."""
+        reader = within or self._database
+        for last in (*[False] * (ATTEMPTS - 1), True):
+            place = await reader.fetch_one("get_fold", project_id=project_id, session_id=session_id)
+            if place is None:
+                return Unfolded(messages=[], folded_to=0)
+            folder = Folder()
+            try:
+                async for events in self._batches(project_id, session_id, place, within):
+                    stored = _Stored(reader, project_id, session_id, before=place["folded_to"])
+                    async for _ in stored.taken(folder, events):
+                        if folder.size > PART_BYTES:
+                            raise HistoryTooLong
+            except NotKept:
+                if last:
+                    raise
+                continue
+            return Unfolded(messages=list(folder.messages()), folded_to=place["folded_to"])
+        raise AssertionError("unreachable")
+
+    async def folded_to(self, project_id: str, session_id: str) -> int:
+        """How far the written messages cover the log; 0 where there is no such session."""
+        place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
+        return 0 if place is None else int(place["folded_to"])
+
+    async def _fold(self, project_id: str, session_id: str, *, settle: bool) -> "_Fold | None":
+        for last in (*[False] * (ATTEMPTS - 1), True):
+            place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
+            if place is None:
+                return None
+            fold = _Fold(self._database, project_id, session_id, folded_to=place["folded_to"], settle=settle)
+            try:
+                async for events in self._batches(project_id, session_id, place, None):
+                    for part in _parts(events):
+                        await fold.add(part)
+            except NotKept:
+                if last:
+                    raise
+                continue
+            await fold.finish()
+            return fold
+        raise AssertionError("unreachable")
+
+    async def _batches(
+        self, project_id: str, session_id: str, place: Row, within: Transaction | None
+    ) -> AsyncIterator[list[Event]]:
+        cursor = Cursor(place["epoch"], max(place["folded_to"], place["cleared_to"], place["floor"]))
+        while events := await self._log.read(project_id, cursor, session_id, within=within):
+            yield events
+            cursor = events[-1].cursor
+
+
+@attrs.define
+class _Fold:
+    """One fold under way. ``settle``: what stands before a running turn, or where none runs, is written too."""
+
+    database: Database
+    project_id: str
+    session_id: str
+    folded_to: int
+    settle: bool
+    folder: Folder = attrs.field(factory=Folder)
+    #: The newest event in the folder.
+    newest: int | None = None
+    #: The first event of the turn that runs.
+    turn_from: int | None = None
+    #: Somebody else folded meanwhile, or the history was cleared.
+    lost: bool = False
+
+    async def add(self, events: Sequence[Event]) -> None:
+        """Take events of which none but the last ends a turn and none but the first begins one."""
+        if events[0].type == TurnStarted.type:
+            if self.settle and self.turn_from is None:
+                await self._write()
+            self.turn_from = events[0].seq
+        rest = events
+        while rest:
+            stored = _Stored(self.database, self.project_id, self.session_id, before=self.folded_to)
+            async for taken in stored.taken(self.folder, rest):
+                self.newest, rest = taken[-1].seq, rest[len(taken) :]
+                if self.folder.size > PART_BYTES:
+                    break
+            if self.folder.size > PART_BYTES:
+                # What comes next may change what is written now.
+                await self._write()
+        if events[-1].type == TurnEnded.type:
+            self.turn_from = None
+            await self._write()
+
+    async def finish(self) -> None:
+        if self.settle and self.turn_from is None:
+            await self._write()
+
+    async def _write(self) -> None:
+        if self.newest is None:
+            return
+        folded_to, messages = self.newest, list(self.folder.messages())
+        self.folder, self.newest = Folder(), None
+
+        async def work(transaction: Transaction) -> bool:
+            fold = await transaction.fetch_one("lock_fold", project_id=self.project_id, session_id=self.session_id)
+            if fold is None or fold["folded_to"] != self.folded_to:
+                return False
+            for some in _written_at_once(messages):
+                # Compressing takes a second for some megabytes, and needs nobody to wait for it.
+                columns = await asyncio.to_thread(_columns, some)
+                await transaction.execute(
+                    "upsert_messages", project_id=self.project_id, session_id=self.session_id, **columns
+                )
+            await transaction.execute(
+                "set_folded", project_id=self.project_id, session_id=self.session_id, folded_to=folded_to
+            )
+            return True
+
+        if await self.database.transaction(work):
+            self.folded_to = folded_to
+        else:
+            self.lost = True
+
+
+@attrs.frozen
+class _Stored:
+    """The stored messages of a session's tool calls, which events may go on to change.
+
+    Only those from ``before``: what was written meanwhile may have been folded from these very events.
+    """
+
+    reader: Reader
+    project_id: str
+    session_id: str
+    before: int = attrs.field(kw_only=True)
+
+    async def taken(self, folder: Folder, events: Sequence[Event]) -> AsyncIterator[Sequence[Event]]:
+        """Put the events into the folder, and tell of each part that is in it, which may have made it much larger."""
+        piece = Slice()
+        updates: list[Update] = []
+        for event in events:
+            updates.append(update_of(event))
+            if piece.is_over:
+                await piece.give_way()
+        changed = [changed_tool_call(update) for update in updates]
+        stored = await self._among({one for one in changed if one is not None} - folder.tool_calls)
+        for start, end in _with_few_calls(changed, stored):
+            await self._learn(folder, stored.intersection(filter(None, changed[start:end])) - folder.tool_calls)
+            for event, update in zip(events[start:end], updates[start:end], strict=True):
+                folder.add(event, update)
+                if piece.is_over:
+                    await piece.give_way()
+            yield events[start:end]
+
+    async def _among(self, tool_call_ids: Set[str]) -> set[str]:
+        if not tool_call_ids:
+            return set()
+        rows = await self.reader.fetch_all("list_stored_tool_calls", **self._those(tool_call_ids))
+        return {row["tool_call_id"] for row in rows}
+
+    async def _learn(self, folder: Folder, tool_call_ids: Set[str]) -> None:
+        if tool_call_ids:
+            rows = await self.reader.fetch_all("list_tool_messages", **self._those(tool_call_ids))
+            folder.learn(message_from_row(row) for row in rows)
+
+    def _those(self, tool_call_ids: Set[str]) -> dict[str, Any]:
+        whose = {"project_id": self.project_id, "session_id": self.session_id, "before": self.before}
+        return {**whose, "tool_call_ids": sorted(tool_call_ids)}
+
+
+def _with_few_calls(changed: Sequence[str | None], stored: Set[str]) -> Iterator[tuple[int, int]]:
+    """Where parts of events begin and end that change few of the stored tool calls; ``changed`` is what each does."""
+    start, calls = 0, set[str]()
+    for index, tool_call_id in enumerate(changed if stored else ()):
+        if tool_call_id in stored and tool_call_id not in calls and tool_call_id is not None:
+            if len(calls) == LEARNED_AT_ONCE:
+                yield start, index
+                start, calls = index, set()
+            calls.add(tool_call_id)
+    yield start, len(changed)
+
+
+def _parts(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """The events cut behind each end of a turn and before each beginning of one."""
+    start = 0
+    for index, event in enumerate(events):
+        if event.type == TurnStarted.type and index > start:
+            yield events[start:index]
+            start = index
+        if event.type == TurnEnded.type:
+            yield events[start : index + 1]
+            start = index + 1
+    if start < len(events):
+        yield events[start:]
+
+
+def message_from_row(row: Row) -> Message:
+    values = {field.name: row[field.name] for field in attrs.fields(Message)}
+    return Message(**(values | {"body": restore(row["body"])}))
+
+
+def _written_at_once(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Some at a time: one by one, the messages of a long turn would hold their session for long."""
+    some: list[Message] = []
+    size = 0
+    for message in messages:
+        some.append(message)
+        size += len(message.body)
+        if len(some) >= WRITTEN_MESSAGES or size >= WRITTEN_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _columns(messages: Sequence[Message]) -> dict[str, str]:
+    return {
+        "first_seqs": integer_array([message.first_seq for message in messages]),
+        "last_seqs": integer_array([message.last_seq for message in messages]),
+        "roles": text_array([message.role for message in messages]),
+        "turn_ids": text_array([message.turn_id for message in messages]),
+        "tool_call_ids": text_array([message.tool_call_id for message in messages]),
+        "ats": time_array([message.at for message in messages]),
+        "updated_ats": time_array([message.updated_at for message in messages]),
+        "bodies": bytea_array([shrink(message.body) for message in messages]),
+    }

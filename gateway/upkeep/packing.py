@@ -1,0 +1,82 @@
+"""Pack old events: many rows become one of compressed bytes, and nobody who reads them sees a difference.
+
+Any gateway packs any project's log, one pack a transaction under the lock of the log's storage row; the log's head is
+not locked, so that appends go on. A reader's statement sees the rows or the pack.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from gateway.db.pool import Database, Row, Transaction
+from gateway.log.packs import encode
+from gateway.upkeep.upkeep import of_each
+
+logger = logging.getLogger(__name__)
+
+#: Fewer events than these wait for more of them, unless they are as large as this.
+LEAST_EVENTS: Final = 100
+LEAST_BYTES: Final = 65_536
+
+
+@attrs.frozen
+class Packing:
+    """Packs what is older than ``pack_after`` seconds."""
+
+    database: Database
+    pack_after: float
+
+    async def review(self) -> None:
+        """Pack what has become old enough, in all projects that nobody else is busy with."""
+        await self.database.execute("settle_logs", least=LEAST_EVENTS)
+        rows = await self.database.fetch_all("list_logs_to_pack", least=LEAST_EVENTS, seconds=self.pack_after)
+        await of_each(rows, lambda row: self.pack(row["project_id"]))
+
+    async def pack(self, project_id: str) -> int:
+        """Pack what is old enough of a log; how many events that were."""
+        number = 0
+
+        async def work(transaction: Transaction) -> int:
+            return await self._pack_once(transaction, project_id)
+
+        while packed := await self.database.transaction(work):
+            number += packed
+        if number:
+            logger.debug("events packed", extra={"project": project_id, "count": number})
+        return number
+
+    async def _pack_once(self, transaction: Transaction, project_id: str) -> int:
+        log = await transaction.fetch_one("lock_storage", project_id=project_id, seconds=self.pack_after)
+        if log is None:
+            return 0
+        rows = await transaction.fetch_all(
+            "list_events_to_pack", project_id=project_id, after=log["packed_to"], old_to=log["old_to"]
+        )
+        if not _is_enough(rows):
+            await transaction.execute("note_head", project_id=project_id, head=log["head"])
+            return 0
+        await _replace(transaction, project_id, rows)
+        return len(rows)
+
+
+async def _replace(transaction: Transaction, project_id: str, rows: Sequence[Row]) -> None:
+    stored = await transaction.fetch_one(
+        "pack_events",
+        project_id=project_id,
+        first_seq=rows[0]["seq"],
+        last_seq=rows[-1]["seq"],
+        number=len(rows),
+        sessions=sorted({row["session_id"] for row in rows} - {None}),
+        newest_at=max(row["at"] for row in rows),
+        # Compressing takes milliseconds, which the streams of this process need not wait for.
+        encoded=await asyncio.to_thread(encode, rows),
+    )
+    if stored is None:
+        raise RuntimeError(f"events of {project_id!r} changed while they were packed")
+
+
+def _is_enough(rows: Sequence[Row]) -> bool:
+    return len(rows) >= LEAST_EVENTS or sum(len(row["payload"]) for row in rows) >= LEAST_BYTES

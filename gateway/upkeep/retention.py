@@ -1,0 +1,93 @@
+"""Retention: what a project need not keep of its log is deleted from the log's beginning.
+
+Two rules, each project's own or the gateway's: events (and messages) older than so many days go, and events beyond so
+many bytes go, the oldest first. An event that no message covers yet stays, and so does a turn that runs. In batches:
+each deletes its events and raises the log's floor in one transaction, so that whoever reads finds what follows its
+place or is told that it is no longer kept.
+
+The keys of deleted events stay for a week, without their data: an event that is reported again is still stored once.
+"""
+
+import logging
+from typing import Final
+
+import attrs
+
+from gateway.db.pool import Database, Row, Transaction
+from gateway.upkeep.folding import Folding
+from gateway.upkeep.upkeep import of_each
+from gateway.projects.store import Retention
+
+logger = logging.getLogger(__name__)
+
+BATCH_EVENTS: Final = 5_000
+
+
+@attrs.frozen
+class Retaining:
+    """Applies the rules. ``default`` is the rule of projects that have none of their own."""
+
+    database: Database
+    folding: Folding
+    default: Retention
+
+    async def review(self) -> None:
+        """Look after the logs that nobody has looked at for a minute."""
+        some = self.default == Retention()
+        rows = await self.database.fetch_all("claim_logs_with_rule" if some else "claim_logs_to_look_at")
+        await of_each(
+            rows, lambda row: self.apply(row["project_id"], Retention.from_row(row["retention"]) or self.default)
+        )
+
+    async def apply(self, project_id: str, rule: Retention) -> int:
+        """Delete what the rule lets go; how far the log's floor went up."""
+        if rule == Retention():
+            return 0
+        place = await self.database.fetch_one("find_retention_cut", project_id=project_id, **_limits(rule))
+        if place is None:
+            return 0
+        raised = await self._delete_events(project_id, place)
+        await self._in_batches("delete_old_keys", project_id=project_id)
+        if rule.max_age_days is not None:
+            await self._in_batches("delete_old_messages", project_id=project_id, days=rule.max_age_days)
+        if raised:
+            logger.info("events deleted", extra={"project": project_id, "count": raised})
+        return raised
+
+    async def _delete_events(self, project_id: str, place: Row) -> int:
+        if place["cut"] is None or place["cut"] <= place["floor"]:
+            return 0
+        cut = await self._settled(project_id, place["cut"])
+        for seq in [*range(place["floor"] + BATCH_EVENTS, cut, BATCH_EVENTS), cut]:
+            if seq > place["floor"]:
+                await self._delete_up_to(project_id, seq)
+        return max(0, cut - int(place["floor"]))
+
+    async def _settled(self, project_id: str, cut: int) -> int:
+        """How far up to ``cut`` messages cover the log: what they do not cover stays."""
+        for row in await self.database.fetch_all("list_sessions_up_to", project_id=project_id, seq=cut):
+            first = await self.folding.settle(project_id, row["id"])
+            if first is not None:
+                cut = min(cut, first - 1)
+        return cut
+
+    async def _delete_up_to(self, project_id: str, seq: int) -> None:
+        async def work(transaction: Transaction) -> None:
+            if await transaction.fetch_one("lock_log_storage", project_id=project_id) is None:
+                return  # the project has been deleted
+            place = {"project_id": project_id, "seq": seq}
+            await transaction.execute("delete_packs_up_to", **place)
+            await transaction.execute("delete_events_up_to", **place)
+            await transaction.execute("empty_events_up_to", **place)
+            # Last, because whoever appends waits for this row.
+            await transaction.execute("raise_floor", **place)
+
+        await self.database.transaction(work)
+
+    async def _in_batches(self, query: str, **params: object) -> None:
+        while await self.database.execute(query, **params, limit=BATCH_EVENTS) == BATCH_EVENTS:
+            pass
+
+
+def _limits(rule: Retention) -> dict[str, int | None]:
+    return {"days": rule.max_age_days, "bytes": rule.max_bytes}

@@ -1,0 +1,77 @@
+"""The events of streams as schemas: what the gateway says by its classes, what containers say by a sentence each."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from gateway.web.apidoc.schema import Schema, Schemas
+from gateway.wire.events import EventData
+
+#: What a container says and the gateway passes on unchanged, but for ``session_restored``, which it says as well.
+FROM_CONTAINERS: Final[Mapping[str, str]] = {
+    "session_update": "The agent says something: ACP's `session/update` notification, unchanged.",
+    "agent_status": "An agent started, stopped or failed, as the container tells it.",
+    "auth_required": "An agent needs a connected account, as the container tells it.",
+    "auth_complete": "Somebody has connected an account, as the container tells it.",
+}
+_MEMBERS: Final[Mapping[str, str]] = {
+    "sessionId": "The session that it belongs to; none where it is the project's.",
+    "turnId": "The turn that it belongs to.",
+    "agentId": "The agent that it is about.",
+}
+
+
+def add_events(schemas: Schemas) -> None:
+    """One schema for each type, and ``Event``, which is any of them."""
+    names = {**dict(_own(schemas)), **dict(_foreign(schemas))}
+    references = {type: f"#/components/schemas/{name}" for type, name in names.items()}
+    schemas.named["Event"] = {
+        "description": "What stands in `data` of an event of a stream.",
+        "oneOf": [{"$ref": reference} for reference in references.values()],
+        "discriminator": {"propertyName": "type", "mapping": references},
+    }
+
+
+def add_opencode_event(schemas: Schemas) -> None:
+    """``OpenCodeEvent``: what it says itself and, in the same form, what the gateway says in its stream."""
+    schemas.named["OpenCodeEvent"] = {
+        "type": "object",
+        "description": "An event of OpenCode's, as it wrote it. In a recorded stream `gateway.gap` says that something "
+        "may be missing, from `from` to `to`, and `gateway.reset` that the client's cursor cannot be continued.",
+        "properties": {
+            "id": {"type": "string"},
+            "type": {"type": "string", "examples": ["message.part.updated", "server.connected", "gateway.gap"]},
+            "properties": {"type": "object"},
+        },
+        "required": ["type", "properties"],
+    }
+
+
+def own_types() -> dict[str, type[EventData]]:
+    return {cls.type: cls for cls in EventData.__subclasses__()}
+
+
+def _own(schemas: Schemas) -> Iterator[tuple[str, str]]:
+    for type, cls in own_types().items():
+        data = schemas.of(cls)
+        name = f"{cls.__name__}Event"
+        schemas.named[name] = _envelope(type, schemas.named[cls.__name__]["description"], data)
+        yield type, name
+
+
+def _foreign(schemas: Schemas) -> Iterator[tuple[str, str]]:
+    for type, sentence in FROM_CONTAINERS.items():
+        name = "".join(part.capitalize() for part in type.split("_")) + "Event"
+        schemas.named[name] = _envelope(type, sentence, {"description": sentence})
+        yield type, name
+
+
+def _envelope(type: str, sentence: str, data: Schema) -> Schema:
+    properties: Schema = {"type": {"const": type}}
+    properties |= {name: {"type": "string", "description": text} for name, text in _MEMBERS.items()}
+    properties |= {"at": {"type": "string", "format": "date-time"}, "data": data}
+    return {
+        "type": "object",
+        "description": sentence,
+        "properties": properties,
+        "required": ["type", "at", "data"],
+    }

@@ -1,0 +1,190 @@
+"""Accounts as the API shows them: what a person must do, what became of it, and never a secret."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import attrs
+from msgspec import UNSET
+
+from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken
+from gateway.errors import GatewayError
+from gateway.web.handlers import shapes
+from gateway.oauth.logins import Begun
+from gateway.oauth.pending import AUTHORIZED, EXCHANGING, Login
+from gateway.oauth.revoke import Revoked
+from gateway.oauth.ways import Way
+
+#: An answer that says what a person is to enter, or where they stand, is for now.
+NO_STORE = {"Cache-Control": "no-store"}
+#: How long the end of a login without an account is the state of things where an older account is still there.
+TOLD_FOR = timedelta(minutes=10)
+#: How a login can end that leaves things as they were, and is told for a while.
+_ENDED_OTHERWISE: Final[dict[str | None, shapes.AuthState]] = {
+    "denied": "denied",
+    "expired": "expired",
+    "failed": "failed",
+}
+
+
+def begun(value: Begun) -> shapes.LoginBegun:
+    """What the person must do."""
+    login, provider = value.login, value.provider
+    shown = shapes.LoginBegun(
+        login_id=login.id,
+        flow=login.flow,
+        provider=provider.id,
+        provider_name=provider.name,
+        scopes=list(login.scopes),
+        expires_at=login.expires_at,
+    )
+    if value.authorize_url is None:
+        return attrs.evolve(shown, **_code_of(login))
+    return attrs.evolve(
+        shown,
+        authorize_url=value.authorize_url,
+        redirect_uri=login.redirect_uri,
+        # Whether the browser comes back by itself, or the person brings what it ended with.
+        paste_back=provider.pastes,
+    )
+
+
+def asks(way: Way, *, token_url: str) -> shapes.LoginBegun:
+    """What the person must bring, and where to."""
+    message = f"Send {way.asks} to {token_url}."
+    return shapes.LoginBegun(flow=way.flow, token_type=way.token_type, token_url=token_url, message=message)
+
+
+def agents_own(login: Login, message: str | None) -> shapes.LoginBegun:
+    """What the container says of its own login; it tells more, and the end, in its events."""
+    return shapes.LoginBegun(
+        login_id=login.id,
+        flow=login.flow,
+        authorize_url=login.verification_uri,
+        user_code=login.user_code,
+        message=message,
+        expires_at=login.expires_at,
+    )
+
+
+def status(agent_id: str, known: AgentAuthToken | None, newest: Login | None, ways: Sequence[Way]) -> shapes.AuthStatus:
+    """``state`` is what happened last: the login's, or the account's."""
+    return shapes.AuthStatus(
+        agent_id=agent_id,
+        state=state_of(known, newest),
+        credential=None if known is None else credential(known),
+        login=None if newest is None else login(newest),
+        ways=[_way(way) for way in ways],
+    )
+
+
+def state_of(known: AgentAuthToken | None, newest: Login | None) -> shapes.AuthState:
+    """pending, denied, expired or failed of a login; authorized, needs_reauth or expired of an account; else none."""
+    if newest is not None and newest.is_live:
+        return "pending"
+    ended = _end_of(newest)
+    if newest is not None and ended in _ENDED_OTHERWISE and _is_news(newest, known):
+        return _ENDED_OTHERWISE[ended]
+    if known is not None:
+        if known.state == NEEDS_REAUTH:
+            return "needs_reauth"
+        return "authorized" if known.is_usable() or not _is_over(known) else "expired"
+    return "authorized" if newest is not None and newest.flow == "agent" and ended == AUTHORIZED else "none"
+
+
+def credential(value: AgentAuthToken) -> shapes.Credential:
+    return shapes.Credential(
+        agent_id=value.agent_id,
+        token_type=value.token_type,
+        provider=value.provider_id,
+        subject=value.subject,
+        scopes=list(value.scopes),
+        expires_at=value.expires_at,
+        renewable=value.sealed_refresh_token is not None,
+        state=value.state,
+        reason=value.state_reason and value.state_reason.partition(": ")[2],
+        fingerprint=value.fingerprint,
+        created_at=value.created_at,
+        updated_at=value.updated_at,
+    )
+
+
+def login(value: Login) -> shapes.LoginState:
+    ended = _end_of(value)
+    code = value.code or ("login_expired" if ended == "expired" else None)
+    return shapes.LoginState(
+        id=value.id,
+        flow=value.flow,
+        provider=value.provider_id,
+        state="pending" if value.is_live else ended,
+        code=code,
+        title=titles().get(code) if code else None,
+        detail=value.detail,
+        scopes=list(value.scopes),
+        expires_at=value.expires_at,
+        created_at=value.created_at,
+        ended_at=value.ended_at,
+        **(_code_of(value) if value.is_live and value.user_code else {}),
+    )
+
+
+def without_code(value: shapes.LoginState) -> shapes.LoginState:
+    """The same for somebody who must not complete the login."""
+    return attrs.evolve(
+        value,
+        user_code=UNSET,
+        verification_uri=UNSET,
+        verification_uri_complete=UNSET,
+        interval=UNSET,
+    )
+
+
+def disconnected(agent_id: str, *, deleted: bool, cancelled: bool, revoked: Revoked | None) -> shapes.Disconnected:
+    told = None if revoked is None else shapes.Revocation(outcome=revoked.outcome, message=revoked.message)
+    return shapes.Disconnected(agent_id=agent_id, deleted=deleted, login_cancelled=cancelled, revocation=told)
+
+
+def titles() -> dict[str, str]:
+    """The sentence of each code with which a login can end."""
+    return {kind.code: kind.title() for kind in _kinds(GatewayError)}
+
+
+def _kinds(base: type[GatewayError]) -> list[type[GatewayError]]:
+    return [kind for below in base.__subclasses__() for kind in (below, *_kinds(below))]
+
+
+def _code_of(value: Login) -> dict[str, Any]:
+    """What is entered elsewhere, as the members of a shape."""
+    return {
+        "user_code": value.user_code,
+        "verification_uri": value.verification_uri,
+        "verification_uri_complete": value.verification_uri_complete,
+        "interval": value.poll_interval,
+    }
+
+
+def _way(value: Way) -> shapes.LoginWay:
+    shown = shapes.LoginWay(flow=value.flow)
+    if value.provider is not None:
+        shown = attrs.evolve(shown, provider=value.provider.id, provider_name=value.provider.name)
+    if value.token_type is not None:
+        shown = attrs.evolve(shown, token_type=value.token_type, asks=value.asks)
+    return shown
+
+
+def _end_of(value: Login | None) -> str | None:
+    """How it ended; one that nobody has completed in time has, too."""
+    if value is None or value.is_live:
+        return None
+    return "expired" if value.state in ("pending", "arrived", EXCHANGING) else value.state
+
+
+def _is_news(value: Login, known: AgentAuthToken | None) -> bool:
+    if known is None:
+        return True
+    ended = value.ended_at or value.expires_at
+    return known.updated_at < value.created_at and value.now - ended < TOLD_FOR
+
+
+def _is_over(value: AgentAuthToken) -> bool:
+    return value.expires_at is not None and value.expires_at <= datetime.now(UTC)

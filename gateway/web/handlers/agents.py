@@ -1,0 +1,87 @@
+"""Agents: what a project's container has, started and stopped."""
+
+import secrets
+from typing import Annotated
+
+import attrs
+from aiohttp import web
+from msgspec import Meta
+
+from gateway.web.handlers import views
+from gateway.web.handlers.idempotency import answer, once, respond
+from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
+from gateway.web.keys import CONTAINERS, INJECTING, PROCESSES, PROJECT, TASKS, USER
+from gateway.sessions.idempotency import Answer
+
+#: Of an agent's process, by name.
+Variables = Annotated[dict[str, str], Meta(max_length=1000)]
+
+
+@attrs.frozen(kw_only=True)
+class SpawnBody:
+    """What ``POST …/spawn`` takes: variables for the agent's process, and where it works."""
+
+    env: Variables | None = attrs.field(default=None, repr=False)
+    working_directory: str | None = None
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """The project's agents; their last known status, marked stale, while the container is away."""
+    project = request[PROJECT]
+    found = await request.app[CONTAINERS].agents(project)
+    return views.answer(views.agents(found, project.default_agent_id))
+
+
+async def spawn(request: web.Request) -> web.Response:
+    """Start an agent's process."""
+    body = await read_body(request, SpawnBody)
+    options: dict[str, object] = {"env": body.env} if body.env is not None else {}
+    if body.working_directory is not None:
+        options["workingDirectory"] = body.working_directory
+    project, user_id = request[PROJECT], request[USER]
+    injecting, containers = request.app[INJECTING], request.app[CONTAINERS]
+
+    async def work(_: str | None) -> Answer:
+        agent = await containers.agent(project, request.match_info["agent_id"])
+        # Who brings variables of their own may have brought a key in them.
+        given = await injecting.for_agent(project, agent, user_id, needed=False if body.env else None)
+        info = await containers.info(project)
+        container = containers.of(project)
+        # A process that runs is not started again, so it does no harm where a call comes again after a crash.
+        if info.tells_end_of_turn:
+            given, credential = await injecting.options(given, info)
+            said = await container.spawn(agent.id, {**options, **credential})
+            await injecting.taken(given, info)
+        else:
+            await request.app[PROCESSES].start(project, agent.id, given, info, options)
+            said = await container.agent_status(agent.id)
+        return answer(views.spawned(said))
+
+    with telling_refusals():
+        return respond(await once(request, _new_spawn_id, work, name="spawn"))
+
+
+def _new_spawn_id() -> str:
+    return f"spawn_{secrets.token_hex(10)}"
+
+
+async def stop(request: web.Request) -> web.Response:
+    """Stop an agent's process; a running turn of it fails."""
+    await read_body(request, NoBody)
+    agent_id = await _known_agent(request)
+    container = request.app[CONTAINERS].of(request[PROJECT])
+    with telling_refusals():
+        return views.answer(await request.app[TASKS].complete(container.stop(agent_id), name="stop"))
+
+
+async def status(request: web.Request) -> web.Response:
+    """An agent's process as its container tells it."""
+    agent_id = await _known_agent(request)
+    with telling_refusals():
+        return views.answer(await request.app[CONTAINERS].of(request[PROJECT]).agent_status(agent_id))
+
+
+async def _known_agent(request: web.Request) -> str:
+    # Containers answer for agents that do not exist in three different ways; the list is the truth.
+    agent = await request.app[CONTAINERS].agent(request[PROJECT], request.match_info["agent_id"])
+    return agent.id

@@ -1,0 +1,19 @@
+"""The audit of a project: who did what to it."""
+
+from aiohttp import web
+
+from gateway.web.handlers import shapes
+from gateway.web.handlers import views
+from gateway.web.handlers.parameters import AFTER_MESSAGE
+from gateway.web.handlers.requests import number, page_size
+from gateway.web.keys import AUDIT, PROJECT
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """What was done to the project or tried, newest first."""
+    size = page_size(request)
+    before = number(request, AFTER_MESSAGE)
+    found = await request.app[AUDIT].page(request[PROJECT].id, before=before, limit=size + 1)
+    entries = [views.audit_entry(one) for one in found[:size]]
+    page = shapes.AuditPage(entries=entries, next=entries[-1].id if len(found) > size else None)
+    return views.answer(page)

@@ -1,0 +1,276 @@
+"""Accounts for agents: begin a login, see what became of it, bring a code or a key, take the account away."""
+
+import re
+from datetime import UTC, datetime
+
+import attrs
+from aiohttp import web
+
+from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
+from gateway.web.handlers import accounts
+from gateway.web.handlers import shapes
+from gateway.web.handlers import views
+from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
+from gateway.web.keys import ASKED, CALLER, CONFIG, CONTAINERS, CREDENTIALS, INJECTING, LOGINS, NEWS, PROJECT, PROVIDERS, REVOCATION, ROLE, TASKS, USER
+from gateway.oauth.protocol.answers import is_web_address
+from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
+from gateway.oauth.protocol.pasted import checked, kind_of
+from gateway.oauth.pending import AGENTS_OWN, AUTHORIZED, LOGIN_SECONDS, For, Login
+from gateway.oauth.protocol.provider import PROJECT_CALLBACK, Provider
+from gateway.oauth.protocol.replies import presentable, seconds
+from gateway.oauth.revoke import Revoked
+from gateway.oauth.ways import Way, chosen, ways_for
+from gateway.identity.roles import Role
+from gateway.wire.events import CredentialDisconnected
+from gateway.wire.times import parse_timestamp
+
+_PROVIDER_WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+@attrs.frozen(kw_only=True)
+class StartBody:
+    """What ``POST …/auth/start`` takes: which way, where there are several."""
+
+    flow: str | None = None
+    provider: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CallbackBody:
+    """What ``POST …/auth/callback`` takes: what the person brought, and its parts where a client has them apart."""
+
+    code: str = attrs.field(repr=False)
+    state: str | None = attrs.field(default=None, repr=False)
+    iss: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TokenBody:
+    """What ``POST …/auth/token`` takes: an API key or a token, and what is known of it."""
+
+    token: str = attrs.field(repr=False)
+    token_type: str | None = None
+    provider: str | None = None
+    expires_at: str | None = None
+
+
+async def start(request: web.Request) -> web.Response:
+    """Begin a login, and say what its person must do."""
+    body = await read_body(request, StartBody)
+    whose = await _whose(request)
+    way = chosen(_ways(request, whose.agent_id), flow=body.flow, provider_id=body.provider)
+    if way.provider is not None:
+        work = request.app[LOGINS].begin(
+            whose,
+            way.provider,
+            way.flow,
+            redirect_uri=_redirect_uri(request, way.provider, whose),
+            token_id=request[CALLER].token_id,
+        )
+        begun = await request.app[TASKS].complete(work, name="begin login")
+        return views.answer(accounts.begun(begun), headers=accounts.NO_STORE)
+    if way.flow == AGENTS_OWN:
+        return await _start_agents_own(request, whose)
+    return views.answer(accounts.asks(way, token_url=_path(request, "token")))
+
+
+async def status(request: web.Request) -> web.Response:
+    """What became of the login, and what the person's account for this agent is."""
+    return await _status(request)
+
+
+async def callback(request: web.Request) -> web.Response:
+    """Complete a login with what its person brought: a code, code#state, or the whole address."""
+    body = await read_body(request, CallbackBody)
+    whose = await _whose(request)
+    try:
+        brought = Callback.of_pasted(body.code)
+    except UnreadableCallback as exc:
+        raise LoginUnreadable(f"$.code: {exc}.") from exc
+    if body.state is not None:
+        if brought.state not in (None, body.state):
+            raise LoginUnreadable("$.state: is another one than in $.code.")
+        brought = attrs.evolve(brought, state=body.state)
+    if body.iss is not None:
+        brought = attrs.evolve(brought, iss=body.iss)
+    newest = await request.app[LOGINS].pending.newest(whose.user_id, whose.agent_id)
+    if newest is not None and newest.is_live and newest.flow == AGENTS_OWN and newest.whose == whose:
+        return await _finish_agents_own(request, newest, body.code.strip())
+    await request.app[TASKS].complete(request.app[LOGINS].paste(whose, brought), name="complete login")
+    return await _status(request)
+
+
+async def token(request: web.Request) -> web.Response:
+    """Keep an API key or a token that the person brought."""
+    body = await read_body(request, TokenBody)
+    whose = await _whose(request)
+    kinds = request.app[CREDENTIALS].kinds_for_agent(whose.agent_id)
+    token_type = kind_of(whose.agent_id, body.token, body.token_type, kinds)
+    secret = checked(whose.agent_id, token_type, body.token)
+    if body.provider is not None and not _PROVIDER_WORD.fullmatch(body.provider):
+        raise InvalidBody("$.provider: must be a name such as anthropic or openai")
+    expires_at = _expires_at(body.expires_at)
+
+    async def work() -> None:
+        saved = await request.app[CREDENTIALS].save_agent_auth_token(
+            whose.user_id,
+            whose.agent_id,
+            token_type=token_type,
+            access_token=secret,
+            provider_id=body.provider,
+            expires_at=expires_at,
+        )
+        await request.app[LOGINS].pending.cancel(whose.user_id, whose.agent_id)
+        await request.app[LOGINS].tell_connected(saved, project_id=whose.project_id)
+
+    await request.app[TASKS].complete(work(), name="keep token")
+    return await _status(request)
+
+
+async def disconnect(request: web.Request) -> web.Response:
+    """Take the account away: forgotten here at once, and over at its provider where that can be told."""
+    await read_body(request, NoBody)
+    whose = _named(request)
+    if await request.app[CREDENTIALS].get_agent_auth_token(whose.user_id, whose.agent_id) is None:
+        # An account can be taken away from an agent that is no more, but there must have been one.
+        await _whose(request)
+    revoked = await request.app[TASKS].complete(_disconnect(request, whose), name="disconnect")
+    return views.answer(revoked)
+
+
+async def list_credentials(request: web.Request) -> web.Response:
+    """The caller's own credentials, for all agents; of their secrets only fingerprints."""
+    found = await request.app[CREDENTIALS].list_credentials(request[USER])
+    return views.answer(shapes.CredentialList(credentials=[accounts.credential(one) for one in found]))
+
+
+async def _disconnect(request: web.Request, whose: For) -> shapes.Disconnected:
+    credentials = request.app[CREDENTIALS]
+    # First: a login that is just being completed either has stored its account by then, or stores none.
+    cancelled = await request.app[LOGINS].pending.cancel(whose.user_id, whose.agent_id)
+    known = await credentials.get_agent_auth_token(whose.user_id, whose.agent_id)
+    provider = request.app[PROVIDERS].get(known.provider_id) if known and known.token_type == "oauth" else None
+    secrets: tuple[str, str | None] | None = None
+    if known is not None and provider is not None:
+        try:
+            secrets = credentials.open_access_token(known), credentials.open_refresh_token(known)
+        except (SecretUnreadable, VaultKeyMissing):
+            # What cannot be read can be forgotten all the same.
+            provider = None
+    deleted = await credentials.delete_agent_auth_token(whose.user_id, whose.agent_id)
+    revoked: Revoked | None = None
+    if deleted:
+        await request.app[INJECTING].withdraw(whose.user_id, whose.agent_id)
+    if deleted and provider is not None and secrets is not None:
+        revoked = await request.app[REVOCATION].revoke(provider, *secrets)
+    if deleted and known is not None:
+        told = CredentialDisconnected(user_id=whose.user_id, provider=known.provider_id)
+        key = f"credential:{whose.agent_id}:{known.version}:disconnected"
+        await request.app[NEWS].tell(whose.user_id, whose.agent_id, told, key=key, project_id=whose.project_id)
+    return accounts.disconnected(whose.agent_id, deleted=deleted, cancelled=cancelled, revoked=revoked)
+
+
+async def _status(request: web.Request) -> web.Response:
+    whose = await _whose(request)
+    login = await request.app[LOGINS].pending.newest(whose.user_id, whose.agent_id)
+    if login is not None and login.flow == AGENTS_OWN and login.is_live:
+        login = await _look_at_agents_own(request, login)
+    known = await request.app[CREDENTIALS].get_agent_auth_token(whose.user_id, whose.agent_id)
+    shown = accounts.status(whose.agent_id, known, login, _ways(request, whose.agent_id))
+    if shown.login is not None and not _may_connect(request):
+        # Whoever enters the code elsewhere decides whose account it becomes.
+        shown = attrs.evolve(shown, login=accounts.without_code(shown.login))
+    return views.answer(shown, headers=accounts.NO_STORE)
+
+
+async def _start_agents_own(request: web.Request, whose: For) -> web.Response:
+    agent = await request.app[CONTAINERS].agent(request[PROJECT], whose.agent_id)
+    with telling_refusals():
+        said = await request.app[CONTAINERS].of(request[PROJECT]).begin_auth(agent.id)
+    url, code = said.get("authUrl"), said.get("userCode")
+    login = await request.app[LOGINS].pending.begin(
+        whose,
+        provider_id=AGENTS_OWN,
+        flow=AGENTS_OWN,
+        lasts=min(seconds(said.get("expiresIn")) or LOGIN_SECONDS, 3600.0),
+        verification_uri=url if is_web_address(url) else None,
+        user_code=presentable(code)[:64] if isinstance(code, str) else None,
+        token_id=request[CALLER].token_id,
+    )
+    message = said.get("message")
+    shown = accounts.agents_own(login, presentable(message) if isinstance(message, str) else None)
+    return views.answer(shown, headers=accounts.NO_STORE)
+
+
+async def _finish_agents_own(request: web.Request, login: Login, brought: str) -> web.Response:
+    with telling_refusals():
+        await request.app[CONTAINERS].of(request[PROJECT]).give_token(login.agent_id, brought)
+    await request.app[LOGINS].pending.end(login, AUTHORIZED)
+    return await _status(request)
+
+
+async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
+    """The container knows how its own login stands."""
+    if login.project_id != request[PROJECT].id:
+        return login
+    if not await request.app[CONTAINERS].of(request[PROJECT]).is_authenticated(login.agent_id):
+        return login
+    return await request.app[LOGINS].pending.end(login, AUTHORIZED) or login
+
+
+async def _whose(request: web.Request) -> For:
+    """Whose account, and for which agent: one that credentials or providers are known for, or the container has."""
+    whose = _named(request)
+    known = request.app[CREDENTIALS].kinds_for_agent(whose.agent_id) or request.app[PROVIDERS].serving(whose.agent_id)
+    # Of what its user has, a token that is limited to projects is shown what counts in them.
+    if not known or request[CALLER].projects is not None:
+        await request.app[CONTAINERS].listed(request[PROJECT], whose.agent_id)
+    return whose
+
+
+def _may_connect(request: web.Request) -> bool:
+    """Whether the caller may change accounts here."""
+    return request[ROLE] >= Role.OPERATOR and request[CALLER].projects is None
+
+
+def _named(request: web.Request) -> For:
+    return For(user_id=request[USER], project_id=request[PROJECT].id, agent_id=request.match_info["agent_id"])
+
+
+def _ways(request: web.Request, agent_id: str) -> list[Way]:
+    kinds = request.app[CREDENTIALS].kinds_for_agent(agent_id)
+    return ways_for(agent_id, request.app[PROVIDERS].serving(agent_id), kinds)
+
+
+def _path(request: web.Request, name: str) -> str:
+    """The path of another call of the same agent."""
+    return f"{request.rel_url.raw_path.rpartition('/')[0]}/{name}"
+
+
+def _redirect_uri(request: web.Request, provider: Provider, whose: For) -> str:
+    """Where the browser is to end: registered with the provider, and another one for each of them."""
+    if provider.pastes:
+        return provider.redirect_uri
+    base = request.app[CONFIG].server.public_url or _own_address(request)
+    if provider.redirect_mode == PROJECT_CALLBACK:
+        return base + _path(request, "callback")
+    return f"{base}/api/oauth/callback/{provider.id}"
+
+
+def _own_address(request: web.Request) -> str:
+    """The address that the caller has used, where it is this machine's."""
+    asked = request[ASKED]
+    if asked.host is None or not asked.is_here:
+        raise ProviderMisconfigured(
+            "This gateway does not know at which address browsers reach it; its operator sets server.public_url to it."
+        )
+    return f"{request.scheme}://{asked.host}"
+
+
+def _expires_at(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    at = parse_timestamp(text)
+    if at is None or at <= datetime.now(UTC):
+        raise InvalidBody("$.expiresAt: must be a time to come, such as 2027-11-22T18:23:15Z")
+    return at

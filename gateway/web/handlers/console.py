@@ -1,0 +1,49 @@
+"""The console: files that a browser shows. They hold nothing of anybody's; what they show they ask the API for."""
+
+from functools import cache
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gateway.errors import NotFound
+from gateway.web.handlers.files import PACKAGE, POLICY, File, respond
+
+HOME: Final = PACKAGE / "console"
+INDEX: Final = "index.html"
+#: Declarations of types, which only editors and the check of the sources read.
+_NOT_SERVED: Final = {".ts", ".mts"}
+#: No string becomes HTML or script either: what an agent says cannot run.
+CONSOLE_POLICY: Final = f"{POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
+
+
+@cache
+def files() -> dict[str, File]:
+    """All files of the console by their path below it."""
+    paths = (path for path in HOME.rglob("*") if path.is_file() and path.suffix not in _NOT_SERVED)
+    return {path.relative_to(HOME).as_posix(): File.read(path) for path in paths}
+
+
+async def page(request: web.Request) -> web.Response:
+    """The console's page."""
+    return respond(request, files()[INDEX], policy=CONSOLE_POLICY)
+
+
+async def file(request: web.Request) -> web.Response:
+    """One of the files that the page is made of."""
+    path = request.match_info["path"]
+    if not path:
+        return _to("../console")
+    found = files().get(path)
+    if found is None or path == INDEX:
+        raise NotFound("The console has no such file.")
+    return respond(request, found, policy=CONSOLE_POLICY)
+
+
+async def home(request: web.Request) -> web.Response:
+    """Who opens the gateway's address in a browser is shown the console."""
+    return _to("console")
+
+
+def _to(path: str) -> web.Response:
+    # Relative, so that it holds below a prefix that a proxy takes off.
+    return web.Response(status=302, headers={hdrs.LOCATION: path, hdrs.CACHE_CONTROL: "no-cache"})

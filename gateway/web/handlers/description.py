@@ -1,0 +1,43 @@
+"""The API's description of itself."""
+
+from functools import cache, lru_cache
+from typing import Final
+
+from aiohttp import web
+
+from gateway.errors import NotFound
+from gateway.web.handlers.files import PACKAGE, File, respond
+from gateway.web.keys import API_DOCUMENT
+
+#: Swagger UI, https://github.com/swagger-api/swagger-ui, as it is released, and what starts it.
+PAGE: Final = PACKAGE / "apidoc" / "page"
+INDEX: Final = "index.html"
+
+
+async def openapi(request: web.Request) -> web.StreamResponse:
+    """The OpenAPI document of this API."""
+    return respond(request, _file(request.app[API_DOCUMENT]))
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    """The OpenAPI document as a page to read, and to try calls from."""
+    return respond(request, _files()[INDEX])
+
+
+async def page_file(request: web.Request) -> web.StreamResponse:
+    """One of the files that the page is made of."""
+    name = request.match_info["name"]
+    found = _files().get(name)
+    if found is None or name == INDEX:
+        raise NotFound("The page has no such file.")
+    return respond(request, found)
+
+
+@cache
+def _files() -> dict[str, File]:
+    return {path.name: File.read(path) for path in PAGE.iterdir()}
+
+
+@lru_cache(maxsize=1)
+def _file(document: bytes) -> File:
+    return File.of(document, "application/json")

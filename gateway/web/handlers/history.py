@@ -1,0 +1,159 @@
+"""What has been said: pages of messages, a snapshot to go on from, and the whole of it as a file."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Final
+
+import attrs
+from aiohttp import hdrs, web
+
+from gateway.web.handlers import views
+from gateway.web.handlers.parameters import AFTER_MESSAGE, FORMAT, ORDER
+from gateway.web.handlers.requests import choice, number, page_size
+from gateway.web.keys import PROJECT, REQUEST_ID, SESSIONS, SNAPSHOTS, TRANSCRIPT
+from gateway.log.transcript import Transcript
+from gateway.sessions.sessions import Session
+from gateway.wire import markdown
+from gateway.wire.messages import Message
+from gateway.wire.times import timestamp
+
+#: An export is written in pieces of about this size.
+PIECE_BYTES: Final = 65_536
+#: A message that is larger is written out beside the event loop.
+LARGE_BYTES: Final = 32_768
+#: How long the client of an export may take nothing of it.
+STALL_SECONDS: Final = 60.0
+
+
+async def messages(request: web.Request) -> web.Response:
+    """A page of the session's history, oldest first, or newest first with ``?order=desc``."""
+    session = await _session(request)
+    page = await request.app[TRANSCRIPT].page(
+        session.project_id,
+        session.id,
+        after=number(request, AFTER_MESSAGE),
+        limit=page_size(request),
+        newest_first=choice(request, ORDER) == "desc",
+    )
+    return views.answer(views.messages(page))
+
+
+async def clear_messages(request: web.Request) -> web.Response:
+    """Forget the session's history as people read it; streams still resume from the log."""
+    session = await _session(request)
+    await request.app[TRANSCRIPT].clear(session.project_id, session.id)
+    return web.Response(status=204)
+
+
+async def snapshot(request: web.Request) -> web.Response:
+    """The session, what waits in it and its newest messages, with the cursor at which all of it is true."""
+    size = page_size(request)
+    taken = await request.app[SNAPSHOTS].take(request[PROJECT].id, request.match_info["session_id"], limit=size)
+    return views.answer(views.snapshot(taken))
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """The session's whole history as a file; one that cannot be finished is a broken transfer."""
+    session = await _session(request)
+    form = _form(request)
+    response = web.StreamResponse(
+        headers={
+            hdrs.CONTENT_TYPE: f"{form.content_type}; charset=utf-8",
+            hdrs.CONTENT_DISPOSITION: f'attachment; filename="{_safe(session.id)}.{form.suffix}"',
+            hdrs.CACHE_CONTROL: "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-Id": request[REQUEST_ID],
+        }
+    )
+    pieces = _pieces(session, request.app[TRANSCRIPT], form)
+    # What fails before anything is sent has an answer of its own.
+    first = await anext(pieces, b"")
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        await _write(response, first)
+        async for piece in pieces:
+            await _write(response, piece)
+    await response.write_eof()
+    return response
+
+
+@attrs.frozen(kw_only=True)
+class Form:
+    """A form that a history can be had in."""
+
+    content_type: str
+    suffix: str
+    begin: Callable[[Session], str]
+    #: A message in pieces.
+    message: Callable[[Message], Iterator[bytes]]
+
+
+def _json_line(message: Message) -> Iterator[bytes]:
+    yield from message.to_json()
+    yield b"\n"
+
+
+def _markdown(message: Message) -> Iterator[bytes]:
+    return (piece.encode("utf-8", "backslashreplace") for piece in markdown.message(message))
+
+
+def _heading(session: Session) -> str:
+    return markdown.heading(
+        session.title,
+        {"Session": session.id, "Agent": session.agent_id, "Created": timestamp(session.created_at)},
+    )
+
+
+FORMS: Final = {
+    "jsonl": Form(content_type="application/jsonl", suffix="jsonl", begin=lambda _: "", message=_json_line),
+    "markdown": Form(content_type="text/markdown", suffix="md", begin=_heading, message=_markdown),
+}
+
+
+def _form(request: web.Request) -> Form:
+    """By ``?format=``, else by ``Accept``, else JSON Lines."""
+    accepted = "markdown" if "text/markdown" in request.headers.get(hdrs.ACCEPT, "").lower() else "jsonl"
+    return FORMS[choice(request, FORMAT) or accepted]
+
+
+async def _pieces(session: Session, transcript: Transcript, form: Form) -> AsyncIterator[bytes]:
+    """The export in pieces of some size; each is gone before the next is read."""
+    piece = bytearray(form.begin(session).encode())
+    async for message in transcript.all(session.project_id, session.id):
+        parts = form.message(message)
+        if len(message.body) <= LARGE_BYTES:
+            piece += b"".join(parts)
+        else:
+            while part := await asyncio.to_thread(_some, parts):
+                yield bytes(piece) + part
+                piece.clear()
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+def _some(parts: Iterator[bytes]) -> bytes:
+    """Some of them; nothing at the end."""
+    taken: list[bytes] = []
+    size = 0
+    for part in parts:
+        taken.append(part)
+        size += len(part)
+        if size >= PIECE_BYTES:
+            break
+    return b"".join(taken)
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    async with asyncio.timeout(STALL_SECONDS):
+        await response.write(piece)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:100]
+
+
+async def _session(request: web.Request) -> Session:
+    return await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])

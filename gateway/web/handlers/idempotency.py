@@ -1,0 +1,74 @@
+"""``Idempotency-Key``: a call that is sent again is answered as it was the first time, and done once.
+
+draft-ietf-httpapi-idempotency-key-header-07: the header is a structured-field string (RFC 9651 3.3.3). Many clients
+send it without the quotes, so that is taken too.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from gateway.errors import InvalidParameter
+from gateway.web.handlers import views
+from gateway.web.handlers.parameters import IDEMPOTENCY_KEY
+from gateway.web.handlers.requests import BODY
+from gateway.web.keys import IDEMPOTENCY_KEYS, PROJECT, TASKS, USER
+from gateway.sessions.idempotency import Answer, Call
+
+HEADER = IDEMPOTENCY_KEY.name
+MAX_KEY = 255
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(r"[!#-+\--:<-\[\]-~]+")
+_RIGHT = (
+    f"{HEADER} must come once and be 1 to {MAX_KEY} visible ASCII characters, best a random UUID in quotes: "
+    '"8e03978e-40d5-43e8-bc93-6894a57f9324"'
+)
+
+#: Does what is asked, under a reserved id or, without a key, under whichever.
+Work = Callable[[str | None], Awaitable[Answer]]
+
+
+async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, name: str) -> Answer:
+    """What ``work`` answers, in a task that no client can cancel; with a key, what it answered the first time.
+
+    The request's body must have been read. ``new_id`` makes the id that a key reserves.
+    """
+    key, tasks = _key(request), request.app[TASKS]
+    if key is None:
+        return await tasks.complete(_without_key(work), name=name)
+    call = Call(
+        project_id=request[PROJECT].id,
+        user_id=request[USER],
+        key=key,
+        digest=Call.digest_of(request.method, request.rel_url.raw_path, request[BODY]),
+    )
+    return await tasks.complete(request.app[IDEMPOTENCY_KEYS].once(call, new_id(), work), name=name)
+
+
+def answer(value: Any, *, status: int = 200, location: str | None = None) -> Answer:
+    """``value`` as the JSON that a call is answered."""
+    return Answer(status=status, body=views.encode(value), location=location)
+
+
+def respond(kept: Answer) -> web.Response:
+    headers = {hdrs.LOCATION: kept.location} if kept.location else {}
+    return web.Response(body=kept.body, status=kept.status, content_type="application/json", headers=headers)
+
+
+async def _without_key(work: Work) -> Answer:
+    return await work(None)
+
+
+def _key(request: web.Request) -> str | None:
+    """The key without its quotes: ``"a"`` and ``a`` are the same one."""
+    values = request.headers.getall(HEADER, ())
+    if not values:
+        return None
+    text = values[0].strip(" \t")
+    quoted = _QUOTED.fullmatch(text)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
+    if len(values) > 1 or not (quoted or _BARE.fullmatch(text)) or not 1 <= len(key) <= MAX_KEY:
+        raise InvalidParameter(f"{_RIGHT}.")
+    return key

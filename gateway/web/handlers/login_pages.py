@@ -1,0 +1,152 @@
+"""What a browser sees that comes back from a provider: it brings the code, and is sent on to a page without any.
+
+The address with the code in it is never shown: it is answered with 303 to a page whose address says nothing. Whoever
+the browser belongs to, the login's state says whose login it is; where the gateway cannot tell that they are the same,
+the page asks first. Otherwise anybody could send others through a login of theirs, and be given their account.
+"""
+
+from contextlib import AbstractContextManager
+from urllib.parse import parse_qsl, quote
+
+from aiohttp import hdrs, web
+
+from gateway.errors import (
+    Forbidden,
+    GatewayError,
+    LoginUnknown,
+    LoginUnreadable,
+    TooManyRequests,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+from gateway.web.handlers import accounts
+from gateway.web.handlers.login_page import page, question
+from gateway.web.handlers.requests import read_raw
+from gateway.identity.caller import Caller, Presented
+from gateway.web.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, PROXIES, TASKS, THROTTLE, Changed
+from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
+from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
+from gateway.identity.roles import Role
+from gateway.wire.media import media_type
+
+MAX_FORM = 1024
+
+
+async def arrive(request: web.Request) -> web.Response:
+    """A provider sends a browser back."""
+    if request.method == hdrs.METH_HEAD or "prefetch" in request.headers.get("Sec-Purpose", ""):
+        # Whoever only looks completes nothing.
+        return web.Response(status=204)
+    try:
+        brought = _brought(request)
+        with _guarded(request, brought.state or ""):
+            caller = await _caller(request)
+            arriving = request.app[LOGINS].arrive(brought, path=request.rel_url.raw_path, caller=caller)
+            arrival = await request.app[TASKS].complete(arriving, name="complete login")
+    except TooManyRequests:
+        raise
+    except GatewayError as exc:
+        return _sent_on(request, f"problem/{exc.code}")
+    _has_changed(request, arrival.login)
+    return _sent_on(request, f"login/{arrival.page_ticket}")
+
+
+async def show(request: web.Request) -> web.Response:
+    """How a login stands, or the question whether it is the person's own."""
+    try:
+        login = await _of_page(request)
+    except LoginUnknown:
+        return page(404, "This page is over", "Look into the gateway for how your login stands.")
+    provider = request.app[PROVIDERS].get(login.provider_id)
+    name = provider.name if provider else login.provider_id
+    if login.state == ARRIVED and login.is_live:
+        return question(name, user_id=login.user_id, agent_id=login.agent_id, project_id=login.project_id)
+    return _told(login, name)
+
+
+async def answer(request: web.Request) -> web.Response:
+    """The person says whether the login is theirs."""
+    if media_type(request.headers.get(hdrs.CONTENT_TYPE)) != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("This takes the form that its own page sends.")
+    form = dict(parse_qsl((await read_raw(request, MAX_FORM)).decode("ascii", "replace")))
+    logins, ticket = request.app[LOGINS], request.match_info["ticket"]
+    try:
+        await _of_page(request)
+        work = logins.confirm(ticket) if form.get("answer") == "yes" else logins.decline(ticket)
+        login = await request.app[TASKS].complete(work, name="complete login")
+    except TooManyRequests:
+        raise
+    except GatewayError as exc:
+        return _sent_on(request, f"problem/{exc.code}")
+    if login is not None:
+        _has_changed(request, login)
+    return _sent_on(request, f"login/{quote(ticket, safe='')}")
+
+
+async def problem(request: web.Request) -> web.Response:
+    """What is wrong with an answer that belongs to no login; nothing of it is repeated."""
+    code = request.match_info["code"]
+    title = accounts.titles().get(code, LoginUnknown.title())
+    return page(400, "The login was not completed", f"{title} Begin it again in the gateway.")
+
+
+def _has_changed(request: web.Request, login: Login) -> None:
+    """For the audit: whose account it is about stands in none of these addresses."""
+    request[CHANGED] = Changed(project_id=login.project_id, user_id=login.user_id)
+
+
+async def _of_page(request: web.Request) -> Login:
+    """The login that the page is of; ``LoginUnknown`` where there is none."""
+    ticket = request.match_info["ticket"]
+    with _guarded(request, ticket):
+        login = await request.app[LOGINS].pending.by_page(ticket)
+        if login is None:
+            raise LoginUnknown()
+    return login
+
+
+def _guarded(request: web.Request, secret: str) -> AbstractContextManager[None]:
+    """Whoever guesses at the secrets of logins is slowed down: these routes ask nobody who they are."""
+    client = request.app[PROXIES].client_of(request.headers, request.remote)
+    return request.app[THROTTLE].guarding(client, secret, wrong=LoginUnknown)
+
+
+def _told(login: Login, name: str) -> web.Response:
+    if login.state == AUTHORIZED:
+        return page(200, f"{name} is connected", f"{login.agent_id} can use your account now. You can close this page.")
+    if login.is_live:
+        return page(200, "One moment", f"Your login at {name} is being completed. Load this page again.")
+    code = login.code or "login_expired"
+    title = accounts.titles().get(code, "The login could not be completed.")
+    return page(200, f"{name} is not connected", *filter(None, (title, login.detail)))
+
+
+def _brought(request: web.Request) -> Callback:
+    try:
+        pairs = parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, max_num_fields=50)
+        return Callback.of_query(pairs)
+    except (UnreadableCallback, ValueError) as exc:
+        raise LoginUnreadable() from exc
+
+
+async def _caller(request: web.Request) -> Caller | None:
+    """Whose browser this is, where it shows that."""
+    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=request[ASKED].is_here)
+    try:
+        caller = await request.app[IDENTITY].identify(presented)
+        caller.check_reach(Role.OPERATOR)
+    except (Unauthenticated, Forbidden):
+        # One with a token that connects no accounts is asked as anybody is.
+        return None
+    return caller
+
+
+def _sent_on(request: web.Request, place: str) -> web.Response:
+    """To ``/api/oauth/<place>``, relative to wherever a proxy has put us."""
+    ups = "../" * (request.rel_url.raw_path.count("/") - 2)
+    headers = {
+        hdrs.LOCATION: f"{ups}oauth/{place}",
+        hdrs.CACHE_CONTROL: "no-store",
+        "Referrer-Policy": "no-referrer",
+    }
+    return web.Response(status=303, headers=headers)

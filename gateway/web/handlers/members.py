@@ -1,0 +1,71 @@
+"""Members: who may use a project, and as what."""
+
+from urllib.parse import quote
+
+import attrs
+from aiohttp import web
+
+from gateway.errors import InvalidParameter, RoleTooSmall
+from gateway.web.handlers import shapes
+from gateway.web.handlers import views
+from gateway.web.handlers.requests import read_body
+from gateway.identity.caller import flaw_of_user_id
+from gateway.web.keys import CALLER, INJECTING, MEMBERS, PROJECT, ROLE, TASKS, USER
+from gateway.identity.roles import Role, RoleWord
+
+
+@attrs.frozen(kw_only=True)
+class MemberBody:
+    """What ``PUT …/members/{userId}`` takes."""
+
+    role: RoleWord
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """The project's owner and members."""
+    found = await request.app[MEMBERS].list_all(request[PROJECT].id)
+    return views.answer(shapes.MemberList(members=[views.member(one) for one in found]))
+
+
+async def get(request: web.Request) -> web.Response:
+    """One of them."""
+    return views.answer(views.member(await request.app[MEMBERS].get(request[PROJECT].id, _user_id(request))))
+
+
+async def put(request: web.Request) -> web.Response:
+    """Make somebody a member, or change their role."""
+    user_id = _user_id(request)
+    body = await read_body(request, MemberBody)
+    work = request.app[MEMBERS].put(request[PROJECT].id, user_id, Role.named(body.role), by=request[USER])
+    member, is_new = await request.app[TASKS].complete(work, name="put member")
+    if Role.named(body.role) < Role.OPERATOR:
+        _withdraw(request, user_id)
+    location = {"Location": f"/api/projects/{request[PROJECT].id}/members/{quote(user_id, safe='')}"}
+    return views.answer(views.member(member), status=201 if is_new else 200, headers=location if is_new else None)
+
+
+async def remove(request: web.Request) -> web.Response:
+    """End a membership: an admin anybody's, everybody their own."""
+    user_id = _user_id(request)
+    # A credential that may only look changes nothing, its own user's membership neither.
+    leaves = user_id == request[USER] and request[CALLER].max_role > Role.VIEWER
+    if not leaves and request[ROLE] < Role.ADMIN:
+        raise RoleTooSmall("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
+    work = request.app[MEMBERS].remove(request[PROJECT].id, user_id, by=request[USER])
+    await request.app[TASKS].complete(work, name="remove member")
+    _withdraw(request, user_id)
+    return web.Response(status=204)
+
+
+def _withdraw(request: web.Request, user_id: str) -> None:
+    """Nobody's agents go on working where they may not be. Not waited for: who leaves may not even ask any more."""
+    work = request.app[INJECTING].withdraw_from(request[PROJECT].id, user_id)
+    request.app[TASKS].start(work, name="withdraw member's credentials")
+
+
+def _user_id(request: web.Request) -> str:
+    user_id = request.match_info["user_id"]
+    flaw = flaw_of_user_id(user_id)
+    if flaw is not None:
+        raise InvalidParameter(f"Nobody is called {user_id[:100]!r}: {flaw}.")
+    return user_id

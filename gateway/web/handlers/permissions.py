@@ -1,0 +1,53 @@
+"""Permission requests: what waits, and an answer."""
+
+import attrs
+from aiohttp import web
+
+from gateway.errors import InvalidBody
+from gateway.web.handlers import idempotency
+from gateway.web.handlers import shapes
+from gateway.web.handlers import views
+from gateway.web.handlers.requests import read_body
+from gateway.web.keys import PERMISSIONS, PROJECT, USER
+from gateway.sessions.idempotency import Answer
+from gateway.permissions.requests import new_answer_id
+
+
+@attrs.frozen(kw_only=True)
+class AnswerBody:
+    """What ``POST …/permission/{id}`` takes: one of the agent's options, or yes or no for this once."""
+
+    option_id: str | None = None
+    granted: bool | None = None
+
+
+async def list_waiting(request: web.Request) -> web.Response:
+    """The project's permission requests that wait for an answer, oldest first."""
+    waiting = await request.app[PERMISSIONS].waiting(request[PROJECT].id)
+    return views.answer(shapes.PermissionList(permissions=[views.permission(one) for one in waiting]))
+
+
+async def get(request: web.Request) -> web.Response:
+    """One permission request, settled or not."""
+    found = await request.app[PERMISSIONS].get(request[PROJECT].id, request.match_info["permission_id"])
+    return views.answer(views.permission(found))
+
+
+async def answer(request: web.Request) -> web.Response:
+    """Answer a request; 202 where the container is away and gets the answer later."""
+    body = await read_body(request, AnswerBody)
+    if (body.option_id is None) == (body.granted is None):
+        raise InvalidBody("$: give either optionId or granted")
+
+    async def work(answer_id: str | None) -> Answer:
+        answered = await request.app[PERMISSIONS].answer(
+            request[PROJECT],
+            request.match_info["permission_id"],
+            request[USER],
+            option_id=body.option_id,
+            granted=body.granted,
+            answer_id=answer_id,
+        )
+        return idempotency.answer(views.permission(answered), status=202 if answered.state == "answering" else 200)
+
+    return idempotency.respond(await idempotency.once(request, new_answer_id, work, name="answer permission"))

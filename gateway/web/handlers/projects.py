@@ -1,0 +1,179 @@
+"""Projects: registered, listed, changed, removed."""
+
+from typing import Any, Final
+
+import attrs
+from aiohttp import web
+
+from gateway.errors import InvalidBody, ProjectCreationDenied, TooManyProjects
+from gateway.web.handlers import shapes
+from gateway.web.handlers import views
+from gateway.web.handlers.parameters import AFTER
+from gateway.web.handlers.requests import known_place, page_size, read_body, text
+from gateway.web.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, INJECTING, LIMITS, METRICS, PROJECT, PROJECTS, ROLE, SETTINGS, TASKS, USER
+from gateway.projects.store import Address, AgentId, ContainerToken, NewProject, PermissionMode, PermissionRules, PermissionTimeout, Project, ProjectName, Retention, acp_upstream
+from gateway.proxy.policy import ForbiddenAddress
+from gateway.proxy.upstream import Upstream
+from gateway.identity.roles import Role
+
+_UNCHANGED: Final[Any] = object()
+#: In identity.project_creators.
+EVERYBODY: Final = "*"
+_ADDRESSES = (("container_url", "containerUrl"), ("acp_url", "acpUrl"))
+
+
+@attrs.frozen(kw_only=True)
+class ProjectChanges:
+    """What ``PATCH /api/projects/{id}`` takes; what is left out stays, null takes away."""
+
+    name: ProjectName = _UNCHANGED
+    container_url: Address = _UNCHANGED
+    acp_url: Address | None = _UNCHANGED
+    default_agent_id: AgentId | None = _UNCHANGED
+    retention: Retention | None = _UNCHANGED
+    permission_mode: PermissionMode = _UNCHANGED
+    permission_rules: PermissionRules = _UNCHANGED
+    permission_timeout: PermissionTimeout | None = _UNCHANGED
+    record_opencode_events: bool = _UNCHANGED
+    container_token: ContainerToken | None = attrs.field(default=_UNCHANGED, repr=False)
+
+    def given(self) -> dict[str, Any]:
+        return {name: value for name, value in attrs.asdict(self, recurse=False).items() if value is not _UNCHANGED}
+
+
+async def create(request: web.Request) -> web.Response:
+    """Register a project under an id of its maker's choice, or a made one."""
+    _check_creator(request)
+    new = await read_body(request, NewProject)
+    _check(attrs.asdict(new, recurse=False))
+    _check_mapping(request, new)
+    await _check_reachable(request, attrs.asdict(new, recurse=False))
+    created = await request.app[TASKS].complete(_create(request.app, request[USER], new), name="create project")
+    # For the audit, which looks there for what the request was about.
+    request[PROJECT] = created
+    if created.record_opencode_events:
+        request.app[FOLLOWERS].follow(created.id)
+    shown = views.project(created, Role.ADMIN)
+    return views.answer(shown, status=201, headers={"Location": f"/api/projects/{created.id}"})
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """The projects that the asker owns or is a member of, oldest first."""
+    size, caller = page_size(request), request[CALLER]
+    after = text(request, AFTER)
+    if after is not None:
+        # Of what a credential does not show it does not tell either that it exists.
+        await known_place(request.app[PROJECTS].get(caller.user_id, after if caller.may_see(after) else ""))
+    found = await request.app[PROJECTS].page(caller.user_id, only=caller.projects, after=after, limit=size + 1)
+    shown = [views.project(one.project, min(one.role, caller.max_role)) for one in found]
+    page, after = views.listed(shown, size)
+    return views.answer(shapes.ProjectPage(projects=page, next=after))
+
+
+async def get(request: web.Request) -> web.Response:
+    """One project."""
+    return views.answer(views.project(request[PROJECT], request[ROLE]))
+
+
+async def update(request: web.Request) -> web.Response:
+    """Change a project's name, addresses, default agent, retention, what is answered without asking anybody, or whether
+    OpenCode's own events are recorded."""
+    changes = (await read_body(request, ProjectChanges)).given()
+    _check(changes)
+    if not changes:
+        return views.answer(views.project(request[PROJECT], request[ROLE]))
+    addresses = {name: changes[name] for name, _ in _ADDRESSES if name in changes}
+    moved = attrs.evolve(request[PROJECT], **addresses)
+    if moved != request[PROJECT]:
+        # To have a project at another container is to register that.
+        request[CALLER].check_reach(Role.ADMIN)
+        _check_creator(request)
+    _check_mapping(request, moved)
+    if moved.acp_address != request[PROJECT].acp_address and "container_token" not in changes:
+        _refuse_to_move_secret(moved)
+    await _check_reachable(request, changes)
+    work = _change(request.app, request[USER], request[PROJECT].id, changes)
+    changed = await request.app[TASKS].complete(work, name="change project")
+    return views.answer(views.project(changed, request[ROLE]))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Remove a project with its sessions, log and messages."""
+    await request.app[TASKS].complete(_remove(request.app, request[USER], request[PROJECT].id), name="delete project")
+    return web.Response(status=204)
+
+
+async def _create(app: web.Application, user_id: str, new: NewProject) -> Project:
+    try:
+        return await app[PROJECTS].create(user_id, new, most=app[LIMITS].most_projects())
+    except TooManyProjects:
+        app[METRICS].refused("projects_per_user")
+        raise
+
+
+async def _change(app: web.Application, user_id: str, project_id: str, changes: dict[str, Any]) -> Project:
+    change = await app[PROJECTS].update(user_id, project_id, changes)
+    if change.left is not None:
+        # Not waited for: a container that is left may be one that does not answer.
+        app[INJECTING].leave(change.left)
+    if change.was_followed:
+        # Who follows the former container must not pass for a follower of this one.
+        await app[FOLLOWERS].leave(project_id)
+    if change.project.record_opencode_events:
+        app[FOLLOWERS].follow(project_id)
+    return change.project
+
+
+async def _remove(app: web.Application, user_id: str, project_id: str) -> None:
+    # Afterwards nobody would know what its container was given.
+    await app[INJECTING].withdraw_from(project_id)
+    await app[PROJECTS].delete(user_id, project_id)
+    # Who follows the old container must not pass for a follower of a new project of this id.
+    await app[FOLLOWERS].leave(project_id)
+
+
+def _check_creator(request: web.Request) -> None:
+    creators = request.app[SETTINGS].config.identity.project_creators
+    if EVERYBODY not in creators and request[USER] not in creators:
+        raise ProjectCreationDenied(
+            "The operator of this gateway says who registers containers (identity.project_creators), and has not named "
+            f"{request[USER]!r}."
+        )
+
+
+def _check(values: dict[str, Any]) -> None:
+    for name, member in _ADDRESSES:
+        if values.get(name) is not None:
+            _check_address(values[name], member)
+
+
+def _check_address(text: str, member: str) -> None:
+    try:
+        Upstream.parse(text)
+    except ValueError as exc:
+        raise InvalidBody(f"$.{member}: {exc}") from exc
+
+
+def _refuse_to_move_secret(project: Project) -> None:
+    """A secret stays with the container that it is of: nobody gets to see it by moving the project to one of theirs."""
+    if project.sealed_container_token is not None:
+        raise InvalidBody(
+            "$.containerToken: the stored one belongs to the former address; give that of the new address with it, "
+            "or null where it has none"
+        )
+
+
+async def _check_reachable(request: web.Request, values: dict[str, Any]) -> None:
+    """Refuse an address that no connection would be made to, rather than let it be found out later."""
+    for name, member in _ADDRESSES:
+        if values.get(name) is not None:
+            try:
+                await request.app[CLIENT].check(Upstream.parse(values[name]))
+            except ForbiddenAddress as exc:
+                raise InvalidBody(f"$.{member}: {exc}") from exc
+
+
+def _check_mapping(request: web.Request, project: Project | NewProject) -> None:
+    port = acp_upstream(project, request.app[CONFIG].containers).port
+    if not 0 < port < 65536:
+        raise InvalidBody(f"$.containerUrl: its ACP port would be {port}, which no port is; name the acpUrl as well")

@@ -1,0 +1,163 @@
+"""Sessions and prompts."""
+
+from typing import Annotated
+
+import attrs
+from aiohttp import web
+from msgspec import Meta
+
+from gateway.web.handlers import shapes
+from gateway.web.handlers import views
+from gateway.web.handlers.acp import McpServer, Prompt, blocks_of, check_mcp_server
+from gateway.web.handlers.idempotency import answer, once, respond
+from gateway.web.handlers.parameters import AFTER, INCLUDE_ENDED
+from gateway.web.handlers.requests import flag, forget_body, known_place, page_size, read_body, seconds_to_wait, telling_refusals, text
+from gateway.web.keys import LIMITS, PROJECT, SESSIONS, TASKS, TURNS, USER
+from gateway.sessions.idempotency import Answer
+from gateway.sessions.sessions import NewSession, Session, new_session_id
+from gateway.turns.turns import new_turn_id
+from gateway.wire.codec import parse_foreign_json
+
+Title = Annotated[str, Meta(max_length=500)]
+
+
+@attrs.frozen(kw_only=True)
+class SessionBody:
+    """What ``POST …/session`` takes."""
+
+    agent_id: str | None = None
+    working_directory: str | None = None
+    title: Title | None = None
+    mcp_servers: Annotated[list[McpServer], Meta(max_length=100)] | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class TitleBody:
+    """What ``PATCH …/session/{id}`` takes."""
+
+    title: Title | None
+
+
+@attrs.frozen(kw_only=True)
+class PromptBody:
+    """What ``POST …/prompt`` takes: text, or a list of ACP content blocks; whether it may wait for another turn."""
+
+    prompt: Prompt = attrs.field(repr=False)
+    queue: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class CancelBody:
+    """What ``POST …/cancel`` takes: the turn that is meant, which may wait in the queue; else the running one."""
+
+    turn_id: str | None = None
+
+
+async def create(request: web.Request) -> web.Response:
+    """Create a session with the named agent, or the project's default one."""
+    body = await read_body(request, SessionBody)
+    for index, server in enumerate(body.mcp_servers or []):
+        check_mcp_server(server, f"$.mcpServers[{index}]")
+    project, new = request[PROJECT], NewSession(**attrs.asdict(body))
+
+    async def work(session_id: str | None) -> Answer:
+        await request.app[LIMITS].session(project.id, session_id)
+        created = await request.app[SESSIONS].create(project, request[USER], new, session_id=session_id)
+        location = f"/api/projects/{project.id}/acp/session/{created.id}"
+        return answer(views.session(created), status=201, location=location)
+
+    with telling_refusals():
+        return respond(await once(request, new_session_id, work, name="create session"))
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """The project's sessions, newest first; those that have ended where asked for."""
+    size = page_size(request)
+    after = text(request, AFTER)
+    if after is not None:
+        await known_place(request.app[SESSIONS].get(request[PROJECT].id, after))
+    found = await request.app[SESSIONS].page(
+        request[PROJECT].id,
+        after=after,
+        limit=size + 1,
+        include_ended=flag(request, INCLUDE_ENDED),
+    )
+    page, after = views.listed([views.session(one) for one in found], size)
+    return views.answer(shapes.SessionPage(sessions=page, next=after))
+
+
+async def list_in_container(request: web.Request) -> web.Response:
+    """Those of the container's sessions that are the project's, as it tells of them, by its own ids."""
+    with telling_refusals():
+        found = await request.app[SESSIONS].in_container(request[PROJECT])
+    return views.answer({"success": True, "data": {"sessions": found}})
+
+
+async def get(request: web.Request) -> web.Response:
+    """One session, with its running turn and the log's newest cursor."""
+    return views.answer(views.session(await _session(request)))
+
+
+async def rename(request: web.Request) -> web.Response:
+    """Give a session a title."""
+    body = await read_body(request, TitleBody)
+    renamed = await request.app[SESSIONS].rename(request[PROJECT].id, request.match_info["session_id"], body.title)
+    return views.answer(views.session(renamed))
+
+
+async def end(request: web.Request) -> web.Response:
+    """End a session; its history stays."""
+    session = await _session(request)
+    work = request.app[SESSIONS].end(request[PROJECT], session, request[USER])
+    return views.answer(views.session(await request.app[TASKS].complete(work, name="end session")))
+
+
+async def prompt(request: web.Request) -> web.Response:
+    """Send a prompt, or have it wait; it is stored before the agent sees it. ``Prefer: wait=N`` waits for its end."""
+    seconds = seconds_to_wait(request)
+    accepted = await _accept(request)
+    if seconds is None:
+        return respond(accepted)
+    # What it waits for may want an answer of the same user.
+    forget_body(request)
+    shown = parse_foreign_json(accepted.body)
+    latest = await request.app[TURNS].wait(request[PROJECT].id, shown["turnId"], seconds)
+    shown["turn"] = shapes.to_json(views.turn(latest))
+    applied = {"Preference-Applied": f"wait={seconds}"}
+    return views.answer(shown, status=202 if latest.is_open else 200, headers=applied)
+
+
+async def _accept(request: web.Request) -> Answer:
+    """Take a prompt. A function of its own, so that nothing of the prompt is kept while its turn is waited for."""
+    limits = request.app[LIMITS]
+    with limits.prompt():
+        body = await read_body(request, PromptBody, verbatim=True, most=limits.prompt_bytes)
+    blocks = blocks_of(body.prompt)
+    session = await _session(request)
+    turns = request.app[TURNS]
+
+    async def work(turn_id: str | None) -> Answer:
+        begun = await turns.start(request[PROJECT], session, request[USER], blocks, turn_id=turn_id, queue=body.queue)
+        return answer(views.accepted(begun), status=202)
+
+    with telling_refusals():
+        return await once(request, new_turn_id, work, name="start turn")
+
+
+async def turn(request: web.Request) -> web.Response:
+    """One turn of the session: whether it runs, and how it ended."""
+    found = await request.app[TURNS].of_session(await _session(request), request.match_info["turn_id"])
+    return views.answer(views.turn(found))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Have a turn stop; its end comes as an event. That it is over is no error."""
+    body = await read_body(request, CancelBody)
+    session = await _session(request)
+    work = request.app[TURNS].cancel(request[PROJECT], session, request[USER], body.turn_id)
+    turn_id = await request.app[TASKS].complete(work, name="cancel turn")
+    return views.answer(shapes.Cancelling(turn_id=turn_id), status=202 if turn_id else 200)
+
+
+async def _session(request: web.Request) -> Session:
+    return await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])

@@ -1,0 +1,56 @@
+"""Tickets: how a browser's ``EventSource`` or ``WebSocket`` opens a stream without sending a header."""
+
+import re
+
+import attrs
+from aiohttp import web
+
+from gateway.errors import InvalidBody, RoleTooSmall
+from gateway.web.handlers import shapes
+from gateway.web.handlers import views
+from gateway.web.handlers.requests import read_body
+from gateway.identity.passes import StreamOf
+from gateway.web.keys import CALLER, PASSES, PASSTHROUGH_TICKET, PROJECT, ROLE, SESSIONS, STREAM_TICKET
+from gateway.identity.roles import Role
+
+#: A path of the container's as it stands in a URL (RFC 3986 3.3), without a query.
+_PATH = re.compile(r"/(opencode|acp)/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{1,500}")
+
+
+@attrs.frozen(kw_only=True)
+class TicketBody:
+    """What ``POST …/events/ticket`` takes: the session whose stream is meant, or the path of a stream or WebSocket of
+    the container, below the project; without either, the project's own stream."""
+
+    session_id: str | None = None
+    path: str | None = None
+
+
+async def issue(request: web.Request) -> web.Response:
+    """A ticket for one stream, good once and for half a minute; the stream is opened at ``url``."""
+    body = await read_body(request, TicketBody)
+    if body.path is not None:
+        stream, parameter = _passed_through(request, body), PASSTHROUGH_TICKET
+    else:
+        if body.session_id is not None:
+            await request.app[SESSIONS].get(request[PROJECT].id, body.session_id)
+        stream, parameter = StreamOf.events(request[PROJECT].id, body.session_id), STREAM_TICKET
+    ticket, until = await request.app[PASSES].issue(request[CALLER], stream)
+    shown = shapes.Ticket(ticket=ticket, expires_at=until, url=f"{stream.path}?{parameter}={ticket}")
+    return views.answer(shown, status=201, headers={"Cache-Control": "no-store"})
+
+
+def _passed_through(request: web.Request, body: TicketBody) -> StreamOf:
+    if body.session_id is not None:
+        raise InvalidBody("$: give either sessionId or path")
+    if body.path is None or not _PATH.fullmatch(body.path) or "/.." in body.path:
+        raise InvalidBody(
+            "$.path: must be a path below the project, such as /opencode/event, encoded and with no query"
+        )
+    is_recorded = body.path == "/opencode/event" and request[PROJECT].record_opencode_events
+    if request[ROLE] < Role.OPERATOR and not is_recorded:
+        role, needed = request[ROLE].word, Role.OPERATOR.word
+        raise RoleTooSmall(
+            f"What the container streams needs the role {needed}; yours is {role}.", role=role, needed=needed
+        )
+    return StreamOf.passed_through(request[PROJECT].id, f"/api/projects/{request[PROJECT].id}{body.path}")

@@ -1,0 +1,96 @@
+"""Who asks: by a credential, or on an event stream by a pass."""
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from gateway.errors import Unauthenticated
+from gateway.identity.caller import Caller, Presented
+from gateway.identity.passes import COOKIE_SECONDS, StreamOf
+from gateway.identity.tokens import cookie_name
+from gateway.web.keys import ASKED, CALLER, CAME_BY_PASS, IDENTITY, OPENCODE_EVENTS, PASSES, PASSTHROUGH_TICKET, PROXIES, PUBLIC_ROUTES, SIGNED_IN, STREAM_ROUTES, STREAM_TICKET, THROTTLE, USER
+from gateway.web.middleware.browsers import browser_scheme
+from gateway.web.middleware.passthrough import passthrough
+from gateway.proxy.websocket import is_handshake
+
+_COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
+
+
+@web.middleware
+async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who sends the request; ``Unauthenticated`` where nobody knows."""
+    # On a project's own host every path is its container's.
+    if request.match_info.route not in request.app[PUBLIC_ROUTES] or request[ASKED].project_id is not None:
+        caller = await _identified(request)
+        request[CALLER], request[USER] = caller, caller.user_id
+    return await handler(request)
+
+
+async def _identified(request: web.Request) -> Caller:
+    asked = request[ASKED]
+    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=asked.is_here)
+    try:
+        return await request.app[IDENTITY].identify(presented)
+    except Unauthenticated:
+        by_pass = await _by_pass(request) if asked.project_id is None else None
+        if by_pass is None:
+            raise
+        return by_pass
+
+
+async def _by_pass(request: web.Request) -> Caller | None:
+    meant = _stream_of(request)
+    if meant is None:
+        return None
+    stream, parameter = meant
+    request[CAME_BY_PASS] = True
+    ticket, cookie = request.query.get(parameter), request.cookies.get(stream.cookie)
+    secret = cookie or ticket
+    if not secret:
+        return None
+    throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
+    with throttle.guarding(client, secret, wrong=Unauthenticated):
+        caller = await _whose_pass(request, stream, ticket, cookie)
+    if _COOKIE in request:
+        throttle.held(client, request[_COOKIE][1])
+    return caller
+
+
+async def _whose_pass(request: web.Request, stream: StreamOf, ticket: str | None, cookie: str | None) -> Caller:
+    passes = request.app[PASSES]
+    # The ticket first: the cookie may be of whoever used this browser before.
+    if ticket and (exchanged := await passes.exchange(ticket, stream, cookie)):
+        caller, request[_COOKIE] = exchanged[0], (stream, exchanged[1])
+        return caller
+    if cookie and (known := await passes.find(cookie, stream)):
+        return known
+    raise Unauthenticated("The ticket has been used, has expired, or is another stream's.", error="invalid_token")
+
+
+def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:
+    """The stream that the request is for, and where its ticket stands; None where no pass opens what it is for."""
+    project_id, route = request.match_info.get("project_id"), request.match_info.route
+    if project_id is None or "\0" in request.path or not request.raw_path.isascii():
+        return None
+    if route.name in STREAM_ROUTES:
+        return StreamOf.events(project_id, request.match_info.get("session_id")), STREAM_TICKET
+    is_stream = is_handshake(request) or "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
+    is_passed = route.handler is passthrough or route.name == OPENCODE_EVENTS
+    if is_passed and request.method == hdrs.METH_GET and is_stream:
+        return StreamOf.passed_through(project_id, request.raw_path.partition("?")[0]), PASSTHROUGH_TICKET
+    return None
+
+
+async def give_cookie(request: web.Request, response: web.StreamResponse) -> None:
+    """What a ticket or a sign-in link was exchanged for, with whatever answer there is: those are gone
+    (``on_response_prepare``)."""
+    cookies = []
+    if (given := request.get(_COOKIE)) is not None:
+        stream, text = given
+        cookies.append(f"{stream.cookie}={text}; Path={stream.path.replace(';', '%3B')}; Max-Age={COOKIE_SECONDS}")
+    if (signed_in := request.get(SIGNED_IN)) is not None:
+        text, seconds = signed_in
+        cookies.append(f"{cookie_name(request.headers.get(hdrs.HOST))}={text}; Path=/; Max-Age={seconds}")
+    secure = "; Secure" if cookies and browser_scheme(request) == "https" else ""
+    for cookie in cookies:
+        # aiohttp has written the response's own cookies into its head by now. Without Domain it is this host's alone.
+        response.headers.add(hdrs.SET_COOKIE, f"{cookie}; HttpOnly; SameSite=Strict{secure}")

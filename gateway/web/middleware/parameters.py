@@ -1,0 +1,25 @@
+"""Query parameters: what a route does not know is refused, since a mistyped one would change nothing without a word."""
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.errors import InvalidParameter
+from gateway.web.keys import QUERIES
+
+
+@web.middleware
+async def parameters(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse query parameters that the route's line in the table does not name."""
+    if request.query_string:
+        known = request.app[QUERIES].get(request.match_info.route)
+        if known is not None:
+            _check(request, known)
+    return await handler(request)
+
+
+def _check(request: web.Request, known: frozenset[str]) -> None:
+    unknown = next((name for name in request.query if name not in known), None)
+    if unknown is not None:
+        there = " and ".join(f"?{name}=" for name in sorted(known))
+        told = f"there {'are' if len(known) > 1 else 'is'} {there}" if known else "there are none"
+        raise InvalidParameter(f"?{unknown[:40]}= is unknown here; {told}.")

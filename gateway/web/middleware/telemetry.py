@@ -1,0 +1,74 @@
+"""What is measured of each request: by its route's template, never by its path."""
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.web.keys import ASKED, METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
+from gateway.proxy.forward import BROKEN_OFF, STREAMED
+from gateway.telemetry.metrics import BROKEN, LEFT
+
+access = logging.getLogger("gateway.access")
+
+UNMATCHED: Final = "unmatched"
+#: All of a container's OpenCode on its project's own host.
+OWN_HOST: Final = "project-host"
+
+
+@web.middleware
+async def telemetry(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Time what the others do, and note its outcome."""
+    began = time.perf_counter()
+    is_stream = request.match_info.route.name in (*STREAM_ROUTES, OPENCODE_EVENTS)
+    span = request.app[TRACING].begin_request(request.method, request.headers, is_stream=is_stream)
+    status, response = BROKEN, None
+    try:
+        response = await handler(request)
+        status = BROKEN if BROKEN_OFF in request else str(response.status)
+        return response
+    except asyncio.CancelledError:
+        status = LEFT
+        raise
+    finally:
+        lasts = is_stream or status == "101" or STREAMED in request
+        seconds, route = time.perf_counter() - began, route_of(request)
+        request.app[METRICS].request(request.method, route, status, None if lasts else seconds)
+        if span is not None:
+            span.end(None if response is None else response.status, route=route)
+        if request.app[SETTINGS].config.logging.access:
+            _log(request, response, route, status, seconds)
+
+
+def _log(request: web.Request, response: web.StreamResponse | None, route: str, status: str, seconds: float) -> None:
+    access.info(
+        "request",
+        extra={
+            "request": request.get(REQUEST_ID),
+            "method": request.method,
+            "route": route,
+            "status": status,
+            "bytes": _bytes(request, response),
+            "ms": round(1000 * seconds, 1),
+        },
+    )
+
+
+def route_of(request: web.Request) -> str:
+    """The template of the request's route."""
+    if ASKED in request and request[ASKED].project_id is not None:
+        return OWN_HOST
+    resource = request.match_info.route.resource
+    return UNMATCHED if resource is None else resource.canonical
+
+
+def _bytes(request: web.Request, response: web.StreamResponse | None) -> int:
+    """Of the answer: its body where that is still to be sent, all of it where it has been."""
+    if WRITTEN in request:
+        return request[WRITTEN]
+    if response is not None and not response.prepared:
+        return response.content_length or 0
+    return request.writer.output_size

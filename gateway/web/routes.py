@@ -1,0 +1,431 @@
+"""The route table, top to bottom: each endpoint with its handler, who may use it, and what it takes and answers.
+
+The API's description is made from it (``/openapi.json``), and requests are held to it: who lacks the role, or names a
+query parameter that is unknown here, is refused.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from gateway import __version__
+from gateway.web.apidoc.document import document
+from gateway.web.apidoc.endpoint import Content, Endpoint
+from gateway.errors import (
+    AddressTaken,
+    AgentInUse,
+    AgentNotFound,
+    AuthRequired,
+    Conflict,
+    ConflictInContainer,
+    ContainerMoved,
+    CredentialRefused,
+    CredentialUnusable,
+    DeviceFlowDisabled,
+    HistoryTooLong,
+    InvalidBody,
+    LoginAmbiguous,
+    LoginDenied,
+    LoginError,
+    LoginExpired,
+    LoginIssuerMismatch,
+    LoginNotPending,
+    LoginRefused,
+    LoginSuperseded,
+    LoginUnknown,
+    LoginUnreadable,
+    MemberNotFound,
+    NoDefaultAgent,
+    NoLoginHere,
+    NotFound,
+    NotImplementedYet,
+    NotYourCredential,
+    OwnerIsAdmin,
+    PermissionGone,
+    PermissionSettled,
+    ProjectCreationDenied,
+    ProjectExists,
+    PromptTooLarge,
+    ProviderAnswerInvalid,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    QueueFull,
+    RefusedByContainer,
+    SessionBusy,
+    SessionEnded,
+    SessionNotFound,
+    SignInLinkGone,
+    TokenLimited,
+    TooManyMembers,
+    TooManyProjects,
+    TooManyRequests,
+    TooManySessions,
+    TooManyTurns,
+    TurnNotFound,
+    UnsupportedMediaType,
+    VaultNotConfigured,
+)
+from gateway.web.handlers import agents
+from gateway.web.handlers import audit
+from gateway.web.handlers import auth
+from gateway.web.handlers import console
+from gateway.web.handlers import description
+from gateway.web.handlers import events
+from gateway.web.handlers import history
+from gateway.web.handlers import login_pages
+from gateway.web.handlers import members
+from gateway.web.handlers import opencode
+from gateway.web.handlers import operations
+from gateway.web.handlers import permissions
+from gateway.web.handlers import projects
+from gateway.web.handlers import sessions
+from gateway.web.handlers import shapes
+from gateway.web.handlers import sign_in
+from gateway.web.handlers import tickets
+from gateway.web.handlers.parameters import AFTER, AFTER_MESSAGE, DIRECTORY, DIRECTORY_HEADER, FORMAT, FROM, IDEMPOTENCY_KEY, INCLUDE_ENDED, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, LIMIT, ORDER, PASSTHROUGH_TICKET_OF, PREFER, TICKET
+from gateway.web.handlers.requests import NoBody
+from gateway.web.keys import API_DOCUMENT, LEAST_ROLES, OF_USER, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
+from gateway.log.store import EffectRefused
+from gateway.web.middleware.passthrough import passthrough
+from gateway.web.middleware.project import for_operators
+from gateway.projects.store import NewProject
+from gateway.proxy.expect import leave_to_reader
+from gateway.identity.roles import Role
+from gateway.wire.codec import dump_json
+
+PROJECTS = "/api/projects"
+PROJECT = f"{PROJECTS}/{{project_id}}"
+MEMBER = f"{PROJECT}/members/{{user_id}}"
+ACP = f"{PROJECT}/acp"
+AGENT = f"{ACP}/agents/{{agent_id}}"
+SESSION = f"{ACP}/session/{{session_id}}"
+OAUTH = "/api/oauth"
+
+ANY, GET, POST, PUT = hdrs.METH_ANY, hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PUT
+PATCH, DELETE = hdrs.METH_PATCH, hdrs.METH_DELETE
+
+
+MOVED = Content(description="It is elsewhere.", media_types=(), headers=("Location",))
+PAGE = Content(description="The page.", media_types=("text/html",), headers=("ETag",))
+FILE = Content(description="The file.", media_types=("text/javascript", "text/css", "image/svg+xml"), headers=("ETag",))
+TICKET_MADE = Content(description="The ticket.", kind=shapes.Ticket)
+SIGNED_IN = Content(description="What the browser keeps.", kind=shapes.SignedIn)
+STREAM = Content(description="The stream.", media_types=("text/event-stream",))
+OPENCODE_STREAM = Content(description="OpenCode's events.", media_types=("text/event-stream",), item="OpenCodeEvent")
+EXPORT = Content(
+    description="The file.", media_types=("application/jsonl", "text/markdown"), headers=("Content-Disposition",)
+)
+METRICS = Content(description="The figures.", media_types=("text/plain",))
+TOLD = Content(description="What the container tells.", kind=dict[str, Any])
+WAITED_FOR = Content(description="The turn, which is over.", kind=shapes.Accepted, headers=("Preference-Applied",))
+#: What goes wrong between a person and the provider of their account.
+LOGIN = (
+    LoginDenied,
+    LoginError,
+    LoginExpired,
+    LoginAmbiguous,
+    LoginIssuerMismatch,
+    LoginNotPending,
+    LoginRefused,
+    LoginSuperseded,
+    LoginUnknown,
+    LoginUnreadable,
+)
+PROVIDER = (DeviceFlowDisabled, ProviderAnswerInvalid, ProviderError, ProviderMisconfigured, ProviderUnavailable)
+#: What a container may say to a call that it was given, beside failing.
+REFUSALS = (RefusedByContainer, ConflictInContainer)
+#: Where an agent is given its caller's credential.
+CREDENTIAL = (AuthRequired, AgentInUse, ContainerMoved, CredentialUnusable)
+STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
+
+# fmt: off
+# One endpoint in a few lines: what it is, what it takes, what it answers.
+
+# First, because a route is found by trying one after the other, and this one is asked for most.
+_OPENCODE = (
+    Endpoint(
+        GET, f"{PROJECT}/opencode/event", opencode.events_or(for_operators(passthrough)), Role.VIEWER,
+        name=OPENCODE_EVENTS,
+        parameters=(FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, PASSTHROUGH_TICKET_OF, DIRECTORY, DIRECTORY_HEADER),
+        answers={200: OPENCODE_STREAM}, is_passed_on=True,
+    ),
+    Endpoint(ANY, f"{PROJECT}/opencode/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
+    Endpoint(ANY, f"{PROJECT}/opencode", passthrough, Role.OPERATOR, is_passed_on=True),
+)
+_PROJECTS = (
+    Endpoint(
+        POST, PROJECTS, projects.create, None, of_user=Role.ADMIN,
+        body=NewProject, answers={201: shapes.Project},
+        errors=(AddressTaken, ProjectCreationDenied, ProjectExists, TooManyProjects, VaultNotConfigured),
+    ),
+    Endpoint(GET, PROJECTS, projects.list_all, None, parameters=(LIMIT, AFTER), answers={200: shapes.ProjectPage}),
+    Endpoint(GET, PROJECT, projects.get, Role.VIEWER, answers={200: shapes.Project}),
+    Endpoint(
+        PATCH, PROJECT, projects.update, Role.ADMIN,
+        body=projects.ProjectChanges, answers={200: shapes.Project},
+        errors=(AddressTaken, Conflict, ProjectCreationDenied, TokenLimited, VaultNotConfigured),
+    ),
+    Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN, answers={204: None}),
+)
+# A member may take their own membership away, whatever they are: the handler lets nobody but admins do more.
+_MEMBERS = (
+    Endpoint(GET, f"{PROJECT}/members", members.list_all, Role.VIEWER, answers={200: shapes.MemberList}),
+    Endpoint(GET, MEMBER, members.get, Role.VIEWER, answers={200: shapes.Member}, errors=(MemberNotFound,)),
+    Endpoint(
+        PUT, MEMBER, members.put, Role.ADMIN,
+        body=members.MemberBody,
+        answers={200: shapes.Member, 201: shapes.Member},
+        errors=(MemberNotFound, OwnerIsAdmin, TooManyMembers),
+    ),
+    Endpoint(
+        DELETE, MEMBER, members.remove, Role.VIEWER, answers={204: None}, errors=(MemberNotFound, OwnerIsAdmin)
+    ),
+    Endpoint(
+        GET, f"{PROJECT}/audit", audit.list_all, Role.ADMIN,
+        parameters=(LIMIT, AFTER_MESSAGE), answers={200: shapes.AuditPage},
+    ),
+)
+_AGENTS = (
+    Endpoint(
+        GET, f"{ACP}/agents", agents.list_all, Role.VIEWER, answers={200: shapes.AgentList}, reaches_container=True
+    ),
+    Endpoint(
+        POST, f"{AGENT}/spawn", agents.spawn, Role.OPERATOR,
+        body=agents.SpawnBody, parameters=(IDEMPOTENCY_KEY,),
+        answers={200: shapes.Spawned}, errors=(*CREDENTIAL, *REFUSALS), reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR,
+        body=NoBody, answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
+    ),
+    Endpoint(
+        GET, f"{AGENT}/status", agents.status, Role.VIEWER, answers={200: TOLD}, errors=REFUSALS, reaches_container=True
+    ),
+)
+_AUTH = (
+    Endpoint(
+        POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR, of_user=Role.OPERATOR,
+        body=auth.StartBody, answers={200: shapes.LoginBegun},
+        errors=(NoLoginHere, VaultNotConfigured, *PROVIDER, *REFUSALS), reaches_container=True,
+    ),
+    Endpoint(
+        GET, f"{AGENT}/auth/status", auth.status, Role.VIEWER,
+        answers={200: shapes.AuthStatus}, reaches_container=True,
+    ),
+    # A browser that comes from a provider has nothing of ours but the login's state.
+    Endpoint(
+        GET, f"{AGENT}/auth/callback", login_pages.arrive, None, is_public=True,
+        answers={204: None, 303: MOVED}, errors=(TooManyRequests,), operation_id="login_pages_arrive_at_project",
+    ),
+    Endpoint(
+        POST, f"{AGENT}/auth/callback", auth.callback, Role.OPERATOR, of_user=Role.OPERATOR,
+        body=auth.CallbackBody, answers={200: shapes.AuthStatus},
+        errors=(NoLoginHere, CredentialRefused, VaultNotConfigured, *LOGIN, *PROVIDER, *REFUSALS),
+        reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{AGENT}/auth/token", auth.token, Role.OPERATOR, of_user=Role.OPERATOR,
+        body=auth.TokenBody, answers={200: shapes.AuthStatus},
+        errors=(NoLoginHere, CredentialRefused, VaultNotConfigured), reaches_container=True,
+    ),
+    Endpoint(
+        DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR, of_user=Role.OPERATOR,
+        body=NoBody, answers={200: shapes.Disconnected}, reaches_container=True,
+    ),
+    Endpoint(
+        GET, "/api/credentials", auth.list_credentials, None, of_user=Role.OPERATOR,
+        answers={200: shapes.CredentialList},
+    ),
+    Endpoint(
+        GET, f"{OAUTH}/callback/{{provider_id}}", login_pages.arrive, None, is_public=True,
+        answers={204: None, 303: MOVED}, errors=(TooManyRequests,),
+    ),
+    Endpoint(
+        GET, f"{OAUTH}/login/{{ticket}}", login_pages.show, None, is_public=True,
+        answers={200: PAGE, 404: PAGE}, errors=(TooManyRequests,),
+    ),
+    Endpoint(
+        POST, f"{OAUTH}/login/{{ticket}}", login_pages.answer, None, is_public=True,
+        answers={303: MOVED}, errors=(InvalidBody, TooManyRequests, UnsupportedMediaType),
+    ),
+    Endpoint(
+        GET, f"{OAUTH}/problem/{{code}}", login_pages.problem, None, is_public=True,
+        answers={400: PAGE},
+    ),
+)
+_SESSIONS = (
+    Endpoint(
+        POST, f"{ACP}/session", sessions.create, Role.OPERATOR,
+        body=sessions.SessionBody, parameters=(IDEMPOTENCY_KEY,),
+        answers={201: shapes.Session},
+        errors=(NoDefaultAgent, AgentNotFound, TooManySessions, *CREDENTIAL, *REFUSALS), reaches_container=True,
+    ),
+    Endpoint(
+        GET, f"{ACP}/session", sessions.list_all, Role.VIEWER,
+        parameters=(LIMIT, AFTER, INCLUDE_ENDED), answers={200: shapes.SessionPage},
+    ),
+    Endpoint(
+        GET, f"{ACP}/sessions", sessions.list_in_container, Role.OPERATOR,
+        answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
+    ),
+    Endpoint(GET, SESSION, sessions.get, Role.VIEWER, answers={200: shapes.Session}),
+    Endpoint(PATCH, SESSION, sessions.rename, Role.OPERATOR, body=sessions.TitleBody, answers={200: shapes.Session}),
+    Endpoint(
+        DELETE, SESSION, sessions.end, Role.OPERATOR,
+        answers={200: shapes.Session}, errors=(Conflict,), reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{SESSION}/prompt", sessions.prompt, Role.OPERATOR,
+        body=sessions.PromptBody, parameters=(IDEMPOTENCY_KEY, PREFER),
+        answers={200: WAITED_FOR, 202: shapes.Accepted},
+        errors=(
+            AgentNotFound, EffectRefused, NotYourCredential, PromptTooLarge, QueueFull, SessionBusy, SessionEnded,
+            TooManyTurns, *CREDENTIAL, *REFUSALS,
+        ),
+        reaches_container=True,
+    ),
+    Endpoint(
+        POST, f"{SESSION}/cancel", sessions.cancel, Role.OPERATOR,
+        body=sessions.CancelBody, answers={200: shapes.Cancelling, 202: shapes.Cancelling}, errors=(TurnNotFound,),
+    ),
+    Endpoint(GET, f"{SESSION}/turns/{{turn_id}}", sessions.turn, Role.VIEWER, answers={200: shapes.Turn}),
+    Endpoint(
+        GET, f"{SESSION}/messages", history.messages, Role.VIEWER,
+        parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=(Conflict, HistoryTooLong),
+    ),
+    Endpoint(
+        DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR, answers={204: None}, errors=(Conflict,)
+    ),
+    Endpoint(
+        GET, f"{SESSION}/snapshot", history.snapshot, Role.VIEWER,
+        parameters=(LIMIT,), answers={200: shapes.Snapshot}, errors=(Conflict, HistoryTooLong),
+    ),
+    Endpoint(
+        GET, f"{SESSION}/export", history.export, Role.VIEWER,
+        parameters=(FORMAT,), answers={200: EXPORT}, errors=(Conflict, HistoryTooLong),
+    ),
+)
+_EVENTS = (
+    Endpoint(
+        POST, f"{ACP}/events/ticket", tickets.issue, Role.VIEWER,
+        body=tickets.TicketBody, answers={201: TICKET_MADE}, errors=(SessionNotFound,),
+    ),
+    Endpoint(
+        GET, f"{ACP}/events", events.project_events, Role.VIEWER, name="project_events",
+        parameters=STREAM_PARAMETERS, answers={200: STREAM},
+    ),
+    Endpoint(
+        GET, f"{ACP}/events/{{session_id}}", events.session_events, Role.VIEWER, name="session_events",
+        parameters=STREAM_PARAMETERS, answers={200: STREAM},
+    ),
+)
+_PERMISSIONS = (
+    Endpoint(
+        GET, f"{ACP}/permission", permissions.list_waiting, Role.VIEWER, answers={200: shapes.PermissionList}
+    ),
+    Endpoint(
+        GET, f"{ACP}/permission/{{permission_id}}", permissions.get, Role.VIEWER, answers={200: shapes.Permission}
+    ),
+    Endpoint(
+        POST, f"{ACP}/permission/{{permission_id}}", permissions.answer, Role.OPERATOR,
+        body=permissions.AnswerBody, parameters=(IDEMPOTENCY_KEY,),
+        answers={200: shapes.Permission, 202: shapes.Permission},
+        errors=(EffectRefused, PermissionGone, PermissionSettled),
+    ),
+)
+_SIGN_IN = (
+    Endpoint(
+        POST, "/api/sign-in", sign_in.enter, None, is_public=True,
+        body=sign_in.SignInBody, answers={201: SIGNED_IN}, errors=(NotFound, SignInLinkGone, TooManyRequests),
+    ),
+    Endpoint(DELETE, "/api/sign-in", sign_in.leave, None, body=NoBody, answers={204: None}, errors=(NotFound,)),
+)
+_OPERATIONS = (
+    Endpoint(
+        GET, "/healthz", operations.healthz, None, name="healthz", is_public=True, answers={200: shapes.Health}
+    ),
+    Endpoint(
+        GET, "/readyz", operations.readyz, None, name="readyz", is_public=True,
+        answers={200: shapes.Readiness, 503: shapes.Readiness},
+    ),
+    Endpoint(
+        GET, "/metrics", operations.metrics, None, name="metrics", is_public=True, answers={200: METRICS},
+        errors=(TooManyRequests,),
+    ),
+    Endpoint(
+        GET, "/openapi.json", description.openapi, None, is_public=True, answers={200: dict[str, Any]}
+    ),
+)
+# What browsers are given before anybody has said who they are: it is the same for everybody, and asks the API.
+_PAGES = (
+    Endpoint(GET, "/", console.home, None, is_public=True, answers={302: MOVED}),
+    Endpoint(GET, "/docs", description.page, None, is_public=True, answers={200: PAGE, 304: None}),
+    Endpoint(
+        GET, "/docs/{name}", description.page_file, None, is_public=True,
+        answers={200: FILE, 304: None}, errors=(NotFound,),
+    ),
+    Endpoint(GET, "/console", console.page, None, is_public=True, answers={200: PAGE, 304: None}),
+    Endpoint(
+        GET, "/console/{path:.*}", console.file, None, is_public=True,
+        answers={200: FILE, 302: MOVED, 304: None}, errors=(NotFound,),
+    ),
+)
+# What has matched nothing above, method included, is the container's to answer.
+_REST = (
+    Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR, errors=(NotImplementedYet,)),
+    Endpoint(ANY, f"{ACP}/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
+)
+
+# fmt: on
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *_OPENCODE,
+    *_PROJECTS,
+    *_MEMBERS,
+    *_AGENTS,
+    *_AUTH,
+    *_SESSIONS,
+    *_EVENTS,
+    *_PERMISSIONS,
+    *_SIGN_IN,
+    *_OPERATIONS,
+    *_PAGES,
+    *_REST,
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """The table as aiohttp has it, and beside it what each of its routes wants of its caller."""
+    least: dict[web.AbstractRoute, Role | None] = {}
+    of_user: dict[web.AbstractRoute, Role] = {}
+    public = set()
+    queries = {}
+    for endpoint in ENDPOINTS:
+        for method in _methods(endpoint):
+            # A client that waits for 100 uploads nothing to a project that does not exist.
+            route = app.router.add_route(
+                method, endpoint.path, endpoint.handler, name=endpoint.name, expect_handler=leave_to_reader
+            )
+            least[route] = endpoint.role
+            if endpoint.of_user is not None:
+                of_user[route] = endpoint.of_user
+            if endpoint.is_public:
+                public.add(route)
+            elif not endpoint.is_passed_on:
+                queries[route] = endpoint.query
+    app[LEAST_ROLES], app[OF_USER], app[PUBLIC_ROUTES], app[QUERIES] = least, of_user, frozenset(public), queries
+    app[API_DOCUMENT] = _api_document()
+
+
+@cache
+def _api_document() -> bytes:
+    """The description of the table, which is the same for every app of a process."""
+    return dump_json(document(ENDPOINTS, __version__))
+
+
+def _methods(endpoint: Endpoint) -> Iterator[str]:
+    yield endpoint.method
+    if endpoint.method == GET and not endpoint.is_stream:
+        yield hdrs.METH_HEAD
