@@ -13,10 +13,11 @@ import attrs
 from aiohttp import web
 
 from gateway import __version__
-from gateway.projects.addresses import Addresses
-from gateway.web.bodies import Bodies
+from gateway.backfill.backfill import Histories
+from gateway.config.reload import Settings
 from gateway.config.schema import Config, ContainersConfig, EventsConfig
 from gateway.container.client import ContainerInfo
+from gateway.container.containers import Containers, OwnHost
 from gateway.credentials import catalogue
 from gateway.credentials.checking import check_keys
 from gateway.credentials.keyring import Keys
@@ -26,8 +27,11 @@ from gateway.credentials.vault import Vault
 from gateway.db.deployment import pseudonym
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
-from gateway.web.gauges import add_gauges
-from gateway.web.readiness import readiness
+from gateway.follow.feeds import AcpFeed, OpencodeFeed
+from gateway.follow.follower import Rules
+from gateway.follow.followers import Followers
+from gateway.follow.lease import Leases
+from gateway.follow.spool import SpoolLimits
 from gateway.identity.audit import Audit
 from gateway.identity.identify import configured
 from gateway.identity.members import Members
@@ -38,25 +42,99 @@ from gateway.identity.sign_ins import SignIns
 from gateway.identity.sites import Sites
 from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
-from gateway.web.keys import AUDIT, BODIES, CLIENT, CONFIG, CONTAINERS, CREDENTIALS, DATABASE, EXPOSITION, FOLLOWERS, IDEMPOTENCY_KEYS, IDENTITY, INJECTING, LIMITS, LOG, LOGINS, MEMBERS, METRICS, NEWS, PASSES, PERMISSIONS, PRESENCE, PROCESSES, PROJECTS, PROVIDERS, PROXIES, PSEUDONYM, READINESS, REFRESHER, REVOCATION, SCRAPERS, SESSIONS, SETTINGS, SIGN_INS, SITES, SNAPSHOTS, STREAMS, TAILS, TASKS, THROTTLE, TRACING, TRANSCRIPT, TURNS, VAULT, WAKEUPS, WATCH
-from gateway.web.leaving import LEAVE
+from gateway.ingest.mask import Masking
+from gateway.ingest.opencode import Recording
+from gateway.ingest.reconcile import Reconciliation
+from gateway.ingest.translate import Translator
+from gateway.injection.injecting import Injecting
+from gateway.injection.processes import Processes
+from gateway.log.folding import Folding
+from gateway.log.reviews import keep_up
+from gateway.log.store import Log
+from gateway.log.transcript import Transcript
+from gateway.oauth.configured import configured as configured_providers
+from gateway.oauth.room import opened
+from gateway.permissions.requests import Permissions
+from gateway.projects.addresses import Addresses
+from gateway.projects.cleanup import Remains
 from gateway.projects.limits import Limits
+from gateway.projects.store import Projects, Retention
+from gateway.proxy.client import Client
+from gateway.proxy.policy import AddressPolicy
+from gateway.sessions.idempotency import IdempotencyKeys
+from gateway.sessions.revival import Revival
+from gateway.sessions.sessions import Sessions
+from gateway.sessions.snapshot import Snapshots
+from gateway.stream.streams import Streams
+from gateway.stream.tail import Tails
+from gateway.stream.wakeups import Wakeups
+from gateway.tasks import Tasks
+from gateway.telemetry.configured import tracing
+from gateway.telemetry.exposition import Exposition, Seat
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.upstreams import Upstreams
+from gateway.turns.cancelling import Cancelling
+from gateway.turns.delivery import Delivery
+from gateway.turns.endings import Endings
+from gateway.turns.keeper import Keeper
+from gateway.turns.queue import Queue
+from gateway.turns.stalls import Stalls
+from gateway.turns.starting import Starting
+from gateway.turns.turns import Turns
 from gateway.upkeep.counting import counting
-from gateway.follow.feeds import AcpFeed, OpencodeFeed
-from gateway.upkeep.folding import Folding
-from gateway.follow.follower import Rules
-from gateway.follow.followers import Followers
-from gateway.follow.lease import Leases
 from gateway.upkeep.packing import Packing
 from gateway.upkeep.presence import Presence
 from gateway.upkeep.retention import Retaining
-from gateway.follow.spool import SpoolLimits
-from gateway.log.store import Log
-from gateway.stream.streams import Streams
-from gateway.stream.tail import Tails
-from gateway.log.transcript import Transcript
-from gateway.upkeep.upkeep import keep_up
-from gateway.stream.wakeups import Wakeups
+from gateway.web.bodies import Bodies
+from gateway.web.gauges import add_gauges
+from gateway.web.keys import (
+    AUDIT,
+    BODIES,
+    CLIENT,
+    CONFIG,
+    CONTAINERS,
+    CREDENTIALS,
+    DATABASE,
+    EXPOSITION,
+    FOLLOWERS,
+    IDEMPOTENCY_KEYS,
+    IDENTITY,
+    INJECTING,
+    LIMITS,
+    LOG,
+    LOGINS,
+    MEMBERS,
+    METRICS,
+    NEWS,
+    PASSES,
+    PERMISSIONS,
+    PRESENCE,
+    PROCESSES,
+    PROJECTS,
+    PROVIDERS,
+    PROXIES,
+    PSEUDONYM,
+    READINESS,
+    REFRESHER,
+    REVOCATION,
+    SCRAPERS,
+    SESSIONS,
+    SETTINGS,
+    SIGN_INS,
+    SITES,
+    SNAPSHOTS,
+    STREAMS,
+    TAILS,
+    TASKS,
+    THROTTLE,
+    TRACING,
+    TRANSCRIPT,
+    TURNS,
+    VAULT,
+    WAKEUPS,
+    WATCH,
+)
+from gateway.web.leaving import LEAVE
 from gateway.web.middleware.addressed import addressed
 from gateway.web.middleware.audit import audit, note_switch
 from gateway.web.middleware.browsers import browsers, share
@@ -69,40 +147,8 @@ from gateway.web.middleware.parameters import parameters
 from gateway.web.middleware.project import project
 from gateway.web.middleware.sandbox import sandbox
 from gateway.web.middleware.telemetry import telemetry
-from gateway.oauth.configured import configured as configured_providers
-from gateway.oauth.room import opened
-from gateway.projects.store import Projects, Retention
-from gateway.proxy.client import Client
-from gateway.proxy.policy import AddressPolicy
-from gateway.projects.cleanup import Remains
+from gateway.web.readiness import readiness
 from gateway.web.routes import add_routes
-from gateway.turns.cancelling import Cancelling
-from gateway.container.containers import Containers, OwnHost
-from gateway.turns.delivery import Delivery
-from gateway.turns.endings import Endings
-from gateway.backfill.backfill import Histories
-from gateway.sessions.idempotency import IdempotencyKeys
-from gateway.injection.injecting import Injecting
-from gateway.turns.keeper import Keeper
-from gateway.ingest.mask import Masking
-from gateway.permissions.requests import Permissions
-from gateway.injection.processes import Processes
-from gateway.turns.queue import Queue
-from gateway.ingest.reconcile import Reconciliation
-from gateway.ingest.opencode import Recording
-from gateway.sessions.revival import Revival
-from gateway.sessions.sessions import Sessions
-from gateway.sessions.snapshot import Snapshots
-from gateway.turns.stalls import Stalls
-from gateway.turns.starting import Starting
-from gateway.ingest.translate import Translator
-from gateway.turns.turns import Turns
-from gateway.config.reload import Settings
-from gateway.tasks import Tasks
-from gateway.telemetry.exposition import Exposition, Seat
-from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.upstreams import Upstreams
-from gateway.telemetry.configured import tracing
 
 logger = logging.getLogger(__name__)
 

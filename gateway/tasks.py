@@ -1,13 +1,17 @@
-"""Work that outlives the request that asked for it, and still has an owner."""
+"""Work that shares one event loop: tasks that outlive a request and still have an owner, and long work in slices."""
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import time
+from collections.abc import Coroutine, Generator
+from typing import Any, Final, TypeVar
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: How long anything works in one go, where it can be cut. A request needs some five turns of the loop.
+SLICE_SECONDS: Final = 0.002
 
 
 class Tasks:
@@ -44,3 +48,32 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a task failed", extra={"task": task.get_name()}, exc_info=exc)
+
+
+class Slice:
+    """How long somebody has been working without a pause."""
+
+    def __init__(self) -> None:
+        self._end = time.perf_counter() + SLICE_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        return time.perf_counter() >= self._end
+
+    async def give_way(self) -> None:
+        """Let everybody else have a turn, and begin anew."""
+        await asyncio.sleep(0)
+        self._end = time.perf_counter() + SLICE_SECONDS
+
+
+async def in_slices(steps: Generator[None, None, T]) -> T:
+    """What comes of work in steps (``wire.steps``)."""
+    piece = Slice()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if piece.is_over:
+            await piece.give_way()

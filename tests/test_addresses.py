@@ -10,10 +10,10 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.projects.addresses import LOOPBACK, Addresses, meanings
 from gateway.config.schema import ContainersConfig
 from gateway.db.pool import Database
 from gateway.errors import AddressTaken, ProjectNotFound, UpstreamForbidden
+from gateway.projects.addresses import LOOPBACK, Addresses, meanings
 from gateway.projects.store import NewProject, Projects
 from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy

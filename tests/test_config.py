@@ -5,9 +5,9 @@ from pathlib import Path
 import attrs
 import pytest
 
+from gateway.config.load import load, tables, unknown_variables, variables
 from gateway.config.schema import Config, ProviderBodies, ProviderConfig, is_loopback
 from gateway.errors import ConfigError
-from gateway.config.load import load, tables, unknown_variables, variables
 from tests.services import service_link
 
 

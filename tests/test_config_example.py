@@ -8,8 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from gateway.config.schema import Config, ProviderConfig
 from gateway.config.load import load, tables
+from gateway.config.schema import Config, ProviderConfig
 from tests.sources import modules, tree
 
 ROOT = Path(__file__).parents[1]

@@ -1,39 +1,17 @@
 """Imports point down, never up: what each room may import, read from the source."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
 from tests.sources import PACKAGE, modules, tree
 
-#: From the ground up. A room may import what stands on a lower floor, or itself.
-FLOORS: list[set[str]] = [
-    {"errors", "wire", "tasks", "roles", "heads", "leaving", "slices"},
-    {"telemetry"},
-    {"config"},
-    {"loading"},
-    {"settings"},
-    {"db", "proxy"},
-    {"remains", "addresses", "credentials"},
-    {"projects", "container", "identity", "limits", "bodies"},
-    {"log"},
-    {"oauth"},
-    {"sessions"},
-    {"apidoc"},
-    {"health", "figures", "tracing"},
-    {"keys"},
-    {"handlers", "middleware"},
-    {"routes"},
-    {"app"},
-    {"accepting", "logs", "agenthost", "parsing", "local_access"},
-    {"serving", "terminal"},
-    {"worker"},
-    {"supervisor"},
-    {"registration"},
-    {"commands"},
-    {"administration", "rotation"},
-    {"cli"},
-    {"__main__"},
+PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text("utf-8")
+#: From the ground up, as the page has them. A room may import what stands on a lower floor, or itself.
+FLOORS = [
+    set(re.findall(r"`(\w+)`", rooms))
+    for _, rooms in reversed(re.findall(r"^\| (\d+) \| (.+) \|$", PAGE, re.MULTILINE))
 ]
 #: Rooms that could be lifted out, and all they may know.
 NARROW = {
@@ -43,7 +21,6 @@ NARROW = {
     "proxy": {"errors"},
     "db": {"errors"},
     "agenthost": {"wire", "errors", "tasks"},
-    "local_access": {"errors"},
 }
 #: Foreign packages with the rooms that may use them.
 OWNED = {
@@ -52,12 +29,12 @@ OWNED = {
     "yoyo": {"db"},
     "nacl": {"credentials"},
     "jwt": {"identity"},
-    "aiolimiter": {"limits"},
+    "aiolimiter": {"projects"},
     "opentelemetry": {"telemetry"},
-    "prometheus_client": {"telemetry", "handlers"},
-    "aiohttp_sse": {"handlers", "agenthost"},
+    "prometheus_client": {"telemetry", "web"},
+    "aiohttp_sse": {"agenthost", "web"},
     # The client of a running gateway, which the commands for people use: a distribution of its own, in client/.
-    "acp_session_gateway_client": {"cli", "terminal"},
+    "acp_session_gateway_client": {"cli"},
     # For tests. Importing their models costs a second of CPU in every process.
     "acp": set(),
     "pydantic": set(),
@@ -114,7 +91,7 @@ def test_only_the_configuration_reads_the_environment() -> None:
         nodes = ast.walk(tree(module))
         reads = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")]
         # The demo agent is a program of its own, which finds its place in its environment like any agent.
-        allowed = module.name == "loading.py" or module.parent == PACKAGE / "agenthost" / "demo"
+        allowed = module == PACKAGE / "config" / "load.py" or module.parent == PACKAGE / "agenthost" / "demo"
         assert not reads or allowed, f"{module} reads the environment"
 
 
@@ -141,3 +118,13 @@ def test_nobody_has_the_reader_of_mail_read_what_a_stranger_sends() -> None:
         for node in ast.walk(tree(module)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "request":
                 assert node.attr not in slow, f"{module}:{node.lineno} has request.{node.attr}; see wire.media"
+
+
+def test_the_page_on_the_architecture_names_what_is_there() -> None:
+    rooms = {room_of(module) for module in MODULES}
+    assert sorted(room for floor in FLOORS for room in floor) == sorted(rooms)
+    described = re.findall(r"^\| ((?:`\w+` ?)+) \| [^`]*", PAGE, re.MULTILINE)
+    assert {name for names in described for name in re.findall(r"`(\w+)`", names)} == rooms - {"__main__"}
+    named = set(re.findall(r"`(gateway/[\w/]+\.py)`", PAGE))
+    assert len(named) > 30
+    assert {path for path in named if not (PACKAGE.parent / path).is_file()} == set()

@@ -17,13 +17,13 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.projects.addresses import leads_here
+from gateway.cli.local_access import ADDRESS_FILE, TOKEN_FILE
 from gateway.cli.own_token import have_own_token
 from gateway.config.schema import Config, DatabaseConfig
 from gateway.db.pool import Database
 from gateway.errors import StartError
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.cli.local_access import ADDRESS_FILE, TOKEN_FILE
+from gateway.projects.addresses import leads_here
 from tests.program import READY, UNSAID, Ended, Place, Program, call, own_token, run, run_to_end
 
 #: Somebody else on this machine, as whom an agent's container might run.

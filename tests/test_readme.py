@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import main as cli
 from gateway.agenthost import catalogue
 from gateway.app import build_app
+from gateway.cli import main as cli
+from gateway.config.load import CLIENT_VARIABLES, variables
 from gateway.config.schema import Config
 from gateway.credentials import catalogue as credentials
 from gateway.errors import GatewayError
-from gateway.config.load import CLIENT_VARIABLES, variables
 from gateway.ingest import translate
 from gateway.wire.events import EventData
 from tests.everything import all_of
@@ -80,7 +80,7 @@ def test_every_kind_of_event_is_in_the_reference() -> None:
 
 
 def test_every_failure_of_a_turn_is_in_the_reference() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "gateway" / "sessions").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "gateway").rglob("*.py"))
     failures = set(re.findall(r"\bfailure\s*=\s*\"([a-z_]+)\"", source))
     assert len(failures) > 4
     assert {failure for failure in failures if f"`{failure}`" not in API.read_text()} == set()

@@ -18,11 +18,11 @@ import attrs
 import psutil
 import pytest
 
-from gateway.config.schema import Config, DatabaseConfig
 from gateway.config.load import load
 from gateway.config.load import tables as config_tables
-from gateway.server.run import bind
 from gateway.config.reload import LIVE, Changes, Reloading, Settings, differences, is_live
+from gateway.config.schema import Config, DatabaseConfig
+from gateway.server.run import bind
 from gateway.server.supervisor import Supervisor
 from tests.program import Place, Program, call, run, wait_until
 from tests.world import QUICK

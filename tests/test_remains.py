@@ -2,14 +2,14 @@
 
 import pytest
 
-from gateway.projects import store as projects_module
-from gateway.projects import cleanup as remains_module
 from gateway.db.pool import Database
 from gateway.errors import ProjectExists, ProjectNotFound
-from gateway.upkeep.packing import Packing
 from gateway.log.store import Log
-from gateway.projects.store import NewProject, Projects
+from gateway.projects import cleanup as remains_module
+from gateway.projects import store as projects_module
 from gateway.projects.cleanup import Remains
+from gateway.projects.store import NewProject, Projects
+from gateway.upkeep.packing import Packing
 from tests.db.things import ask
 from tests.log.packing import chunk
 

@@ -11,13 +11,13 @@ import posixpath
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.backfill.missing import Uncertain, gap_in, missing
+from gateway.container.containers import Containers
 from gateway.container.opencode import Exchange
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
 from gateway.log.store import Appended, Log, NewEvent
 from gateway.projects.store import Project
-from gateway.container.containers import Containers
-from gateway.backfill.missing import Uncertain, gap_in, missing
 from gateway.tasks import Tasks
 from gateway.wire.codec import dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import ContainerEvent, Cursor, Event, Gap, TurnEnded, TurnStarted

@@ -1,1 +1,1 @@
-"""TODO cli."""
+"""The command line: one module for each group of commands."""

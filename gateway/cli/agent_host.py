@@ -8,9 +8,9 @@ from gateway.agenthost import catalogue
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.cli.say import Say
 from gateway.cli.workspace import workspace_of
+from gateway.config.load import environment
 from gateway.config.schema import Config, is_loopback
 from gateway.errors import ConfigError
-from gateway.config.load import environment
 from gateway.server.run import address, bind, serving, stop_on_signals
 
 

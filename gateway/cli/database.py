@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from gateway.cli.say import Say
 from gateway.cli.places import data_dir
+from gateway.cli.say import Say
 from gateway.config.schema import Config
 from gateway.credentials.keyring import FILE_NAME
 from gateway.db.embedded import EmbeddedPostgres, is_data_dir, url_of_running

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cli.say import Say
 from gateway.cli.database import reach_database, with_keys_beside_data
+from gateway.cli.say import Say
+from gateway.cli.terminal.table import Column, table
 from gateway.config.schema import Config
 from gateway.credentials.checking import check_keys, know_keys, used_keys
 from gateway.credentials.keyring import KEYS_VARIABLE, Key, KeyRing, Keys, changing, read_file, write_file
 from gateway.credentials.resealing import forget, reseal
 from gateway.credentials.vault import Vault
 from gateway.errors import StartError, UsageError
-from gateway.cli.terminal.table import Column, table
 from gateway.wire.codec import dump_json
 
 _NO_FILE = (

@@ -14,12 +14,12 @@ from typing import Any, Final
 import attrs
 
 from gateway import __version__
-from gateway.telemetry import logging as logs
+from gateway.cli.parser import COMMAND, Parser
+from gateway.config.load import environment, load, unknown_variables
 from gateway.config.schema import Config
 from gateway.errors import ConfigError, GatewayError, UsageError
-from gateway.config.load import environment, load, unknown_variables
-from gateway.cli.parser import COMMAND, Parser
 from gateway.identity.roles import ROLE_WORDS
+from gateway.telemetry import logging as logs
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import attrs
 
+from gateway.cli.local_access import TOKEN_FILE, id_of, read_token, write_token
 from gateway.config.schema import Config
 from gateway.db.pool import Database
 from gateway.identity.caller import LOCAL_USER
 from gateway.identity.sign_ins import SignIns
 from gateway.identity.tokens import Tokens, new_text
-from gateway.cli.local_access import TOKEN_FILE, id_of, read_token, write_token
 
 
 def wants_own_token(config: Config) -> bool:

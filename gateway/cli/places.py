@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from gateway.cli.workspace import path_of
+from gateway.config.load import environment
 from gateway.config.schema import Config
 from gateway.db.embedded import default_data_dir, owner_of
 from gateway.errors import StartError
-from gateway.config.load import environment
 
 
 def data_dir(config: Config) -> Path:

@@ -6,9 +6,10 @@ They work on the database, whether a gateway runs on it or not.
 import secrets
 from typing import Any
 
-from gateway.cli.say import Say
 from gateway.cli.database import reach_database, with_keys_beside_data
+from gateway.cli.say import Say
 from gateway.config.schema import Config
+from gateway.container.containers import Containers
 from gateway.credentials.keyring import Keys
 from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import Credentials
@@ -16,12 +17,11 @@ from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
 from gateway.errors import UsageError
 from gateway.identity.caller import flaw_of_user_id
+from gateway.injection.leaving import Leaving
 from gateway.projects.store import Left, NewProject, Project, Projects, acp_upstream
 from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
-from gateway.container.containers import Containers
-from gateway.injection.leaving import Leaving
 from gateway.wire.codec import DecodeError, decode, dump_json
 
 

@@ -9,16 +9,17 @@ from socket import socket
 
 import attrs
 
-from gateway.telemetry import logging as logs
-from gateway.server.listening import allow_descriptors
-from gateway.projects.addresses import leads_here
 from gateway.app import address_policy, build_app
-from gateway.cli.say import Say
 from gateway.cli.database import open_database
+from gateway.cli.local_access import TOKEN_FILE, announced
 from gateway.cli.own_token import have_own_token, wants_own_token, with_tokens
 from gateway.cli.places import data_dir, refuse_second
 from gateway.cli.running import address_of, base_of, say_open, say_ready, until, url_of
+from gateway.cli.say import Say
 from gateway.cli.settling import SIDECAR_PROJECT, settle
+from gateway.cli.terminal.credential import usual_data_dir
+from gateway.config.load import environment
+from gateway.config.reload import Changes, Reloading, Settings
 from gateway.config.schema import Config
 from gateway.db.pool import Database
 from gateway.db.programs import installed
@@ -28,15 +29,14 @@ from gateway.identity.local import LocalMode
 from gateway.identity.safety import refuse_unsafe
 from gateway.identity.sign_ins import address_of as sign_in_address
 from gateway.identity.tokens import Tokens
-from gateway.config.load import environment
-from gateway.cli.local_access import TOKEN_FILE, announced
 from gateway.oauth.configured import configured as configured_providers
+from gateway.projects.addresses import leads_here
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
+from gateway.server.listening import allow_descriptors
 from gateway.server.run import bind_shared, reload_on_hangup, serving, stop_on_signals
-from gateway.config.reload import Changes, Reloading, Settings
 from gateway.server.supervisor import supervising
-from gateway.cli.terminal.credential import usual_data_dir
+from gateway.telemetry import logging as logs
 
 
 async def serve(

@@ -4,17 +4,17 @@ import asyncio
 import logging
 from pathlib import Path
 
-from gateway.cli.say import Say
 from gateway.cli.places import data_dir
+from gateway.cli.say import Say
 from gateway.config.schema import Config
 from gateway.credentials.checking import check_keys, used_keys
 from gateway.credentials.keyring import FILE_NAME, KEYS_VARIABLE, Key, KeyRing, Keys, changing, write_file
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.pool import Database
 from gateway.follow.lease import Leases
-from gateway.upkeep.presence import Presence
-from gateway.projects.store import Projects
 from gateway.projects.registration import register
+from gateway.projects.store import Projects
+from gateway.upkeep.presence import Presence
 
 logger = logging.getLogger(__name__)
 

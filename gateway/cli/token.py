@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from gateway.cli.say import Say
 from gateway.cli.database import reach_database
+from gateway.cli.local_access import address_in
 from gateway.cli.places import data_dir
 from gateway.cli.running import base_of
+from gateway.cli.say import Say
+from gateway.cli.terminal.table import Column, table
+from gateway.cli.terminal.text import local_time
 from gateway.config.schema import Config
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound, UsageError
 from gateway.identity.caller import flaw_of_user_id
+from gateway.identity.roles import Role
 from gateway.identity.sign_ins import LINK_SECONDS, SignIns, address_of
 from gateway.identity.tokens import NewToken, Token, Tokens
-from gateway.cli.local_access import address_in
 from gateway.projects.store import Projects
 from gateway.proxy.upstream import Upstream
-from gateway.identity.roles import Role
-from gateway.cli.terminal.table import Column, table
-from gateway.cli.terminal.text import local_time
 from gateway.wire.codec import dump_json
 from gateway.wire.times import parse_timestamp, timestamp
 

@@ -11,23 +11,23 @@ from socket import socket
 import attrs
 
 from gateway.app import build_app
-from gateway.cli.say import Say
-from gateway.cli.database import open_database
 from gateway.cli.agent_host import agent_host_app
+from gateway.cli.database import open_database
 from gateway.cli.places import data_dir, refuse_second
 from gateway.cli.running import base_of, say_open, say_ready, until, url_of
+from gateway.cli.say import Say
 from gateway.cli.settling import settle
 from gateway.cli.workspace import workspace_of
 from gateway.config.schema import Config
+from gateway.container.containers import OwnHost
 from gateway.db.programs import installed
 from gateway.errors import ConfigError, StartError
 from gateway.identity.local import LocalMode
 from gateway.identity.safety import refuse_unsafe
-from gateway.web.keys import PROJECTS
-from gateway.proxy.upstream import Upstream
 from gateway.projects.registration import register
+from gateway.proxy.upstream import Upstream
 from gateway.server.run import bind, serving, stop_on_signals
-from gateway.container.containers import OwnHost
+from gateway.web.keys import PROJECTS
 
 DEMO_PROJECT = DEMO_AGENT = "demo"
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import attrs
 
+from gateway.config.load import tables
 from gateway.config.schema import Config
 from gateway.errors import ConfigError
-from gateway.config.load import tables
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from gateway.credentials.vault import Sealed
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
-from gateway.slices import in_slices
+from gateway.tasks import in_slices
 from gateway.wire.masking import Masker, secrets_in
 
 logger = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""TODO follow."""
+"""Following containers' event streams, under a lease for each project, into the log."""

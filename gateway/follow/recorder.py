@@ -16,11 +16,11 @@ from gateway.db.availability import log_failure
 from gateway.db.errors import OutcomeUnknown
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound, UpstreamUnreachable
 from gateway.follow.batches import Batches, Numbered
-from gateway.log.entries import NOTHING
 from gateway.follow.source import Source
 from gateway.follow.spool import Dropped, Item, Read, Spool
+from gateway.log.entries import NOTHING
 from gateway.log.store import Log, NewEvent, StaleFence
-from gateway.slices import Slice
+from gateway.tasks import Slice
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import ContainerEvent, Gap
 from gateway.wire.sse import OversizedEvent, SSEEvent

@@ -1,1 +1,1 @@
-"""TODO ingest."""
+"""What containers say becomes events of the log: masked, translated, reconciled."""

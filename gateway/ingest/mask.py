@@ -9,7 +9,7 @@ from gateway.container.client import MAX_NAME_BYTES
 from gateway.credentials.known import KnownSecrets
 from gateway.follow.recorder import LookUp, Translate, strange
 from gateway.log.store import NewEvent
-from gateway.slices import in_slices
+from gateway.tasks import in_slices
 from gateway.wire.codec import DecodeError, parse_foreign_json
 from gateway.wire.masking import PIECE, Masker, RunningText
 from gateway.wire.sse import SSEEvent

@@ -12,9 +12,9 @@ from gateway.container.opencode import is_of_type
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
 from gateway.follow.recorder import LookUp
-from gateway.log.store import NewEvent
 from gateway.ingest.mask import LARGE_EVENT
-from gateway.slices import in_slices
+from gateway.log.store import NewEvent
+from gateway.tasks import in_slices
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
 from gateway.wire.events import OPENCODE_EVENT
 from gateway.wire.masking import Masker, RunningText

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Sequence
 
 from gateway.container.client import ContainerAgent, ContainerInfo
+from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
-from gateway.container.containers import Containers
-from gateway.turns.endings import all_endings
+from gateway.sessions.endings import all_endings
 from gateway.wire.codec import dump_foreign_json
 from gateway.wire.events import ContainerEvent, TurnEnded
 

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 from gateway.container.client import MAX_TOLD, SPAWN_SECONDS, ContainerInfo, is_name
+from gateway.container.said import Said
 from gateway.db.pool import Database
 from gateway.follow.recorder import MAX_TYPE, LookUp, strange
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.permissions.asking import Asking, not_understood
-from gateway.turns.endings import as_asked, turn_ended
-from gateway.ingest.said import Said
+from gateway.sessions.endings import as_asked, turn_ended
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import TurnEnded
 from gateway.wire.sse import SSEEvent

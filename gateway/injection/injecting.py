@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 
 from gateway.container.client import ContainerAgent, ContainerInfo
+from gateway.container.containers import Containers
 from gateway.credentials.catalogue import Injection
 from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import AgentAuthToken, Credentials
@@ -29,9 +30,8 @@ from gateway.errors import (
     NotYourCredential,
     ReauthRequired,
 )
-from gateway.projects.store import Left, Project
-from gateway.container.containers import Containers
 from gateway.injection.leaving import Leaving
+from gateway.projects.store import Left, Project
 from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)

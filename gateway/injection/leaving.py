@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.container.client import ContainerRefused
+from gateway.container.containers import Containers
 from gateway.errors import GatewayError
 from gateway.projects.store import Left
-from gateway.container.containers import Containers
 from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)

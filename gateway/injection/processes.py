@@ -15,11 +15,11 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.container.client import Container, ContainerAgent, ContainerInfo, ContainerRefused
+from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import AgentInUse
-from gateway.projects.store import Project
-from gateway.container.containers import Containers
 from gateway.injection.injecting import Given, Injecting
+from gateway.projects.store import Project
 
 #: How long one that somebody is starting is waited for.
 ATTEMPTS, LOOK_SECONDS = 200, 0.1

@@ -11,7 +11,7 @@ import attrs
 
 from gateway.db.pool import Database, Transaction
 from gateway.errors import Conflict, HistoryTooLong, SessionNotFound
-from gateway.upkeep.folding import ATTEMPTS, Folding, Unfolded, message_from_row
+from gateway.log.folding import ATTEMPTS, Folding, Unfolded, message_from_row
 from gateway.log.store import Log
 from gateway.wire.messages import Message
 

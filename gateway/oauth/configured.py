@@ -12,7 +12,17 @@ from gateway.errors import ConfigError
 from gateway.oauth.protocol import provider as words
 from gateway.oauth.protocol.answers import is_loopback_name, is_web_address
 from gateway.oauth.protocol.presets import GENERIC, PRESETS
-from gateway.oauth.protocol.provider import DEVICE, FLOWS, FORM, GITHUB, JSON, OPENAI_DEVICE, PKCE, REDIRECT_MODES, Provider
+from gateway.oauth.protocol.provider import (
+    DEVICE,
+    FLOWS,
+    FORM,
+    GITHUB,
+    JSON,
+    OPENAI_DEVICE,
+    PKCE,
+    REDIRECT_MODES,
+    Provider,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -23,23 +23,22 @@ from gateway.errors import (
 )
 from gateway.identity.caller import LOCAL_USER, Caller
 from gateway.identity.local import LocalMode
-from gateway.oauth.protocol import openai_device
-from gateway.oauth.protocol import requests
-from gateway.oauth.protocol.answers import device_answer, openai_device_answer, token_answer
-from gateway.oauth.protocol.callbacks import Callback
 from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
 from gateway.oauth.news import News
-from gateway.oauth.protocol.outcomes import DeviceGranted, Failure, Granted, Malformed, Refused, Waiting
 from gateway.oauth.pending import ARRIVED, EXCHANGING, LOGIN_SECONDS, PENDING, For, Login, PendingLogins
 from gateway.oauth.persist import persistently
+from gateway.oauth.protocol import openai_device, requests
+from gateway.oauth.protocol.answers import device_answer, openai_device_answer, token_answer
+from gateway.oauth.protocol.callbacks import Callback
+from gateway.oauth.protocol.outcomes import DeviceGranted, Failure, Granted, Malformed, Refused, Waiting
 from gateway.oauth.protocol.pkce import Verifier, new_state
 from gateway.oauth.protocol.provider import OPENAI_DEVICE, PKCE, Provider
 from gateway.oauth.protocol.replies import presentable
 from gateway.oauth.protocol.requests import Request
-from gateway.oauth.revoke import Revocation
 from gateway.oauth.protocol.verdicts import outcome_of, verdict
+from gateway.oauth.revoke import Revocation
 from gateway.wire.events import CredentialConnected, LoginEnded
 from gateway.wire.times import timestamp
 

@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 
 from gateway.db.availability import log_failure
 from gateway.errors import GatewayError, ProviderMisconfigured
-from gateway.oauth.protocol import openai_device
-from gateway.oauth.protocol import requests
-from gateway.oauth.protocol.answers import openai_poll_answer, token_answer
 from gateway.oauth.configured import Providers
-from gateway.oauth.protocol.device import Polling, expired
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
 from gateway.oauth.logins import Logins
-from gateway.oauth.protocol.outcomes import CodeGranted, Failure, Granted, Waiting
 from gateway.oauth.pending import Login
+from gateway.oauth.protocol import openai_device, requests
+from gateway.oauth.protocol.answers import openai_poll_answer, token_answer
+from gateway.oauth.protocol.device import Polling, expired
+from gateway.oauth.protocol.outcomes import CodeGranted, Failure, Granted, Waiting
 from gateway.oauth.protocol.provider import OPENAI_DEVICE, Provider
 from gateway.oauth.protocol.verdicts import verdict
 from gateway.tasks import Tasks

@@ -16,19 +16,19 @@ from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken, Credentials
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import AuthRequired, GatewayError, ProviderUnavailable, ReauthRequired
-from gateway.oauth.protocol import requests
-from gateway.oauth.protocol.answers import token_answer
 from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.due import backoff, due_at
 from gateway.oauth.edge import Edge
 from gateway.oauth.news import News
-from gateway.oauth.protocol.outcomes import Failure, Granted, Malformed, Refused, Unavailable, Waiting
 from gateway.oauth.persist import PERSIST_SECONDS, persistently
+from gateway.oauth.protocol import requests
+from gateway.oauth.protocol.answers import token_answer
+from gateway.oauth.protocol.outcomes import Failure, Granted, Malformed, Refused, Unavailable, Waiting
 from gateway.oauth.protocol.provider import Provider
+from gateway.oauth.protocol.verdicts import OPERATORS
 from gateway.oauth.renewals import Hold, Renewals
 from gateway.oauth.revoke import Revocation
-from gateway.oauth.protocol.verdicts import OPERATORS
 from gateway.tasks import Tasks
 from gateway.wire.events import CredentialNeedsReauth, CredentialRenewed
 from gateway.wire.times import timestamp

@@ -7,11 +7,11 @@ import attrs
 
 from gateway.db.availability import log_failure
 from gateway.errors import GatewayError
-from gateway.oauth.protocol import requests
-from gateway.oauth.protocol.answers import revocation_answer
 from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
+from gateway.oauth.protocol import requests
+from gateway.oauth.protocol.answers import revocation_answer
 from gateway.oauth.protocol.outcomes import Failure, Malformed, Refused, Unavailable
 from gateway.oauth.protocol.provider import GITHUB, Provider
 from gateway.oauth.unrevoked import Unrevoked, UnrevokedTokens

@@ -6,8 +6,8 @@ import attrs
 
 from gateway.credentials.store import API_KEY, TOKEN
 from gateway.errors import NoLoginHere
-from gateway.oauth.protocol.pasted import asked_for
 from gateway.oauth.pending import AGENTS_OWN
+from gateway.oauth.protocol.pasted import asked_for
 from gateway.oauth.protocol.provider import Provider
 
 PASTE_API_KEY, PASTE_TOKEN = "api_key", "paste_token"

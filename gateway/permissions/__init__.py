@@ -1,1 +1,1 @@
-"""TODO permissions."""
+"""Permission requests: asked, decided by rules, answered by people, and brought to containers."""

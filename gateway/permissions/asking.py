@@ -6,12 +6,12 @@ import secrets
 import msgspec
 
 from gateway.container.client import MAX_TOLD, ContainerInfo
+from gateway.container.said import Said
 from gateway.db.pool import Database
 from gateway.log.store import Effect, Log, NewEvent
-from gateway.turns.endings import RULE, permission_resolved
+from gateway.permissions.events import RULE, permission_resolved
 from gateway.permissions.merging import Merged, Merging
 from gateway.permissions.policy import decide_now
-from gateway.ingest.said import Said
 from gateway.wire.census import Census
 from gateway.wire.codec import dump_foreign_json, storable
 from gateway.wire.events import ContainerEvent, PermissionRequest

@@ -14,12 +14,12 @@ from typing import Any
 import attrs
 
 from gateway.container.client import Container, ContainerRefused
+from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound, UpstreamTimeout
 from gateway.log.store import Log
 from gateway.permissions.asking import CONTAINER
-from gateway.container.containers import Containers
-from gateway.turns.endings import GATEWAY, permission_resolved
+from gateway.permissions.events import GATEWAY, permission_resolved
 from gateway.permissions.policy import decide_now
 from gateway.tasks import Tasks
 from gateway.wire.codec import parse_foreign_json, storable

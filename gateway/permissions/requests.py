@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from gateway.container.client import ContainerInfo
+from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import (
     GatewayError,
@@ -20,10 +21,9 @@ from gateway.errors import (
     UpstreamError,
 )
 from gateway.log.store import Appended, Log
-from gateway.projects.store import Project
 from gateway.permissions.delivery import Answers
-from gateway.container.containers import Containers
-from gateway.turns.endings import RULE, taken_back
+from gateway.permissions.events import RULE, taken_back
+from gateway.projects.store import Project
 from gateway.tasks import Tasks
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import PermissionRequest

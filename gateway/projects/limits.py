@@ -14,10 +14,10 @@ from typing import Final
 
 from aiolimiter import AsyncLimiter
 
+from gateway.config.reload import Settings
 from gateway.config.schema import LimitsConfig
 from gateway.db.pool import Database
 from gateway.errors import BodyTooLarge, PromptTooLarge, TooManyRequests, TooManySessions, TooManyStreams, TooManyTurns
-from gateway.config.reload import Settings
 from gateway.telemetry.metrics import Metrics
 
 #: A user who has made no request for so long can burst again.

@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 import attrs
 from msgspec import Meta
 
-from gateway.projects.addresses import Addresses, canonical
 from gateway.config.schema import ContainersConfig
 from gateway.credentials.keyring import Keys
 from gateway.credentials.vault import Place, Sealed, Vault
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import Conflict, GatewayError, ProjectExists, ProjectNotFound, TooManyProjects
+from gateway.identity.roles import Role
+from gateway.projects.addresses import Addresses, canonical
+from gateway.projects.cleanup import Remains
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
-from gateway.projects.cleanup import Remains
-from gateway.identity.roles import Role
 from gateway.wire.codec import dump_json
 from gateway.wire.limits import matching
 from gateway.wire.opencode import opencode_log

@@ -1,1 +1,1 @@
-"""TODO server."""
+"""Processes: listening sockets, one gateway's life, several workers on a port."""

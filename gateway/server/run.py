@@ -15,10 +15,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.server.listening import Accepting
 from gateway.errors import StartError
-from gateway.web.leaving import LEAVE
 from gateway.proxy.options import SERVER_OPTIONS
+from gateway.server.listening import Accepting
+from gateway.web.leaving import LEAVE
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gateway.server import worker
+from gateway.config.load import environment
+from gateway.config.reload import Changes, changed, differences
 from gateway.config.schema import Config
 from gateway.errors import StartError
-from gateway.config.load import environment
+from gateway.server import worker
 from gateway.server.run import GRACE
-from gateway.config.reload import Changes, changed, differences
 from gateway.telemetry.exposition import Seat
 
 logger = logging.getLogger(__name__)

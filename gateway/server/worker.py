@@ -15,13 +15,13 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from gateway.telemetry import logging as logs
 from gateway.app import build_app
+from gateway.config.reload import Changes, Settings
 from gateway.config.schema import Config
 from gateway.db.pool import Database
 from gateway.errors import DatabaseUnavailable, GatewayError
 from gateway.server.run import run, serving, stop_on_signals
-from gateway.config.reload import Changes, Settings
+from gateway.telemetry import logging as logs
 from gateway.telemetry.exposition import Seat
 
 READY = b"ready\n"

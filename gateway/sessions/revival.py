@@ -13,14 +13,14 @@ from typing import Any
 import attrs
 
 from gateway.container.client import Container, ContainerInfo, ContainerRefused, ContainerSession
+from gateway.container.containers import Containers
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, SessionBusy, UpstreamError
-from gateway.log.store import Effect, Log, NewEvent
-from gateway.projects.store import Project
-from gateway.container.containers import Containers
 from gateway.injection.injecting import Given, Injecting
 from gateway.injection.processes import Processes
+from gateway.log.store import Effect, Log, NewEvent
+from gateway.projects.store import Project
 from gateway.sessions.sessions import Session, binding, id_taken
 from gateway.wire.events import SessionRestored
 

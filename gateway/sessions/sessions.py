@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from gateway.container.client import ContainerInfo, ContainerRefused, ContainerSession
+from gateway.container.containers import Containers
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row
 from gateway.errors import (
@@ -22,12 +23,12 @@ from gateway.errors import (
     UpstreamFailed,
 )
 from gateway.follow.followers import Followers
-from gateway.log.store import Effect, EffectRefused, Log, NewEvent
-from gateway.projects.store import Project
-from gateway.container.containers import Containers
-from gateway.turns.endings import queued_turn_ended, requests_taken_back, turn_ended
 from gateway.injection.injecting import Injecting
 from gateway.injection.processes import Processes
+from gateway.log.store import Effect, EffectRefused, Log, NewEvent
+from gateway.permissions.events import requests_taken_back
+from gateway.projects.store import Project
+from gateway.sessions.endings import queued_turn_ended, turn_ended
 from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import attrs
 
 from gateway.db.pool import Database, Transaction
 from gateway.errors import HistoryTooLong, SessionNotFound
-from gateway.upkeep.folding import ATTEMPTS, Folding
+from gateway.log.folding import ATTEMPTS, Folding
 from gateway.log.transcript import Page, Transcript
 from gateway.permissions.requests import Permission
 from gateway.sessions.sessions import Session

@@ -1,1 +1,1 @@
-"""TODO stream."""
+"""The log's events, streamed to clients: from a cursor, live, in each dialect."""

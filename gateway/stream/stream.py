@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from gateway.stream.dialects import OWN, Dialect
 from gateway.log.store import Head
+from gateway.stream.dialects import OWN, Dialect
 from gateway.wire.events import Cursor, Reset
 
 #: A connection that has more than this to send is given nothing more.

@@ -15,10 +15,10 @@ import attrs
 
 from gateway.config.schema import EventsConfig
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
-from gateway.stream.pump import Pump
 from gateway.log.reading import NotKept
-from gateway.stream.replay import Passage, Replays
 from gateway.log.store import Head, Log
+from gateway.stream.pump import Pump
+from gateway.stream.replay import Passage, Replays
 from gateway.stream.stream import Stream, judge, reset
 from gateway.stream.tail import Tail, Tails
 from gateway.telemetry.metrics import Metrics

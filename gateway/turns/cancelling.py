@@ -10,10 +10,10 @@ from contextlib import suppress
 
 from gateway.config.schema import TurnsConfig
 from gateway.container.client import Container, ContainerRefused
+from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import UpstreamError
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
-from gateway.container.containers import Containers
 from gateway.turns.endings import Endings
 from gateway.wire.events import AgentStopping, TurnCancelling, TurnEnded
 

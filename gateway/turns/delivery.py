@@ -15,15 +15,15 @@ from typing import Any
 import attrs
 
 from gateway.container.client import ContainerInfo
+from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamFailed
 from gateway.log.store import Log
 from gateway.projects.store import Project
-from gateway.container.containers import Containers
-from gateway.turns.endings import RESTARTED, Endings, failed
-from gateway.turns.surely import surely
 from gateway.tasks import Tasks
 from gateway.telemetry.context import about
+from gateway.turns.endings import RESTARTED, Endings, failed
+from gateway.turns.surely import surely
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import Cursor, TurnEnded, TurnStarted
 

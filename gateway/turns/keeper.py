@@ -14,13 +14,13 @@ from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound
 from gateway.follow.followers import Followers
+from gateway.permissions.requests import Permissions
+from gateway.tasks import Tasks
 from gateway.turns.cancelling import Cancelling
 from gateway.turns.delivery import Delivery
 from gateway.turns.endings import Endings
-from gateway.permissions.requests import Permissions
 from gateway.turns.queue import Queue
 from gateway.turns.stalls import Stalls
-from gateway.tasks import Tasks
 from gateway.wire.events import TurnEnded
 
 logger = logging.getLogger(__name__)

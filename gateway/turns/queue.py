@@ -8,6 +8,7 @@ import logging
 import attrs
 
 from gateway.container.client import ContainerRefused
+from gateway.container.containers import Containers
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row
 from gateway.errors import (
@@ -25,14 +26,14 @@ from gateway.errors import (
     SessionEnded,
     TooManyTurns,
 )
-from gateway.projects.limits import Limits
 from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
+from gateway.projects.limits import Limits
 from gateway.projects.store import Project
-from gateway.container.containers import Containers
-from gateway.turns.endings import failed, queued_turn_ended
+from gateway.sessions.endings import queued_turn_ended
 from gateway.sessions.sessions import Session
-from gateway.turns.starting import Asked, Starting
 from gateway.tasks import Tasks
+from gateway.turns.endings import failed
+from gateway.turns.starting import Asked, Starting
 from gateway.wire.codec import dump_foreign_json, parse_foreign_json
 from gateway.wire.events import Cursor, TurnEnded, TurnQueued
 

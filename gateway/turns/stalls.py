@@ -5,13 +5,13 @@ A turn may take as long as it says something. What is measured is the silence of
 
 import time
 
+from gateway.backfill.backfill import Histories
 from gateway.config.schema import TurnsConfig
+from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.log.store import Log, NewEvent
 from gateway.turns.cancelling import Cancelling
-from gateway.container.containers import Containers
 from gateway.turns.endings import Endings
-from gateway.backfill.backfill import Histories
 from gateway.turns.inquiry import how_it_ended, is_running
 from gateway.wire.events import TurnEnded, TurnStalling
 

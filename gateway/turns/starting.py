@@ -2,14 +2,14 @@
 
 import attrs
 
+from gateway.container.containers import Containers
 from gateway.errors import InvalidBody
 from gateway.follow.followers import Followers
 from gateway.log.store import Appended, Effect, Log, NewEvent
 from gateway.projects.store import Project
-from gateway.container.containers import Containers
-from gateway.turns.delivery import Blocks, Delivery, Prompt
 from gateway.sessions.revival import Revival
 from gateway.sessions.sessions import Session
+from gateway.turns.delivery import Blocks, Delivery, Prompt
 from gateway.wire.events import TurnStarted
 
 

@@ -12,19 +12,19 @@ from gateway.container.client import ContainerInfo
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotYourCredential, SessionBusy, SessionEnded, TooManyTurns, TurnNotFound
-from gateway.projects.limits import Limits
-from gateway.upkeep.folding import Folding
+from gateway.injection.injecting import Injecting
+from gateway.log.folding import Folding
 from gateway.log.store import Appended, EffectRefused, Log
-from gateway.stream.tail import Tails
+from gateway.projects.limits import Limits
 from gateway.projects.store import Project
+from gateway.sessions.sessions import Session
+from gateway.stream.tail import Tails
+from gateway.tasks import Tasks
 from gateway.turns.cancelling import Cancelling
 from gateway.turns.delivery import Blocks
 from gateway.turns.endings import RESTARTED, Endings
-from gateway.injection.injecting import Injecting
 from gateway.turns.queue import Queue, Queued
-from gateway.sessions.sessions import Session
 from gateway.turns.starting import Asked, Starting
-from gateway.tasks import Tasks
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import Cursor, TurnEnded
 

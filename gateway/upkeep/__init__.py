@@ -1,1 +1,1 @@
-"""TODO upkeep."""
+"""What keeps logs small and gateways' presence known: packing, retention, counting."""

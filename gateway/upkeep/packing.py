@@ -13,7 +13,7 @@ import attrs
 
 from gateway.db.pool import Database, Row, Transaction
 from gateway.log.packs import encode
-from gateway.upkeep.upkeep import of_each
+from gateway.log.reviews import of_each
 
 logger = logging.getLogger(__name__)
 

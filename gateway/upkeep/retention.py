@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 
 from gateway.db.pool import Database, Row, Transaction
-from gateway.upkeep.folding import Folding
-from gateway.upkeep.upkeep import of_each
+from gateway.log.folding import Folding
+from gateway.log.reviews import of_each
 from gateway.projects.store import Retention
 
 logger = logging.getLogger(__name__)

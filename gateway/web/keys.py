@@ -3,53 +3,53 @@
 import attrs
 from aiohttp import web
 
-from gateway.web.bodies import Bodies, Place
+from gateway.config.reload import Settings
 from gateway.config.schema import Config
+from gateway.container.containers import Containers
 from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
+from gateway.follow.followers import Followers
 from gateway.identity.audit import Audit
 from gateway.identity.caller import Caller
 from gateway.identity.identify import Identity
 from gateway.identity.members import Members
 from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
+from gateway.identity.roles import Role
 from gateway.identity.scrapers import Scrapers
 from gateway.identity.sign_ins import SignIns
 from gateway.identity.sites import Asked, Sites
 from gateway.identity.throttle import Throttle
 from gateway.identity.watch import Watch
-from gateway.projects.limits import Limits
-from gateway.follow.followers import Followers
-from gateway.upkeep.presence import Presence
+from gateway.injection.injecting import Injecting
+from gateway.injection.processes import Processes
 from gateway.log.store import Log
-from gateway.stream.streams import Streams
-from gateway.stream.tail import Tails
 from gateway.log.transcript import Transcript
-from gateway.stream.wakeups import Wakeups
 from gateway.oauth.configured import Providers
 from gateway.oauth.logins import Logins
 from gateway.oauth.news import News
 from gateway.oauth.refresh import Refresher
 from gateway.oauth.revoke import Revocation
+from gateway.permissions.requests import Permissions
+from gateway.projects.limits import Limits
 from gateway.projects.store import Project, Projects
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
-from gateway.identity.roles import Role
-from gateway.container.containers import Containers
 from gateway.sessions.idempotency import IdempotencyKeys
-from gateway.injection.injecting import Injecting
-from gateway.permissions.requests import Permissions
-from gateway.injection.processes import Processes
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.snapshot import Snapshots
-from gateway.turns.turns import Turns
-from gateway.config.reload import Settings
+from gateway.stream.streams import Streams
+from gateway.stream.tail import Tails
+from gateway.stream.wakeups import Wakeups
 from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.readiness import Readiness
 from gateway.telemetry.tracing import Tracing
+from gateway.turns.turns import Turns
+from gateway.upkeep.presence import Presence
+from gateway.web.bodies import Bodies, Place
 
 #: As it was at the start. What may have been changed since is in SETTINGS.
 CONFIG = web.AppKey("config", Config)

@@ -11,8 +11,6 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from gateway import __version__
-from gateway.web.apidoc.document import document
-from gateway.web.apidoc.endpoint import Content, Endpoint
 from gateway.errors import (
     AddressTaken,
     AgentInUse,
@@ -68,32 +66,52 @@ from gateway.errors import (
     UnsupportedMediaType,
     VaultNotConfigured,
 )
-from gateway.web.handlers import agents
-from gateway.web.handlers import audit
-from gateway.web.handlers import auth
-from gateway.web.handlers import console
-from gateway.web.handlers import description
-from gateway.web.handlers import events
-from gateway.web.handlers import history
-from gateway.web.handlers import login_pages
-from gateway.web.handlers import members
-from gateway.web.handlers import opencode
-from gateway.web.handlers import operations
-from gateway.web.handlers import permissions
-from gateway.web.handlers import projects
-from gateway.web.handlers import sessions
-from gateway.web.handlers import shapes
-from gateway.web.handlers import sign_in
-from gateway.web.handlers import tickets
-from gateway.web.handlers.parameters import AFTER, AFTER_MESSAGE, DIRECTORY, DIRECTORY_HEADER, FORMAT, FROM, IDEMPOTENCY_KEY, INCLUDE_ENDED, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, LIMIT, ORDER, PASSTHROUGH_TICKET_OF, PREFER, TICKET
-from gateway.web.handlers.requests import NoBody
-from gateway.web.keys import API_DOCUMENT, LEAST_ROLES, OF_USER, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
+from gateway.identity.roles import Role
 from gateway.log.store import EffectRefused
-from gateway.web.middleware.passthrough import passthrough
-from gateway.web.middleware.project import for_operators
 from gateway.projects.store import NewProject
 from gateway.proxy.expect import leave_to_reader
-from gateway.identity.roles import Role
+from gateway.web.apidoc.document import document
+from gateway.web.apidoc.endpoint import Content, Endpoint
+from gateway.web.handlers import (
+    agents,
+    audit,
+    auth,
+    console,
+    description,
+    events,
+    history,
+    login_pages,
+    members,
+    opencode,
+    operations,
+    permissions,
+    projects,
+    sessions,
+    shapes,
+    sign_in,
+    tickets,
+)
+from gateway.web.handlers.parameters import (
+    AFTER,
+    AFTER_MESSAGE,
+    DIRECTORY,
+    DIRECTORY_HEADER,
+    FORMAT,
+    FROM,
+    IDEMPOTENCY_KEY,
+    INCLUDE_ENDED,
+    LAST_EVENT_ID,
+    LAST_EVENT_ID_HEADER,
+    LIMIT,
+    ORDER,
+    PASSTHROUGH_TICKET_OF,
+    PREFER,
+    TICKET,
+)
+from gateway.web.handlers.requests import NoBody
+from gateway.web.keys import API_DOCUMENT, LEAST_ROLES, OF_USER, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
+from gateway.web.middleware.passthrough import passthrough
+from gateway.web.middleware.project import for_operators
 from gateway.wire.codec import dump_json
 
 PROJECTS = "/api/projects"

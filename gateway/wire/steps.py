@@ -1,7 +1,7 @@
 """Work in steps: whoever has it done decides whether others have their turn between two of them.
 
 A generator that yields nothing, now and then, and returns what comes of the work. ``at_once`` does it in one go; an
-event loop's way is ``gateway.slices``.
+event loop's way is ``gateway.tasks``.
 """
 
 from collections.abc import Generator

@@ -8,13 +8,13 @@ from aiohttp import hdrs
 from openapi_spec_validator import validate
 
 from gateway import __version__
+from gateway.errors import GatewayError
+from gateway.ingest import translate
 from gateway.web.apidoc import events as event_schemas
 from gateway.web.apidoc.document import TITLES, document, path_of
 from gateway.web.apidoc.endpoint import Endpoint
-from gateway.errors import GatewayError
 from gateway.web.handlers import files
 from gateway.web.routes import ENDPOINTS
-from gateway.ingest import translate
 from gateway.wire.events import EventData
 from tests.everything import all_of
 from tests.world import Gateway
@@ -88,8 +88,8 @@ def test_each_error_that_a_caller_can_meet_is_the_answer_of_some_route() -> None
     missing = sorted(there - told)
     assert not missing, (
         f"No route says that it answers {', '.join(missing)}: add the class to `errors=` of the lines in "
-        "gateway/web/routes.py whose handlers can raise it (or to gateway/web/apidoc/problems.py where it comes with every "
-        "body, project, …); to INTERNAL here if it never goes over HTTP."
+        "gateway/web/routes.py whose handlers can raise it (or to gateway/web/apidoc/problems.py where it comes with "
+        "every body, project, …); to INTERNAL here if it never goes over HTTP."
     )
     assert not told - there
 
@@ -108,7 +108,8 @@ def test_each_type_of_event_is_in_it() -> None:
     mapping = DOCUMENT["components"]["schemas"]["Event"]["discriminator"]["mapping"]
     assert set(mapping) == own | translate.PASSED_ON, (
         "What containers say and the gateway passes on needs a sentence in FROM_CONTAINERS of "
-        "gateway/web/apidoc/events.py; what the gateway says is a direct subclass of EventData in gateway/wire/events.py."
+        "gateway/web/apidoc/events.py; what the gateway says is a direct subclass of EventData in "
+        "gateway/wire/events.py."
     )
     assert not event_schemas.FROM_CONTAINERS.keys() & own
 

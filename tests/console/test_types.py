@@ -6,8 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.web.handlers import shapes
 from gateway.ingest import translate
+from gateway.web.handlers import shapes
 from gateway.wire.codec import to_camel
 from gateway.wire.events import EventData
 

@@ -10,13 +10,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.server.listening import FLUSH_SECONDS
+from gateway.config.load import PREFIX, load, variables
 from gateway.config.schema import Config, ServerConfig
 from gateway.db.embedded import STOP_SECONDS
 from gateway.identity.safety import refuse_unsafe
-from gateway.config.load import PREFIX, load, variables
-from gateway.web.routes import ENDPOINTS
+from gateway.server.listening import FLUSH_SECONDS
 from gateway.server.run import GRACE
+from gateway.web.routes import ENDPOINTS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"

@@ -13,15 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.schema import ServerConfig
-from gateway.web.handlers import agents
-from gateway.web.handlers import auth
-from gateway.web.handlers import events
-from gateway.web.handlers import members
-from gateway.web.handlers import permissions
-from gateway.web.handlers import projects
-from gateway.web.handlers import sessions
-from gateway.web.handlers import sign_in
-from gateway.web.handlers import tickets
+from gateway.web.handlers import agents, auth, events, members, permissions, projects, sessions, sign_in, tickets
 from gateway.web.routes import ENDPOINTS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually

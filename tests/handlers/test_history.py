@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import aiohttp
 import pytest
 
-from gateway.web.keys import DATABASE, LOG
 from gateway.upkeep.packing import Packing
+from gateway.web.keys import DATABASE, LOG
 from gateway.wire.sse import SSEEvent
 from tests.db.things import ask
 from tests.handlers.expected import problem

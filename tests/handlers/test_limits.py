@@ -10,8 +10,8 @@ import attrs
 import pytest
 from aiohttp import ClientResponse, web
 
-from gateway.web import bodies
 from gateway.config.schema import LimitsConfig
+from gateway.web import bodies
 from gateway.web.handlers.requests import MAX_BODY
 from gateway.web.keys import SETTINGS, STREAMS
 from tests.fakes.eventually import eventually, until

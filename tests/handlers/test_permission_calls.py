@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.db.pool import Database
-from gateway.upkeep.packing import Packing
 from gateway.permissions.merging import MOST_BYTES, OMITTED
+from gateway.upkeep.packing import Packing
 from tests.agenthost.hosts import OPTIONS as AGENTS_OPTIONS
 from tests.fakes.container import FakeContainer
 from tests.handlers.asking import AskingContainer, requested, state

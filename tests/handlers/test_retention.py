@@ -8,11 +8,11 @@ import attrs
 import pytest
 
 from gateway.config.schema import EventsConfig
-from gateway.web.keys import DATABASE, LOG
-from gateway.upkeep.folding import Folding
+from gateway.log.folding import Folding
+from gateway.projects.store import Retention
 from gateway.upkeep.packing import Packing
 from gateway.upkeep.retention import Retaining
-from gateway.projects.store import Retention
+from gateway.web.keys import DATABASE, LOG
 from tests.handlers.history import turn_of
 from tests.world import QUICK, GatewayProcess, Project
 

@@ -14,8 +14,8 @@ import pytest
 
 from gateway.config.schema import EventsConfig
 from gateway.db.migrate import migrate
-from gateway.web.keys import LOG, STREAMS
 from gateway.log.store import Log, NewEvent
+from gateway.web.keys import LOG, STREAMS
 from gateway.wire.sse import SSEEvent
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually

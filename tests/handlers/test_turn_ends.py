@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from gateway.config.schema import EventsConfig, TurnsConfig
-from gateway.web.keys import PROJECTS, SESSIONS, TURNS
 from gateway.sessions.sessions import Session
 from gateway.turns.turns import Started
+from gateway.web.keys import PROJECTS, SESSIONS, TURNS
 from tests.fakes.container import FakeContainer
 from tests.handlers.prompts import events_of, prompts_taken
 from tests.world import QUICK, Answer, Gateway, GatewayProcess, Project, data_of

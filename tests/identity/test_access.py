@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.web.keys import LEAST_ROLES, PUBLIC_ROUTES
 from gateway.identity.roles import Role
+from gateway.web.keys import LEAST_ROLES, PUBLIC_ROUTES
 from gateway.web.routes import ENDPOINTS
 from tests.fakes.container import Agent, FakeContainer
 from tests.fakes.opencode import FakeOpenCode

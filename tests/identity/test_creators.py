@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.web.keys import DATABASE, SETTINGS
-from gateway.projects.store import Projects
 from gateway.projects.registration import register as register_sidecar
+from gateway.projects.store import Projects
+from gateway.web.keys import DATABASE, SETTINGS
 from tests.fakes.container import FakeContainer
 from tests.identity.tokens import alter
 from tests.program import Ended, run_to_end

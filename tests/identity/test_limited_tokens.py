@@ -11,9 +11,9 @@ import attrs
 import pytest
 
 from gateway.config.schema import IdentityConfig
+from gateway.identity.roles import Role
 from gateway.identity.tokens import NewToken, Tokens
 from gateway.web.keys import DATABASE
-from gateway.identity.roles import Role
 from gateway.web.routes import ENDPOINTS, Endpoint
 from tests.fakes.container import Agent, FakeContainer
 from tests.fakes.provider import FakeProvider

@@ -8,8 +8,8 @@ import pytest
 from gateway.app import build_app
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
-from gateway.web.keys import FOLLOWERS
 from gateway.ingest import translate
+from gateway.web.keys import FOLLOWERS
 from tests.db.relay import Relay
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually

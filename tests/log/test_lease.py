@@ -8,8 +8,8 @@ import attrs
 import psycopg2
 
 from gateway.db.pool import Database
-from gateway.web.keys import FOLLOWERS, LOG
 from gateway.follow.lease import Leases
+from gateway.web.keys import FOLLOWERS, LOG
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
 from tests.log.appending import said

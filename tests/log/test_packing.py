@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from gateway.db.pool import Database
 from gateway.db.queries import Queries
-from gateway.upkeep.packing import Packing
 from gateway.log.packs import decode, encode, frames
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
+from gateway.upkeep.packing import Packing
 from gateway.wire.events import Cursor, Event
 from tests.db.things import ask
 from tests.log.packing import chunk

@@ -6,11 +6,11 @@ import attrs
 import pytest
 
 from gateway.db.pool import Database
-from gateway.upkeep.packing import Packing
-from gateway.stream.replay import FAR, Passage, Replays
 from gateway.log.run import Run
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
+from gateway.stream.replay import FAR, Passage, Replays
+from gateway.upkeep.packing import Packing
 from gateway.wire.events import Cursor
 
 PROJECT = "p"

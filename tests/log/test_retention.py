@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.db.pool import Database
-from gateway.upkeep.folding import Folding
-from gateway.upkeep.packing import Packing
+from gateway.log.folding import Folding
 from gateway.log.reading import NotKept
-from gateway.upkeep.retention import Retaining
 from gateway.log.store import Log, NewEvent
 from gateway.log.transcript import Transcript
 from gateway.projects.store import NewProject, Projects, Retention
+from gateway.upkeep.packing import Packing
+from gateway.upkeep.retention import Retaining
 from gateway.wire.events import Cursor
 from tests.db.things import ask
 from tests.log.turns import chunks, ended, started

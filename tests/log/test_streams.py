@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from gateway.config.schema import EventsConfig
 from gateway.db.pool import Database
-from gateway.web.keys import LOG, PROJECTS, TAILS
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject
+from gateway.web.keys import LOG, PROJECTS, TAILS
 from gateway.wire.events import Cursor, Event
 from tests.fakes.reader import Reader
 from tests.world import QUICK, Gateway, GatewayProcess

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.db.pool import Database
-from gateway.stream.pump import Pump
 from gateway.log.store import Appended, Head, Log
+from gateway.stream.pump import Pump
 from gateway.stream.stream import judge
 from gateway.stream.tail import Tail
 from gateway.telemetry.metrics import Metrics

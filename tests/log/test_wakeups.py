@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.web.keys import FOLLOWERS, WAKEUPS
 from gateway.stream import tail
+from gateway.web.keys import FOLLOWERS, WAKEUPS
 from tests.db.things import ask
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer

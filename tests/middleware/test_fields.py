@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.web.middleware import fields
-from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
 from gateway.proxy.answer import Answer
 from gateway.proxy.headers import to_upstream
+from gateway.web.middleware import fields
+from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
 from tests.middleware.conftest import Ports, ask_raw
 from tests.middleware.names import OF_ANSWERS, OF_USERS, invented, names
 from tests.proxy.peers import Message, raw_upstream

@@ -10,8 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oauthlib.oauth2.rfc6749.parameters import parse_token_response
 
-from gateway.oauth.protocol.answers import device_answer, openai_device_answer, openai_poll_answer, revocation_answer, token_answer
-from gateway.oauth.protocol.outcomes import CodeGranted, DeviceGranted, Granted, Malformed, Refused, TokenAnswer, Unavailable, Waiting
+from gateway.oauth.protocol.answers import (
+    device_answer,
+    openai_device_answer,
+    openai_poll_answer,
+    revocation_answer,
+    token_answer,
+)
+from gateway.oauth.protocol.outcomes import (
+    CodeGranted,
+    DeviceGranted,
+    Granted,
+    Malformed,
+    Refused,
+    TokenAnswer,
+    Unavailable,
+    Waiting,
+)
 from gateway.oauth.protocol.presets import PRESETS
 from gateway.oauth.protocol.provider import Expiry
 from gateway.oauth.protocol.replies import NoReply, Reply

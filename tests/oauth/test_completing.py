@@ -10,9 +10,9 @@ import pytest
 from gateway.config.schema import IdentityConfig
 from gateway.errors import LoginSuperseded
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.web.keys import CONFIG, CREDENTIALS, DATABASE, LOGINS, PROVIDERS
-from gateway.oauth.protocol.outcomes import Granted
 from gateway.oauth.pending import EXCHANGING
+from gateway.oauth.protocol.outcomes import Granted
+from gateway.web.keys import CONFIG, CREDENTIALS, DATABASE, LOGINS, PROVIDERS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.fakes.provider import FakeProvider

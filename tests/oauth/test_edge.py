@@ -11,8 +11,8 @@ import pytest
 from aiohttp import ClientResponse
 from aioresponses import CallbackResult, aioresponses
 
-from gateway.oauth.protocol import requests
 from gateway.oauth.edge import MAX_ANSWER, Edge
+from gateway.oauth.protocol import requests
 from gateway.oauth.protocol.replies import NoReply, Reply
 from tests.fakes.provider import Answer, Broken, FakeProvider, Hang
 from tests.oauth.samples import PROVIDER

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.config.schema import IdentityConfig
 from gateway.errors import AuthRequired, ProviderUnavailable, ReauthRequired
-from gateway.web.keys import CREDENTIALS
 from gateway.oauth import due
+from gateway.web.keys import CREDENTIALS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.fakes.provider import Answer, Broken, Carried, FakeProvider, Hang

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from gateway.credentials.store import AgentAuthToken
 from gateway.credentials.vault import Sealed
 from gateway.errors import AuthRequired, ReauthRequired
-from gateway.web.keys import CREDENTIALS, REFRESHER
 from gateway.oauth import due
 from gateway.oauth.due import LEAST_AGE, backoff, due_at
+from gateway.web.keys import CREDENTIALS, REFRESHER
 from tests.fakes.eventually import until
 from tests.fakes.provider import Answer
 from tests.oauth.person import Person

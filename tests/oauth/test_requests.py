@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oauthlib.oauth2 import DeviceClient, WebApplicationClient
 
-from gateway.oauth.protocol import openai_device
-from gateway.oauth.protocol import requests
+from gateway.oauth.protocol import openai_device, requests
 from gateway.oauth.protocol.pkce import Verifier
 from gateway.oauth.protocol.presets import PRESETS
 from gateway.oauth.protocol.provider import JSON, NO_PKCE, Bodies

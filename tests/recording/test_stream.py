@@ -8,8 +8,8 @@ import aiohttp
 import attrs
 import pytest
 
-from gateway.web.keys import DATABASE, FOLLOWERS, LOG, STREAMS
 from gateway.follow.lease import Lease, Leases
+from gateway.web.keys import DATABASE, FOLLOWERS, LOG, STREAMS
 from gateway.wire.times import parse_timestamp
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until

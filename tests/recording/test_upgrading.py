@@ -11,8 +11,8 @@ from gateway.db.pool import Database
 from gateway.errors import ProjectExists
 from gateway.follow.lease import Leases
 from gateway.log.store import Log, NewEvent, StaleFence
-from gateway.projects.store import NewProject, Projects
 from gateway.projects.cleanup import Remains
+from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import OPENCODE_EVENT, Cursor
 from gateway.wire.opencode import opencode_log
 from tests.db.things import ask, soon

@@ -13,8 +13,8 @@ from aiohttp.typedefs import Middleware
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.config.schema import CredentialsConfig
 from gateway.credentials.store import API_KEY, AgentAuthToken
-from gateway.web.keys import CREDENTIALS, SESSIONS
 from gateway.server.run import bind, serving
+from gateway.web.keys import CREDENTIALS, SESSIONS
 from tests.agenthost.hosts import scripted
 from tests.sessions.everything import everything
 from tests.world import Answer, Gateway, Project, data_of

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.projects.store import ANY_KIND, PermissionRule
 from gateway.permissions.calls import LONGEST_EVENT, LONGEST_ID, AskedCall, TurnCalls, told
 from gateway.permissions.policy import TOOL_KINDS, decide
+from gateway.projects.store import ANY_KIND, PermissionRule
 from gateway.wire.codec import DecodeError, members_of
 from tests.sessions.calls import call, event, update
 

@@ -11,8 +11,8 @@ import attrs
 import pytest
 
 from gateway.errors import AuthRequired
-from gateway.web.keys import CONTAINERS, INJECTING, PROJECTS
 from gateway.injection import leaving
+from gateway.web.keys import CONTAINERS, INJECTING, PROJECTS
 from tests.agenthost.hosts import alive, chunk
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until

@@ -9,8 +9,8 @@ import pytest
 from gateway.credentials.known import KnownSecrets
 from gateway.errors import DatabaseUnavailable
 from gateway.follow.recorder import LookUp
-from gateway.log.store import NewEvent
 from gateway.ingest.mask import LARGE_EVENT, Masking
+from gateway.log.store import NewEvent
 from gateway.wire.masking import Masker
 from gateway.wire.sse import SSEEvent
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.container.opencode import Exchange, exchanges
 from gateway.backfill.missing import Uncertain, Update, missing
+from gateway.container.opencode import Exchange, exchanges
 from gateway.wire.events import Cursor, Event
 
 GAP: Update = {}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.web.keys import CONTAINERS, INJECTING
 from gateway.injection import leaving
+from gateway.web.keys import CONTAINERS, INJECTING
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.sessions.injecting import ANNS, BOBS, create, has_process_with, session_of, shared, store, ways

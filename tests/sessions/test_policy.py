@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.projects.store import ANY_KIND, PermissionMode, PermissionRule, RuleAction, RuleKind
 from gateway.permissions.policy import decide
+from gateway.projects.store import ANY_KIND, PermissionMode, PermissionRule, RuleAction, RuleKind
 from gateway.wire.options import option_of_kind
 
 PERMISSION_MODES, RULE_ACTIONS = get_args(PermissionMode), get_args(RuleAction)

@@ -15,8 +15,8 @@ import pytest
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
 from gateway.agenthost.catalogue import AgentSpec
-from gateway.web.keys import PROJECTS, SESSIONS
 from gateway.server.run import bind, serving
+from gateway.web.keys import PROJECTS, SESSIONS
 from tests.agenthost.hosts import scripted
 from tests.conftest import administer
 from tests.fakes.container import FakeContainer

@@ -9,9 +9,9 @@ import pytest
 from gateway.container.client import SPAWN_SECONDS, ContainerInfo
 from gateway.db.pool import Database
 from gateway.follow.recorder import LookUp
-from gateway.log.store import Log, NewEvent
 from gateway.ingest import translate as translate_module
 from gateway.ingest.translate import Translator
+from gateway.log.store import Log, NewEvent
 from gateway.wire.sse import SSEEvent
 
 

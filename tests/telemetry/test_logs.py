@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.telemetry import logging as logs
 from gateway.config.schema import LoggingConfig
 from gateway.telemetry import context
+from gateway.telemetry import logging as logs
 from gateway.telemetry.context import about, begin_request, present
 from tests.middleware.conftest import ask_raw
 from tests.replica import replica

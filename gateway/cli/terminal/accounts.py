@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from acp_session_gateway_client import Client, ClientError, Refused
 
-from gateway.errors import UsageError
 from gateway.cli.terminal.asking import ask_line
 from gateway.cli.terminal.lists import ACCOUNT_STATES, ACCOUNTS, TOKEN_TYPES
 from gateway.cli.terminal.screen import Screen
 from gateway.cli.terminal.showing import members, say, show_list
 from gateway.cli.terminal.text import cell, local_time
+from gateway.errors import UsageError
 
 Options = argparse.Namespace
 #: How often a login is asked after, where nothing says how often.

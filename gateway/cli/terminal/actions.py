@@ -10,8 +10,6 @@ from urllib.parse import quote, unquote
 
 from acp_session_gateway_client import Client, Project, Refused, Unreachable
 
-from gateway.errors import ConfigError, UsageError
-from gateway.proxy.upstream import Upstream
 from gateway.cli.terminal import lists
 from gateway.cli.terminal.accounts import auth_status, give_token, list_credentials, log_in, log_out
 from gateway.cli.terminal.asked import call_title
@@ -20,6 +18,8 @@ from gateway.cli.terminal.screen import Screen
 from gateway.cli.terminal.showing import away_notes, say, show_list, show_members
 from gateway.cli.terminal.text import cell, local_time, title_of
 from gateway.cli.terminal.turn import Turn
+from gateway.errors import ConfigError, UsageError
+from gateway.proxy.upstream import Upstream
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 NO_PROJECTS: Final = "There are no projects. Register a container: acp-gateway project create http://127.0.0.1:4096"

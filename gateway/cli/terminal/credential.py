@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.errors import ConfigError
 from gateway.cli.local_access import TOKEN_FILE, address_in, read_token
+from gateway.errors import ConfigError
 
 DATA_DIR_VARIABLE: Final = "ACP_GATEWAY_EMBEDDED_DATA_DIR"
 #: What a header can hold of it (RFC 6750 2.1).

@@ -28,7 +28,7 @@ _TOKEN = "a file with an API token (default $ACP_GATEWAY_TOKEN itself, or the fi
 
 
 def add_commands(commands: Any) -> Any:
-    """Each sets ``person``, the name of what it does in ``gateway.cli.terminal.actions``. Gives the group of projects."""
+    """Each sets ``person``, the name of what it does in ``cli.terminal.actions``. Gives the group of projects."""
     projects = _group(commands, "project", "projects: of a running gateway, or in its database")
     _projects(projects)
     _agents(_group(commands, "agent", "agents of a project, started and stopped"))

@@ -7,7 +7,17 @@ from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from gateway.oauth.protocol.claims import claims_of, subject_of
-from gateway.oauth.protocol.outcomes import CodeGranted, DeviceGranted, Failure, Granted, Malformed, Refused, TokenAnswer, Unavailable, Waiting
+from gateway.oauth.protocol.outcomes import (
+    CodeGranted,
+    DeviceGranted,
+    Failure,
+    Granted,
+    Malformed,
+    Refused,
+    TokenAnswer,
+    Unavailable,
+    Waiting,
+)
 from gateway.oauth.protocol.provider import Provider
 from gateway.oauth.protocol.replies import NoReply, Reply, description_of, error_of, members_of, presentable, seconds
 

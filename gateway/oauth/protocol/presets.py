@@ -7,7 +7,18 @@ an operator who has an agreement, or another reason, enables them by name.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.oauth.protocol.provider import DEVICE, GITHUB, JSON, LOOPBACK_PASTE, OPENAI_DEVICE, PKCE, PROVIDER_PAGE_PASTE, Bodies, Expiry, Provider
+from gateway.oauth.protocol.provider import (
+    DEVICE,
+    GITHUB,
+    JSON,
+    LOOPBACK_PASTE,
+    OPENAI_DEVICE,
+    PKCE,
+    PROVIDER_PAGE_PASTE,
+    Bodies,
+    Expiry,
+    Provider,
+)
 
 #: What a provider of the operator's own begins with.
 GENERIC = "oidc"

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from gateway.web.apidoc.endpoint import Endpoint
 from gateway.db.errors import LostRace, OutcomeUnknown, QueryTimeout, StatementFailed, UnstorableText
 from gateway.errors import (
     AgentNotFound,
@@ -34,6 +33,7 @@ from gateway.errors import (
     UpstreamError,
     VaultKeyMissing,
 )
+from gateway.web.apidoc.endpoint import Endpoint
 
 Error = type[GatewayError]
 

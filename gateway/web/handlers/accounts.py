@@ -9,11 +9,11 @@ from msgspec import UNSET
 
 from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken
 from gateway.errors import GatewayError
-from gateway.web.handlers import shapes
 from gateway.oauth.logins import Begun
 from gateway.oauth.pending import AUTHORIZED, EXCHANGING, Login
 from gateway.oauth.revoke import Revoked
 from gateway.oauth.ways import Way
+from gateway.web.handlers import shapes
 
 #: An answer that says what a person is to enter, or where they stand, is for now.
 NO_STORE = {"Cache-Control": "no-store"}

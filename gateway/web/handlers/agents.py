@@ -7,11 +7,11 @@ import attrs
 from aiohttp import web
 from msgspec import Meta
 
+from gateway.sessions.idempotency import Answer
 from gateway.web.handlers import views
 from gateway.web.handlers.idempotency import answer, once, respond
 from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.web.keys import CONTAINERS, INJECTING, PROCESSES, PROJECT, TASKS, USER
-from gateway.sessions.idempotency import Answer
 
 #: Of an agent's process, by name.
 Variables = Annotated[dict[str, str], Meta(max_length=1000)]

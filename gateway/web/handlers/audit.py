@@ -2,8 +2,7 @@
 
 from aiohttp import web
 
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
+from gateway.web.handlers import shapes, views
 from gateway.web.handlers.parameters import AFTER_MESSAGE
 from gateway.web.handlers.requests import number, page_size
 from gateway.web.keys import AUDIT, PROJECT

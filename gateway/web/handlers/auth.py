@@ -7,20 +7,33 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
-from gateway.web.handlers import accounts
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
-from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
-from gateway.web.keys import ASKED, CALLER, CONFIG, CONTAINERS, CREDENTIALS, INJECTING, LOGINS, NEWS, PROJECT, PROVIDERS, REVOCATION, ROLE, TASKS, USER
+from gateway.identity.roles import Role
+from gateway.oauth.pending import AGENTS_OWN, AUTHORIZED, LOGIN_SECONDS, For, Login
 from gateway.oauth.protocol.answers import is_web_address
 from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
 from gateway.oauth.protocol.pasted import checked, kind_of
-from gateway.oauth.pending import AGENTS_OWN, AUTHORIZED, LOGIN_SECONDS, For, Login
 from gateway.oauth.protocol.provider import PROJECT_CALLBACK, Provider
 from gateway.oauth.protocol.replies import presentable, seconds
 from gateway.oauth.revoke import Revoked
 from gateway.oauth.ways import Way, chosen, ways_for
-from gateway.identity.roles import Role
+from gateway.web.handlers import accounts, shapes, views
+from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
+from gateway.web.keys import (
+    ASKED,
+    CALLER,
+    CONFIG,
+    CONTAINERS,
+    CREDENTIALS,
+    INJECTING,
+    LOGINS,
+    NEWS,
+    PROJECT,
+    PROVIDERS,
+    REVOCATION,
+    ROLE,
+    TASKS,
+    USER,
+)
 from gateway.wire.events import CredentialDisconnected
 from gateway.wire.times import parse_timestamp
 

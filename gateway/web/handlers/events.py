@@ -9,11 +9,11 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import NotImplementedYet
+from gateway.stream.dialects import OWN, Dialect
+from gateway.stream.stream import Stream
 from gateway.web.handlers.parameters import FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER
 from gateway.web.handlers.requests import choice, text
 from gateway.web.keys import CONFIG, FOLLOWERS, LIMITS, PROJECT, REQUEST_ID, SESSIONS, STREAMS, USER, WRITTEN
-from gateway.stream.dialects import OWN, Dialect
-from gateway.stream.stream import Stream
 from gateway.wire.events import Cursor, Reset
 
 #: What the system holds for a client that reads nothing; it may take twice as much, with its own bookkeeping.

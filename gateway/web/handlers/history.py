@@ -8,12 +8,12 @@ from typing import Final
 import attrs
 from aiohttp import hdrs, web
 
+from gateway.log.transcript import Transcript
+from gateway.sessions.sessions import Session
 from gateway.web.handlers import views
 from gateway.web.handlers.parameters import AFTER_MESSAGE, FORMAT, ORDER
 from gateway.web.handlers.requests import choice, number, page_size
 from gateway.web.keys import PROJECT, REQUEST_ID, SESSIONS, SNAPSHOTS, TRANSCRIPT
-from gateway.log.transcript import Transcript
-from gateway.sessions.sessions import Session
 from gateway.wire import markdown
 from gateway.wire.messages import Message
 from gateway.wire.times import timestamp

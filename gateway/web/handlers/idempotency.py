@@ -11,11 +11,11 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from gateway.errors import InvalidParameter
+from gateway.sessions.idempotency import Answer, Call
 from gateway.web.handlers import views
 from gateway.web.handlers.parameters import IDEMPOTENCY_KEY
 from gateway.web.handlers.requests import BODY
 from gateway.web.keys import IDEMPOTENCY_KEYS, PROJECT, TASKS, USER
-from gateway.sessions.idempotency import Answer, Call
 
 HEADER = IDEMPOTENCY_KEY.name
 MAX_KEY = 255

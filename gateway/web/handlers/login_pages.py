@@ -19,14 +19,14 @@ from gateway.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from gateway.identity.caller import Caller, Presented
+from gateway.identity.roles import Role
+from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
+from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
 from gateway.web.handlers import accounts
 from gateway.web.handlers.login_page import page, question
 from gateway.web.handlers.requests import read_raw
-from gateway.identity.caller import Caller, Presented
 from gateway.web.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, PROXIES, TASKS, THROTTLE, Changed
-from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
-from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
-from gateway.identity.roles import Role
 from gateway.wire.media import media_type
 
 MAX_FORM = 1024

@@ -6,12 +6,11 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidParameter, RoleTooSmall
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
-from gateway.web.handlers.requests import read_body
 from gateway.identity.caller import flaw_of_user_id
-from gateway.web.keys import CALLER, INJECTING, MEMBERS, PROJECT, ROLE, TASKS, USER
 from gateway.identity.roles import Role, RoleWord
+from gateway.web.handlers import shapes, views
+from gateway.web.handlers.requests import read_body
+from gateway.web.keys import CALLER, INJECTING, MEMBERS, PROJECT, ROLE, TASKS, USER
 
 
 @attrs.frozen(kw_only=True)

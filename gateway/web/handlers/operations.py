@@ -7,8 +7,7 @@ from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.errors import Forbidden
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
+from gateway.web.handlers import shapes, views
 from gateway.web.keys import EXPOSITION, PROXIES, READINESS, SCRAPERS, THROTTLE
 
 _NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}

@@ -4,13 +4,11 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody
-from gateway.web.handlers import idempotency
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
+from gateway.permissions.requests import new_answer_id
+from gateway.sessions.idempotency import Answer
+from gateway.web.handlers import idempotency, shapes, views
 from gateway.web.handlers.requests import read_body
 from gateway.web.keys import PERMISSIONS, PROJECT, USER
-from gateway.sessions.idempotency import Answer
-from gateway.permissions.requests import new_answer_id
 
 
 @attrs.frozen(kw_only=True)

@@ -6,15 +6,40 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody, ProjectCreationDenied, TooManyProjects
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
-from gateway.web.handlers.parameters import AFTER
-from gateway.web.handlers.requests import known_place, page_size, read_body, text
-from gateway.web.keys import CALLER, CLIENT, CONFIG, FOLLOWERS, INJECTING, LIMITS, METRICS, PROJECT, PROJECTS, ROLE, SETTINGS, TASKS, USER
-from gateway.projects.store import Address, AgentId, ContainerToken, NewProject, PermissionMode, PermissionRules, PermissionTimeout, Project, ProjectName, Retention, acp_upstream
+from gateway.identity.roles import Role
+from gateway.projects.store import (
+    Address,
+    AgentId,
+    ContainerToken,
+    NewProject,
+    PermissionMode,
+    PermissionRules,
+    PermissionTimeout,
+    Project,
+    ProjectName,
+    Retention,
+    acp_upstream,
+)
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
-from gateway.identity.roles import Role
+from gateway.web.handlers import shapes, views
+from gateway.web.handlers.parameters import AFTER
+from gateway.web.handlers.requests import known_place, page_size, read_body, text
+from gateway.web.keys import (
+    CALLER,
+    CLIENT,
+    CONFIG,
+    FOLLOWERS,
+    INJECTING,
+    LIMITS,
+    METRICS,
+    PROJECT,
+    PROJECTS,
+    ROLE,
+    SETTINGS,
+    TASKS,
+    USER,
+)
 
 _UNCHANGED: Final[Any] = object()
 #: In identity.project_creators.

@@ -10,7 +10,6 @@ import attrs
 from aiohttp import hdrs, web
 from msgspec import Meta
 
-from gateway.web.apidoc.endpoint import Parameter
 from gateway.container.client import ContainerRefused
 from gateway.db.errors import UnstorableText
 from gateway.errors import (
@@ -24,9 +23,10 @@ from gateway.errors import (
     RequestStalled,
     UnsupportedMediaType,
 )
+from gateway.proxy.expect import ask_for_body
+from gateway.web.apidoc.endpoint import Parameter
 from gateway.web.handlers.parameters import DEFAULT_LIMIT, LIMIT
 from gateway.web.keys import BODY_PLACE, SETTINGS
-from gateway.proxy.expect import ask_for_body
 from gateway.wire.codec import MAX_SHOWN, DecodeError, from_builtins, parse_json, refuse_twice
 from gateway.wire.limits import flaw
 from gateway.wire.media import media_type

@@ -6,16 +6,24 @@ import attrs
 from aiohttp import web
 from msgspec import Meta
 
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
-from gateway.web.handlers.acp import McpServer, Prompt, blocks_of, check_mcp_server
-from gateway.web.handlers.idempotency import answer, once, respond
-from gateway.web.handlers.parameters import AFTER, INCLUDE_ENDED
-from gateway.web.handlers.requests import flag, forget_body, known_place, page_size, read_body, seconds_to_wait, telling_refusals, text
-from gateway.web.keys import LIMITS, PROJECT, SESSIONS, TASKS, TURNS, USER
 from gateway.sessions.idempotency import Answer
 from gateway.sessions.sessions import NewSession, Session, new_session_id
 from gateway.turns.turns import new_turn_id
+from gateway.web.handlers import shapes, views
+from gateway.web.handlers.acp import McpServer, Prompt, blocks_of, check_mcp_server
+from gateway.web.handlers.idempotency import answer, once, respond
+from gateway.web.handlers.parameters import AFTER, INCLUDE_ENDED
+from gateway.web.handlers.requests import (
+    flag,
+    forget_body,
+    known_place,
+    page_size,
+    read_body,
+    seconds_to_wait,
+    telling_refusals,
+    text,
+)
+from gateway.web.keys import LIMITS, PROJECT, SESSIONS, TASKS, TURNS, USER
 from gateway.wire.codec import parse_foreign_json
 
 Title = Annotated[str, Meta(max_length=500)]

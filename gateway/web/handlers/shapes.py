@@ -7,9 +7,9 @@ import attrs
 from msgspec import UNSET, Meta, UnsetType
 
 from gateway.identity.audit import AuditOutcome
-from gateway.projects.store import PermissionMode, PermissionRule, Retention
 from gateway.identity.roles import RoleWord
 from gateway.permissions.requests import PermissionState
+from gateway.projects.store import PermissionMode, PermissionRule, Retention
 from gateway.turns.turns import TurnState
 from gateway.wire.codec import to_camel
 from gateway.wire.messages import MessageRole

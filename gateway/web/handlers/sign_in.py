@@ -6,11 +6,10 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import NotFound, SignInLinkGone
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
-from gateway.web.handlers.requests import NoBody, read_body
 from gateway.identity.sign_ins import BROWSER_SECONDS
 from gateway.identity.tokens import Tokens
+from gateway.web.handlers import shapes, views
+from gateway.web.handlers.requests import NoBody, read_body
 from gateway.web.keys import CALLER, CONFIG, PROXIES, SIGN_INS, SIGNED_IN, THROTTLE, WATCH
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,11 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody, RoleTooSmall
-from gateway.web.handlers import shapes
-from gateway.web.handlers import views
-from gateway.web.handlers.requests import read_body
 from gateway.identity.passes import StreamOf
-from gateway.web.keys import CALLER, PASSES, PASSTHROUGH_TICKET, PROJECT, ROLE, SESSIONS, STREAM_TICKET
 from gateway.identity.roles import Role
+from gateway.web.handlers import shapes, views
+from gateway.web.handlers.requests import read_body
+from gateway.web.keys import CALLER, PASSES, PASSTHROUGH_TICKET, PROJECT, ROLE, SESSIONS, STREAM_TICKET
 
 #: A path of the container's as it stands in a URL (RFC 3986 3.3), without a query.
 _PATH = re.compile(r"/(opencode|acp)/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{1,500}")

@@ -7,18 +7,18 @@ import attrs
 from aiohttp import web
 
 from gateway.container.client import ContainerAgent
-from gateway.web.handlers import shapes
+from gateway.container.containers import Agents
 from gateway.identity.audit import Noted
 from gateway.identity.members import Member
-from gateway.log.transcript import Page
-from gateway.projects.store import Project
 from gateway.identity.roles import Role
-from gateway.container.containers import Agents
+from gateway.log.transcript import Page
 from gateway.permissions.requests import Permission
-from gateway.turns.queue import Queued
+from gateway.projects.store import Project
 from gateway.sessions.sessions import Session
 from gateway.sessions.snapshot import Snapshot
+from gateway.turns.queue import Queued
 from gateway.turns.turns import Started, Turn
+from gateway.web.handlers import shapes
 from gateway.wire.codec import dump_foreign_json, raw_members
 from gateway.wire.messages import Message
 

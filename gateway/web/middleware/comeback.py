@@ -8,8 +8,8 @@ import random
 from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError, LoopDetected
-from gateway.web.keys import ASKED, CONFIG, OPENCODE_EVENTS, PROJECT, STREAM_ROUTES
 from gateway.stream.dialects import OPENCODE, OWN
+from gateway.web.keys import ASKED, CONFIG, OPENCODE_EVENTS, PROJECT, STREAM_ROUTES
 from gateway.wire.events import Cursor
 
 _TOO_MANY = 429

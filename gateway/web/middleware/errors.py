@@ -10,10 +10,10 @@ from aiohttp.typedefs import Handler
 
 from gateway.db.errors import ForeignKeyViolation
 from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound, ProjectNotFound
+from gateway.telemetry.context import begin_request
 from gateway.web.keys import REQUEST_ID
 from gateway.web.middleware.comeback import come_back, must_come_back
 from gateway.web.middleware.paths import shown_path
-from gateway.telemetry.context import begin_request
 from gateway.wire.codec import dump_foreign_json
 
 logger = logging.getLogger(__name__)

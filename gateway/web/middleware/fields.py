@@ -14,9 +14,9 @@ from multidict import CIMultiDict
 
 from gateway.config.schema import MAX_FIELD_NAME
 from gateway.errors import UpstreamUnreachable
-from gateway.web.middleware.cookies import for_browser
 from gateway.proxy.answer import Answer
 from gateway.proxy.headers import Passes, to_client
+from gateway.web.middleware.cookies import for_browser
 
 #: What a client says of its message, of the answer that it wants, of the trace and the page that it is part of.
 _TO_CONTAINER: Final = frozenset(

@@ -7,10 +7,25 @@ from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
 from gateway.identity.tokens import cookie_name
-from gateway.web.keys import ASKED, CALLER, CAME_BY_PASS, IDENTITY, OPENCODE_EVENTS, PASSES, PASSTHROUGH_TICKET, PROXIES, PUBLIC_ROUTES, SIGNED_IN, STREAM_ROUTES, STREAM_TICKET, THROTTLE, USER
+from gateway.proxy.websocket import is_handshake
+from gateway.web.keys import (
+    ASKED,
+    CALLER,
+    CAME_BY_PASS,
+    IDENTITY,
+    OPENCODE_EVENTS,
+    PASSES,
+    PASSTHROUGH_TICKET,
+    PROXIES,
+    PUBLIC_ROUTES,
+    SIGNED_IN,
+    STREAM_ROUTES,
+    STREAM_TICKET,
+    THROTTLE,
+    USER,
+)
 from gateway.web.middleware.browsers import browser_scheme
 from gateway.web.middleware.passthrough import passthrough
-from gateway.proxy.websocket import is_handshake
 
 _COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
 

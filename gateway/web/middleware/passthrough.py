@@ -6,13 +6,13 @@ from aiohttp import hdrs, web
 
 from gateway.errors import NotFound
 from gateway.identity.proxy import ProxyMode
+from gateway.proxy.forward import forward
 from gateway.web.keys import CLIENT, CONFIG, CONTAINERS, PROJECT, ROUTE, SESSIONS, USER
 from gateway.web.middleware.browsers import browser_scheme
 from gateway.web.middleware.cookies import for_container
 from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
 from gateway.web.middleware.reserved import named_session
 from gateway.web.middleware.sandbox import refuse_service_workers
-from gateway.proxy.forward import forward
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD}
 

@@ -13,13 +13,30 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import AgentNotFound, NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
+from gateway.identity.roles import Role
 from gateway.identity.watch import Visit
-from gateway.web.keys import ASKED, CALLER, CAME_BY_PASS, CONFIG, FOLLOWERS, LEAST_ROLES, OF_USER, PASSTHROUGH_TICKET, PROJECT, PROJECTS, PUBLIC_ROUTES, ROLE, ROUTE, SITES, WATCH, Route
-from gateway.web.middleware.browsers import browser_scheme
-from gateway.web.middleware.passthrough import passthrough
 from gateway.projects.store import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
-from gateway.identity.roles import Role
+from gateway.web.keys import (
+    ASKED,
+    CALLER,
+    CAME_BY_PASS,
+    CONFIG,
+    FOLLOWERS,
+    LEAST_ROLES,
+    OF_USER,
+    PASSTHROUGH_TICKET,
+    PROJECT,
+    PROJECTS,
+    PUBLIC_ROUTES,
+    ROLE,
+    ROUTE,
+    SITES,
+    WATCH,
+    Route,
+)
+from gateway.web.middleware.browsers import browser_scheme
+from gateway.web.middleware.passthrough import passthrough
 from gateway.wire.hosts import Host
 
 #: A request target of RFC 9112 3.2: a path whose fourth part names the port, maybe behind a scheme and an authority.

@@ -8,9 +8,9 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.web.keys import ASKED, METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
 from gateway.proxy.forward import BROKEN_OFF, STREAMED
 from gateway.telemetry.metrics import BROKEN, LEFT
+from gateway.web.keys import ASKED, METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
 
 access = logging.getLogger("gateway.access")
 

@@ -16,9 +16,9 @@ from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import HistoryTooLong
 from gateway.log.packs import restore, shrink
 from gateway.log.reading import NotKept, Reader
+from gateway.log.reviews import of_each
 from gateway.log.store import Log
-from gateway.upkeep.upkeep import of_each
-from gateway.slices import Slice
+from gateway.tasks import Slice
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
 from gateway.wire.messages import Folder, Message, Update, changed_tool_call, update_of
 
