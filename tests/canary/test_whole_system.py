@@ -144,7 +144,7 @@ def log_in_in_the_browser(system: System) -> None:
     path = urljoin(callback[0], page)
     assert system.call("GET", path, token="").status == 200
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert system.call("POST", path, b"x" * 2000, token="", **form).status == 400
+    assert system.call("POST", path, b"x" * 2000, token="", **form).status == 413
     assert system.call("GET", f"{path}x", token="").status == 404
     assert system.call("DELETE", path, token="").status == 401
     assert system.call("POST", path, b"answer=yes", token="", **form).status == 303

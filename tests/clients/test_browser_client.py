@@ -151,7 +151,7 @@ async def test_a_project_that_is_not_there_closes_the_stream_and_says_so(gateway
 
 
 def test_the_client_listens_to_each_type_of_event() -> None:
-    source = (Path(events.__file__).parents[1] / "console" / "acp-gateway.js").read_text()
+    source = (Path(events.__file__).parents[1] / "web" / "console" / "acp-gateway.js").read_text()
     listed = json.loads("[" + source.split("EVENT_TYPES = [")[1].split("]")[0].rstrip(", \n") + "]")
     own = {kind.type for kind in events.EventData.__subclasses__()}
     assert set(listed) == own | translate.PASSED_ON
