@@ -152,7 +152,9 @@ async def test_a_reset_comes_as_an_event_and_the_stream_goes_on(gateway: Gateway
         events = client.project("demo").events(after="1-999")
         assert (await until(events, "reset"))[-1].data["reason"] == "beyond_head"
         await project.prompt(session, "stream 2", wait=None)
-        assert (await until(events, "turn_ended"))[0].type == "turn_started"
+        received = [event.type for event in await until(events, "turn_ended")]
+        # The agent may have started just now.
+        assert next(type for type in received if type != "agent_status") == "turn_started"
 
 
 @pytest.mark.parametrize("answer", IN_ITS_PLACE)

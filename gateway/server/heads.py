@@ -91,7 +91,8 @@ class Connection(RequestHandler):
         self._is_refused = is_large
 
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            logger.info("request cannot be read", extra={"client": request.remote, "kind": type(err_info.exc).__name__})
+            reason = type(err_info.exc).__name__
+            logger.info("request not understood", extra={"reason": reason, "client": request.remote})
             response = _large_head() if is_large else _malformed()
             response.force_close()
             if is_large:
