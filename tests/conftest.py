@@ -82,7 +82,7 @@ FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow, others = [], []
     for item in items:
-        if item.path.relative_to(HERE).as_posix().startswith(SLOW):
+        if item.path.is_relative_to(HERE) and item.path.relative_to(HERE).as_posix().startswith(SLOW):
             item.add_marker("slow")
             slow.append(item)
         else:
