@@ -61,7 +61,7 @@ def test_the_example_shows_every_setting_of_a_provider(tmp_path: Path) -> None:
 def _attributes() -> Iterator[tuple[str, str]]:
     """All that is read as ``holder.name``, but for what the configuration and the agent host do for themselves."""
     for path in modules():
-        if path.name not in ("config.py", "loading.py") and "agenthost" not in path.parts:
+        if path.name not in ("schema.py", "load.py") and "agenthost" not in path.parts:
             for node in ast.walk(tree(path)):
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                     yield ast.unparse(node.value).rpartition(".")[2].removeprefix("_"), node.attr
