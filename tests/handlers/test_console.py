@@ -5,9 +5,9 @@ import hashlib
 import re
 from pathlib import Path
 
-import gateway.handlers.console as served
 import pytest
 
+import gateway.web.handlers.console as served
 from tests.world import PROXIED, Gateway, GatewayProcess
 
 FILES = sorted(served.files())

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.db.pool import Database
+from gateway.log import folding as folding_module
 from gateway.log import transcript as transcript_module
 from gateway.log.folding import Folding
 from gateway.log.store import Log, NewEvent
 from gateway.log.transcript import Transcript
 from gateway.projects.store import NewProject, Projects
-from gateway.upkeep import folding as folding_module
 from gateway.upkeep.packing import Packing
 from gateway.wire.events import Event
 from gateway.wire.messages import Message
