@@ -1,5 +1,6 @@
 """The console: files that a browser shows. They hold nothing of anybody's; what they show they ask the API for."""
 
+import asyncio
 from functools import cache
 from typing import Final
 
@@ -18,14 +19,14 @@ CONSOLE_POLICY: Final = f"{POLICY}; require-trusted-types-for 'script'; trusted-
 
 @cache
 def files() -> dict[str, File]:
-    """All files of the console by their path below it."""
+    """All files of the console by their path below it. The first time they are read and packed, which takes a while."""
     paths = (path for path in HOME.rglob("*") if path.is_file() and path.suffix not in _NOT_SERVED)
     return {path.relative_to(HOME).as_posix(): File.read(path) for path in paths}
 
 
 async def page(request: web.Request) -> web.Response:
     """The console's page."""
-    return respond(request, files()[INDEX], policy=CONSOLE_POLICY)
+    return respond(request, (await asyncio.to_thread(files))[INDEX], policy=CONSOLE_POLICY)
 
 
 async def file(request: web.Request) -> web.Response:
@@ -33,7 +34,7 @@ async def file(request: web.Request) -> web.Response:
     path = request.match_info["path"]
     if not path:
         return _to("../console")
-    found = files().get(path)
+    found = (await asyncio.to_thread(files)).get(path)
     if found is None or path == INDEX:
         raise NotFound("The console has no such file.")
     return respond(request, found, policy=CONSOLE_POLICY)
