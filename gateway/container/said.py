@@ -5,7 +5,11 @@ from typing import Any
 
 import attrs
 
+from gateway.wire.census import Census
 from gateway.wire.codec import members_of, parse_foreign_json
+
+#: Values in one member. Ids and texts are one; an error has a few.
+MAX_READ = 1000
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -29,8 +33,9 @@ class Said:
         return members_of(self.raw)
 
     def member(self, name: str) -> Any:
-        raw = self._members.get(name)
-        return None if raw is None else parse_foreign_json(raw)
+        """None, too, where there is more in it than in anything that is read."""
+        raw = self._members.get(name, b"null")
+        return None if Census(raw).has_more_than(MAX_READ) else parse_foreign_json(raw)
 
     def raw_member(self, name: str) -> bytes:
         """As it came, with nothing made of what is in it; null where there is none."""

@@ -31,6 +31,8 @@ T = TypeVar("T")
 MAX_DEPTH = 128
 #: Values in one document of a client's. Real ones have some hundred.
 MAX_VALUES = 10_000
+#: Values in what a container or agent says, up to which each member of it is looked at.
+MAX_FOREIGN_VALUES = 20_000
 #: So many flaws of a document are named; the others are counted.
 MAX_FLAWS = 5
 #: Characters of a name or a text that an error repeats.
@@ -115,21 +117,49 @@ def parse_foreign_json(raw: bytes | msgspec.Raw) -> Any:
 
 
 def members_of(raw: bytes | msgspec.Raw) -> dict[str, bytes]:
-    """The members of an object of a container's or agent's, each as it came; none where it is no object."""
+    """The members of an object of a container's or agent's, each as it came; none where it is no object.
+
+    Of one with more than ``MAX_FOREIGN_VALUES`` in it these are the members that the protocols know, and none where it
+    also has what strict readers refuse.
+    """
     return {name: bytes(value) for name, value in raw_members(raw).items()}
 
 
 def raw_members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     """The same without a copy of each: what ``raw`` is a part of stays in memory for as long as one of them does."""
+    document = bytes(raw)
+    if not document.lstrip(_JSON_SPACE).startswith(b"{"):
+        return {}
+    is_large = Census(document).has_more_than(MAX_FOREIGN_VALUES)
     try:
-        return _read_members(raw)
+        return _read_known_members(raw) if is_large else _read_members(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = parse_foreign_json(bytes(raw))
-        members = value.items() if isinstance(value, dict) else ()
-        return {name: msgspec.Raw(dump_foreign_json(one)) for name, one in members}
+        value = {} if is_large else parse_foreign_json(document)
+        return {name: msgspec.Raw(dump_foreign_json(one)) for name, one in value.items()}
 
 
+def _read_known_members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    found = ((name, getattr(known, field)) for known in (_read_known(raw),) for field, name in _KNOWN.items())
+    return {name: value for name, value in found if bytes(value)}
+
+
+_JSON_SPACE = b" \t\r\n"
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+#: What ACP and the container's contract call what the gateway reads. A flood of other members is passed over as it is
+#: read, with nothing made of it.
+_KNOWN_NAMES = (
+    *("_meta", "acpSessionId", "agentId", "content", "description", "entries", "error", "from", "how"),
+    *("id", "kind", "locations", "message", "messageId", "options", "outcome", "owner", "permissionId"),
+    *("prompt", "rawInput", "rawOutput", "reason", "requestId", "sessionId", "sessionUpdate", "status"),
+    *("stopReason", "text", "title", "to", "toolCall", "toolCallId", "turnId", "type", "update"),
+)
+_KNOWN = {f"member_{number}": name for number, name in enumerate(_KNOWN_NAMES)}
+_read_known = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "KnownMembers",
+        [(field, msgspec.Raw, msgspec.field(name=name, default=msgspec.Raw(b""))) for field, name in _KNOWN.items()],
+    )
+).decode
 
 
 def _no_number(_: str) -> None:

@@ -8,11 +8,13 @@ import pytest
 from gateway.wire.codec import (
     MAX_DEPTH,
     MAX_FLAWS,
+    MAX_FOREIGN_VALUES,
     MAX_VALUES,
     DecodeError,
     decode,
     dump_foreign_json,
     dump_json,
+    members_of,
     parse_foreign_json,
     parse_json,
     refuse_twice,
@@ -130,3 +132,17 @@ def test_a_member_that_comes_twice_is_found_at_any_depth() -> None:
             refuse_twice(parse_json(raw), raw)
     raw = b'{"a": ":", "b": {"a": "\\\\\\":"}, "c:": [{"a": 1}, {"a": 1}]}'
     refuse_twice(parse_json(raw), raw)
+
+
+def test_of_a_large_object_only_members_that_the_protocols_know_are_read() -> None:
+    flood = b",".join(b'"m%d":0' % number for number in range(MAX_FOREIGN_VALUES))
+    assert members_of(b'{%b,"requestId":"r1"}' % flood) == {"requestId": b'"r1"'}
+    assert members_of(b'{%b,"requestId":"\\ud800"}' % flood) == {}
+    assert members_of(b'{"a":1,"requestId":"\\ud800"}') == {"a": b"1", "requestId": b'"\\ud800"'}
+    large = b"[" + b"0," * MAX_FOREIGN_VALUES + b"0]"
+    assert members_of(b'{"update":%b}' % large) == {"update": large}
+
+
+def test_what_is_no_object_has_no_members() -> None:
+    assert members_of(b' [{"requestId":"r1"}]') == {}
+    assert members_of(b" \n{}") == {}
