@@ -47,9 +47,9 @@ settings.load_profile("any machine")
 _NUMBERS = count(1)
 
 HERE = Path(__file__).parent
-#: Real programs of others, and what tries many things at random for a minute. A worker begins with its share of them:
+#: Real programs of others, and what tries many things for a minute. A worker begins with its share of them:
 #: at its end it can give away what it has not begun, but not wait for less than its longest test.
-SLOW = ("apidoc/test_conformance.py", "chaos/", "oauth/test_real_server.py", "opencode/", "realagents/")
+SLOW = ("apidoc/test_conformance.py", "bounds/", "chaos/", "oauth/test_real_server.py", "opencode/", "realagents/")
 
 #: Versions that run on Node 20. The parser is the one that the client uses.
 EVENTSOURCE = ("eventsource@4.1.1", "eventsource-parser@3.1.1")

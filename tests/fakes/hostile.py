@@ -5,6 +5,7 @@ What it is not told to answer in another way it answers as the contract has it.
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, Self
 
 from aiohttp import web
@@ -17,6 +18,7 @@ CAPABILITIES = (
 )  # fmt: skip
 BOOT = "boot"
 _PIECE = 65536
+Answer = bytes | Callable[[], web.Response]
 
 
 def envelope(data: Any) -> bytes:
@@ -24,11 +26,14 @@ def envelope(data: Any) -> bytes:
 
 
 class HostileContainer:
-    """``answers`` are by method and path; a path that ends with ``*`` stands for all that begin so."""
+    """``answers`` are by method and path; a path that ends with ``*`` stands for all that begin so.
+
+    An answer that is a function makes the response itself.
+    """
 
     def __init__(self, *, capabilities: tuple[str, ...] = CAPABILITIES) -> None:
         self.capabilities = capabilities
-        self.answers: dict[tuple[str, str], bytes] = {}
+        self.answers: dict[tuple[str, str], Answer] = {}
         self.asked: list[tuple[str, str]] = []
         self.port = 0
         self.streams = 0
@@ -70,7 +75,7 @@ class HostileContainer:
         head = b"id: %b\nevent: %b\ndata: {%b" % (self.next_id().encode(), kind, whose)
         await self.say(b'%b"agentId":"%b","data":%b}\n\n' % (head, agent.encode(), data))
 
-    def _of(self, method: str, path: str) -> bytes | None:
+    def _of(self, method: str, path: str) -> Answer | None:
         for (wanted, pattern), answer in self.answers.items():
             if method == wanted and (path == pattern or (pattern.endswith("*") and path.startswith(pattern[:-1]))):
                 return answer
@@ -81,7 +86,7 @@ class HostileContainer:
         method, path = request.method, request.path
         self.asked.append((method, path))
         if (answer := self._of(method, path)) is not None:
-            return web.Response(body=answer, content_type="application/json")
+            return answer() if callable(answer) else web.Response(body=answer, content_type="application/json")
         if path == "/events":
             return await self._listen(request)
         match method, path.strip("/").split("/"):
