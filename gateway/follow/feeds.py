@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from gateway.container.client import ContainerInfo
-from gateway.follow import recorder
 from gateway.follow.lease import Lease, Leases
 from gateway.follow.recorder import Translate
 from gateway.follow.source import UNNUMBERED, Source
@@ -19,7 +18,6 @@ from gateway.follow.spool import Read
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.wire import opencode
 from gateway.wire.events import OPENCODE_EVENT, Gap
-from gateway.wire.sse import SSEEvent
 
 
 class Stream(Protocol):
@@ -60,10 +58,6 @@ class Feed(ABC):
         """How that log says that something is missing."""
 
     @abstractmethod
-    def strange(self, event: SSEEvent) -> NewEvent:
-        """What stands there of an event that nobody understands."""
-
-    @abstractmethod
     async def begin(self, lease: Lease, source: Source, info: ContainerInfo) -> None:
         """It is open: what may be missing before it stands in the log, and whoever waits for it goes on.
 
@@ -89,9 +83,6 @@ class AcpFeed(Feed):
 
     def gap(self, gap: Gap) -> NewEvent:
         return NewEvent.of(gap)
-
-    def strange(self, event: SSEEvent) -> NewEvent:
-        return recorder.strange(event)
 
     async def begin(self, lease: Lease, source: Source, info: ContainerInfo) -> None:
         before = await self._leases.last_source(lease.project_id)
@@ -152,10 +143,6 @@ class OpencodeFeed(Feed):
         if stored_at is not None:
             gaps.append(self.gap(Gap(reason="stream_interrupted"), since=stored_at - ON_ITS_WAY))
         await self._log.append(log_id, gaps, fence=lease.fence, effects=[connected])
-
-    def strange(self, event: SSEEvent) -> NewEvent:
-        # Its secrets, if it has any, could not be taken out.
-        return self.gap(Gap(reason="not_storable", count=1))
 
     async def end(self, lease: Lease, stored_at: datetime) -> None:
         await self._leases.opencode_disconnected(lease, stored_at=stored_at)

@@ -169,6 +169,5 @@ class Follower:
                 is_same_boot=is_same_boot,
                 metrics=self._rules.metrics,
                 gap=self._feed.gap,
-                strange=self._feed.strange,
             )
             await self._recorder.record(reads)

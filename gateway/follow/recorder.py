@@ -22,7 +22,7 @@ from gateway.log.entries import NOTHING
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.tasks import Slice
 from gateway.telemetry.metrics import Metrics
-from gateway.wire.events import ContainerEvent, Gap
+from gateway.wire.events import Gap
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
 logger = logging.getLogger(__name__)
@@ -40,15 +40,6 @@ Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
 IsSameBoot = Callable[[], Awaitable[bool]]
 
 
-#: Characters of the type of an event that nobody knows.
-MAX_TYPE = 100
-
-
-def strange(event: SSEEvent) -> NewEvent:
-    """As the container said it."""
-    return NewEvent.of(ContainerEvent(event=event.event[:MAX_TYPE], data=event.data))
-
-
 class Recorder:
     """Records one stream."""
 
@@ -64,12 +55,10 @@ class Recorder:
         is_same_boot: IsSameBoot,
         metrics: Metrics,
         gap: Callable[[Gap], NewEvent] = NewEvent.of,
-        strange: Callable[[SSEEvent], NewEvent] = strange,
     ) -> None:
-        """``gap``: how it is said in this log that something is missing; ``strange``: what nobody understands."""
+        """``gap``: how it is said in this log that something is missing."""
         self._project_id = project_id
         self._gap = gap
-        self._strange = strange
         self._fence = fence
         self._source = source
         self._spool = spool
@@ -156,7 +145,7 @@ class Recorder:
         try:
             meaning = self._translate(self._project_id, item)
         except Exception:
-            meaning = self._not_understood(item)
+            meaning = self._failed(item, number)
         if callable(meaning):
             return self._look_up(item, meaning, number)
         self._add(meaning, number)
@@ -199,14 +188,20 @@ class Recorder:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             except Exception:
-                meaning = self._not_understood(event)
+                meaning = self._failed(event, number)
             self._add(meaning, number)
             return
 
-    def _not_understood(self, event: SSEEvent) -> NewEvent:
-        # One event that nobody foresaw must not hold up all that come after it, again and again.
-        logger.exception("event not understood", extra={"project": self._project_id, "event": event.event})
-        return self._strange(event)
+    def _failed(self, event: SSEEvent, number: int | None) -> NewEvent:
+        """One event that nobody foresaw must not hold up all that come after it, again and again.
+
+        It is left out: its secrets, if it has any, may not have been taken out.
+        """
+        logger.exception("event not translated", extra={"project": self._project_id, "event": event.event})
+        return self._not_storable(number)
+
+    def _not_storable(self, number: int | None) -> NewEvent:
+        return self._gap(Gap(reason="not_storable", source=self._source.boot, from_=number, to=number, count=1))
 
     async def _append_all(self) -> None:
         while batch := await self._batches.next():
@@ -250,5 +245,5 @@ class Recorder:
         if is_gap or event.type == Gap.type:
             raise exc
         logger.error("event not stored", exc_info=exc, extra={"project": self._project_id, "event": event.type})
-        gap = Gap(reason="not_storable", source=self._source.boot, from_=number, to=number, count=1)
-        await self._append([(msgspec.structs.replace(self._gap(gap), at=event.at), number)], is_gap=True)
+        gap = msgspec.structs.replace(self._not_storable(number), at=event.at)
+        await self._append([(gap, number)], is_gap=True)

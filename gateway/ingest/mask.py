@@ -2,12 +2,15 @@
 
 import logging
 from collections import OrderedDict
+from functools import partial
 
 import msgspec
 
 from gateway.container.client import MAX_NAME_BYTES
 from gateway.credentials.known import KnownSecrets
-from gateway.follow.recorder import LookUp, Translate, strange
+from gateway.errors import DatabaseUnavailable
+from gateway.follow.recorder import LookUp, Translate
+from gateway.ingest.translate import untranslated
 from gateway.log.store import NewEvent
 from gateway.tasks import in_slices
 from gateway.wire.codec import DecodeError, parse_foreign_json
@@ -42,7 +45,7 @@ class Masking:
     def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
         masker = self._known.masker(project_id)
         if not masker:
-            return self._translate(project_id, event)
+            return self._translated(project_id, event)
         if len(event.data) > LARGE_EVENT:
             return self._in_its_time(project_id, event, masker)
         return self._translated(project_id, at_once(self._masking(project_id, event, masker)))
@@ -63,11 +66,10 @@ class Masking:
 
     def _translated(self, project_id: str, masked: SSEEvent) -> NewEvent | LookUp | None:
         try:
-            return self._translate(project_id, masked)
+            meaning = self._translate(project_id, masked)
         except Exception:
-            # Whoever is told of it would store the event as the container said it.
-            logger.exception("event not understood", extra={"project": project_id})
-            return strange(masked)
+            return _kept(project_id, masked)
+        return partial(_looked_up, project_id, masked, meaning) if callable(meaning) else meaning
 
     def _masking(self, project_id: str, event: SSEEvent, masker: Masker) -> Steps[SSEEvent]:
         raw = event.data.encode("utf-8", "surrogatepass")
@@ -93,3 +95,18 @@ class Masking:
                 self._running.popitem(last=False)
         told = yield from running.telling(notification, masker)
         return raw if told is None else (yield from putting_text(raw, ("data", *PIECE), told))
+
+
+async def _looked_up(project_id: str, masked: SSEEvent, look_up: LookUp) -> NewEvent | None:
+    try:
+        return await look_up()
+    except DatabaseUnavailable:
+        raise  # it is looked up again
+    except Exception:
+        return _kept(project_id, masked)
+
+
+def _kept(project_id: str, masked: SSEEvent) -> NewEvent:
+    """What a fault of ours keeps from being translated. Its secrets have been taken out."""
+    logger.exception("event not understood", extra={"project": project_id, "event": masked.event})
+    return untranslated(masked)

@@ -14,15 +14,17 @@ import msgspec
 from gateway.container.client import MAX_TOLD, SPAWN_SECONDS, ContainerInfo, is_name
 from gateway.container.said import Said
 from gateway.db.pool import Database
-from gateway.follow.recorder import MAX_TYPE, LookUp, strange
+from gateway.follow.recorder import LookUp
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.permissions.asking import Asking, not_understood
 from gateway.sessions.endings import as_asked, turn_ended
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
-from gateway.wire.events import TurnEnded
+from gateway.wire.events import ContainerEvent, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
 
+#: Characters of the type of an event that nobody knows.
+MAX_TYPE = 100
 PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
 _MAX_REMEMBERED = 10_000
 #: How long a session that is not ours is taken for foreign without looking again.
@@ -47,6 +49,11 @@ class _Envelope(msgspec.Struct, rename="camel"):
 
 
 _read_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def untranslated(event: SSEEvent) -> NewEvent:
+    """As the container said it, for what has no other meaning here."""
+    return NewEvent.of(ContainerEvent(event=event.event[:MAX_TYPE], data=event.data))
 
 
 class Translator:
@@ -84,7 +91,7 @@ class Translator:
         try:
             envelope = _decode(event.data)
         except DecodeError:
-            return strange(event)
+            return untranslated(event)
         if envelope is None:
             return None
         session_id = None

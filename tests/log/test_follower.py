@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 from uuid import uuid4
 
 import attrs
@@ -16,7 +17,10 @@ from hypothesis import strategies as st
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
 from gateway.config.schema import EventsConfig
+from gateway.credentials.known import KnownSecrets
+from gateway.ingest.mask import LARGE_EVENT
 from gateway.server.run import bind, serving
+from tests.db.things import ask
 from tests.fakes.container import FakeContainer
 from tests.fakes.relay import Relay
 from tests.world import QUICK, Gateway, GatewayProcess, Project, data_of, text_of
@@ -256,3 +260,23 @@ async def test_whatever_a_container_says_its_stream_lives(
                 pass
         assert (await project.prompt(session, "say alive"))["turn"]["state"] == "completed"
         assert (await project.messages(session))[-1]["content"][-1]["text"].endswith("alive")
+
+
+class BrokenMasker:
+    def masking(self, raw: bytes) -> NoReturn:
+        raise RecursionError("a fault of ours")
+
+
+async def test_an_event_whose_secrets_cannot_be_taken_out_is_a_gap(
+    gateway: Gateway, base_container: FakeContainer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = await gateway.register(base_container.url)
+    session = await project.create_session()
+    async with project.events() as stream:
+        monkeypatch.setattr(KnownSecrets, "masker", lambda *_: BrokenMasker())
+        for padding in ("", "x" * LARGE_EVENT):
+            base_container.emit_bytes(b'event: new\ndata: {"key":"not-for-the-log","p":"%b"}\n\n' % padding.encode())
+            assert data_of((await stream.until("gap"))[-1])["reason"] == "not_storable"
+        monkeypatch.undo()
+        assert (await project.prompt(session, "say alive"))["turn"]["state"] == "completed"
+    assert ask(database_url, "select count(*) from events where position('not-for' in payload) > 0") == [(0,)]

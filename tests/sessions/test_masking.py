@@ -67,3 +67,23 @@ async def test_a_secret_that_is_split_over_large_events_is_masked_however_often_
     masking = Masking(cast("KnownSecrets", Secrets()), cast("Callable[[str, SSEEvent], NewEvent]", translate))
     assert await meaning(masking, piece(f"key {SECRET[:8]}")) == f"key {SECRET[:8]}"
     assert await meaning(masking, piece(f"{SECRET[8:]} done")) == "*** done"
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+@pytest.mark.parametrize("fails_later", [True, False])
+async def test_what_cannot_be_translated_is_kept_without_its_secrets(is_large: bool, fails_later: bool) -> None:
+    def translate(_: str, event: SSEEvent) -> LookUp:
+        if fails_later:
+            return fail
+        raise KeyError(event.data)
+
+    async def fail() -> NewEvent:
+        raise KeyError("a fault of ours")
+
+    masking = Masking(cast("KnownSecrets", Secrets()), translate)
+    padding = "x" * LARGE_EVENT if is_large else ""
+    told = masking("p", SSEEvent(event="new", data=json.dumps({"key": SECRET, "padding": padding}), id=None))
+    kept = await told() if callable(told) else told
+    assert kept is not None
+    assert kept.type == "container_event"
+    assert json.loads(json.loads(kept.data)["data"])["key"] == "***"
