@@ -23,6 +23,8 @@ class BaseContract:
         self._streams: list[asyncio.Queue[bytes | None]] = []
         self._listening = asyncio.Event()
         self._listening.set()
+        #: The data of each event that it had from the agent, whether somebody listened or not.
+        self.heard: list[str] = []
         self.app = web.Application()
         self.app.router.add_get("/info", self._info)
         self.app.router.add_get("/events", self._events)
@@ -58,6 +60,7 @@ class BaseContract:
                     await self._tell(event)
 
     async def _tell(self, event: SSEEvent) -> None:
+        self.heard.append(event.data)
         if event.event == "permission_request":
             request_id = json.loads(event.data)["data"]["requestId"]
             async with self._http.post(f"{self._host_url}/permission/{request_id}", json={"granted": True}):

@@ -172,6 +172,9 @@ async def test_a_turn_whose_answer_went_to_a_dead_gateway_ends_as_opencode_says(
                 acp_id = door.of(session, "session_update")[0]["data"]["sessionId"]
         project.model.release()
         await until_stored(project, acp_id)
+        # The next gateway listens only once its stream has brought this, to nobody.
+        heard = project.container.heard
+        await eventually(lambda: any(acp_id in data and "-after" in data for data in heard), within=PATIENCE)
         async with gateway(url) as http, GatewayDoor(http, mine) as door:
             assert await door.end(turn) == TurnEnd(outcome="completed", stop_reason="end_turn")
             assert door.text(session) == "before-after"
