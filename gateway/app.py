@@ -179,7 +179,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None, own_host: Own
     )
     app.on_response_prepare.extend((sandbox, share, give_cookie, note_switch))
     app[TRACING] = tracing(config.tracing)
-    app[SCRAPERS] = Scrapers(config.metrics, proxies, config.identity.allowed_hosts)
+    app[SCRAPERS] = Scrapers(config.metrics, proxies)
     _check_spool(config.events)
     address_policy(config.containers)
     app[PROVIDERS] = configured_providers(config.providers, config.oauth)
@@ -195,7 +195,7 @@ def build_app(config: Config | Settings, seat: Seat | None = None, own_host: Own
 def _follow(app: web.Application, config: Config) -> None:
     """Hand on what has been changed; those who ask ``SETTINGS`` each time know it already."""
     app[SITES].change(config.identity.allowed_hosts, config.identity.allowed_origins)
-    app[SCRAPERS].change(config.metrics, config.identity.allowed_hosts)
+    app[SCRAPERS].change(config.metrics)
     app[PROVIDERS].change(configured_providers(config.providers, config.oauth))
     if CLIENT in app:
         app[CLIENT].allow(address_policy(config.containers))
