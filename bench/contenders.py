@@ -65,7 +65,7 @@ def gateway(upstream: int, home: Path) -> Contender:
     home.chmod(0o711)  # PostgreSQL runs as another user where the gateway runs as root
     data = str(home / "data")
     config = home / "config.toml"
-    # Whoever makes the load says nothing of who they are.
+    # The load generators send no credential.
     config.write_text(f'[limits]\nrequests_per_second = {_UNREACHED}\n[identity]\nmodes = ["local"]\n')
     serve = ["serve", "--config", str(config), "--port", str(port), "--data-dir", data]
     projects = f"http://127.0.0.1:{port}/api/projects"
