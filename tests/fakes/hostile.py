@@ -116,7 +116,7 @@ class HostileContainer:
         try:
             while True:
                 await response.write(b": hello\n\n")
-                await asyncio.sleep(5)
+                await asyncio.sleep(5)  # its heartbeats
         except ConnectionError:
             return response
         finally:

@@ -112,10 +112,9 @@ class Commands:
         self._directory = directory
 
     async def run(self, *arguments: str, **environ: str) -> Ended:
-        run = lambda: run_to_end(  # noqa: E731 - said once
-            "project", *arguments, directory=self._directory, environ={**self._environ, **environ}
+        return await asyncio.to_thread(
+            run_to_end, "project", *arguments, directory=self._directory, environ={**self._environ, **environ}
         )
-        return await asyncio.to_thread(run)
 
     async def json(self, *arguments: str, **environ: str) -> Mapping[str, Any]:
         ended = await self.run(*arguments, "--json", **environ)

@@ -205,7 +205,7 @@ TOKENS = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_s
 
 def answer_with(name: str) -> Answer:
     message: Any = SimpleNamespace(code=200, reason="OK", headers=CIMultiDict({name: "value"}))
-    return Answer(message, cast(asyncio.StreamReader, None), cast(Any, None))  # type: ignore[arg-type]
+    return Answer(message, cast(asyncio.StreamReader, None), cast(Any, None))  # type: ignore[arg-type]  # its head is all that is read
 
 
 @given(TOKENS)

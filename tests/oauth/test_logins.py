@@ -356,6 +356,7 @@ async def test_a_login_ends_with_the_api_token_that_it_was_begun_with(
             await person.browse(provider.log_in(begun["authorizeUrl"]), Authorization=f"Bearer {kept}")
         else:
             provider.approve()
+            # Longer than the interval after which it would be asked about.
             await asyncio.sleep(2)
         assert await person.state() == "pending"
         assert (await gateway.app[CREDENTIALS].list_credentials("alice")) == []
