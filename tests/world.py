@@ -201,6 +201,10 @@ class GatewayProcess:
     def configured(self, **tables: Any) -> Self:
         return attrs.evolve(self, config=attrs.evolve(self.config, **tables))
 
+    def with_long_leases(self) -> Self:
+        """Whichever of them follows a container goes on following it, however busy the machine is."""
+        return self.configured(events=attrs.evolve(self.config.events, lease=60.0))
+
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Gateway]:
         config = attrs.evolve(self.config, database=DatabaseConfig(url=self.database_url, pool_size=4))

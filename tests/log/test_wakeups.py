@@ -27,15 +27,16 @@ async def following_and_serving(
     database_url: str,
 ) -> AsyncIterator[tuple[NumberedContainer, Gateway, EventStream]]:
     """A container, the gateway that serves and does not follow it, and a stream of that gateway."""
-    gateways = GatewayProcess(database_url, QUICK)
-    async with NumberedContainer() as container, gateways.run() as follows, gateways.run() as serves:
+    gateways = GatewayProcess(database_url, QUICK).with_long_leases()
+    async with NumberedContainer() as container, gateways.run() as follows:
         project = await follows.register(container.url)
         await project.create_session()
-        assert follows.app[FOLLOWERS].held() == ["demo"]
-        for one in (follows, serves):
-            await asyncio.wait_for(one.app[WAKEUPS].listening.wait(), 10)
-        async with Project(serves, "demo").events() as stream:
-            yield container, serves, stream
+        async with gateways.run() as serves:
+            assert follows.app[FOLLOWERS].held() == ["demo"]
+            for one in (follows, serves):
+                await asyncio.wait_for(one.app[WAKEUPS].listening.wait(), 10)
+            async with Project(serves, "demo").events() as stream:
+                yield container, serves, stream
 
 
 async def seconds_until_shown(container: NumberedContainer, stream: EventStream) -> float:

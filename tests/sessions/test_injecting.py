@@ -384,20 +384,22 @@ async def test_secret_that_is_a_common_word_garbles_texts_and_breaks_nothing(
 async def test_secret_is_masked_by_the_gateway_that_follows_whoever_has_given_it(
     gateways: GatewayProcess, base_container: FakeContainer
 ) -> None:
-    async with gateways.run() as follows, gateways.run() as gives:
+    gateways = gateways.with_long_leases()
+    async with gateways.run() as follows:
         await shared(follows, base_container.url)
         # With a session of somebody's it is followed, before there is any secret.
         await session_of(Project(follows.as_user("ann"), "demo"), "bob", "opencode")
-        assert follows.app[FOLLOWERS].held() == ["demo"]
-        project = Project(gives.as_user("ann"), "demo")
-        await store(gives, "ann", ANNS, "demo")
-        session = await session_of(project, "ann", "demo")
-        await project.prompt(session, "env A_KEY")
-        assert follows.app[FOLLOWERS].held() == ["demo"]
-        assert text_of(await everything(project, session)) == "A_KEY=***\n"
-        await store(gives, "ann", "renewed-" + ANNS, "demo")
-        await project.prompt(session, f"env A_KEY\nsay {ANNS}")
-        assert text_of(await everything(project, session)).endswith("A_KEY=***\n***")
+        async with gateways.run() as gives:
+            assert follows.app[FOLLOWERS].held() == ["demo"]
+            project = Project(gives.as_user("ann"), "demo")
+            await store(gives, "ann", ANNS, "demo")
+            session = await session_of(project, "ann", "demo")
+            await project.prompt(session, "env A_KEY")
+            assert follows.app[FOLLOWERS].held() == ["demo"]
+            assert text_of(await everything(project, session)) == "A_KEY=***\n"
+            await store(gives, "ann", "renewed-" + ANNS, "demo")
+            await project.prompt(session, f"env A_KEY\nsay {ANNS}")
+            assert text_of(await everything(project, session)).endswith("A_KEY=***\n***")
 
 
 async def test_former_secret_is_masked_after_a_renewal_and_a_restart(
@@ -425,24 +427,26 @@ async def test_former_secret_is_masked_after_a_renewal_and_a_restart(
 async def test_secret_is_known_as_given_though_another_has_taken_its_place_meanwhile(
     gateways: GatewayProcess, base_container: FakeContainer, database_url: str
 ) -> None:
-    async with gateways.run() as follows, gateways.run() as gives:
+    gateways = gateways.with_long_leases()
+    async with gateways.run() as follows:
         await shared(follows, base_container.url)
         bob = Project(follows.as_user("bob"), "demo")
         session = await session_of(bob, "bob", "opencode")
-        assert follows.app[FOLLOWERS].held() == ["demo"]
-        await store(gives, "ann", ANNS, "demo")
-        injecting, containers = gives.app[INJECTING], gives.app[CONTAINERS]
-        found = await containers.project("demo")
-        await injecting.agree(found, "demo", "ann")
-        given = await injecting.for_session(found, "demo", "ann")
-        assert given is not None
-        giving = asyncio.create_task(injecting.announce(given))
-        await eventually(lambda: ask(database_url, "select 1 from given_credentials where user_id = 'ann'"))
-        await store(gives, "ann", ANNS_NEXT, "demo")
-        # Whoever follows says now that it masks what the container is about to be given.
-        await giving
-        await bob.prompt(session, f"say {ANNS}")
-        assert text_of(await everything(bob, session)) == "***"
+        async with gateways.run() as gives:
+            assert follows.app[FOLLOWERS].held() == ["demo"]
+            await store(gives, "ann", ANNS, "demo")
+            injecting, containers = gives.app[INJECTING], gives.app[CONTAINERS]
+            found = await containers.project("demo")
+            await injecting.agree(found, "demo", "ann")
+            given = await injecting.for_session(found, "demo", "ann")
+            assert given is not None
+            giving = asyncio.create_task(injecting.announce(given))
+            await eventually(lambda: ask(database_url, "select 1 from given_credentials where user_id = 'ann'"))
+            await store(gives, "ann", ANNS_NEXT, "demo")
+            # Whoever follows says now that it masks what the container is about to be given.
+            await giving
+            await bob.prompt(session, f"say {ANNS}")
+            assert text_of(await everything(bob, session)) == "***"
 
 
 async def test_credential_that_was_replaced_on_its_way_is_read_again(gateway: Gateway, project: Project) -> None:
