@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from gateway.errors import RequestStalled, UpstreamError, UpstreamForbidden
 from gateway.proxy.answer import Answer
 from gateway.proxy.failures import as_upstream_error
-from gateway.proxy.headers import MAX_FIELD, MAX_HEAD, MAX_HEADERS, MAX_LINE
+from gateway.proxy.headers import MAX_FIELD, MAX_HEAD, MAX_HEADERS, MAX_LINE, write_head
 from gateway.proxy.limits import Limits
 from gateway.proxy.observer import Call, Observer
 from gateway.proxy.policy import ForbiddenAddress
@@ -210,7 +210,7 @@ class Exchange:
         elif hdrs.CONTENT_LENGTH not in headers:
             headers[hdrs.TRANSFER_ENCODING] = "chunked"
             writer.enable_chunking()
-        await writer.write_headers(f"{self._method} {self._path} HTTP/1.1", headers)
+        await write_head(writer, f"{self._method} {self._path} HTTP/1.1", headers)
         if body is None:
             writer.send_headers()
         elif isinstance(body, bytes):

@@ -1,10 +1,9 @@
-"""Which header fields cross the gateway, as pure functions over headers.
+"""Which header fields cross the gateway, and how a head is written."""
 
-Known limit: aiohttp writes header values as UTF-8, so bytes that are no UTF-8 are lost on the way.
-"""
-
+import re
 from collections.abc import Callable
 
+from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -17,6 +16,9 @@ MAX_LINE = MAX_FIELD = 32_768
 MAX_HEADERS = 200
 #: Bytes of an answer's whole head.
 MAX_HEAD = 262_144
+
+#: Bytes that are no UTF-8, as aiohttp reads them.
+_ESCAPED = re.compile("[\udc80-\udcff]")
 
 # RFC 9110 7.6.1, with the fields that older clients send without naming them in Connection.
 HOP_BY_HOP = frozenset(
@@ -86,6 +88,19 @@ def to_client(headers: Headers, *, passes: Passes = everything) -> CIMultiDict[s
     """An answer's fields as the client may see them, repeats, spelling and order kept."""
     drop = _dropped(headers, HOP_BY_HOP)
     return CIMultiDict([(name, value) for name, value in headers.items() if passes(name) and name.lower() not in drop])
+
+
+async def write_head(writer: AbstractStreamWriter, start: str, headers: CIMultiDict[str]) -> None:
+    """Write a head as aiohttp does, and leave it in the writer until the body begins.
+
+    aiohttp reads bytes that are no UTF-8 as lone surrogates (PEP 383) and leaves those out when it writes. What is
+    decided by a value would then not hold for what is sent: ``Dom\xffain=x`` would be sent as ``Domain=x``. So a head
+    with such bytes is written here.
+    """
+    await writer.write_headers(start, headers)
+    if _ESCAPED.search("".join([start, *headers.values()])):
+        lines = [start, *(f"{name}: {value}" for name, value in headers.items())]
+        writer._headers_buf = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")  # type: ignore[attr-defined]  # where it waits
 
 
 def _dropped(headers: Headers, drop: frozenset[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.answer import Answer
-from gateway.proxy.headers import to_client
+from gateway.proxy.headers import to_client, write_head
 
 #: Which fields a client gets for an answer.
 Returned = Callable[[Answer], CIMultiDict[str]]
@@ -29,8 +29,6 @@ class ForwardedResponse(web.StreamResponse):
     ``send_headers`` of the writer lets it go.
     """
 
-    _send_headers_immediately = False
-
     @classmethod
     def of(cls, answer: Answer, returned: Returned) -> Self:
         """The upstream's status, and of its header fields what is ``returned``; ``UpstreamUnreachable`` where they are
@@ -40,6 +38,13 @@ class ForwardedResponse(web.StreamResponse):
         if _CONTROL.search("".join([answer.reason or "", *headers.values()])):
             raise UpstreamUnreachable("The project's container answered with something that is not HTTP.")
         return cls(status=answer.status, reason=answer.reason, headers=headers)
+
+    async def _write_headers(self) -> None:
+        request, writer = self._req, self._payload_writer
+        assert request is not None
+        assert writer is not None
+        major, minor = request.version
+        await write_head(writer, f"HTTP/{major}.{minor} {self.status} {self.reason}", self.headers)
 
     async def _prepare_headers(self) -> None:
         invented = [name for name in (hdrs.SERVER, hdrs.CONTENT_TYPE) if name not in self.headers]

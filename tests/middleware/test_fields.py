@@ -15,8 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from gateway.config.schema import IdentityConfig
+from gateway.identity.tokens import NewToken, Tokens
 from gateway.proxy.answer import Answer
 from gateway.proxy.headers import to_upstream
+from gateway.web.keys import DATABASE
 from gateway.web.middleware import fields
 from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
 from tests.middleware.conftest import Ports, ask_raw
@@ -51,11 +54,16 @@ def answering(names: list[str], start: str = "HTTP/1.1 200 OK") -> bytes:
     return "\r\n".join([start, *sending(names), "Content-Length: 0", "", ""]).encode()
 
 
-@pytest.fixture(params=["local", "proxy"])
+@pytest.fixture(params=["local", "proxy", "tokens"])
 async def gateway(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Gateway]:
-    config = QUICK if request.param == "local" else PROXIED
+    tokens = attrs.evolve(QUICK, identity=IdentityConfig(modes=("tokens",)))
+    config = {"local": QUICK, "proxy": PROXIED, "tokens": tokens}[request.param]
     async with GatewayProcess(database_url, config).run() as running:
-        yield running if request.param == "local" else running.as_user("owner")
+        if request.param == "tokens":
+            _, token = await Tokens(running.app[DATABASE]).create(NewToken(user_id="owner"))
+            yield running.sending(Authorization=f"Bearer {token}")
+        else:
+            yield running if request.param == "local" else running.as_user("owner")
 
 
 async def ask(gateway: Gateway, start: str, *fields: str) -> Message:
@@ -198,6 +206,28 @@ async def test_a_container_that_answers_304_to_no_condition_is_told_of_as_failed
         assert (answer.status, answer.json["code"]) == (502, "upstream_unreachable")
         own = await gateway.call("GET", "/x", headers={"If-None-Match": '"a"', "Host": "demo.localhost"})
         assert own.status == 304
+
+
+async def test_only_the_user_of_this_machine_has_unmarked_cookies_reach_a_container(
+    gateway: Gateway, ports: Ports
+) -> None:
+    """Elsewhere a browser comes by a proxy that signs its user in, and has a cookie of that."""
+    await ask(gateway, "GET /x", "Host: demo.localhost", "Cookie: _oauth2_proxy=secret; CF_Authorization=secret")
+    [request] = reached(ports)
+    assert request.one("Cookie") == (None if gateway.headers else "_oauth2_proxy=secret; CF_Authorization=secret")
+
+
+async def test_bytes_that_are_no_utf_8_cross_as_they_are_and_make_no_other_field_of_one(gateway: Gateway) -> None:
+    said = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Dom\xffain=localhost\r\nSet-Cookie: acp\xff_browser=evil\r\n"
+    said += b'Content-Disposition: attachment; filename="\xe9.txt"\r\nContent-Length: 0\r\n\r\n'
+    async with raw_upstream(said) as upstream:
+        await gateway.register(str(upstream.address), containerUrl=str(upstream.address))
+        answer = await ask(gateway, "GET /x", "Host: demo.localhost", "Referer: http://demo.localhost/\udce9")
+    assert answer.status == 200
+    assert {"a=1; Dom\udcffain=localhost", "acp\udcff_browser=evil"} <= set(answer.all("Set-Cookie"))
+    assert answer.one("Content-Disposition") == 'attachment; filename="\udce9.txt"'
+    [request] = upstream.requests
+    assert request.one("Referer") == "http://demo.localhost/\udce9"
 
 
 TOKENS = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=200)
