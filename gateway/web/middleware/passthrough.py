@@ -5,9 +5,9 @@ from functools import partial
 from aiohttp import hdrs, web
 
 from gateway.errors import NotFound
-from gateway.identity.proxy import ProxyMode
+from gateway.identity.local import LocalMode
 from gateway.proxy.forward import forward
-from gateway.web.keys import CLIENT, CONFIG, CONTAINERS, PROJECT, ROUTE, SESSIONS, USER
+from gateway.web.keys import CALLER, CLIENT, CONFIG, CONTAINERS, PROJECT, ROUTE, SESSIONS, USER
 from gateway.web.middleware.browsers import browser_scheme
 from gateway.web.middleware.cookies import for_container
 from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
@@ -49,8 +49,9 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
 
 async def _on_own_host(request: web.Request) -> web.StreamResponse:
     route = request[ROUTE]
-    # A proxy in front that signs users in has cookies of its own there, which are nothing for a container.
-    is_marked = ProxyMode.name in request.app[CONFIG].identity.modes
+    # A browser has a credential there only where a proxy in front adds it: as a user's name, a JWT or a token. Such a
+    # proxy has cookies of its own, which are nothing for a container.
+    is_marked = request[CALLER].mode != LocalMode.name
     cookies = for_container(request.headers.getall(hdrs.COOKIE, ()), is_marked=is_marked)
     return await forward(
         request,
