@@ -264,7 +264,8 @@ def _checked(envelope: _Envelope) -> _Envelope | None:
     if envelope.session_id is not None and not _is_storable(envelope.session_id):
         return None
     if envelope.agent_id is not None and not _is_storable(envelope.agent_id):
-        raise DecodeError("an id that cannot be stored")
+        # Whose session it is of is still to be looked up: an event of somebody else's is not recorded.
+        return msgspec.structs.replace(envelope, agent_id=None)
     return envelope
 
 

@@ -95,8 +95,9 @@ async def test_what_is_asked_in_a_foreign_session_waits_for_nobody_here(
             ("session_restored", {"how": "canary", "acpSessionId": "canary"}),
             ("something_new", {"what": "canary"}),
         ):
-            # A container may have no text there.
-            base_container.emit(type, data, session_id=cast("str", session_id))
+            # A container may have no text there, and any text as its agent's id.
+            for agent_id in ("demo", "a\0b"):
+                base_container.emit(type, data, session_id=cast("str", session_id), agent_id=agent_id)
     base_container.emit("something_new", {"what": "of no session"})
     assert (await project.prompt(session, "say hello"))["turn"]["state"] == "completed"
     log = await everything(project, session)
