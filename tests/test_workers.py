@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +19,8 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import gateway
+from gateway.server.supervisor import _python_path
 from gateway.wire.sse import SSEEvent, SSEParser
 from tests.program import Place, Program, call, run, run_to_end, wait_until
 
@@ -139,6 +143,13 @@ def container(agent_host: str) -> str:
     """Its ACP address stands where 4097 is; the gateway finds it by the port before it."""
     port = int(agent_host.rpartition(":")[2])
     return f"http://127.0.0.1:{port - 1}"
+
+
+def test_a_worker_runs_the_package_that_its_supervisor_runs(tmp_path: Path) -> None:
+    # Without site-packages, where an editable install would hide that the path leads elsewhere.
+    where = [sys.executable, "-P", "-S", "-c", "import gateway; print(gateway.__file__)"]
+    found = subprocess.run(where, cwd=tmp_path, env={"PYTHONPATH": _python_path()}, capture_output=True, text=True)
+    assert found.stdout.strip() == gateway.__file__, found.stderr
 
 
 async def test_a_client_on_any_worker_sees_everything_in_order(place: Place, container: str) -> None:

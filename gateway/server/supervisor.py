@@ -1,6 +1,6 @@
 """Keeps several gateway processes running on one port, and ends them all when it is told to, or when it dies.
 
-Each worker has a listening socket of its own (see ``serving.bind_shared``), which the supervisor holds open too: who
+Each worker has a listening socket of its own (see ``run.bind_shared``), which the supervisor holds open too: who
 connects while a worker is being replaced waits for the new one and is not refused.
 """
 
@@ -32,7 +32,8 @@ SOUND_SECONDS = 10.0
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
 #: Each worker may die for a reason of its own; when all have twice in this time, the reason is one of the whole.
 DEATHS_EACH, LEAST_DEATHS, DEATHS_SECONDS = 2, 5, 30.0
-_PACKAGE = Path(__file__).parent
+#: Where the package is that this process runs, so that its workers run the same.
+_PLACE = Path(__file__).resolve().parents[2]
 
 
 class _Worker:
@@ -221,4 +222,4 @@ async def supervising(
 
 def _python_path() -> str:
     more = environment().get("PYTHONPATH")
-    return f"{_PACKAGE.parent}:{more}" if more else str(_PACKAGE.parent)
+    return f"{_PLACE}:{more}" if more else str(_PLACE)
