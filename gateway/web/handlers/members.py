@@ -7,6 +7,7 @@ from aiohttp import web
 
 from gateway.errors import InvalidParameter, RoleTooSmall
 from gateway.identity.caller import flaw_of_user_id
+from gateway.identity.members import Member
 from gateway.identity.roles import Role, RoleWord
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import read_body
@@ -35,10 +36,15 @@ async def put(request: web.Request) -> web.Response:
     """Make somebody a member, or change their role."""
     user_id = _user_id(request)
     body = await read_body(request, MemberBody)
-    work = request.app[MEMBERS].put(request[PROJECT].id, user_id, Role.named(body.role), by=request[USER])
-    member, is_new = await request.app[TASKS].complete(work, name="put member")
-    if Role.named(body.role) < Role.OPERATOR:
-        _withdraw(request, user_id)
+    role = Role.named(body.role)
+
+    async def work() -> tuple[Member, bool]:
+        put = await request.app[MEMBERS].put(request[PROJECT].id, user_id, role, by=request[USER])
+        if role < Role.OPERATOR:
+            _withdraw(request, user_id)
+        return put
+
+    member, is_new = await request.app[TASKS].complete(work(), name="put member")
     location = {"Location": f"/api/projects/{request[PROJECT].id}/members/{quote(user_id, safe='')}"}
     return views.answer(views.member(member), status=201 if is_new else 200, headers=location if is_new else None)
 
@@ -50,9 +56,12 @@ async def remove(request: web.Request) -> web.Response:
     leaves = user_id == request[USER] and request[CALLER].max_role > Role.VIEWER
     if not leaves and request[ROLE] < Role.ADMIN:
         raise RoleTooSmall("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
-    work = request.app[MEMBERS].remove(request[PROJECT].id, user_id, by=request[USER])
-    await request.app[TASKS].complete(work, name="remove member")
-    _withdraw(request, user_id)
+
+    async def work() -> None:
+        await request.app[MEMBERS].remove(request[PROJECT].id, user_id, by=request[USER])
+        _withdraw(request, user_id)
+
+    await request.app[TASKS].complete(work(), name="remove member")
     return web.Response(status=204)
 
 
