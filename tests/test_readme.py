@@ -22,9 +22,13 @@ from tests.everything import all_of
 from tests.program import Place
 
 ROOT = Path(__file__).parents[1]
-README, API, AGENTS = ROOT / "README.md", ROOT / "docs" / "api.md", ROOT / "docs" / "agents.md"
-CLI = ROOT / "docs" / "cli.md"
-PAGES = (README, API, AGENTS, CLI)
+README, QUICKSTART, API = ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "api.md"
+AGENTS, CLI, OPERATIONS = ROOT / "docs" / "agents.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+#: Pages whose examples are run, and how many blocks of them there are at least.
+EXAMPLES = {README: 3, QUICKSTART: 7, API: 7}
+#: What the page on operations shows as variables that only look like settings.
+NO_SETTINGS = {"ACP_GATEWAY_IDENTITY_MODE", "ACP_GATEWAY_SERVICE_HOST", "ACP_GATEWAY_PORT"}
 #: A stream goes on for ever, which ``-N`` stands for; everything else must succeed.
 CURL = """
 curl() {
@@ -44,10 +48,10 @@ def place(open_directory: Path) -> Iterator[Place]:
         yield place
 
 
-@pytest.mark.parametrize("page", [README, API], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_the_examples_work_when_pasted_one_after_the_other(page: Path, place: Place) -> None:
     examples = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(examples) > 6
+    assert len(examples) >= EXAMPLES[page]
     script = CURL + "\n".join(examples).replace("127.0.0.1:8080", f"127.0.0.1:{place.port}")
     done = subprocess.run(
         ["bash", "-eu", "-o", "pipefail"],
@@ -117,20 +121,28 @@ def test_the_catalogue_of_ones_own_that_is_shown_loads(tmp_path: Path) -> None:
     assert given.env == {"MY_AGENT_API_KEY": "secret"}
 
 
-def test_every_command_is_in_the_readme() -> None:
+def test_every_command_is_documented() -> None:
     usage = inspect.getsource(cli)
     commands = set(re.findall(r"_command\(\s*commands, \"([a-z-]+)\"", usage))
     assert len(commands) == 4
-    assert {command for command in commands if f"`acp-gateway {command}" not in README.read_text()} == set()
+    assert {command for command in commands if f"`acp-gateway {command}" not in CLI.read_text()} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_variables_that_are_named_exist(page: Path) -> None:
-    named = set(re.findall(r"ACP_GATEWAY_(?!TEST_)[A-Z_]+[A-Z]", page.read_text()))
-    assert named <= {*variables(), *CLIENT_VARIABLES}
+    named = set(re.findall(r"ACP_GATEWAY_(?!TEST_|PROVIDERS_)[A-Z_]+[A-Z]", page.read_text()))
+    assert named <= {*variables(), *CLIENT_VARIABLES, *(NO_SETTINGS if page == OPERATIONS else ())}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_to_other_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+def test_links_lead_to_pages_and_headings_that_exist(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked), f"{target}#{anchor}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """Those of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
