@@ -1,10 +1,10 @@
-# Two images from one file, each run as a user of its own and with a read-only root:
+# Two images, each for its own user and a read-only root:
 #
 #     docker build --target gateway -t acp-gateway .
 #     docker build --target agent-host -t acp-agent-host --build-arg AGENTS="opencode-ai@1.18.33" .
 #
-# What they write goes to the volumes and to /tmp: docker run --read-only --tmpfs /tmp …
-# `make image` builds both without a Docker engine, and drives a session through them.
+# They write only to the volumes and to /tmp: docker run --read-only --tmpfs /tmp …
+# `make image` builds both without a Docker engine, and runs a session through them.
 
 ARG PYTHON_IMAGE=python:3.13-slim
 ARG NODE_IMAGE=node:24-slim
@@ -22,7 +22,7 @@ COPY migrations /src/migrations
 RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src \
     && /opt/acp-gateway/bin/pip uninstall --yes --quiet setuptools pip
 
-# The agent host is a distribution of its own: of the gateway it has what runs agents, and no PostgreSQL.
+# The agent host is a separate distribution: the part of the gateway that runs agents, without PostgreSQL.
 FROM ${PYTHON_IMAGE} AS build-agent-host
 COPY deploy/agent-host/requirements.txt /
 RUN python3 -m venv /opt/acp-gateway \
@@ -33,9 +33,9 @@ COPY deploy/agent-host /src/deploy/agent-host
 RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src/deploy/agent-host \
     && /opt/acp-gateway/bin/pip uninstall --yes --quiet setuptools pip
 
-# The gateway. As a sidecar it shares the network of the container that it serves and listens on its loopback only, since
-# without identity it serves this machine alone; in front of many containers give it a configuration of its own. As the
-# agents share that loopback, it wants a token, which is in its volume, where they are not: its own commands find it.
+# The gateway. As a sidecar it shares the network of its container and listens only on loopback. The agents share that
+# loopback, so the gateway requires a token. It is in the gateway's volume, out of the agents' reach, where the gateway's own
+# commands find it. In front of many containers, mount a configuration file.
 #
 #     docker run --init --network container:my-agents --name gateway -v acp-data:/var/lib/acp-gateway acp-gateway
 #     docker exec gateway acp-gateway project list
@@ -43,10 +43,10 @@ RUN /opt/acp-gateway/bin/pip install --no-cache-dir --no-compile --no-deps /src/
 #
 #     docker run --init -v ./config.toml:/config.toml:ro -p 8080:8080 acp-gateway serve --config /config.toml
 #
-# --init: the embedded PostgreSQL's processes need somebody who reaps them. With a PostgreSQL of your own
+# --init: somebody must reap the embedded PostgreSQL's processes. With your own PostgreSQL
 # (-e ACP_GATEWAY_DATABASE_URL=…) the volume is not needed.
 FROM ${PYTHON_IMAGE} AS gateway
-# PostgreSQL refuses to run as root, and asks /etc/passwd for whoever runs it.
+# PostgreSQL refuses to run as root, and needs an entry for its user in /etc/passwd.
 RUN useradd --create-home --uid 10001 acp \
     && install --directory --owner=acp --mode=0700 /var/lib/acp-gateway
 COPY --from=build-gateway /opt/acp-gateway /opt/acp-gateway
@@ -62,9 +62,9 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
 ENTRYPOINT ["acp-gateway"]
 CMD ["serve", "--container", "http://127.0.0.1:4096"]
 
-# The agent host: a base for project containers. AGENTS are npm packages, as many as the project is to have; others are
-# installed in an image made FROM this one. It needs a secret to be reached from elsewhere than its own network, and
-# where the gateway asks it by a name instead of an address, that name:
+# The agent host: a base image for project containers. AGENTS are the npm packages of agents; install other agents in an image
+# FROM this one. It requires a secret to be reachable from other machines. If the gateway uses a host name for it instead of an
+# IP address, set that name:
 #
 #     docker run --init -e ACP_HOST_TOKEN=… -v ./code:/workspace -p 4097:4097 acp-agent-host
 #     docker run --init -e ACP_HOST_TOKEN=… -e ACP_GATEWAY_AGENT_HOST_ALLOWED_HOSTS=project \
@@ -76,7 +76,7 @@ ARG AGENTS=""
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
     && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx \
     && if [ -n "${AGENTS}" ]; then npm install --global --no-fund --no-audit ${AGENTS} && npm cache clean --force; fi
-# Not the gateway's user: where the two share a network or processes, agents must not read what is the gateway's.
+# Not the gateway's user: if the two share processes or files, agents must not read what belongs to the gateway.
 RUN useradd --create-home --uid 10002 acp && install --directory --owner=acp /workspace
 COPY --from=build-agent-host /opt/acp-gateway /opt/acp-gateway
 ENV PATH=/opt/acp-gateway/bin:$PATH \
@@ -85,7 +85,7 @@ ENV PATH=/opt/acp-gateway/bin:$PATH \
     ACP_GATEWAY_AGENT_HOST_WORKSPACE=/workspace
 USER acp
 WORKDIR /workspace
-# Agents keep their sessions below the home directory: a session that is taken up again needs it.
+# Agents store their sessions in the home directory; restoring a session needs it.
 VOLUME ["/workspace", "/home/acp"]
 EXPOSE 4097
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \

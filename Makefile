@@ -15,16 +15,16 @@ PARALLEL := -n auto --dist worksteal
 CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 help:
-	@echo 'make up       everything on this machine: http://127.0.0.1:8080, with a demo agent; Ctrl-C stops it'
-	@echo 'make test     the tests, several at a time; with ARGS those tests, one after the other'
-	@echo 'make test-all the slow ones, too: real agents and OpenCode, a real OAuth server, the fault matrix, the API at random'
-	@echo 'make lint     ruff, mypy on gateway/, and eslint and tsc on the console (with Node.js)'
-	@echo 'make bench    measurements, for example: make bench ARGS=proxy'
-	@echo 'make chaos    the fault matrix, each row once; with MINUTES=30, rows at random for that long'
-	@echo 'make image    the Dockerfile'\''s two images without a Docker engine (root, on Debian), and a session through them'
-	@echo 'make clean    remove what these made'
+	@echo 'make up       start everything on this machine: http://127.0.0.1:8080, with a demo agent; Ctrl-C stops it'
+	@echo 'make test     run the tests in parallel; with ARGS the given tests, one after the other'
+	@echo 'make test-all run the slow ones too: real agents and OpenCode, a real OAuth server, the fault matrix, API fuzzing'
+	@echo 'make lint     run ruff, mypy on gateway/, and eslint and tsc on the console (needs Node.js)'
+	@echo 'make bench    run a benchmark, for example: make bench ARGS=proxy'
+	@echo 'make chaos    run the fault matrix, each row once; with MINUTES=30 random rows for that long'
+	@echo 'make image    build the two images without a Docker engine (root, on Debian), and run a session through them'
+	@echo 'make clean    remove what these created'
 	@echo
-	@echo 'ARGS go to the program, for example: make up ARGS="--port 9000"    make test ARGS="tests/wire -x"'
+	@echo 'ARGS are passed to the program, for example: make up ARGS="--port 9000"    make test ARGS="tests/wire -x"'
 	@echo 'PYTHON is the Python to use (3.11 to 3.14): make up PYTHON=python3.13'
 
 # Ctrl-C reaches the gateway directly; it stops everything that it started.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds both images of the Dockerfile without a Docker engine, as root on Debian: with buildah, on a base that
-# debootstrap makes. Then deploy/try_images.sh drives a session through the two running containers.
+# Builds both images of the Dockerfile without a Docker engine, as root on Debian: with buildah, on a base image made by
+# debootstrap. Afterwards deploy/try_images.sh runs a session through the two containers.
 #
 #     BASE_SUITE    Debian's release for the base (bookworm)
 #     AGENTS        npm packages for the agent-host image (none)
@@ -21,8 +21,7 @@ for program in buildah debootstrap npm; do
     }
 done
 
-# Where this machine has its packages from, and whose certificates it trusts for that, is the machine's own affair: it
-# is lent to the build and stays out of the images.
+# The build uses this machine's package sources and trusted certificates. They do not become part of the images.
 MIRROR=$(apt-get indextargets --format '$(SITE)' "Codename: $SUITE" | head -n 1)
 CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 printf '[global]\ncert = %s\n' "$CERTIFICATES" >"$WORK/pip.conf"
@@ -64,7 +63,7 @@ make_node() {
     image_of localhost/acp-node "$WORK/node"
 }
 
-# They are kept for the next build; `buildah --storage-driver vfs rmi localhost/acp-base` has it made anew.
+# Kept for the next build; `buildah --storage-driver vfs rmi localhost/acp-base` forces a new one.
 buildah inspect --type image localhost/acp-base >/dev/null 2>&1 || make_base
 buildah inspect --type image localhost/acp-node >/dev/null 2>&1 || make_node
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the two images that deploy/image.sh has built, each with a read-only root and as its user, and drives a session
-# of the demo agent through them. As root on Debian; uses the ports 8080 and 4097 of this machine.
+# Runs the two images that deploy/image.sh built, each with a read-only root and as its own user, and runs a session of the
+# demo agent through them. Needs root on Debian, and the ports 8080 and 4097.
 set -euo pipefail
 
 WORK=$(mktemp -d)
@@ -10,7 +10,7 @@ CONTAINERS=() PROCESSES=()
 
 buildah() { command buildah --storage-driver vfs "$@"; }
 
-# inspect CONTAINER MEMBER: the items of a list in its configuration, one a line.
+# inspect CONTAINER MEMBER: the items of a list in its configuration, one per line.
 inspect() { buildah inspect --format "{{range $2}}{{println .}}{{end}}" "$1"; }
 
 clean_up() {
@@ -40,7 +40,7 @@ start() {
     container=$(buildah from "localhost/acp-$name")
     CONTAINERS+=("$container")
     root=$(buildah mount "$container")
-    # What `docker run --read-only --tmpfs /tmp` does, in mounts of its own.
+    # The same as `docker run --read-only --tmpfs /tmp`.
     setsid unshare --mount bash -c "
         mount --bind '$root' '$root' && mount -o remount,bind,ro '$root'
         mount -t tmpfs tmpfs '$root/run' && mount -t tmpfs tmpfs '$root/tmp' && chmod 1777 '$root/tmp'
@@ -51,12 +51,12 @@ start() {
     PROCESSES+=($!)
 }
 
-# until_healthy NAME: by the image's own health check, run inside.
+# until_healthy NAME: waits until the image's own health check succeeds inside the container.
 until_healthy() {
     local container=${CONTAINERS[-1]} check
     mapfile -t check < <(inspect "$container" .Docker.Config.Healthcheck.Test)
     for _ in $(seq 60); do
-        # Its first word says how the rest is to be run: CMD, as it is.
+        # Its first word is CMD: run the rest unchanged.
         if buildah run --isolation chroot "$container" -- "${check[@]:1}" 2>/dev/null; then
             return
         fi
@@ -73,7 +73,7 @@ start gateway data=/var/lib/acp-gateway -- "ACP_GATEWAY_CONTAINERS_TOKEN=$TOKEN"
 until_healthy gateway
 
 ACP=http://127.0.0.1:8080/api/projects/default/acp
-# The agents share this loopback: nobody is answered without the token, which is in the gateway's own volume.
+# The agents share this loopback, so the gateway requires the token, which is in its own volume.
 curl -s "$ACP/session" | grep -q '"unauthenticated"'
 CALL=(-H "Authorization: Bearer $(cat "$WORK/gateway/data/local.token")" -H 'Content-Type: application/json')
 SESSION=$(curl -sf "$ACP/session" "${CALL[@]}" -d '{"agentId": "demo"}' | grep -o 'ses_[0-9a-f]*')
