@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,25 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a task failed", extra={"task": task.get_name()}, exc_info=exc)
+
+
+@asynccontextmanager
+async def running(works: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Each of ``works`` in a task of its name for as long as this is open. One that ends before is a fault, logged."""
+    tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
+    for task in tasks:
+        task.add_done_callback(_log_end)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("task died", exc_info=task.exception(), extra={"task": task.get_name()})
 
 
 class Slice:

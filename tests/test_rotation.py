@@ -11,8 +11,8 @@ import pytest
 
 from gateway.config.schema import VaultConfig
 from gateway.credentials.keyring import Key, read_file
+from gateway.credentials.room import CREDENTIALS
 from gateway.credentials.store import OAUTH, Credentials
-from gateway.web.keys import CREDENTIALS, VAULT
 from tests.db.things import ask
 from tests.fakes.eventually import eventually
 from tests.operator import Operator
@@ -54,7 +54,7 @@ async def test_rotate_seals_everything_again_while_a_gateway_runs_which_then_sea
     operator.key("new")
     config = attrs.evolve(QUICK, vault=VaultConfig(key_file=str(operator.file)))
     async with GatewayProcess(database_url, config).run() as gateway:
-        credentials = gateway.app[CREDENTIALS]
+        credentials = gateway.app[CREDENTIALS].store
         for number in range(30):
             await save(credentials, f"user-{number}")
         operator.key("new")
@@ -68,18 +68,18 @@ async def test_rotate_seals_everything_again_while_a_gateway_runs_which_then_sea
             token = await credentials.get_agent_auth_token(user, "codex")
             assert token is not None
             assert credentials.open_access_token(token) == "access"
-        assert gateway.app[VAULT].current_key_id == read_file(operator.file).newest.id
+        assert gateway.app[CREDENTIALS].vault.current_key_id == read_file(operator.file).newest.id
 
 
 async def test_a_rotation_that_was_killed_goes_on_where_it_was(operator: Operator, database_url: str) -> None:
     operator.key("new")
     config = attrs.evolve(QUICK, vault=VaultConfig(key_file=str(operator.file)))
     async with GatewayProcess(database_url, config).run() as gateway:
-        await save(gateway.app[CREDENTIALS], "user")
+        await save(gateway.app[CREDENTIALS].store, "user")
         first = read_file(operator.file).current.id
         # Many rows of the same bytes: each does open at its own place only, and these take their time to be looked at.
         for number in range(1500):
-            await save(gateway.app[CREDENTIALS], f"user-{number}")
+            await save(gateway.app[CREDENTIALS].store, f"user-{number}")
         operator.key("new")
         counting = f"select count(*) from agent_auth_tokens where key_id <> '{first}'"
         with run("key", "rotate", directory=operator.directory, environ=operator.environ) as rotating:
@@ -122,7 +122,7 @@ async def test_a_gateway_without_a_key_that_the_database_needs_names_it_and_a_lo
     lost = read_file(operator.file).current.id
     config = attrs.evolve(QUICK, vault=VaultConfig(key_file=str(operator.file)))
     async with GatewayProcess(database_url, config).run() as gateway:
-        await save(gateway.app[CREDENTIALS], "ann")
+        await save(gateway.app[CREDENTIALS].store, "ann")
         await gateway.register("http://127.0.0.1:1", containerToken="secret")
     refused_to_forget = operator.key("forget", lost)
     assert refused_to_forget.status == 1

@@ -41,7 +41,6 @@ class Histories:
         self._log = log
         self._containers = containers
         self._tasks = Tasks()
-        log.listen(self._fill_ended)
 
     async def how_it_ended(self, project: Project, turn_id: str) -> TurnEnded | None:
         """How a running turn has ended, where OpenCode knows it for certain; None where it has not, or cannot be told.
@@ -66,7 +65,8 @@ class Histories:
     async def close(self) -> None:
         await self._tasks.close()
 
-    def _fill_ended(self, project_id: str, appended: Appended) -> None:
+    def appended(self, project_id: str, appended: Appended) -> None:
+        """Fill the gaps of turns that have ended; for ``Log.listen``."""
         for event in appended.of(TurnEnded.type):
             if event.agent_id in (None, OPENCODE) and event.turn_id is not None:
                 self._tasks.start(self._fill(project_id, event.turn_id), name=f"fill gaps of {event.turn_id}")

@@ -9,7 +9,7 @@ from socket import socket
 
 import attrs
 
-from gateway.app import address_policy, build_app
+from gateway.app import build_app
 from gateway.cli.database import open_database
 from gateway.cli.local_access import TOKEN_FILE, announced
 from gateway.cli.own_token import have_own_token, wants_own_token, with_tokens
@@ -30,7 +30,7 @@ from gateway.identity.safety import refuse_unsafe
 from gateway.identity.sign_ins import address_of as sign_in_address
 from gateway.identity.tokens import Tokens
 from gateway.oauth.configured import configured as configured_providers
-from gateway.projects.addresses import leads_here
+from gateway.projects.addresses import address_policy, leads_here
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
 from gateway.server.listening import allow_descriptors

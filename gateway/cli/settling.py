@@ -14,7 +14,7 @@ from gateway.db.pool import Database
 from gateway.follow.lease import Leases
 from gateway.projects.registration import register
 from gateway.projects.store import Projects
-from gateway.upkeep.presence import Presence
+from gateway.upkeep.presence import expire_gateways
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ async def settle(
     async with await Database.open(config.database.url, size=1) as database:
         if postgres is not None:
             await Leases(database, holder="", seconds=config.events.lease).expire_all()
-            await Presence.expire_all(database)
+            await expire_gateways(database)
         await _warn_of_log(database)
         await _make_first_key(config, database, say)
         keys = Keys.load(config.vault)

@@ -25,9 +25,9 @@ from gateway.errors import ConfigError, StartError
 from gateway.identity.local import LocalMode
 from gateway.identity.safety import refuse_unsafe
 from gateway.projects.registration import register
+from gateway.projects.room import PROJECTS
 from gateway.proxy.upstream import Upstream
 from gateway.server.run import bind, serving, stop_on_signals
-from gateway.web.keys import PROJECTS
 
 DEMO_PROJECT = DEMO_AGENT = "demo"
 
@@ -55,7 +55,7 @@ async def up(config: Config, container_port: int, say: Say) -> None:
         app = build_app(config, own_host=own_host)
         timeout = config.server.shutdown_timeout
         await stack.enter_async_context(serving(app, gateway_socket, shutdown_timeout=timeout))
-        await register(app[PROJECTS], DEMO_PROJECT, container, default_agent_id=DEMO_AGENT)
+        await register(app[PROJECTS].store, DEMO_PROJECT, container, default_agent_id=DEMO_AGENT)
         base = url_of(config.server)
         say_open(say, config.identity.modes)
         say(f"gateway       {base}")

@@ -75,8 +75,16 @@ class _Held:
         return None if self.opencode is None else self.opencode.follower.stored_at
 
 
+@attrs.frozen(kw_only=True)
+class Feeds:
+    """Where what is followed goes."""
+
+    acp: AcpFeed
+    opencode: OpencodeFeed
+
+
 class Followers:
-    """Owns the followers of this process. ``review`` and ``renew`` are its tasks; ``close`` ends all."""
+    """Owns the followers of this process. ``review`` and ``renew`` are its tasks; ``hand_over`` ends all."""
 
     def __init__(
         self,
@@ -86,17 +94,12 @@ class Followers:
         leases: Leases,
         rules: Rules,
         wakeups: Wakeups,
-        *,
-        acp: AcpFeed,
-        opencode: OpencodeFeed,
     ) -> None:
         self._database = database
         self._log = log
         self._tails = tails
-        self._leases = leases
+        self.leases = leases
         self._rules = rules
-        self._acp = acp
-        self._opencode = opencode
         self._wakeups = wakeups
         self._held: dict[str, _Held] = {}
         #: When each was last asked for, by the loop's clock.
@@ -106,9 +109,8 @@ class Followers:
         #: When the leases were looked at last, by the loop's clock.
         self._reviewed_at = -math.inf
         self._handed_over = asyncio.Event()
-        wakeups.on_released(self._look.set)
 
-    async def review(self) -> None:
+    async def review(self, feeds: Feeds) -> None:
         """Start and stop followers as sessions and streams come and go, until cancelled."""
         away = False
         while True:
@@ -123,9 +125,9 @@ class Followers:
                     away = False
                 if any(held.lease.until <= asyncio.get_running_loop().time() for held in self._held.values()):
                     await self._keep_all()
-                if await self._acquire(everything=thorough):
+                if await self._acquire(feeds.acp, everything=thorough):
                     pause = RETRY_SECONDS
-                await self._record()
+                await self._record(feeds.opencode)
                 if thorough:
                     await self._let_go()
                 self._reviewed_at = asyncio.get_running_loop().time()
@@ -141,7 +143,7 @@ class Followers:
     async def renew(self) -> None:
         """Keep the leases until cancelled. A database that is away may come back before anybody else takes them."""
         while True:
-            await asyncio.sleep(self._leases.seconds / 3)
+            await asyncio.sleep(self.leases.seconds / 3)
             try:
                 await self._keep_all()
             except GatewayError as exc:
@@ -150,7 +152,7 @@ class Followers:
     async def _keep_all(self) -> None:
         before = [held.lease for held in self._held.values()]
         stored = {project_id: at for project_id, held in self._held.items() if (at := held.stored_at()) is not None}
-        kept = {lease.project_id: lease for lease in await self._leases.renew(before, stored)}
+        kept = {lease.project_id: lease for lease in await self.leases.renew(before, stored)}
         for lease in before:
             held = self._held.get(lease.project_id)
             if held is None or held.lease.fence != lease.fence:
@@ -177,6 +179,10 @@ class Followers:
         """Whether the leases are looked at as they should be: else nobody here starts to follow a container."""
         return asyncio.get_running_loop().time() - self._reviewed_at < OVERDUE_SECONDS
 
+    def look(self) -> None:
+        """Look at the leases at once: some may be free."""
+        self._look.set()
+
     def follow(self, project_id: str) -> None:
         """Have this project's container followed from now on, here or elsewhere, while there is a reason to."""
         now = asyncio.get_running_loop().time()
@@ -196,14 +202,14 @@ class Followers:
         Raises why it does not, or ``UpstreamUnreachable``, after a few seconds.
         """
         # The lease is the truth, here too: with another address of the container it has been taken back.
-        if not await self._comes(project_id, self._leases.is_connected):
+        if not await self._comes(project_id, self.leases.is_connected):
             held = self._held.get(project_id)
             failure = held.acp.follower.failure if held else None
             raise failure or UpstreamUnreachable("The container's event stream cannot be read.")
 
     async def opencode_connected(self, project_id: str) -> None:
         """The same of OpenCode's own stream, of a project that records it."""
-        if not await self._comes(project_id, self._leases.is_opencode_connected):
+        if not await self._comes(project_id, self.leases.is_opencode_connected):
             held = self._held.get(project_id)
             failure = held.opencode.follower.failure if held and held.opencode else None
             raise failure or UpstreamUnreachable("OpenCode's event stream cannot be read.")
@@ -229,22 +235,19 @@ class Followers:
         self._handed_over.set()
         await self._stop(list(self._held))
 
-    async def close(self) -> None:
-        await self.hand_over()
-
-    async def _acquire(self, *, everything: bool) -> bool:
+    async def _acquire(self, feed: Feed, *, everything: bool) -> bool:
         """Take what is free and wanted; whether somebody has just asked for what is not followed here."""
         if self._handed_over.is_set():
             return False
         now = asyncio.get_running_loop().time()
         self._asked = {project: at for project, at in self._asked.items() if at > now - ASKED_SECONDS}
         asked = (self._asked.keys() | self._watched()) - self._held.keys()
-        leases = await self._leases.acquire(asked, everything=everything)
+        leases = await self.leases.acquire(asked, everything=everything)
         if self._handed_over.is_set():
-            await self._leases.release(leases)
+            await self.leases.release(leases)
             return False
         for lease in leases:
-            self._start(lease)
+            self._start(lease, feed)
         return any(self._asked[project] > now - RETRIED_SECONDS for project in self._asked.keys() - self._held.keys())
 
     async def _let_go(self) -> None:
@@ -266,7 +269,7 @@ class Followers:
         """The projects that somebody watches a log of."""
         return {project_of(log_id) for log_id in self._tails.watched()}
 
-    async def _record(self) -> None:
+    async def _record(self, feed: Feed) -> None:
         """Follow OpenCode, too, where that is wanted and nowhere else; streams of what is recorded no more end."""
         logs = set(filter(is_opencode_log, self._tails.watched()))
         watched = set(map(project_of, logs))
@@ -282,14 +285,14 @@ class Followers:
             if not row["recorded"]:
                 self._tails.end(opencode_log(row["id"]))
             if held is not None and row["recorded"] and (held.opencode is None or held.opencode.task.done()):
-                held.opencode = self._read(held.lease, self._opencode)
+                held.opencode = self._read(held.lease, feed)
             elif held is not None and held.opencode is not None and not row["recorded"]:
                 ended.append(held.opencode)
                 held.opencode = None
         await _end(ended)
 
-    def _start(self, lease: Lease) -> None:
-        held = self._held[lease.project_id] = _Held(lease, self._read(lease, self._acp))
+    def _start(self, lease: Lease, feed: Feed) -> None:
+        held = self._held[lease.project_id] = _Held(lease, self._read(lease, feed))
         held.acp.task.add_done_callback(lambda _: self._ended(held))
 
     def _read(self, lease: Lease, feed: Feed) -> _Reading:
@@ -313,7 +316,7 @@ class Followers:
         await _end([reading for held in stopped for reading in held.readings])
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
-                await self._leases.release([held.lease for held in stopped])
+                await self.leases.release([held.lease for held in stopped])
         except (GatewayError, TimeoutError) as exc:
             logger.warning("leases not released", extra={"error": str(exc) or "no answer in time"})
         else:

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import msgspec
 
-from gateway.errors import GatewayError
+from gateway.config.schema import EventsConfig
+from gateway.errors import ConfigError, GatewayError
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
 #: What an event costs in memory beside its data, roughly.
@@ -61,6 +62,14 @@ class SpoolLimits:
     memory_bytes: int
     max_bytes: int
     directory: Path | None = None
+
+    @classmethod
+    def of(cls, config: EventsConfig) -> Self:
+        """The limits that are configured; ``ConfigError`` where the directory is none."""
+        directory = Path(config.spool_dir) if config.spool_dir else None
+        if directory is not None and not directory.is_dir():
+            raise ConfigError(f"events.spool_dir: {config.spool_dir!r} is no directory; make it, or leave this empty")
+        return cls(memory_bytes=config.spool_memory_bytes, max_bytes=config.spool_max_bytes, directory=directory)
 
 
 @attrs.frozen

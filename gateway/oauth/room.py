@@ -1,16 +1,16 @@
-"""The room put together: what logs people in and keeps what they were given fresh, over one way out to providers."""
+"""The room opened: what logs people in and keeps what they were given fresh, over one way out to providers."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
+from aiohttp import web
 
-from gateway.config.schema import OAuthConfig
-from gateway.credentials.store import Credentials
-from gateway.credentials.vault import Vault
+from gateway.config.reload import Settings
+from gateway.credentials.room import CredentialsRoom
 from gateway.db.pool import Database
 from gateway.log.store import Log
-from gateway.oauth.configured import Providers
+from gateway.oauth.configured import Providers, configured
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
 from gateway.oauth.logins import Logins
@@ -20,54 +20,65 @@ from gateway.oauth.poller import Poller
 from gateway.oauth.refresh import Refresher
 from gateway.oauth.revoke import Revocation
 from gateway.oauth.unrevoked import UnrevokedTokens
+from gateway.tasks import running
+from gateway.telemetry.metrics import Metrics
 
 
 @attrs.frozen(kw_only=True)
-class Room:
-    """``poller.run``, ``refresher.run`` and ``revocation.run`` are tasks of whoever opened it."""
-
+class OAuthRoom:
+    providers: Providers
     logins: Logins
     refresher: Refresher
     revocation: Revocation
-    poller: Poller
     news: News
 
 
+OAUTH = web.AppKey("oauth", OAuthRoom)
+
+
 @asynccontextmanager
-async def opened(
+async def open_oauth(
     database: Database,
-    vault: Vault,
-    credentials: Credentials,
+    credentials: CredentialsRoom,
     log: Log,
-    providers: Providers,
-    config: OAuthConfig,
-    *,
-    holder: str,
-    count_refresh: Callable[[str], None],
-) -> AsyncIterator[Room]:
-    """``holder`` is unique for a process. On leaving, calls to providers under way are let come to their end."""
+    settings: Settings,
+    metrics: Metrics,
+    gateway_id: str,
+) -> AsyncIterator[OAuthRoom]:
+    """On leaving, calls to providers that are under way are waited for. Raises ``ConfigError``."""
+    config = settings.config.oauth
+    providers = configured(settings.config.providers, config)
+    settings.on_change(lambda changed: providers.change(configured(changed.providers, changed.oauth)))
     async with Edge(timeout=config.timeout) as edge:
         discovery = Discovery(edge, allow_http_loopback=config.allow_http_loopback)
         news = News(database, log)
-        unrevoked = UnrevokedTokens(database, vault)
+        unrevoked = UnrevokedTokens(database, credentials.vault)
         revocation = Revocation(edge, discovery, unrevoked, providers, timeout=config.timeout)
-        pending = PendingLogins(database, vault)
-        logins = Logins(pending, credentials, providers, discovery, edge, news, revocation)
+        pending = PendingLogins(database, credentials.vault)
+        logins = Logins(pending, credentials.store, providers, discovery, edge, news, revocation)
         refresher = Refresher(
             database,
-            credentials,
+            credentials.store,
             providers,
             discovery,
             edge,
             news,
             revocation,
-            holder=holder,
+            holder=gateway_id,
             timeout=config.timeout,
-            count=count_refresh,
+            count=metrics.credential_refreshed,
         )
-        poller = Poller(logins, providers, discovery, edge, holder=holder, timeout=config.timeout)
+        poller = Poller(logins, providers, discovery, edge, holder=gateway_id, timeout=config.timeout)
+        works = {
+            "poll providers": poller.run(),
+            "renew credentials": refresher.run(),
+            "revoke tokens again": revocation.run(),
+        }
         try:
-            yield Room(logins=logins, refresher=refresher, revocation=revocation, poller=poller, news=news)
+            async with running(works):
+                yield OAuthRoom(
+                    providers=providers, logins=logins, refresher=refresher, revocation=revocation, news=news
+                )
         finally:
             await poller.close()
             await refresher.close()

@@ -80,7 +80,6 @@ class Permissions:
         self._log = log
         self._answers = Answers(database, log, containers)
         self._tasks = Tasks()
-        log.listen(self._appended)
 
     async def waiting(self, project_id: str) -> list[Permission]:
         """What waits for an answer, oldest first; of very many the first ones."""
@@ -157,8 +156,8 @@ class Permissions:
         await self._tasks.close()
         await self._answers.close()
 
-    def _appended(self, project_id: str, appended: Appended) -> None:
-        """What a rule has answered is brought to its container at once."""
+    def appended(self, project_id: str, appended: Appended) -> None:
+        """Bring what a rule has answered to its container at once; for ``Log.listen``."""
         if appended.of(PermissionRequest.type):
             self._tasks.start(self._bring(project_id), name=f"bring answers {project_id}")
 

@@ -16,9 +16,10 @@ from typing import Final
 
 import attrs
 
+from gateway.config.schema import ContainersConfig
 from gateway.db.pool import Database, Transaction
-from gateway.errors import AddressTaken, GatewayError
-from gateway.proxy.policy import Address, literal, readings
+from gateway.errors import AddressTaken, ConfigError, GatewayError
+from gateway.proxy.policy import Address, AddressPolicy, literal, readings
 from gateway.proxy.resolver import Lookup, system_lookup
 from gateway.proxy.upstream import Upstream
 
@@ -169,6 +170,14 @@ class Addresses:
         self._allowed.move_to_end((host, port))
         if len(self._allowed) > MAX_REMEMBERED:
             self._allowed.popitem(last=False)
+
+
+def address_policy(config: ContainersConfig) -> AddressPolicy:
+    """Where containers may be; ``ConfigError`` with the entry that is wrong."""
+    try:
+        return AddressPolicy.parse(config.allow)
+    except ValueError as exc:
+        raise ConfigError(f"containers.allow: {exc}") from exc
 
 
 def canonical(host: str) -> str:

@@ -173,7 +173,6 @@ class Tails:
         self._log = log
         self._max_bytes = max_bytes
         self._tails: dict[str, Tail] = {}
-        log.listen(self._extend)
 
     @asynccontextmanager
     async def watch(self, project_id: str) -> AsyncIterator[Tail]:
@@ -218,6 +217,7 @@ class Tails:
                 elif tail is not None:
                     tail.vanish()
 
-    def _extend(self, project_id: str, appended: Appended) -> None:
+    def extend(self, project_id: str, appended: Appended) -> None:
+        """Take what was committed here; for ``Log.listen``."""
         if tail := self._tails.get(project_id):
             tail.extend(appended)

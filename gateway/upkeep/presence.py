@@ -6,12 +6,14 @@ takes over what a dead one held.
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
+from gateway.tasks import running
 
 logger = logging.getLogger(__name__)
 
@@ -19,40 +21,34 @@ logger = logging.getLogger(__name__)
 FAREWELL_SECONDS = 1.0
 
 
-class Presence:
-    """This process among the gateways of one database."""
+@asynccontextmanager
+async def present(database: Database, *, seconds: float) -> AsyncIterator[str]:
+    """Other gateways see this one while this is open. It counts as dead ``seconds`` after it was last heard of.
 
-    def __init__(self, database: Database, *, gateway_id: str, seconds: float) -> None:
-        """``gateway_id`` is unique for a process; it counts as dead ``seconds`` after it was last heard of."""
-        self._database = database
-        self.gateway_id = gateway_id
-        self._seconds = seconds
+    Gives its id, which is unique for a process and names it in whatever it holds.
+    """
+    gateway_id = f"gateway-{secrets.token_hex(8)}"
+    await database.execute("forget_dead_gateways")
+    await database.execute("renew_gateway", id=gateway_id, seconds=seconds)
+    try:
+        async with running({"keep presence": _keep(database, gateway_id, seconds)}):
+            yield gateway_id
+    finally:
+        with suppress(GatewayError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await database.execute("delete_gateway", id=gateway_id)
 
-    @asynccontextmanager
-    async def announced(self) -> AsyncIterator[None]:
-        """Others see this gateway from now on, and no more once this is left."""
-        await self._database.execute("forget_dead_gateways")
-        await self._renew()
+
+async def expire_gateways(database: Database) -> None:
+    """Before the only gateways on a database start: whoever was there is gone."""
+    await database.execute("expire_gateways")
+
+
+async def _keep(database: Database, gateway_id: str, seconds: float) -> None:
+    """A database that is away may come back before the row has expired."""
+    while True:
+        await asyncio.sleep(seconds / 3)
         try:
-            yield
-        finally:
-            with suppress(GatewayError, TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS):
-                    await self._database.execute("delete_gateway", id=self.gateway_id)
-
-    async def keep(self) -> None:
-        """Renew the row until cancelled. A database that is away may come back before it has expired."""
-        while True:
-            await asyncio.sleep(self._seconds / 3)
-            try:
-                await self._renew()
-            except GatewayError as exc:
-                log_failure(logger, "presence not renewed", exc, gateway=self.gateway_id)
-
-    @staticmethod
-    async def expire_all(database: Database) -> None:
-        """Before the only gateways on a database start: whoever was there is gone."""
-        await database.execute("expire_gateways")
-
-    async def _renew(self) -> None:
-        await self._database.execute("renew_gateway", id=self.gateway_id, seconds=self._seconds)
+            await database.execute("renew_gateway", id=gateway_id, seconds=seconds)
+        except GatewayError as exc:
+            log_failure(logger, "presence not renewed", exc, gateway=gateway_id)

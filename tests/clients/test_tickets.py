@@ -9,7 +9,7 @@ import attrs
 from gateway.config.schema import IdentityConfig
 from gateway.db.pool import Database
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.web.keys import STREAMS
+from gateway.stream.room import STREAMS
 from tests.clients.browser import browser
 from tests.fakes.container import FakeContainer
 from tests.world import QUICK, Gateway, GatewayProcess
@@ -52,5 +52,5 @@ async def test_a_page_comes_back_to_its_stream_time_and_again_by_its_cookie(
 
 
 def break_off(gateway: Gateway) -> None:
-    for stream in list(gateway.app[STREAMS]._open):
+    for stream in list(gateway.app[STREAMS].streams._open):
         stream.transport.abort()

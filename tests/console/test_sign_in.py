@@ -10,8 +10,8 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
 from gateway.config.schema import IdentityConfig
+from gateway.identity.room import IDENTITY
 from gateway.identity.sign_ins import address_of
-from gateway.web.keys import SIGN_INS
 from tests.console.browsing import Console, console
 from tests.world import QUICK, Answer, Gateway, GatewayProcess, Project
 
@@ -27,7 +27,7 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
 
 @pytest.fixture
 async def link(gateway: Gateway) -> str:
-    return address_of(gateway.url, await gateway.app[SIGN_INS].issue(USER))
+    return address_of(gateway.url, await gateway.app[IDENTITY].sign_ins.issue(USER))
 
 
 async def exchange(gateway: Gateway, link: str) -> Answer:
@@ -36,7 +36,7 @@ async def exchange(gateway: Gateway, link: str) -> Answer:
 
 async def with_project(gateway: Gateway, agent_host: str) -> Project:
     """A project of the user's, registered by a browser without a window."""
-    answer = await exchange(gateway, address_of(gateway.url, await gateway.app[SIGN_INS].issue(USER)))
+    answer = await exchange(gateway, address_of(gateway.url, await gateway.app[IDENTITY].sign_ins.issue(USER)))
     cookie = answer.headers["Set-Cookie"].partition(";")[0]
     signed_in = gateway.sending(Authorization=f"Bearer {answer.json['token']}", Cookie=cookie)
     return await signed_in.register(agent_host, defaultAgentId="demo")

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 
 from gateway.config.schema import EventsConfig
-from gateway.web.keys import STREAMS
+from gateway.stream.room import STREAMS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.handlers.expected import problem
@@ -349,7 +349,7 @@ async def test_the_ends_of_many_streams_are_spread_over_the_time_that_is_set(
         for _ in watching:
             await opened.acquire()
         stopping = time.monotonic()
-        await gateway.app[STREAMS].stop()
+        await gateway.app[STREAMS].streams.stop()
         await asyncio.gather(*watching)
         # None comes in any more: it would have to leave at once.
         answer = await project.call("GET", "/events")
@@ -389,7 +389,7 @@ async def test_a_client_that_never_reads_disturbs_nobody_and_costs_little_memory
         for number in range(400):
             base_container.emit("session_update", {"n": number, "x": "x" * 50_000}, session_id=known)
         assert [data_of(await stream.next())["n"] for _ in range(400)] == list(range(400))
-        buffered = gateway.app[STREAMS].buffered()
+        buffered = gateway.app[STREAMS].streams.buffered()
         assert len(buffered) == 2
         assert max(buffered) < 200_000
         # It has lost nothing by it.
@@ -399,8 +399,8 @@ async def test_a_client_that_never_reads_disturbs_nobody_and_costs_little_memory
 async def test_a_client_that_leaves_is_let_go(gateway: Gateway, base_project: Project) -> None:
     async with base_project.events() as stream:
         await stream.block()
-        assert len(gateway.app[STREAMS]) == 1
-    await eventually(lambda: not len(gateway.app[STREAMS]))
+        assert len(gateway.app[STREAMS].streams) == 1
+    await eventually(lambda: not len(gateway.app[STREAMS].streams))
 
 
 async def test_the_container_is_followed_while_a_stream_is_open(

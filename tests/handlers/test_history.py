@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import aiohttp
 import pytest
 
+from gateway.log.room import LOG
 from gateway.upkeep.packing import Packing
-from gateway.web.keys import DATABASE, LOG
+from gateway.web.keys import DATABASE
 from gateway.wire.sse import SSEEvent
 from tests.db.things import ask
 from tests.handlers.expected import problem
@@ -71,7 +72,7 @@ async def snapshot_of(project: Project, session: str, query: str = "") -> Any:
 async def test_a_snapshot_and_the_events_after_it_are_the_messages_later(base_project: Project) -> None:
     """Nothing is missed and nothing seen twice, whenever it is taken of a session that is being written to."""
     session = await base_project.create_session()
-    log = base_project.gateway.app[LOG]
+    log = base_project.gateway.app[LOG].store
     packing = Packing(base_project.gateway.app[DATABASE], 0)
     readers: list[tuple[Reader, str]] = []
     written = asyncio.Event()
@@ -122,7 +123,7 @@ async def test_a_snapshot_tells_what_runs_and_what_waits(host_project: Project) 
 
 async def test_a_snapshot_has_the_newest_messages_and_where_the_older_ones_are(base_project: Project) -> None:
     session = await base_project.create_session()
-    log = base_project.gateway.app[LOG]
+    log = base_project.gateway.app[LOG].store
     for number in range(3):
         await log.append(base_project.id, list(turn_of(session, f"t{number}", number)))
     every = await base_project.messages(session)
@@ -137,7 +138,7 @@ async def test_an_export_is_the_messages_one_a_line(base_project: Project) -> No
     session = await base_project.create_session(title="Über")
     for number in range(2):
         events = list(turn_of(session, f"t{number}", number))
-        await base_project.gateway.app[LOG].append(base_project.id, events[: -1 if number else None])
+        await base_project.gateway.app[LOG].store.append(base_project.id, events[: -1 if number else None])
     answer = await base_project.call("GET", f"/session/{session}/export")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/jsonl; charset=utf-8"
@@ -151,7 +152,7 @@ async def test_an_export_is_the_messages_one_a_line(base_project: Project) -> No
 
 async def test_an_export_is_markdown_where_that_is_asked_for(base_project: Project) -> None:
     session = await base_project.create_session(title="A *title*\nof two lines")
-    await base_project.gateway.app[LOG].append(base_project.id, list(turn_of(session, "t", 1)))
+    await base_project.gateway.app[LOG].store.append(base_project.id, list(turn_of(session, "t", 1)))
     by_name = await base_project.call("GET", f"/session/{session}/export?format=markdown")
     by_accept = await base_project.call("GET", f"/session/{session}/export", headers={"Accept": "text/markdown"})
     assert by_name.body == by_accept.body

@@ -11,9 +11,10 @@ import pytest
 from aiohttp import ClientResponse, web
 
 from gateway.config.schema import LimitsConfig
+from gateway.stream.room import STREAMS
 from gateway.web import bodies
 from gateway.web.handlers.requests import MAX_BODY
-from gateway.web.keys import SETTINGS, STREAMS
+from gateway.web.keys import SETTINGS
 from tests.fakes.eventually import eventually, until
 from tests.middleware.conftest import ask_raw
 from tests.proxy.peers import serve
@@ -214,9 +215,9 @@ async def test_streams_of_a_user_are_limited_and_one_that_ends_makes_room(databa
         third = await gateway.call("GET", f"{project.acp}/events")
         assert third.status == 200
         assert b"retry: " in third.body  # and it has ended
-        assert len(gateway.app[STREAMS]) == 2
+        assert len(gateway.app[STREAMS].streams) == 2
         opened[0].close()
-        await eventually(lambda: len(gateway.app[STREAMS]) == 1)
+        await eventually(lambda: len(gateway.app[STREAMS].streams) == 1)
         async with project.events() as stream:
             assert (await stream.block()).event == "heartbeat"
             assert await refusals(gateway, "streams_per_user") == 1

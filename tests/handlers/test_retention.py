@@ -9,10 +9,11 @@ import pytest
 
 from gateway.config.schema import EventsConfig
 from gateway.log.folding import Folding
+from gateway.log.room import LOG
 from gateway.projects.store import Retention
 from gateway.upkeep.packing import Packing
 from gateway.upkeep.retention import Retaining
-from gateway.web.keys import DATABASE, LOG
+from gateway.web.keys import DATABASE
 from tests.handlers.history import turn_of
 from tests.world import QUICK, GatewayProcess, Project
 
@@ -47,7 +48,7 @@ async def test_streams_are_complete_or_reset_while_retention_deletes_what_they_r
     async with gateways.run() as gateway:
         project = await gateway.register(base_container.url, defaultAgentId="demo")
         session = await project.create_session()
-        log, database = gateway.app[LOG], gateway.app[DATABASE]
+        log, database = gateway.app[LOG].store, gateway.app[DATABASE]
         events = [event for number in range(TURNS) for event in turn_of(session, f"t{number}", number)]
         for start in range(0, len(events), 500):
             await log.append(project.id, events[start : start + 500])

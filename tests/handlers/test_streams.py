@@ -14,8 +14,9 @@ import pytest
 
 from gateway.config.schema import EventsConfig
 from gateway.db.migrate import migrate
+from gateway.log.room import LOG
 from gateway.log.store import Log, NewEvent
-from gateway.web.keys import LOG, STREAMS
+from gateway.stream.room import STREAMS
 from gateway.wire.sse import SSEEvent
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
@@ -34,7 +35,7 @@ def execute(database_url: str, statement: str) -> None:
 
 async def append(gateway: Gateway, count: int, *, size: int = 10, session_id: str | None = None) -> None:
     """Events ``{"n": …}`` of the project ``demo``."""
-    log: Log = gateway.app[LOG]
+    log: Log = gateway.app[LOG].store
     for start in range(0, count, 100):
         numbers = range(start, min(start + 100, count))
         data = [json.dumps({"n": n, "x": "x" * size}).encode() for n in numbers]
@@ -54,7 +55,7 @@ async def test_every_odd_cursor_has_its_answer_on_every_stream_and_however_it_is
     await gateway.register("http://127.0.0.1:1", id="other")
     cursor: str = (await base_project.call("GET", f"/session/{session}")).json["cursor"]
     epoch, head = map(int, cursor.split("-"))
-    foreign = (await gateway.app[LOG].head("other")).epoch
+    foreign = (await gateway.app[LOG].store.head("other")).epoch
     execute(database_url, "delete from events where seq <= 5; update log_heads set floor = 5 where project_id = 'demo'")
     answers: dict[str, str | None] = {
         f"{epoch}-0": "no_longer_kept",
@@ -165,9 +166,9 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_a_time_and_can_come_
         await append(gateway, 3000, size=1000)
         cursor, got = None, 0
         async with Reader.open(f"{url}?from=start", receive_buffer=LITTLE) as stuck, Reader.open(url) as reading:
-            await eventually(lambda: len(gateway.app[STREAMS]) == 2)
-            await eventually(lambda: len(gateway.app[STREAMS]) == 1)
-            assert max(gateway.app[STREAMS].buffered()) == 0
+            await eventually(lambda: len(gateway.app[STREAMS].streams) == 2)
+            await eventually(lambda: len(gateway.app[STREAMS].streams) == 1)
+            assert max(gateway.app[STREAMS].streams.buffered()) == 0
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while events_ := await stuck.events():
                     cursor = events_[-1].id
@@ -229,7 +230,7 @@ async def test_streams_outlive_the_database_and_no_client_is_sent_away_for_good(
                 assert body.startswith(b"id: 7-7\n")
         await asyncio.to_thread(postgres.start)
         accepted = time.monotonic()
-        other = Log(mortal.app[LOG]._database)
+        other = Log(mortal.app[LOG].store._database)
         await other.append("demo", [NewEvent(type="session_update", data=b'{"n":3000}')])
         event = (await live.until("session_update"))[-1]
         assert time.monotonic() - accepted < 2

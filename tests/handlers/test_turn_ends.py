@@ -10,9 +10,11 @@ import pytest
 from aiohttp import web
 
 from gateway.config.schema import EventsConfig, TurnsConfig
+from gateway.projects.room import PROJECTS
+from gateway.sessions.room import SESSIONS
 from gateway.sessions.sessions import Session
+from gateway.turns.room import TURNS
 from gateway.turns.turns import Started
-from gateway.web.keys import PROJECTS, SESSIONS, TURNS
 from tests.fakes.container import FakeContainer
 from tests.handlers.prompts import events_of, prompts_taken
 from tests.world import QUICK, Answer, Gateway, GatewayProcess, Project, data_of
@@ -88,11 +90,11 @@ async def end_of(project: Project, session: str, turn: str) -> dict[str, object]
 
 async def test_a_turn_that_is_started_again_under_its_id_is_that_turn(project: Project) -> None:
     session_id, app = await project.create_session(), project.gateway.app
-    owner = await app[PROJECTS].get("local", project.id)
+    owner = await app[PROJECTS].store.get("local", project.id)
     blocks = [{"type": "text", "text": "say once"}]
 
     async def start() -> Started:
-        session: Session = await app[SESSIONS].get(project.id, session_id)
+        session: Session = await app[SESSIONS].sessions.get(project.id, session_id)
         begun = await app[TURNS].start(owner, session, "local", blocks, turn_id="trn_reserved")
         assert isinstance(begun, Started)
         return begun
@@ -141,8 +143,8 @@ async def test_a_prompt_that_the_container_has_taken_is_not_sent_again(gateway: 
     async with TellingContainer() as container:
         project = await gateway.register(container.url)
         session_id, app = await project.create_session(), gateway.app
-        owner = await app[PROJECTS].get("local", project.id)
-        session = await app[SESSIONS].get(project.id, session_id)
+        owner = await app[PROJECTS].store.get("local", project.id)
+        session = await app[SESSIONS].sessions.get(project.id, session_id)
         blocks = [{"type": "text", "text": "say once"}]
         starts = [app[TURNS].start(owner, session, "local", blocks, turn_id="trn_reserved") for _ in range(10)]
         async with project.events(session_id) as stream:

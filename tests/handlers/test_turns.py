@@ -8,7 +8,7 @@ import pytest
 from gateway.container.client import ContainerInfo
 from gateway.db.pool import Database
 from gateway.log.store import StaleFence
-from gateway.web.keys import TURNS
+from gateway.turns.room import TURNS
 from tests.fakes.container import FakeContainer
 from tests.fakes.relay import Relay
 from tests.handlers.expected import problem

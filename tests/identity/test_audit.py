@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.config.schema import IdentityConfig
 from gateway.identity import audit
-from gateway.web.keys import AUDIT
+from gateway.identity.room import IDENTITY
 from tests.identity.conftest import ADMIN, OPERATOR, OWNER, STRANGER, VIEWER
 from tests.identity.tokens import alter
 from tests.middleware.conftest import ask_raw
@@ -93,7 +93,7 @@ async def test_what_is_done_on_a_projects_own_host_is_noted(project: Project) ->
 
 async def test_an_entry_that_cannot_be_stored_costs_no_other(gateway: Gateway, project: Project) -> None:
     [before, *_] = await entries(project)
-    notes, whole = gateway.app[AUDIT], attrs.fields(audit.Entry)
+    notes, whole = gateway.app[IDENTITY].audit, attrs.fields(audit.Entry)
     known = {field.name: None for field in whole} | {"project_id": project.id, "method": "PUT", "repeats": 0}
     new = [
         audit.Entry(**known | {"path": path, "outcome": "done", "request_id": path, "address": address})

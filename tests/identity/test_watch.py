@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from gateway.identity import watch
-from gateway.web.keys import WATCH
+from gateway.identity.room import IDENTITY
 from tests.fakes.eventually import eventually
 from tests.identity.conftest import OPERATOR, VIEWER
 from tests.identity.tokens import alter
@@ -157,4 +157,4 @@ async def test_a_project_that_is_deleted_takes_with_it_what_is_open(project: Pro
 async def test_what_is_watched_is_gone_when_it_ends(gateway: Gateway, project: Project) -> None:
     async with project.events():
         pass
-    await eventually(lambda: len(gateway.app[WATCH]) == 0)
+    await eventually(lambda: len(gateway.app[IDENTITY].watch) == 0)

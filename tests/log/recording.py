@@ -3,14 +3,14 @@
 import asyncio
 import json
 
-from gateway.web.keys import LOG
+from gateway.log.room import LOG
 from gateway.wire.events import Cursor, Event
 from tests.fakes.numbered import NumberedContainer
 from tests.world import Gateway, Project
 
 
 async def recorded(gateway: Gateway, project_id: str = "demo") -> list[Event]:
-    log = gateway.app[LOG]
+    log = gateway.app[LOG].store
     head = await log.head(project_id)
     events: list[Event] = []
     while batch := await log.read(project_id, Cursor(head.epoch, events[-1].seq if events else 0)):

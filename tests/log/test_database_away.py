@@ -5,17 +5,16 @@ import asyncio
 import attrs
 import pytest
 
-from gateway.app import build_app
 from gateway.db.pool import Database
 from gateway.errors import ConfigError
+from gateway.follow.room import FOLLOWERS
 from gateway.ingest import translate
-from gateway.web.keys import FOLLOWERS
 from tests.db.relay import Relay
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
 from tests.log.recording import begun, gaps, until_recorded, updates
-from tests.world import QUICK, Config, GatewayProcess
+from tests.world import QUICK, GatewayProcess
 
 SMALL = attrs.evolve(QUICK, events=attrs.evolve(QUICK.events, spool_memory_bytes=65_536, spool_max_bytes=200_000))
 
@@ -141,7 +140,8 @@ async def test_a_project_that_is_asked_for_while_its_reasons_are_read_is_not_lef
         assert len(container.asked) == 1
 
 
-def test_a_directory_for_files_that_is_none_is_named(tmp_path: object) -> None:
-    events = attrs.evolve(Config().events, spool_dir=f"{tmp_path}/missing")
+async def test_a_directory_for_files_that_is_none_is_named(database_url: str, tmp_path: object) -> None:
+    events = attrs.evolve(QUICK.events, spool_dir=f"{tmp_path}/missing")
     with pytest.raises(ConfigError, match=r"events\.spool_dir"):
-        build_app(attrs.evolve(Config(), events=events))
+        async with GatewayProcess(database_url, attrs.evolve(QUICK, events=events)).run():
+            raise AssertionError("it runs")

@@ -9,7 +9,8 @@ import psycopg2
 
 from gateway.db.pool import Database
 from gateway.follow.lease import Leases
-from gateway.web.keys import FOLLOWERS, LOG
+from gateway.follow.room import FOLLOWERS
+from gateway.log.room import LOG
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
 from tests.log.appending import said
@@ -96,10 +97,10 @@ async def test_a_follower_whose_lease_another_took_while_it_was_paused_writes_no
         await until_recorded(paused, 3)
         await database.execute("expire_leases")
         [_] = await Leases(database, holder="other", seconds=60).acquire(["demo"])
-        head = await paused.app[LOG].head("demo")
+        head = await paused.app[LOG].store.head("demo")
         container.emit(3)
         await eventually(lambda: holders(paused) == [[]])
-        assert await paused.app[LOG].head("demo") == head
+        assert await paused.app[LOG].store.head("demo") == head
 
 
 async def test_a_lease_that_ran_out_while_nobody_took_it_is_kept(database: Database, gateway: Gateway) -> None:
@@ -129,7 +130,7 @@ async def test_marks_of_former_followers_of_an_unnumbered_stream_are_forgotten(
     database: Database, gateway: Gateway
 ) -> None:
     await gateway.register("http://127.0.0.1:9")
-    log = gateway.app[LOG]
+    log = gateway.app[LOG].store
     await log.append("demo", [said("a", 1)], source="unnumbered-1")
     await log.append("demo", [said("a", 1)], source="boot")
     await Leases(database, holder="one", seconds=60).acquire(["demo"])

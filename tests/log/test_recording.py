@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 
-from gateway.web.keys import FOLLOWERS
+from gateway.follow.room import FOLLOWERS
 from tests.db.relay import Relay
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from gateway.config.schema import EventsConfig
 from gateway.db.pool import Database
+from gateway.log.room import LOG
 from gateway.log.store import Log, NewEvent
+from gateway.projects.room import PROJECTS
 from gateway.projects.store import NewProject
-from gateway.web.keys import LOG, PROJECTS, TAILS
+from gateway.stream.room import STREAMS
 from gateway.wire.events import Cursor, Event
 from tests.fakes.reader import Reader
 from tests.world import QUICK, Gateway, GatewayProcess
@@ -114,8 +116,8 @@ async def test_each_client_gets_the_log_from_its_start_in_order_whatever_happens
     gateway: Gateway, database: Database, database_url: str, steps: Sequence[tuple[str, bool, int, int]]
 ) -> None:
     project = f"p-{uuid4()}"
-    await gateway.app[PROJECTS].create("local", NewProject(id=project, container_url="http://127.0.0.1:1"))
-    here, elsewhere = gateway.app[LOG], Log(database)
+    await gateway.app[PROJECTS].store.create("local", NewProject(id=project, container_url="http://127.0.0.1:1"))
+    here, elsewhere = gateway.app[LOG].store, Log(database)
     epoch = (await here.head(project)).epoch
     base = f"{gateway.url}/api/projects/{project}/acp/events"
     clients: list[tuple[Client, str | None, int]] = []
@@ -135,7 +137,7 @@ async def test_each_client_gets_the_log_from_its_start_in_order_whatever_happens
                 case "gap":
                     await log.append(project, [NewEvent(type="gap", data=b"{}")])
                 case "wake":
-                    gateway.app[TAILS].move(project, (await elsewhere.head(project)).cursor)
+                    gateway.app[STREAMS].tails.move(project, (await elsewhere.head(project)).cursor)
                 case "come":
                     session = (None, *SESSIONS)[count]
                     start = min(size, (await here.head(project)).head)

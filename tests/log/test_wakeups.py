@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.follow.room import FOLLOWERS
 from gateway.stream import tail
-from gateway.web.keys import FOLLOWERS, WAKEUPS
+from gateway.stream.room import STREAMS
 from tests.db.things import ask
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
@@ -34,7 +35,7 @@ async def following_and_serving(
         async with gateways.run() as serves:
             assert follows.app[FOLLOWERS].held() == ["demo"]
             for one in (follows, serves):
-                await asyncio.wait_for(one.app[WAKEUPS].listening.wait(), 10)
+                await asyncio.wait_for(one.app[STREAMS].wakeups.listening.wait(), 10)
             async with Project(serves, "demo").events() as stream:
                 yield container, serves, stream
 
@@ -67,7 +68,7 @@ async def test_with_every_listener_killed_events_are_shown_by_looking_and_wake_u
         for _ in range(3):
             ask(database_url, f"select pg_terminate_backend(pid) from ({LISTENERS}) as listeners")
             assert await seconds_until_shown(container, stream) < tail.POLL_SECONDS + 1.5
-        await asyncio.wait_for(serves.app[WAKEUPS].listening.wait(), 10)
+        await asyncio.wait_for(serves.app[STREAMS].wakeups.listening.wait(), 10)
         await asyncio.sleep(0.3)
         assert await best_of(8, container, stream) < 0.1
 
@@ -81,8 +82,8 @@ async def test_a_listener_that_has_frozen_is_noticed_and_replaced(database_url: 
             os.kill(pid, signal.SIGSTOP)
         try:
             assert await seconds_until_shown(container, stream) < tail.POLL_SECONDS + 1.5
-            await eventually(lambda: not serves.app[WAKEUPS].listening.is_set(), within=10)
-            await asyncio.wait_for(serves.app[WAKEUPS].listening.wait(), 10)
+            await eventually(lambda: not serves.app[STREAMS].wakeups.listening.is_set(), within=10)
+            await asyncio.wait_for(serves.app[STREAMS].wakeups.listening.wait(), 10)
         finally:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)

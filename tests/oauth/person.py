@@ -10,9 +10,11 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 import psycopg2
 
+from gateway.credentials.room import CREDENTIALS
 from gateway.credentials.store import AgentAuthToken
 from gateway.errors import GatewayError
-from gateway.web.keys import CONFIG, CREDENTIALS, REFRESHER
+from gateway.oauth.room import OAUTH
+from gateway.web.keys import CONFIG
 from gateway.wire.times import parse_timestamp
 from tests.fakes.eventually import until
 from tests.fakes.provider import FakeProvider
@@ -98,7 +100,7 @@ class Person:
 
     async def secrets(self) -> tuple[str, str | None] | None:
         """What the gateway has stored, opened."""
-        credentials = self.gateway.app[CREDENTIALS]
+        credentials = self.gateway.app[CREDENTIALS].store
         token = await credentials.get_agent_auth_token("local", self.agent)
         if token is None:
             return None
@@ -106,7 +108,7 @@ class Person:
 
     async def fresh(self) -> AgentAuthToken:
         """What the gateway would give the agent now."""
-        return await self.gateway.app[REFRESHER].fresh("local", self.agent)
+        return await self.gateway.app[OAUTH].refresher.fresh("local", self.agent)
 
     def age(self, *, expires_in: float | None) -> None:
         """Let the account be an hour old, and end in so many seconds."""

@@ -8,11 +8,13 @@ import psycopg2
 import pytest
 
 from gateway.config.schema import IdentityConfig
+from gateway.credentials.room import CREDENTIALS
 from gateway.errors import LoginSuperseded
 from gateway.identity.tokens import NewToken, Tokens
 from gateway.oauth.pending import EXCHANGING
 from gateway.oauth.protocol.outcomes import Granted
-from gateway.web.keys import CONFIG, CREDENTIALS, DATABASE, LOGINS, PROVIDERS
+from gateway.oauth.room import OAUTH
+from gateway.web.keys import CONFIG, DATABASE
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.fakes.provider import FakeProvider
@@ -51,7 +53,7 @@ async def test_a_browser_on_this_machine_is_asked_whether_a_token_users_login_is
         path = page.url.removeprefix(gateway.url)
         assert (await gateway.call("POST", path, raw=b"answer=yes", headers=form)).status == 303
         assert await ann.state() == "authorized"
-        assert await gateway.app[CREDENTIALS].get_agent_auth_token("local", "demo") is None
+        assert await gateway.app[CREDENTIALS].store.get_agent_auth_token("local", "demo") is None
 
 
 async def test_a_browser_on_this_machine_completes_the_local_users_login_at_once(
@@ -134,7 +136,7 @@ async def test_a_login_that_is_superseded_while_its_tokens_are_stored_stores_non
 async def test_storing_a_logins_tokens_again_changes_nothing(person: Person) -> None:
     """As after a commit of which nobody has heard."""
     await person.start(flow="pkce")
-    logins, provider = person.gateway.app[LOGINS], person.gateway.app[PROVIDERS].get("example")
+    logins, provider = person.gateway.app[OAUTH].logins, person.gateway.app[OAUTH].providers.get("example")
     pending = await logins.pending.newest("local", "demo")
     assert pending is not None
     assert provider is not None

@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from gateway.config.schema import IdentityConfig, ServerConfig
+from gateway.credentials.room import CREDENTIALS
 from gateway.identity.tokens import NewToken, Tokens
-from gateway.web.keys import CREDENTIALS, DATABASE
+from gateway.web.keys import DATABASE
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.fakes.provider import FakeProvider
@@ -359,4 +360,4 @@ async def test_a_login_ends_with_the_api_token_that_it_was_begun_with(
             # Longer than the interval after which it would be asked about.
             await asyncio.sleep(2)
         assert await person.state() == "pending"
-        assert (await gateway.app[CREDENTIALS].list_credentials("alice")) == []
+        assert (await gateway.app[CREDENTIALS].store.list_credentials("alice")) == []

@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from gateway.config.schema import IdentityConfig
+from gateway.credentials.room import CREDENTIALS
 from gateway.errors import AuthRequired, ProviderUnavailable, ReauthRequired
 from gateway.oauth import due
-from gateway.web.keys import CREDENTIALS
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.fakes.provider import Answer, Broken, Carried, FakeProvider, Hang
@@ -349,7 +349,7 @@ async def test_26_a_provider_that_hangs_is_not_waited_for_without_end(person: Pe
 async def test_26_where_the_answer_to_a_renewal_is_lost_the_person_is_told_plainly(due_person: Person) -> None:
     due_person.provider.answers["token"] = [Carried()]
     token = await due_person.fresh()
-    assert due_person.gateway.app[CREDENTIALS].open_access_token(token)
+    assert due_person.gateway.app[CREDENTIALS].store.open_access_token(token)
     await due_person.becomes_due_again("needs_reauth")
     status = await due_person.status()
     assert "was lost on its way, and tokens are renewed only once there" in status["credential"]["reason"]
@@ -574,7 +574,7 @@ async def test_38_a_credential_that_is_replaced_while_it_is_renewed_is_the_new_o
 
     due_person.provider.answers["token"] = [replaced_meanwhile]
     token = await due_person.fresh()
-    assert due_person.gateway.app[CREDENTIALS].open_access_token(token) == "sk-ant-api03-new"
+    assert due_person.gateway.app[CREDENTIALS].store.open_access_token(token) == "sk-ant-api03-new"
     await eventually(lambda: "unwanted" in due_person.provider.revoked)
 
 

@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from gateway.config.schema import IdentityConfig
+from gateway.credentials.room import CREDENTIALS
 from gateway.errors import ReauthRequired
-from gateway.web.keys import CREDENTIALS
 from gateway.wire.times import parse_timestamp
 from tests.clients.browser import browser
 from tests.fakes.container import FakeContainer
@@ -288,13 +288,13 @@ async def test_what_ends_soon_is_renewed_without_anybody_asking(
     ):
         person = Person(await gateway.register(base_container.url), provider)
         await log_in(person)
-        first = await gateway.app[CREDENTIALS].get_agent_auth_token("local", "demo")
+        first = await gateway.app[CREDENTIALS].store.get_agent_auth_token("local", "demo")
         assert first is not None
         versions = {first.version}
         async with asyncio.timeout(60):
             while len(versions) < 3:
                 await asyncio.sleep(0.2)
-                now = await gateway.app[CREDENTIALS].get_agent_auth_token("local", "demo")
+                now = await gateway.app[CREDENTIALS].store.get_agent_auth_token("local", "demo")
                 assert now is not None
                 assert now.expires_at is not None
                 assert person.seconds_until(now.expires_at.isoformat()) > 0

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.credentials.room import CREDENTIALS
 from gateway.credentials.store import AgentAuthToken
 from gateway.credentials.vault import Sealed
 from gateway.errors import AuthRequired, ReauthRequired
 from gateway.oauth import due
 from gateway.oauth.due import LEAST_AGE, backoff, due_at
-from gateway.web.keys import CREDENTIALS, REFRESHER
+from gateway.oauth.room import OAUTH
 from tests.fakes.eventually import until
 from tests.fakes.provider import Answer
 from tests.oauth.person import Person
@@ -125,7 +126,7 @@ async def test_who_listens_is_told_of_each_renewal(person: Person) -> None:
     async def listen(user_id: str, agent_id: str) -> None:
         heard.append((user_id, agent_id))
 
-    person.gateway.app[REFRESHER].on_renewed(listen)
+    person.gateway.app[OAUTH].refresher.on_renewed(listen)
     await person.connected()
     person.age(expires_in=1)
     await person.fresh()
@@ -159,7 +160,7 @@ async def test_the_new_refresh_token_is_stored_before_anybody_has_the_access_tok
     given = await person.fresh()
     row = person.rows("select version from agent_auth_tokens where agent_id = %s", "demo")
     assert row == [(given.version,)]
-    assert person.gateway.app[CREDENTIALS].open_refresh_token(given) in person.provider.grants.values()
+    assert person.gateway.app[CREDENTIALS].store.open_refresh_token(given) in person.provider.grants.values()
 
 
 def held(person: Person, holder: str, *, seconds: float) -> None:

@@ -9,7 +9,10 @@ import attrs
 import pytest
 
 from gateway.follow.lease import Lease, Leases
-from gateway.web.keys import DATABASE, FOLLOWERS, LOG, STREAMS
+from gateway.follow.room import FOLLOWERS
+from gateway.log.room import LOG
+from gateway.stream.room import STREAMS
+from gateway.web.keys import DATABASE
 from gateway.wire.times import parse_timestamp
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
@@ -205,7 +208,7 @@ async def test_what_cannot_be_continued_is_told_in_opencodes_form(
     async with listening(gateway) as client:
         opencode.tell(5)
         head = (await client.until(opencode.said[-1]))[-1].id
-    own = (await gateway.app[LOG].head("demo")).epoch
+    own = (await gateway.app[LOG].store.head("demo")).epoch
     reasons = {f"{own}-1": "other_epoch", "evt_of_opencodes_own": "unreadable_cursor"}
     for named, reason in reasons.items():
         async with listening(gateway, last_event_id=named) as client:
@@ -230,7 +233,7 @@ async def test_streams_of_the_project_and_its_history_know_nothing_of_it(
         assert [int((event.id or "").partition("-")[2]) for event in events] == list(range(1, len(events) + 1))
         assert "message.part.updated" not in str(events)
     assert len(await project.messages(session)) == 2
-    assert (await gateway.app[LOG].head("demo/opencode")).head == 10
+    assert (await gateway.app[LOG].store.head("demo/opencode")).head == 10
 
 
 async def test_a_gateway_that_stops_breaks_the_stream_off_and_another_goes_on(
@@ -270,7 +273,7 @@ async def test_a_stream_resumes_after_a_restart_of_the_gateway_in_the_middle(
             opencode.tell(100)
             for _ in range(60):
                 await client.next()
-            await gateway.app[STREAMS].stop()
+            await gateway.app[STREAMS].streams.stop()
             # No clean end: OpenCode's own client would not come back from one.
             with pytest.raises(aiohttp.ClientPayloadError):
                 await client.until(b"nothing that is said")
@@ -296,7 +299,7 @@ async def test_heartbeats_are_opencodes_own_kind_and_carry_the_clients_place(
         assert (type_of(beat), beat.id, beat.event) == ("server.heartbeat", last.id, "message")
         assert value_of(beat).keys() == {"id", "type", "properties"}
         # Those of OpenCode itself are not stored.
-        assert (await gateway.app[LOG].head("demo/opencode")).head == 1
+        assert (await gateway.app[LOG].store.head("demo/opencode")).head == 1
 
 
 async def test_opencode_that_falls_silent_after_heartbeats_is_taken_for_gone(

@@ -12,9 +12,10 @@ from aiohttp.typedefs import Middleware
 
 from gateway.agenthost.app import AgentHostConfig, build_app
 from gateway.config.schema import CredentialsConfig
+from gateway.credentials.room import CREDENTIALS
 from gateway.credentials.store import API_KEY, AgentAuthToken
 from gateway.server.run import bind, serving
-from gateway.web.keys import CREDENTIALS, SESSIONS
+from gateway.sessions.room import SESSIONS
 from tests.agenthost.hosts import scripted
 from tests.sessions.everything import everything
 from tests.world import Answer, Gateway, Project, data_of
@@ -86,7 +87,7 @@ async def shared(gateway: Gateway, url: str) -> Project:
 
 async def store(gateway: Gateway, user: str, token: str, agent: str = "keyed", **members: Any) -> AgentAuthToken:
     members = {"token_type": API_KEY, **members}
-    return await gateway.app[CREDENTIALS].save_agent_auth_token(user, agent, access_token=token, **members)
+    return await gateway.app[CREDENTIALS].store.save_agent_auth_token(user, agent, access_token=token, **members)
 
 
 async def create(project: Project, user: str, agent: str = "keyed") -> Answer:
@@ -109,7 +110,7 @@ def has_process_with(key: str) -> bool:
 
 
 async def pid_of(project: Project, session: str) -> int:
-    acp_id = (await project.gateway.app[SESSIONS].get(project.id, session)).acp_session_id
+    acp_id = (await project.gateway.app[SESSIONS].sessions.get(project.id, session)).acp_session_id
     assert acp_id is not None
     return int(acp_id.split("-")[1])
 

@@ -8,7 +8,7 @@ from typing import cast
 import attrs
 import pytest
 
-from gateway.web.keys import LOG
+from gateway.log.room import LOG
 from tests.agenthost.hosts import chunk
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
@@ -152,7 +152,7 @@ async def test_what_numbered_foreign_events_take_up_is_neither_stored_nor_missin
             assert (gap["from"], gap["to"], gap["reason"]) == (22, 25, "skipped")
             container.session = "foreign"
             container.emit(50)
-            log = gateway.app[LOG]
+            log = gateway.app[LOG].store
 
             async def is_counted() -> bool:
                 return await log.mark("demo", container.boot) == container.number

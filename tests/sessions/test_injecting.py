@@ -9,9 +9,12 @@ from pathlib import Path
 import attrs
 import pytest
 
+from gateway.container.room import CONTAINERS
 from gateway.credentials import known
+from gateway.credentials.room import CREDENTIALS
 from gateway.errors import AuthRequired
-from gateway.web.keys import CONTAINERS, CREDENTIALS, FOLLOWERS, INJECTING
+from gateway.follow.room import FOLLOWERS
+from gateway.injection.room import INJECTION
 from tests.agenthost.hosts import alive, chunk
 from tests.agenthost.processes import environment_of
 from tests.db.things import ask
@@ -134,7 +137,7 @@ async def test_renewed_credential_reaches_the_container_at_once_and_the_transcri
     session = await session_of(project, "ann")
     before = await pid_of(project, session)
     await store(gateway, "ann", "renewed-" + ANNS)
-    await gateway.app[INJECTING].renewed("ann", "keyed")
+    await gateway.app[INJECTION].injecting.renewed("ann", "keyed")
     await eventually(lambda: not alive(before))
     assert (await run(project, "ann", session, ["call", "x", {}]))["state"] == "completed"
     (told,) = await restored(project, session)
@@ -175,7 +178,7 @@ async def test_queued_prompt_whose_credential_has_gone_ends_as_failed_and_says_w
         await project.call("POST", f"/session/{session}/prompt", {"prompt": '[["until-cancel"]]'})
         await stream.until("turn_started")
         await project.call("POST", f"/session/{session}/prompt", {"prompt": "[]", "queue": True})
-        await gateway.app[CREDENTIALS].delete_agent_auth_token("ann", "keyed")
+        await gateway.app[CREDENTIALS].store.delete_agent_auth_token("ann", "keyed")
         await project.call("POST", f"/session/{session}/cancel", {})
         ends = [data_of((await stream.until("turn_ended"))[-1]) for _ in range(2)]
     assert [end["outcome"] for end in ends] == ["cancelled", "failed"]
@@ -435,7 +438,7 @@ async def test_secret_is_known_as_given_though_another_has_taken_its_place_meanw
         async with gateways.run() as gives:
             assert follows.app[FOLLOWERS].held() == ["demo"]
             await store(gives, "ann", ANNS, "demo")
-            injecting, containers = gives.app[INJECTING], gives.app[CONTAINERS]
+            injecting, containers = gives.app[INJECTION].injecting, gives.app[CONTAINERS]
             found = await containers.project("demo")
             await injecting.agree(found, "demo", "ann")
             given = await injecting.for_session(found, "demo", "ann")
@@ -454,9 +457,9 @@ async def test_credential_that_was_replaced_on_its_way_is_read_again(gateway: Ga
     session = await session_of(project, "ann")
     containers = gateway.app[CONTAINERS]
     found = await containers.project(project.id)
-    given = await gateway.app[INJECTING].for_session(found, "keyed", "ann")
+    given = await gateway.app[INJECTION].injecting.for_session(found, "keyed", "ann")
     await store(gateway, "ann", ANNS_NEXT)
-    await gateway.app[INJECTING].hand_over(given, await containers.info(found))
+    await gateway.app[INJECTION].injecting.hand_over(given, await containers.info(found))
     assert (await run(project, "ann", session, chunk("x")))["state"] == "completed"
     second = await session_of(project, "ann")
     assert environment_of(await pid_of(project, second))["A_KEY"] == ANNS_NEXT
@@ -509,7 +512,7 @@ async def test_who_is_no_member_any_more_pays_for_nothing_there(gateway: Gateway
     await eventually(lambda: not alive(process))
     # A renewal gives it to nobody either.
     await store(gateway, "bob", "renewed-" + BOBS)
-    await gateway.app[INJECTING].renewed("bob", "keyed")
+    await gateway.app[INJECTION].injecting.renewed("bob", "keyed")
     assert not has_process_with("renewed-" + BOBS)
 
 
@@ -520,10 +523,10 @@ async def test_a_credential_that_was_taken_back_meanwhile_is_given_to_nobody(
     await session_of(project, "ann")
     containers = gateway.app[CONTAINERS]
     found = await containers.project(project.id)
-    given = await gateway.app[INJECTING].for_session(found, "keyed", "ann")
+    given = await gateway.app[INJECTION].injecting.for_session(found, "keyed", "ann")
     assert (await project.call("DELETE", "/agents/keyed/auth")).status == 200
     with pytest.raises(AuthRequired):
-        await gateway.app[INJECTING].hand_over(given, await containers.info(found))
+        await gateway.app[INJECTION].injecting.hand_over(given, await containers.info(found))
 
 
 async def test_a_deleted_projects_agents_end_with_the_credentials_they_have(gateway: Gateway, project: Project) -> None:

@@ -10,9 +10,11 @@ import aiohttp
 import attrs
 import pytest
 
+from gateway.container.room import CONTAINERS
 from gateway.errors import AuthRequired
 from gateway.injection import leaving
-from gateway.web.keys import CONTAINERS, INJECTING, PROJECTS
+from gateway.injection.room import INJECTION
+from gateway.projects.room import PROJECTS
 from tests.agenthost.hosts import alive, chunk
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
@@ -225,7 +227,7 @@ async def test_a_client_that_does_not_wait_for_the_answer_keeps_nothing_from_bei
         asking = asyncio.create_task(move(project, here))
 
         async def has_moved() -> bool:
-            return (await gateway.app[PROJECTS].get_for_follower("demo")).acp_url == here
+            return (await gateway.app[PROJECTS].store.get_for_follower("demo")).acp_url == here
 
         await until(has_moved)
         asking.cancel()
@@ -270,7 +272,7 @@ async def test_a_credential_is_not_given_to_a_container_that_the_project_has_lef
         project = await shared(gateway, there)
         await store(gateway, "ann", ANNS)
         await session_of(project, "ann")
-        containers, injecting = gateway.app[CONTAINERS], gateway.app[INJECTING]
+        containers, injecting = gateway.app[CONTAINERS], gateway.app[INJECTION].injecting
         before = await containers.project("demo")
         await move(project, here)
         await eventually(lambda: not has_process_with(ANNS))

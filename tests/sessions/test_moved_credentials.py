@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from gateway.container.room import CONTAINERS
 from gateway.injection import leaving
-from gateway.web.keys import CONTAINERS, INJECTING
+from gateway.injection.room import INJECTION
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.sessions.injecting import ANNS, BOBS, create, has_process_with, session_of, shared, store, ways
@@ -181,11 +182,11 @@ async def test_a_renewal_stays_away_from_the_new_address(gateway: Gateway, tmp_p
         await store(gateway, "bob", BOBS)
         session = await session_of(project, "bob")
         await store(gateway, "bob", NEWER)
-        await gateway.app[INJECTING].renewed("bob", "keyed")
+        await gateway.app[INJECTION].injecting.renewed("bob", "keyed")
         assert answered(given[0])
         await move(project, here)
         await store(gateway, "bob", BOBS + "again")
-        await gateway.app[INJECTING].renewed("bob", "keyed")
+        await gateway.app[INJECTION].injecting.renewed("bob", "keyed")
         assert not answered(given[1])
         assert not has_process_with(BOBS + "again")
         assert (await project.as_user("bob").call("POST", f"/session/{session}/prompt", {"prompt": "[]"})).status == 202

@@ -6,7 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.web.keys import CONTAINERS, SESSIONS
+from gateway.container.room import CONTAINERS
+from gateway.sessions.room import SESSIONS
 from tests.fakes.container import FakeContainer
 from tests.sessions.injecting import ANNS, BOBS, Hosts, create, session_of, shared, store, ways
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
@@ -35,7 +36,7 @@ async def project(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Project]:
 
 async def in_container(project: Project, session: str) -> str:
     """The path of the session as its container knows it."""
-    found = await project.gateway.app[SESSIONS].get(project.id, session)
+    found = await project.gateway.app[SESSIONS].sessions.get(project.id, session)
     return f"/session/{found.container_session_id}"
 
 
@@ -76,7 +77,7 @@ async def test_what_the_gateway_does_with_sessions_is_done_past_it_by_nobody(
 async def test_an_unknown_session_is_nobodys_to_take_up(gateway: Gateway, project: Project) -> None:
     """With the agent's own id of it, any conversation could be gone on with."""
     await store(gateway, "ann", ANNS)
-    anns = await gateway.app[SESSIONS].get("demo", await session_of(project, "ann"))
+    anns = await gateway.app[SESSIONS].sessions.get("demo", await session_of(project, "ann"))
     body = {"agentId": "keyed", "acpSessionId": anns.acp_session_id}
     for name in ("load", "Load", "load/"):
         refused = await project.as_user("bob").call("POST", f"/session/mine/{name}", body)

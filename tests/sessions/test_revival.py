@@ -15,8 +15,9 @@ import pytest
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
 from gateway.agenthost.catalogue import AgentSpec
+from gateway.projects.room import PROJECTS
 from gateway.server.run import bind, serving
-from gateway.web.keys import PROJECTS, SESSIONS
+from gateway.sessions.room import SESSIONS
 from tests.agenthost.hosts import scripted
 from tests.conftest import administer
 from tests.fakes.container import FakeContainer
@@ -273,8 +274,9 @@ async def test_a_session_that_was_taken_up_while_it_is_ended_is_ended_in_the_con
 ) -> None:
     project = await gateway.register(base_container.url)
     session, app = await project.create_session(), gateway.app
-    owner, before = await app[PROJECTS].get("local", project.id), await app[SESSIONS].get(project.id, session)
+    owner = await app[PROJECTS].store.get("local", project.id)
+    before = await app[SESSIONS].sessions.get(project.id, session)
     base_container.forget(next(iter(base_container.sessions)))
     await project.prompt(session, "say back")
-    await app[SESSIONS].end(owner, before, "local")
+    await app[SESSIONS].sessions.end(owner, before, "local")
     assert not base_container.sessions

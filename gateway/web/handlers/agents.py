@@ -7,11 +7,13 @@ import attrs
 from aiohttp import web
 from msgspec import Meta
 
+from gateway.container.room import CONTAINERS
+from gateway.injection.room import INJECTION
 from gateway.sessions.idempotency import Answer
 from gateway.web.handlers import views
 from gateway.web.handlers.idempotency import answer, once, respond
 from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
-from gateway.web.keys import CONTAINERS, INJECTING, PROCESSES, PROJECT, TASKS, USER
+from gateway.web.keys import PROJECT, TASKS, USER
 
 #: Of an agent's process, by name.
 Variables = Annotated[dict[str, str], Meta(max_length=1000)]
@@ -39,7 +41,7 @@ async def spawn(request: web.Request) -> web.Response:
     if body.working_directory is not None:
         options["workingDirectory"] = body.working_directory
     project, user_id = request[PROJECT], request[USER]
-    injecting, containers = request.app[INJECTING], request.app[CONTAINERS]
+    injecting, containers = request.app[INJECTION].injecting, request.app[CONTAINERS]
 
     async def work(_: str | None) -> Answer:
         agent = await containers.agent(project, request.match_info["agent_id"])
@@ -53,7 +55,7 @@ async def spawn(request: web.Request) -> web.Response:
             said = await container.spawn(agent.id, {**options, **credential})
             await injecting.taken(given, info)
         else:
-            await request.app[PROCESSES].start(project, agent.id, given, info, options)
+            await request.app[INJECTION].processes.start(project, agent.id, given, info, options)
             said = await container.agent_status(agent.id)
         return answer(views.spawned(said))
 

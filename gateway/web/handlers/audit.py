@@ -2,17 +2,18 @@
 
 from aiohttp import web
 
+from gateway.identity.room import IDENTITY
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.parameters import AFTER_MESSAGE
 from gateway.web.handlers.requests import number, page_size
-from gateway.web.keys import AUDIT, PROJECT
+from gateway.web.keys import PROJECT
 
 
 async def list_all(request: web.Request) -> web.Response:
     """What was done to the project or tried, newest first."""
     size = page_size(request)
     before = number(request, AFTER_MESSAGE)
-    found = await request.app[AUDIT].page(request[PROJECT].id, before=before, limit=size + 1)
+    found = await request.app[IDENTITY].audit.page(request[PROJECT].id, before=before, limit=size + 1)
     entries = [views.audit_entry(one) for one in found[:size]]
     page = shapes.AuditPage(entries=entries, next=entries[-1].id if len(found) > size else None)
     return views.answer(page)

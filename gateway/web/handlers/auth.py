@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 import attrs
 from aiohttp import web
 
+from gateway.container.room import CONTAINERS
+from gateway.credentials.room import CREDENTIALS
 from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
 from gateway.identity.roles import Role
+from gateway.injection.room import INJECTION
 from gateway.oauth.pending import AGENTS_OWN, AUTHORIZED, LOGIN_SECONDS, For, Login
 from gateway.oauth.protocol.answers import is_web_address
 from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
@@ -15,25 +18,11 @@ from gateway.oauth.protocol.pasted import checked, kind_of
 from gateway.oauth.protocol.provider import PROJECT_CALLBACK, Provider
 from gateway.oauth.protocol.replies import presentable, seconds
 from gateway.oauth.revoke import Revoked
+from gateway.oauth.room import OAUTH
 from gateway.oauth.ways import Way, chosen, ways_for
 from gateway.web.handlers import accounts, shapes, views
 from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
-from gateway.web.keys import (
-    ASKED,
-    CALLER,
-    CONFIG,
-    CONTAINERS,
-    CREDENTIALS,
-    INJECTING,
-    LOGINS,
-    NEWS,
-    PROJECT,
-    PROVIDERS,
-    REVOCATION,
-    ROLE,
-    TASKS,
-    USER,
-)
+from gateway.web.keys import ASKED, CALLER, CONFIG, PROJECT, ROLE, TASKS, USER
 from gateway.wire.events import CredentialDisconnected
 from gateway.wire.times import parse_timestamp
 
@@ -73,7 +62,7 @@ async def start(request: web.Request) -> web.Response:
     whose = await _whose(request)
     way = chosen(_ways(request, whose.agent_id), flow=body.flow, provider_id=body.provider)
     if way.provider is not None:
-        work = request.app[LOGINS].begin(
+        work = request.app[OAUTH].logins.begin(
             whose,
             way.provider,
             way.flow,
@@ -106,10 +95,10 @@ async def callback(request: web.Request) -> web.Response:
         brought = attrs.evolve(brought, state=body.state)
     if body.iss is not None:
         brought = attrs.evolve(brought, iss=body.iss)
-    newest = await request.app[LOGINS].pending.newest(whose.user_id, whose.agent_id)
+    newest = await request.app[OAUTH].logins.pending.newest(whose.user_id, whose.agent_id)
     if newest is not None and newest.is_live and newest.flow == AGENTS_OWN and newest.whose == whose:
         return await _finish_agents_own(request, newest, body.code.strip())
-    await request.app[TASKS].complete(request.app[LOGINS].paste(whose, brought), name="complete login")
+    await request.app[TASKS].complete(request.app[OAUTH].logins.paste(whose, brought), name="complete login")
     return await _status(request)
 
 
@@ -117,7 +106,7 @@ async def token(request: web.Request) -> web.Response:
     """Keep an API key or a token that the person brought."""
     body = await read_body(request, TokenBody)
     whose = await _whose(request)
-    kinds = request.app[CREDENTIALS].kinds_for_agent(whose.agent_id)
+    kinds = request.app[CREDENTIALS].store.kinds_for_agent(whose.agent_id)
     token_type = kind_of(whose.agent_id, body.token, body.token_type, kinds)
     secret = checked(whose.agent_id, token_type, body.token)
     if body.provider is not None and not _PROVIDER_WORD.fullmatch(body.provider):
@@ -125,7 +114,7 @@ async def token(request: web.Request) -> web.Response:
     expires_at = _expires_at(body.expires_at)
 
     async def work() -> None:
-        saved = await request.app[CREDENTIALS].save_agent_auth_token(
+        saved = await request.app[CREDENTIALS].store.save_agent_auth_token(
             whose.user_id,
             whose.agent_id,
             token_type=token_type,
@@ -133,8 +122,8 @@ async def token(request: web.Request) -> web.Response:
             provider_id=body.provider,
             expires_at=expires_at,
         )
-        await request.app[LOGINS].pending.cancel(whose.user_id, whose.agent_id)
-        await request.app[LOGINS].tell_connected(saved, project_id=whose.project_id)
+        await request.app[OAUTH].logins.pending.cancel(whose.user_id, whose.agent_id)
+        await request.app[OAUTH].logins.tell_connected(saved, project_id=whose.project_id)
 
     await request.app[TASKS].complete(work(), name="keep token")
     return await _status(request)
@@ -144,7 +133,7 @@ async def disconnect(request: web.Request) -> web.Response:
     """Take the account away: forgotten here at once, and over at its provider where that can be told."""
     await read_body(request, NoBody)
     whose = _named(request)
-    if await request.app[CREDENTIALS].get_agent_auth_token(whose.user_id, whose.agent_id) is None:
+    if await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id) is None:
         # An account can be taken away from an agent that is no more, but there must have been one.
         await _whose(request)
     revoked = await request.app[TASKS].complete(_disconnect(request, whose), name="disconnect")
@@ -153,16 +142,16 @@ async def disconnect(request: web.Request) -> web.Response:
 
 async def list_credentials(request: web.Request) -> web.Response:
     """The caller's own credentials, for all agents; of their secrets only fingerprints."""
-    found = await request.app[CREDENTIALS].list_credentials(request[USER])
+    found = await request.app[CREDENTIALS].store.list_credentials(request[USER])
     return views.answer(shapes.CredentialList(credentials=[accounts.credential(one) for one in found]))
 
 
 async def _disconnect(request: web.Request, whose: For) -> shapes.Disconnected:
-    credentials = request.app[CREDENTIALS]
+    credentials = request.app[CREDENTIALS].store
     # First: a login that is just being completed either has stored its account by then, or stores none.
-    cancelled = await request.app[LOGINS].pending.cancel(whose.user_id, whose.agent_id)
+    cancelled = await request.app[OAUTH].logins.pending.cancel(whose.user_id, whose.agent_id)
     known = await credentials.get_agent_auth_token(whose.user_id, whose.agent_id)
-    provider = request.app[PROVIDERS].get(known.provider_id) if known and known.token_type == "oauth" else None
+    provider = request.app[OAUTH].providers.get(known.provider_id) if known and known.token_type == "oauth" else None
     secrets: tuple[str, str | None] | None = None
     if known is not None and provider is not None:
         try:
@@ -173,22 +162,22 @@ async def _disconnect(request: web.Request, whose: For) -> shapes.Disconnected:
     deleted = await credentials.delete_agent_auth_token(whose.user_id, whose.agent_id)
     revoked: Revoked | None = None
     if deleted:
-        await request.app[INJECTING].withdraw(whose.user_id, whose.agent_id)
+        await request.app[INJECTION].injecting.withdraw(whose.user_id, whose.agent_id)
     if deleted and provider is not None and secrets is not None:
-        revoked = await request.app[REVOCATION].revoke(provider, *secrets)
+        revoked = await request.app[OAUTH].revocation.revoke(provider, *secrets)
     if deleted and known is not None:
         told = CredentialDisconnected(user_id=whose.user_id, provider=known.provider_id)
         key = f"credential:{whose.agent_id}:{known.version}:disconnected"
-        await request.app[NEWS].tell(whose.user_id, whose.agent_id, told, key=key, project_id=whose.project_id)
+        await request.app[OAUTH].news.tell(whose.user_id, whose.agent_id, told, key=key, project_id=whose.project_id)
     return accounts.disconnected(whose.agent_id, deleted=deleted, cancelled=cancelled, revoked=revoked)
 
 
 async def _status(request: web.Request) -> web.Response:
     whose = await _whose(request)
-    login = await request.app[LOGINS].pending.newest(whose.user_id, whose.agent_id)
+    login = await request.app[OAUTH].logins.pending.newest(whose.user_id, whose.agent_id)
     if login is not None and login.flow == AGENTS_OWN and login.is_live:
         login = await _look_at_agents_own(request, login)
-    known = await request.app[CREDENTIALS].get_agent_auth_token(whose.user_id, whose.agent_id)
+    known = await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id)
     shown = accounts.status(whose.agent_id, known, login, _ways(request, whose.agent_id))
     if shown.login is not None and not _may_connect(request):
         # Whoever enters the code elsewhere decides whose account it becomes.
@@ -201,7 +190,7 @@ async def _start_agents_own(request: web.Request, whose: For) -> web.Response:
     with telling_refusals():
         said = await request.app[CONTAINERS].of(request[PROJECT]).begin_auth(agent.id)
     url, code = said.get("authUrl"), said.get("userCode")
-    login = await request.app[LOGINS].pending.begin(
+    login = await request.app[OAUTH].logins.pending.begin(
         whose,
         provider_id=AGENTS_OWN,
         flow=AGENTS_OWN,
@@ -218,7 +207,7 @@ async def _start_agents_own(request: web.Request, whose: For) -> web.Response:
 async def _finish_agents_own(request: web.Request, login: Login, brought: str) -> web.Response:
     with telling_refusals():
         await request.app[CONTAINERS].of(request[PROJECT]).give_token(login.agent_id, brought)
-    await request.app[LOGINS].pending.end(login, AUTHORIZED)
+    await request.app[OAUTH].logins.pending.end(login, AUTHORIZED)
     return await _status(request)
 
 
@@ -228,13 +217,14 @@ async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
         return login
     if not await request.app[CONTAINERS].of(request[PROJECT]).is_authenticated(login.agent_id):
         return login
-    return await request.app[LOGINS].pending.end(login, AUTHORIZED) or login
+    return await request.app[OAUTH].logins.pending.end(login, AUTHORIZED) or login
 
 
 async def _whose(request: web.Request) -> For:
     """Whose account, and for which agent: one that credentials or providers are known for, or the container has."""
     whose = _named(request)
-    known = request.app[CREDENTIALS].kinds_for_agent(whose.agent_id) or request.app[PROVIDERS].serving(whose.agent_id)
+    kinds = request.app[CREDENTIALS].store.kinds_for_agent(whose.agent_id)
+    known = kinds or request.app[OAUTH].providers.serving(whose.agent_id)
     # Of what its user has, a token that is limited to projects is shown what counts in them.
     if not known or request[CALLER].projects is not None:
         await request.app[CONTAINERS].listed(request[PROJECT], whose.agent_id)
@@ -251,8 +241,8 @@ def _named(request: web.Request) -> For:
 
 
 def _ways(request: web.Request, agent_id: str) -> list[Way]:
-    kinds = request.app[CREDENTIALS].kinds_for_agent(agent_id)
-    return ways_for(agent_id, request.app[PROVIDERS].serving(agent_id), kinds)
+    kinds = request.app[CREDENTIALS].store.kinds_for_agent(agent_id)
+    return ways_for(agent_id, request.app[OAUTH].providers.serving(agent_id), kinds)
 
 
 def _path(request: web.Request, name: str) -> str:

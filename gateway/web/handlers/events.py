@@ -9,11 +9,15 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import NotImplementedYet
+from gateway.follow.room import FOLLOWERS
+from gateway.projects.room import PROJECTS
+from gateway.sessions.room import SESSIONS
 from gateway.stream.dialects import OWN, Dialect
+from gateway.stream.room import STREAMS
 from gateway.stream.stream import Stream
 from gateway.web.handlers.parameters import FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER
 from gateway.web.handlers.requests import choice, text
-from gateway.web.keys import CONFIG, FOLLOWERS, LIMITS, PROJECT, REQUEST_ID, SESSIONS, STREAMS, USER, WRITTEN
+from gateway.web.keys import CONFIG, PROJECT, REQUEST_ID, USER, WRITTEN
 from gateway.wire.events import Cursor, Reset
 
 #: What the system holds for a client that reads nothing; it may take twice as much, with its own bookkeeping.
@@ -29,7 +33,7 @@ async def project_events(request: web.Request) -> web.StreamResponse:
 
 async def session_events(request: web.Request) -> web.StreamResponse:
     """One session's events, and the project's gaps."""
-    session = await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])
+    session = await request.app[SESSIONS].sessions.get(request[PROJECT].id, request.match_info["session_id"])
     return await stream_log(request, request[PROJECT].id, session.id)
 
 
@@ -49,9 +53,9 @@ async def stream_log(
     """Stream a log of the request's project, or what it holds of one session."""
     from_start = choice(request, FROM) == "start"
     last_event_id = last_event_id_of(request)
-    streams = request.app[STREAMS]
+    streams = request.app[STREAMS].streams
     async with AsyncExitStack() as stack:
-        stack.enter_context(request.app[LIMITS].stream(request[USER]))
+        stack.enter_context(request.app[PROJECTS].limits.stream(request[USER]))
         channel = await stack.enter_async_context(streams.channel(log_id))
         request.app[FOLLOWERS].follow(request[PROJECT].id)
         place = await streams.begin(channel, last_event_id, from_start=from_start)

@@ -8,12 +8,14 @@ from typing import Final
 import attrs
 from aiohttp import hdrs, web
 
+from gateway.log.room import LOG
 from gateway.log.transcript import Transcript
+from gateway.sessions.room import SESSIONS
 from gateway.sessions.sessions import Session
 from gateway.web.handlers import views
 from gateway.web.handlers.parameters import AFTER_MESSAGE, FORMAT, ORDER
 from gateway.web.handlers.requests import choice, number, page_size
-from gateway.web.keys import PROJECT, REQUEST_ID, SESSIONS, SNAPSHOTS, TRANSCRIPT
+from gateway.web.keys import PROJECT, REQUEST_ID
 from gateway.wire import markdown
 from gateway.wire.messages import Message
 from gateway.wire.times import timestamp
@@ -29,7 +31,7 @@ STALL_SECONDS: Final = 60.0
 async def messages(request: web.Request) -> web.Response:
     """A page of the session's history, oldest first, or newest first with ``?order=desc``."""
     session = await _session(request)
-    page = await request.app[TRANSCRIPT].page(
+    page = await request.app[LOG].transcript.page(
         session.project_id,
         session.id,
         after=number(request, AFTER_MESSAGE),
@@ -42,14 +44,16 @@ async def messages(request: web.Request) -> web.Response:
 async def clear_messages(request: web.Request) -> web.Response:
     """Forget the session's history as people read it; streams still resume from the log."""
     session = await _session(request)
-    await request.app[TRANSCRIPT].clear(session.project_id, session.id)
+    await request.app[LOG].transcript.clear(session.project_id, session.id)
     return web.Response(status=204)
 
 
 async def snapshot(request: web.Request) -> web.Response:
     """The session, what waits in it and its newest messages, with the cursor at which all of it is true."""
     size = page_size(request)
-    taken = await request.app[SNAPSHOTS].take(request[PROJECT].id, request.match_info["session_id"], limit=size)
+    taken = await request.app[SESSIONS].snapshots.take(
+        request[PROJECT].id, request.match_info["session_id"], limit=size
+    )
     return views.answer(views.snapshot(taken))
 
 
@@ -66,7 +70,7 @@ async def export(request: web.Request) -> web.StreamResponse:
             "X-Request-Id": request[REQUEST_ID],
         }
     )
-    pieces = _pieces(session, request.app[TRANSCRIPT], form)
+    pieces = _pieces(session, request.app[LOG].transcript, form)
     # What fails before anything is sent has an answer of its own.
     first = await anext(pieces, b"")
     await response.prepare(request)
@@ -156,4 +160,4 @@ def _safe(name: str) -> str:
 
 
 async def _session(request: web.Request) -> Session:
-    return await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])
+    return await request.app[SESSIONS].sessions.get(request[PROJECT].id, request.match_info["session_id"])

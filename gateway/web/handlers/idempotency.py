@@ -12,10 +12,11 @@ from aiohttp import hdrs, web
 
 from gateway.errors import InvalidParameter
 from gateway.sessions.idempotency import Answer, Call
+from gateway.sessions.room import SESSIONS
 from gateway.web.handlers import views
 from gateway.web.handlers.parameters import IDEMPOTENCY_KEY
 from gateway.web.handlers.requests import BODY
-from gateway.web.keys import IDEMPOTENCY_KEYS, PROJECT, TASKS, USER
+from gateway.web.keys import PROJECT, TASKS, USER
 
 HEADER = IDEMPOTENCY_KEY.name
 MAX_KEY = 255
@@ -44,7 +45,7 @@ async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, n
         key=key,
         digest=Call.digest_of(request.method, request.rel_url.raw_path, request[BODY]),
     )
-    return await tasks.complete(request.app[IDEMPOTENCY_KEYS].once(call, new_id(), work), name=name)
+    return await tasks.complete(request.app[SESSIONS].idempotency.once(call, new_id(), work), name=name)
 
 
 def answer(value: Any, *, status: int = 200, location: str | None = None) -> Answer:

@@ -21,12 +21,14 @@ from gateway.errors import (
 )
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.roles import Role
+from gateway.identity.room import IDENTITY
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
 from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
+from gateway.oauth.room import OAUTH
 from gateway.web.handlers import accounts
 from gateway.web.handlers.login_page import page, question
 from gateway.web.handlers.requests import read_raw
-from gateway.web.keys import ASKED, CHANGED, IDENTITY, LOGINS, PROVIDERS, PROXIES, TASKS, THROTTLE, Changed
+from gateway.web.keys import ASKED, CHANGED, TASKS, Changed
 from gateway.wire.media import media_type
 
 MAX_FORM = 1024
@@ -41,7 +43,7 @@ async def arrive(request: web.Request) -> web.Response:
         brought = _brought(request)
         with _guarded(request, brought.state or ""):
             caller = await _caller(request)
-            arriving = request.app[LOGINS].arrive(brought, path=request.rel_url.raw_path, caller=caller)
+            arriving = request.app[OAUTH].logins.arrive(brought, path=request.rel_url.raw_path, caller=caller)
             arrival = await request.app[TASKS].complete(arriving, name="complete login")
     except TooManyRequests:
         raise
@@ -57,7 +59,7 @@ async def show(request: web.Request) -> web.Response:
         login = await _of_page(request)
     except LoginUnknown:
         return page(404, "This page is over", "Look into the gateway for how your login stands.")
-    provider = request.app[PROVIDERS].get(login.provider_id)
+    provider = request.app[OAUTH].providers.get(login.provider_id)
     name = provider.name if provider else login.provider_id
     if login.state == ARRIVED and login.is_live:
         return question(name, user_id=login.user_id, agent_id=login.agent_id, project_id=login.project_id)
@@ -69,7 +71,7 @@ async def answer(request: web.Request) -> web.Response:
     if media_type(request.headers.get(hdrs.CONTENT_TYPE)) != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("This takes the form that its own page sends.")
     form = dict(parse_qsl((await read_raw(request, MAX_FORM)).decode("ascii", "replace")))
-    logins, ticket = request.app[LOGINS], request.match_info["ticket"]
+    logins, ticket = request.app[OAUTH].logins, request.match_info["ticket"]
     try:
         await _of_page(request)
         work = logins.confirm(ticket) if form.get("answer") == "yes" else logins.decline(ticket)
@@ -99,7 +101,7 @@ async def _of_page(request: web.Request) -> Login:
     """The login that the page is of; ``LoginUnknown`` where there is none."""
     ticket = request.match_info["ticket"]
     with _guarded(request, ticket):
-        login = await request.app[LOGINS].pending.by_page(ticket)
+        login = await request.app[OAUTH].logins.pending.by_page(ticket)
         if login is None:
             raise LoginUnknown()
     return login
@@ -107,8 +109,8 @@ async def _of_page(request: web.Request) -> Login:
 
 def _guarded(request: web.Request, secret: str) -> AbstractContextManager[None]:
     """Whoever guesses at the secrets of logins is slowed down: these routes ask nobody who they are."""
-    client = request.app[PROXIES].client_of(request.headers, request.remote)
-    return request.app[THROTTLE].guarding(client, secret, wrong=LoginUnknown)
+    client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
+    return request.app[IDENTITY].throttle.guarding(client, secret, wrong=LoginUnknown)
 
 
 def _told(login: Login, name: str) -> web.Response:
@@ -133,7 +135,7 @@ async def _caller(request: web.Request) -> Caller | None:
     """Whose browser this is, where it shows that."""
     presented = Presented(headers=request.headers, peer=request.remote, to_loopback=request[ASKED].is_here)
     try:
-        caller = await request.app[IDENTITY].identify(presented)
+        caller = await request.app[IDENTITY].identity.identify(presented)
         caller.check_reach(Role.OPERATOR)
     except (Unauthenticated, Forbidden):
         # One with a token that connects no accounts is asked as anybody is.

@@ -9,9 +9,11 @@ from gateway.errors import InvalidParameter, RoleTooSmall
 from gateway.identity.caller import flaw_of_user_id
 from gateway.identity.members import Member
 from gateway.identity.roles import Role, RoleWord
+from gateway.identity.room import IDENTITY
+from gateway.injection.room import INJECTION
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import read_body
-from gateway.web.keys import CALLER, INJECTING, MEMBERS, PROJECT, ROLE, TASKS, USER
+from gateway.web.keys import CALLER, PROJECT, ROLE, TASKS, USER
 
 
 @attrs.frozen(kw_only=True)
@@ -23,13 +25,13 @@ class MemberBody:
 
 async def list_all(request: web.Request) -> web.Response:
     """The project's owner and members."""
-    found = await request.app[MEMBERS].list_all(request[PROJECT].id)
+    found = await request.app[IDENTITY].members.list_all(request[PROJECT].id)
     return views.answer(shapes.MemberList(members=[views.member(one) for one in found]))
 
 
 async def get(request: web.Request) -> web.Response:
     """One of them."""
-    return views.answer(views.member(await request.app[MEMBERS].get(request[PROJECT].id, _user_id(request))))
+    return views.answer(views.member(await request.app[IDENTITY].members.get(request[PROJECT].id, _user_id(request))))
 
 
 async def put(request: web.Request) -> web.Response:
@@ -39,7 +41,7 @@ async def put(request: web.Request) -> web.Response:
     role = Role.named(body.role)
 
     async def work() -> tuple[Member, bool]:
-        put = await request.app[MEMBERS].put(request[PROJECT].id, user_id, role, by=request[USER])
+        put = await request.app[IDENTITY].members.put(request[PROJECT].id, user_id, role, by=request[USER])
         if role < Role.OPERATOR:
             _withdraw(request, user_id)
         return put
@@ -58,7 +60,7 @@ async def remove(request: web.Request) -> web.Response:
         raise RoleTooSmall("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
 
     async def work() -> None:
-        await request.app[MEMBERS].remove(request[PROJECT].id, user_id, by=request[USER])
+        await request.app[IDENTITY].members.remove(request[PROJECT].id, user_id, by=request[USER])
         _withdraw(request, user_id)
 
     await request.app[TASKS].complete(work(), name="remove member")
@@ -67,7 +69,7 @@ async def remove(request: web.Request) -> web.Response:
 
 def _withdraw(request: web.Request, user_id: str) -> None:
     """Nobody's agents go on working where they may not be. Not waited for: who leaves may not even ask any more."""
-    work = request.app[INJECTING].withdraw_from(request[PROJECT].id, user_id)
+    work = request.app[INJECTION].injecting.withdraw_from(request[PROJECT].id, user_id)
     request.app[TASKS].start(work, name="withdraw member's credentials")
 
 

@@ -7,11 +7,13 @@ from urllib.parse import unquote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.container.room import CONTAINERS
+from gateway.follow.room import FOLLOWERS
 from gateway.stream.dialects import OPENCODE
 from gateway.web.handlers.events import last_event_id_of, stream_log
 from gateway.web.handlers.parameters import DIRECTORY, DIRECTORY_HEADER, FROM
 from gateway.web.handlers.requests import choice
-from gateway.web.keys import CONTAINERS, FOLLOWERS, PROJECT
+from gateway.web.keys import PROJECT
 from gateway.wire.opencode import opencode_log
 
 #: OpenCode's own parameter for places that are no directories of its machine; nothing of them is recorded.

@@ -7,8 +7,9 @@ from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.errors import Forbidden
+from gateway.identity.room import IDENTITY
 from gateway.web.handlers import shapes, views
-from gateway.web.keys import ASKED, EXPOSITION, PROXIES, READINESS, SCRAPERS, THROTTLE
+from gateway.web.keys import ASKED, EXPOSITION, READINESS
 
 _NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 
@@ -33,7 +34,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """The figures for Prometheus; with several workers those of all of them, whichever is asked."""
-    scrapers, shown = request.app[SCRAPERS], request.headers.get(hdrs.AUTHORIZATION)
+    scrapers, shown = request.app[IDENTITY].scrapers, request.headers.get(hdrs.AUTHORIZATION)
     if not scrapers.is_near(request.headers, request.remote, request[ASKED]):
         refusal = Forbidden(
             "The figures are for the networks in metrics.allow, asked for by an address or a name in "
@@ -41,8 +42,8 @@ async def metrics(request: web.Request) -> web.Response:
         )
         if shown is None:
             raise refusal
-        client = request.app[PROXIES].client_of(request.headers, request.remote)
-        with request.app[THROTTLE].guarding(client, shown, wrong=Forbidden):
+        client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
+        with request.app[IDENTITY].throttle.guarding(client, shown, wrong=Forbidden):
             if not scrapers.has_token(shown):
                 raise refusal
     text = await request.app[EXPOSITION].text()

@@ -5,10 +5,11 @@ from aiohttp import web
 
 from gateway.errors import InvalidBody
 from gateway.permissions.requests import new_answer_id
+from gateway.permissions.room import PERMISSIONS
 from gateway.sessions.idempotency import Answer
 from gateway.web.handlers import idempotency, shapes, views
 from gateway.web.handlers.requests import read_body
-from gateway.web.keys import PERMISSIONS, PROJECT, USER
+from gateway.web.keys import PROJECT, USER
 
 
 @attrs.frozen(kw_only=True)

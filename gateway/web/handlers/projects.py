@@ -6,7 +6,10 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import InvalidBody, ProjectCreationDenied, TooManyProjects
+from gateway.follow.room import FOLLOWERS
 from gateway.identity.roles import Role
+from gateway.injection.room import INJECTION
+from gateway.projects.room import PROJECTS
 from gateway.projects.store import (
     Address,
     AgentId,
@@ -22,24 +25,11 @@ from gateway.projects.store import (
 )
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
+from gateway.telemetry.room import TELEMETRY
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.parameters import AFTER
 from gateway.web.handlers.requests import known_place, page_size, read_body, text
-from gateway.web.keys import (
-    CALLER,
-    CLIENT,
-    CONFIG,
-    FOLLOWERS,
-    INJECTING,
-    LIMITS,
-    METRICS,
-    PROJECT,
-    PROJECTS,
-    ROLE,
-    SETTINGS,
-    TASKS,
-    USER,
-)
+from gateway.web.keys import CALLER, CONFIG, PROJECT, ROLE, SETTINGS, TASKS, USER
 
 _UNCHANGED: Final[Any] = object()
 #: In identity.project_creators.
@@ -88,8 +78,8 @@ async def list_all(request: web.Request) -> web.Response:
     after = text(request, AFTER)
     if after is not None:
         # Of what a credential does not show it does not tell either that it exists.
-        await known_place(request.app[PROJECTS].get(caller.user_id, after if caller.may_see(after) else ""))
-    found = await request.app[PROJECTS].page(caller.user_id, only=caller.projects, after=after, limit=size + 1)
+        await known_place(request.app[PROJECTS].store.get(caller.user_id, after if caller.may_see(after) else ""))
+    found = await request.app[PROJECTS].store.page(caller.user_id, only=caller.projects, after=after, limit=size + 1)
     shown = [views.project(one.project, min(one.role, caller.max_role)) for one in found]
     page, after = views.listed(shown, size)
     return views.answer(shapes.ProjectPage(projects=page, next=after))
@@ -130,17 +120,17 @@ async def delete(request: web.Request) -> web.Response:
 
 async def _create(app: web.Application, user_id: str, new: NewProject) -> Project:
     try:
-        return await app[PROJECTS].create(user_id, new, most=app[LIMITS].most_projects())
+        return await app[PROJECTS].store.create(user_id, new, most=app[PROJECTS].limits.most_projects())
     except TooManyProjects:
-        app[METRICS].refused("projects_per_user")
+        app[TELEMETRY].metrics.refused("projects_per_user")
         raise
 
 
 async def _change(app: web.Application, user_id: str, project_id: str, changes: dict[str, Any]) -> Project:
-    change = await app[PROJECTS].update(user_id, project_id, changes)
+    change = await app[PROJECTS].store.update(user_id, project_id, changes)
     if change.left is not None:
         # Not waited for: a container that is left may be one that does not answer.
-        app[INJECTING].leave(change.left)
+        app[INJECTION].injecting.leave(change.left)
     if change.was_followed:
         # Who follows the former container must not pass for a follower of this one.
         await app[FOLLOWERS].leave(project_id)
@@ -151,8 +141,8 @@ async def _change(app: web.Application, user_id: str, project_id: str, changes: 
 
 async def _remove(app: web.Application, user_id: str, project_id: str) -> None:
     # Afterwards nobody would know what its container was given.
-    await app[INJECTING].withdraw_from(project_id)
-    await app[PROJECTS].delete(user_id, project_id)
+    await app[INJECTION].injecting.withdraw_from(project_id)
+    await app[PROJECTS].store.delete(user_id, project_id)
     # Who follows the old container must not pass for a follower of a new project of this id.
     await app[FOLLOWERS].leave(project_id)
 
@@ -193,7 +183,7 @@ async def _check_reachable(request: web.Request, values: dict[str, Any]) -> None
     for name, member in _ADDRESSES:
         if values.get(name) is not None:
             try:
-                await request.app[CLIENT].check(Upstream.parse(values[name]))
+                await request.app[PROJECTS].client.check(Upstream.parse(values[name]))
             except ForbiddenAddress as exc:
                 raise InvalidBody(f"$.{member}: {exc}") from exc
 

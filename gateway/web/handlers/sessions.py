@@ -6,8 +6,11 @@ import attrs
 from aiohttp import web
 from msgspec import Meta
 
+from gateway.projects.room import PROJECTS
 from gateway.sessions.idempotency import Answer
+from gateway.sessions.room import SESSIONS
 from gateway.sessions.sessions import NewSession, Session, new_session_id
+from gateway.turns.room import TURNS
 from gateway.turns.turns import new_turn_id
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.acp import McpServer, Prompt, blocks_of, check_mcp_server
@@ -23,7 +26,7 @@ from gateway.web.handlers.requests import (
     telling_refusals,
     text,
 )
-from gateway.web.keys import LIMITS, PROJECT, SESSIONS, TASKS, TURNS, USER
+from gateway.web.keys import PROJECT, TASKS, USER
 from gateway.wire.codec import parse_foreign_json
 
 Title = Annotated[str, Meta(max_length=500)]
@@ -69,8 +72,8 @@ async def create(request: web.Request) -> web.Response:
     project, new = request[PROJECT], NewSession(**attrs.asdict(body))
 
     async def work(session_id: str | None) -> Answer:
-        await request.app[LIMITS].session(project.id, session_id)
-        created = await request.app[SESSIONS].create(project, request[USER], new, session_id=session_id)
+        await request.app[PROJECTS].limits.session(project.id, session_id)
+        created = await request.app[SESSIONS].sessions.create(project, request[USER], new, session_id=session_id)
         location = f"/api/projects/{project.id}/acp/session/{created.id}"
         return answer(views.session(created), status=201, location=location)
 
@@ -83,8 +86,8 @@ async def list_all(request: web.Request) -> web.Response:
     size = page_size(request)
     after = text(request, AFTER)
     if after is not None:
-        await known_place(request.app[SESSIONS].get(request[PROJECT].id, after))
-    found = await request.app[SESSIONS].page(
+        await known_place(request.app[SESSIONS].sessions.get(request[PROJECT].id, after))
+    found = await request.app[SESSIONS].sessions.page(
         request[PROJECT].id,
         after=after,
         limit=size + 1,
@@ -97,7 +100,7 @@ async def list_all(request: web.Request) -> web.Response:
 async def list_in_container(request: web.Request) -> web.Response:
     """Those of the container's sessions that are the project's, as it tells of them, by its own ids."""
     with telling_refusals():
-        found = await request.app[SESSIONS].in_container(request[PROJECT])
+        found = await request.app[SESSIONS].sessions.in_container(request[PROJECT])
     return views.answer({"success": True, "data": {"sessions": found}})
 
 
@@ -109,14 +112,16 @@ async def get(request: web.Request) -> web.Response:
 async def rename(request: web.Request) -> web.Response:
     """Give a session a title."""
     body = await read_body(request, TitleBody)
-    renamed = await request.app[SESSIONS].rename(request[PROJECT].id, request.match_info["session_id"], body.title)
+    renamed = await request.app[SESSIONS].sessions.rename(
+        request[PROJECT].id, request.match_info["session_id"], body.title
+    )
     return views.answer(views.session(renamed))
 
 
 async def end(request: web.Request) -> web.Response:
     """End a session; its history stays."""
     session = await _session(request)
-    work = request.app[SESSIONS].end(request[PROJECT], session, request[USER])
+    work = request.app[SESSIONS].sessions.end(request[PROJECT], session, request[USER])
     return views.answer(views.session(await request.app[TASKS].complete(work, name="end session")))
 
 
@@ -137,7 +142,7 @@ async def prompt(request: web.Request) -> web.Response:
 
 async def _accept(request: web.Request) -> Answer:
     """Take a prompt. A function of its own, so that nothing of the prompt is kept while its turn is waited for."""
-    limits = request.app[LIMITS]
+    limits = request.app[PROJECTS].limits
     with limits.prompt():
         body = await read_body(request, PromptBody, verbatim=True, most=limits.prompt_bytes)
     blocks = blocks_of(body.prompt)
@@ -168,4 +173,4 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def _session(request: web.Request) -> Session:
-    return await request.app[SESSIONS].get(request[PROJECT].id, request.match_info["session_id"])
+    return await request.app[SESSIONS].sessions.get(request[PROJECT].id, request.match_info["session_id"])

@@ -6,11 +6,12 @@ import attrs
 from aiohttp import web
 
 from gateway.errors import NotFound, SignInLinkGone
+from gateway.identity.room import IDENTITY
 from gateway.identity.sign_ins import BROWSER_SECONDS
 from gateway.identity.tokens import Tokens
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import NoBody, read_body
-from gateway.web.keys import CALLER, CONFIG, PROXIES, SIGN_INS, SIGNED_IN, THROTTLE, WATCH
+from gateway.web.keys import CALLER, CONFIG, SIGNED_IN
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,10 @@ async def enter(request: web.Request) -> web.Response:
     body = await read_body(request, SignInBody)
     if Tokens.name not in request.app[CONFIG].identity.modes:
         raise NotFound("Nobody is signed in here: this gateway takes no API tokens.")
-    throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
+    throttle = request.app[IDENTITY].throttle
+    client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
     throttle.check(client, body.link)
-    signed_in = await request.app[SIGN_INS].exchange(body.link)
+    signed_in = await request.app[IDENTITY].sign_ins.exchange(body.link)
     if signed_in is None:
         throttle.failed(client)
         raise SignInLinkGone
@@ -44,8 +46,8 @@ async def leave(request: web.Request) -> web.Response:
     """Sign this browser out: the API token that it was given ends at once."""
     await read_body(request, NoBody)
     token_id = request[CALLER].token_id
-    if token_id is None or not await request.app[SIGN_INS].end(token_id):
+    if token_id is None or not await request.app[IDENTITY].sign_ins.end(token_id):
         raise NotFound("You have not come by a sign-in link: there is nothing to end here.")
-    request.app[WATCH].look_now()
+    request.app[IDENTITY].watch.look_now()
     request[SIGNED_IN] = "", 0
     return web.Response(status=204)

@@ -8,9 +8,11 @@ from aiohttp import web
 from gateway.errors import InvalidBody, RoleTooSmall
 from gateway.identity.passes import StreamOf
 from gateway.identity.roles import Role
+from gateway.identity.room import IDENTITY
+from gateway.sessions.room import SESSIONS
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import read_body
-from gateway.web.keys import CALLER, PASSES, PASSTHROUGH_TICKET, PROJECT, ROLE, SESSIONS, STREAM_TICKET
+from gateway.web.keys import CALLER, PASSTHROUGH_TICKET, PROJECT, ROLE, STREAM_TICKET
 
 #: A path of the container's as it stands in a URL (RFC 3986 3.3), without a query.
 _PATH = re.compile(r"/(opencode|acp)/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{1,500}")
@@ -32,9 +34,9 @@ async def issue(request: web.Request) -> web.Response:
         stream, parameter = _passed_through(request, body), PASSTHROUGH_TICKET
     else:
         if body.session_id is not None:
-            await request.app[SESSIONS].get(request[PROJECT].id, body.session_id)
+            await request.app[SESSIONS].sessions.get(request[PROJECT].id, body.session_id)
         stream, parameter = StreamOf.events(request[PROJECT].id, body.session_id), STREAM_TICKET
-    ticket, until = await request.app[PASSES].issue(request[CALLER], stream)
+    ticket, until = await request.app[IDENTITY].passes.issue(request[CALLER], stream)
     shown = shapes.Ticket(ticket=ticket, expires_at=until, url=f"{stream.path}?{parameter}={ticket}")
     return views.answer(shown, status=201, headers={"Cache-Control": "no-store"})
 

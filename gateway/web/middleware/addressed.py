@@ -6,8 +6,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import BadRequest
+from gateway.identity.room import IDENTITY
 from gateway.identity.sites import UNNAMED, Asked
-from gateway.web.keys import ASKED, SITES
+from gateway.web.keys import ASKED
 from gateway.wire.hosts import parse_host
 
 #: RFC 9112 3.2.2: what a proxy is asked; a server must understand it, too.
@@ -27,7 +28,7 @@ def _asked(request: web.Request) -> Asked:
         field = _of_absolute_form(target, field)
     if field is None:
         return UNNAMED
-    asked = request.app[SITES].asked(field)
+    asked = request.app[IDENTITY].sites.asked(field)
     if asked is None:
         raise BadRequest(f"The Host {field[:100]!r} is no host name with or without a port.")
     return asked

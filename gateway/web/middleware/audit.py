@@ -11,7 +11,8 @@ from aiohttp.typedefs import Handler
 
 from gateway.errors import GatewayError, Unauthenticated
 from gateway.identity.audit import AuditOutcome, Entry
-from gateway.web.keys import ASKED, AUDIT, CALLER, CHANGED, PROJECT, PROXIES, REQUEST_ID
+from gateway.identity.room import IDENTITY
+from gateway.web.keys import ASKED, CALLER, CHANGED, PROJECT, REQUEST_ID
 from gateway.web.middleware.paths import shown_path
 from gateway.wire.codec import storable
 
@@ -34,21 +35,21 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception as exc:
         if changes and _project_of(request) is not None:
             status = exc.status if isinstance(exc, web.HTTPException) else 500
-            request.app[AUDIT].put(_entry(request, _outcome(status), status, None))
+            request.app[IDENTITY].audit.put(_entry(request, _outcome(status), status, None))
         raise
     except asyncio.CancelledError:
         if changes and _project_of(request) is not None:
-            request.app[AUDIT].put(_entry(request, "left", None, None))
+            request.app[IDENTITY].audit.put(_entry(request, "left", None, None))
         raise
     if changes and _project_of(request) is not None:
-        await request.app[AUDIT].note(_entry(request, _outcome(response.status), response.status, None))
+        await request.app[IDENTITY].audit.note(_entry(request, _outcome(response.status), response.status, None))
     return response
 
 
 async def note_switch(request: web.Request, response: web.StreamResponse) -> None:
     """Note a WebSocket before it is open (``on_response_prepare``)."""
     if response.status == 101 and PROJECT in request:
-        await request.app[AUDIT].note(_entry(request, "done", response.status, None))
+        await request.app[IDENTITY].audit.note(_entry(request, "done", response.status, None))
 
 
 def _note_refusal(request: web.Request, exc: GatewayError, changes: bool) -> None:
@@ -60,7 +61,7 @@ def _note_refusal(request: web.Request, exc: GatewayError, changes: bool) -> Non
         is_noted = exc.status in _TELLING or exc.code == "project_not_found" or changes
         is_noted = is_noted and project_id is not None
     if is_noted:
-        request.app[AUDIT].put(_entry(request, _outcome(exc.status), exc.status, exc.code))
+        request.app[IDENTITY].audit.put(_entry(request, _outcome(exc.status), exc.status, exc.code))
 
 
 def _entry(request: web.Request, outcome: AuditOutcome, status: int | None, code: str | None) -> Entry:
@@ -75,7 +76,7 @@ def _entry(request: web.Request, outcome: AuditOutcome, status: int | None, code
         outcome=outcome,
         status=status,
         code=code,
-        address=request.app[PROXIES].client_of(request.headers, request.remote),
+        address=request.app[IDENTITY].proxies.client_of(request.headers, request.remote),
         request_id=request[REQUEST_ID],
     )
 

@@ -6,8 +6,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import Forbidden
+from gateway.identity.room import IDENTITY
 from gateway.identity.sites import ANY_SCHEME, Asked
-from gateway.web.keys import ASKED, PROXIES, SITES
+from gateway.web.keys import ASKED
 from gateway.wire.pages import foreign_page
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD}
@@ -30,7 +31,7 @@ async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse
             "ports) in identity.allowed_hosts."
         )
     origins = request.headers.getall(hdrs.ORIGIN, [])
-    if origins and request.app[SITES].origins.issuperset(origins):
+    if origins and request.app[IDENTITY].sites.origins.issuperset(origins):
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             # It comes without credentials, so nobody can be asked who they are.
             return _preflight()
@@ -41,7 +42,7 @@ async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def share(request: web.Request, response: web.StreamResponse) -> None:
     """Let an allowed page read the answer, of whatever kind (``on_response_prepare``). A container has no say in it."""
-    origins = request.app[SITES].origins
+    origins = request.app[IDENTITY].sites.origins
     if not origins:
         return
     # Whatever is between must not give one page's answer to another.
@@ -73,7 +74,7 @@ def _refuse_other_pages(request: web.Request, asked: Asked, origins: Sequence[st
     schemes = ANY_SCHEME if is_compared else (browser_scheme(request),)
 
     def is_own(origin: str) -> bool:
-        return request.app[SITES].welcome(origin, asked.host, schemes)
+        return request.app[IDENTITY].sites.welcome(origin, asked.host, schemes)
 
     page = foreign_page(origins, [] if _is_link(request) else sites, is_own)
     if page is not None:
@@ -97,5 +98,5 @@ def _is_link(request: web.Request) -> bool:
 
 def browser_scheme(request: web.Request) -> str:
     """The scheme by which the browser has asked, as far as it is known here."""
-    seen = request.app[PROXIES].scheme_of(request.headers, request.remote, request.scheme)
-    return request.app[SITES].scheme(request[ASKED].host, seen)
+    seen = request.app[IDENTITY].proxies.scheme_of(request.headers, request.remote, request.scheme)
+    return request.app[IDENTITY].sites.scheme(request[ASKED].host, seen)

@@ -6,22 +6,19 @@ from aiohttp.typedefs import Handler
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.passes import COOKIE_SECONDS, StreamOf
+from gateway.identity.room import IDENTITY
 from gateway.identity.tokens import cookie_name
 from gateway.proxy.websocket import is_handshake
 from gateway.web.keys import (
     ASKED,
     CALLER,
     CAME_BY_PASS,
-    IDENTITY,
     OPENCODE_EVENTS,
-    PASSES,
     PASSTHROUGH_TICKET,
-    PROXIES,
     PUBLIC_ROUTES,
     SIGNED_IN,
     STREAM_ROUTES,
     STREAM_TICKET,
-    THROTTLE,
     USER,
 )
 from gateway.web.middleware.browsers import browser_scheme
@@ -44,7 +41,7 @@ async def _identified(request: web.Request) -> Caller:
     asked = request[ASKED]
     presented = Presented(headers=request.headers, peer=request.remote, to_loopback=asked.is_here)
     try:
-        return await request.app[IDENTITY].identify(presented)
+        return await request.app[IDENTITY].identity.identify(presented)
     except Unauthenticated:
         by_pass = await _by_pass(request) if asked.project_id is None else None
         if by_pass is None:
@@ -62,7 +59,8 @@ async def _by_pass(request: web.Request) -> Caller | None:
     secret = cookie or ticket
     if not secret:
         return None
-    throttle, client = request.app[THROTTLE], request.app[PROXIES].client_of(request.headers, request.remote)
+    throttle = request.app[IDENTITY].throttle
+    client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
     with throttle.guarding(client, secret, wrong=Unauthenticated):
         caller = await _whose_pass(request, stream, ticket, cookie)
     if _COOKIE in request:
@@ -71,7 +69,7 @@ async def _by_pass(request: web.Request) -> Caller | None:
 
 
 async def _whose_pass(request: web.Request, stream: StreamOf, ticket: str | None, cookie: str | None) -> Caller:
-    passes = request.app[PASSES]
+    passes = request.app[IDENTITY].passes
     # The ticket first: the cookie may be of whoever used this browser before.
     if ticket and (exchanged := await passes.exchange(ticket, stream, cookie)):
         caller, request[_COOKIE] = exchanged[0], (stream, exchanged[1])

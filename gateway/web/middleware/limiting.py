@@ -3,7 +3,8 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.web.keys import BODIES, BODY_PLACE, LIMITS, USER
+from gateway.projects.room import PROJECTS
+from gateway.web.keys import BODIES, BODY_PLACE, USER
 
 
 @web.middleware
@@ -12,7 +13,7 @@ async def limiting(request: web.Request, handler: Handler) -> web.StreamResponse
     user_id = request.get(USER)
     if user_id is None:
         return await handler(request)
-    await request.app[LIMITS].request(user_id)
+    await request.app[PROJECTS].limits.request(user_id)
     place = request[BODY_PLACE] = request.app[BODIES].place(user_id)
     try:
         return await handler(request)

@@ -4,10 +4,13 @@ from functools import partial
 
 from aiohttp import hdrs, web
 
+from gateway.container.room import CONTAINERS
 from gateway.errors import NotFound
 from gateway.identity.local import LocalMode
+from gateway.projects.room import PROJECTS
 from gateway.proxy.forward import forward
-from gateway.web.keys import CALLER, CLIENT, CONFIG, CONTAINERS, PROJECT, ROUTE, SESSIONS, USER
+from gateway.sessions.room import SESSIONS
+from gateway.web.keys import CALLER, CONFIG, PROJECT, ROUTE, USER
 from gateway.web.middleware.browsers import browser_scheme
 from gateway.web.middleware.cookies import for_container
 from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
@@ -31,11 +34,11 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
     refuse_service_workers(request)
     is_acp = route.prefix.endswith("/acp")
     if is_acp and (session := named_session(route.target)) is not None:
-        await request.app[SESSIONS].refuse_anothers(request[PROJECT].id, session, request[USER])
+        await request.app[SESSIONS].sessions.refuse_anothers(request[PROJECT].id, session, request[USER])
     token = request.app[CONTAINERS].token(request[PROJECT]) if is_acp else ""
     return await forward(
         request,
-        request.app[CLIENT],
+        request.app[PROJECTS].client,
         route.upstream,
         route.target,
         timeouts=route.timeouts,
@@ -55,7 +58,7 @@ async def _on_own_host(request: web.Request) -> web.StreamResponse:
     cookies = for_container(request.headers.getall(hdrs.COOKIE, ()), is_marked=is_marked)
     return await forward(
         request,
-        request.app[CLIENT],
+        request.app[PROJECTS].client,
         route.upstream,
         route.target,
         timeouts=route.timeouts,

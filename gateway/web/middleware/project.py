@@ -13,8 +13,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import AgentNotFound, NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
+from gateway.follow.room import FOLLOWERS
 from gateway.identity.roles import Role
+from gateway.identity.room import IDENTITY
 from gateway.identity.watch import Visit
+from gateway.projects.room import PROJECTS
 from gateway.projects.store import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
 from gateway.web.keys import (
@@ -22,17 +25,13 @@ from gateway.web.keys import (
     CALLER,
     CAME_BY_PASS,
     CONFIG,
-    FOLLOWERS,
     LEAST_ROLES,
     OF_USER,
     PASSTHROUGH_TICKET,
     PROJECT,
-    PROJECTS,
     PUBLIC_ROUTES,
     ROLE,
     ROUTE,
-    SITES,
-    WATCH,
     Route,
 )
 from gateway.web.middleware.browsers import browser_scheme
@@ -89,7 +88,7 @@ async def _watched(request: web.Request, handler: Handler, least: Role) -> web.S
             request.transport.abort()
 
     visit = Visit(caller=request[CALLER], project_id=request[PROJECT].id, least=least, end=end)
-    watch = request.app[WATCH]
+    watch = request.app[IDENTITY].watch
     watch.enter(visit)
     try:
         return await handler(request)
@@ -112,7 +111,7 @@ async def _enter(request: web.Request, project_id: str, least: Role) -> Project:
     caller = request[CALLER]
     if not caller.may_see(project_id):
         raise ProjectNotFound(f"There is no project {project_id!r}.")
-    access = await request.app[PROJECTS].access(caller.user_id, project_id)
+    access = await request.app[PROJECTS].store.access(caller.user_id, project_id)
     request[PROJECT] = access.project
     request[ROLE] = min(access.role, caller.max_role)
     _check_role(request, least)
@@ -142,7 +141,7 @@ def _opens_a_page(request: web.Request) -> bool:
 
 
 def _own_host(request: web.Request, found: Project) -> Host | None:
-    return request.app[SITES].project_host(found.id, request[ASKED])
+    return request.app[IDENTITY].sites.project_host(found.id, request[ASKED])
 
 
 def _to_own_host(request: web.Request, host: Host, *, target: str) -> web.Response:

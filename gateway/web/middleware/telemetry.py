@@ -10,7 +10,8 @@ from aiohttp.typedefs import Handler
 
 from gateway.proxy.forward import BROKEN_OFF, STREAMED
 from gateway.telemetry.metrics import BROKEN, LEFT
-from gateway.web.keys import ASKED, METRICS, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, TRACING, WRITTEN
+from gateway.telemetry.room import TELEMETRY
+from gateway.web.keys import ASKED, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, WRITTEN
 
 access = logging.getLogger("gateway.access")
 
@@ -24,7 +25,7 @@ async def telemetry(request: web.Request, handler: Handler) -> web.StreamRespons
     """Time what the others do, and note its outcome."""
     began = time.perf_counter()
     is_stream = request.match_info.route.name in (*STREAM_ROUTES, OPENCODE_EVENTS)
-    span = request.app[TRACING].begin_request(request.method, request.headers, is_stream=is_stream)
+    span = request.app[TELEMETRY].tracing.begin_request(request.method, request.headers, is_stream=is_stream)
     status, response = BROKEN, None
     try:
         response = await handler(request)
@@ -36,7 +37,7 @@ async def telemetry(request: web.Request, handler: Handler) -> web.StreamRespons
     finally:
         lasts = is_stream or status == "101" or STREAMED in request
         seconds, route = time.perf_counter() - began, route_of(request)
-        request.app[METRICS].request(request.method, route, status, None if lasts else seconds)
+        request.app[TELEMETRY].metrics.request(request.method, route, status, None if lasts else seconds)
         if span is not None:
             span.end(None if response is None else response.status, route=route)
         if request.app[SETTINGS].config.logging.access:

@@ -1,0 +1,65 @@
+"""The room opened: what containers say is read, masked, translated, and recorded."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.backfill.backfill import Histories
+from gateway.config.schema import PermissionsConfig
+from gateway.container.client import ContainerInfo
+from gateway.container.containers import Containers
+from gateway.credentials.known import KnownSecrets
+from gateway.db.pool import Database
+from gateway.follow.feeds import AcpFeed, OpencodeFeed
+from gateway.follow.followers import Feeds, Followers
+from gateway.ingest.mask import Masking
+from gateway.ingest.opencode import Recording
+from gateway.ingest.reconcile import Reconciliation
+from gateway.ingest.translate import Translator
+from gateway.log.store import Log
+from gateway.permissions.requests import Permissions
+from gateway.tasks import running
+from gateway.telemetry.metrics import Metrics
+from gateway.turns.turns import Turns
+
+
+@asynccontextmanager
+async def open_ingest(
+    database: Database,
+    log: Log,
+    containers: Containers,
+    known: KnownSecrets,
+    followers: Followers,
+    turns: Turns,
+    permissions: Permissions,
+    histories: Histories,
+    config: PermissionsConfig,
+    metrics: Metrics,
+) -> AsyncIterator[None]:
+    """Containers are followed while this is open."""
+    translator = Translator(database, log, permission_timeout=config.timeout)
+    masking = Masking(known, translator)
+    reconciliation = Reconciliation(database, log, containers)
+    recording = Recording(database, known)
+
+    async def connected(project_id: str, info: ContainerInfo, fence: int) -> None:
+        """What happens, in this order, once a container's stream is open and before anything of it is read."""
+        await masking.connected(project_id)
+        translator.connected(project_id, info)
+        await reconciliation.connected(project_id, info, fence)
+        await turns.reconcile(project_id, info, fence)
+        await permissions.connected(project_id, info, fence)
+        histories.connected(project_id)
+
+    feeds = Feeds(
+        acp=AcpFeed(log, followers.leases, find=containers.find, translate=masking, on_connected=connected),
+        opencode=OpencodeFeed(
+            log,
+            followers.leases,
+            find=containers.find_opencode,
+            translate=recording,
+            on_connected=recording.connected,
+            count_gap=metrics.gap,
+        ),
+    )
+    async with running({"review followers": followers.review(feeds)}):
+        yield

@@ -1,0 +1,38 @@
+"""The room opened: users' credentials on their way to containers, and the processes that run with them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+from aiohttp import web
+
+from gateway.container.containers import Containers
+from gateway.credentials.room import CredentialsRoom
+from gateway.db.pool import Database
+from gateway.injection.injecting import Injecting
+from gateway.injection.processes import Processes
+from gateway.oauth.refresh import Refresher
+
+
+@attrs.frozen(kw_only=True)
+class InjectionRoom:
+    injecting: Injecting
+    processes: Processes
+
+
+INJECTION = web.AppKey("injection", InjectionRoom)
+
+
+@asynccontextmanager
+async def open_injection(
+    database: Database, credentials: CredentialsRoom, containers: Containers, refresher: Refresher, gateway_id: str
+) -> AsyncIterator[InjectionRoom]:
+    injecting = Injecting(
+        database, credentials.store, containers, credentials.known, gateway_id=gateway_id, fresh=refresher.fresh
+    )
+    refresher.on_renewed(injecting.renewed)
+    processes = Processes(database, containers, injecting, gateway_id=gateway_id)
+    try:
+        yield InjectionRoom(injecting=injecting, processes=processes)
+    finally:
+        await injecting.close()

@@ -1,0 +1,27 @@
+"""The room opened: logs are packed and cleaned up, and what is committed is counted."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.config.schema import EventsConfig
+from gateway.db.pool import Database
+from gateway.log.reviews import keep_up
+from gateway.log.room import LogRoom
+from gateway.projects.cleanup import Remains
+from gateway.projects.store import Retention
+from gateway.tasks import running
+from gateway.telemetry.metrics import Metrics
+from gateway.upkeep.counting import counting
+from gateway.upkeep.packing import Packing
+from gateway.upkeep.retention import Retaining
+
+
+@asynccontextmanager
+async def open_upkeep(database: Database, log: LogRoom, config: EventsConfig, metrics: Metrics) -> AsyncIterator[None]:
+    log.store.listen(counting(metrics))
+    packing = Packing(database, config.pack_after)
+    rule = Retention(max_age_days=config.retention_days or None, max_bytes=config.retention_bytes or None)
+    retaining = Retaining(database, log.folding, rule)
+    reviews = [log.folding.review, packing.review, retaining.review, Remains(database).review]
+    async with running({"keep up logs": keep_up(reviews)}):
+        yield
