@@ -10,62 +10,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway import __version__
-from gateway.errors import (
-    AddressTaken,
-    AgentInUse,
-    AgentNotFound,
-    AuthRequired,
-    Conflict,
-    ConflictInContainer,
-    ContainerMoved,
-    CredentialRefused,
-    CredentialUnusable,
-    DeviceFlowDisabled,
-    HistoryTooLong,
-    InvalidBody,
-    LoginAmbiguous,
-    LoginDenied,
-    LoginError,
-    LoginExpired,
-    LoginIssuerMismatch,
-    LoginNotPending,
-    LoginRefused,
-    LoginSuperseded,
-    LoginUnknown,
-    LoginUnreadable,
-    MemberNotFound,
-    NoDefaultAgent,
-    NoLoginHere,
-    NotFound,
-    NotImplementedYet,
-    NotYourCredential,
-    OwnerIsAdmin,
-    PermissionGone,
-    PermissionSettled,
-    ProjectCreationDenied,
-    ProjectExists,
-    PromptTooLarge,
-    ProviderAnswerInvalid,
-    ProviderError,
-    ProviderMisconfigured,
-    ProviderUnavailable,
-    QueueFull,
-    RefusedByContainer,
-    SessionBusy,
-    SessionEnded,
-    SessionNotFound,
-    SignInLinkGone,
-    TokenLimited,
-    TooManyMembers,
-    TooManyProjects,
-    TooManyRequests,
-    TooManySessions,
-    TooManyTurns,
-    TurnNotFound,
-    UnsupportedMediaType,
-    VaultNotConfigured,
-)
+from gateway import __version__, errors
 from gateway.identity.roles import Role
 from gateway.log.store import EffectRefused
 from gateway.projects.store import NewProject
@@ -139,24 +84,6 @@ EXPORT = Content(
 METRICS = Content(description="The figures.", media_types=("text/plain",))
 TOLD = Content(description="What the container tells.", kind=dict[str, Any])
 WAITED_FOR = Content(description="The turn, which is over.", kind=shapes.Accepted, headers=("Preference-Applied",))
-#: What goes wrong between a person and the provider of their account.
-LOGIN = (
-    LoginDenied,
-    LoginError,
-    LoginExpired,
-    LoginAmbiguous,
-    LoginIssuerMismatch,
-    LoginNotPending,
-    LoginRefused,
-    LoginSuperseded,
-    LoginUnknown,
-    LoginUnreadable,
-)
-PROVIDER = (DeviceFlowDisabled, ProviderAnswerInvalid, ProviderError, ProviderMisconfigured, ProviderUnavailable)
-#: What a container may say to a call that it was given, beside failing.
-REFUSALS = (RefusedByContainer, ConflictInContainer)
-#: Where an agent is given its caller's credential.
-CREDENTIAL = (AuthRequired, AgentInUse, ContainerMoved, CredentialUnusable)
 STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
 
 # fmt: off
@@ -177,29 +104,29 @@ _PROJECTS = (
     Endpoint(
         POST, PROJECTS, projects.create, None, of_user=Role.ADMIN,
         body=NewProject, answers={201: shapes.Project},
-        errors=(AddressTaken, ProjectCreationDenied, ProjectExists, TooManyProjects, VaultNotConfigured),
+        errors=(*errors.REGISTRATION, errors.ProjectExists, errors.TooManyProjects),
     ),
     Endpoint(GET, PROJECTS, projects.list_all, None, parameters=(LIMIT, AFTER), answers={200: shapes.ProjectPage}),
     Endpoint(GET, PROJECT, projects.get, Role.VIEWER, answers={200: shapes.Project}),
     Endpoint(
         PATCH, PROJECT, projects.update, Role.ADMIN,
         body=projects.ProjectChanges, answers={200: shapes.Project},
-        errors=(AddressTaken, Conflict, ProjectCreationDenied, TokenLimited, VaultNotConfigured),
+        errors=(*errors.REGISTRATION, errors.Conflict, errors.TokenLimited),
     ),
     Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN, answers={204: None}),
 )
 # A member may take their own membership away, whatever they are: the handler lets nobody but admins do more.
 _MEMBERS = (
     Endpoint(GET, f"{PROJECT}/members", members.list_all, Role.VIEWER, answers={200: shapes.MemberList}),
-    Endpoint(GET, MEMBER, members.get, Role.VIEWER, answers={200: shapes.Member}, errors=(MemberNotFound,)),
+    Endpoint(GET, MEMBER, members.get, Role.VIEWER, answers={200: shapes.Member}, errors=(errors.MemberNotFound,)),
     Endpoint(
         PUT, MEMBER, members.put, Role.ADMIN,
         body=members.MemberBody,
         answers={200: shapes.Member, 201: shapes.Member},
-        errors=(MemberNotFound, OwnerIsAdmin, TooManyMembers),
+        errors=(*errors.MEMBER, errors.TooManyMembers),
     ),
     Endpoint(
-        DELETE, MEMBER, members.remove, Role.VIEWER, answers={204: None}, errors=(MemberNotFound, OwnerIsAdmin)
+        DELETE, MEMBER, members.remove, Role.VIEWER, answers={204: None}, errors=errors.MEMBER
     ),
     Endpoint(
         GET, f"{PROJECT}/audit", audit.list_all, Role.ADMIN,
@@ -213,21 +140,22 @@ _AGENTS = (
     Endpoint(
         POST, f"{AGENT}/spawn", agents.spawn, Role.OPERATOR,
         body=agents.SpawnBody, parameters=(IDEMPOTENCY_KEY,),
-        answers={200: shapes.Spawned}, errors=(*CREDENTIAL, *REFUSALS), reaches_container=True,
+        answers={200: shapes.Spawned}, errors=(*errors.CREDENTIAL, *errors.REFUSALS), reaches_container=True,
     ),
     Endpoint(
         POST, f"{AGENT}/stop", agents.stop, Role.OPERATOR,
-        body=NoBody, answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
+        body=NoBody, answers={200: TOLD}, errors=errors.REFUSALS, reaches_container=True,
     ),
     Endpoint(
-        GET, f"{AGENT}/status", agents.status, Role.VIEWER, answers={200: TOLD}, errors=REFUSALS, reaches_container=True
+        GET, f"{AGENT}/status", agents.status, Role.VIEWER,
+        answers={200: TOLD}, errors=errors.REFUSALS, reaches_container=True,
     ),
 )
 _AUTH = (
     Endpoint(
         POST, f"{AGENT}/auth/start", auth.start, Role.OPERATOR, of_user=Role.OPERATOR,
         body=auth.StartBody, answers={200: shapes.LoginBegun},
-        errors=(NoLoginHere, VaultNotConfigured, *PROVIDER, *REFUSALS), reaches_container=True,
+        errors=(*errors.ACCOUNT, *errors.PROVIDER, *errors.REFUSALS), reaches_container=True,
     ),
     Endpoint(
         GET, f"{AGENT}/auth/status", auth.status, Role.VIEWER,
@@ -236,18 +164,18 @@ _AUTH = (
     # A browser that comes from a provider has nothing of ours but the login's state.
     Endpoint(
         GET, f"{AGENT}/auth/callback", login_pages.arrive, None, is_public=True,
-        answers={204: None, 303: MOVED}, errors=(TooManyRequests,), operation_id="login_pages_arrive_at_project",
+        answers={204: None, 303: MOVED}, errors=(errors.TooManyRequests,), operation_id="login_pages_arrive_at_project",
     ),
     Endpoint(
         POST, f"{AGENT}/auth/callback", auth.callback, Role.OPERATOR, of_user=Role.OPERATOR,
         body=auth.CallbackBody, answers={200: shapes.AuthStatus},
-        errors=(NoLoginHere, CredentialRefused, VaultNotConfigured, *LOGIN, *PROVIDER, *REFUSALS),
+        errors=(*errors.ACCOUNT, errors.CredentialRefused, *errors.LOGIN, *errors.PROVIDER, *errors.REFUSALS),
         reaches_container=True,
     ),
     Endpoint(
         POST, f"{AGENT}/auth/token", auth.token, Role.OPERATOR, of_user=Role.OPERATOR,
         body=auth.TokenBody, answers={200: shapes.AuthStatus},
-        errors=(NoLoginHere, CredentialRefused, VaultNotConfigured), reaches_container=True,
+        errors=(*errors.ACCOUNT, errors.CredentialRefused), reaches_container=True,
     ),
     Endpoint(
         DELETE, f"{AGENT}/auth", auth.disconnect, Role.OPERATOR, of_user=Role.OPERATOR,
@@ -259,15 +187,15 @@ _AUTH = (
     ),
     Endpoint(
         GET, f"{OAUTH}/callback/{{provider_id}}", login_pages.arrive, None, is_public=True,
-        answers={204: None, 303: MOVED}, errors=(TooManyRequests,),
+        answers={204: None, 303: MOVED}, errors=(errors.TooManyRequests,),
     ),
     Endpoint(
         GET, f"{OAUTH}/login/{{ticket}}", login_pages.show, None, is_public=True,
-        answers={200: PAGE, 404: PAGE}, errors=(TooManyRequests,),
+        answers={200: PAGE, 404: PAGE}, errors=(errors.TooManyRequests,),
     ),
     Endpoint(
         POST, f"{OAUTH}/login/{{ticket}}", login_pages.answer, None, is_public=True,
-        answers={303: MOVED}, errors=(InvalidBody, TooManyRequests, UnsupportedMediaType),
+        answers={303: MOVED}, errors=(errors.InvalidBody, errors.TooManyRequests, errors.UnsupportedMediaType),
     ),
     Endpoint(
         GET, f"{OAUTH}/problem/{{code}}", login_pages.problem, None, is_public=True,
@@ -279,7 +207,7 @@ _SESSIONS = (
         POST, f"{ACP}/session", sessions.create, Role.OPERATOR,
         body=sessions.SessionBody, parameters=(IDEMPOTENCY_KEY,),
         answers={201: shapes.Session},
-        errors=(NoDefaultAgent, AgentNotFound, TooManySessions, *CREDENTIAL, *REFUSALS), reaches_container=True,
+        errors=(*errors.NEW_SESSION, *errors.CREDENTIAL, *errors.REFUSALS), reaches_container=True,
     ),
     Endpoint(
         GET, f"{ACP}/session", sessions.list_all, Role.VIEWER,
@@ -287,49 +215,47 @@ _SESSIONS = (
     ),
     Endpoint(
         GET, f"{ACP}/sessions", sessions.list_in_container, Role.OPERATOR,
-        answers={200: TOLD}, errors=REFUSALS, reaches_container=True,
+        answers={200: TOLD}, errors=errors.REFUSALS, reaches_container=True,
     ),
     Endpoint(GET, SESSION, sessions.get, Role.VIEWER, answers={200: shapes.Session}),
     Endpoint(PATCH, SESSION, sessions.rename, Role.OPERATOR, body=sessions.TitleBody, answers={200: shapes.Session}),
     Endpoint(
         DELETE, SESSION, sessions.end, Role.OPERATOR,
-        answers={200: shapes.Session}, errors=(Conflict,), reaches_container=True,
+        answers={200: shapes.Session}, errors=(errors.Conflict,), reaches_container=True,
     ),
     Endpoint(
         POST, f"{SESSION}/prompt", sessions.prompt, Role.OPERATOR,
         body=sessions.PromptBody, parameters=(IDEMPOTENCY_KEY, PREFER),
         answers={200: WAITED_FOR, 202: shapes.Accepted},
-        errors=(
-            AgentNotFound, EffectRefused, NotYourCredential, PromptTooLarge, QueueFull, SessionBusy, SessionEnded,
-            TooManyTurns, *CREDENTIAL, *REFUSALS,
-        ),
-        reaches_container=True,
+        errors=(EffectRefused, *errors.PROMPT, *errors.CREDENTIAL, *errors.REFUSALS), reaches_container=True,
     ),
     Endpoint(
         POST, f"{SESSION}/cancel", sessions.cancel, Role.OPERATOR,
-        body=sessions.CancelBody, answers={200: shapes.Cancelling, 202: shapes.Cancelling}, errors=(TurnNotFound,),
+        body=sessions.CancelBody,
+        answers={200: shapes.Cancelling, 202: shapes.Cancelling}, errors=(errors.TurnNotFound,),
     ),
     Endpoint(GET, f"{SESSION}/turns/{{turn_id}}", sessions.turn, Role.VIEWER, answers={200: shapes.Turn}),
     Endpoint(
         GET, f"{SESSION}/messages", history.messages, Role.VIEWER,
-        parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=(Conflict, HistoryTooLong),
+        parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=errors.HISTORY,
     ),
     Endpoint(
-        DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR, answers={204: None}, errors=(Conflict,)
+        DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR,
+        answers={204: None}, errors=(errors.Conflict,),
     ),
     Endpoint(
         GET, f"{SESSION}/snapshot", history.snapshot, Role.VIEWER,
-        parameters=(LIMIT,), answers={200: shapes.Snapshot}, errors=(Conflict, HistoryTooLong),
+        parameters=(LIMIT,), answers={200: shapes.Snapshot}, errors=errors.HISTORY,
     ),
     Endpoint(
         GET, f"{SESSION}/export", history.export, Role.VIEWER,
-        parameters=(FORMAT,), answers={200: EXPORT}, errors=(Conflict, HistoryTooLong),
+        parameters=(FORMAT,), answers={200: EXPORT}, errors=errors.HISTORY,
     ),
 )
 _EVENTS = (
     Endpoint(
         POST, f"{ACP}/events/ticket", tickets.issue, Role.VIEWER,
-        body=tickets.TicketBody, answers={201: TICKET_MADE}, errors=(SessionNotFound,),
+        body=tickets.TicketBody, answers={201: TICKET_MADE}, errors=(errors.SessionNotFound,),
     ),
     Endpoint(
         GET, f"{ACP}/events", events.project_events, Role.VIEWER, name="project_events",
@@ -351,15 +277,16 @@ _PERMISSIONS = (
         POST, f"{ACP}/permission/{{permission_id}}", permissions.answer, Role.OPERATOR,
         body=permissions.AnswerBody, parameters=(IDEMPOTENCY_KEY,),
         answers={200: shapes.Permission, 202: shapes.Permission},
-        errors=(EffectRefused, PermissionGone, PermissionSettled),
+        errors=(EffectRefused, errors.PermissionGone, errors.PermissionSettled),
     ),
 )
 _SIGN_IN = (
     Endpoint(
         POST, "/api/sign-in", sign_in.enter, None, is_public=True,
-        body=sign_in.SignInBody, answers={201: SIGNED_IN}, errors=(NotFound, SignInLinkGone, TooManyRequests),
+        body=sign_in.SignInBody, answers={201: SIGNED_IN},
+        errors=(errors.NotFound, errors.SignInLinkGone, errors.TooManyRequests),
     ),
-    Endpoint(DELETE, "/api/sign-in", sign_in.leave, None, body=NoBody, answers={204: None}, errors=(NotFound,)),
+    Endpoint(DELETE, "/api/sign-in", sign_in.leave, None, body=NoBody, answers={204: None}, errors=(errors.NotFound,)),
 )
 _OPERATIONS = (
     Endpoint(
@@ -371,7 +298,7 @@ _OPERATIONS = (
     ),
     Endpoint(
         GET, "/metrics", operations.metrics, None, name="metrics", is_public=True, answers={200: METRICS},
-        errors=(TooManyRequests,),
+        errors=(errors.TooManyRequests,),
     ),
     Endpoint(
         GET, "/openapi.json", description.openapi, None, is_public=True, answers={200: dict[str, Any]}
@@ -383,17 +310,17 @@ _PAGES = (
     Endpoint(GET, "/docs", description.page, None, is_public=True, answers={200: PAGE, 304: None}),
     Endpoint(
         GET, "/docs/{name}", description.page_file, None, is_public=True,
-        answers={200: FILE, 304: None}, errors=(NotFound,),
+        answers={200: FILE, 304: None}, errors=(errors.NotFound,),
     ),
     Endpoint(GET, "/console", console.page, None, is_public=True, answers={200: PAGE, 304: None}),
     Endpoint(
         GET, "/console/{path:.*}", console.file, None, is_public=True,
-        answers={200: FILE, 302: MOVED, 304: None}, errors=(NotFound,),
+        answers={200: FILE, 302: MOVED, 304: None}, errors=(errors.NotFound,),
     ),
 )
 # What has matched nothing above, method included, is the container's to answer.
 _REST = (
-    Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR, errors=(NotImplementedYet,)),
+    Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR, errors=(errors.NotImplementedYet,)),
     Endpoint(ANY, f"{ACP}/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
 )
 
