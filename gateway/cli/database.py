@@ -73,7 +73,7 @@ def with_keys_beside_data(config: Config) -> Config:
     return attrs.evolve(config, vault=attrs.evolve(config.vault, key_file=str(file)))
 
 
-async def migrate_database(config: Config, restored: bool, say: Say) -> None:
+async def migrate_database(config: Config, say: Say, *, restored: bool) -> None:
     """Bring the database's schema up to date, and stop; ``restored``: it was restored from a backup."""
     async with open_database(config, say, names_migrations=True) as (found, _):
         if restored:

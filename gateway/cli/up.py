@@ -32,7 +32,7 @@ from gateway.server.run import bind, serving, stop_on_signals
 DEMO_PROJECT = DEMO_AGENT = "demo"
 
 
-async def up(config: Config, container_port: int, say: Say) -> None:
+async def up(config: Config, say: Say, *, container_port: int) -> None:
     """The whole product on this machine: PostgreSQL, an agent host in a container's place, the gateway, a project."""
     began = time.monotonic()
     stopped = stop_on_signals()

@@ -7,12 +7,18 @@ import re
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.cli.commands.options import NOT_GIVEN
+from gateway.cli.main import COMMANDS
 from gateway.cli.terminal.asking import choice
-from gateway.cli.terminal.parser import add_commands
 from gateway.cli.terminal.text import clean
 from tests.program import Place, command
 from tests.terminal.person import SECONDS, environ, script, terminal, told
@@ -234,12 +240,36 @@ def test_the_examples_of_the_documentation_work_when_pasted(place: Place) -> Non
 
 
 def test_each_command_is_documented() -> None:
-    parser = argparse.ArgumentParser()
-    groups = parser.add_subparsers()
-    add_commands(groups)
     text = DOCUMENTED.read_text()
-    for name, group in groups.choices.items():
-        row = next(line for line in text.splitlines() if line.startswith(f"| `acp-gateway {name} "))
-        below = [action for action in group._actions if isinstance(action, argparse._SubParsersAction)]
-        for command_name in below[0].choices if below else ():
-            assert f"{command_name}`" in row, (name, command_name)
+    documented = []
+    for name, parser in commands():
+        if parser.get_default("person"):
+            group, _, one = name.partition(" ")
+            row = next(line for line in text.splitlines() if line.startswith(f"| `acp-gateway {group} "))
+            assert not one or f"{one}`" in row, name
+            documented.append(name)
+    assert len(documented) > 20
+
+
+def test_a_command_has_the_options_that_its_function_takes() -> None:
+    called = [(name, parser) for name, parser in commands() if isinstance(parser.get_default("run"), partial)]
+    assert len(called) > 10
+    for name, parser in called:
+        module, function = parser.get_default("run").args
+        taken = list(signature(getattr(import_module(module), function)).parameters)
+        options = {action.dest for action in parser._actions} - NOT_GIVEN - {"help"}
+        assert (taken[:2], set(taken[2:])) == (["config", "say"], options), name
+
+
+def commands(group: Any = None, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Each with its name, such as ``token create``."""
+    if group is None:
+        group = argparse.ArgumentParser().add_subparsers()
+        for module in COMMANDS:
+            module.add(group)
+    for word, parser in group.choices.items():
+        below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        if below:
+            yield from commands(below[0], word)
+        else:
+            yield f"{name} {word}".strip(), parser
