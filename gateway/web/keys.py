@@ -1,4 +1,4 @@
-"""What the application and a request carry, by typed key."""
+"""What a request carries, and the application beside its rooms, whose keys stand with them; by typed key."""
 
 import attrs
 from aiohttp import web
@@ -68,14 +68,14 @@ CAME_BY_PASS = web.RequestKey("came_by_pass", bool)
 ROLE = web.RequestKey("role", Role)
 
 
+@attrs.frozen
 class Route:
     """Where a request is to be forwarded: its upstream, the raw path and query there, and the prefix cut off."""
 
-    def __init__(self, upstream: Upstream, target: str, prefix: str, timeouts: Timeouts) -> None:
-        self.upstream = upstream
-        self.target = target
-        self.prefix = prefix
-        self.timeouts = timeouts
+    upstream: Upstream
+    target: str
+    prefix: str
+    timeouts: Timeouts
 
 
 ROUTE = web.RequestKey("route", Route)
