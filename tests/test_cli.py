@@ -333,7 +333,7 @@ def test_migrate_says_what_it_did_and_then_that_there_is_nothing_to_do(place: Pl
         run_to_end("migrate", "--data-dir", str(place.data_dir), directory=place.directory) for _ in range(2)
     )
     assert (first.status, second.status) == (0, 0)
-    assert "0001_projects, 0002_" in first.stdout
+    assert "0001_baseline, " in first.stdout
     assert "up to date" in second.stdout
 
 

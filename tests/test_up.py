@@ -115,10 +115,10 @@ def test_it_says_what_it_did_and_where_to_look(running: Program, place: Place) -
 
 
 def test_migrations_are_counted_and_named_only_where_they_are_asked_for(running: Program, directory: Path) -> None:
-    assert "0001_projects" not in running.said() + running.complained()
+    assert "0001_baseline" not in running.said() + running.complained()
     place = Place.make(directory / "named")
     told = run_to_end("migrate", "--data-dir", str(place.data_dir), directory=place.directory)
-    assert "0001_projects, 0002_" in told.stdout
+    assert "0001_baseline, " in told.stdout
 
 
 def test_the_printed_command_works_when_pasted(running: Program) -> None:

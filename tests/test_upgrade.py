@@ -180,8 +180,8 @@ async def test_this_version_goes_on_with_a_schema_that_a_next_one_has_added_to(
 
 
 async def test_a_start_on_a_schema_that_is_one_step_behind_catches_up(database_url: str, agent_host: str) -> None:
-    (taken_back,) = await asyncio.to_thread(rollback, database_url)
-    assert await asyncio.to_thread(migrate, database_url) == [taken_back]
+    taken_back = await asyncio.to_thread(rollback, database_url)
+    assert await asyncio.to_thread(migrate, database_url) == taken_back[::-1]
     async with GatewayProcess(database_url, QUICK).run() as gateway:
         project = await gateway.register(agent_host, defaultAgentId="demo")
         session = await project.create_session()

@@ -1,5 +1,9 @@
 """``migrations/`` through yoyo: forward at every start, back one at a time.
 
+The numbered files are applied once each. ``functions.sql`` is applied after them, and again whenever its content has
+changed; a database that a newer version has migrated keeps that version's functions. A rollback takes the functions
+back first, whatever they are: the next ``migrate``, of whichever version, makes its own.
+
 What yoyo 9.0.0 leaves to its caller:
 
 - Its lock is a row; a process that dies while it holds it locks everyone out. Here a session's advisory lock guards the
@@ -14,10 +18,11 @@ Everything here blocks: call it in a thread.
 """
 
 import glob
+import hashlib
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +43,12 @@ _POLL = 0.1
 #: How often a migration is begun that loses a race for locks.
 _TRIES = 5
 _CONNECT_TIMEOUT = 5
+#: The file, without its suffix, that holds all functions of the database.
+_FUNCTIONS = "functions"
+#: The baseline replaces the migrations of before 0.1.0, so many up to this one.
+_REPLACED, _LAST_REPLACED = 38, "0130_kinds_of_asked_calls"
+#: A commit that has them all.
+_COMMIT_BEFORE = "1a098ce"
 
 
 class MigrationFailed(StartError):
@@ -101,7 +112,30 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
             return
         with self.transaction():
             migration.process_steps(self, direction)
+            # Functions are noted with what they were when they were applied.
+            self.execute(f"delete from {self.migration_table} where migration_id = :id", {"id": migration.id})
             self.mark_one(migration) if direction == "apply" else self.unmark_one(migration)
+
+    def applied(self) -> frozenset[str]:
+        """The names of the migrations that the database has."""
+        self.ensure_internal_schema_updated()
+        rows = self.execute(f"select migration_id from {self.migration_table}").fetchall()
+        return frozenset(name for (name,) in rows)
+
+    def take_over(self, baseline: Migration) -> None:
+        """Note the baseline as applied where the migrations that it replaces have made the same schema."""
+        applied = self.applied()
+        if not applied or baseline.id in applied:
+            return
+        newest = max(applied)
+        if newest != _LAST_REPLACED or len(applied) != _REPLACED:
+            raise MigrationFailed(
+                f"the database's newest migration is {newest}. Of databases from before 0.1.0 this version takes over "
+                f"those that are at {_LAST_REPLACED}: start commit {_COMMIT_BEFORE} of the source on it first"
+            )
+        with self.transaction():
+            self.execute(f"delete from {self.migration_table}")
+            self.mark_one(baseline)
 
     def try_guard(self) -> bool:
         """Take the advisory lock that lets one process migrate at a time, if nobody has it."""
@@ -136,23 +170,35 @@ def migrate(url: str, *, directory: Path | None = None, wait: float = 60) -> lis
     migration that failed (those before it stay applied), ``DatabaseUnavailable`` that the database does not answer.
     """
     with _guarded(url, wait) as backend:
-        return _run(backend, backend.to_apply(_read(directory)), "apply")
+        found = _read(directory)
+        backend.take_over(found[0])
+        pending = backend.to_apply(found)
+        if backend.applied() - {migration.id for migration in found}:
+            pending = pending.filter(lambda migration: migration.id != _FUNCTIONS)
+        return _run(backend, pending, "apply")
 
 
 def rollback(url: str, count: int = 1, *, directory: Path | None = None, wait: float = 60) -> list[str]:
-    """Take back the newest ``count`` migrations; the names of them, newest first. Errors as for ``migrate``."""
+    """Take back the functions and the newest ``count`` migrations; their names, in order. Errors as for ``migrate``."""
     with _guarded(url, wait) as backend:
-        return _run(backend, backend.to_rollback(_read(directory))[:count], "rollback")
+        applied = backend.applied()
+        there = [migration for migration in reversed(_read(directory)) if migration.id in applied]
+        functions = [migration for migration in there if migration.id == _FUNCTIONS]
+        numbered = [migration for migration in there if migration.id != _FUNCTIONS]
+        return _run(backend, [*functions, *numbered[:count]], "rollback")
 
 
 def _read(directory: Path | None) -> MigrationList:
     found = read_migrations(glob.escape(str(directory or migrations_dir())))
     if not found:
         raise MigrationFailed(f"there are no migrations in {directory or migrations_dir()}")
+    for migration in found:
+        if migration.id == _FUNCTIONS:  # To yoyo, another content is another migration.
+            migration.hash = hashlib.sha256(Path(migration.path).read_bytes()).hexdigest()
     return found
 
 
-def _run(backend: _Backend, migrations: MigrationList, direction: Literal["apply", "rollback"]) -> list[str]:
+def _run(backend: _Backend, migrations: Iterable[Migration], direction: Literal["apply", "rollback"]) -> list[str]:
     done = []
     for migration in migrations:
         _step(backend, migration, direction)

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -78,6 +80,69 @@ def test_a_migration_outside_of_a_transaction_is_applied(bare_url: str, director
         "-- An index, made while others write.\n-- transactional: false\ncreate index concurrently one_a on one (a);\n"
     )
     assert migrate(bare_url, directory=directory)[-1] == "0003_index"
+
+
+def test_a_migration_and_others_that_wait_for_each_other_both_come_to_their_end(bare_url: str, directory: Path) -> None:
+    migrate(bare_url, directory=directory)
+    (directory / "0003_more.sql").write_text(
+        "-- Takes one table after the other.\nalter table one add column b text;\nalter table two add column b text;\n"
+    )
+    with closing(psycopg2.connect(bare_url)) as other, other.cursor() as cursor:
+        cursor.execute("insert into two values ('other')")
+        migrating = threading.Thread(target=migrate, args=(bare_url,), kwargs={"directory": directory})
+        migrating.start()
+        soon(lambda: ask(bare_url, "select 1 from pg_locks where not granted"))
+        cursor.execute("insert into one values ('other')")
+        other.commit()
+        migrating.join()
+    assert ask(bare_url, "select a, b from one") == [("other", None)]
+    assert ("0003_more",) in ask(bare_url, "select migration_id from _yoyo_migration")
+
+
+@pytest.fixture
+def functions(directory: Path) -> Path:
+    """A third file: that of the functions."""
+    file = directory / "functions.sql"
+    write_function(file, says=1)
+    file.with_suffix(".rollback.sql").write_text("-- Forgets it.\ndrop function if exists says();\n")
+    return file
+
+
+def write_function(file: Path, *, says: int) -> None:
+    file.write_text(f"-- A function.\ncreate or replace function says() returns int language sql as 'select {says}';\n")
+
+
+def test_functions_are_made_last_and_again_once_they_have_changed(
+    bare_url: str, directory: Path, functions: Path
+) -> None:
+    assert migrate(bare_url, directory=directory) == ["0001_one", "0002_two", "functions"]
+    assert migrate(bare_url, directory=directory) == []
+    former = functions.read_bytes()
+    write_function(functions, says=2)
+    assert migrate(bare_url, directory=directory) == ["functions"]
+    assert ask(bare_url, "select says()") == [(2,)]
+    functions.write_bytes(former)
+    assert migrate(bare_url, directory=directory) == ["functions"]
+    assert ask(bare_url, "select says()") == [(1,)]
+    assert migrate(bare_url, directory=directory) == []
+
+
+def test_a_version_leaves_the_functions_of_a_newer_one_alone(bare_url: str, directory: Path, functions: Path) -> None:
+    (directory / "0003_three.sql").write_text("-- A table.\ncreate table three (a text);\n")
+    (directory / "0003_three.rollback.sql").write_text("-- Forgets it.\ndrop table three;\n")
+    write_function(functions, says=3)
+    migrate(bare_url, directory=directory)
+    newer = (directory / "0003_three.sql").rename(directory / "0003_three.newer")
+    write_function(functions, says=1)
+    assert migrate(bare_url, directory=directory) == []
+    assert ask(bare_url, "select says()") == [(3,)]
+
+    newer.rename(directory / "0003_three.sql")
+    assert rollback(bare_url, directory=directory) == ["functions", "0003_three"]
+    assert ask(bare_url, "select 1 from pg_proc where proname = 'says'") == []
+    (directory / "0003_three.sql").unlink()
+    assert migrate(bare_url, directory=directory) == ["functions"]
+    assert ask(bare_url, "select says()") == [(1,)]
 
 
 def test_eight_processes_at_once_apply_each_migration_once(bare_url: str) -> None:

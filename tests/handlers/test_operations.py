@@ -100,7 +100,7 @@ async def test_a_schema_that_is_behind_is_not_ready_and_one_that_is_ahead_is(
     assert answer.status == 503
     assert answer.json["parts"]["migrations"] == {
         "ready": False,
-        "reason": "The database lacks 1 of them (0001_projects); run acp-gateway migrate.",
+        "reason": "The database lacks 1 of them (0001_baseline); run acp-gateway migrate.",
     }
     assert answer.json["parts"]["database"] == {"ready": True}
 

@@ -1,12 +1,7 @@
-"""What holds while a gateway of the version before is still at work, and while the migrations of this one run."""
+"""What holds while a gateway of the version before is still at work."""
 
-import threading
-from contextlib import closing
-
-import psycopg2
 import pytest
 
-from gateway.db.migrate import migrate, names, rollback
 from gateway.db.pool import Database
 from gateway.errors import ProjectExists
 from gateway.follow.lease import Leases
@@ -15,7 +10,7 @@ from gateway.projects.cleanup import Remains
 from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import OPENCODE_EVENT, Cursor
 from gateway.wire.opencode import opencode_log
-from tests.db.things import ask, soon
+from tests.db.things import ask
 
 #: As the version before deletes a project: it knows of one log.
 DELETED = """\
@@ -25,10 +20,6 @@ insert into deleted_projects (project_id) select id from project"""
 
 def said(text: str) -> NewEvent:
     return NewEvent(type=OPENCODE_EVENT, data=b'{"text":"%s"}' % text.encode())
-
-
-def taken_back_to_before(url: str, migration: str) -> None:
-    rollback(url, len([name for name in names() if name >= migration]))
 
 
 async def test_what_was_recorded_goes_with_a_project_that_a_former_version_deletes(
@@ -68,46 +59,3 @@ async def test_a_former_holder_appends_to_neither_log_from_the_moment_that_anoth
     for log_id in (project.id, opencode_log(project.id)):
         with pytest.raises(StaleFence):
             await log.append(log_id, [said("late")], numbers=[1], source="unnumbered-1", fence=former.fence)
-
-
-def test_a_credential_that_is_given_while_secrets_begin_to_be_kept_is_kept(database_url: str) -> None:
-    taken_back_to_before(database_url, "0107")
-    with closing(psycopg2.connect(database_url)) as giver, giver.cursor() as cursor:
-        cursor.execute(
-            "insert into projects (id, owner_id, name, container_url) values ('p', 'ann', 'p', 'http://x:1')"
-        )
-        cursor.execute(
-            "insert into agent_auth_tokens (user_id, agent_id, token_type, sealed_access_token, key_id, fingerprint)"
-            " values ('ann', 'demo', 'api_key', 'sealed', 'k', 'f')"
-        )
-        giver.commit()
-        cursor.execute(
-            "insert into given_credentials (project_id, agent_id, user_id, owner, version)"
-            " select 'p', agent_id, user_id, 'o', version from agent_auth_tokens for share"
-        )
-        migrating = threading.Thread(target=migrate, args=(database_url,))
-        migrating.start()
-        waiting = "select 1 from pg_locks where not granted"
-        soon(lambda: ask(database_url, waiting))
-        giver.commit()
-        migrating.join()
-    assert ask(database_url, "select user_id, version from given_secrets") == [("ann", 1)]
-
-
-def test_a_migration_and_an_append_that_wait_for_each_other_both_come_to_their_end(database_url: str) -> None:
-    taken_back_to_before(database_url, "0100")
-    with closing(psycopg2.connect(database_url)) as appender, appender.cursor() as cursor:
-        cursor.execute(
-            "insert into projects (id, owner_id, name, container_url) values ('p', 'ann', 'p', 'http://x:1')"
-        )
-        cursor.execute("insert into log_heads (project_id) values ('p')")
-        appender.commit()
-        cursor.execute("update log_heads set head = head + 1 where project_id = 'p'")
-        migrating = threading.Thread(target=migrate, args=(database_url,))
-        migrating.start()
-        soon(lambda: ask(database_url, "select 1 from pg_locks where not granted"))
-        cursor.execute("insert into log_sources (project_id, source, mark) values ('p', 's', 1)")
-        appender.commit()
-        migrating.join()
-    assert ask(database_url, "select head from log_heads") == [(1,)]
-    assert {name for (name,) in ask(database_url, "select migration_id from _yoyo_migration")} >= names()

@@ -1,4 +1,0 @@
--- Forgets all projects and what their agents said.
-
-drop table project_agents;
-drop table projects;

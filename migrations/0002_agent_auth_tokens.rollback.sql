@@ -1,3 +1,0 @@
--- Forgets all tokens.
-
-drop table agent_auth_tokens;

@@ -1,3 +1,0 @@
--- Forgets all API tokens: none of them opens anything any more.
-
-drop table api_tokens;

@@ -1,3 +1,0 @@
--- Forgets which credentials are being renewed.
-
-drop table credential_renewals;

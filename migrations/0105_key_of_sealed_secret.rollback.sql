@@ -1,3 +1,0 @@
--- Forgets how to read it.
-
-drop function sealed_with(bytea);

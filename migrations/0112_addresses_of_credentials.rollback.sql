@@ -1,3 +1,0 @@
--- Users' credentials follow their projects to any address.
-
-drop table credential_addresses;

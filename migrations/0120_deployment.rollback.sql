@@ -1,3 +1,0 @@
--- Takes the name away.
-
-drop table deployment;

@@ -1,3 +1,0 @@
--- Forgets the kinds of the calls that agents ask leave for.
-
-alter table permissions drop column kinds;
