@@ -191,6 +191,101 @@ async def test_heads_under_way_are_bounded_together(gateway: Gateway, monkeypatc
     await eventually(lambda: heads.Connection.under_way == 0)
 
 
+GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+POST = b"POST /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+#: Each behind a request of its own, the pieces in which it is sent: what comes behind the last byte of a request.
+BEFORE_A_HEAD: dict[str, list[bytes]] = {
+    "a request": [GET],
+    "several requests": [GET * 3],
+    "the end of a head": [GET[:-1], GET[-1:]],
+    "a body": [POST + b"Content-Length: 8\r\n\r\n\r\n\r\n\r\n\r\n"],
+    "the last byte of a body": [POST + b"Content-Length: 8\r\n\r\n\r\n\r\n\r\n\r", b"\n"],
+    "a chunked body": [CHUNKED + b"4\r\n\r\n\r\n\r\n0\r\n\r\n"],
+    "the last byte of a chunked body": [CHUNKED + b"4\r\nbody\r\n0\r\n\r", b"\n"],
+    "a chunked body and a body": [
+        CHUNKED + b"4\r\nbody\r\n0\r\nX: trailer\r\n\r\n" + POST + b"Content-Length: 4\r\n\r\nbody"
+    ],
+    "more requests than are queued": [GET * 100],
+    "more bodies than are queued": [(POST + b"Content-Length: 4\r\n\r\nbody") * 100],
+    "a request for another protocol": [GET[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"],
+}
+
+
+async def send(writer: asyncio.StreamWriter, pieces: list[bytes]) -> None:
+    """Each is read by itself."""
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("before", BEFORE_A_HEAD.values(), ids=BEFORE_A_HEAD.keys())
+async def test_a_head_that_begins_in_one_piece_with_the_end_of_a_request_is_timed(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, before: list[bytes]
+) -> None:
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.5)
+    reader, writer = await open_connection(gateway)
+    await send(writer, [*before[:-1], before[-1] + GET[:20]])
+    # Nothing else would end it for more than a minute.
+    with suppress(ConnectionResetError):
+        assert b" 431 " not in await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+
+@pytest.mark.parametrize("before", BEFORE_A_HEAD.values(), ids=BEFORE_A_HEAD.keys())
+async def test_no_head_is_timed_where_a_piece_ends_with_a_request(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, before: list[bytes]
+) -> None:
+    if before[0] == BEFORE_A_HEAD["more bodies than are queued"][0]:
+        pytest.skip("what is kept of it may be a head's as well")
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.3)
+    reader, writer = await open_connection(gateway)
+    # With an empty line behind it, as some clients send.
+    await send(writer, [*before[:-1], before[-1] + b"\r\n"])
+    await asyncio.sleep(0.6)
+    writer.write(GET)
+    answers = asyncio.create_task(reader.read())
+    await asyncio.sleep(0.2)
+    assert not answers.done(), "it is open still"
+    answers.cancel()
+    writer.close()
+
+
+@pytest.mark.parametrize("before", [[GET], BEFORE_A_HEAD["the last byte of a body"]], ids=["pipelined", "body"])
+async def test_heads_that_begin_in_one_piece_with_the_end_of_a_request_are_bounded_together(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, before: list[bytes]
+) -> None:
+    monkeypatch.setattr(heads, "MAX_HEADS", 100_000)
+    begun = GET[:-2] + b"".join(b"X-%d: %b\r\n" % (number, b"x" * 8000) for number in range(5))
+    connections = [await open_connection(gateway) for _ in range(4)]
+    for _, writer in connections:
+        await send(writer, [*before[:-1], before[-1] + begun])
+    answers = [asyncio.create_task(reader.readuntil(b" 431 ")) for reader, _ in connections]
+    await asyncio.wait(answers, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+    assert {answer.exception() for answer in answers if answer.done()} == {None}
+    for answer in answers:
+        answer.cancel()
+    for _, writer in connections:
+        writer.close()
+    await asyncio.gather(*answers, return_exceptions=True)
+    await eventually(lambda: heads.Connection.under_way == 0)
+
+
+async def test_heads_that_wait_on_one_connection_are_bounded_together(gateway: Gateway) -> None:
+    await gateway.register("http://127.0.0.1:1")
+    reader, writer = await open_connection(gateway)
+    writer.write(b"GET /api/projects/demo/acp/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    [connection] = [one for one in gc.get_objects() if isinstance(one, heads.Connection) and one._current_request]
+    large = GET[:-2] + b"".join(b"X-%d: %b\r\n" % (number, b"x" * 8000) for number in range(5)) + b"\r\n"
+    await send(writer, [large] * 5)
+    waiting = [heads._size(message) for message, _ in connection._messages]
+    assert sum(waiting) <= heads.MAX_HEAD
+    assert 0 in waiting, "refused"
+    writer.close()
+
+
 SECRET = "not-for-anybodys-log"
 
 

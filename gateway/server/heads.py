@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -34,6 +34,7 @@ HEAD_SECONDS: Final = 20.0
 #: How long what else comes is read, and thrown away, where a head is refused. Whoever is still sending when the
 #: connection is closed may never see the answer (RFC 9112 9.6).
 LINGER_SECONDS: Final = 5.0
+_EMPTY_LINE: Final = b"\r\n\r\n"
 
 
 class Connection(RequestHandler):
@@ -42,7 +43,7 @@ class Connection(RequestHandler):
     #: Bytes of the heads that are under way on all of them.
     under_way: ClassVar[int] = 0
 
-    __slots__ = ("_head_bytes", "_head_ends", "_is_refused", "_last_body")
+    __slots__ = ("_body", "_body_length", "_head_bytes", "_head_ends", "_is_refused", "_last_bytes", "_unread")
 
     def __init__(self, server: web.Server) -> None:
         super().__init__(server, loop=server._loop, **server._kwargs)
@@ -50,24 +51,83 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._head_ends: asyncio.TimerHandle | None = None
         self._is_refused = False
-        #: Of the request whose head came last; what comes after its end is the next head.
-        self._last_body: StreamReader = EMPTY_PAYLOAD
+        #: Of the request whose head came last, and its length where the head says that; then comes the next head.
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._body_length: int | None = None
+        #: An empty line may come in two pieces.
+        self._last_bytes = b""
+        #: Bytes behind the last empty line which aiohttp keeps until requests before them are handled.
+        self._unread = 0
 
     def data_received(self, data: bytes) -> None:
+        """A piece of what the client sends; an empty one where aiohttp goes on with what it has kept.
+
+        aiohttp does not tell where in a piece a request ends. Each head ends with an empty line, and so does each
+        chunked body: behind the last empty line of a piece no request begins and ends. So it is read in two parts.
+        """
         if self._is_refused:
             return
-        count, was_in_body = self._request_count, not self._last_body.is_eof()
-        super().data_received(data)
+        if not data or self._upgraded or self._payload_parser is not None:
+            self._read(data)
+            return
+        known = len(self._last_bytes)
+        seen = self._last_bytes + data
+        self._last_bytes = seen[1 - len(_EMPTY_LINE) :]
+        found = seen.rfind(_EMPTY_LINE)
+        end = 0 if found < 0 else found + len(_EMPTY_LINE) - known
+        if end:
+            self._read(data[:end])
+            self._unread = 0
+        if end < len(data):
+            self._read(data[end:])
+
+    def _read(self, part: bytes) -> None:
+        of_body, count = self._of_body(len(part)), self._request_count
+        super().data_received(part)
         if came := self._request_count - count:
             self._forget_head()
-            self._last_body = self._messages[-1][1]
+            self._note_body(*self._messages[-1])
             self._refuse_large_ones(came)
-        elif was_in_body or self._upgraded or self._buffer_paused:
-            # Not of a head; or of requests that aiohttp reads once those before them are handled.
+        if self._buffer_paused:
+            self._unread += len(part)
+        elif not came and not self._upgraded and self._body.is_eof():
+            self._count_head_in(part[of_body:])
+
+    def _resume_reading_if_drained(self) -> None:
+        super()._resume_reading_if_drained()
+        if self._buffer_paused:
             return
-        elif self._waiter is not None or self._head_bytes or data.strip(b"\r\n"):
-            # What some clients send after a body, an empty line, must not end its answer (RFC 9112 2.2).
-            self._count_head(len(data))
+        unread, self._unread = self._unread, 0
+        if unread and not self._upgraded and self._body.is_eof():
+            # Some of it may be of a body, and is counted too much. Few clients send so much before they are answered.
+            self._count_head(unread)
+
+    def _note_body(self, message: Any, body: StreamReader) -> None:
+        self._body, self._body_length = body, None
+        if body is not EMPTY_PAYLOAD and (length := message.headers.get(hdrs.CONTENT_LENGTH)) is not None:
+            self._body_length = int(length)
+
+    def _of_body(self, size: int) -> int:
+        """How many of the next bytes are of the body that is under way; all that may be."""
+        if self._body.is_eof():
+            return 0
+        return size if self._body_length is None else min(size, self._body_length - self._body.total_bytes)
+
+    def _count_head_in(self, begun: bytes) -> None:
+        """What some clients send after a body, an empty line, must not end its answer (RFC 9112 2.2)."""
+        is_idle = self._waiter is not None and not self._waiter.done()
+        if begun and (is_idle or self._head_bytes or begun.strip(b"\r\n")):
+            self._count_head(len(begun))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Drop what came behind a request for another protocol that is declined: aiohttp would read it past the bounds
+        here. Clients wait for that answer."""
+        if self._upgraded and self._payload_parser is None and self._message_tail.strip(b"\r\n"):
+            self._message_tail = b""
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def _count_head(self, size: int) -> None:
         """Also of a request that comes while another is handled."""
@@ -111,9 +171,11 @@ class Connection(RequestHandler):
             self._head_ends = None
 
     def _refuse_large_ones(self, came: int) -> None:
-        """Of the heads that came last. In how many pieces they came makes no difference."""
-        for place in range(len(self._messages) - came, len(self._messages)):
-            if _size(self._messages[place][0]) > MAX_HEAD:
+        """Of the heads that came last. In how many pieces they came makes no difference, nor that others wait."""
+        waiting = 0
+        for place, (message, _) in enumerate(self._messages):
+            waiting += _size(message)
+            if waiting > MAX_HEAD and place >= len(self._messages) - came:
                 self._messages[place] = (_TOO_LARGE, EMPTY_PAYLOAD)
 
 
