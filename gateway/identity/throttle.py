@@ -44,7 +44,7 @@ class Throttle:
         """``TooManyRequests`` where it is not to be looked at."""
         if not self._full_at:
             return
-        wait = self._full_at.get(_network(address), 0.0) - self._clock() - (BURST - 1) * REFILL_SECONDS
+        wait = self._full_at.get(network_of(address), 0.0) - self._clock() - (BURST - 1) * REFILL_SECONDS
         if wait > 0 and self._known.get(_digest(address, secret), 0.0) < self._clock():
             self._on_refused()
             raise TooManyRequests(
@@ -52,7 +52,7 @@ class Throttle:
             )
 
     def failed(self, address: str | None) -> None:
-        network, now = _network(address), self._clock()
+        network, now = network_of(address), self._clock()
         full_at = max(self._full_at.pop(network, now), now) + REFILL_SECONDS
         self._full_at[network] = full_at
         if len(self._full_at) > MAX_ADDRESSES:
@@ -77,7 +77,7 @@ class Throttle:
         self.held(address, secret)
 
 
-def _network(address: str | None) -> str:
+def network_of(address: str | None) -> str:
     """Whom an address stands for: one IPv6 customer has a whole /64."""
     try:
         parsed = ip_address(address or "")
@@ -89,4 +89,4 @@ def _network(address: str | None) -> str:
 
 
 def _digest(address: str | None, secret: str) -> bytes:
-    return hashlib.sha256(f"{_network(address)} {secret}".encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(f"{network_of(address)} {secret}".encode("utf-8", "surrogateescape")).digest()

@@ -11,10 +11,12 @@ from urllib.parse import parse_qsl, quote
 from aiohttp import hdrs, web
 
 from gateway.errors import (
+    BodyTooLarge,
     Forbidden,
     GatewayError,
     LoginUnknown,
     LoginUnreadable,
+    RequestStalled,
     TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
@@ -27,11 +29,9 @@ from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
 from gateway.oauth.room import OAUTH
 from gateway.web.handlers import accounts
 from gateway.web.handlers.login_page import page, question
-from gateway.web.handlers.requests import read_raw
+from gateway.web.handlers.requests import MAX_STRANGERS_BODY, read_raw
 from gateway.web.keys import ASKED, CHANGED, TASKS, Changed
 from gateway.wire.media import media_type
-
-MAX_FORM = 1024
 
 
 async def arrive(request: web.Request) -> web.Response:
@@ -70,13 +70,14 @@ async def answer(request: web.Request) -> web.Response:
     """The person says whether the login is theirs."""
     if media_type(request.headers.get(hdrs.CONTENT_TYPE)) != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("This takes the form that its own page sends.")
-    form = dict(parse_qsl((await read_raw(request, MAX_FORM)).decode("ascii", "replace")))
     logins, ticket = request.app[OAUTH].logins, request.match_info["ticket"]
     try:
+        # Ahead of the body: who guesses at tickets has none read.
         await _of_page(request)
+        form = dict(parse_qsl((await read_raw(request, MAX_STRANGERS_BODY)).decode("ascii", "replace")))
         work = logins.confirm(ticket) if form.get("answer") == "yes" else logins.decline(ticket)
         login = await request.app[TASKS].complete(work, name="complete login")
-    except TooManyRequests:
+    except (BodyTooLarge, RequestStalled, TooManyRequests):
         raise
     except GatewayError as exc:
         return _sent_on(request, f"problem/{exc.code}")

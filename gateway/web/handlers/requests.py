@@ -26,7 +26,7 @@ from gateway.errors import (
 from gateway.proxy.expect import ask_for_body
 from gateway.web.apidoc.endpoint import Parameter
 from gateway.web.handlers.parameters import DEFAULT_LIMIT, LIMIT
-from gateway.web.keys import BODY_PLACE, SETTINGS
+from gateway.web.keys import BODY_PLACE, SETTINGS, USER
 from gateway.wire.codec import MAX_SHOWN, DecodeError, from_builtins, parse_json, refuse_twice
 from gateway.wire.limits import flaw
 from gateway.wire.media import media_type
@@ -37,6 +37,8 @@ T = TypeVar("T")
 BODY_SECONDS = 120.0
 #: Bytes of a body where its route says nothing else: prompts alone may hold files and images.
 MAX_BODY = 262_144
+#: The same before anybody has said who they are.
+MAX_STRANGERS_BODY = 1024
 #: A body as it came.
 BODY = web.RequestKey("body", bytes)
 #: The preference of RFC 7240 4.3, up to the parameters that it may have.
@@ -76,7 +78,7 @@ async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = Fals
 
 async def read_raw(request: web.Request, most: int) -> bytes:
     """The body as it comes. ``BodyTooLarge`` where it has more than ``most`` bytes, before they are here."""
-    most = min(most, request.client_max_size)
+    most = min(most, request.client_max_size if USER in request else MAX_STRANGERS_BODY)
     pieces: list[bytes] = []
     size = request.content_length or 0
     try:

@@ -25,12 +25,13 @@ class SignInBody:
 
 async def enter(request: web.Request) -> web.Response:
     """An API token for the browser that has the link, which opens together with the cookie that comes with it."""
+    throttle = request.app[IDENTITY].throttle
+    client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
+    # Ahead of the body: a link is good once, so there is none that is known to be good.
+    throttle.check(client, "")
     body = await read_body(request, SignInBody)
     if Tokens.name not in request.app[CONFIG].identity.modes:
         raise NotFound("Nobody is signed in here: this gateway takes no API tokens.")
-    throttle = request.app[IDENTITY].throttle
-    client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
-    throttle.check(client, body.link)
     signed_in = await request.app[IDENTITY].sign_ins.exchange(body.link)
     if signed_in is None:
         throttle.failed(client)
