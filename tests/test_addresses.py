@@ -1,8 +1,9 @@
 """Whose container is where: another owner's is refused, whatever spelling, at whatever moment."""
 
 import asyncio
+import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.projects.addresses import LOOPBACK, Addresses, meanings
 from gateway.projects.store import NewProject, Projects
 from gateway.proxy.client import Client
 from gateway.proxy.policy import AddressPolicy
+from gateway.proxy.resolver import MAX_ADDRESSES, PolicyResolver, system_lookup
 from gateway.proxy.upstream import Timeouts, Upstream
 from tests.fakes.container import FakeContainer
 from tests.identity.tokens import alter
@@ -187,6 +189,31 @@ class World:
                 assert "another project" in str(exc)  # noqa: PT017 - either way is right
                 return True
         return False
+
+
+async def test_of_a_name_with_many_addresses_the_same_few_are_compared_and_connected_to(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many as one answer over TCP holds.
+    many = [f"10.0.{number // 250}.{number % 250 + 1}" for number in range(4000)]
+
+    async def getaddrinfo(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        random.shuffle(many)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in many]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    addresses, compared = Addresses(database), []
+
+    async def guard(host: str, port: int, found: Sequence[str]) -> list[str]:
+        compared.extend(found)
+        return await addresses.guard(host, port, found)
+
+    resolver = PolicyResolver(AddressPolicy.parse(["10.0.0.0/8"]), system_lookup, guard)
+    connected = {one["host"] for one in await resolver.resolve("many.example", 80)}
+    assert connected == set(compared)
+    assert 1 < len(connected) <= MAX_ADDRESSES
+    [location] = await addresses.locate([Upstream.parse("http://many.example")])
+    assert location.addresses == connected
 
 
 async def test_names_are_compared_by_what_they_lead_to(database: Database) -> None:
