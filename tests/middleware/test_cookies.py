@@ -9,7 +9,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.web.middleware.cookies import for_browser, for_container, is_own
+from gateway.web.middleware import cookies
+from gateway.web.middleware.cookies import MAX_PAIRS, for_browser, for_container, is_own
 from tests.middleware.conftest import Ports, ask_raw
 from tests.proxy.peers import raw_upstream, serve
 from tests.world import PROXIED, Gateway, GatewayProcess
@@ -89,6 +90,19 @@ def test_where_a_proxy_signs_users_in_a_container_gets_the_cookies_that_it_has_s
     assert for_container([f"{sso}; {forged.partition(';')[0]}"], is_marked=True) == ""
 
 
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_of_more_cookies_than_browsers_keep_for_a_host_the_first_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, is_marked: bool
+) -> None:
+    digested = []
+    monkeypatch.setattr(cookies, "_digest", lambda text: digested.append(text) or "digest")
+    first = ["acp_mark_a=digest", *("a" for _ in range(MAX_PAIRS - 1))]
+    # A whole head full.
+    sent = for_container([";".join([*first, *("b" for _ in range(32_000))])], is_marked=is_marked)
+    assert sent.split("; ") == first[1:]
+    assert len(digested) <= MAX_PAIRS
+
+
 @given(st.lists(st.text("aA=; _-cCpP\udcff", max_size=30)))
 def test_no_cookie_of_the_gateways_reaches_a_container(fields: list[str]) -> None:
     for is_marked in (False, True):
@@ -97,13 +111,13 @@ def test_no_cookie_of_the_gateways_reaches_a_container(fields: list[str]) -> Non
 
 
 async def test_a_container_is_sent_its_cookies_on_its_own_host_and_below_the_gateways_none(ports: Ports) -> None:
-    cookies = "Cookie: a=1; acp_stream_0123=secret; b=2"
+    sent = "Cookie: a=1; acp_stream_0123=secret; b=2"
     for start, host, got in (
         ("GET /x", "demo.localhost", "a=1; b=2"),
         ("GET /api/projects/demo/opencode/x", "localhost", None),
         ("POST /api/projects/demo/acp/x", "localhost", None),
     ):
-        await ports.ask(start, f"Host: {host}", cookies)
+        await ports.ask(start, f"Host: {host}", sent)
         [request] = [*ports.opencode.requests, *ports.acp.requests]
         assert request.one("Cookie") == got
         ports.opencode.requests.clear()

@@ -11,6 +11,7 @@ import hashlib
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 #: What the gateway's own cookies begin with. Containers are never sent such a one, and cannot set one.
@@ -23,11 +24,13 @@ _SHARED: Final = frozenset({"expires", "max-age", "path", "secure", "samesite", 
 #: Characters of a ``Set-Cookie``, and attributes in it: browsers drop what is longer (RFC 6265bis 5.7), and know eight.
 MAX_COOKIE: Final = 8192
 MAX_ATTRIBUTES: Final = 20
+#: Cookies of one request that are looked at. Browsers keep some 180 for a host and the domains above it.
+MAX_PAIRS: Final = 500
 
 
 def for_container(fields: Iterable[str], *, is_marked: bool) -> str:
-    """A request's cookies that the container gets, in their order; "" for none."""
-    pairs = [pair.strip(" \t") for field in fields for pair in field.split(";")]
+    """A request's cookies that the container gets, in their order; "" for none. Only ``MAX_PAIRS`` are looked at."""
+    pairs = list(islice((pair.strip(" \t") for field in fields for pair in field.split(";")), MAX_PAIRS))
     marks = {value for name, value in map(_split, pairs) if name.startswith(_MARK)} if is_marked else set()
     if is_marked and not marks:
         return ""
