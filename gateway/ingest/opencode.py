@@ -4,6 +4,7 @@
 a break is recorded: it has clients look anew at what they may have missed.
 """
 
+import hashlib
 from collections import OrderedDict
 from typing import Any
 
@@ -28,8 +29,11 @@ _DELTA = ".delta"
 #: Has all of a part as it is now and, from some versions, the piece that is new as well.
 _PART = "message.part.updated"
 
-#: A log, the event's type, and the properties that say of which text it brings a piece.
-_Text = tuple[str, str, tuple[tuple[str, str], ...]]
+#: A step ends after so many properties.
+_STEP_PROPERTIES = 500
+
+#: A project, and a digest of what says of which text an event brings a piece.
+_Text = tuple[str, bytes]
 
 
 class Recording:
@@ -87,21 +91,37 @@ class Recording:
             return raw
         if not isinstance(type, str) or not type.endswith((_DELTA, _PART)) or not isinstance(piece, str):
             return raw
-        told = yield from self._of_text(project_id, type, properties).masking(type, piece, masker)
+        running = self._of_text(project_id, (yield from _naming(type, properties)))
+        told = yield from running.masking("", piece, masker)
         if told == piece:
             return raw
         properties["delta"] = told
         return dump_foreign_json(event)
 
-    def _of_text(self, project_id: str, type: str, properties: dict[str, Any]) -> RunningText:
-        named = tuple((name, value) for name, value in properties.items() if name != "delta" and isinstance(value, str))
-        match properties.get("part"):
-            case {"id": str() as part_id}:
-                named += (("part", part_id),)
-        key = (project_id, type, named)
+    def _of_text(self, project_id: str, named: bytes) -> RunningText:
+        key = (project_id, named)
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = RunningText()
             if len(self._running) > _MAX_REMEMBERED:
                 self._running.popitem(last=False)
         return running
+
+
+def _naming(type: str, properties: dict[str, Any]) -> Steps[bytes]:
+    """A digest of an event's type and of the properties that say of which text it brings a piece.
+
+    OpenCode decides how many there are and how long they are, so only the digest is remembered.
+    """
+    named = {name: value for name, value in properties.items() if name != "delta" and isinstance(value, str)}
+    match properties.get("part"):
+        case {"id": str() as part_id}:
+            named["part"] = part_id
+    digest = hashlib.sha256()
+    for number, text in enumerate((type, *(text for pair in named.items() for text in pair))):
+        raw = text.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(raw))
+        digest.update(raw)
+        if number % _STEP_PROPERTIES == 0:
+            yield
+    return digest.digest()

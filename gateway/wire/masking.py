@@ -195,14 +195,16 @@ class Masker:
         masked = self.mask(raw)
         return value if masked is raw else parse_foreign_json(masked)
 
-    def begun(self, text: str) -> tuple[int, int]:
-        """How long the longest end of this text is that a secret begins with, and how much of that may be told."""
-        longest, told = 0, 0
+    def begun(self, text: str) -> tuple[str, int, int]:
+        """Of the secret that the longest end of this text begins: itself, how long that end is, and how much of it may
+        be told.
+        """
+        begun, longest, told = "", 0, 0
         for secret in self.secrets:
             found = _begun(text, secret, longest)
             if found > longest:
-                longest, told = found, min(_TOLD, len(secret) // 2)
-        return longest, told
+                begun, longest, told = secret, found, min(_TOLD, len(secret) // 2)
+        return begun, longest, told
 
 
 class RunningText:
@@ -212,22 +214,23 @@ class RunningText:
     """
 
     def __init__(self) -> None:
-        #: Kind → the end of what was said, as it was, and how much of that has been masked already.
-        self._ends: dict[str, tuple[str, bool]] = {}
+        #: Kind → the end of what was said: of which secret it is the beginning, how much of it, and whether some of it
+        #: has been masked. It is no copy: a secret may be long, and an agent may begin it in very many texts.
+        self._ends: dict[str, tuple[str, int, bool]] = {}
 
     def masking(self, kind: str, piece: str, masker: Masker) -> Steps[str]:
         """The next piece, as it may be told."""
-        end, in_mask = self._ends.get(kind, ("", False))
-        whole = end + piece
+        secret, length, in_mask = self._ends.get(kind, ("", 0, False))
+        whole = secret[:length] + piece
         hidden = yield from _finding_places(whole, masker.secrets)
         if hidden is None:
             hidden = [(0, len(whole))]
-        begun, may_tell = masker.begun(whole)
+        secret, begun, may_tell = masker.begun(whole)
         if begun > may_tell:
             hidden.append((len(whole) - begun + may_tell, len(whole)))
-        told = _without(whole, len(end), hidden, in_mask=in_mask)
+        told = _without(whole, length, hidden, in_mask=in_mask)
         if begun:
-            self._ends[kind] = (whole[-begun:], begun > may_tell)
+            self._ends[kind] = (secret, begun, begun > may_tell)
         else:
             self._ends.pop(kind, None)
         return told

@@ -329,7 +329,7 @@ def test_the_beginning_of_a_secret_at_a_text_s_end_is_found_as_by_trying_each_le
             for length in range(1, min(len(secret), len(text) + 1))
             if secret.startswith(text[-length:])
         ]
-        assert Masker(secrets).begun(text)[0] == max(ends, default=0), (secrets, text)
+        assert Masker(secrets).begun(text)[1] == max(ends, default=0), (secrets, text)
 
 
 def test_a_text_full_of_a_long_secret_s_first_character_costs_about_what_any_text_costs() -> None:
