@@ -7,6 +7,7 @@ Of each call all kinds are remembered that the agent has ever called it, because
 judged by the strictest; of its other members what is short, and of the rest only in which event it was last told.
 """
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -19,8 +20,10 @@ from gateway.permissions.policy import TOOL_KINDS
 from gateway.wire.codec import DecodeError, parse_foreign_json
 from gateway.wire.events import Event, Gap, PermissionRequest, SessionCreated, TurnEnded, TurnStarted
 
-#: Calls of one turn that are remembered. What comes when some have been forgotten may be about one of them.
-MOST_CALLS: Final = 5_000
+#: Bytes that are remembered of one turn's calls. What comes when some have been forgotten may be about one of them.
+MOST_BYTES: Final = 8_388_608
+#: Bytes of a call of which nothing is known but that it was told, of each kind, and of each value beside its JSON.
+_CALL_BYTES, _KIND_BYTES, _VALUE_BYTES = 900, 70, 40
 #: A call with a longer id counts as one without.
 LONGEST_ID: Final = 1_000
 #: JSON of a member that is no longer is remembered itself.
@@ -91,8 +94,8 @@ def _read_leniently(raw: bytes, exc: Exception) -> _Data:
 class AskedCall:
     """What a permission request itself says of its call."""
 
-    #: None where it names none that the log could know.
-    id: str | None
+    #: A digest; None where it names none that the log could know.
+    id: bytes | None
     #: None for what is no kind of ACP's.
     kind: str | None
     names_kind: bool
@@ -101,9 +104,7 @@ class AskedCall:
     def of(cls, members: Mapping[str, bytes]) -> "AskedCall":
         """``members`` of the request's tool call, each as JSON."""
         call_id, kind = (msgspec.Raw(members.get(name, b"null")) for name in ("toolCallId", "kind"))
-        text = _text(call_id)
-        known = text if text is not None and len(text) <= LONGEST_ID else None
-        return cls(id=known, kind=_kind(_text(kind)), names_kind=not _is_null(kind))
+        return cls(id=_id(call_id), kind=_kind(_text(kind)), names_kind=not _is_null(kind))
 
 
 @attrs.define
@@ -115,14 +116,23 @@ class KnownCall:
     #: Member → its JSON, or the number of the event that has told it last; None where that event is too long.
     members: dict[str, bytes | int | None] = attrs.field(factory=dict)
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        values = (len(value) if isinstance(value, bytes) else 0 for value in self.members.values())
+        return _CALL_BYTES + _KIND_BYTES * len(self.kinds) + _VALUE_BYTES * len(self.members) + sum(values)
+
 
 class TurnCalls:
     """The calls of a session's newest turn."""
 
-    def __init__(self, *, most: int = MOST_CALLS) -> None:
-        self._most = most
-        self._calls: OrderedDict[str, KnownCall] = OrderedDict()
+    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        #: By a digest of the call's id: agents choose how long that is.
+        self._calls: OrderedDict[bytes, KnownCall] = OrderedDict()
         self._forgot = False
+        #: Bytes of memory, about.
+        self.size = 0
         #: Whether something may have been told of a call that is not known here.
         self.incomplete = False
 
@@ -134,6 +144,7 @@ class TurnCalls:
         if event.type in (SessionCreated.type, TurnStarted.type, TurnEnded.type):
             # A call's id is unique in its turn at most.
             self._calls.clear()
+            self.size = 0
             self.incomplete = self._forgot = False
         elif event.type == Gap.type:
             self.incomplete = True
@@ -143,8 +154,7 @@ class TurnCalls:
             except DecodeError:
                 self.incomplete = True
                 return
-            call_id = None if call is None else _text(call.tool_call_id)
-            if call is not None and call_id is not None and len(call_id) <= LONGEST_ID:
+            if call is not None and (call_id := _id(call.tool_call_id)) is not None:
                 self._learn(event, call, call_id)
 
     def get(self, asked: AskedCall) -> KnownCall | None:
@@ -163,12 +173,15 @@ class TurnCalls:
             kinds |= {None: None}
         return tuple(kinds)
 
-    def _learn(self, event: Event, call: Told, call_id: str) -> None:
+    def _learn(self, event: Event, call: Told, call_id: bytes) -> None:
         if event.type == PermissionRequest.type and call_id not in self._calls:
             # Requests about a call that nobody has told of say nothing about one another.
             return
-        known = self._calls.setdefault(call_id, KnownCall(kinds={None: None} if self._forgot else {}))
-        self._calls.move_to_end(call_id)
+        known = self._calls.pop(call_id, None)
+        if known is None:
+            known = KnownCall(kinds={None: None} if self._forgot else {})
+        else:
+            self.size -= known.size
         if not _is_null(call.kind):
             kind = _kind(_text(call.kind))
             known.kinds.pop(kind, None)
@@ -178,8 +191,11 @@ class TurnCalls:
                 # Another call under the same id. What the one before it was counts all the same.
                 known.members.clear()
             known.members |= {name: _remembered(event, value) for name, value in call.members().items()}
-        if len(self._calls) > self._most:
-            self._calls.popitem(last=False)
+        self._calls[call_id] = known
+        self.size += known.size
+        while self.size > self._most_bytes:
+            _, forgotten = self._calls.popitem(last=False)
+            self.size -= forgotten.size
             self._forgot = True
 
 
@@ -202,6 +218,12 @@ def _text(value: msgspec.Raw) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return decoded if isinstance(decoded, str) else None
+
+
+def _id(value: msgspec.Raw) -> bytes | None:
+    """What a call is remembered under; None where it has no id that could be another event's, too."""
+    text = _text(value)
+    return None if text is None or len(text) > LONGEST_ID else hashlib.sha256(text.encode()).digest()
 
 
 def _kind(value: Any) -> str | None:

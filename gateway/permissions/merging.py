@@ -1,7 +1,7 @@
 """Permission requests, completed by what the log knows of the calls that they are about."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -19,9 +19,9 @@ from gateway.wire.events import Cursor, Event
 MOST_BYTES: Final = 1_048_576
 #: Member of a request's ``_meta``: the names of what was too long for that.
 OMITTED: Final = "acp-gateway/omitted"
-#: Calls that are remembered, of all sessions; a session by itself counts as some.
-_MOST_CALLS: Final = 20_000
-_OVERHEAD: Final = 20
+#: Bytes of calls that are remembered, of one project's sessions and of all; a session by itself counts as some.
+_PROJECT_BYTES, _ALL_BYTES = 16_777_216, 33_554_432
+_SESSION_BYTES = 32_768
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +39,10 @@ class _Reading:
 
     cursor: Cursor
     calls: TurnCalls = attrs.field(factory=TurnCalls)
+
+    @property
+    def size(self) -> int:
+        return self.calls.size + _SESSION_BYTES
 
 
 class Merging:
@@ -82,7 +86,8 @@ class Merging:
             for event in events:
                 reading.calls.add(event)
             reading.cursor = events[-1].cursor
-        self._forget_others()
+        self._forget([key for key in self._readings if key[0] == project_id], _PROJECT_BYTES)
+        self._forget(list(self._readings), _ALL_BYTES)
         return reading
 
     async def _begun(self, project_id: str, session_id: str) -> _Reading:
@@ -94,11 +99,13 @@ class Merging:
         self._readings[project_id, session_id] = reading
         return reading
 
-    def _forget_others(self) -> None:
-        held = sum(len(reading.calls) + _OVERHEAD for reading in self._readings.values())
-        while held > _MOST_CALLS and len(self._readings) > 1:
-            _, forgotten = self._readings.popitem(last=False)
-            held -= len(forgotten.calls) + _OVERHEAD
+    def _forget(self, keys: Sequence[tuple[str, str]], most_bytes: int) -> None:
+        """The first of these readings until the rest has no more than that; never the last one."""
+        held = sum(self._readings[key].size for key in keys)
+        for key in keys[:-1]:
+            if held <= most_bytes:
+                break
+            held -= self._readings.pop(key).size
 
     async def _found(
         self, project_id: str, session_id: str, epoch: int, wanted: Mapping[str, bytes | int | None]

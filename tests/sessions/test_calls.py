@@ -1,14 +1,15 @@
 """What a turn's log tells of the calls that an agent asks leave for: every kind that it has ever called them."""
 
 import json
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.permissions.calls import LONGEST_EVENT, LONGEST_ID, AskedCall, TurnCalls, told
+from gateway.permissions.calls import LONGEST_EVENT, LONGEST_ID, SHORT_BYTES, AskedCall, TurnCalls, told
 from gateway.permissions.policy import TOOL_KINDS, decide
 from gateway.projects.store import ANY_KIND, PermissionRule
 from gateway.wire.codec import DecodeError, members_of
@@ -28,8 +29,8 @@ def asking(tool_call: Any) -> AskedCall:
 GAP = ("gap", {"reason": "skipped"})
 
 
-def after(events: Iterable[tuple[str, Any]], *, most: int = 100) -> TurnCalls:
-    calls = TurnCalls(most=most)
+def after(events: Iterable[tuple[str, Any]], *, most_bytes: int = 100_000) -> TurnCalls:
+    calls = TurnCalls(most_bytes=most_bytes)
     for seq, (type, data) in enumerate(events, 1):
         calls.add(event(seq, type, data))
     return calls
@@ -148,12 +149,38 @@ def test_a_call_that_is_told_anew_is_another_one() -> None:
 
 
 def test_of_very_many_calls_the_oldest_are_forgotten_and_may_be_anything() -> None:
-    calls = after([call(toolCallId=f"c{number}", kind="read") for number in range(4)], most=3)
+    calls = after([call(toolCallId=f"c{number}", kind="read") for number in range(4)], most_bytes=3_500)
     assert len(calls) == 3
     assert calls.kinds(asking({"toolCallId": "c3"})) == ("read",)
     assert set(calls.kinds(asking({"toolCallId": "c0", "kind": "read"}))) == {"read", None}
     calls.add(event(5, *update(toolCallId="c0", kind="edit")))
     assert set(calls.kinds(asking({"toolCallId": "c0"}))) == {"edit", None}
+
+
+SHORT = "s" * (SHORT_BYTES - 2)
+#: Calls that say as little and as much as is remembered of one, by a number.
+LARGE_CALLS: list[Callable[[int], list[tuple[str, Any]]]] = [
+    lambda number: [call(toolCallId=f"{number}")],
+    lambda number: [call(toolCallId=f"{number:04}" + "\u20ac" * (LONGEST_ID - 4), title=SHORT)],
+    lambda number: [call(toolCallId=f"{number}", title=SHORT, locations=SHORT, rawInput=SHORT, content=SHORT)],
+    lambda number: [update(toolCallId=f"{number}", kind=kind, rawInput=SHORT) for kind in (*TOOL_KINDS, "?")],
+    lambda number: [call(toolCallId=f"{number}", title="t"), update(toolCallId="same", title="t" * number)],
+]
+
+
+@pytest.mark.parametrize("told_of", LARGE_CALLS)
+def test_what_is_remembered_of_calls_takes_no_more_memory_than_is_meant_for_it(
+    told_of: Callable[[int], list[tuple[str, Any]]],
+) -> None:
+    most_bytes = 2**20
+    tracemalloc.start()
+    try:
+        calls = after((one for number in range(3_000) for one in told_of(number)), most_bytes=most_bytes)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(calls) > 100
+    assert held < 1.2 * most_bytes
 
 
 def test_what_is_large_and_cannot_be_read_fast_is_left() -> None:

@@ -63,8 +63,10 @@ class Completed(NamedTuple):
     kinds: tuple[str | None, ...]
 
 
-async def complete(asked: Merging, session_id: str = "s", tool_call: Any = ASKED) -> Completed:
-    merged = await asked.complete("demo", session_id, json.dumps(tool_call).encode())
+async def complete(
+    asked: Merging, session_id: str = "s", tool_call: Any = ASKED, *, project: str = "demo"
+) -> Completed:
+    merged = await asked.complete(project, session_id, json.dumps(tool_call).encode())
     return Completed(json.loads(merged.tool_call), merged.kinds)
 
 
@@ -79,12 +81,30 @@ async def test_what_has_been_read_is_not_read_again(log: KeptLog, asked: Merging
 
 
 async def test_what_is_forgotten_is_read_again(log: KeptLog, asked: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merging, "_MOST_CALLS", 50)
+    monkeypatch.setattr(merging, "_ALL_BYTES", 100_000)
     for session_id in ("s", "t", "u"):
         log.tell(session_id, call(kind="execute"), *[call(toolCallId=f"{number}") for number in range(10)])
     for _ in range(2):
         for session_id in ("s", "t", "u"):
             assert (await complete(asked, session_id)).kinds == ("execute",)
+
+
+async def test_a_project_with_many_calls_has_no_other_project_s_forgotten(
+    log: KeptLog, asked: Merging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "_PROJECT_BYTES", 100_000)
+    log.tell("s", call(kind="execute"))
+    await complete(asked, project="quiet")
+    for session_id in ("t", "u", "v", "w"):
+        log.tell(session_id, *[call(toolCallId=f"{number}") for number in range(60)])
+        await complete(asked, session_id)
+    before = log.reads
+    await complete(asked, project="quiet")
+    # Its end, and nothing before that.
+    assert log.reads - before == 1
+    before = log.reads
+    await complete(asked, "t")
+    assert log.reads - before > 1
 
 
 async def test_what_stands_before_the_newest_turn_is_not_looked_at(log: KeptLog, asked: Merging) -> None:
