@@ -11,6 +11,8 @@ import posixpath
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from gateway.backfill.missing import Uncertain, gap_in, missing
 from gateway.container.containers import Containers
 from gateway.container.opencode import Exchange
@@ -29,6 +31,8 @@ OPENCODE = "opencode"
 #: So many of the newest prompts are compared word for word; the ones before that are counted.
 COMPARED = 5
 MAX_EVENTS = 200_000
+#: Updates that are filled in, and bytes of them: in one statement, for which all else that the container says waits.
+MAX_FILLED, MAX_FILLED_BYTES = 2_000, 4_194_304
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "content-filter": "refusal"}
 
@@ -88,7 +92,7 @@ class Histories:
         gap = gap_in(events)
         if gap is None:
             return
-        updates: list[dict[str, Any]] = []
+        updates: list[bytes] = []
         reason = None
         try:
             if len(events) > MAX_EVENTS:
@@ -98,16 +102,14 @@ class Histories:
                 return  # not an OpenCode that has it
             if not exchange.over:
                 raise Uncertain("OpenCode has not stored the end of the turn")
-            updates = missing(exchange, events)
+            updates = _bounded(missing(exchange, events))
         except Uncertain as exc:
             reason = str(exc)
         # A gap behind the turn's end may have taken the last that was said, and mostly has not.
         if updates or end is None or gap < end:
             await self._append(project.id, turn, gap, updates, reason)
 
-    async def _append(
-        self, project_id: str, turn: Row, gap: int, updates: Sequence[dict[str, Any]], reason: str | None
-    ) -> None:
+    async def _append(self, project_id: str, turn: Row, gap: int, updates: Sequence[bytes], reason: str | None) -> None:
         session = await self._database.fetch_one("get_session", project_id=project_id, id=turn["session_id"])
         acp_id = session and session["acp_session_id"]
         mark = {"acp-gateway": {"reconciled": {"from": OPENCODE, "gap": gap}}}
@@ -116,7 +118,7 @@ class Histories:
         filled = [
             NewEvent(
                 type="session_update",
-                data=dump_foreign_json({"sessionId": acp_id, "update": update, "_meta": mark}),
+                data=dump_foreign_json({"sessionId": acp_id, "update": msgspec.Raw(update), "_meta": mark}),
                 key=f"{key}:{number}",
                 **members,
             )
@@ -182,6 +184,16 @@ class Histories:
     async def _read(self, project_id: str, turn: Row, after: int) -> list[Event]:
         head = await self._log.head(project_id)
         return await self._log.read(project_id, Cursor(head.epoch, after), turn["session_id"])
+
+
+def _bounded(updates: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Each as JSON. Raises ``Uncertain`` where it is more than is filled in."""
+    filled: list[bytes] = []
+    if len(updates) <= MAX_FILLED:
+        filled = [dump_foreign_json(update) for update in updates]
+    if len(filled) < len(updates) or sum(map(len, filled)) > MAX_FILLED_BYTES:
+        raise Uncertain("more is missing than is filled in")
+    return filled
 
 
 def _ended(exchange: Exchange) -> TurnEnded | None:

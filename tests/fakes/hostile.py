@@ -1,6 +1,7 @@
 """A container that says whatever it likes: any bytes as the answer to a call, and any on its event stream.
 
-What it is not told to answer in another way it answers as the contract has it.
+What it is not told to answer in another way it answers as the contract has it. It passes for an OpenCode, too: the
+stream of ``/event`` is there, and the rest is what it is told to answer.
 """
 
 import asyncio
@@ -87,7 +88,7 @@ class HostileContainer:
         self.asked.append((method, path))
         if (answer := self._of(method, path)) is not None:
             return answer() if callable(answer) else web.Response(body=answer, content_type="application/json")
-        if path == "/events":
+        if path in ("/events", "/event"):
             return await self._listen(request)
         match method, path.strip("/").split("/"):
             case "GET", ["info"]:
