@@ -46,6 +46,8 @@ class Exposition:
         self._metrics = metrics
         self._refresh = refresh
         self._seat = seat
+        #: Held by the one scrape that is made now: many at once would leave nobody else a turn between them.
+        self._scraping = asyncio.Lock()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -64,12 +66,13 @@ class Exposition:
 
     async def text(self) -> bytes:
         """What a scrape is answered."""
-        if self._seat is None:
-            families: Sequence[Metric] = await self._own()
-        else:
-            families = await self._of_all(self._seat)
-        # Many lines: others have their turn meanwhile.
-        return await asyncio.to_thread(generate_latest, _Told(families))
+        async with self._scraping:
+            if self._seat is None:
+                families: Sequence[Metric] = await self._own()
+            else:
+                families = await self._of_all(self._seat)
+            # Many lines: others have their turn meanwhile.
+            return await asyncio.to_thread(generate_latest, _Told(families))
 
     async def _own(self) -> list[Metric]:
         await self._refresh()
