@@ -4,8 +4,8 @@ second client asks for /healthz."""
 import asyncio
 import fnmatch
 import inspect
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 from gateway.container.client import Container
 from gateway.ingest.translate import PASSED_ON
 from tests.bounds.limits import baseline, check
+from tests.bounds.reading import Follower, following
 from tests.bounds.shapes import (
     deep_arrays,
     deep_objects,
@@ -254,7 +255,7 @@ async def test_no_event_holds_up_others_or_takes_much_memory(
 ) -> None:
     tried = world.trial
     usual = await baseline(tried)
-    async with _following(world) as follower:
+    async with following(tried, f"{world.project.acp}/events") as follower:
         for kind in EVENTS:
             for member in (None, *TOLD.get(kind, ())):
                 for shape in WHOLE if member is None else (many_members, many_small_objects, long_text):
@@ -263,51 +264,58 @@ async def test_no_event_holds_up_others_or_takes_much_memory(
                         data = within({"requestId": "r"}, member, data)
                     async with tried.measured(f"{kind} {member or 'data'}: {shape.__name__}", quiet=0.0):
                         await tried.container.tell(kind.encode(), data, session="c0")
-                        await follower.reads_to_here()
+                        await _reads_to_here(world, follower)
         for shape in (many_empty_texts, many_members, deep_objects):
             for size in (EVENT, HUGE):
                 async with tried.measured(f"session_update of {size} bytes: {shape.__name__}"):
                     await tried.container.tell(b"session_update", shape(size), session="c0")
-                    await follower.reads_to_here()
+                    await _reads_to_here(world, follower)
         async with tried.measured("50,000 events"):
             await tried.container.say(b'event: of_its_own\ndata: {"data":{}}\n\n' * 50_000)
-            await follower.reads_to_here()
+            await _reads_to_here(world, follower)
     check(tried.costs, usual, record_property)
 
 
-@attrs.define
-class Follower:
-    """A client that reads the project's events, and looks for nothing but the mark that was said last."""
-
-    world: World
-    marked: str = ""
-    is_found: asyncio.Event = attrs.field(factory=asyncio.Event)
-
-    async def reads_to_here(self) -> None:
-        self.world.number += 1
-        self.marked, self.is_found = f"mark-{self.world.number};", asyncio.Event()
-        await self.world.trial.container.tell(b"mark", b'"%b"' % self.marked.encode())
-        async with asyncio.timeout(30):
-            await self.is_found.wait()
-
-    async def follow(self, response: aiohttp.ClientResponse) -> None:
-        tail = b""
-        async for piece in response.content.iter_any():
-            if self.marked.encode() in tail + piece:
-                self.is_found.set()
-            tail = piece[-100:]
+#: Sessions, and tool calls of each; of each session's so many are told at once.
+SESSIONS, TOOL_CALLS, AT_ONCE = 4, 1000, 250
 
 
-@asynccontextmanager
-async def _following(world: World) -> AsyncIterator[Follower]:
-    follower = Follower(world)
-    async with world.trial.gateway.http.get(f"{world.trial.gateway.url}{world.project.acp}/events") as response:
-        following = asyncio.create_task(follower.follow(response))
-        try:
-            yield follower
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+@pytest.mark.timeout(300)
+async def test_requests_about_very_many_calls_in_several_sessions_hold_up_nobody_and_take_little_memory(
+    world: World, record_property: Callable[[str, object], None]
+) -> None:
+    tried, container = world.trial, world.trial.container
+    usual = await baseline(tried)
+    sessions = [f"c{number}" for number in range(SESSIONS)]
+    for _ in sessions[1:]:
+        await world.project.create_session()
+    async with following(tried, f"{world.project.acp}/events") as follower:
+        for session in sessions:
+            for start in range(0, TOOL_CALLS, AT_ONCE):
+                async with tried.measured(f"tool calls of {session} from {start} on", quiet=0.0):
+                    await container.say(b"".join(_tool_calls(container, session, start)))
+                    await _reads_to_here(world, follower)
+        async with tried.measured(f"requests about {SESSIONS} x {TOOL_CALLS} calls"):
+            for session in sessions:
+                await container.tell(b"permission_request", PERMISSION % session.encode(), session=session)
+            await _reads_to_here(world, follower)
+    check(tried.costs, usual, record_property)
+
+
+def _tool_calls(container: HostileContainer, session: str, start: int) -> Iterator[bytes]:
+    """Ids as long as they are remembered, and members as long as they are remembered themselves."""
+    short = "s" * 250
+    members = {"title": short, "rawInput": short, "locations": short, "content": short, "kind": "read"}
+    for number in range(start, start + AT_ONCE):
+        call_id = f"{number:05}" + "\U0001f600" * 990
+        update = {"sessionUpdate": "tool_call", "toolCallId": call_id, **members}
+        told = {"sessionId": session, "agentId": "demo", "data": {"update": update}}
+        event = json.dumps(told, ensure_ascii=False).encode()
+        yield b"id: %b\nevent: session_update\ndata: %b\n\n" % (container.next_id().encode(), event)
+
+
+async def _reads_to_here(world: World, follower: Follower) -> None:
+    await follower.reads(lambda mark: world.trial.container.tell(b"mark", b'"%b"' % mark.encode()))
 
 
 @pytest.mark.timeout(120)

@@ -37,6 +37,8 @@ from tests.identity.calls import body_of, described, path_of
 #: What a route takes at the most; prompts and what is passed on may be larger.
 WITHIN, LARGE = MAX_BODY - 1000, 4_000_000
 MAX_ERROR = 16_384
+#: Connections of one machine to one route.
+AT_ONCE = 100
 #: The container's faults, and what this gateway does not have.
 ALLOWED = {501, 502, 503, 504}
 #: Path parameters that the table has beside those of projects.
@@ -132,6 +134,45 @@ async def test_no_request_holds_up_others_or_takes_much_memory(
                 wrong.append(f"{call.name}: {flaw}")
     check(tried.costs, usual, record_property)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.timeout(120)
+async def test_many_connections_at_once_hold_up_nobody_and_take_little_memory(
+    tried: Trial, record_property: Callable[[str, object], None]
+) -> None:
+    """Each route that anybody may call, by so many as one machine may have open."""
+    usual = await baseline(tried)
+    held = await Ids(tried).fresh()
+    public = [endpoint for endpoint in ENDPOINTS if endpoint.is_public]
+    assert public
+    for endpoint in public:
+        tried_at_once = {call.name: call for call in calls(endpoint, {**NAMES, **held}) if _is_tried_at_once(call)}
+        for call in tried_at_once.values():
+            async with tried.measured(f"{call.name}, {AT_ONCE} at once", quiet=0.1) as notes:
+                statuses = await asyncio.gather(*(_status(tried, call) for _ in range(AT_ONCE)))
+                notes.append(" ".join(sorted(set(map(str, statuses)))))
+    check(tried.costs, usual, record_property, at_once=AT_ONCE)
+
+
+def _is_tried_at_once(call: Call) -> bool:
+    return call.name.endswith((" query of many names", " bearer", " many fields", " many_members"))
+
+
+async def _status(tried: Trial, call: Call) -> int | None:
+    """Over a connection of its own; None where it was closed before it was answered."""
+    headers = {**({"Content-Type": "application/json"} if call.body else {}), **call.headers}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        try:
+            async with http.request(
+                call.method,
+                URL(tried.gateway.url + call.path, encoded=True),
+                data=call.body,
+                allow_redirects=False,
+            ) as response:
+                await response.read()
+                return response.status
+        except aiohttp.ClientConnectionError:
+            return None
 
 
 def calls(endpoint: Endpoint, ids: dict[str, str]) -> Iterator[Call]:
