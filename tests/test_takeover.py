@@ -17,8 +17,8 @@ import attrs
 import pytest
 
 from gateway.config.schema import IdentityConfig, VaultConfig
+from gateway.credentials.room import CREDENTIALS
 from gateway.db.migrate import MigrationFailed, migrate
-from gateway.web.keys import CREDENTIALS
 from tests.conftest import administer, with_database
 from tests.db.things import ask
 from tests.fakes.eventually import eventually
@@ -97,7 +97,7 @@ async def test_what_is_new_follows_what_was_there(gateway: Gateway, agent_host: 
 
 
 async def test_stored_credentials_open(gateway: Gateway) -> None:
-    credentials = gateway.app[CREDENTIALS]
+    credentials = gateway.app[CREDENTIALS].store
     for user, agent in (("ann", "demo"), ("bob", "claude")):
         token = await credentials.get_agent_auth_token(user, agent)
         assert token is not None
