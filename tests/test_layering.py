@@ -101,6 +101,16 @@ def test_only_the_log_appends() -> None:
             assert '"append_events"' not in module.read_text(encoding="utf-8"), f"{module} appends"
 
 
+def test_what_a_container_can_is_asked_in_one_room() -> None:
+    # Of a link of the agent host's they are an agent's; the lease keeps a container's for other gateways.
+    allowed = {PACKAGE / "follow" / "lease.py"}
+    for module in MODULES:
+        reads = [
+            node for node in ast.walk(tree(module)) if isinstance(node, ast.Attribute) and node.attr == "capabilities"
+        ]
+        assert not reads or module in allowed or room_of(module) in ("agenthost", "container"), module
+
+
 def test_no_file_of_tests_imports_from_another() -> None:
     files = sorted(Path(__file__).parent.rglob("test_*.py"))
     assert not [

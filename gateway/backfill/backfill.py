@@ -140,8 +140,8 @@ class Histories:
         history = await self._containers.opencode(project).history(session["acp_session_id"])
         if history is None:
             return None
-        info = await self._containers.info(project)
-        directory = posixpath.join(info.working_directory or "", session["working_directory"] or "")
+        facts = (await self._containers.get(project)).facts
+        directory = posixpath.join(facts.working_directory or "", session["working_directory"] or "")
         if posixpath.isabs(directory) and posixpath.normpath(directory) != posixpath.normpath(history.directory):
             raise Uncertain("OpenCode has the session in another directory")
         sent = await self._database.fetch_all("prompts_sent", project_id=project.id, container_session_id=bound)

@@ -6,8 +6,10 @@ from functools import partial
 import attrs
 
 from gateway.config.schema import ContainersConfig
-from gateway.container.client import Container, ContainerAgent, ContainerInfo
+from gateway.container.client import ContainerClient, Reach
+from gateway.container.dialects import Container, container_of
 from gateway.container.opencode import OpenCode
+from gateway.container.values import ContainerAgent, ContainerFacts
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
 from gateway.errors import AgentNotFound, UpstreamError
@@ -56,14 +58,25 @@ class Containers:
         self._config = config
         self._own_host = own_host
 
-    def of(self, project: Project) -> Container:
-        return Container(
-            self._client,
-            acp_upstream(project, self._config),
-            token=self.token(project),
-            timeouts=self._timeouts(),
-            mask=partial(self._secrets.mask, project.id),
-        )
+    def of(self, project: Project) -> ContainerClient:
+        """The container, for calls that each kind answers in the same way."""
+        return ContainerClient(self._reach(project))
+
+    async def get(self, project: Project) -> Container:
+        """The container as whoever follows it has found it, without asking it; asked now where nobody follows it.
+
+        It may be another one by now, for the moment in which nobody has noticed yet. That is good enough for a prompt:
+        the other one does not know its session, and says so.
+        """
+        where = {"container_url": project.container_url, "acp_url": project.acp_url}
+        row = await self._database.fetch_one("get_container_facts", project_id=project.id, **where)
+        if row is None:
+            return await self.identify(project)
+        return container_of(self._reach(project), ContainerFacts.from_row(row))
+
+    async def identify(self, project: Project) -> Container:
+        """The container as it is now: to be asked where a session is made or taken up, or a credential goes out."""
+        return container_of(self._reach(project), await self.of(project).read_facts())
 
     def token(self, project: Project) -> str:
         """The secret that goes to the container's ACP port with each call: its own, else the general one, if any.
@@ -83,6 +96,15 @@ class Containers:
             mask=partial(self._secrets.mask, project.id),
         )
 
+    def _reach(self, project: Project) -> Reach:
+        return Reach(
+            client=self._client,
+            upstream=acp_upstream(project, self._config),
+            token=self.token(project),
+            timeouts=self._timeouts(),
+            mask=partial(self._secrets.mask, project.id),
+        )
+
     def _timeouts(self) -> Timeouts:
         return Timeouts(
             connect=self._config.connect_timeout,
@@ -94,16 +116,13 @@ class Containers:
         """A project, whoever owns it, as its address is now; for work that no request asked for."""
         return await self._projects.get_for_follower(project_id)
 
-    async def find(self, project_id: str) -> Container:
+    async def find(self, project_id: str) -> ContainerClient:
         """The container as the project's address is now; for the follower."""
         return self.of(await self.project(project_id))
 
     async def find_opencode(self, project_id: str) -> OpenCode:
         """The same of its OpenCode."""
         return self.opencode(await self.project(project_id))
-
-    async def info(self, project: Project) -> ContainerInfo:
-        return await self.of(project).info()
 
     async def agents(self, project: Project) -> Agents:
         """The container's agents; where it is away what it said last, and its failure where it never said anything."""

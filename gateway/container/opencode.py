@@ -17,8 +17,9 @@ from urllib.parse import quote
 import attrs
 
 from gateway.container.answers import AnswerLimit, read_answer
-from gateway.container.client import ContainerInfo, Mask
+from gateway.container.client import Mask
 from gateway.container.streams import opened, pieces
+from gateway.container.values import ContainerFacts
 from gateway.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -126,14 +127,14 @@ class OpenCode:
             )
         return storable(directory)
 
-    async def info(self) -> ContainerInfo:
+    async def read_facts(self) -> ContainerFacts:
         """What it is, as a feed: it numbers nothing."""
         directory = await self.directory()
-        return ContainerInfo(boot_id=None, capabilities=frozenset(), working_directory=directory)
+        return ContainerFacts(boot_id=None, capabilities=frozenset(), working_directory=directory)
 
     @asynccontextmanager
     async def events(
-        self, info: ContainerInfo, last_event_id: str | None, *, max_event_bytes: int, silence: float
+        self, facts: ContainerFacts, last_event_id: str | None, *, max_event_bytes: int, silence: float
     ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
         """What happens in its directory, open once this is entered; each item is what one read brought, maybe nothing.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Set
 
 import attrs
 
-from gateway.credentials.store import Credentials
+from gateway.credentials.store import AgentAuthToken, Credentials
 from gateway.credentials.vault import Sealed
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
@@ -49,6 +49,8 @@ class Known:
     """What is known of one project."""
 
     secrets: dict[tuple[_Whose, int], _Secret] = attrs.field(factory=dict, repr=False)
+    #: Whether that is all that the project's container was given, and not only what this process is about to give.
+    is_loaded: bool = False
     _masker: Masker | None = None
 
     @property
@@ -85,21 +87,21 @@ class KnownSecrets:
 
     async def mask(self, project_id: str, raw: bytes) -> bytes:
         """An answer of the project's container without its secrets."""
-        if project_id not in self._projects:
+        known = self._projects.get(project_id)
+        if known is None or not known.is_loaded:
             await self.load(project_id)
         return await in_slices(self.masker(project_id).masking(raw))
 
     async def load(self, project_id: str) -> None:
         """Know all that the project's container was given. Its follower does so before it reads."""
         rows = await self._database.fetch_all("given_secrets", project_ids=[project_id])
-        self._projects.setdefault(project_id, Known())
-        await self._learn(rows)
-
-    def learn(self, project_id: str, agent_id: str, user_id: str, version: int, secret: str) -> None:
-        """Know a secret that this process is about to give."""
         known = self._projects.setdefault(project_id, Known())
-        if ((agent_id, user_id), version) not in known.secrets:
-            known.add((agent_id, user_id), version, secrets_in(secret))
+        await self._learn(rows)
+        known.is_loaded = True
+
+    def learn(self, project_id: str, token: AgentAuthToken) -> None:
+        """Know the secret of a credential that this process is about to give."""
+        self._open(project_id, token.agent_id, token.user_id, token.version, token.sealed_access_token)
 
     async def keep_up(self) -> None:
         """Learn what other gateways give, and forget what nothing runs with any more, until cancelled."""
@@ -132,16 +134,20 @@ class KnownSecrets:
             )
 
     def _knows(self, row: Row) -> bool:
-        agent_id, user_id, version = row["agent_id"], row["user_id"], row["version"]
-        if ((agent_id, user_id), version) in self._projects[row["project_id"]].secrets:
-            return True
+        sealed = Sealed(row["sealed_access_token"])
         try:
-            secret = self._credentials.open_given_secret(user_id, agent_id, Sealed(row["sealed_access_token"]))
+            self._open(row["project_id"], row["agent_id"], row["user_id"], row["version"], sealed)
         except GatewayError as exc:
-            logger.error("a secret cannot be opened to be masked", extra={"agent": agent_id, "error": str(exc)})
+            extra = {"agent": row["agent_id"], "error": str(exc)}
+            logger.error("a secret cannot be opened to be masked", extra=extra)
             return False
-        self.learn(row["project_id"], agent_id, user_id, version, secret)
         return True
+
+    def _open(self, project_id: str, agent_id: str, user_id: str, version: int, sealed: Sealed) -> None:
+        known = self._projects.setdefault(project_id, Known())
+        if ((agent_id, user_id), version) not in known.secrets:
+            secret = self._credentials.open_given_secret(user_id, agent_id, sealed)
+            known.add((agent_id, user_id), version, secrets_in(secret))
 
     async def _forget(self) -> None:
         await self._database.execute("forget_former_secrets", seconds=KEPT_SECONDS, most=MOST_FORMER)

@@ -184,11 +184,17 @@ class Credentials:
         """The kinds of token that the agent can be given."""
         return self._catalogue.kinds(agent_id)
 
+    def way_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
+        """How the agent is given this credential, with nothing in its places; None where it takes no such one."""
+        return self._injection(agent_id, token, "")
+
     def get_env_vars_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
         """What gives the agent this credential, variables and all; None where it takes no such one."""
-        access_token = self.open_access_token(token)
+        return self._injection(agent_id, token, self.open_access_token(token))
+
+    def _injection(self, agent_id: str, token: AgentAuthToken, secret: str) -> Injection | None:
         return self._catalogue.injection(
-            agent_id, token.token_type, access_token, provider=token.provider_id, expires_at=token.expires_at
+            agent_id, token.token_type, secret, provider=token.provider_id, expires_at=token.expires_at
         )
 
     def open_access_token(self, token: AgentAuthToken) -> str:

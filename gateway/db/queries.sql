@@ -647,6 +647,15 @@ order by min(q.queued_at);
 select * from turns
 where project_id = %(project_id)s and session_id = %(session_id)s and state in ('queued', 'running');
 
+-- move_turn --
+-- The container does not know the session that a turn's prompt was sent to, so it has not taken it: another one of the
+-- same session is sent it. Not where the turn has ended meanwhile.
+update turns set container_session_id = %(container_session_id)s, container_boot_id = %(container_boot_id)s,
+    sent_at = null
+where project_id = %(project_id)s and id = %(id)s and gateway_id = %(gateway_id)s and state = 'running'
+    and delivered_at is null
+returning id;
+
 -- mark_sent --
 -- A prompt is about to be sent by the gateway that the turn names: not one that was cancelled before, nor one that
 -- another gateway has taken over, or that the container has taken.
@@ -1482,9 +1491,30 @@ select holder, fence, connected, source, opencode_connected, opencode_stored_at,
 from follower_leases where project_id = %(project_id)s;
 
 -- set_lease_connected --
--- The holder says whether it is reading the container's stream, and which.
-update follower_leases set connected = %(connected)s, source = coalesce(%(source)s, source)
+-- The holder is reading the container's stream; which one, and what the container is.
+with connected as (
+    update follower_leases set connected = true, source = %(source)s
+    where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s
+    returning project_id, fence
+)
+insert into container_facts (project_id, fence, boot_id, capabilities, working_directory)
+select project_id, fence, %(boot_id)s, %(capabilities)s::text[], %(working_directory)s from connected
+on conflict (project_id) do update set fence = excluded.fence, boot_id = excluded.boot_id,
+    capabilities = excluded.capabilities, working_directory = excluded.working_directory;
+
+-- set_lease_disconnected --
+-- The holder reads the container's stream no more.
+update follower_leases set connected = false
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+
+-- get_container_facts --
+-- What the container at this address is, as long as somebody reads its stream: it is of that boot still.
+select f.boot_id, f.capabilities, f.working_directory from container_facts f
+join follower_leases l on l.project_id = f.project_id and l.fence = f.fence
+    and l.connected and l.expires_at > clock_timestamp()
+join projects p on p.id = f.project_id
+where f.project_id = %(project_id)s and p.container_url = %(container_url)s
+    and p.acp_url is not distinct from %(acp_url)s;
 
 -- set_opencode_connected --
 -- The holder says whether it is reading OpenCode's own stream, and until when all that it said is stored.

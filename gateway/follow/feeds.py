@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from gateway.container.client import ContainerInfo
+from gateway.container.values import ContainerFacts
 from gateway.follow.lease import Lease, Leases
 from gateway.follow.recorder import Translate
 from gateway.follow.source import UNNUMBERED, Source
@@ -23,10 +23,10 @@ from gateway.wire.events import OPENCODE_EVENT, Gap
 class Stream(Protocol):
     """Where a feed comes from."""
 
-    async def info(self) -> ContainerInfo: ...
+    async def read_facts(self) -> ContainerFacts: ...
 
     def events(
-        self, info: ContainerInfo, last_event_id: str | None, *, max_event_bytes: int, silence: float
+        self, facts: ContainerFacts, last_event_id: str | None, *, max_event_bytes: int, silence: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Read]]: ...
 
 
@@ -35,9 +35,9 @@ ON_ITS_WAY = timedelta(seconds=1)
 
 Find = Callable[[str], Awaitable[Stream]]
 #: Called once a container's stream is open, with the fence under which it is followed.
-OnConnected = Callable[[str, ContainerInfo, int], Awaitable[None]]
+OnConnected = Callable[[str, ContainerFacts, int], Awaitable[None]]
 #: The same of OpenCode's; and whether that was after a break.
-OnOpencodeConnected = Callable[[str, ContainerInfo, bool], Awaitable[None]]
+OnOpencodeConnected = Callable[[str, ContainerFacts, bool], Awaitable[None]]
 
 
 class Feed(ABC):
@@ -58,7 +58,7 @@ class Feed(ABC):
         """How that log says that something is missing."""
 
     @abstractmethod
-    async def begin(self, lease: Lease, source: Source, info: ContainerInfo) -> None:
+    async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
         """It is open: what may be missing before it stands in the log, and whoever waits for it goes on.
 
         Raises ``StaleFence`` where another process follows.
@@ -84,12 +84,12 @@ class AcpFeed(Feed):
     def gap(self, gap: Gap) -> NewEvent:
         return NewEvent.of(gap)
 
-    async def begin(self, lease: Lease, source: Source, info: ContainerInfo) -> None:
+    async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
         before = await self._leases.last_source(lease.project_id)
         await self._append_break(lease, source, before)
         # Before anybody is told that the container is followed: a prompt that is sent from then on is of this boot.
-        await self._on_connected(lease.project_id, info, lease.fence)
-        await self._leases.connected(lease, source.boot)
+        await self._on_connected(lease.project_id, facts, lease.fence)
+        await self._leases.connected(lease, source.boot, facts)
 
     async def end(self, lease: Lease, stored_at: datetime) -> None:
         await self._leases.disconnected(lease)
@@ -131,12 +131,12 @@ class OpencodeFeed(Feed):
         until = None if since is None else datetime.now(UTC)
         return NewEvent(type=OPENCODE_EVENT, data=opencode.gap(gap, since=since, until=until))
 
-    async def begin(self, lease: Lease, source: Source, info: ContainerInfo) -> None:
+    async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
         log_id = self.log_id(lease.project_id)
         if not await self._leases.claim_opencode_log(lease, log_id, source.name):
             raise StaleFence()
         stored_at = await self._leases.opencode_stored_at(lease.project_id)
-        await self._on_connected(lease.project_id, info, stored_at is not None)
+        await self._on_connected(lease.project_id, facts, stored_at is not None)
         connected = self._leases.opencode_connected(lease, stored_at=datetime.now(UTC))
         # One for each break: whoever is interrupted here has said it, or has not.
         gaps = []

@@ -143,20 +143,20 @@ class Follower:
 
     async def _read_stream(self) -> None:
         container = await self._feed.find(self._project_id)
-        info = await container.info()
+        facts = await container.read_facts()
         log_id = self._feed.log_id(self._project_id)
-        source = await Source.of(info, self._lease.fence, log_id, self._log)
+        source = await Source.of(facts, self._lease.fence, log_id, self._log)
         async with container.events(
-            info,
+            facts,
             source.last_event_id,
             max_event_bytes=self._rules.max_event_bytes,
             silence=self._rules.silence,
         ) as reads:
 
             async def is_same_boot() -> bool:
-                return (await container.info()).boot_id == source.boot
+                return (await container.read_facts()).boot_id == source.boot
 
-            await self._feed.begin(self._lease, source, info)
+            await self._feed.begin(self._lease, source, facts)
             self.failure = self._told = None
             logger.info("following", extra={"project": self._project_id, "log": log_id, "source": source.boot})
             self._recorder = Recorder(

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import attrs
 
+from gateway.container.values import ContainerFacts
 from gateway.db.pool import Database
 from gateway.log.entries import Effect
 
@@ -104,11 +105,19 @@ class Leases:
     async def opencode_disconnected(self, lease: Lease, *, stored_at: datetime) -> None:
         await self._database.execute("set_opencode_connected", connected=False, stored_at=stored_at, **self._key(lease))
 
-    async def connected(self, lease: Lease, source: str) -> None:
-        await self._database.execute("set_lease_connected", connected=True, source=source, **self._key(lease))
+    async def connected(self, lease: Lease, source: str, facts: ContainerFacts) -> None:
+        """The container's stream is being read; what the container is holds until it is not."""
+        await self._database.execute(
+            "set_lease_connected",
+            source=source,
+            boot_id=facts.boot_id,
+            capabilities=sorted(facts.capabilities),
+            working_directory=facts.working_directory,
+            **self._key(lease),
+        )
 
     async def disconnected(self, lease: Lease) -> None:
-        await self._database.execute("set_lease_connected", connected=False, source=None, **self._key(lease))
+        await self._database.execute("set_lease_disconnected", **self._key(lease))
 
     def _key(self, lease: Lease) -> dict[str, object]:
         return {"project_id": lease.project_id, "holder": self._holder, "fence": lease.fence}

@@ -2,7 +2,7 @@
 
 import attrs
 
-from gateway.container.client import ContainerInfo
+from gateway.container.values import ContainerFacts
 from gateway.log.store import Log
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
@@ -29,10 +29,10 @@ class Source:
         return f"{self.boot}-"
 
     @classmethod
-    async def of(cls, info: ContainerInfo, fence: int, log_id: str, log: Log) -> "Source":
-        if info.numbers_events and info.boot_id is not None:
-            mark = await log.mark(log_id, info.boot_id)
-            return cls(True, info.boot_id, info.boot_id, f"{info.boot_id}-{mark}", mark)
+    async def of(cls, facts: ContainerFacts, fence: int, log_id: str, log: Log) -> "Source":
+        if (boot := facts.journal) is not None:
+            mark = await log.mark(log_id, boot)
+            return cls(True, boot, boot, f"{boot}-{mark}", mark)
         name = f"{UNNUMBERED}-{fence}"
         return cls(False, UNNUMBERED, name, None, await log.mark(log_id, name))
 

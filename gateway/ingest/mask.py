@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from gateway.container.client import MAX_NAME_BYTES
+from gateway.container.values import MAX_NAME_BYTES
 from gateway.credentials.known import KnownSecrets
 from gateway.errors import DatabaseUnavailable
 from gateway.follow.recorder import LookUp, Translate

@@ -8,8 +8,8 @@ import hashlib
 from collections import OrderedDict
 from typing import Any
 
-from gateway.container.client import ContainerInfo
 from gateway.container.opencode import is_of_type
+from gateway.container.values import ContainerFacts
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
 from gateway.follow.recorder import LookUp
@@ -46,10 +46,10 @@ class Recording:
         self._broken: set[str] = set()
         self._running: OrderedDict[_Text, RunningText] = OrderedDict()
 
-    async def connected(self, project_id: str, info: ContainerInfo, after_break: bool) -> None:
+    async def connected(self, project_id: str, facts: ContainerFacts, after_break: bool) -> None:
         """Know what the project's container was given, before it is read, and where OpenCode works."""
         await self._known.load(project_id)
-        await self._database.execute("set_opencode_directory", id=project_id, directory=info.working_directory)
+        await self._database.execute("set_opencode_directory", id=project_id, directory=facts.working_directory)
         if after_break:
             self._broken.add(project_id)
         for text in [text for text in self._running if text[0] == project_id]:

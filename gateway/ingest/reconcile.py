@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from gateway.container.client import ContainerAgent, ContainerInfo
 from gateway.container.containers import Containers
+from gateway.container.values import ContainerAgent, ContainerFacts
 from gateway.db.pool import Database, Row
 from gateway.errors import UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
@@ -35,9 +35,9 @@ class Reconciliation:
         self._log = log
         self._containers = containers
 
-    async def connected(self, project_id: str, info: ContainerInfo, fence: int) -> None:
+    async def connected(self, project_id: str, facts: ContainerFacts, fence: int) -> None:
         """To be called when a container's stream is open and nothing of it has been read yet."""
-        if info.numbers_events:
+        if facts.journal is not None:
             return  # it replays what was missed
         container = await self._containers.find(project_id)
         # First ours, then its: one that is made in between is in none of the lists, or in the container's alone.

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from gateway.backfill.backfill import Histories
 from gateway.config.schema import PermissionsConfig
-from gateway.container.client import ContainerInfo
 from gateway.container.containers import Containers
+from gateway.container.values import ContainerFacts
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
 from gateway.follow.feeds import AcpFeed, OpencodeFeed
@@ -41,13 +41,13 @@ async def open_ingest(
     reconciliation = Reconciliation(database, log, containers)
     recording = Recording(database, known)
 
-    async def connected(project_id: str, info: ContainerInfo, fence: int) -> None:
+    async def connected(project_id: str, facts: ContainerFacts, fence: int) -> None:
         """What happens, in this order, once a container's stream is open and before anything of it is read."""
         await masking.connected(project_id)
-        translator.connected(project_id, info)
-        await reconciliation.connected(project_id, info, fence)
-        await turns.reconcile(project_id, info, fence)
-        await permissions.connected(project_id, info, fence)
+        translator.connected(project_id, facts)
+        await reconciliation.connected(project_id, facts, fence)
+        await turns.reconcile(project_id, facts, fence)
+        await permissions.connected(project_id, facts, fence)
         histories.connected(project_id)
 
     feeds = Feeds(

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.container.client import MAX_TOLD, SPAWN_SECONDS, ContainerInfo, is_name
+from gateway.container.client import SPAWN_SECONDS
 from gateway.container.said import Said
+from gateway.container.values import MAX_TOLD, ContainerFacts, is_name
 from gateway.db.pool import Database
 from gateway.follow.recorder import LookUp
 from gateway.log.store import Effect, Log, NewEvent
@@ -66,13 +67,13 @@ class Translator:
         self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
         #: (project, agent's id) → a digest of the status that it was last said to have.
         self._statuses: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self._infos: dict[str, ContainerInfo] = {}
+        self._facts: dict[str, ContainerFacts] = {}
         #: (project, container's session id) of which the agent's own id has been seen.
         self._named: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def connected(self, project_id: str, info: ContainerInfo) -> None:
+    def connected(self, project_id: str, facts: ContainerFacts) -> None:
         """The container whose events come now."""
-        self._infos[project_id] = info
+        self._facts[project_id] = facts
         # The project may be another one by now that was made under the same id.
         for key in [key for key in self._sessions if key[0] == project_id]:
             del self._sessions[key]
@@ -122,7 +123,7 @@ class Translator:
             case "session_end_turn":
                 return partial(self._end_of_turn, said)
             case "permission_request":
-                return partial(self._asking.requested, said, self._infos[said.project_id])
+                return partial(self._asking.requested, said, self._facts[said.project_id])
             case "permission_resolved":
                 return partial(self._resolved, said)
             case "auth_required" if isinstance(said.member("owner"), str):
@@ -146,7 +147,7 @@ class Translator:
         return NewEvent(type=said.type, data=dump_foreign_json(data), **said.common)
 
     async def _resolved(self, said: Said) -> NewEvent:
-        return await self._asking.resolved(said, self._infos[said.project_id]) or not_understood(said)
+        return await self._asking.resolved(said, self._facts[said.project_id]) or not_understood(said)
 
     async def _session(self, project_id: str, container_session_id: str) -> str | None:
         """Our session; None for one that was made behind our back."""
@@ -179,7 +180,7 @@ class Translator:
     async def _end_of_turn(self, said: Said) -> NewEvent:
         turn_id = said.member("turnId")
         # A container that is given our ids names them: another one is the end of a turn that is not ours.
-        unnamed = turn_id is None or not self._infos[said.project_id].takes_turn_ids
+        unnamed = self._facts[said.project_id].may_end_any_turn(turn_id)
         turn = await self._database.fetch_one(
             "find_turn",
             project_id=said.project_id,

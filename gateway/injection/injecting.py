@@ -10,14 +10,16 @@ so.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerAgent, ContainerInfo
 from gateway.container.containers import Containers
+from gateway.container.dialects import Container, Form
+from gateway.container.values import ContainerAgent, Credential
 from gateway.credentials.catalogue import Injection
 from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import AgentAuthToken, Credentials
@@ -50,17 +52,19 @@ Fresh = Callable[[str, str], Awaitable[AgentAuthToken]]
 
 
 @attrs.frozen(kw_only=True)
-class Given:
-    """A user's credential, ready for one project's container."""
+class Chosen:
+    """A user's credential, sealed still, that something is to run with in a project's container."""
 
     project: Project
     agent_id: str
     user_id: str
-    version: int
-    secret: str = attrs.field(repr=False)
-    injection: Injection = attrs.field(repr=False)
-    #: What the container knows the user as, once it is announced.
-    owner: str | None = None
+    token: AgentAuthToken
+    #: How its agent takes it, with nothing in the token's places.
+    blank: Injection
+
+    @property
+    def version(self) -> int:
+        return self.token.version
 
     @property
     def row(self) -> dict[str, Any]:
@@ -72,15 +76,31 @@ class Given:
         """Where the container is that it is for."""
         return {"container_url": self.project.container_url, "acp_url": self.project.acp_url}
 
-    def variables(self) -> dict[str, str]:
-        """For a container that takes nothing else; ``CredentialUnusable`` where these cannot say it."""
-        variables = self.injection.variables_alone()
-        if variables is None:
-            raise CredentialUnusable(
-                f"This project's container takes variables only, and {self.agent_id} needs a file or a call beside "
-                "for a credential of this kind. Our agent host can give it those."
-            )
-        return variables
+    def given_by(self, form: Form) -> bool:
+        """Whether a call of this form has it in it. Raises ``CredentialUnusable`` where it cannot be given so."""
+        credential = Credential(agent_id=self.agent_id, owner="", version=self.version, injection=self.blank)
+        return form(credential) is not None
+
+
+@attrs.frozen(kw_only=True)
+class Lent:
+    """What a call to a container has of a credential; nothing where it has none. ``version`` is the credential's."""
+
+    members: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    version: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Announced:
+    """A credential that its container may be given now: whoever follows the container masks it.
+
+    ``owner``: what the container knows the user as. ``taken``: this version was given before, to the boot ``boot_id``.
+    """
+
+    chosen: Chosen
+    owner: str
+    taken: bool
+    boot_id: str | None
 
 
 class Injecting:
@@ -115,7 +135,7 @@ class Injecting:
 
     async def for_agent(
         self, project: Project, agent: ContainerAgent, user_id: str, *, needed: bool | None = None
-    ) -> Given | None:
+    ) -> Chosen | None:
         """What a new session or process of this user runs with, who asks for it; None: with nothing of anybody's.
 
         ``AuthRequired`` where the agent wants a credential, the container has none for everybody, and the user has
@@ -125,10 +145,10 @@ class Injecting:
             # One that is not installed is for the container to say.
             is_missing = agent.status == "stopped" and agent.error is not None
             needed = agent.requires_auth and not agent.authenticated and not is_missing
-        given = await self._find(project, agent.id, user_id, needed=needed)
-        if given is not None:
+        chosen = await self._find(project, agent.id, user_id, needed=needed)
+        if chosen is not None:
             await self.agree(project, agent.id, user_id)
-        return given
+        return chosen
 
     async def agree(self, project: Project, agent_id: str, user_id: str) -> None:
         """The user asks for work with their credential, where the project is now: there it may be handed over.
@@ -138,75 +158,42 @@ class Injecting:
         key = {"project_id": project.id, "agent_id": agent_id, "user_id": user_id}
         await self._database.execute("agree_to_address", **key, address=project.acp_address)
 
-    async def for_session(self, project: Project, agent_id: str, user_id: str | None) -> Given | None:
+    async def for_session(self, project: Project, agent_id: str, user_id: str | None) -> Chosen | None:
         """What a session goes on with; ``AuthRequired`` where that is gone."""
         return None if user_id is None else await self._find(project, agent_id, user_id, needed=True)
 
-    async def options(self, given: Given | None, info: ContainerInfo) -> tuple[Given | None, dict[str, Any]]:
-        """The members that make a session of the container run with the credential, and which one that is now."""
-        if given is None:
-            return None, {}
-        if info.takes_credentials:
-            given, row = await self.announce(given)
-            return given, {"credential": _credential(given, row["owner"])}
-        if info.takes_session_env:
-            given.variables()
-            given, _ = await self.announce(given)
-            return given, {"env": given.variables()}
-        if info.tells_end_of_turn:
-            raise CredentialUnusable("This project's container takes no credentials: it has none of the ways for that.")
-        return given, {}
+    @asynccontextmanager
+    async def lend(self, chosen: Chosen | None, container: Container, form: Form) -> AsyncIterator[Lent]:
+        """Give a container a credential: the only way that one goes out. The call that does is made within.
 
-    async def announce(self, given: Given) -> tuple[Given, Row]:
-        """Before a container is given a secret: whoever follows it masks it. The row says whom the container knows.
+        ``form``: which kind of call that is, a method of the container. What is lent is the credential as it is now,
+        opened for this call alone, and known to whoever masks what the container says. Once the call has gone well the
+        container has it; what was to be taken back meanwhile is taken back then.
 
-        What was replaced since it was read is read again, and the newer one is to be given; ``AuthRequired`` where it
-        was taken back, or the container is not the project's any more; ``ContainerMoved`` where its user has not asked
-        for work at this address.
+        Raises ``CredentialUnusable`` where it cannot be given so, ``AuthRequired`` where it was taken back, or the
+        container is not the project's any more; ``ContainerMoved`` where its user has not asked for work at this
+        address.
         """
-        for _ in range(READS):
-            self._known.learn(given.project.id, given.agent_id, given.user_id, given.version, given.secret)
-            row = await self._database.fetch_one(
-                "give_credential",
-                **given.row,
-                **given.place,
-                owner=secrets.token_hex(16),
-                version=given.version,
-                gateway_id=self._gateway_id,
-            )
-            if row is not None:
-                if row["follower"] is not None:
-                    await self._until_known(given)
-                return attrs.evolve(given, owner=row["owner"]), row
-            await self._refuse_elsewhere(given)
-            newest = await self._find(given.project, given.agent_id, given.user_id, needed=True)
-            assert newest is not None
-            given = newest
-        text = f"Your credential for {given.agent_id} is replaced again and again, or the project moved; try again."
-        raise _auth_required(given.project, given.agent_id, AuthRequired(text))
+        if chosen is None:
+            yield Lent()
+        elif not chosen.given_by(form):
+            yield Lent(version=chosen.version)
+            await self._note_taken(chosen, None, container)
+        else:
+            announced = await self._announce(chosen)
+            chosen = announced.chosen
+            yield Lent(members=self._open(announced, form), version=chosen.version)
+            await self._note_taken(chosen, announced.owner, container)
 
-    async def taken(self, given: Given | None, info: ContainerInfo) -> None:
-        """The container has it; what was to be taken back while it was on its way is taken back now."""
-        if given is None:
-            return
-        row = await self._database.fetch_one(
-            "credential_taken", **given.row, **given.place, version=given.version, container_boot_id=info.boot_id
-        )
-        if row is None or not row["is_here"] or not row["may_stay"]:
-            gone = [{**given.row, "owner": given.owner}]
-            has_moved = row is not None and not row["is_here"]
-            self.leave(Left(project=given.project, has_moved=has_moved, credentials=gone, processes=gone))
-
-    async def hand_over(self, given: Given | None, info: ContainerInfo) -> None:
+    async def hand_over(self, chosen: Chosen | None, container: Container) -> None:
         """See that a container which keeps credentials has this version, ahead of a prompt."""
-        if given is None or not info.takes_credentials:
+        if chosen is None or not chosen.given_by(container.for_renewal):
             return
-        given, row = await self.announce(given)
-        if row["taken"] and row["container_boot_id"] == info.boot_id:
+        announced = await self._announce(chosen)
+        if announced.taken and announced.boot_id == container.boot_id:
             return
-        container = self._containers.of(given.project)
-        await container.renew_credential(given.agent_id, _credential(given, row["owner"]))
-        await self.taken(given, info)
+        await container.renew_credential(chosen.agent_id, self._open(announced, container.for_renewal))
+        await self._note_taken(announced.chosen, announced.owner, container)
 
     async def renewed(self, user_id: str, agent_id: str) -> None:
         """Give the newer credential to all containers where a session uses it, before the old one runs out."""
@@ -236,7 +223,7 @@ class Injecting:
         if tasks:
             await asyncio.wait(tasks, timeout=WITHDRAWN_SECONDS)
 
-    async def _find(self, project: Project, agent_id: str, user_id: str, *, needed: bool) -> Given | None:
+    async def _find(self, project: Project, agent_id: str, user_id: str, *, needed: bool) -> Chosen | None:
         await self._refuse_who_may_not(project.id, user_id)
         try:
             token = await self._fresh(user_id, agent_id)
@@ -247,22 +234,69 @@ class Injecting:
         if token.expires_at is not None and token.expires_at <= datetime.now(UTC):
             text = f"Your credential for {agent_id} has run out; connect the account again, or store another one."
             raise _auth_required(project, agent_id, ReauthRequired(text))
-        injection = self._credentials.get_env_vars_for_agent(agent_id, token)
-        if injection is None:
+        blank = self._credentials.way_for_agent(agent_id, token)
+        if blank is None:
             if not needed:
                 return None
             raise CredentialUnusable(
                 f"The gateway knows no way to give {agent_id} a credential of kind {token.token_type}; "
                 "docs/agents.md tells how to describe one (credentials.catalogue)."
             )
-        return Given(
-            project=project,
-            agent_id=agent_id,
-            user_id=user_id,
-            version=token.version,
-            secret=self._credentials.open_access_token(token),
-            injection=injection,
+        # What cannot be opened could not be masked either.
+        self._known.learn(project.id, token)
+        return Chosen(project=project, agent_id=agent_id, user_id=user_id, token=token, blank=blank)
+
+    async def _announce(self, chosen: Chosen) -> _Announced:
+        """Before a container is given a secret: whoever follows it masks it.
+
+        What was replaced since it was read is read again, and the newer one is to be given.
+        """
+        for _ in range(READS):
+            self._known.learn(chosen.project.id, chosen.token)
+            row = await self._database.fetch_one(
+                "give_credential",
+                **chosen.row,
+                **chosen.place,
+                owner=secrets.token_hex(16),
+                version=chosen.version,
+                gateway_id=self._gateway_id,
+            )
+            if row is not None:
+                if row["follower"] is not None:
+                    await self._until_known(chosen)
+                return _Announced(
+                    chosen=chosen, owner=row["owner"], taken=row["taken"], boot_id=row["container_boot_id"]
+                )
+            await self._refuse_elsewhere(chosen)
+            newest = await self._find(chosen.project, chosen.agent_id, chosen.user_id, needed=True)
+            assert newest is not None
+            chosen = newest
+        text = f"Your credential for {chosen.agent_id} is replaced again and again, or the project moved; try again."
+        raise _auth_required(chosen.project, chosen.agent_id, AuthRequired(text))
+
+    def _open(self, announced: _Announced, form: Form) -> Mapping[str, Any]:
+        """What the call has in it; its secret is readable from here on."""
+        chosen = announced.chosen
+        injection = self._credentials.get_env_vars_for_agent(chosen.agent_id, chosen.token)
+        assert injection is not None
+        credential = Credential(
+            agent_id=chosen.agent_id, owner=announced.owner, version=chosen.version, injection=injection
         )
+        return form(credential) or {}
+
+    async def _note_taken(self, chosen: Chosen, owner: str | None, container: Container) -> None:
+        """The container has it; what was to be taken back while it was on its way is taken back now."""
+        row = await self._database.fetch_one(
+            "credential_taken",
+            **chosen.row,
+            **chosen.place,
+            version=chosen.version,
+            container_boot_id=container.boot_id,
+        )
+        if row is None or not row["is_here"] or not row["may_stay"]:
+            gone = [{**chosen.row, "owner": owner}]
+            has_moved = row is not None and not row["is_here"]
+            self.leave(Left(project=chosen.project, has_moved=has_moved, credentials=gone, processes=gone))
 
     async def _refuse_who_may_not(self, project_id: str, user_id: str) -> None:
         """A session or a queued prompt may be older than the end of a membership."""
@@ -270,31 +304,31 @@ class Injecting:
         if row is None or not row["may"]:
             raise NotYourCredential(f"{user_id!r} may not have agents work in this project any more.")
 
-    async def _refuse_elsewhere(self, given: Given) -> None:
-        row = await self._database.fetch_one("agreed_address", **given.row)
-        if row is None or row["address"] != given.project.acp_address:
+    async def _refuse_elsewhere(self, chosen: Chosen) -> None:
+        row = await self._database.fetch_one("agreed_address", **chosen.row)
+        if row is None or row["address"] != chosen.project.acp_address:
             raise ContainerMoved(
-                f"The project's container is at another address than when {given.user_id!r} last had a credential for "
-                f"{given.agent_id} used here; their next prompt has it given to the one that is there now."
+                f"The project's container is at another address than when {chosen.user_id!r} last had a credential for "
+                f"{chosen.agent_id} used here; their next prompt has it given to the one that is there now."
             )
 
-    async def _until_known(self, given: Given) -> None:
+    async def _until_known(self, chosen: Chosen) -> None:
         try:
             async with asyncio.timeout(KNOWN_SECONDS):
                 while True:
-                    row = await self._database.fetch_one("is_credential_known", **given.row)
+                    row = await self._database.fetch_one("is_credential_known", **chosen.row)
                     if row is None or row["known"]:
                         return
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             # It has died, then, or stands still; whoever follows next knows all of them first.
-            logger.warning("the follower does not say that it knows a secret", extra={"project": given.project.id})
+            logger.warning("the follower does not say that it knows a secret", extra={"project": chosen.project.id})
 
     async def _renew(self, project_id: str, user_id: str, agent_id: str) -> None:
         try:
             project = await self._containers.project(project_id)
-            given = await self.for_session(project, agent_id, user_id)
-            await self.hand_over(given, await self._containers.info(project))
+            chosen = await self.for_session(project, agent_id, user_id)
+            await self.hand_over(chosen, await self._containers.identify(project))
         except GatewayError as exc:
             # It is tried again with the session's next prompt.
             extra = {"project": project_id, "agent": agent_id, "error": str(exc)}
@@ -303,30 +337,13 @@ class Injecting:
     async def _withdraw(self, row: Row, user_id: str, agent_id: str) -> None:
         try:
             project = await self._containers.project(row["project_id"])
-            container = self._containers.of(project)
-            if (await container.info()).takes_credentials:
-                await container.withdraw_credential(agent_id, row["owner"])
-                return
+            container = await self._containers.identify(project)
             process = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)
-            if process is not None and process["user_id"] == user_id:
-                await container.stop(agent_id)
+            is_theirs = process is not None and process["user_id"] == user_id
+            await container.take_back([(agent_id, row["owner"])], [agent_id] if is_theirs else [])
         except GatewayError as exc:
             extra = {"project": row["project_id"], "agent": agent_id, "error": str(exc)}
             logger.warning("credential not taken back from container", extra=extra)
-
-
-def _credential(given: Given, owner: str) -> Mapping[str, Any]:
-    """As the agent host takes it."""
-    injection = given.injection
-    call = injection.authenticate
-    return {
-        "owner": owner,
-        "version": given.version,
-        "env": injection.env,
-        "unset": list(injection.unset),
-        "authenticate": None if call is None else {"methodId": call.method_id, "meta": call.meta},
-        "files": [{"variable": file.variable, "path": file.path, "content": file.content} for file in injection.files],
-    }
 
 
 def _auth_required(project: Project, agent_id: str, exc: AuthRequired) -> AuthRequired:

@@ -6,8 +6,7 @@ of their own, and a container that stays away keeps what it has until the creden
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from gateway.container.client import ContainerRefused
@@ -60,25 +59,22 @@ class Leaving:
         logger.warning("credentials not taken back from a container that was left", extra=extra)
 
     async def _take_back(self, left: Left) -> None:
-        container = self._containers.of(left.project)
-        info = await container.info()
-        if left.has_moved and info.boot_id is not None and info.boot_id == await self._boot_of(left.project.id):
+        container = await self._containers.identify(left.project)
+        boot_id = container.boot_id
+        if left.has_moved and boot_id is not None and boot_id == await self._boot_of(left.project.id):
             # It is the same one, by another name.
             return
-        calls: list[Coroutine[Any, Any, object]] = []
-        if info.takes_credentials:
-            calls += [container.withdraw_credential(row["agent_id"], row["owner"]) for row in left.credentials]
-        else:
-            calls += [container.stop(row["agent_id"]) for row in left.processes if row["user_id"] is not None]
-        for ended in await asyncio.gather(*calls, return_exceptions=True):
-            # A refusal, of an agent that is not there any more say, would come again.
-            if isinstance(ended, BaseException) and not isinstance(ended, ContainerRefused):
-                raise ended
+        # A refusal, of an agent that is not there any more say, would come again.
+        with suppress(ContainerRefused):
+            await container.take_back(
+                [(row["agent_id"], row["owner"]) for row in left.credentials],
+                [row["agent_id"] for row in left.processes if row["user_id"] is not None],
+            )
 
     async def _boot_of(self, project_id: str) -> str | None:
         """The boot of the project's container, where that can be had."""
         try:
             async with asyncio.timeout(BOOT_SECONDS):
-                return (await self._containers.info(await self._containers.project(project_id))).boot_id
+                return (await self._containers.identify(await self._containers.project(project_id))).boot_id
         except (GatewayError, TimeoutError):
             return None

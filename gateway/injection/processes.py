@@ -11,14 +11,14 @@ be given a credential, nobody works in it: it makes room.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
-from gateway.container.client import Container, ContainerAgent, ContainerInfo, ContainerRefused
 from gateway.container.containers import Containers
+from gateway.container.dialects import Container
+from gateway.container.values import ContainerAgent
 from gateway.db.pool import Database, Row
 from gateway.errors import AgentInUse
-from gateway.injection.injecting import Given, Injecting
+from gateway.injection.injecting import Chosen, Injecting
 from gateway.projects.store import Project
 
 #: How long one that somebody is starting is waited for.
@@ -39,39 +39,65 @@ class Processes:
         self._injecting = injecting
         self._gateway_id = gateway_id
 
-    async def start(
+    async def start(self, project: Project, agent_id: str, chosen: Chosen | None, container: Container) -> str | None:
+        """Have the agent running, with this credential or with none, before it is to have a new session.
+
+        Gives and raises what ``keep`` does.
+        """
+        if not container.shares_processes and chosen is None:
+            await self._containers.start(project, agent_id)
+        return await self.keep(project, agent_id, chosen, container)
+
+    async def spawn(
         self,
         project: Project,
         agent_id: str,
-        given: Given | None,
-        info: ContainerInfo,
+        chosen: Chosen | None,
+        container: Container,
+        options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Start a process with these ``options`` of ``spawn`` and the credential; what the container says of it."""
+        if container.shares_processes:
+            await self.keep(project, agent_id, chosen, container, options)
+            return await container.agent_status(agent_id)
+        async with self._injecting.lend(chosen, container, container.for_process) as lent:
+            return await container.spawn(agent_id, {**options, **lent.members})
+
+    async def keep(
+        self,
+        project: Project,
+        agent_id: str,
+        chosen: Chosen | None,
+        container: Container,
         options: Mapping[str, Any] | None = None,
     ) -> str | None:
-        """Have the agent running with this credential, or with none; ``options`` of ``spawn`` beside it.
+        """Have the one process of the agent run with this credential, or with none; ``options`` of ``spawn`` beside it.
 
-        A container that looks after its agents' processes itself is given the credential with a session. Else: None
-        where it runs so already, or why its sessions are lost: ``agent_restarted``, or ``credential_renewed`` where the
-        same person has a newer one; a turn that runs keeps the old one until its end. ``AgentInUse`` where the process
-        is another person's, or works on a turn and nobody knows whose it is.
+        None where it runs so already, or the container looks after its agents' processes itself; else why its sessions
+        are lost: ``agent_restarted``, or ``credential_renewed`` where the same person has a newer one. A turn that runs
+        keeps the old one until its end. ``AgentInUse`` where the process is another person's, or works on a turn and
+        nobody knows whose it is.
         """
-        if info.tells_end_of_turn:
-            if given is None:
-                await self._containers.start(project, agent_id)
+        if not container.shares_processes:
             return None
         for _ in range(ATTEMPTS):
             held = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)
             agent = await self._containers.agent(project, agent_id)
             if held is None or not held["is_starting"]:
-                reason = await self._reason(project, agent, given, held)
+                reason = await self._reason(project, agent, chosen, held)
                 if reason is None:
                     return None
-                if await self._start(project, agent_id, given, held, reason, info, options or {}):
+                # What it was found to be some time ago is not enough for what it is given now.
+                container = await self._containers.identify(project)
+                if not container.shares_processes:
+                    return RESTARTED
+                if await self._start(project, agent_id, chosen, held, reason, container, options or {}):
                     return RESTARTED if reason == UNKNOWN else reason
             await asyncio.sleep(LOOK_SECONDS)
         raise AgentInUse(f"{agent_id} is being started for somebody else; try again.")
 
     async def _reason(
-        self, project: Project, agent: ContainerAgent, given: Given | None, held: Row | None
+        self, project: Project, agent: ContainerAgent, chosen: Chosen | None, held: Row | None
     ) -> str | None:
         """Why the agent has to be started; None where it need not."""
         if held is None and agent.status in ("running", "starting") and self._injecting.can_give(agent.id):
@@ -84,9 +110,9 @@ class Processes:
         if agent.status != "running":
             return RESTARTED
         whose = None if held is None else held["user_id"]
-        if whose != (None if given is None else given.user_id):
-            raise _in_use(agent.id, whose, given)
-        if given is None or held is None or held["version"] >= given.version:
+        if whose != (None if chosen is None else chosen.user_id):
+            raise _in_use(agent.id, whose, chosen)
+        if chosen is None or held is None or held["version"] >= chosen.version:
             return None
         return None if await self._has_turn(project, agent.id) else RENEWED
 
@@ -98,55 +124,47 @@ class Processes:
         self,
         project: Project,
         agent_id: str,
-        given: Given | None,
+        chosen: Chosen | None,
         held: Row | None,
         reason: str,
-        info: ContainerInfo,
+        container: Container,
         options: Mapping[str, Any],
     ) -> bool:
         """Start it, unless somebody else was quicker."""
-        if given is not None:
-            given.variables()  # before anything is begun
+        if chosen is not None:
+            chosen.given_by(container.for_process)  # before anything is begun
         key = {"project_id": project.id, "agent_id": agent_id}
         claimed = await self._database.fetch_one(
             "claim_agent_process",
             **key,
-            user_id=None if given is None else given.user_id,
-            version=None if given is None else given.version,
+            user_id=None if chosen is None else chosen.user_id,
+            version=None if chosen is None else chosen.version,
             seen=None if held is None else held["claim"],
             gateway_id=self._gateway_id,
         )
         if claimed is None:
             return False
         claim = {**key, "claim": claimed["claim"]}
-        container = self._containers.of(project)
+        is_started = False
         try:
-            if given is not None:
-                given, _ = await self._injecting.announce(given)
-            if reason in (RENEWED, UNKNOWN):
-                await self._stop(container, key)
-            env = {**({} if given is None else given.variables()), **(options.get("env") or {})}
-            await container.spawn(agent_id, {**options, "env": env} if env else options)
+            async with self._injecting.lend(chosen, container, container.for_process) as lent:
+                if reason in (RENEWED, UNKNOWN):
+                    sessions = await self._database.fetch_all("container_sessions_of_agent", **key)
+                    await container.stop_agent(agent_id, [session["container_session_id"] for session in sessions])
+                env = {**lent.members.get("env", {}), **(options.get("env") or {})}
+                await container.spawn(agent_id, {**options, "env": env} if env else options)
+                is_started = True
+                await self._database.execute("agent_process_started", **claim, version=lent.version)
         except BaseException:
-            await asyncio.shield(self._database.execute("discard_agent_process", **claim))
+            if not is_started:
+                await asyncio.shield(self._database.execute("discard_agent_process", **claim))
             raise
-        version = None if given is None else given.version
-        await self._database.execute("agent_process_started", **claim, version=version)
-        await self._injecting.taken(given, info)
         return True
 
-    async def _stop(self, container: Container, key: Mapping[str, str]) -> None:
-        sessions = await self._database.fetch_all("container_sessions_of_agent", **key)
-        await container.stop(key["agent_id"])
-        # The next process knows none of them, which the container lists all the same.
-        for session in sessions:
-            with suppress(ContainerRefused):
-                await container.end_session(session["container_session_id"])
 
-
-def _in_use(agent_id: str, whose: str | None, given: Given | None) -> AgentInUse:
+def _in_use(agent_id: str, whose: str | None, chosen: Chosen | None) -> AgentInUse:
     runs = f"with {whose}'s credential" if whose is not None else "without anybody's credential"
-    wanted = "with yours" if given is not None else "without one"
+    wanted = "with yours" if chosen is not None else "without one"
     first = f"{whose} can go on with it. " if whose is not None else ""
     return AgentInUse(
         f"{agent_id} runs {runs}, and this container has one process for each agent. {first}To run it {wanted}, an "

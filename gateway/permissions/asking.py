@@ -5,8 +5,8 @@ import secrets
 
 import msgspec
 
-from gateway.container.client import MAX_TOLD, ContainerInfo
 from gateway.container.said import Said
+from gateway.container.values import MAX_TOLD, ContainerFacts
 from gateway.db.pool import Database
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.permissions.events import RULE, permission_resolved
@@ -35,17 +35,17 @@ class Asking:
         self._merging = Merging(database, log)
         self._timeout = timeout
 
-    async def requested(self, said: Said, info: ContainerInfo) -> NewEvent:
+    async def requested(self, said: Said, facts: ContainerFacts) -> NewEvent:
         """A request as it waits for an answer, or with the one that the project's policy gives it at once.
 
         What it leaves out of its call is taken from the log, for the policy and for people. Call it once all that the
         container said before is stored.
         """
         request_id = _request_id(said)
-        request_key = _request_key(info, said, request_id) if request_id else secrets.token_hex(32)
+        request_key = _request_key(facts, said, request_id) if request_id else secrets.token_hex(32)
         event_key = f"permission_request:{request_key}" if request_id else None
         # Without the capability the container tells of requests and allows them by itself.
-        asks = info.asks_permission
+        asks = facts.asks_permission
         if not await self._can_be_asked(said):
             return not_understood(said)
         merged = await self._merged(said)
@@ -67,7 +67,7 @@ class Asking:
             "project_id": said.project_id,
             "id": data.permission_id,
             "container_request_id": request_id or f"unnamed-{request_key}",
-            "container_boot_id": info.boot_id,
+            "container_boot_id": facts.boot_id,
             "request_key": request_key,
             "session_id": said.session_id,
             "agent_id": said.agent_id,
@@ -82,9 +82,9 @@ class Asking:
         }
         return NewEvent.of(data, key=event_key, effects=(Effect("insert_permission", row),), **said.common)
 
-    async def resolved(self, said: Said, info: ContainerInfo) -> NewEvent | None:
+    async def resolved(self, said: Said, facts: ContainerFacts) -> NewEvent | None:
         """The outcome of a request; None where nobody has heard of it."""
-        request_key = _request_key(info, said, _request_id(said) or "")
+        request_key = _request_key(facts, said, _request_id(said) or "")
         permission = await self._database.fetch_one(
             "find_permission", project_id=said.project_id, request_key=request_key
         )
@@ -135,10 +135,10 @@ def _request_id(said: Said) -> str | None:
     return None
 
 
-def _request_key(info: ContainerInfo, said: Said, request_id: str) -> str:
+def _request_key(facts: ContainerFacts, said: Said, request_id: str) -> str:
     """Which request this is: a container that starts anew may count its requests from 1 again.
 
     A digest, because an index takes no more than some 2,700 bytes.
     """
-    scope = (info.boot_id or "", said.container_session_id or "", request_id)
+    scope = (facts.boot_id or "", said.container_session_id or "", request_id)
     return hashlib.sha256("\0".join(scope).encode()).hexdigest()

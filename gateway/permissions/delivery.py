@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from gateway.container.client import Container, ContainerRefused
+from gateway.container.client import ContainerClient, ContainerRefused
 from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound, UpstreamTimeout
@@ -130,11 +130,11 @@ class Answers:
         await self._log.append(row["project_id"], [event])
 
 
-async def _give(container: Container, row: Row) -> _Outcome:
+async def _give(container: ContainerClient, row: Row) -> _Outcome:
     """Give a container the answer of a permission's row; how the request is settled there now."""
     boot_id = row["container_boot_id"]
     # Of another boot, the id may be another request's, which nobody has allowed.
-    if boot_id is not None and (await container.info()).boot_id != boot_id:
+    if boot_id is not None and (await container.read_facts()).boot_id != boot_id:
         return _LOST
     claimed = _Outcome(option_id=row["option_id"], resolved_by=row["resolved_by"])
     try:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import attrs
 import msgspec
 
-from gateway.container.client import ContainerInfo
 from gateway.container.containers import Containers
+from gateway.container.values import ContainerFacts
 from gateway.db.pool import Database, Row
 from gateway.errors import (
     GatewayError,
@@ -130,11 +130,11 @@ class Permissions:
             raise _settled(settled)
         return Permission.from_row(settled)
 
-    async def connected(self, project_id: str, info: ContainerInfo, fence: int) -> None:
+    async def connected(self, project_id: str, facts: ContainerFacts, fence: int) -> None:
         """The container is followed (again): bring it its answers, and take back what another boot has asked."""
-        await self._database.execute("set_asks_permission", id=project_id, asks=info.asks_permission)
-        if info.boot_id is not None:
-            whose = {"project_id": project_id, "boot_id": info.boot_id}
+        await self._database.execute("set_asks_permission", id=project_id, asks=facts.asks_permission)
+        if facts.boot_id is not None:
+            whose = {"project_id": project_id, "boot_id": facts.boot_id}
             while lost := await self._database.fetch_all("unsettled_permissions_of_other_boots", **whose):
                 await self._log.append(project_id, [taken_back(permission) for permission in lost], fence=fence)
         await self._answers.bring_all([project_id])

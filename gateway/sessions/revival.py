@@ -6,18 +6,19 @@ id for it is known; else it begins anew. The log tells which.
 
 import logging
 import secrets
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import attrs
 
-from gateway.container.client import Container, ContainerInfo, ContainerRefused, ContainerSession
+from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
+from gateway.container.dialects import Container
+from gateway.container.values import ContainerSession
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database
-from gateway.errors import GatewayError, SessionBusy, UpstreamError
-from gateway.injection.injecting import Given, Injecting
+from gateway.errors import GatewayError, SessionBusy, SessionEnded, UpstreamError
+from gateway.injection.injecting import Chosen, Injecting
 from gateway.injection.processes import Processes
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.projects.store import Project
@@ -38,6 +39,14 @@ class _TakenUp:
 
     made: ContainerSession
     told: SessionRestored
+
+
+@attrs.frozen(kw_only=True)
+class Living:
+    """The container session of a session, which its container knows, and that container."""
+
+    container: Container
+    container_session_id: str
 
 
 class Revival:
@@ -62,46 +71,74 @@ class Revival:
         #: (project, session) that this process is taking up.
         self._under_way: set[tuple[str, str]] = set()
 
-    async def container_session(self, project: Project, session: Session, info: ContainerInfo) -> str:
+    async def living(self, project: Project, session: Session, container: Container) -> Living:
         """The container session to prompt: the session's own, or another where that is lost, which the log tells.
 
-        A container with ``end-turn`` looks after its agents' processes itself; in one of the base contract a new
-        process knows none of the old one's sessions.
+        The container is not asked for one that was made in this boot; where it has lost that, it refuses the prompt.
         """
-        container = self._containers.of(project)
-        given = await self._injecting.for_session(project, session.agent_id, session.credential_user_id)
-        started = None
-        if not info.tells_end_of_turn:
-            started = await self._processes.start(project, session.agent_id, given, info)
+        if session.container_boot_id != container.boot_id:
+            container = await self._containers.identify(project)
+        chosen, reason = await self._prepare(project, session, container)
         known = session.container_session_id
-        if known is not None and not started and await container.has_session(known):
-            await self._injecting.hand_over(given, info)
-            return known
+        if known is not None and not reason and await self._has(container, session, known):
+            await self._injecting.hand_over(chosen, container)
+            return Living(container=container, container_session_id=known)
+        return await self._replaced(project, session, container, reason, chosen)
+
+    async def instead(self, project: Project, session_id: str, refused: str) -> Living:
+        """Another container session for one that was just prompted, and that the container does not know."""
+        row = await self._database.fetch_one("get_session", project_id=project.id, id=session_id)
+        if row is None or row["status"] == "ended":
+            raise SessionEnded()
+        session = Session.from_row(row)
+        container = await self._containers.identify(project)
+        chosen, reason = await self._prepare(project, session, container)
+        known = session.container_session_id
+        if known not in (None, refused) and not reason:
+            return Living(container=container, container_session_id=known)
+        return await self._replaced(project, session, container, reason, chosen)
+
+    async def _prepare(
+        self, project: Project, session: Session, container: Container
+    ) -> tuple[Chosen | None, str | None]:
+        """The credential that the session runs with; and why its agent's process had to be started anew."""
+        chosen = await self._injecting.for_session(project, session.agent_id, session.credential_user_id)
+        return chosen, await self._processes.keep(project, session.agent_id, chosen, container)
+
+    async def _has(self, container: Container, session: Session, container_session_id: str) -> bool:
+        return session.container_boot_id == container.boot_id or await container.has_session(container_session_id)
+
+    async def _replaced(
+        self, project: Project, session: Session, container: Container, reason: str | None, chosen: Chosen | None
+    ) -> Living:
         place = (project.id, session.id)
         if place in self._under_way:
             raise _being_taken_up()
         self._under_way.add(place)
         try:
-            return await self._replace(project, session, info, started or _reason(session, info), given)
+            # What it was found to be some time ago is not enough for what it is given now.
+            container = await self._containers.identify(project)
+            made = await self._replace(project, session, container, reason or _reason(session, container), chosen)
         finally:
             self._under_way.discard(place)
+        return Living(container=container, container_session_id=made)
 
     async def _replace(
-        self, project: Project, session: Session, info: ContainerInfo, reason: str, given: Given | None
+        self, project: Project, session: Session, container: Container, reason: str, chosen: Chosen | None
     ) -> str:
-        container, known = self._containers.of(project), session.container_session_id
+        known = session.container_session_id
         key = {"project_id": project.id, "id": session.id, "gateway_id": self._gateway_id}
         # One of those who find it lost takes it up; what that says before its id is stored waits for it.
         if await self._database.fetch_one("unbind_session", known=known, **key) is None:
             raise _being_taken_up()
         try:
-            given, credential = await self._injecting.options(given, info)
-            taken = await _take_up(container, session, info, reason, credential)
-            await self._injecting.taken(given, info)
+            async with self._injecting.lend(chosen, container, container.for_session) as lent:
+                options = {"agentId": session.agent_id, **lent.members}
+                taken = await _take_up(container, session, reason, options)
         except BaseException:
             await self._database.execute("rebind_session", known=known, **key)
             raise
-        bound = binding(project.id, session.id, taken.made, info)
+        bound = binding(project.id, session.id, taken.made, container)
         restored = NewEvent.of(
             taken.told,
             session_id=session.id,
@@ -125,25 +162,22 @@ def _being_taken_up() -> SessionBusy:
     return SessionBusy("The session is being taken up again, or has ended; try again.")
 
 
-async def _take_up(
-    container: Container, session: Session, info: ContainerInfo, reason: str, credential: Mapping[str, Any]
-) -> _TakenUp:
+async def _take_up(container: Container, session: Session, reason: str, options: dict[str, Any]) -> _TakenUp:
     """Have the agent go on with its own session, or begin another."""
-    options = {"agentId": session.agent_id, **credential}
     if session.working_directory is not None:
         options["workingDirectory"] = session.working_directory
     forgotten = ("mcpServers",) if session.has_mcp_servers else ()
     message = None
-    if info.loads_sessions and session.acp_session_id is not None:
+    if session.acp_session_id is not None:
         # An id of its own: who has seen the lost one gone must not take this one for it.
         own = f"loaded_{secrets.token_hex(10)}"
         try:
-            loaded = await container.load_session(own, options | {"acpSessionId": session.acp_session_id})
+            loaded = await container.take_up(own, options | {"acpSessionId": session.acp_session_id})
         except ContainerRefused as exc:
             if exc.upstream_status not in _CANNOT_LOAD and exc.upstream_code != _AGENT_REFUSED:
                 raise
-            message = exc.text
-        else:
+            message, loaded = exc.text, None
+        if loaded is not None:
             told = SessionRestored(how=loaded.how or "load", reason=reason, forgotten=forgotten)
             return _TakenUp(made=loaded, told=told)
     made = await container.create_session(options)
@@ -151,5 +185,5 @@ async def _take_up(
     return _TakenUp(made=made, told=SessionRestored(how="new", reason=reason, forgotten=forgotten, message=message))
 
 
-def _reason(session: Session, info: ContainerInfo) -> str:
-    return "container_forgot" if session.container_boot_id == info.boot_id else "container_restarted"
+def _reason(session: Session, container: Container) -> str:
+    return "container_forgot" if session.container_boot_id == container.boot_id else "container_restarted"

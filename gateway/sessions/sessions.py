@@ -10,8 +10,10 @@ from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerInfo, ContainerRefused, ContainerSession
+from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
+from gateway.container.dialects import Container
+from gateway.container.values import ContainerSession
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row
 from gateway.errors import (
@@ -123,7 +125,7 @@ class Sessions:
         if agent_id is None:
             raise NoDefaultAgent("Name an agentId, or set the project's defaultAgentId.")
         agent = await self._containers.agent(project, agent_id)
-        given = await self._injecting.for_agent(project, agent, user_id)
+        chosen = await self._injecting.for_agent(project, agent, user_id)
         session_id = session_id or new_session_id()
         row = {"user_id": user_id, "agent_id": agent_id, "title": new.title}
         await self._database.execute(
@@ -132,24 +134,22 @@ class Sessions:
             id=session_id,
             working_directory=new.working_directory,
             has_mcp_servers=bool(new.mcp_servers),
-            credential_user_id=None if given is None else given.user_id,
+            credential_user_id=None if chosen is None else chosen.user_id,
             **row,
         )
-        container = self._containers.of(project)
         try:
             # First somebody must read the container's events: what it says of the new session may come but once.
             await self._followers.connected(project.id)
-            info = await container.info()
-            await self._processes.start(project, agent_id, given, info)
-            given, credential = await self._injecting.options(given, info)
-            made = await container.create_session({**_options(agent_id, new), **credential})
-            await self._injecting.taken(given, info)
+            container = await self._containers.identify(project)
+            await self._processes.start(project, agent_id, chosen, container)
+            async with self._injecting.lend(chosen, container, container.for_session) as lent:
+                made = await container.create_session({**_options(agent_id, new), **lent.members})
         except BaseException:
             await asyncio.shield(self._discard(project.id, session_id))
             raise
         try:
             created = _created(session_id, agent_id, user_id, new)
-            activate = binding(project.id, session_id, made, info)
+            activate = binding(project.id, session_id, made, container)
             effect = Effect("activate_new_session", activate, required=True)
             await self._log.append(project.id, [created], effects=[effect])
         except UniqueViolation as exc:
@@ -252,13 +252,13 @@ class Sessions:
         await self._database.execute("discard_session", project_id=project_id, id=session_id)
 
 
-def binding(project_id: str, session_id: str, made: ContainerSession, info: ContainerInfo) -> dict[str, Any]:
+def binding(project_id: str, session_id: str, made: ContainerSession, container: Container) -> dict[str, Any]:
     """What the statements take that make the session that container session."""
     return {
         "project_id": project_id,
         "id": session_id,
         "container_session_id": made.id,
-        "container_boot_id": info.boot_id,
+        "container_boot_id": container.boot_id,
         "acp_session_id": made.acp_id,
     }
 

@@ -6,10 +6,9 @@ container cannot be reached the step is tried again: the turn may be running the
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from gateway.config.schema import TurnsConfig
-from gateway.container.client import Container, ContainerRefused
+from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.db.pool import Database, Row
 from gateway.errors import UpstreamError
@@ -68,9 +67,8 @@ class Cancelling:
         if not await self._database.execute("set_cancel_sent", sent=True, **key):
             return  # it has ended, and another one may run in the session
         try:
-            info = await self._containers.info(project)
-            named = turn["id"] if info.takes_turn_ids else None
-            await self._containers.of(project).cancel(session["container_session_id"], named)
+            container = await self._containers.get(project)
+            await container.cancel_turn(session["container_session_id"], turn["id"])
         except ContainerRefused as exc:
             # A container that has lost the session runs nothing of it; any other refusal leads to the next step.
             logger.info("cancel refused", extra={"turn": turn["id"], "error": str(exc)})
@@ -90,14 +88,12 @@ class Cancelling:
         if now is None or now["state"] != "running":
             return  # told by another gateway, and ended since
         project = await self._containers.project(turn["project_id"])
-        container = self._containers.of(project)
         try:
-            info = await container.info()
+            container = await self._containers.identify(project)
             key = {"project_id": project.id, "agent_id": turn["agent_id"]}
             its_sessions = await self._database.fetch_all("container_sessions_of_agent", **key)
-            await container.stop(turn["agent_id"])
-            if not info.tells_end_of_turn:
-                await _end_sessions(container, [session["container_session_id"] for session in its_sessions])
+            ids = [session["container_session_id"] for session in its_sessions]
+            await container.stop_agent(turn["agent_id"], ids)
         except ContainerRefused as exc:
             message = (
                 f"The turn did not end within {self._seconds:g} s of being cancelled, and its agent cannot be stopped: "
@@ -129,10 +125,3 @@ class Cancelling:
             effects=(Effect("set_agent_stopped", key, required=True),),
         )
         await self._log.append(turn["project_id"], [event])
-
-
-async def _end_sessions(container: Container, container_session_ids: list[str]) -> None:
-    """A new process of the agent knows none of its sessions, which a container of the base contract still lists."""
-    for container_session_id in container_session_ids:
-        with suppress(ContainerRefused):
-            await container.end_session(container_session_id)

@@ -7,6 +7,7 @@ over what a dead gateway held can tell what may have arrived; a container that k
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
@@ -14,12 +15,14 @@ from typing import Any
 
 import attrs
 
-from gateway.container.client import ContainerInfo
+from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
+from gateway.container.dialects import LostAnswer
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamFailed
 from gateway.log.store import Log
 from gateway.projects.store import Project
+from gateway.sessions.revival import Living, Revival
 from gateway.tasks import Tasks
 from gateway.telemetry.context import about
 from gateway.turns.endings import RESTARTED, Endings, failed
@@ -37,6 +40,8 @@ Blocks = Sequence[dict[str, Any]]
 QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
 #: Between the attempts to deliver a prompt that may have arrived already.
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+#: A container that does not know the session says so at once. What it says later may be about the turn.
+NOT_FOUND, AT_ONCE_SECONDS = 404, 10.0
 NEVER_SENT = TurnEnded(outcome="cancelled", message="The turn was cancelled before its prompt was sent.")
 
 
@@ -45,21 +50,29 @@ class Prompt:
     """What is brought to a container."""
 
     project: Project
+    session_id: str
     turn_id: str
-    container_session_id: str
     blocks: Blocks = attrs.field(repr=False)
-    info: ContainerInfo
+    living: Living
 
 
 class Delivery:
     """The prompts that this process, as ``gateway_id``, brings to containers. Owns the tasks that do."""
 
     def __init__(
-        self, database: Database, log: Log, containers: Containers, endings: Endings, *, gateway_id: str
+        self,
+        database: Database,
+        log: Log,
+        containers: Containers,
+        revival: Revival,
+        endings: Endings,
+        *,
+        gateway_id: str,
     ) -> None:
         self._database = database
         self._log = log
         self._containers = containers
+        self._revival = revival
         self._endings = endings
         self.gateway_id = gateway_id
         #: The turns whose prompt is on its way, or whose answer is waited for.
@@ -113,13 +126,14 @@ class Delivery:
             await self._endings.end(turn["project_id"], turn["id"], NEVER_SENT)
             return
         project = await self._containers.project(turn["project_id"])
-        info = await self._containers.info(project)
-        if turn["container_boot_id"] != info.boot_id:
+        container = await self._containers.identify(project)
+        if turn["container_boot_id"] != container.boot_id:
             await self._endings.end_surely(project.id, turn["id"], RESTARTED)
             return
         blocks = await self._asked(turn)
-        if blocks is None or (turn["sent_at"] is not None and not info.takes_turn_ids):
-            await self._answer_lost(project.id, turn["id"], info)
+        again = container.lost_answer
+        if blocks is None or (turn["sent_at"] is not None and again is not LostAnswer.SEND_AGAIN):
+            await self._answer_lost(project.id, turn["id"], again)
             return
         session = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
         if session is None or session["container_session_id"] is None:
@@ -128,10 +142,10 @@ class Delivery:
         await self._run(
             Prompt(
                 project=project,
+                session_id=session["id"],
                 turn_id=turn["id"],
-                container_session_id=session["container_session_id"],
                 blocks=blocks,
-                info=info,
+                living=Living(container=container, container_session_id=session["container_session_id"]),
             ),
             sent=turn["sent_at"] is not None,
         )
@@ -152,17 +166,30 @@ class Delivery:
         """Have the container take the prompt, once; ``sent``: it may have arrived already.
 
         A connection that breaks before the answer leaves open whether the prompt was taken. A container that knows a
-        prompt again is asked until it answers, or until the turn has ended in another way.
+        prompt again is asked until it answers, or until the turn has ended in another way. One that answers that it
+        does not know the session has not taken the prompt: the session is taken up again, and the prompt goes there.
         """
         project_id, turn_id = prompt.project.id, prompt.turn_id
         about(project_id=project_id, turn_id=turn_id)
-        container = self._containers.of(prompt.project)
+        moved = False
         for pause in chain(RETRY_PAUSES, repeat(RETRY_PAUSES[-1])):
             if not await self._mark_sent(project_id, turn_id):
                 return
             self._awaited.add(turn_id)
+            living, began = prompt.living, time.monotonic()
             try:
-                taken_as = await container.prompt(prompt.container_session_id, prompt.blocks, turn_id, prompt.info)
+                taken_as = await living.container.prompt(living.container_session_id, prompt.blocks, turn_id)
+            except ContainerRefused as exc:
+                self._awaited.discard(turn_id)
+                is_unknown = exc.upstream_status == NOT_FOUND and time.monotonic() - began < AT_ONCE_SECONDS
+                if not is_unknown or sent or moved:
+                    restarted = is_unknown and await self._has_restarted(prompt)
+                    await self._endings.end_surely(project_id, turn_id, RESTARTED if restarted else failed(exc))
+                    return
+                if (elsewhere := await self._moved(prompt)) is None:
+                    return
+                prompt, moved = elsewhere, True
+                continue
             except UpstreamError as exc:
                 self._awaited.discard(turn_id)
                 if isinstance(exc, UpstreamFailed) or (exc.unsent and not sent):
@@ -170,19 +197,51 @@ class Delivery:
                     return
                 logger.info("prompt's answer lost", extra={"turn": turn_id, "error": str(exc)})
                 sent = True
-                if not prompt.info.takes_turn_ids:
-                    await self._answer_lost(project_id, turn_id, prompt.info)
+                if living.container.lost_answer is not LostAnswer.SEND_AGAIN:
+                    await self._answer_lost(project_id, turn_id, living.container.lost_answer)
                     return
             else:
-                await self._taken(project_id, turn_id, taken_as)
+                await self._taken(prompt, taken_as)
                 return
             await asyncio.sleep(pause)
 
-    async def _taken(self, project_id: str, turn_id: str, taken_as: str | None) -> None:
+    async def _moved(self, prompt: Prompt) -> Prompt | None:
+        """The prompt for another container session; None where there is none, or the turn has ended: it is over."""
+        project_id, turn_id = prompt.project.id, prompt.turn_id
+        refused = prompt.living.container_session_id
+        try:
+            living = await self._revival.instead(prompt.project, prompt.session_id, refused)
+        except GatewayError as exc:
+            await self._endings.end_surely(project_id, turn_id, failed(exc))
+            return None
+        is_moved = await self._surely(
+            "move_turn",
+            container_session_id=living.container_session_id,
+            container_boot_id=living.container.boot_id,
+            **self._key(project_id, turn_id),
+        )
+        return attrs.evolve(prompt, living=living) if is_moved else None
+
+    async def _taken(self, prompt: Prompt, taken_as: str | None) -> None:
+        project_id, turn_id = prompt.project.id, prompt.turn_id
         if taken_as is None:
             await self._end_answered(project_id, turn_id)
-        else:
-            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=taken_as)
+            return
+        await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=taken_as)
+        # Whoever follows the container has ended what was delivered before it found another boot.
+        if await self._has_restarted(prompt):
+            await self._endings.end_surely(project_id, turn_id, RESTARTED)
+
+    async def _has_restarted(self, prompt: Prompt) -> bool:
+        """Whether the project's container is known to be of another boot than the prompt was sent to."""
+        boot_id = prompt.living.container.boot_id
+        try:
+            project = await self._containers.project(prompt.project.id)
+            if (await self._containers.get(project)).boot_id == boot_id:
+                return False
+            return (await self._containers.identify(project)).boot_id != boot_id
+        except GatewayError:
+            return False
 
     async def _mark_sent(self, project_id: str, turn_id: str) -> bool:
         """Whether the prompt is still to be sent: it was not cancelled meanwhile, nor has another gateway taken it,
@@ -223,12 +282,12 @@ class Delivery:
             head = latest
             await asyncio.sleep(QUIET_SECONDS)
 
-    async def _answer_lost(self, project_id: str, turn_id: str, info: ContainerInfo) -> None:
+    async def _answer_lost(self, project_id: str, turn_id: str, lost: LostAnswer) -> None:
         """With its connection or its gateway: the turn's events still come, its end among them or to be found out."""
-        if info.tells_end_of_turn:
-            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=turn_id)
-        else:
+        if lost is LostAnswer.INQUIRE:
             await self._surely("set_unanswered", project_id=project_id, id=turn_id)
+        else:
+            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=turn_id)
 
     async def _surely(self, query: str, **params: Any) -> int:
         return await surely(lambda: self._database.execute(query, **params), turn_id=str(params["id"]))

@@ -13,6 +13,7 @@ from gateway.errors import (
     GatewayError,
     NotFound,
     NotYourCredential,
+    UpstreamError,
     UpstreamRefused,
     UpstreamTimeout,
 )
@@ -61,6 +62,9 @@ def failed(exc: GatewayError) -> TurnEnded:
             failure = "container_timeout"
         case UpstreamRefused():
             failure = "container_refused"
-        case _:
+        case UpstreamError():
             failure = "container_unreachable"
+        case _:
+            # The container has lost it, and it could not be taken up.
+            failure = "session_lost"
     return TurnEnded(outcome="failed", failure=failure, message=str(exc))

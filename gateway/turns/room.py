@@ -46,7 +46,7 @@ async def open_turns(
 ) -> AsyncIterator[Turns]:
     limits = projects.limits
     endings = Endings(database, log.store)
-    delivery = Delivery(database, log.store, containers, endings, gateway_id=gateway_id)
+    delivery = Delivery(database, log.store, containers, sessions.revival, endings, gateway_id=gateway_id)
     cancelling = Cancelling(database, log.store, containers, endings, config)
     starting = Starting(log.store, containers, followers, sessions.revival, delivery)
     queue = Queue(database, log.store, containers, starting, limits, max_queued=config.max_queued)

@@ -103,10 +103,9 @@ class Stalls:
             message = f"{silence}, and its container cannot be reached."
             await self._end(turn, TurnEnded(outcome=outcome, failure="container_unreachable", message=message))
             return
-        project = await self._containers.project(turn["project_id"])
-        info = await self._containers.info(project)
+        container = await self._containers.identify(await self._containers.project(turn["project_id"]))
         ended = await self._told(turn)
-        if ended is None and not await is_running(self._containers.of(project), info, turn):
+        if ended is None and not await is_running(container, turn):
             message = f"{silence}, and its container no longer works on the turn."
             ended = TurnEnded(outcome="lost", failure="end_not_told", message=message)
         if ended is not None:
@@ -117,10 +116,10 @@ class Stalls:
 
     async def _told(self, turn: Row) -> TurnEnded | None:
         project = await self._containers.project(turn["project_id"])
-        info = await self._containers.info(project)
+        container = await self._containers.identify(project)
         if (ended := await self._histories.how_it_ended(project, turn["id"])) is not None:
             return ended
-        return await how_it_ended(self._containers.of(project), info, turn)
+        return await how_it_ended(container, turn)
 
     async def _end(self, turn: Row, ended: TurnEnded) -> None:
         await self._endings.end(turn["project_id"], turn["id"], ended)

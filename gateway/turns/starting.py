@@ -3,7 +3,6 @@
 import attrs
 
 from gateway.container.containers import Containers
-from gateway.errors import InvalidBody
 from gateway.follow.followers import Followers
 from gateway.log.store import Appended, Effect, Log, NewEvent
 from gateway.projects.store import Project
@@ -36,9 +35,7 @@ class Starting:
 
     async def check(self, project: Project, blocks: Blocks) -> None:
         """Raises ``InvalidBody`` for what the project's container does not take in a prompt."""
-        info = await self._containers.info(project)
-        if not info.takes_content_blocks and any(block.get("type") != "text" for block in blocks):
-            raise InvalidBody("$.prompt: this project's container takes text only")
+        (await self._containers.get(project)).check_prompt(blocks)
 
     async def begin(
         self, project: Project, session: Session, asked: Asked, *, effect: str, **parameters: int
@@ -50,17 +47,17 @@ class Starting:
         Raises ``UniqueViolation`` where the session runs a turn, ``EffectRefused`` where the statement finds that this
         one cannot begin.
         """
-        await self.check(project, asked.blocks)
-        info = await self._containers.info(project)
+        container = await self._containers.get(project)
+        container.check_prompt(asked.blocks)
         await self._followers.connected(project.id)
-        container_session_id = await self._revival.container_session(project, session, info)
+        living = await self._revival.living(project, session, container)
         row = {
             "project_id": project.id,
             "id": asked.turn_id,
             "session_id": session.id,
             "user_id": asked.user_id,
-            "container_session_id": container_session_id,
-            "container_boot_id": info.boot_id,
+            "container_session_id": living.container_session_id,
+            "container_boot_id": living.container.boot_id,
             "gateway_id": self._delivery.gateway_id,
             **parameters,
         }
@@ -77,9 +74,9 @@ class Starting:
             Prompt(
                 project=project,
                 turn_id=asked.turn_id,
-                container_session_id=container_session_id,
                 blocks=asked.blocks,
-                info=info,
+                session_id=session.id,
+                living=living,
             )
         )
         return appended

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
-from gateway.container.client import ContainerInfo
+from gateway.container.values import ContainerFacts
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotYourCredential, SessionBusy, SessionEnded, TooManyTurns, TurnNotFound
@@ -229,13 +229,17 @@ class Turns:
             # The keeper goes on.
             logger.info("cancel not delivered yet", extra={"turn": turn["id"], "error": str(exc)})
 
-    async def reconcile(self, project_id: str, info: ContainerInfo, fence: int) -> None:
+    async def reconcile(self, project_id: str, facts: ContainerFacts, fence: int) -> None:
         """End the turns that were given to another boot of the container than is followed now: it does not run them.
 
-        Under the follower's fence: a gateway that was paused since it asked may know an older boot than the turns'.
+        Under the follower's fence: a gateway that was paused since it asked may know an older boot than the turns'. One
+        whose prompt is on its way is for whoever brings it: the boot that is there now may not know its session, and so
+        have it sent to another.
         """
         for turn in await self._database.fetch_all("running_turns", project_id=project_id):
-            if turn["container_boot_id"] != info.boot_id:
+            is_brought = turn["delivered_at"] is not None or turn["unanswered_since"] is not None
+            # What has no boots answers a prompt at the turn's end alone.
+            if turn["container_boot_id"] != facts.boot_id and (is_brought or turn["container_boot_id"] is None):
                 await self._endings.end(project_id, turn["id"], RESTARTED, fence=fence)
 
     async def close(self) -> None:

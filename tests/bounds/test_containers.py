@@ -16,7 +16,8 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.container.client import Container
+from gateway.container.client import ContainerClient
+from gateway.container.dialects import AgentHost
 from gateway.ingest.translate import PASSED_ON
 from tests.bounds.limits import baseline, check
 from tests.bounds.reading import Follower, following
@@ -33,7 +34,7 @@ from tests.bounds.shapes import (
 )
 from tests.bounds.trial import Trial, trial
 from tests.fakes.eventually import eventually, until
-from tests.fakes.hostile import Answer, HostileContainer, envelope
+from tests.fakes.hostile import CAPABILITIES, Answer, HostileContainer, envelope
 from tests.world import Gateway, Project
 
 KEY = "sk-ant-api03-of-alice-and-nobody-else-"
@@ -64,6 +65,14 @@ class World:
 
     async def prompt_new_session(self) -> str:
         session = await self.project.create_session()
+        return await self.call("POST", f"/session/{session}/prompt", {"prompt": "hi"})
+
+    async def prompt_session_of_another_boot(self) -> str:
+        """It is asked for a session that was made in another boot than the one that is followed."""
+        answers = self.trial.container.answers
+        answers[("GET", "/info")] = envelope({"bootId": "another", "capabilities": CAPABILITIES})
+        session = await self.project.create_session()
+        del answers[("GET", "/info")]
         return await self.call("POST", f"/session/{session}/prompt", {"prompt": "hi"})
 
     async def cancel_new_turn(self) -> str:
@@ -132,9 +141,9 @@ def to(method: str, path: str, body: Any = None) -> Act:
 
 FORGET = to("DELETE", "/agents/claude-code/auth", {})
 PROMPT = to("POST", "/session/{session}/prompt", {"prompt": "hi"})
-#: By the method of the client, ``gateway.container.client``.
+#: By the method of the client, ``gateway.container.client``; ``prompt`` is each dialect's own.
 CALLS = {
-    "info": Call("GET", "/info", FORGET, ("capabilities", "bootId", "workingDirectory"), World.use_key),
+    "read_facts": Call("GET", "/info", FORGET, ("capabilities", "bootId", "workingDirectory"), World.use_key),
     "agents": Call("GET", "/agents", to("GET", "/agents"), ("agents",)),
     "spawn": Call("POST", "/agents/demo/spawn", to("POST", "/agents/demo/spawn", {})),
     "stop": Call("POST", "/agents/demo/stop", to("POST", "/agents/demo/stop", {})),
@@ -154,13 +163,13 @@ CALLS = {
     "prompt": Call("POST", "/session/*/prompt", World.prompt_new_session, ("turnId",)),
     "cancel": Call("POST", "/session/*/cancel", World.cancel_new_turn),
     "answer_permission": Call("POST", "/permission/*", World.answer_permission, ("outcome",)),
-    "has_session": Call("GET", "/session/*", World.prompt_new_session),
+    "has_session": Call("GET", "/session/*", World.prompt_session_of_another_boot),
     "load_session": Call(
         "POST",
         "/session/*/load",
         World.prompt_new_session,
         ("acpSessionId", "how"),
-        also={("GET", "/session/*"): _unknown},
+        also={("POST", "/session/c*"): _unknown},
     ),
 }
 #: The same call with another reader of its answer; and the stream, which the second test is about.
@@ -199,8 +208,9 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
 
 
 def test_each_call_of_the_client_is_tried() -> None:
-    methods = {name for name, one in vars(Container).items() if inspect.isfunction(one) and not name.startswith("_")}
-    assert methods == CALLS.keys() | SAME.keys()
+    methods = vars(ContainerClient) | {"prompt": AgentHost.prompt}
+    named = {name for name, one in methods.items() if inspect.isfunction(one) and not name.startswith("_")}
+    assert named == CALLS.keys() | SAME.keys()
 
 
 def answers(call: Call) -> Iterator[bytes]:

@@ -41,6 +41,7 @@ class HostileContainer:
         self._number = 0
         self._sessions = 0
         self._stream: web.StreamResponse | None = None
+        self._transport: asyncio.Transport | None = None
         self._runner: web.AppRunner | None = None
 
     @property
@@ -75,6 +76,10 @@ class HostileContainer:
         whose = b"" if session is None else b'"sessionId":%b,' % json.dumps(session).encode()
         head = b"id: %b\nevent: %b\ndata: {%b" % (self.next_id().encode(), kind, whose)
         await self.say(b'%b"agentId":"%b","data":%b}\n\n' % (head, agent.encode(), data))
+
+    async def cut(self) -> None:
+        """Break the event stream."""
+        (await eventually(lambda: self._transport)).abort()
 
     def _of(self, method: str, path: str) -> Answer | None:
         for (wanted, pattern), answer in self.answers.items():
@@ -112,7 +117,7 @@ class HostileContainer:
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        self._stream = response
+        self._stream, self._transport = response, request.transport
         self.streams += 1
         try:
             while True:

@@ -122,7 +122,7 @@ class SlowContainer(FakeContainer):
         return await super().answer(request, method)
 
 
-@pytest.mark.parametrize(("path", "at"), [("/session", "/session"), ("PROMPT", "/info")])
+@pytest.mark.parametrize(("path", "at"), [("/session", "/session"), ("PROMPT", "/agents")])
 async def test_what_was_under_way_goes_on_under_the_id_that_it_has_reserved(
     survivor: Gateway, database_url: str, tmp_path: Path, path: str, at: str
 ) -> None:

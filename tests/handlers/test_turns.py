@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.container.client import ContainerInfo
+from gateway.container.values import ContainerFacts
 from gateway.db.pool import Database
 from gateway.log.store import StaleFence
 from gateway.turns.room import TURNS
@@ -188,7 +188,7 @@ async def test_a_gateway_that_follows_no_more_ends_no_turn_by_the_boot_that_it_k
     turn = (await project.prompt(session, "slow 30", wait=None))["turnId"]
     turns = project.gateway.app[TURNS]
     with pytest.raises(StaleFence):
-        await turns.reconcile(project.id, ContainerInfo(boot_id="older", capabilities=frozenset()), 0)
+        await turns.reconcile(project.id, ContainerFacts(boot_id="older", capabilities=frozenset()), 0)
     assert (await project.call("GET", f"/session/{session}/turns/{turn}")).json["state"] == "running"
 
 

@@ -443,7 +443,13 @@ async def test_secret_is_known_as_given_though_another_has_taken_its_place_meanw
             await injecting.agree(found, "demo", "ann")
             given = await injecting.for_session(found, "demo", "ann")
             assert given is not None
-            giving = asyncio.create_task(injecting.announce(given))
+            container = await containers.identify(found)
+
+            async def give() -> None:
+                async with injecting.lend(given, container, container.for_process) as lent:
+                    assert lent.members["env"]["A_KEY"] == ANNS
+
+            giving = asyncio.create_task(give())
             await eventually(lambda: ask(database_url, "select 1 from given_credentials where user_id = 'ann'"))
             await store(gives, "ann", ANNS_NEXT, "demo")
             # Whoever follows says now that it masks what the container is about to be given.
@@ -459,7 +465,7 @@ async def test_credential_that_was_replaced_on_its_way_is_read_again(gateway: Ga
     found = await containers.project(project.id)
     given = await gateway.app[INJECTION].injecting.for_session(found, "keyed", "ann")
     await store(gateway, "ann", ANNS_NEXT)
-    await gateway.app[INJECTION].injecting.hand_over(given, await containers.info(found))
+    await gateway.app[INJECTION].injecting.hand_over(given, await containers.identify(found))
     assert (await run(project, "ann", session, chunk("x")))["state"] == "completed"
     second = await session_of(project, "ann")
     assert environment_of(await pid_of(project, second))["A_KEY"] == ANNS_NEXT
@@ -526,7 +532,7 @@ async def test_a_credential_that_was_taken_back_meanwhile_is_given_to_nobody(
     given = await gateway.app[INJECTION].injecting.for_session(found, "keyed", "ann")
     assert (await project.call("DELETE", "/agents/keyed/auth")).status == 200
     with pytest.raises(AuthRequired):
-        await gateway.app[INJECTION].injecting.hand_over(given, await containers.info(found))
+        await gateway.app[INJECTION].injecting.hand_over(given, await containers.identify(found))
 
 
 async def test_a_deleted_projects_agents_end_with_the_credentials_they_have(gateway: Gateway, project: Project) -> None:

@@ -279,4 +279,4 @@ async def test_a_credential_is_not_given_to_a_container_that_the_project_has_lef
         # As somebody does it who has looked the project up just before it was moved.
         given = await injecting.for_session(before, "keyed", "ann")
         with pytest.raises(AuthRequired, match="the project moved"):
-            await injecting.hand_over(given, await containers.info(before))
+            await injecting.hand_over(given, await containers.identify(before))

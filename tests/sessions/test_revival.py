@@ -263,7 +263,8 @@ async def test_a_session_whose_taking_up_could_not_be_stored_is_taken_up_by_the_
     session = await project.create_session()
     base_container.forget(next(iter(base_container.sessions)))
     administer(database_url, NOT_RESTORED_YET)
-    assert (await project.call("POST", f"/session/{session}/prompt", {"prompt": "say no"})).status == 500
+    failed = (await project.prompt(session, "say no"))["turn"]
+    assert (failed["state"], failed["failure"]) == ("failed", "session_lost")
     administer(database_url, "drop function not_yet cascade")
     await project.prompt(session, "say yes")
     assert text_of(await everything(project, session)) == "yes"

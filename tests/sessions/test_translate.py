@@ -6,7 +6,8 @@ from typing import Any, cast
 import attrs
 import pytest
 
-from gateway.container.client import SPAWN_SECONDS, ContainerInfo
+from gateway.container.client import SPAWN_SECONDS
+from gateway.container.values import ContainerFacts
 from gateway.db.pool import Database
 from gateway.follow.recorder import LookUp
 from gateway.ingest import translate as translate_module
@@ -22,7 +23,7 @@ def status(agent_id: str, status: str) -> SSEEvent:
 
 def test_of_agents_without_end_only_the_latest_are_remembered() -> None:
     translator = Translator(cast("Database", None), cast("Log", None), permission_timeout=1)
-    translator.connected("demo", ContainerInfo(boot_id=None, capabilities=frozenset()))
+    translator.connected("demo", ContainerFacts(boot_id=None, capabilities=frozenset()))
     assert isinstance(translator("demo", status("first", "running")), NewEvent)
     assert translator("demo", status("first", "running")) is None
     for number in range(10_000):
@@ -61,7 +62,7 @@ async def test_what_a_new_session_says_waits_as_long_as_its_container_may_take_t
     monkeypatch.setattr(translate_module, "time", creation)
     monkeypatch.setattr(translate_module, "_CREATION_LOOK_SECONDS", 0)
     translator = Translator(cast("Database", creation), cast("Log", None), permission_timeout=1)
-    translator.connected("demo", ContainerInfo(boot_id=None, capabilities=frozenset()))
+    translator.connected("demo", ContainerFacts(boot_id=None, capabilities=frozenset()))
     data = {"sessionId": "theirs", "data": {"update": {"sessionUpdate": "plan", "entries": []}}}
     look_up = cast("LookUp", translator("demo", SSEEvent(event="session_update", data=json.dumps(data), id=None)))
     found = await look_up()

@@ -46,17 +46,10 @@ async def spawn(request: web.Request) -> web.Response:
     async def work(_: str | None) -> Answer:
         agent = await containers.agent(project, request.match_info["agent_id"])
         # Who brings variables of their own may have brought a key in them.
-        given = await injecting.for_agent(project, agent, user_id, needed=False if body.env else None)
-        info = await containers.info(project)
-        container = containers.of(project)
+        chosen = await injecting.for_agent(project, agent, user_id, needed=False if body.env else None)
+        container = await containers.identify(project)
         # A process that runs is not started again, so it does no harm where a call comes again after a crash.
-        if info.tells_end_of_turn:
-            given, credential = await injecting.options(given, info)
-            said = await container.spawn(agent.id, {**options, **credential})
-            await injecting.taken(given, info)
-        else:
-            await request.app[INJECTION].processes.start(project, agent.id, given, info, options)
-            said = await container.agent_status(agent.id)
+        said = await request.app[INJECTION].processes.spawn(project, agent.id, chosen, container, options)
         return answer(views.spawned(said))
 
     with telling_refusals():

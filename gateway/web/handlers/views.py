@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import attrs
 from aiohttp import web
 
-from gateway.container.client import ContainerAgent
 from gateway.container.containers import Agents
+from gateway.container.values import ContainerAgent
 from gateway.identity.audit import Noted
 from gateway.identity.members import Member
 from gateway.identity.roles import Role

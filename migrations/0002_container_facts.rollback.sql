@@ -1,0 +1,3 @@
+-- Every prompt asks its container what it is.
+
+drop table container_facts;
