@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.db.pool import Database
-from gateway.web.keys import FOLLOWERS
+from gateway.follow.room import FOLLOWERS
 from tests.agenthost.hosts import chunk
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer
