@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from gateway.credentials.store import OAUTH, AgentAuthToken, Credentials
+from gateway.db.retry import retry_until_stored
 from gateway.errors import (
     GatewayError,
     LoginAmbiguous,
@@ -28,7 +29,6 @@ from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
 from gateway.oauth.news import News
 from gateway.oauth.pending import ARRIVED, EXCHANGING, LOGIN_SECONDS, PENDING, For, Login, PendingLogins
-from gateway.oauth.persist import persistently
 from gateway.oauth.protocol import openai_device, requests
 from gateway.oauth.protocol.answers import device_answer, openai_device_answer, token_answer
 from gateway.oauth.protocol.callbacks import Callback
@@ -38,6 +38,7 @@ from gateway.oauth.protocol.provider import OPENAI_DEVICE, PKCE, Provider
 from gateway.oauth.protocol.replies import presentable
 from gateway.oauth.protocol.requests import Request
 from gateway.oauth.protocol.verdicts import outcome_of, verdict
+from gateway.oauth.renewals import STORE_SECONDS
 from gateway.oauth.revoke import Revocation
 from gateway.wire.events import CredentialConnected, LoginEnded
 from gateway.wire.times import timestamp
@@ -207,7 +208,7 @@ class Logins:
 
     async def finish(self, login: Login, granted: Granted, provider: Provider) -> AgentAuthToken:
         """The tokens of a login that has come to its end."""
-        token = await persistently(lambda: self._stored(login, granted, provider))
+        token = await retry_until_stored(lambda: self._stored(login, granted, provider), seconds=STORE_SECONDS)
         if token is None:
             self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
             raise LoginSuperseded("The login was cancelled, or another one was begun; nothing was stored.")
@@ -255,8 +256,9 @@ class Logins:
     async def fail(self, login: Login, error: GatewayError, *, page_ticket: str | None = None) -> None:
         """A login has ended without an account."""
         outcome, detail = outcome_of(error), error.detail or error.title()
-        ended = await persistently(
-            lambda: self.pending.end(login, outcome, code=error.code, detail=detail, page_ticket=page_ticket)
+        ended = await retry_until_stored(
+            lambda: self.pending.end(login, outcome, code=error.code, detail=detail, page_ticket=page_ticket),
+            seconds=STORE_SECONDS,
         )
         if ended is None:
             return

@@ -15,19 +15,19 @@ from typing import Any
 from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken, Credentials
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database
+from gateway.db.retry import retry_until_stored
 from gateway.errors import AuthRequired, GatewayError, ProviderUnavailable, ReauthRequired
 from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.due import backoff, due_at
 from gateway.oauth.edge import Edge
 from gateway.oauth.news import News
-from gateway.oauth.persist import PERSIST_SECONDS, persistently
 from gateway.oauth.protocol import requests
 from gateway.oauth.protocol.answers import token_answer
 from gateway.oauth.protocol.outcomes import Failure, Granted, Malformed, Refused, Unavailable, Waiting
 from gateway.oauth.protocol.provider import Provider
 from gateway.oauth.protocol.verdicts import OPERATORS
-from gateway.oauth.renewals import Hold, Renewals
+from gateway.oauth.renewals import STORE_SECONDS, Hold, Renewals
 from gateway.oauth.revoke import Revocation
 from gateway.tasks import Tasks
 from gateway.wire.events import CredentialNeedsReauth, CredentialRenewed
@@ -76,7 +76,7 @@ class Refresher:
         self._edge = edge
         self._news = news
         self._revocation = revocation
-        self._renewals = Renewals(database, holder=holder, seconds=2 * timeout + PERSIST_SECONDS)
+        self._renewals = Renewals(database, holder=holder, seconds=2 * timeout + STORE_SECONDS)
         self._timeout = timeout
         self._count = count
         self._clock = clock
@@ -210,7 +210,7 @@ class Refresher:
             message = f"{provider.name} answered with the tokens of another account. Connect the account again."
             await self._mark(token, provider.id, ACCOUNT_CHANGED, message)
             raise await self._reauth(token)
-        stored = await persistently(
+        stored = await retry_until_stored(
             lambda: self._credentials.replace_tokens(
                 token,
                 granted.access_token,
@@ -218,9 +218,12 @@ class Refresher:
                 granted.expires_at,
                 granted.scopes,
                 granted.refresh_expires_at,
-            )
+            ),
+            seconds=STORE_SECONDS,
         )
-        current = await persistently(lambda: self._credentials.get_agent_auth_token(token.user_id, token.agent_id))
+        current = await retry_until_stored(
+            lambda: self._credentials.get_agent_auth_token(token.user_id, token.agent_id), seconds=STORE_SECONDS
+        )
         if not stored and (current is None or self._credentials.open_access_token(current) != granted.access_token):
             # Taken away or replaced while the provider was asked: what it gave is nobody's.
             self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
@@ -253,7 +256,9 @@ class Refresher:
             await self._mark(token, provider.id, REFUSED, message)
 
     async def _mark(self, token: AgentAuthToken, provider_id: str | None, reason: str, message: str) -> None:
-        marked = await persistently(lambda: self._credentials.mark_needs_reauth(token, f"{reason}: {message}"))
+        marked = await retry_until_stored(
+            lambda: self._credentials.mark_needs_reauth(token, f"{reason}: {message}"), seconds=STORE_SECONDS
+        )
         await self._renewals.release(token)
         if not marked:
             raise _Changed

@@ -4,7 +4,10 @@ import attrs
 
 from gateway.credentials.store import AgentAuthToken
 from gateway.db.pool import Database
-from gateway.oauth.persist import persistently
+from gateway.db.retry import retry_until_stored
+
+#: How long a gateway keeps trying to store what a provider tells only once.
+STORE_SECONDS = 60.0
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +52,7 @@ class Renewals:
                 unanswered=unanswered,
             )
 
-        await persistently(work)
+        await retry_until_stored(work, seconds=STORE_SECONDS)
 
     async def wait_before(self, token: AgentAuthToken) -> float | None:
         """In how many seconds it may be tried again; None where somebody is at it, or the credential is another."""
