@@ -28,6 +28,7 @@ from gateway.stream.room import STREAMS, open_streams
 from gateway.telemetry.exposition import Seat
 from gateway.telemetry.room import TELEMETRY, open_telemetry
 from gateway.turns.room import TURNS, open_turns
+from gateway.upkeep.driver import open_driver
 from gateway.upkeep.presence import present
 from gateway.upkeep.room import open_upkeep
 from gateway.web.keys import CONFIG, DATABASE, PSEUDONYM, READINESS, SETTINGS
@@ -85,11 +86,12 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
             open_sessions(database, log, containers, followers, injection, config, gateway_id)
         )
         histories = await enter(open_histories(database, log.store, containers))
+        driver = await enter(open_driver(followers.held))
         permissions = app[PERMISSIONS] = await enter(open_permissions(database, log.store, containers))
         turns = app[TURNS] = await enter(
             open_turns(
                 *(database, log, streams, projects, containers, followers, injection, sessions),
-                *(permissions, histories, config.turns, gateway_id),
+                *(permissions, histories, driver, config.turns, gateway_id),
             )
         )
         await enter(

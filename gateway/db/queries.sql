@@ -621,31 +621,41 @@ where project_id = %(project_id)s and id = %(id)s and state = 'queued';
 
 -- queued_turns --
 -- What waits in a session, the next one first.
-select * from turns where project_id = %(project_id)s and session_id = %(session_id)s and state = 'queued'
+select id from turns where project_id = %(project_id)s and session_id = %(session_id)s and state = 'queued'
 order by before_seq;
 
 -- next_queued_turn --
 -- What a session that runs nothing begins next.
-select q.* from turns q
+select q.*, h.epoch from turns q
+join log_heads h on h.project_id = q.project_id
 join agent_sessions s on s.project_id = q.project_id and s.id = q.session_id and s.status = 'active'
 where q.project_id = %(project_id)s and q.session_id = %(session_id)s and q.state = 'queued'
     and not exists (select from turns r
         where r.project_id = q.project_id and r.session_id = q.session_id and r.state = 'running')
 order by q.before_seq limit 1;
 
--- idle_queues --
--- Sessions where prompts wait and nothing runs, the longest wait first: where places are scarce, none is always the last.
-select q.project_id, q.session_id from turns q
+-- turns_to_begin --
+-- The next queued turn of each session that runs nothing, without its prompt, the longest wait first: where places are
+-- scarce, no session is always the last. With the facts that its next step depends on.
+select q.id, q.project_id, q.session_id, q.user_id, q.state, q.before_seq, null as prompt, q.gateway_id,
+    q.container_boot_id, q.container_session_id, q.queued_at, q.started_at, q.sent_at, q.delivered_at,
+    q.unanswered_since, q.said_at, q.said_seq, q.cancel_requested_at, q.cancel_sent_at, q.agent_stopped_at, q.ended_at,
+    q.stop_reason, q.failure, q.message, h.epoch, clock_timestamp() as now, s.agent_id,
+    s.container_session_id as session_in_container, s.status = 'ended' as session_ended, true as leads,
+    false as may_deliver, false as connected, false as warned
+from turns q
+join log_heads h on h.project_id = q.project_id
+join agent_sessions s on s.project_id = q.project_id and s.id = q.session_id
 where q.state = 'queued' and q.project_id = any(%(project_ids)s)
-    and not exists (select from turns r
-        where r.project_id = q.project_id and r.session_id = q.session_id and r.state = 'running')
-group by q.project_id, q.session_id
-order by min(q.queued_at);
+    and not exists (select from turns o
+        where o.project_id = q.project_id and o.session_id = q.session_id
+            and (o.state = 'running' or (o.state = 'queued' and o.before_seq < q.before_seq)))
+order by q.queued_at;
 
 -- open_turns --
 -- A session's turns that have not ended.
-select * from turns
-where project_id = %(project_id)s and session_id = %(session_id)s and state in ('queued', 'running');
+select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
+where t.project_id = %(project_id)s and t.session_id = %(session_id)s and t.state in ('queued', 'running');
 
 -- move_turn --
 -- The container does not know the session that a turn's prompt was sent to, so it has not taken it: another one of the
@@ -671,14 +681,14 @@ update turns set state = %(outcome)s, stop_reason = %(stop_reason)s, failure = %
 where project_id = %(project_id)s and id = %(id)s and state = 'running';
 
 -- get_turn --
--- A turn of a session, with its log's epoch.
+-- A turn, with its log's epoch.
 select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
 where t.project_id = %(project_id)s and t.id = %(id)s;
 
 -- find_turn --
 -- Which turn a container's end of turn is about: the one it names, by our id or its own; else the running one, where its
 -- name for that may not be known (`unnamed`).
-select * from (
+select found.*, h.epoch from (
     select 1 as choice, t.* from turns t
     where project_id = %(project_id)s and session_id = %(session_id)s and id = %(container_turn_id)s
     union all
@@ -688,6 +698,7 @@ select * from (
     select 3, t.* from turns t
     where %(unnamed)s and project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'
 ) found
+join log_heads h on h.project_id = found.project_id
 order by choice
 limit 1;
 
@@ -700,8 +711,9 @@ select h.epoch, coalesce((
 from log_heads h where h.project_id = %(project_id)s;
 
 -- running_turns --
--- All turns of a project that have not ended.
-select * from turns where project_id = %(project_id)s and state = 'running';
+-- All turns of a project that run.
+select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
+where t.project_id = %(project_id)s and t.state = 'running';
 
 -- set_delivered --
 -- The container has taken a turn's prompt, maybe under a name of its own, and tells its end by an event.
@@ -714,36 +726,35 @@ update turns set unanswered_since = coalesce(unanswered_since, clock_timestamp()
 where project_id = %(project_id)s and id = %(id)s and state = 'running';
 
 -- claim_turn --
--- Whoever claims a turn of a dead gateway looks after it; one that this gateway holds already is its own.
+-- A gateway takes over the delivery of a dead gateway's turn; one that it holds already stays its own.
 update turns t set gateway_id = %(gateway_id)s
-where t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'running'
+from log_heads h
+where h.project_id = t.project_id and t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'running'
     and t.delivered_at is null and t.unanswered_since is null
     and (t.gateway_id = %(gateway_id)s or not exists (
         select from gateways g where g.id = t.gateway_id and g.expires_at > clock_timestamp()))
-returning t.*;
+returning t.*, h.epoch;
 
 -- reclaim_turns --
 -- This gateway hears the answers to these prompts after all, although it was taken for dead.
 update turns set gateway_id = %(gateway_id)s, unanswered_since = null
 where id = any(%(ids)s) and state = 'running' and (gateway_id <> %(gateway_id)s or unanswered_since is not null);
 
--- turns_to_look_after --
--- The running turns of the projects that a gateway keeps house for, and its own, with what the keeper goes by; ages in
--- seconds by this clock. `undelivered`: nobody brings the prompt to its container any more, or this gateway does.
--- What the gateway itself says of a silent turn does not break its silence. An answer that is on its way is nobody's to
--- wait for: where its container is gone it never arrives, and the turn must end all the same.
-select t.*, s.agent_id, s.container_session_id, s.status as session_status,
-    t.project_id = any(%(project_ids)s) as kept_here,
-    t.delivered_at is null and t.unanswered_since is null
-        and (t.gateway_id = %(gateway_id)s or g.id is null) as undelivered,
+-- turns_to_drive --
+-- The running turns of the projects whose lease a gateway holds, and its own, with the facts that their next step depends
+-- on. `may_deliver`: the turn names this gateway, or a dead one. What the gateway itself says of a silent turn does not
+-- break its silence. A person is waited for only until they have answered: an answer on its way to a container that is
+-- gone never arrives, and the turn must end all the same.
+select t.*, (select h.epoch from log_heads h where h.project_id = t.project_id) as epoch, clock_timestamp() as now,
+    s.agent_id, s.container_session_id as session_in_container, s.status = 'ended' as session_ended,
+    t.project_id = any(%(project_ids)s) as leads,
+    t.gateway_id = %(gateway_id)s or g.id is null as may_deliver,
     coalesce(l.connected and l.expires_at > clock_timestamp(), false) as connected,
     exists (select from permissions p where p.project_id = t.project_id and p.session_id = t.session_id
         and p.state = 'waiting') as waits_for_people,
     newest.seq as newest_seq,
-    extract(epoch from clock_timestamp() - t.said_at)::float8 as silent_seconds,
-    extract(epoch from clock_timestamp() - t.unanswered_since)::float8 as unanswered_seconds,
-    extract(epoch from clock_timestamp() - t.cancel_requested_at)::float8 as cancelling_seconds,
-    extract(epoch from clock_timestamp() - t.cancel_sent_at)::float8 as cancel_sent_seconds
+    exists (select from events e where e.project_id = t.project_id
+        and e.event_key = 'turn_stalling:' || t.id || ':' || coalesce(t.said_seq, 0)) as warned
 from turns t
 join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
 left join follower_leases l on l.project_id = t.project_id
@@ -757,9 +768,10 @@ left join lateral (
 where t.state = 'running' and (t.project_id = any(%(project_ids)s) or t.gateway_id = %(gateway_id)s);
 
 -- note_newest --
--- The newest event of a turn's session has been seen, and is a new one.
-update turns set said_seq = %(seq)s, said_at = clock_timestamp()
-where project_id = %(project_id)s and id = %(id)s and state = 'running';
+-- Sessions of running turns said something new, or wait for a person.
+update turns t set said_seq = n.seq, said_at = clock_timestamp()
+from unnest(%(project_ids)s::text[], %(ids)s::text[], %(seqs)s::bigint[]) n (project_id, id, seq)
+where t.project_id = n.project_id and t.id = n.id and t.state = 'running';
 
 -- prompts_sent --
 -- The turns whose prompt a container's session may have been given, in that order.

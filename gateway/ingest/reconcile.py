@@ -14,6 +14,7 @@ from gateway.db.pool import Database, Row
 from gateway.errors import UpstreamError
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.endings import all_endings
+from gateway.sessions.turn import Turn
 from gateway.wire.codec import dump_foreign_json
 from gateway.wire.events import ContainerEvent, TurnEnded
 
@@ -89,8 +90,8 @@ class Reconciliation:
                 agent_id=row["agent_id"],
                 key=f"session_lost:{row['container_session_id']}",
             )
-            turn = row["turn_id"] and await self._database.fetch_one(
+            running = row["turn_id"] and await self._database.fetch_one(
                 "get_turn", project_id=project_id, id=row["turn_id"]
             )
-            endings = await all_endings(self._database, turn, SESSION_LOST) if turn else []
+            endings = await all_endings(self._database, Turn.from_row(running), SESSION_LOST) if running else []
             await self._log.append(project_id, [lost, *endings], fence=fence)

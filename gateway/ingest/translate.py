@@ -19,6 +19,7 @@ from gateway.follow.recorder import LookUp
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.permissions.asking import Asking, not_understood
 from gateway.sessions.endings import as_asked, turn_ended
+from gateway.sessions.turn import Turn
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import ContainerEvent, TurnEnded
 from gateway.wire.sse import SSEEvent
@@ -181,15 +182,16 @@ class Translator:
         turn_id = said.member("turnId")
         # A container that is given our ids names them: another one is the end of a turn that is not ours.
         unnamed = self._facts[said.project_id].may_end_any_turn(turn_id)
-        turn = await self._database.fetch_one(
+        row = await self._database.fetch_one(
             "find_turn",
             project_id=said.project_id,
             session_id=said.session_id,
             container_turn_id=str(turn_id) if isinstance(turn_id, int) else _shown(turn_id),
             unnamed=unnamed,
         )
-        if turn is None:
+        if row is None:
             return not_understood(said)
+        turn = Turn.from_row(row)
         ended = as_asked(turn, _ended(said.member("stopReason"), said.member("error")))
         return msgspec.structs.replace(turn_ended(turn, ended), agent_id=said.agent_id)
 

@@ -1,6 +1,7 @@
 """Permission requests: listed, and answered once. Only an explicit answer allows anything."""
 
 import logging
+import math
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -139,7 +140,7 @@ class Permissions:
                 await self._log.append(project_id, [taken_back(permission) for permission in lost], fence=fence)
         await self._answers.bring_all([project_id])
 
-    async def review(self, project_ids: Sequence[str]) -> None:
+    async def review(self, project_ids: Sequence[str]) -> float:
         """What is to be done for the projects whose lease is held here, each second: refuse what nobody has answered
         in time, and bring answers to their containers."""
         for row in await self._database.fetch_all("expired_permissions", project_ids=list(project_ids)):
@@ -151,6 +152,7 @@ class Permissions:
                 answer_id=new_answer_id(),
             )
         await self._answers.bring_all(project_ids)
+        return math.inf
 
     async def close(self) -> None:
         await self._tasks.close()

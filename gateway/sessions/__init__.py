@@ -1,1 +1,1 @@
-"""Sessions, their turns, and the permissions that agents ask for."""
+"""Sessions and turns as values and as events: created, revived, ended."""

@@ -31,6 +31,7 @@ from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.permissions.events import requests_taken_back
 from gateway.projects.store import Project
 from gateway.sessions.endings import queued_turn_ended, turn_ended
+from gateway.sessions.turn import Turn
 from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
 
 logger = logging.getLogger(__name__)
@@ -231,8 +232,9 @@ class Sessions:
     async def _ends_of_turns(self, project_id: str, session_id: str) -> list[NewEvent]:
         ended = TurnEnded(outcome="cancelled", message="The session was ended.")
         events = await requests_taken_back(self._database, project_id, session_id)
-        for turn in await self._database.fetch_all("open_turns", project_id=project_id, session_id=session_id):
-            events.append((queued_turn_ended if turn["state"] == "queued" else turn_ended)(turn, ended))
+        for row in await self._database.fetch_all("open_turns", project_id=project_id, session_id=session_id):
+            turn = Turn.from_row(row)
+            events.append((queued_turn_ended if turn.state == "queued" else turn_ended)(turn, ended))
         return events
 
     async def _end_in_container(self, project: Project, session: Session) -> None:

@@ -1,15 +1,10 @@
-"""Bringing a turn's prompt to its container: once, whatever dies, and ending the turn where the answer is its end.
-
-A turn names the gateway that does this. ``sent_at`` is written just before the prompt is sent, so that whoever takes
-over what a dead gateway held can tell what may have arrived; a container that knows prompts by their turn's id
-(``turn-ids``) is simply sent the prompt again.
-"""
+"""Bringing a turn's prompt to its container, once, and ending the turn if the container's answer is its end."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -18,17 +13,19 @@ import attrs
 from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.container.dialects import LostAnswer
-from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamFailed
 from gateway.log.store import Log
 from gateway.projects.store import Project
 from gateway.sessions.revival import Living, Revival
-from gateway.tasks import Tasks
+from gateway.sessions.sessions import Sessions
+from gateway.sessions.turn import Turn
 from gateway.telemetry.context import about
-from gateway.turns.endings import RESTARTED, Endings, failed
-from gateway.turns.surely import surely
+from gateway.turns import endings
+from gateway.turns.machine import AwaitEnd, End, next_delivery
+from gateway.turns.store import TurnStore
+from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json
-from gateway.wire.events import Cursor, TurnEnded, TurnStarted
+from gateway.wire.events import TurnStarted
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +39,6 @@ QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: A container that does not know the session says so at once. What it says later may be about the turn.
 NOT_FOUND, AT_ONCE_SECONDS = 404, 10.0
-NEVER_SENT = TurnEnded(outcome="cancelled", message="The turn was cancelled before its prompt was sent.")
 
 
 @attrs.frozen(kw_only=True)
@@ -57,180 +53,152 @@ class Prompt:
 
 
 class Delivery:
-    """The prompts that this process, as ``gateway_id``, brings to containers. Owns the tasks that do."""
+    """The prompts that this process brings to containers."""
 
     def __init__(
         self,
-        database: Database,
         log: Log,
+        store: TurnStore,
+        sessions: Sessions,
         containers: Containers,
         revival: Revival,
-        endings: Endings,
-        *,
-        gateway_id: str,
+        driver: Driver,
     ) -> None:
-        self._database = database
         self._log = log
+        self._store = store
+        self._sessions = sessions
         self._containers = containers
         self._revival = revival
-        self._endings = endings
-        self.gateway_id = gateway_id
-        #: The turns whose prompt is on its way, or whose answer is waited for.
-        self._under_way: set[str] = set()
-        #: Those of them whose prompt this process has sent.
+        self._driver = driver
+        #: The turns whose prompt this process has sent, and whose answer it waits for.
         self._awaited: set[str] = set()
-        self._tasks = Tasks()
 
     def start(self, prompt: Prompt) -> None:
-        """Send a turn's prompt, and see to its end where that is the answer. No client can cancel this."""
-        self._begin(self._run(prompt), prompt.turn_id)
+        """Send a turn's prompt, and end the turn if the answer is its end. No client can cancel this."""
+        self._driver.do(_key(prompt.turn_id), partial(self._send, prompt))
 
-    def take_up(self, turn: Row) -> None:
+    def take_up(self, turn: Turn) -> None:
         """Go on with a turn that a dead gateway held, or that this one could not bring to its container before."""
-        self._begin(self._take_up(turn), turn["id"])
+        self._driver.do(_key(turn.id), partial(self._take_up, turn))
+
+    def is_under_way(self, turn_id: str) -> bool:
+        return self._driver.is_doing(_key(turn_id))
 
     async def reclaim(self) -> None:
-        """Hold what is awaited here. A gateway that could not renew its presence has been taken for dead meanwhile."""
+        """Hold what is awaited here. A gateway that could not renew its presence was taken for dead meanwhile."""
         if self._awaited:
-            await self._database.execute("reclaim_turns", ids=sorted(self._awaited), gateway_id=self.gateway_id)
+            await self._store.reclaim(sorted(self._awaited))
 
-    async def close(self) -> None:
-        await self._tasks.close()
-
-    def _begin(self, work: Coroutine[Any, Any, None], turn_id: str) -> None:
-        if turn_id in self._under_way:
-            work.close()
+    async def _take_up(self, turn: Turn) -> None:
+        about(project_id=turn.project_id, session_id=turn.session_id, turn_id=turn.id)
+        claimed = await self._store.claim(turn)
+        if claimed is None:
             return
-        self._under_way.add(turn_id)
-        task = self._tasks.start(work, name=f"turn {turn_id}")
-        task.add_done_callback(lambda _: self._let_go(turn_id))
-
-    def _let_go(self, turn_id: str) -> None:
-        self._under_way.discard(turn_id)
-        self._awaited.discard(turn_id)
-
-    async def _take_up(self, turn: Row) -> None:
-        about(project_id=turn["project_id"], session_id=turn["session_id"], turn_id=turn["id"])
-        try:
-            claimed = await self._database.fetch_one("claim_turn", **self._key(turn["project_id"], turn["id"]))
-            if claimed is not None:
-                await self._go_on(claimed)
-        except NotFound:
-            return  # with its project
-        except GatewayError as exc:
-            # The keeper comes again while the turn runs.
-            logger.info("turn not taken up yet", extra={"turn": turn["id"], "error": str(exc)})
-
-    async def _go_on(self, turn: Row) -> None:
-        if turn["sent_at"] is None and turn["cancel_requested_at"] is not None:
-            await self._endings.end(turn["project_id"], turn["id"], NEVER_SENT)
-            return
-        project = await self._containers.project(turn["project_id"])
+        project = await self._containers.project(turn.project_id)
         container = await self._containers.identify(project)
-        if turn["container_boot_id"] != container.boot_id:
-            await self._endings.end_surely(project.id, turn["id"], RESTARTED)
-            return
-        blocks = await self._asked(turn)
         again = container.lost_answer
-        if blocks is None or (turn["sent_at"] is not None and again is not LostAnswer.SEND_AGAIN):
-            await self._answer_lost(project.id, turn["id"], again)
+        delivery = next_delivery(claimed, boot_id=container.boot_id, knows_turn_ids=again is LostAnswer.SEND_AGAIN)
+        if isinstance(delivery, End):
+            await self._store.end_known_here(project.id, turn.id, delivery.ended)
             return
-        session = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
-        if session is None or session["container_session_id"] is None:
+        blocks = await self._prompt_of(claimed)
+        if blocks is None or isinstance(delivery, AwaitEnd):
+            await self._answer_lost(project.id, turn.id, again)
             return
-        logger.info("turn taken up", extra={"turn": turn["id"], "sent": turn["sent_at"] is not None})
-        await self._run(
-            Prompt(
-                project=project,
-                session_id=session["id"],
-                turn_id=turn["id"],
-                blocks=blocks,
-                living=Living(container=container, container_session_id=session["container_session_id"]),
-            ),
-            sent=turn["sent_at"] is not None,
+        session = await self._sessions.get(project.id, turn.session_id)
+        if session.container_session_id is None:
+            return
+        sent = delivery.may_have_arrived
+        logger.info("turn taken up", extra={"turn": turn.id, "sent": sent})
+        prompt = Prompt(
+            project=project,
+            session_id=session.id,
+            turn_id=turn.id,
+            blocks=blocks,
+            living=Living(container=container, container_session_id=session.container_session_id),
         )
+        await self._send(prompt, sent=sent)
 
-    async def _asked(self, turn: Row) -> Blocks | None:
-        """The prompt as the log has it; None for a turn from before the log's place of it was kept."""
-        if turn["before_seq"] is None:
-            return None
-        head = await self._log.head(turn["project_id"])
-        place = Cursor(head.epoch, turn["before_seq"])
-        for event in (await self._log.read(turn["project_id"], place, turn["session_id"]))[:1]:
-            if event.type == TurnStarted.type and event.turn_id == turn["id"]:
+    async def _prompt_of(self, turn: Turn) -> Blocks | None:
+        """The prompt as the log has it; None if the log does not have it any more."""
+        for event in (await self._log.read(turn.project_id, turn.cursor, turn.session_id))[:1]:
+            if event.type == TurnStarted.type and event.turn_id == turn.id:
                 blocks: Blocks = parse_foreign_json(event.data)["prompt"]
                 return blocks
         return None
 
-    async def _run(self, prompt: Prompt, *, sent: bool = False) -> None:
+    async def _send(self, prompt: Prompt, *, sent: bool = False) -> None:
         """Have the container take the prompt, once; ``sent``: it may have arrived already.
 
         A connection that breaks before the answer leaves open whether the prompt was taken. A container that knows a
         prompt again is asked until it answers, or until the turn has ended in another way. One that answers that it
-        does not know the session has not taken the prompt: the session is taken up again, and the prompt goes there.
+        does not know the session has not taken the prompt: the session is revived, and the prompt goes there.
         """
         project_id, turn_id = prompt.project.id, prompt.turn_id
         about(project_id=project_id, turn_id=turn_id)
         moved = False
         for pause in chain(RETRY_PAUSES, repeat(RETRY_PAUSES[-1])):
-            if not await self._mark_sent(project_id, turn_id):
-                return
+            if not await self._store.mark_sent(project_id, turn_id):
+                return  # the container has it, another gateway took it over, or it was cancelled before
             self._awaited.add(turn_id)
             living, began = prompt.living, time.monotonic()
             try:
                 taken_as = await living.container.prompt(living.container_session_id, prompt.blocks, turn_id)
             except ContainerRefused as exc:
-                self._awaited.discard(turn_id)
                 is_unknown = exc.upstream_status == NOT_FOUND and time.monotonic() - began < AT_ONCE_SECONDS
                 if not is_unknown or sent or moved:
                     restarted = is_unknown and await self._has_restarted(prompt)
-                    await self._endings.end_surely(project_id, turn_id, RESTARTED if restarted else failed(exc))
+                    ended = endings.RESTARTED if restarted else endings.failed(exc)
+                    await self._store.end_known_here(project_id, turn_id, ended)
                     return
                 if (elsewhere := await self._moved(prompt)) is None:
                     return
                 prompt, moved = elsewhere, True
                 continue
             except UpstreamError as exc:
-                self._awaited.discard(turn_id)
                 if isinstance(exc, UpstreamFailed) or (exc.unsent and not sent):
-                    await self._endings.end_surely(project_id, turn_id, failed(exc))
+                    await self._store.end_known_here(project_id, turn_id, endings.failed(exc))
                     return
                 logger.info("prompt's answer lost", extra={"turn": turn_id, "error": str(exc)})
                 sent = True
-                if living.container.lost_answer is not LostAnswer.SEND_AGAIN:
-                    await self._answer_lost(project_id, turn_id, living.container.lost_answer)
-                    return
             else:
                 await self._taken(prompt, taken_as)
+                return
+            finally:
+                self._awaited.discard(turn_id)
+            if living.container.lost_answer is not LostAnswer.SEND_AGAIN:
+                await self._answer_lost(project_id, turn_id, living.container.lost_answer)
                 return
             await asyncio.sleep(pause)
 
     async def _moved(self, prompt: Prompt) -> Prompt | None:
-        """The prompt for another container session; None where there is none, or the turn has ended: it is over."""
+        """The prompt for another container session; None if there is none, which ends the turn, or it has ended."""
         project_id, turn_id = prompt.project.id, prompt.turn_id
         refused = prompt.living.container_session_id
         try:
             living = await self._revival.instead(prompt.project, prompt.session_id, refused)
         except GatewayError as exc:
-            await self._endings.end_surely(project_id, turn_id, failed(exc))
+            await self._store.end_known_here(project_id, turn_id, endings.failed(exc))
             return None
-        is_moved = await self._surely(
-            "move_turn",
+        is_moved = await self._store.move(
+            project_id,
+            turn_id,
             container_session_id=living.container_session_id,
             container_boot_id=living.container.boot_id,
-            **self._key(project_id, turn_id),
         )
         return attrs.evolve(prompt, living=living) if is_moved else None
 
     async def _taken(self, prompt: Prompt, taken_as: str | None) -> None:
         project_id, turn_id = prompt.project.id, prompt.turn_id
         if taken_as is None:
-            await self._end_answered(project_id, turn_id)
+            # The plain answer is the turn's end, once its events are in the log.
+            await self._until_quiet(project_id)
+            await self._store.end_known_here(project_id, turn_id, endings.answered)
             return
-        await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=taken_as)
+        await self._store.mark_delivered(project_id, turn_id, taken_as)
         # Whoever follows the container has ended what was delivered before it found another boot.
         if await self._has_restarted(prompt):
-            await self._endings.end_surely(project_id, turn_id, RESTARTED)
+            await self._store.end_known_here(project_id, turn_id, endings.RESTARTED)
 
     async def _has_restarted(self, prompt: Prompt) -> bool:
         """Whether the project's container is known to be of another boot than the prompt was sent to."""
@@ -242,31 +210,6 @@ class Delivery:
             return (await self._containers.identify(project)).boot_id != boot_id
         except GatewayError:
             return False
-
-    async def _mark_sent(self, project_id: str, turn_id: str) -> bool:
-        """Whether the prompt is still to be sent: it was not cancelled meanwhile, nor has another gateway taken it,
-        nor has the container."""
-        if await self._surely("mark_sent", **self._key(project_id, turn_id)):
-            return True
-        turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
-        mine = turn is not None and turn["gateway_id"] == self.gateway_id and turn["sent_at"] is None
-        if turn is not None and mine and turn["cancel_requested_at"] is not None:
-            await self._endings.end_surely(project_id, turn_id, NEVER_SENT)
-        return False
-
-    async def _end_answered(self, project_id: str, turn_id: str) -> None:
-        """End a turn as the plain answer to its prompt says, once its events are in the log."""
-        await self._until_quiet(project_id)
-
-        async def end() -> None:
-            turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
-            if turn is not None:
-                asked_to_stop = turn["cancel_requested_at"] or turn["cancel_sent_at"]
-                ended = TurnEnded(outcome="cancelled" if asked_to_stop else "completed")
-                await self._endings.end(project_id, turn_id, ended)
-
-        with suppress(NotFound):
-            await surely(end, turn_id=turn_id)
 
     async def _until_quiet(self, project_id: str) -> None:
         head = None
@@ -282,15 +225,13 @@ class Delivery:
             head = latest
             await asyncio.sleep(QUIET_SECONDS)
 
-    async def _answer_lost(self, project_id: str, turn_id: str, lost: LostAnswer) -> None:
+    async def _answer_lost(self, project_id: str, turn_id: str, then: LostAnswer) -> None:
         """With its connection or its gateway: the turn's events still come, its end among them or to be found out."""
-        if lost is LostAnswer.INQUIRE:
-            await self._surely("set_unanswered", project_id=project_id, id=turn_id)
+        if then is LostAnswer.INQUIRE:
+            await self._store.mark_unanswered(project_id, turn_id)
         else:
-            await self._surely("set_delivered", project_id=project_id, id=turn_id, container_turn_id=turn_id)
+            await self._store.mark_delivered(project_id, turn_id, turn_id)
 
-    async def _surely(self, query: str, **params: Any) -> int:
-        return await surely(lambda: self._database.execute(query, **params), turn_id=str(params["id"]))
 
-    def _key(self, project_id: str, turn_id: str) -> dict[str, Any]:
-        return {"project_id": project_id, "id": turn_id, "gateway_id": self.gateway_id}
+def _key(turn_id: str) -> str:
+    return f"deliver {turn_id}"

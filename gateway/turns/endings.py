@@ -1,9 +1,6 @@
-"""Turns are ended in the log, by whoever knows of their end."""
-
-from contextlib import suppress
+"""The ends that the gateway itself gives to turns, and what they say."""
 
 from gateway.container.client import ContainerRefused
-from gateway.db.pool import Database
 from gateway.errors import (
     AgentInUse,
     AuthRequired,
@@ -17,38 +14,59 @@ from gateway.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from gateway.log.store import Log
-from gateway.sessions.endings import all_endings, as_asked
-from gateway.turns.surely import surely
+from gateway.sessions.turn import Turn
 from gateway.wire.events import TurnEnded
 
+NEVER_SENT = TurnEnded(outcome="cancelled", message="The turn was cancelled before its prompt was sent.")
+CANCELLED_IN_QUEUE = TurnEnded(outcome="cancelled", message="The turn was cancelled in the queue.")
+CANCELLED = TurnEnded(outcome="cancelled")
+SESSION_ENDED = TurnEnded(outcome="cancelled", message="The session was ended.")
+SESSION_LOST = TurnEnded(outcome="failed", failure="session_lost", message="The container has forgotten the session.")
 RESTARTED = TurnEnded(
     outcome="failed", failure="container_restarted", message="The container restarted while the turn was running."
 )
+AGENT_STOPPED = TurnEnded(outcome="failed", failure="agent_stopped")
 
 
-class Endings:
-    """Ends turns in the log of one database."""
+def agent_gone(failure: str) -> TurnEnded:
+    message = "The agent's process ended while the turn was running."
+    return TurnEnded(outcome="failed", failure=failure, message=message)
 
-    def __init__(self, database: Database, log: Log) -> None:
-        self._database = database
-        self._log = log
 
-    async def end(self, project_id: str, turn_id: str, ended: TurnEnded, *, fence: int | None = None) -> None:
-        """End a turn, unless it has ended already; ``fence``: of whoever knows it by following the container."""
-        turn = await self._database.fetch_one("get_turn", project_id=project_id, id=turn_id)
-        if turn is not None and turn["state"] == "running":
-            events = await all_endings(self._database, turn, as_asked(turn, ended))
-            await self._log.append(project_id, events, fence=fence)
+def unreachable(turn: Turn, silence: float) -> TurnEnded:
+    """A turn whose container has been away for ``silence`` seconds; one that it never got has failed."""
+    return TurnEnded(
+        outcome="failed" if turn.sent_at is None else "lost",
+        failure="container_unreachable",
+        message=f"The session has said nothing for {silence:g} s, and its container cannot be reached.",
+    )
 
-    async def end_surely(self, project_id: str, turn_id: str, ended: TurnEnded) -> None:
-        """The same even if the database is away just now, however long that takes: only this process knows the end."""
-        with suppress(NotFound):
-            await surely(lambda: self.end(project_id, turn_id, ended), turn_id=turn_id)
+
+def end_not_told(silence: float) -> TurnEnded:
+    message = f"The session has said nothing for {silence:g} s, and its container no longer works on the turn."
+    return TurnEnded(outcome="lost", failure="end_not_told", message=message)
+
+
+def answer_lost(silence: float) -> TurnEnded:
+    message = (
+        "The answer to the prompt was lost, with its connection or its gateway, the container tells the end of a turn "
+        f"in no other way, and the session has said nothing for {silence:g} s."
+    )
+    return TurnEnded(outcome="lost", failure="answer_lost", message=message)
+
+
+def cancel_unanswered(seconds: float, reason: str) -> TurnEnded:
+    message = f"The turn did not end within {seconds:g} s of being cancelled, and its agent cannot be stopped: {reason}"
+    return TurnEnded(outcome="lost", failure="cancel_unanswered", message=message)
+
+
+def answered(turn: Turn) -> TurnEnded:
+    """The end of a turn whose prompt has its answer, which does not say why it ended."""
+    return CANCELLED if turn.is_cancelling else TurnEnded(outcome="completed")
 
 
 def failed(exc: GatewayError) -> TurnEnded:
-    """A prompt that could not be sent, or was not answered, as the end of its turn."""
+    """The end of a turn whose prompt could not be sent, or was refused."""
     match exc:
         case AuthRequired() | CredentialUnusable() | AgentInUse() | NotYourCredential() | ContainerMoved():
             failure = exc.code

@@ -1,34 +1,27 @@
 """What a container can still tell of a turn whose end nobody told."""
 
-from gateway.container.dialects import Container
-from gateway.db.pool import Row
-from gateway.wire.events import TurnEnded
-
-_GONE = {"stopped": "agent_stopped", "error": "agent_died"}
-
-
-async def how_it_ended(container: Container, turn: Row) -> TurnEnded | None:
-    """How a turn ended, for certain; None where it may be running. Raises ``UpstreamError`` kinds.
-
-    ``turn``: a row of ``turns_to_look_after``.
-    """
-    if turn["container_boot_id"] != container.boot_id:
-        return TurnEnded(
-            outcome="failed", failure="container_restarted", message="The container restarted during the turn."
-        )
-    state = await container.session_state(turn["container_session_id"] or "")
-    if state == "lost":
-        return TurnEnded(outcome="failed", failure="session_lost", message="The container has forgotten the session.")
-    agent = (await container.agent_status(turn["agent_id"])).get("status")
-    if isinstance(agent, str) and agent in _GONE:
-        return TurnEnded(
-            outcome="failed", failure=_GONE[agent], message="The agent's process ended while the turn was running."
-        )
-    if state == "cancelled" and turn["cancel_sent_at"] is not None:
-        return TurnEnded(outcome="cancelled")
-    return None
+from gateway.backfill.backfill import Histories
+from gateway.container.containers import Containers
+from gateway.container.dialects import SessionState
+from gateway.sessions.turn import Turn
+from gateway.turns.machine import Facts, Report
 
 
-async def is_running(container: Container, turn: Row) -> bool:
-    """Whether the container's session works on a turn, as far as it tells the truth about that."""
-    return await container.session_state(turn["container_session_id"] or "") not in ("idle", "lost")
+async def inquire(containers: Containers, histories: Histories, turn: Turn, facts: Facts) -> Report:
+    """Ask the container about a turn. Raises ``UpstreamError`` kinds."""
+    project = await containers.project(turn.project_id)
+    container = await containers.identify(project)
+    history = await histories.how_it_ended(project, turn.id)
+    session: SessionState | None = None
+    agent = None
+    # Whatever has restarted, or lost the session, need not know the agent either.
+    if history is None and container.boot_id == turn.container_boot_id:
+        session = await container.session_state(facts.container_session_id or "")
+        if session != "lost":
+            agent = (await container.agent_status(facts.agent_id)).get("status")
+    return Report(
+        boot_id=container.boot_id,
+        history=history,
+        session_state=session,
+        agent_status=agent if isinstance(agent, str) else None,
+    )

@@ -1,16 +1,16 @@
-"""Prompts that wait for the turns before them: stored, in order, each begun once when its session is free.
+"""Prompts that wait for the turns before them: stored, in order, each begun once its session is free.
 
-Whoever commits the end of a turn begins the next one at once; the keeper of the project begins what that one left.
+Whoever commits the end of a turn begins the next one at once; the gateway that leads the project begins what is left.
 """
 
 import logging
+from functools import partial
 
 import attrs
 
 from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.db.errors import UniqueViolation
-from gateway.db.pool import Database, Row
 from gateway.errors import (
     AgentInUse,
     AgentNotFound,
@@ -19,8 +19,6 @@ from gateway.errors import (
     Conflict,
     ContainerMoved,
     CredentialUnusable,
-    GatewayError,
-    NotFound,
     NotYourCredential,
     QueueFull,
     SessionEnded,
@@ -29,12 +27,13 @@ from gateway.errors import (
 from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
 from gateway.projects.limits import Limits
 from gateway.projects.store import Project
-from gateway.sessions.endings import queued_turn_ended
-from gateway.sessions.sessions import Session
-from gateway.tasks import Tasks
-from gateway.turns.endings import failed
-from gateway.turns.starting import Asked, Starting
-from gateway.wire.codec import dump_foreign_json, parse_foreign_json
+from gateway.sessions.sessions import Session, Sessions
+from gateway.sessions.turn import Turn
+from gateway.turns import endings
+from gateway.turns.starting import NewTurn, Starting
+from gateway.turns.store import TurnStore
+from gateway.upkeep.driver import Driver
+from gateway.wire.codec import dump_foreign_json
 from gateway.wire.events import Cursor, TurnEnded, TurnQueued
 
 logger = logging.getLogger(__name__)
@@ -50,108 +49,86 @@ class Queued:
 
 
 class Queue:
-    """The queues of all sessions in one database. Owns the tasks that begin what has waited."""
+    """The queues of all sessions in one database."""
 
     def __init__(
         self,
-        database: Database,
         log: Log,
+        store: TurnStore,
+        sessions: Sessions,
         containers: Containers,
         starting: Starting,
         limits: Limits,
+        driver: Driver,
         *,
         max_queued: int,
     ) -> None:
-        self._database = database
         self._log = log
+        self._store = store
+        self._sessions = sessions
         self._containers = containers
         self._starting = starting
         self._limits = limits
+        self._driver = driver
         self._max_queued = max_queued
-        self._tasks = Tasks()
-        #: (project, session) whose next turn is being begun here.
-        self._advancing: set[tuple[str, str]] = set()
-        log.listen(self._committed)
 
-    async def add(self, project: Project, session: Session, asked: Asked) -> Queued:
-        """Have the prompt wait. Raises ``QueueFull`` where too many do."""
-        await self._starting.check(project, asked.blocks)
+    async def add(self, project: Project, session: Session, new: NewTurn) -> Queued:
+        """Have the prompt wait. Raises ``QueueFull`` if too many do."""
+        await self._starting.check(project, new.blocks)
         row = {
             "project_id": project.id,
-            "id": asked.turn_id,
+            "id": new.turn_id,
             "session_id": session.id,
-            "user_id": asked.user_id,
-            "prompt": dump_foreign_json(list(asked.blocks)),
+            "user_id": new.user_id,
+            "prompt": dump_foreign_json(list(new.blocks)),
             "most": self._max_queued,
         }
         event = NewEvent.of(
-            TurnQueued(queued_by=asked.user_id),
+            TurnQueued(queued_by=new.user_id),
             session_id=session.id,
-            turn_id=asked.turn_id,
+            turn_id=new.turn_id,
             agent_id=session.agent_id,
-            key=f"turn_queued:{asked.turn_id}",
+            key=f"turn_queued:{new.turn_id}",
             effects=(Effect("insert_queued_turn", row, required=True),),
         )
         try:
             await self._log.append(project.id, [event])
         except EffectRefused as exc:
-            if len(await self._waiting(project.id, session.id)) >= self._max_queued:
+            if len(await self._store.queued_ids(project.id, session.id)) >= self._max_queued:
                 raise QueueFull(f"{self._max_queued} prompts wait in this session already (turns.max_queued).") from exc
             raise SessionEnded("The session has ended while the prompt came in.") from exc
         # The turn that it was to wait for may have ended meanwhile.
         self.advance(project.id, session.id)
-        turn = await self._database.fetch_one("get_turn", project_id=project.id, id=asked.turn_id)
+        turn = await self._store.find(project.id, new.turn_id)
         if turn is None:
             raise SessionEnded()
         return await self.place(turn)
 
-    async def place(self, turn: Row) -> Queued:
+    async def place(self, turn: Turn) -> Queued:
         """Where a turn stands that was queued; one that has begun meanwhile stands where the next one will."""
-        waiting = await self._waiting(turn["project_id"], turn["session_id"])
-        position = waiting.index(turn["id"]) + 1 if turn["id"] in waiting else 1
-        return Queued(turn_id=turn["id"], cursor=Cursor(turn["epoch"], turn["before_seq"]), position=position)
-
-    async def cancel(self, turn: Row) -> bool:
-        """Take a turn out of its queue; False where it does not wait any more."""
-        return await self._end(turn, TurnEnded(outcome="cancelled", message="The turn was cancelled in the queue."))
+        waiting = await self._store.queued_ids(turn.project_id, turn.session_id)
+        position = waiting.index(turn.id) + 1 if turn.id in waiting else 1
+        return Queued(turn_id=turn.id, cursor=turn.cursor, position=position)
 
     def advance(self, project_id: str, session_id: str) -> None:
         """Begin the session's next turn, if one waits and none runs."""
-        place = (project_id, session_id)
-        if place in self._advancing:
-            return
-        self._advancing.add(place)
-        task = self._tasks.start(self._advance(project_id, session_id), name=f"queue {session_id}")
-        task.add_done_callback(lambda _: self._advancing.discard(place))
-
-    async def close(self) -> None:
-        await self._tasks.close()
+        self._driver.do(f"queue {session_id}", partial(self._advance, project_id, session_id))
 
     async def _advance(self, project_id: str, session_id: str) -> None:
-        try:
-            turn = await self._database.fetch_one("next_queued_turn", project_id=project_id, session_id=session_id)
-            if turn is not None:
-                await self._begin(turn)
-        except NotFound:
-            return  # with its project
-        except TooManyTurns:
-            return  # the keeper comes again, and finds a place as soon as one is free
-        except GatewayError as exc:
-            # The keeper comes again: the container is away, or the database, or somebody else was quicker.
-            logger.info("queued turn not begun yet", extra={"session": session_id, "error": str(exc)})
-
-    async def _begin(self, turn: Row) -> None:
-        # Asked before anything is done for it, such as taking up its session again. By name it would be there already.
-        await self._limits.turn(turn["project_id"], turn["user_id"], None, waits=True)
-        project = await self._containers.project(turn["project_id"])
-        row = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
-        if row is None:
+        turn = await self._store.next_queued(project_id, session_id)
+        if turn is None:
             return
-        blocks = parse_foreign_json(turn["prompt"])
-        asked = Asked(turn_id=turn["id"], user_id=turn["user_id"], blocks=blocks)
+        try:
+            # Before anything is done for it, such as reviving its session. Under its id it would be there already.
+            await self._limits.turn(project_id, turn.user_id, None, waits=True)
+        except TooManyTurns:
+            return  # the driver comes again, and finds a place as soon as one is free
+        project = await self._containers.project(project_id)
+        session = await self._sessions.get(project_id, session_id)
+        new = NewTurn(turn_id=turn.id, user_id=turn.user_id, blocks=turn.prompt)
         try:
             most = self._limits.most_turns()
-            await self._starting.begin(project, Session.from_row(row), asked, effect="start_queued_turn", **most)
+            await self._starting.begin(project, session, new, effect="start_queued_turn", **most)
         except (
             ContainerRefused,
             BadRequest,
@@ -163,22 +140,12 @@ class Queue:
             AgentInUse,
         ) as exc:
             # The container is there and will not have it, or nobody pays for it there: waiting changes nothing.
-            await self._end(turn, failed(exc))
+            await self._store.end_queued(turn, endings.failed(exc))
         except (EffectRefused, UniqueViolation, Conflict):
             return  # it was begun or cancelled meanwhile, or another turn was quicker, here or to the last place
 
-    async def _end(self, turn: Row, ended: TurnEnded) -> bool:
-        try:
-            await self._log.append(turn["project_id"], [queued_turn_ended(turn, ended)])
-        except EffectRefused:
-            return False
-        return True
-
-    async def _waiting(self, project_id: str, session_id: str) -> list[str]:
-        rows = await self._database.fetch_all("queued_turns", project_id=project_id, session_id=session_id)
-        return [row["id"] for row in rows]
-
-    def _committed(self, project_id: str, appended: Appended) -> None:
+    def appended(self, project_id: str, appended: Appended) -> None:
+        """Begin the next turn of each session whose turn ended; for ``Log.listen``."""
         for event in appended.of(TurnEnded.type):
             if event.session_id is not None:
                 self.advance(project_id, event.session_id)

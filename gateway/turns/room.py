@@ -1,7 +1,7 @@
-"""The room opened: turns, and what looks after them until their end."""
+"""The room opened: turns, and the driver that brings them to their ends."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
@@ -19,12 +19,12 @@ from gateway.stream.room import StreamsRoom
 from gateway.tasks import running
 from gateway.turns.cancelling import Cancelling
 from gateway.turns.delivery import Delivery
-from gateway.turns.endings import Endings
-from gateway.turns.keeper import Keeper
+from gateway.turns.driver import TurnDriver
 from gateway.turns.queue import Queue
-from gateway.turns.stalls import Stalls
 from gateway.turns.starting import Starting
+from gateway.turns.store import TurnStore
 from gateway.turns.turns import Turns
+from gateway.upkeep.driver import Driver
 
 TURNS = web.AppKey("turns", Turns)
 
@@ -41,31 +41,26 @@ async def open_turns(
     sessions: SessionsRoom,
     permissions: Permissions,
     histories: Histories,
+    driver: Driver,
     config: TurnsConfig,
     gateway_id: str,
 ) -> AsyncIterator[Turns]:
-    limits = projects.limits
-    endings = Endings(database, log.store)
-    delivery = Delivery(database, log.store, containers, sessions.revival, endings, gateway_id=gateway_id)
-    cancelling = Cancelling(database, log.store, containers, endings, config)
-    starting = Starting(log.store, containers, followers, sessions.revival, delivery)
-    queue = Queue(database, log.store, containers, starting, limits, max_queued=config.max_queued)
+    limits, known = projects.limits, sessions.sessions
+    store = TurnStore(database, log.store, gateway_id=gateway_id)
+    delivery = Delivery(log.store, store, known, containers, sessions.revival, driver)
+    starting = Starting(log.store, containers, followers, sessions.revival, delivery, gateway_id=gateway_id)
+    queue = Queue(log.store, store, known, containers, starting, limits, driver, max_queued=config.max_queued)
+    cancelling = Cancelling(log.store, store, known, containers, config)
     turns = Turns(
-        database,
-        log.store,
-        streams.tails,
-        log.folding,
-        endings,
-        starting,
-        queue,
-        cancelling,
-        limits,
-        injection.injecting,
+        *(store, known, streams.tails, log.folding, starting, queue, cancelling),
+        *(limits, injection.injecting, driver),
     )
-    stalls = Stalls(database, log.store, containers, endings, cancelling, histories, config)
-    keeper = Keeper(database, endings, delivery, cancelling, stalls, queue, followers, permissions, config)
-    async with AsyncExitStack() as stack:
-        for part in (delivery, turns, queue, keeper):
-            stack.push_async_callback(part.close)
-        await stack.enter_async_context(running({"keep house": keeper.keep()}))
-        yield turns
+    open_ones = TurnDriver(log.store, store, containers, histories, delivery, queue, cancelling, driver, config)
+    for listener in (turns.appended, queue.appended):
+        log.store.listen(listener)
+    reviews = {"turn": open_ones.review, "permission": permissions.review}
+    try:
+        async with running({"drive turns and permission answers": driver.run(reviews)}):
+            yield turns
+    finally:
+        await turns.close()

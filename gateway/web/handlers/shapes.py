@@ -10,7 +10,7 @@ from gateway.identity.audit import AuditOutcome
 from gateway.identity.roles import RoleWord
 from gateway.permissions.requests import PermissionState
 from gateway.projects.store import PermissionMode, PermissionRule, Retention
-from gateway.turns.turns import TurnState
+from gateway.sessions.turn import TurnState
 from gateway.wire.codec import to_camel
 from gateway.wire.messages import MessageRole
 from gateway.wire.times import timestamp

@@ -16,8 +16,9 @@ from gateway.permissions.requests import Permission
 from gateway.projects.store import Project
 from gateway.sessions.sessions import Session
 from gateway.sessions.snapshot import Snapshot
+from gateway.sessions.turn import Turn
 from gateway.turns.queue import Queued
-from gateway.turns.turns import Started, Turn
+from gateway.turns.turns import Started
 from gateway.web.handlers import shapes
 from gateway.wire.codec import dump_foreign_json, raw_members
 from gateway.wire.messages import Message
