@@ -87,7 +87,7 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
         )
         histories = await enter(open_histories(database, log.store, containers))
         driver = await enter(open_driver(followers.held))
-        permissions = app[PERMISSIONS] = await enter(open_permissions(database, log.store, containers))
+        permissions = app[PERMISSIONS] = open_permissions(database, log.store, containers, driver)
         turns = app[TURNS] = await enter(
             open_turns(
                 *(database, log, streams, projects, containers, followers, injection, sessions),

@@ -9,7 +9,7 @@ from gateway.container.said import Said
 from gateway.container.values import MAX_TOLD, ContainerFacts
 from gateway.db.pool import Database
 from gateway.log.store import Effect, Log, NewEvent
-from gateway.permissions.events import RULE, permission_resolved
+from gateway.permissions.events import RULE, OpenRequest, permission_resolved
 from gateway.permissions.merging import Merged, Merging
 from gateway.permissions.policy import decide_now
 from gateway.wire.census import Census
@@ -95,7 +95,7 @@ class Asking:
         option_id = storable(chosen) if isinstance(chosen, str) else None
         answered_here = permission["state"] == "answering" and option_id == permission["option_id"]
         return permission_resolved(
-            permission,
+            OpenRequest.from_row(permission),
             outcome="cancelled" if option_id is None else "selected",
             option_id=option_id,
             resolved_by=permission["resolved_by"] if answered_here else CONTAINER,

@@ -6,29 +6,41 @@ lease, each second.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
 
 from gateway.container.client import ContainerClient, ContainerRefused
 from gateway.container.containers import Containers
-from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, NotFound, UpstreamTimeout
+from gateway.db.pool import Database
+from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.log.store import Log
 from gateway.permissions.asking import CONTAINER
-from gateway.permissions.events import GATEWAY, permission_resolved
+from gateway.permissions.events import GATEWAY, OpenRequest, permission_resolved
 from gateway.permissions.policy import decide_now
-from gateway.tasks import Tasks
+from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json, storable
 from gateway.wire.options import option_of_kind
 
-logger = logging.getLogger(__name__)
-
 #: How long a container may take for one answer; a gateway that dies meanwhile keeps others from it for so long.
 ATTEMPT_SECONDS, HOLD_SECONDS = 10.0, 15.0
+
+
+@attrs.frozen(kw_only=True)
+class Answer(OpenRequest):
+    """A permission request with its answer: ``option_id``, or None to have it cancelled."""
+
+    container_request_id: str
+    container_boot_id: str | None
+    #: All that the agent has called the call that it asks for.
+    kinds: Sequence[str | None] | None
+    #: JSON of the agent's.
+    options: bytes
+    option_id: str | None
+    resolved_by: str
 
 
 @attrs.frozen(kw_only=True)
@@ -39,22 +51,18 @@ class _Outcome:
     resolved_by: str
     gone: bool = False
 
-    @property
-    def word(self) -> str:
-        return "cancelled" if self.option_id is None else "selected"
-
 
 _LOST = _Outcome(option_id=None, resolved_by=CONTAINER, gone=True)
 
 
 class Answers:
-    """Brings claimed answers to containers. Owns the tasks that do."""
+    """Brings claimed answers to containers."""
 
-    def __init__(self, database: Database, log: Log, containers: Containers) -> None:
+    def __init__(self, database: Database, log: Log, containers: Containers, driver: Driver) -> None:
         self._database = database
         self._log = log
         self._containers = containers
-        self._tasks = Tasks()
+        self._driver = driver
 
     async def bring(self, project_id: str, permission_id: str) -> None:
         """Give the container the claimed answer, and the log the outcome that the container tells.
@@ -66,79 +74,70 @@ class Answers:
         if row is None:
             return
         try:
-            if (row := await self._as_decided_now(row)) is not None:
-                await self._bring(row)
+            answer = await self._as_decided_now(Answer.from_row(row))
+            if answer is not None:
+                await self._bring(answer)
         except BaseException:
             with suppress(GatewayError):
                 await asyncio.shield(self._database.execute("end_attempt", **key))
             raise
 
-    async def bring_all(self, project_ids: Sequence[str]) -> None:
+    async def start_all(self, project_ids: Sequence[str]) -> None:
         """Begin to bring what has an answer and is not on its way."""
         for row in await self._database.fetch_all("answers_to_bring", project_ids=list(project_ids)):
-            self._tasks.start(self._try(row["project_id"], row["id"]), name=f"answer {row['id']}")
+            self._driver.do(f"answer {row['id']}", partial(self.bring, row["project_id"], row["id"]))
 
-    async def close(self) -> None:
-        await self._tasks.close()
-
-    async def _try(self, project_id: str, permission_id: str) -> None:
-        try:
-            await self.bring(project_id, permission_id)
-        except NotFound:
-            return  # with its project
-        except GatewayError as exc:
-            logger.debug("answer not brought yet", extra={"permission": permission_id, "error": str(exc)})
-
-    async def _as_decided_now(self, row: Row) -> Row | None:
+    async def _as_decided_now(self, answer: Answer) -> Answer | None:
         """An answer as it still stands; None where it has been settled meanwhile.
 
         What a rule has allowed counts only as long as the project allows it: its container may have been away for long.
         """
-        if row["rule"] is None:
-            return row
-        options = parse_foreign_json(row["options"])
+        if answer.rule is None:
+            return answer
+        options = parse_foreign_json(answer.options)
         refusal = option_of_kind(options, "reject_once")
-        if row["option_id"] in (None, refusal):
-            return row
+        if answer.option_id in (None, refusal):
+            return answer
         decision = await decide_now(
-            self._database, row["project_id"], row["session_id"], row["kinds"] or (None,), options
+            self._database, answer.project_id, answer.session_id, answer.kinds or (None,), options
         )
-        if decision is not None and decision.option_id == row["option_id"]:
-            return row
-        return await self._database.fetch_one(
+        if decision is not None and decision.option_id == answer.option_id:
+            return answer
+        row = await self._database.fetch_one(
             "withdraw_allowance",
-            project_id=row["project_id"],
-            id=row["id"],
+            project_id=answer.project_id,
+            id=answer.id,
             option_id=refusal,
             resolved_by=GATEWAY,
         )
+        return None if row is None else Answer.from_row(row)
 
-    async def _bring(self, row: Row) -> None:
-        container = await self._containers.find(row["project_id"])
+    async def _bring(self, answer: Answer) -> None:
+        container = await self._containers.find(answer.project_id)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                outcome = await _give(container, row)
+                outcome = await _give(container, answer)
         except TimeoutError:
             raise UpstreamTimeout() from None
         event = permission_resolved(
-            row,
-            outcome=outcome.word,
+            answer,
+            outcome="cancelled" if outcome.option_id is None else "selected",
             option_id=outcome.option_id,
             resolved_by=outcome.resolved_by,
             gone=outcome.gone,
         )
-        await self._log.append(row["project_id"], [event])
+        await self._log.append(answer.project_id, [event])
 
 
-async def _give(container: ContainerClient, row: Row) -> _Outcome:
-    """Give a container the answer of a permission's row; how the request is settled there now."""
-    boot_id = row["container_boot_id"]
+async def _give(container: ContainerClient, answer: Answer) -> _Outcome:
+    """Give a container an answer; how the request is settled there now."""
+    boot_id = answer.container_boot_id
     # Of another boot, the id may be another request's, which nobody has allowed.
     if boot_id is not None and (await container.read_facts()).boot_id != boot_id:
         return _LOST
-    claimed = _Outcome(option_id=row["option_id"], resolved_by=row["resolved_by"])
+    claimed = _Outcome(option_id=answer.option_id, resolved_by=answer.resolved_by)
     try:
-        await container.answer_permission(row["container_request_id"], claimed.option_id)
+        await container.answer_permission(answer.container_request_id, answer.option_id)
     except ContainerRefused as exc:
         if exc.upstream_status == 409:
             return _settled_there(exc.data, claimed)

@@ -1,4 +1,8 @@
-"""How permission requests end, as the events that tell it. Whoever reports it, by key it is stored once."""
+"""How permission requests end, as the events that say so. Whoever reports it, it is stored once, under a key."""
+
+from typing import Any, Self
+
+import attrs
 
 from gateway.db.pool import Database, Row
 from gateway.log.store import Effect, NewEvent
@@ -10,33 +14,51 @@ GATEWAY = "gateway"
 RULE = "rule"
 
 
+@attrs.frozen(kw_only=True)
+class OpenRequest:
+    """A permission request that has no outcome yet, as far as telling its outcome needs it."""
+
+    project_id: str
+    id: str
+    session_id: str
+    turn_id: str | None
+    agent_id: str | None
+    #: JSON of the rule or the mode that answered it.
+    rule: bytes | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+
+
 def permission_resolved(
-    permission: Row, *, outcome: str, option_id: str | None, resolved_by: str, gone: bool = False
+    request: OpenRequest, *, outcome: str, option_id: str | None, resolved_by: str, gone: bool = False
 ) -> NewEvent:
     """The outcome of a permission request (``selected`` or ``cancelled``) with its row's change.
 
     ``gone``: it was taken back, as nobody waits for its answer any more.
     """
     effect = {
-        "project_id": permission["project_id"],
-        "id": permission["id"],
+        "project_id": request.project_id,
+        "id": request.id,
         "outcome": outcome,
         "option_id": option_id,
         "resolved_by": resolved_by,
         "gone": gone,
     }
+    rule: Any = parse_foreign_json(request.rule) if resolved_by == RULE and request.rule is not None else None
     return NewEvent.of(
         PermissionResolved(
-            permission_id=permission["id"],
+            permission_id=request.id,
             outcome=outcome,
             option_id=option_id,
             resolved_by=resolved_by,
-            rule=parse_foreign_json(permission["rule"]) if resolved_by == RULE else None,
+            rule=rule,
         ),
-        session_id=permission["session_id"],
-        turn_id=permission["turn_id"],
-        agent_id=permission["agent_id"],
-        key=f"permission_resolved:{permission['id']}",
+        session_id=request.session_id,
+        turn_id=request.turn_id,
+        agent_id=request.agent_id,
+        key=f"permission_resolved:{request.id}",
         effects=(Effect("settle_permission", effect),),
     )
 
@@ -44,8 +66,8 @@ def permission_resolved(
 async def requests_taken_back(database: Database, project_id: str, session_id: str) -> list[NewEvent]:
     """A session's permission requests, which nobody waits for any more."""
     waiting = await database.fetch_all("unsettled_permissions", project_id=project_id, session_id=session_id)
-    return [taken_back(permission) for permission in waiting]
+    return [taken_back(OpenRequest.from_row(row)) for row in waiting]
 
 
-def taken_back(permission: Row) -> NewEvent:
-    return permission_resolved(permission, outcome="cancelled", option_id=None, resolved_by=GATEWAY, gone=True)
+def taken_back(request: OpenRequest) -> NewEvent:
+    return permission_resolved(request, outcome="cancelled", option_id=None, resolved_by=GATEWAY, gone=True)

@@ -5,6 +5,7 @@ import math
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -23,9 +24,9 @@ from gateway.errors import (
 )
 from gateway.log.store import Appended, Log
 from gateway.permissions.delivery import Answers
-from gateway.permissions.events import RULE, taken_back
+from gateway.permissions.events import RULE, OpenRequest, taken_back
 from gateway.projects.store import Project
-from gateway.tasks import Tasks
+from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import PermissionRequest
 from gateway.wire.options import AMBIGUOUS, kinds_by_id, listed, option_of_kind
@@ -59,7 +60,12 @@ class Permission:
     requested_at: datetime
     #: When it is refused if nobody answers.
     expires_at: datetime | None
+    #: The reserved id of the answer that has claimed it, and when that was.
+    answer_id: str | None
+    answered_at: datetime | None
     resolved_at: datetime | None
+    #: It was taken back, as nobody waits for its answer any more.
+    gone: bool
 
     @classmethod
     def from_row(cls, row: Row) -> "Permission":
@@ -76,11 +82,11 @@ def new_answer_id() -> str:
 class Permissions:
     """All permission requests in one database."""
 
-    def __init__(self, database: Database, log: Log, containers: Containers) -> None:
+    def __init__(self, database: Database, log: Log, containers: Containers, driver: Driver) -> None:
         self._database = database
         self._log = log
-        self._answers = Answers(database, log, containers)
-        self._tasks = Tasks()
+        self._answers = Answers(database, log, containers, driver)
+        self._driver = driver
 
     async def waiting(self, project_id: str) -> list[Permission]:
         """What waits for an answer, oldest first; of very many the first ones."""
@@ -88,7 +94,11 @@ class Permissions:
         return [Permission.from_row(row) for row in rows]
 
     async def get(self, project_id: str, permission_id: str) -> Permission:
-        return Permission.from_row(await self._row(project_id, permission_id))
+        """Raises ``PermissionNotFound``."""
+        row = await self._database.fetch_one("get_permission", project_id=project_id, id=permission_id)
+        if row is None:
+            raise PermissionNotFound(f"There is no permission request {permission_id!r} in this project.")
+        return Permission.from_row(row)
 
     async def answer(
         self,
@@ -118,18 +128,18 @@ class Permissions:
             answer_id=answer_id or new_answer_id(),
         )
         if not claimed:
-            latest = await self._row(project.id, permission_id)
-            if answer_id is None or latest["answer_id"] != answer_id:
+            latest = await self.get(project.id, permission_id)
+            if answer_id is None or latest.answer_id != answer_id:
                 raise _settled(latest)
         try:
             await self._answers.bring(project.id, permission_id)
         except UpstreamError as exc:
             logger.info("answer not brought yet", extra={"permission": permission_id, "error": str(exc)})
-        settled = await self._row(project.id, permission_id)
-        if settled["resolved_by"] != user_id:
+        settled = await self.get(project.id, permission_id)
+        if settled.resolved_by != user_id:
             # The container had settled it before this answer came.
             raise _settled(settled)
-        return Permission.from_row(settled)
+        return settled
 
     async def connected(self, project_id: str, facts: ContainerFacts, fence: int) -> None:
         """The container is followed (again): bring it its answers, and take back what another boot has asked."""
@@ -137,8 +147,9 @@ class Permissions:
         if facts.boot_id is not None:
             whose = {"project_id": project_id, "boot_id": facts.boot_id}
             while lost := await self._database.fetch_all("unsettled_permissions_of_other_boots", **whose):
-                await self._log.append(project_id, [taken_back(permission) for permission in lost], fence=fence)
-        await self._answers.bring_all([project_id])
+                gone = [taken_back(OpenRequest.from_row(row)) for row in lost]
+                await self._log.append(project_id, gone, fence=fence)
+        await self._answers.start_all([project_id])
 
     async def review(self, project_ids: Sequence[str]) -> float:
         """What is to be done for the projects whose lease is held here, each second: refuse what nobody has answered
@@ -151,34 +162,19 @@ class Permissions:
                 resolved_by=TIMEOUT,
                 answer_id=new_answer_id(),
             )
-        await self._answers.bring_all(project_ids)
+        await self._answers.start_all(project_ids)
         return math.inf
-
-    async def close(self) -> None:
-        await self._tasks.close()
-        await self._answers.close()
 
     def appended(self, project_id: str, appended: Appended) -> None:
         """Bring what a rule has answered to its container at once; for ``Log.listen``."""
         if appended.of(PermissionRequest.type):
-            self._tasks.start(self._bring(project_id), name=f"bring answers {project_id}")
-
-    async def _bring(self, project_id: str) -> None:
-        try:
-            await self._answers.bring_all([project_id])
-        except GatewayError as exc:
-            logger.info("answers not brought yet", extra={"project": project_id, "error": str(exc)})
+            step = partial(self._answers.start_all, [project_id])
+            self._driver.do(f"answers of {project_id} at {appended.cursor}", step)
 
     async def _claim(self, project_id: str, permission_id: str, **claim: Any) -> bool:
         """Whether this is the request's answer; another one has been given if it is not."""
         row = await self._database.fetch_one("claim_permission", project_id=project_id, id=permission_id, **claim)
         return row is not None
-
-    async def _row(self, project_id: str, permission_id: str) -> Row:
-        row = await self._database.fetch_one("get_permission", project_id=project_id, id=permission_id)
-        if row is None:
-            raise PermissionNotFound(f"There is no permission request {permission_id!r} in this project.")
-        return row
 
 
 def _choose(permission: Permission, option_id: str | None, granted: bool | None) -> str | None:
@@ -203,15 +199,18 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
     return chosen
 
 
-def _settled(row: Row) -> GatewayError:
+def _settled(permission: Permission) -> GatewayError:
     """Who has settled the request, when, and how."""
-    at = timestamp(row["resolved_at"] or row["answered_at"])
-    who = {"state": row["state"], "optionId": row["option_id"], "resolvedBy": row["resolved_by"], "resolvedAt": at}
-    if row["gone"]:
+    settled_at = permission.resolved_at or permission.answered_at
+    assert settled_at is not None
+    at = timestamp(settled_at)
+    state, option_id, who = permission.state, permission.option_id, permission.resolved_by
+    members: dict[str, Any] = {"state": state, "optionId": option_id, "resolvedBy": who, "resolvedAt": at}
+    if permission.gone:
         return PermissionGone(
-            f"It was taken back at {at}: its turn or session is over, or its container restarted.", **who
+            f"It was taken back at {at}: its turn or session is over, or its container restarted.", **members
         )
-    if row["state"] == "selected" and row["option_id"] is None:
-        return PermissionSettled(f"Its container allowed it by itself at {at}.", **who)
-    how = f"with option {row['option_id']!r}" if row["option_id"] is not None else "with a refusal"
-    return PermissionSettled(f"It was answered by {row['resolved_by']!r} at {at} {how}.", **who)
+    if state == "selected" and option_id is None:
+        return PermissionSettled(f"Its container allowed it by itself at {at}.", **members)
+    how = f"with option {option_id!r}" if option_id is not None else "with a refusal"
+    return PermissionSettled(f"It was answered by {who!r} at {at} {how}.", **members)
