@@ -71,7 +71,7 @@ def _statement(batch: int, type: str, session_id: str, agent_id: str, payload: m
     """Insert so many rows as the log has them: their payload is the event without what the columns say."""
     payloads = ",".join([f"'\\x{payload.hex()}'::bytea"] * batch)
     return (
-        "insert into bench_events (project_id, seq, type, session_id, agent_id, at, payload) "
-        f"select 'append', nextval('bench_seq'), '{type}', '{session_id}', '{agent_id}', now(), payload "
+        "insert into bench_events (project_id, log, seq, type, session_id, agent_id, at, payload) "
+        f"select 'append', 'acp', nextval('bench_seq'), '{type}', '{session_id}', '{agent_id}', now(), payload "
         f"from unnest(array[{payloads}]) as payload;\n"
     )

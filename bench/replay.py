@@ -10,6 +10,7 @@ from bench.events import MARK
 from bench.processes import program
 from bench.world import Project, World, world
 from gateway.db.pool import Database
+from gateway.log.ids import LogId
 from gateway.upkeep.packing import Packing
 
 ROWS = (
@@ -43,7 +44,7 @@ def _print(kind: str, events: int, ours: float, theirs: float) -> None:
 
 async def _pack(database_url: str) -> None:
     async with await Database.open(database_url, size=1) as database:
-        await Packing(database, 0).pack("replay")
+        await Packing(database, 0).pack(LogId("replay"))
 
 
 def _replay(project: Project, events: int) -> float:

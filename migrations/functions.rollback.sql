@@ -1,7 +1,6 @@
 -- Drops all functions, and the triggers that call them.
 
 drop trigger if exists log_heads_grow on log_heads;
-drop trigger if exists remove_opencode_events on log_heads;
 drop trigger if exists keep_audit_entries on audit_entries;
 drop trigger if exists keep_all_audit_entries on audit_entries;
 drop trigger if exists keep_given_secret on given_credentials;
@@ -11,7 +10,6 @@ drop function if exists
     append_events,
     append_series,
     note_growth,
-    remove_opencode_events,
     acquire_leases,
     project_role,
     token_role,

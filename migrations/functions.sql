@@ -18,7 +18,7 @@
 -- Returns the log's epoch, the head before, and for each stored row its place in the batch (from 1; negative: the gap
 -- before that place) and its turn.
 create or replace function append_events(
-    p_project text, p_fence bigint, p_source text, p_numbers bigint[], p_types text[], p_sessions text[],
+    p_project text, p_log text, p_fence bigint, p_source text, p_numbers bigint[], p_types text[], p_sessions text[],
     p_turns text[], p_agents text[], p_ats timestamptz[], p_keys text[], p_payloads bytea[],
     out epoch integer, out base bigint, out places integer[], out turns text[], out gaps bytea[]
 ) language plpgsql as $$
@@ -28,7 +28,7 @@ declare
     v_count bigint;
 begin
     select h.epoch, h.head, h.fence into epoch, base, v_fence
-        from log_heads h where h.project_id = p_project for update;
+        from log_heads h where h.project_id = p_project and h.log = p_log for update;
     if not found then
         raise exception 'project % is gone', p_project using errcode = 'AG404';
     end if;
@@ -36,7 +36,8 @@ begin
         raise exception 'fence % is stale, % is in force', p_fence, v_fence using errcode = 'AG409';
     end if;
     if p_source is not null then
-        select s.mark into v_mark from log_sources s where s.project_id = p_project and s.source = p_source;
+        select s.mark into v_mark
+            from log_sources s where s.project_id = p_project and s.log = p_log and s.source = p_source;
         v_mark := coalesce(v_mark, 0);
     end if;
 
@@ -56,7 +57,8 @@ begin
             and t.state = 'running'
         where c.type <> '' and (p_source is null or c.n is null or c.n > c.before)
             and (c.event_key is null or (c.mention = 1 and not exists (
-                select from events e where e.project_id = p_project and e.event_key = c.event_key)))
+                select from events e
+                where e.project_id = p_project and e.log = p_log and e.event_key = c.event_key)))
         union all
         select c.place, 0, 'gap', null, null, null, c.at, null,
             convert_to(json_build_object('reason', 'skipped', 'source', p_source, 'from', c.before + 1,
@@ -66,8 +68,9 @@ begin
     ), numbered as (
         select r.*, row_number() over (order by r.place, r.part) as step from wanted r
     ), stored as (
-        insert into events (project_id, seq, type, session_id, turn_id, agent_id, at, event_key, payload)
-        select p_project, base + n.step, n.type, n.session_id, n.turn_id, n.agent_id, n.at, n.event_key, n.payload
+        insert into events (project_id, log, seq, type, session_id, turn_id, agent_id, at, event_key, payload)
+        select p_project, p_log, base + n.step, n.type, n.session_id, n.turn_id, n.agent_id, n.at, n.event_key,
+            n.payload
         from numbered n
     )
     select count(*), coalesce(array_agg(case n.part when 0 then -n.place else n.place end order by n.step), '{}'),
@@ -76,11 +79,11 @@ begin
         into v_count, places, turns, gaps
         from numbered n;
 
-    update log_heads h set head = base + v_count where h.project_id = p_project and v_count > 0;
+    update log_heads h set head = base + v_count where h.project_id = p_project and h.log = p_log and v_count > 0;
     if p_source is not null then
-        insert into log_sources as s (project_id, source, mark)
-            select p_project, p_source, max(n) from unnest(p_numbers) n having max(n) is not null
-            on conflict (project_id, source) do update
+        insert into log_sources as s (project_id, log, source, mark)
+            select p_project, p_log, p_source, max(n) from unnest(p_numbers) n having max(n) is not null
+            on conflict (project_id, log, source) do update
             set mark = greatest(s.mark, excluded.mark), updated_at = now();
     end if;
 end
@@ -95,8 +98,9 @@ $$;
 -- Returns the log's epoch, the head before, and the turn of each kind. All of them are stored, or none: where p_first
 -- is not the number after the source's mark, base is null, and append_events has to look at each.
 create or replace function append_series(
-    p_project text, p_fence bigint, p_source text, p_first bigint, p_types text[], p_sessions text[], p_turns text[],
-    p_agents text[], p_kinds integer[], p_ats bigint[], p_begins integer[], p_lengths integer[], p_payloads bytea,
+    p_project text, p_log text, p_fence bigint, p_source text, p_first bigint, p_types text[], p_sessions text[],
+    p_turns text[], p_agents text[], p_kinds integer[], p_ats bigint[], p_begins integer[], p_lengths integer[],
+    p_payloads bytea,
     out epoch integer, out base bigint, out turns text[]
 ) language plpgsql as $$
 declare
@@ -105,14 +109,15 @@ declare
     v_last  bigint := p_first + cardinality(p_kinds) - 1;
 begin
     select h.epoch, h.head, h.fence into epoch, base, v_fence
-        from log_heads h where h.project_id = p_project for update;
+        from log_heads h where h.project_id = p_project and h.log = p_log for update;
     if not found then
         raise exception 'project % is gone', p_project using errcode = 'AG404';
     end if;
     if p_fence is not null and p_fence <> v_fence then
         raise exception 'fence % is stale, % is in force', p_fence, v_fence using errcode = 'AG409';
     end if;
-    select s.mark into v_mark from log_sources s where s.project_id = p_project and s.source = p_source;
+    select s.mark into v_mark
+        from log_sources s where s.project_id = p_project and s.log = p_log and s.source = p_source;
     if coalesce(v_mark, 0) <> p_first - 1 then
         base := null;
         return;
@@ -123,15 +128,15 @@ begin
         left join turns t on k.turn_id is null and t.project_id = p_project and t.session_id = k.session_id
             and t.state = 'running';
 
-    insert into events (project_id, seq, type, session_id, turn_id, agent_id, at, payload)
-        select p_project, base + i.place, p_types[i.kind], p_sessions[i.kind], turns[i.kind], p_agents[i.kind],
+    insert into events (project_id, log, seq, type, session_id, turn_id, agent_id, at, payload)
+        select p_project, p_log, base + i.place, p_types[i.kind], p_sessions[i.kind], turns[i.kind], p_agents[i.kind],
             to_timestamp(i.at / 1000000) + (i.at % 1000000) * interval '1 microsecond',
             substring(p_payloads from i.first for i.length)
         from unnest(p_kinds, p_ats, p_begins, p_lengths) with ordinality as i (kind, at, first, length, place);
 
-    update log_heads h set head = base + cardinality(p_kinds) where h.project_id = p_project;
-    insert into log_sources as s (project_id, source, mark) values (p_project, p_source, v_last)
-        on conflict (project_id, source) do update set mark = excluded.mark, updated_at = now();
+    update log_heads h set head = base + cardinality(p_kinds) where h.project_id = p_project and h.log = p_log;
+    insert into log_sources as s (project_id, log, source, mark) values (p_project, p_log, p_source, v_last)
+        on conflict (project_id, log, source) do update set mark = excluded.mark, updated_at = now();
 end
 $$;
 
@@ -146,22 +151,11 @@ $$;
 create or replace trigger log_heads_grow before update of head on log_heads
     for each row when (new.head > old.head and not old.growing) execute function note_growth();
 
--- OpenCode's recorded events go like those of a deleted project.
-create or replace function remove_opencode_events() returns trigger language plpgsql as $$
-begin
-    insert into deleted_projects (project_id) values (old.project_id) on conflict do nothing;
-    return null;
-end
-$$;
-
-create or replace trigger remove_opencode_events after delete on log_heads
-    for each row when (old.project_id like '%/opencode') execute function remove_opencode_events();
-
 -- Takes every lease that is free and has a reason to be held: a session that lives, OpenCode's events that are to be
 -- recorded, or somebody who asked for it (p_asked). p_everything: look for projects, too, that nobody ever followed or
 -- wanted, which reads all living sessions.
--- Returns the new fences. A fence is raised in the log's head too, so that an append of the former holder is refused
--- from here on. A head that is locked just now is left for the next time: nobody waits for anybody here.
+-- Returns the new fences. A fence is raised in the heads of the project's logs too, so that an append of the former
+-- holder is refused from here on. A head that is locked just now is left for the next time: nobody waits here.
 create or replace function acquire_leases(
     p_holder text, p_seconds double precision, p_asked text[], p_everything boolean, p_limit integer
 ) returns table (project_id text, fence bigint) language sql as $$
@@ -190,7 +184,7 @@ create or replace function acquire_leases(
                     and (l.wanted or l.expires_at > clock_timestamp()))
     ), free as (
         select h.project_id from log_heads h
-        where h.project_id in (select w.project_id from wanted w)
+        where h.log = 'acp' and h.project_id in (select w.project_id from wanted w)
         order by h.project_id limit p_limit
         for update skip locked
     ), taken as (
@@ -203,8 +197,7 @@ create or replace function acquire_leases(
         where l.expires_at <= clock_timestamp()
         returning l.project_id, l.fence, l.source
     ), raised as (
-        update log_heads h set fence = t.fence from taken t
-        where h.project_id in (t.project_id, t.project_id || '/opencode')
+        update log_heads h set fence = t.fence from taken t where h.project_id = t.project_id
     ), pruned as (
         -- Under the new fence nobody appends any more what a former holder has numbered itself; and a boot that is
         -- silent for a month is over.

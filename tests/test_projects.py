@@ -10,6 +10,7 @@ import pytest
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
 from tests.fakes.eventually import eventually
@@ -17,6 +18,7 @@ from tests.fakes.eventually import eventually
 OWNER = "local"
 PROJECT = "p"
 ADDRESS = "http://127.0.0.1:4096"
+INSERT_SOURCE = "insert into log_sources (project_id, log, source, mark) values (%s, 'acp', 'boot', 1)"
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ async def test_a_deletion_waits_for_an_append_under_way_and_holds_nothing_that_i
             deletion = asyncio.create_task(projects.delete(OWNER, PROJECT))
             await eventually(lambda: _waits_for_a_lock(database_url))
             # The rest of the append, by a source that is new.
-            cursor.execute("insert into log_sources (project_id, source, mark) values (%s, 'boot', 1)", (PROJECT,))
+            cursor.execute(INSERT_SOURCE, (PROJECT,))
             other.commit()
         await deletion
     finally:
@@ -93,7 +95,7 @@ async def test_a_project_deleted_under_appends_leaves_nothing_behind_and_refuses
         while True:
             number += 1
             # A source of its own each time: each append makes a row that refers to the project.
-            await log.append(PROJECT, [said("x", 1)], source=f"{writer}-{number}")
+            await log.append(LogId(PROJECT), [said("x", 1)], source=f"{writer}-{number}")
             appended.set()
 
     writers = [asyncio.create_task(append(writer)) for writer in range(6)]

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectExists, ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.store import Log
 from gateway.projects import cleanup as remains_module
 from gateway.projects import store as projects_module
@@ -28,10 +29,10 @@ async def projects(database: Database, database_url: str) -> Projects:
     await projects.create(OWNER, NewProject(id=PROJECT, container_url=ADDRESS))
     log = Log(database)
     for _ in range(3):
-        await log.append(PROJECT, [chunk(n) for n in range(500)])
-    await Packing(database, 0).pack(PROJECT)
+        await log.append(LogId(PROJECT), [chunk(n) for n in range(500)])
+    await Packing(database, 0).pack(LogId(PROJECT))
     for table, columns, values in (
-        ("events", "project_id, seq, type, at, payload", "'p', 5000 + n, 'x', now(), '{}'"),
+        ("events", "project_id, log, seq, type, at, payload", "'p', 'acp', 5000 + n, 'x', now(), '{}'"),
         (
             "agent_session_messages",
             "project_id, session_id, first_seq, last_seq, role, at, updated_at, body",
@@ -66,7 +67,7 @@ async def test_a_project_with_a_long_log_is_gone_at_once_and_its_rows_follow(
     await another.review()
     assert ask(database_url, LEFT) == [(0, 0, 0, 0)]
     await projects.create(OWNER, NewProject(id=PROJECT, container_url=ADDRESS))
-    assert (await Log(database).head(PROJECT)).head == 0
+    assert (await Log(database).head(LogId(PROJECT))).head == 0
 
 
 async def test_a_project_with_a_short_log_leaves_nothing_behind(projects: Projects, database_url: str) -> None:

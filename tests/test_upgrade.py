@@ -1,7 +1,9 @@
 """Upgrading while people work: the code of before the newest migration and the present one on one database.
 
-The former is taken from the repository's history: the commit before the one that added the newest migration. Where
-there is no history (a tarball, a shallow clone) that test is skipped; the others hold in any case.
+The former is taken from the repository's history: the commit before the one that added the newest migration. What is
+older than the last migration that gateways had to be stopped for does not run beside the present version: until there
+is a newer one, the former is the commit that added that one. Where there is no history (a tarball, a shallow clone)
+that test is skipped; the others hold in any case.
 """
 
 import asyncio
@@ -29,6 +31,8 @@ from tests.world import QUICK, Gateway, GatewayProcess, Project, text_of
 #: What the demo agent says once it has been slow.
 SLOW = "done\n"
 TOP = Path(__file__).parents[1]
+#: The last migration that no former version can run beside.
+STOPPED_FOR = "0003_log_ids"
 #: What a next version may do to the schema under a gateway that runs: it adds, and takes nothing away.
 NEXT = """\
 -- What a next version might add.
@@ -49,7 +53,8 @@ def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources of just before the newest migration came."""
     try:
         newest = git("log", "-1", "--diff-filter=A", "--format=%H", "--", "migrations/*.sql").decode().strip()
-        archive = git("archive", f"{newest}^", "gateway", "migrations")
+        stopped = git("log", "-1", "--diff-filter=A", "--format=%H", "--", f"migrations/{STOPPED_FOR}.sql").decode()
+        archive = git("archive", newest if newest == stopped.strip() else f"{newest}^", "gateway", "migrations")
     except (OSError, subprocess.CalledProcessError) as exc:
         pytest.skip(f"no history to take the version before from: {exc}")
     home = tmp_path_factory.mktemp("former")

@@ -18,6 +18,7 @@ from gateway.container.containers import Containers
 from gateway.container.opencode import Exchange
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
+from gateway.log.ids import LogId
 from gateway.log.store import Appended, Log, NewEvent
 from gateway.projects.store import Project
 from gateway.tasks import Tasks
@@ -69,11 +70,12 @@ class Histories:
     async def close(self) -> None:
         await self._tasks.close()
 
-    def appended(self, project_id: str, appended: Appended) -> None:
+    def appended(self, log_id: LogId, appended: Appended) -> None:
         """Fill the gaps of turns that have ended; for ``Log.listen``."""
         for event in appended.of(TurnEnded.type):
             if event.agent_id in (None, OPENCODE) and event.turn_id is not None:
-                self._tasks.start(self._fill(project_id, event.turn_id), name=f"fill gaps of {event.turn_id}")
+                fill = self._fill(log_id.project_id, event.turn_id)
+                self._tasks.start(fill, name=f"fill gaps of {event.turn_id}")
 
     async def _fill(self, project_id: str, turn_id: str | None) -> None:
         """Fill what is missing in this turn, or in any that ended lately."""
@@ -126,7 +128,7 @@ class Histories:
         ]
         data = {"from": OPENCODE, "gap": gap, "updates": len(updates), "uncertain": reason}
         said = NewEvent.of(ContainerEvent(event="turn_reconciled", data=data), key=key, **members)
-        await self._log.append(project_id, [*filled, said])
+        await self._log.append(LogId(project_id), [*filled, said])
         logger.info("turn reconciled", extra={"project": project_id, "turn": turn["id"], **data})
 
     async def _exchange(self, project: Project, turn: Row) -> Exchange | None:
@@ -182,8 +184,8 @@ class Histories:
         return found, end
 
     async def _read(self, project_id: str, turn: Row, after: int) -> list[Event]:
-        head = await self._log.head(project_id)
-        return await self._log.read(project_id, Cursor(head.epoch, after), turn["session_id"])
+        head = await self._log.head(LogId(project_id))
+        return await self._log.read(LogId(project_id), Cursor(head.epoch, after), turn["session_id"])
 
 
 def _bounded(updates: Sequence[dict[str, Any]]) -> list[bytes]:

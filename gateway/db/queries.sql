@@ -16,11 +16,11 @@ with project as (
         %(record_opencode_events)s, %(sealed_container_token)s, %(container_token_key_id)s)
     returning *
 ), logs as (
-    select id from project union all select id || '/opencode' from project where record_opencode_events
+    select id, 'acp' as log from project union all select id, 'opencode' from project where record_opencode_events
 ), head as (
-    insert into log_heads (project_id) select id from logs
+    insert into log_heads (project_id, log) select id, log from logs
 ), storage as (
-    insert into log_storage (project_id) select id from logs
+    insert into log_storage (project_id, log) select id, log from logs
 )
 select * from project;
 
@@ -66,12 +66,12 @@ with before as materialized (
             or ('acp_url' = any(%(changed)s) and b.acp_url is distinct from %(acp_url)s))
     returning l.project_id
 ), recorded as (
-    insert into log_heads (project_id) select id || '/opencode' from before
+    insert into log_heads (project_id, log) select id, 'opencode' from before
     where 'record_opencode_events' = any(%(changed)s) and %(record_opencode_events)s
     on conflict do nothing
-    returning project_id
+    returning project_id, log
 ), storage as (
-    insert into log_storage (project_id) select project_id from recorded
+    insert into log_storage (project_id, log) select project_id, log from recorded
 )
 update projects set
     name = case when 'name' = any(%(changed)s) then %(name)s else name end,
@@ -357,12 +357,11 @@ delete from audit_entries where ctid = any (array(
 
 -- lock_log_storage --
 -- Before events are deleted: whoever packs or deletes those of the same log holds this first.
-select project_id from log_storage where project_id = %(project_id)s for update;
+select project_id from log_storage where project_id = %(project_id)s and log = %(log)s for update;
 
 -- lock_storage_of_logs --
 -- The same of all of a project's logs, before it is deleted itself.
-select project_id from log_storage where project_id in (%(project_id)s, %(project_id)s || '/opencode')
-order by project_id for update;
+select log from log_storage where project_id = %(project_id)s order by log for update;
 
 -- get_permission_policy --
 -- What a project has decided beforehand about its agents' requests; not for a session that somebody has ended, in which
@@ -377,9 +376,9 @@ update projects set asks_permission = %(asks)s where id = %(id)s and asks_permis
 
 -- lock_logs --
 -- Before a project is deleted: whoever appends holds the head first, and what hangs on the project after it.
-select h.project_id from log_heads h join projects p on p.id = h.of_project
+select h.log from log_heads h join projects p on p.id = h.project_id
 where p.id = %(id)s and project_role(p.id, %(user_id)s) = 'admin'
-order by h.project_id
+order by h.log
 for update of h;
 
 -- lock_sessions --
@@ -395,7 +394,7 @@ insert into deleted_projects (project_id) select id from project;
 
 -- find_deleted_project --
 -- Whether something is left of a deleted project of this id.
-select project_id from deleted_projects where project_id in (%(project_id)s, %(project_id)s || '/opencode') limit 1;
+select project_id from deleted_projects where project_id = %(project_id)s;
 
 -- list_deleted_projects --
 -- Deleted projects of which rows are left, oldest first.
@@ -408,13 +407,13 @@ select project_id from deleted_projects where project_id = %(project_id)s for up
 -- delete_some_events --
 -- Some events of a deleted project.
 delete from events where project_id = %(project_id)s
-    and seq in (select seq from events where project_id = %(project_id)s order by seq limit %(limit)s);
+    and (log, seq) in (select log, seq from events where project_id = %(project_id)s order by log, seq limit %(limit)s);
 
 -- delete_some_packs --
 -- Some packs of a deleted project.
 delete from event_packs where project_id = %(project_id)s
-    and last_seq in (select last_seq from event_packs where project_id = %(project_id)s
-                     order by last_seq limit %(limit)s);
+    and (log, last_seq) in (select log, last_seq from event_packs where project_id = %(project_id)s
+                            order by log, last_seq limit %(limit)s);
 
 -- delete_some_messages --
 -- Some messages of a deleted project.
@@ -520,7 +519,7 @@ select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
           order by q.before_seq) as queue,
     case when p.asks_permission then p.permission_mode else 'container' end as permissions
 from agent_sessions s
-join log_heads h on h.project_id = s.project_id
+join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 join projects p on p.id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
 where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating';
@@ -532,7 +531,7 @@ select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
           order by q.before_seq) as queue,
     case when p.asks_permission then p.permission_mode else 'container' end as permissions
 from agent_sessions s
-join log_heads h on h.project_id = s.project_id
+join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 join projects p on p.id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
 where s.project_id = %(project_id)s
@@ -583,7 +582,7 @@ insert into turns
     (project_id, id, session_id, user_id, state, container_boot_id, container_session_id, gateway_id, before_seq)
 select s.project_id, %(id)s, s.id, %(user_id)s, 'running', %(container_boot_id)s, s.container_session_id,
     %(gateway_id)s, h.head - 1
-from agent_sessions s join log_heads h on h.project_id = s.project_id
+from agent_sessions s join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'active'
     and s.container_session_id = %(container_session_id)s
     and not exists (select from turns q
@@ -593,7 +592,7 @@ where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'ac
 -- A prompt waits, in a session that lives and where not too many wait; with the newest event.
 insert into turns (project_id, id, session_id, user_id, state, started_at, queued_at, prompt, before_seq)
 select s.project_id, %(id)s, s.id, %(user_id)s, 'queued', null, now(), %(prompt)s, h.head - 1
-from agent_sessions s join log_heads h on h.project_id = s.project_id
+from agent_sessions s join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'active'
     and (select count(*) from turns q
         where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued') < %(most)s;
@@ -604,7 +603,7 @@ where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'ac
 update turns t set state = 'running', started_at = now(), prompt = null, container_boot_id = %(container_boot_id)s,
     container_session_id = s.container_session_id, gateway_id = %(gateway_id)s, before_seq = h.head - 1,
     user_id = %(user_id)s
-from agent_sessions s join log_heads h on h.project_id = s.project_id
+from agent_sessions s join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 where t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'queued' and t.session_id = %(session_id)s
     and s.project_id = t.project_id and s.id = t.session_id and s.status = 'active'
     and s.container_session_id = %(container_session_id)s
@@ -627,7 +626,7 @@ order by before_seq;
 -- next_queued_turn --
 -- What a session that runs nothing begins next.
 select q.*, h.epoch from turns q
-join log_heads h on h.project_id = q.project_id
+join log_heads h on h.project_id = q.project_id and h.log = 'acp'
 join agent_sessions s on s.project_id = q.project_id and s.id = q.session_id and s.status = 'active'
 where q.project_id = %(project_id)s and q.session_id = %(session_id)s and q.state = 'queued'
     and not exists (select from turns r
@@ -644,7 +643,7 @@ select q.id, q.project_id, q.session_id, q.user_id, q.state, q.before_seq, null 
     s.container_session_id as session_in_container, s.status = 'ended' as session_ended, true as leads,
     false as may_deliver, false as connected, false as warned
 from turns q
-join log_heads h on h.project_id = q.project_id
+join log_heads h on h.project_id = q.project_id and h.log = 'acp'
 join agent_sessions s on s.project_id = q.project_id and s.id = q.session_id
 where q.state = 'queued' and q.project_id = any(%(project_ids)s)
     and not exists (select from turns o
@@ -654,7 +653,7 @@ order by q.queued_at;
 
 -- open_turns --
 -- A session's turns that have not ended.
-select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
+select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id and h.log = 'acp'
 where t.project_id = %(project_id)s and t.session_id = %(session_id)s and t.state in ('queued', 'running');
 
 -- move_turn --
@@ -682,7 +681,7 @@ where project_id = %(project_id)s and id = %(id)s and state = 'running';
 
 -- get_turn --
 -- A turn, with its log's epoch.
-select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
+select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id and h.log = 'acp'
 where t.project_id = %(project_id)s and t.id = %(id)s;
 
 -- find_turn --
@@ -698,7 +697,7 @@ select found.*, h.epoch from (
     select 3, t.* from turns t
     where %(unnamed)s and project_id = %(project_id)s and session_id = %(session_id)s and state = 'running'
 ) found
-join log_heads h on h.project_id = found.project_id
+join log_heads h on h.project_id = found.project_id and h.log = 'acp'
 order by choice
 limit 1;
 
@@ -708,11 +707,11 @@ select h.epoch, coalesce((
     select t.before_seq from turns t
     where t.project_id = h.project_id and t.session_id = %(session_id)s and t.started_at is not null
     order by t.started_at desc limit 1), 0) as before_seq
-from log_heads h where h.project_id = %(project_id)s;
+from log_heads h where h.project_id = %(project_id)s and h.log = 'acp';
 
 -- running_turns --
 -- All turns of a project that run.
-select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id
+select t.*, h.epoch from turns t join log_heads h on h.project_id = t.project_id and h.log = 'acp'
 where t.project_id = %(project_id)s and t.state = 'running';
 
 -- set_delivered --
@@ -729,7 +728,8 @@ where project_id = %(project_id)s and id = %(id)s and state = 'running';
 -- A gateway takes over the delivery of a dead gateway's turn; one that it holds already stays its own.
 update turns t set gateway_id = %(gateway_id)s
 from log_heads h
-where h.project_id = t.project_id and t.project_id = %(project_id)s and t.id = %(id)s and t.state = 'running'
+where h.project_id = t.project_id and h.log = 'acp' and t.project_id = %(project_id)s and t.id = %(id)s
+    and t.state = 'running'
     and t.delivered_at is null and t.unanswered_since is null
     and (t.gateway_id = %(gateway_id)s or not exists (
         select from gateways g where g.id = t.gateway_id and g.expires_at > clock_timestamp()))
@@ -745,15 +745,15 @@ where id = any(%(ids)s) and state = 'running' and (gateway_id <> %(gateway_id)s 
 -- on. `may_deliver`: the turn names this gateway, or a dead one. What the gateway itself says of a silent turn does not
 -- break its silence. A person is waited for only until they have answered: an answer on its way to a container that is
 -- gone never arrives, and the turn must end all the same.
-select t.*, (select h.epoch from log_heads h where h.project_id = t.project_id) as epoch, clock_timestamp() as now,
-    s.agent_id, s.container_session_id as session_in_container, s.status = 'ended' as session_ended,
+select t.*, (select h.epoch from log_heads h where h.project_id = t.project_id and h.log = 'acp') as epoch,
+    clock_timestamp() as now, s.agent_id, s.container_session_id as session_in_container, s.status = 'ended' as session_ended,
     t.project_id = any(%(project_ids)s) as leads,
     t.gateway_id = %(gateway_id)s or g.id is null as may_deliver,
     coalesce(l.connected and l.expires_at > clock_timestamp(), false) as connected,
     exists (select from permissions p where p.project_id = t.project_id and p.session_id = t.session_id
         and p.state = 'waiting') as waits_for_people,
     newest.seq as newest_seq,
-    exists (select from events e where e.project_id = t.project_id
+    exists (select from events e where e.project_id = t.project_id and e.log = 'acp'
         and e.event_key = 'turn_stalling:' || t.id || ':' || coalesce(t.said_seq, 0)) as warned
 from turns t
 join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
@@ -761,7 +761,7 @@ left join follower_leases l on l.project_id = t.project_id
 left join gateways g on g.id = t.gateway_id and g.expires_at > clock_timestamp()
 left join lateral (
     select e.seq from events e
-    where e.project_id = t.project_id and e.session_id = t.session_id
+    where e.project_id = t.project_id and e.log = 'acp' and e.session_id = t.session_id
         and e.type not in ('turn_stalling', 'turn_cancelling', 'agent_stopping', 'turn_queued')
     order by e.seq desc limit 1
 ) newest on true
@@ -787,9 +787,11 @@ join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id and
 where t.project_id = %(project_id)s and s.agent_id = 'opencode' and s.acp_session_id is not null
     and t.ended_at > now() - interval '1 hour' and (%(turn_id)s::text is null or t.id = %(turn_id)s)
     and exists (
-        select from events e where e.project_id = t.project_id and e.type = 'gap' and e.seq > t.before_seq)
+        select from events e
+        where e.project_id = t.project_id and e.log = 'acp' and e.type = 'gap' and e.seq > t.before_seq)
     and not exists (
-        select from events e where e.project_id = t.project_id and e.event_key = 'reconciled:' || t.id)
+        select from events e
+        where e.project_id = t.project_id and e.log = 'acp' and e.event_key = 'reconciled:' || t.id)
 order by t.session_id, t.started_at desc;
 
 -- request_cancel --
@@ -1099,19 +1101,19 @@ order by requested_at, id;
 
 -- append_events --
 -- The one way into the log.
-select * from append_events(%(project_id)s, %(fence)s, %(source)s, %(numbers)s::bigint[], %(types)s::text[],
-    %(sessions)s::text[], %(turns)s::text[], %(agents)s::text[], %(ats)s::timestamptz[], %(keys)s::text[],
-    %(payloads)s::bytea[]);
+select * from append_events(%(project_id)s, %(log)s, %(fence)s, %(source)s, %(numbers)s::bigint[],
+    %(types)s::text[], %(sessions)s::text[], %(turns)s::text[], %(agents)s::text[], %(ats)s::timestamptz[],
+    %(keys)s::text[], %(payloads)s::bytea[]);
 
 -- append_series --
 -- The same for events of one source that follow one another, at half the cost; a base of null: they do not.
-select * from append_series(%(project_id)s, %(fence)s, %(source)s, %(first)s, %(types)s::text[], %(sessions)s::text[],
-    %(turns)s::text[], %(agents)s::text[], %(kinds)s::integer[], %(ats)s::bigint[], %(begins)s::integer[],
-    %(lengths)s::integer[], convert_to(%(payloads)s, 'UTF8'));
+select * from append_series(%(project_id)s, %(log)s, %(fence)s, %(source)s, %(first)s, %(types)s::text[],
+    %(sessions)s::text[], %(turns)s::text[], %(agents)s::text[], %(kinds)s::integer[], %(ats)s::bigint[],
+    %(begins)s::integer[], %(lengths)s::integer[], convert_to(%(payloads)s, 'UTF8'));
 
 -- get_head --
--- Where a project's log begins and ends.
-select epoch, floor, head from log_heads where project_id = %(project_id)s;
+-- Where a log begins and ends.
+select epoch, floor, head from log_heads where project_id = %(project_id)s and log = %(log)s;
 
 -- begin_epochs --
 -- The database was restored from a backup: each log becomes another one. Its epoch is one that none had, also of those
@@ -1123,8 +1125,9 @@ with past as materialized (
 update log_heads set epoch = nextval('log_epochs') from past where past.epoch > 0;
 
 -- get_heads --
--- Where the logs of several projects end.
-select project_id, epoch, head from log_heads where project_id = any(%(project_ids)s);
+-- Where several logs end.
+select project_id, log, epoch, head
+from log_heads join unnest(%(project_ids)s::text[], %(logs)s::text[]) as wanted (project_id, log) using (project_id, log);
 
 -- read_events --
 -- Where a log begins and ends, beside each of the events after a place, and beside nothing where there is none. At most
@@ -1132,7 +1135,7 @@ select project_id, epoch, head from log_heads where project_id = any(%(project_i
 -- A pack that is `known` comes without its events.
 with first_pack as (
     select last_seq, encoded from event_packs
-    where project_id = %(project_id)s and last_seq > %(after)s
+    where project_id = %(project_id)s and log = %(log)s and last_seq > %(after)s
     order by last_seq limit 1
 ), end_of_page as (
     select coalesce((select last_seq from first_pack), 9223372036854775807) as seq
@@ -1140,7 +1143,7 @@ with first_pack as (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         select * from events
-        where project_id = %(project_id)s and seq > %(after)s and seq <= (select seq from end_of_page)
+        where project_id = %(project_id)s and log = %(log)s and seq > %(after)s and seq <= (select seq from end_of_page)
         order by seq limit 500
     ) e
 )
@@ -1153,13 +1156,13 @@ left join (
         case when last_seq = any(%(known)s::bigint[]) then null else encoded end
     from first_pack
 ) e on true
-where h.project_id = %(project_id)s
+where h.project_id = %(project_id)s and h.log = %(log)s
 order by e.seq;
 
 -- read_event --
 -- An event that is kept and not packed, of a log of this epoch.
-select e.* from events e join log_heads h on h.project_id = e.project_id
-where e.project_id = %(project_id)s and e.seq = %(seq)s and h.epoch = %(epoch)s and e.seq > h.floor;
+select e.* from events e join log_heads h using (project_id, log)
+where e.project_id = %(project_id)s and e.log = %(log)s and e.seq = %(seq)s and h.epoch = %(epoch)s and e.seq > h.floor;
 
 -- read_blocks --
 -- Where a log begins and ends, and the events after a place as blocks of an event stream, about 1 MiB and at most
@@ -1169,8 +1172,9 @@ with far as materialized (
     select max(seq) as seq, sum(octet_length(payload)) as bytes
     from (
         select seq, payload from events
-        where project_id = %(project_id)s and seq > %(after)s
-            and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s)
+        where project_id = %(project_id)s and log = %(log)s and seq > %(after)s
+            and not exists (
+                select from event_packs where project_id = %(project_id)s and log = %(log)s and last_seq > %(after)s)
         order by seq limit %(limit)s
     ) e
 ), last as materialized (
@@ -1178,7 +1182,8 @@ with far as materialized (
     select case when bytes < 2097152 then seq else (
         select max(e.seq) from (
             select p.seq, sum(octet_length(payload)) over (order by p.seq) - octet_length(payload) as bytes_before
-            from events p where p.project_id = %(project_id)s and p.seq > %(after)s and p.seq <= far.seq
+            from events p
+            where p.project_id = %(project_id)s and p.log = %(log)s and p.seq > %(after)s and p.seq <= far.seq
         ) e where bytes_before < 1048576
     ) end as seq
     from far
@@ -1189,7 +1194,7 @@ with far as materialized (
             || coalesce(',"agentId":' || to_json(agent_id), '') || ',"at":"' as begun
     from (
         select distinct type, session_id, turn_id, agent_id from events
-        where project_id = %(project_id)s and seq > %(after)s and seq <= (select seq from last)
+        where project_id = %(project_id)s and log = %(log)s and seq > %(after)s and seq <= (select seq from last)
     ) k
 )
 select h.epoch, h.floor, h.head, (select seq from last) as last_seq, (
@@ -1201,25 +1206,25 @@ select h.epoch, h.floor, h.head, (select seq from last) as last_seq, (
             || convert_from(p.payload, 'UTF8'),
         '}' || chr(10) || chr(10) order by p.seq)
     from events p
-    where p.project_id = %(project_id)s and p.seq > %(after)s and p.seq <= (select seq from last)
+    where p.project_id = %(project_id)s and p.log = %(log)s and p.seq > %(after)s and p.seq <= (select seq from last)
 ) as blocks
 from log_heads h
-where h.project_id = %(project_id)s;
+where h.project_id = %(project_id)s and h.log = %(log)s;
 
 -- read_session_blocks --
 -- The same of one session with the project's gaps, and their numbers, as these have holes; nothing where events are large.
 with page as materialized (
     select e.* from (
         (select seq, type, session_id, turn_id, agent_id, at, payload from events
-         where project_id = %(project_id)s and session_id = %(session_id)s and seq > %(after)s
-            and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s
-                and %(session_id)s = any(sessions))
+         where project_id = %(project_id)s and log = %(log)s and session_id = %(session_id)s and seq > %(after)s
+            and not exists (select from event_packs where project_id = %(project_id)s and log = %(log)s
+                and last_seq > %(after)s and %(session_id)s = any(sessions))
          order by seq limit %(limit)s)
         union all
         (select seq, type, session_id, turn_id, agent_id, at, payload from events
-         where project_id = %(project_id)s and type = 'gap' and session_id is null and seq > %(after)s
-            and not exists (select from event_packs where project_id = %(project_id)s and last_seq > %(after)s
-                and %(session_id)s = any(sessions))
+         where project_id = %(project_id)s and log = %(log)s and type = 'gap' and session_id is null and seq > %(after)s
+            and not exists (select from event_packs where project_id = %(project_id)s and log = %(log)s
+                and last_seq > %(after)s and %(session_id)s = any(sessions))
          order by seq limit %(limit)s)
         order by seq limit %(limit)s
     ) e
@@ -1244,21 +1249,22 @@ left join lateral (
     from page p
     where (select sum(octet_length(payload)) from page) < 2097152
 ) b on true
-where h.project_id = %(project_id)s;
+where h.project_id = %(project_id)s and h.log = %(log)s;
 
 -- read_packs --
 -- Where a log begins and ends, beside each of the packs that end after a place, of all sessions or of one, and of the
 -- events that stayed rows among them: at most 500 of those and about 256 KiB. Nothing but the log where no pack is left.
 with packs as materialized (
     select last_seq, encoded from event_packs
-    where project_id = %(project_id)s and last_seq > %(after)s
+    where project_id = %(project_id)s and log = %(log)s and last_seq > %(after)s
         and (%(session_id)s::text is null or %(session_id)s = any(sessions))
     order by last_seq limit %(limit)s
 ), page as (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         select * from events
-        where project_id = %(project_id)s and seq > %(after)s and seq <= (select max(last_seq) from packs)
+        where project_id = %(project_id)s and log = %(log)s and seq > %(after)s
+            and seq <= (select max(last_seq) from packs)
             and (%(session_id)s::text is null or session_id = %(session_id)s
                 or (type = 'gap' and session_id is null))
         order by seq limit 500
@@ -1271,14 +1277,14 @@ left join (
     union all
     select true, last_seq, null, null, null, null, null, encoded from packs
 ) e on true
-where h.project_id = %(project_id)s
+where h.project_id = %(project_id)s and h.log = %(log)s
 order by e.seq;
 
 -- read_session_events --
 -- The same of one session, with the project's gaps: something of the session may be missing there.
 with first_pack as (
     select last_seq, encoded from event_packs
-    where project_id = %(project_id)s and last_seq > %(after)s and %(session_id)s = any(sessions)
+    where project_id = %(project_id)s and log = %(log)s and last_seq > %(after)s and %(session_id)s = any(sessions)
     order by last_seq limit 1
 ), end_of_page as (
     select coalesce((select last_seq from first_pack), 9223372036854775807) as seq
@@ -1286,12 +1292,12 @@ with first_pack as (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         (select * from events
-         where project_id = %(project_id)s and session_id = %(session_id)s and seq > %(after)s
+         where project_id = %(project_id)s and log = %(log)s and session_id = %(session_id)s and seq > %(after)s
             and seq <= (select seq from end_of_page)
          order by seq limit 500)
         union all
         (select * from events
-         where project_id = %(project_id)s and type = 'gap' and session_id is null and seq > %(after)s
+         where project_id = %(project_id)s and log = %(log)s and type = 'gap' and session_id is null and seq > %(after)s
             and seq <= (select seq from end_of_page)
          order by seq limit 500)
         order by seq limit 500
@@ -1306,14 +1312,14 @@ left join (
         case when last_seq = any(%(known)s::bigint[]) then null else encoded end
     from first_pack
 ) e on true
-where h.project_id = %(project_id)s
+where h.project_id = %(project_id)s and h.log = %(log)s
 order by e.seq;
 
 -- list_logs_to_pack --
 -- Logs with enough events that are old enough. Up to where a log ended when somebody last looked its events are older
 -- than that look, whatever time they bear.
-select s.project_id
-from log_heads h join log_storage s on s.project_id = h.project_id
+select project_id, log
+from log_heads h join log_storage s using (project_id, log)
 where h.growing and h.head - s.packed_to >= %(least)s and s.seen_at <= now() - make_interval(secs => %(seconds)s)
 order by s.seen_at
 limit 100;
@@ -1321,11 +1327,11 @@ limit 100;
 -- settle_logs --
 -- Logs with too few events to be packed need not be looked at before more come.
 with settled as (
-    select h.project_id from log_heads h join log_storage s on s.project_id = h.project_id
+    select project_id, log from log_heads h join log_storage s using (project_id, log)
     where h.growing and h.head - s.packed_to < %(least)s
     limit 500 for update of h skip locked
 )
-update log_heads h set growing = false from settled where h.project_id = settled.project_id;
+update log_heads h set growing = false from settled s where h.project_id = s.project_id and h.log = s.log;
 
 -- lock_storage --
 -- One at a time packs or deletes events of a log; whoever finds it taken leaves it. `old_to`: up to here its events are
@@ -1333,8 +1339,8 @@ update log_heads h set growing = false from settled where h.project_id = settled
 select s.*, h.head, h.floor,
     case when %(seconds)s = 0 then h.head when s.seen_at <= now() - make_interval(secs => %(seconds)s) then s.seen_head
         else s.packed_to end as old_to
-from log_storage s join log_heads h on h.project_id = s.project_id
-where s.project_id = %(project_id)s
+from log_storage s join log_heads h using (project_id, log)
+where s.project_id = %(project_id)s and s.log = %(log)s
 for update of s skip locked;
 
 -- list_events_to_pack --
@@ -1343,8 +1349,8 @@ select * from (
     select e.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
     from (
         select * from events
-        where project_id = %(project_id)s and seq > %(after)s and seq <= %(old_to)s and event_key is null
-            and type <> 'gap'
+        where project_id = %(project_id)s and log = %(log)s and seq > %(after)s and seq <= %(old_to)s
+            and event_key is null and type <> 'gap'
         order by seq limit 500
     ) e
 ) counted
@@ -1355,14 +1361,14 @@ order by seq;
 -- A pack takes the place of its rows.
 with packed as (
     delete from events
-    where project_id = %(project_id)s and seq between %(first_seq)s and %(last_seq)s and event_key is null
-        and type <> 'gap'
+    where project_id = %(project_id)s and log = %(log)s and seq between %(first_seq)s and %(last_seq)s
+        and event_key is null and type <> 'gap'
     returning seq
 ), storage as (
-    update log_storage set packed_to = %(last_seq)s where project_id = %(project_id)s
+    update log_storage set packed_to = %(last_seq)s where project_id = %(project_id)s and log = %(log)s
 )
-insert into event_packs (project_id, first_seq, last_seq, sessions, newest_at, encoded)
-select %(project_id)s, %(first_seq)s, %(last_seq)s, %(sessions)s::text[], %(newest_at)s, %(encoded)s
+insert into event_packs (project_id, log, first_seq, last_seq, sessions, newest_at, encoded)
+select %(project_id)s, %(log)s, %(first_seq)s, %(last_seq)s, %(sessions)s::text[], %(newest_at)s, %(encoded)s
 where (select count(*) from packed) = %(number)s
 returning last_seq;
 
@@ -1371,35 +1377,36 @@ returning last_seq;
 -- does.
 update log_storage s set looked_at = now()
 from projects p
-where p.id = split_part(s.project_id, '/', 1) and s.project_id in (
-    select l.project_id from log_storage l where l.looked_at <= now() - interval '1 minute'
+where p.id = s.project_id and (s.project_id, s.log) in (
+    select l.project_id, l.log from log_storage l where l.looked_at <= now() - interval '1 minute'
     order by l.looked_at limit 20 for update skip locked)
-returning s.project_id, p.retention;
+returning s.project_id, s.log, p.retention;
 
 -- claim_logs_with_rule --
 -- The same of those whose project has a rule of its own.
 update log_storage s set looked_at = now()
 from projects p
-where p.id = split_part(s.project_id, '/', 1) and s.project_id in (
-    select l.project_id from projects o join log_storage l on l.project_id in (o.id, o.id || '/opencode')
+where p.id = s.project_id and (s.project_id, s.log) in (
+    select l.project_id, l.log from projects o join log_storage l on l.project_id = o.id
     where o.retention is not null and l.looked_at <= now() - interval '1 minute'
     order by l.looked_at limit 20 for update of l skip locked)
-returning s.project_id, p.retention;
+returning s.project_id, s.log, p.retention;
 
 -- find_retention_cut --
 -- Up to where a log need not be kept: up to before the first event that is young enough, or up to where those behind
 -- take as many bytes as allowed. A time that cannot be, before there was the project or in the future, is taken from
 -- this clock: when the event was packed, or now.
 with log as (
-    select h.project_id, h.floor, p.created_at
-    from log_heads h join projects p on p.id = h.of_project where h.project_id = %(project_id)s
+    select h.project_id, h.log, h.floor, p.created_at
+    from log_heads h join projects p on p.id = h.project_id
+    where h.project_id = %(project_id)s and h.log = %(log)s
 ), units as (
     select e.first_seq, e.last_seq, octet_length(e.encoded) as bytes,
         case when e.newest_at between log.created_at and now() then e.newest_at else e.packed_at end as at
-    from log join event_packs e on e.project_id = log.project_id and e.last_seq > log.floor
+    from log join event_packs e using (project_id, log) where e.last_seq > log.floor
     union all
     select e.seq, e.seq, octet_length(e.payload), case when e.at between log.created_at and now() then e.at else now() end
-    from log join events e on e.project_id = log.project_id and e.seq > log.floor
+    from log join events e using (project_id, log) where e.seq > log.floor
 ), young as (
     select min(first_seq) as seq from units where at >= now() - make_interval(days => %(days)s)
 ), summed as (
@@ -1416,33 +1423,34 @@ from log;
 select s.id from agent_sessions s
 where s.project_id = %(project_id)s and s.folded_to < %(seq)s and (
     exists (select from events e
-            where e.project_id = s.project_id and e.session_id = s.id and e.seq > s.folded_to and e.seq <= %(seq)s)
+            where e.project_id = s.project_id and e.log = 'acp' and e.session_id = s.id
+                and e.seq > s.folded_to and e.seq <= %(seq)s)
     or exists (select from event_packs p
-               where p.project_id = s.project_id and p.last_seq > s.folded_to and p.first_seq <= %(seq)s
-                   and s.id = any(p.sessions)));
+               where p.project_id = s.project_id and p.log = 'acp' and p.last_seq > s.folded_to
+                   and p.first_seq <= %(seq)s and s.id = any(p.sessions)));
 
 -- delete_packs_up_to --
 -- Packs that end at a place or before it.
-delete from event_packs where project_id = %(project_id)s and last_seq <= %(seq)s;
+delete from event_packs where project_id = %(project_id)s and log = %(log)s and last_seq <= %(seq)s;
 
 -- delete_events_up_to --
 -- Events up to a place, but for those whose key is to be known on.
-delete from events where project_id = %(project_id)s and seq <= %(seq)s and event_key is null;
+delete from events where project_id = %(project_id)s and log = %(log)s and seq <= %(seq)s and event_key is null;
 
 -- empty_events_up_to --
 -- Of events with a key nothing is kept but that.
 update events set payload = ''
-where project_id = %(project_id)s and seq <= %(seq)s and event_key is not null and payload <> '';
+where project_id = %(project_id)s and log = %(log)s and seq <= %(seq)s and event_key is not null and payload <> '';
 
 -- raise_floor --
 -- A log begins after this place.
-update log_heads set floor = greatest(floor, %(seq)s) where project_id = %(project_id)s;
+update log_heads set floor = greatest(floor, %(seq)s) where project_id = %(project_id)s and log = %(log)s;
 
 -- delete_old_keys --
 -- Nobody reports any more what was deleted and is as old as this.
-delete from events where project_id = %(project_id)s and seq in (
-    select e.seq from events e join log_heads h on h.project_id = e.project_id
-    where e.project_id = %(project_id)s and e.seq <= h.floor and e.at < now() - interval '7 days'
+delete from events where project_id = %(project_id)s and log = %(log)s and seq in (
+    select e.seq from events e join log_heads h using (project_id, log)
+    where e.project_id = %(project_id)s and e.log = %(log)s and e.seq <= h.floor and e.at < now() - interval '7 days'
     order by e.seq limit %(limit)s);
 
 -- delete_old_messages --
@@ -1454,11 +1462,11 @@ delete from agent_session_messages where project_id = %(project_id)s and (sessio
 
 -- note_head --
 -- What is old enough has been packed; the next look is at what stands in the log now.
-update log_storage set seen_head = %(head)s, seen_at = now() where project_id = %(project_id)s;
+update log_storage set seen_head = %(head)s, seen_at = now() where project_id = %(project_id)s and log = %(log)s;
 
 -- get_source_mark --
 -- How far a source has been stored.
-select mark from log_sources where project_id = %(project_id)s and source = %(source)s;
+select mark from log_sources where project_id = %(project_id)s and log = %(log)s and source = %(source)s;
 
 -- acquire_leases --
 -- The right to append what containers say, with its fence, for each project that wants a follower and has none.
@@ -1535,17 +1543,10 @@ update follower_leases set opencode_connected = %(connected)s,
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
 
 -- claim_opencode_log --
--- From here on the holder of this fence alone appends to the log of OpenCode's events; and what former ones have
--- numbered themselves nobody tells again.
-with claimed as (
-    update log_heads h set fence = %(fence)s from follower_leases l
-    where h.project_id = %(log_id)s and h.fence <= %(fence)s
-        and l.project_id = %(project_id)s and l.holder = %(holder)s and l.fence = %(fence)s
-    returning h.project_id
-), pruned as (
-    delete from log_sources s using claimed c where s.project_id = c.project_id and s.source <> %(source)s
-)
-select project_id from claimed;
+-- From here on the holder of this fence alone appends to the log of OpenCode's events: it may be younger than the lease.
+update log_heads h set fence = %(fence)s from follower_leases l
+where h.project_id = %(project_id)s and h.log = 'opencode' and h.fence <= %(fence)s
+    and l.project_id = %(project_id)s and l.holder = %(holder)s and l.fence = %(fence)s;
 
 -- list_recorded --
 -- Whether these have OpenCode's events recorded, but for those of which it is known.
@@ -1601,7 +1602,7 @@ select 1;
 -- get_fold --
 -- How far a session's messages cover the log, from where on it is shown, and where the log begins.
 select s.folded_to, s.cleared_to, h.epoch, h.floor
-from agent_sessions s join log_heads h on h.project_id = s.project_id
+from agent_sessions s join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 where s.project_id = %(project_id)s and s.id = %(session_id)s;
 
 -- list_unfolded_turns --

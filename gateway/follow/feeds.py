@@ -15,6 +15,7 @@ from gateway.follow.lease import Lease, Leases
 from gateway.follow.recorder import Translate
 from gateway.follow.source import UNNUMBERED, Source
 from gateway.follow.spool import Read
+from gateway.log.ids import OPENCODE, LogId
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.wire import opencode
 from gateway.wire.events import OPENCODE_EVENT, Gap
@@ -50,7 +51,7 @@ class Feed(ABC):
         self.translate = translate
 
     @abstractmethod
-    def log_id(self, project_id: str) -> str:
+    def log_id(self, project_id: str) -> LogId:
         """The log that it goes into."""
 
     @abstractmethod
@@ -78,8 +79,8 @@ class AcpFeed(Feed):
         super().__init__(log, leases, find=find, translate=translate)
         self._on_connected = on_connected
 
-    def log_id(self, project_id: str) -> str:
-        return project_id
+    def log_id(self, project_id: str) -> LogId:
+        return LogId(project_id)
 
     def gap(self, gap: Gap) -> NewEvent:
         return NewEvent.of(gap)
@@ -101,9 +102,9 @@ class AcpFeed(Feed):
         if before == UNNUMBERED or not source.numbered:
             gap, key = Gap(reason="stream_interrupted"), None
         else:
-            mark = await self._log.mark(lease.project_id, before)
+            mark = await self._log.mark(LogId(lease.project_id), before)
             gap, key = Gap(reason="container_restarted", source=before, from_=mark + 1), f"gap:{before}:{mark}"
-        await self._log.append(lease.project_id, [NewEvent.of(gap, key=key)], fence=lease.fence)
+        await self._log.append(LogId(lease.project_id), [NewEvent.of(gap, key=key)], fence=lease.fence)
 
 
 class OpencodeFeed(Feed):
@@ -123,8 +124,8 @@ class OpencodeFeed(Feed):
         self._on_connected = on_connected
         self._count_gap = count_gap
 
-    def log_id(self, project_id: str) -> str:
-        return opencode.opencode_log(project_id)
+    def log_id(self, project_id: str) -> LogId:
+        return LogId(project_id, OPENCODE)
 
     def gap(self, gap: Gap, *, since: datetime | None = None) -> NewEvent:
         self._count_gap(gap.reason)
@@ -132,8 +133,7 @@ class OpencodeFeed(Feed):
         return NewEvent(type=OPENCODE_EVENT, data=opencode.gap(gap, since=since, until=until))
 
     async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
-        log_id = self.log_id(lease.project_id)
-        if not await self._leases.claim_opencode_log(lease, log_id, source.name):
+        if not await self._leases.claim_opencode_log(lease):
             raise StaleFence()
         stored_at = await self._leases.opencode_stored_at(lease.project_id)
         await self._on_connected(lease.project_id, facts, stored_at is not None)
@@ -142,7 +142,7 @@ class OpencodeFeed(Feed):
         gaps = []
         if stored_at is not None:
             gaps.append(self.gap(Gap(reason="stream_interrupted"), since=stored_at - ON_ITS_WAY))
-        await self._log.append(log_id, gaps, fence=lease.fence, effects=[connected])
+        await self._log.append(self.log_id(lease.project_id), gaps, fence=lease.fence, effects=[connected])
 
     async def end(self, lease: Lease, stored_at: datetime) -> None:
         await self._leases.opencode_disconnected(lease, stored_at=stored_at)

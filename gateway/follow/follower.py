@@ -130,8 +130,8 @@ class Follower:
     def _tell(self, exc: GatewayError) -> None:
         if str(exc) != self._told:
             self._told = str(exc)
-            log_id = self._feed.log_id(self._project_id)
-            log_failure(logger, "container not followed", exc, level=logging.INFO, project=self._project_id, log=log_id)
+            about_log = {"project": self._project_id, "log": str(self._feed.log_id(self._project_id))}
+            log_failure(logger, "container not followed", exc, level=logging.INFO, **about_log)
 
     def stop(self) -> bool:
         """Read no more; whether ``run`` will end by itself, once what has been read is stored."""
@@ -158,7 +158,7 @@ class Follower:
 
             await self._feed.begin(self._lease, source, facts)
             self.failure = self._told = None
-            logger.info("following", extra={"project": self._project_id, "log": log_id, "source": source.boot})
+            logger.info("following", extra={"project": self._project_id, "log": str(log_id), "source": source.boot})
             self._recorder = Recorder(
                 log_id,
                 self._lease.fence,

@@ -19,10 +19,10 @@ from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.follow.feeds import AcpFeed, Feed, OpencodeFeed
 from gateway.follow.follower import ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS, Follower, Rules
 from gateway.follow.lease import Lease, Leases
+from gateway.log.ids import OPENCODE, LogId
 from gateway.log.store import Log, StaleFence
 from gateway.stream.tail import Tails
 from gateway.stream.wakeups import Wakeups
-from gateway.wire.opencode import is_opencode_log, opencode_log, project_of
 
 logger = logging.getLogger(__name__)
 
@@ -267,12 +267,11 @@ class Followers:
 
     def _watched(self) -> set[str]:
         """The projects that somebody watches a log of."""
-        return {project_of(log_id) for log_id in self._tails.watched()}
+        return {log_id.project_id for log_id in self._tails.watched()}
 
     async def _record(self, feed: Feed) -> None:
         """Follow OpenCode, too, where that is wanted and nowhere else; streams of what is recorded no more end."""
-        logs = set(filter(is_opencode_log, self._tails.watched()))
-        watched = set(map(project_of, logs))
+        watched = {log_id.project_id for log_id in self._tails.watched() if log_id.name == OPENCODE}
         following = {id: held.opencode for id, held in self._held.items() if held.opencode is not None}
         recorded = [id for id, reading in following.items() if not reading.task.done()]
         unrecorded = list(self._held.keys() - following.keys() - watched)
@@ -283,7 +282,7 @@ class Followers:
         for row in rows:
             held = self._held.get(row["id"])
             if not row["recorded"]:
-                self._tails.end(opencode_log(row["id"]))
+                self._tails.end(LogId(row["id"], OPENCODE))
             if held is not None and row["recorded"] and (held.opencode is None or held.opencode.task.done()):
                 held.opencode = self._read(held.lease, feed)
             elif held is not None and held.opencode is not None and not row["recorded"]:
@@ -336,9 +335,10 @@ async def _end(readings: list[_Reading]) -> None:
         await asyncio.wait(late)
 
 
-def _tell_end(task: asyncio.Task[None], log_id: str) -> None:
+def _tell_end(task: asyncio.Task[None], log_id: LogId) -> None:
     exc = None if task.cancelled() else task.exception()
+    extra = {"project": log_id.project_id, "log": str(log_id)}
     if isinstance(exc, StaleFence):
-        logger.warning("another gateway follows now", extra={"project": project_of(log_id), "log": log_id})
+        logger.warning("another gateway follows now", extra=extra)
     elif exc is not None:
-        logger.error("follower died", exc_info=exc, extra={"project": project_of(log_id), "log": log_id})
+        logger.error("follower died", exc_info=exc, extra=extra)

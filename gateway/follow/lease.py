@@ -94,9 +94,9 @@ class Leases:
         row = await self._database.fetch_one("get_lease", project_id=project_id)
         return row["opencode_stored_at"] if row else None
 
-    async def claim_opencode_log(self, lease: Lease, log_id: str, source: str) -> bool:
+    async def claim_opencode_log(self, lease: Lease) -> bool:
         """Append to that log alone from here on; False where another holder has come after this one."""
-        return await self._database.execute("claim_opencode_log", log_id=log_id, source=source, **self._key(lease)) > 0
+        return await self._database.execute("claim_opencode_log", **self._key(lease)) > 0
 
     def opencode_connected(self, lease: Lease, *, stored_at: datetime) -> Effect:
         """That OpenCode's own stream is being read, together with what is said of the break before it."""

@@ -19,6 +19,7 @@ from gateway.follow.batches import Batches, Numbered
 from gateway.follow.source import Source
 from gateway.follow.spool import Dropped, Item, Read, Spool
 from gateway.log.entries import NOTHING
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.tasks import Slice
 from gateway.telemetry.metrics import Metrics
@@ -45,7 +46,7 @@ class Recorder:
 
     def __init__(
         self,
-        project_id: str,
+        log_id: LogId,
         fence: int,
         source: Source,
         spool: Spool,
@@ -57,7 +58,8 @@ class Recorder:
         gap: Callable[[Gap], NewEvent] = NewEvent.of,
     ) -> None:
         """``gap``: how it is said in this log that something is missing."""
-        self._project_id = project_id
+        self._log_id = log_id
+        self._project_id = log_id.project_id
         self._gap = gap
         self._fence = fence
         self._source = source
@@ -79,9 +81,9 @@ class Recorder:
 
     async def record(self, reads: AsyncIterator[Read]) -> None:
         """Store what the stream brings; when it ends, raises why, once all that it brought is stored."""
-        self._reading = reading = asyncio.create_task(self._read(reads), name=f"read {self._project_id}")
-        translating = asyncio.create_task(self._translate_all(), name=f"translate {self._project_id}")
-        appending = asyncio.create_task(self._append_all(), name=f"append {self._project_id}")
+        self._reading = reading = asyncio.create_task(self._read(reads), name=f"read {self._log_id}")
+        translating = asyncio.create_task(self._translate_all(), name=f"translate {self._log_id}")
+        appending = asyncio.create_task(self._append_all(), name=f"append {self._log_id}")
         try:
             await asyncio.wait((reading, translating, appending), return_when=asyncio.FIRST_COMPLETED)
             # Appending ends when the others have, or else because it cannot go on.
@@ -211,7 +213,7 @@ class Recorder:
         while True:
             try:
                 await self._log.append(
-                    self._project_id,
+                    self._log_id,
                     [event for event, _ in batch],
                     numbers=[number for _, number in batch],
                     source=self._source.name,

@@ -3,6 +3,7 @@
 import attrs
 
 from gateway.container.values import ContainerFacts
+from gateway.log.ids import LogId
 from gateway.log.store import Log
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
@@ -29,7 +30,7 @@ class Source:
         return f"{self.boot}-"
 
     @classmethod
-    async def of(cls, facts: ContainerFacts, fence: int, log_id: str, log: Log) -> "Source":
+    async def of(cls, facts: ContainerFacts, fence: int, log_id: LogId, log: Log) -> "Source":
         if (boot := facts.journal) is not None:
             mark = await log.mark(log_id, boot)
             return cls(True, boot, boot, f"{boot}-{mark}", mark)

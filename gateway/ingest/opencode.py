@@ -19,7 +19,7 @@ from gateway.tasks import in_slices
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
 from gateway.wire.events import OPENCODE_EVENT
 from gateway.wire.masking import Masker, RunningText
-from gateway.wire.opencode import CONNECTED, HEARTBEAT, project_of
+from gateway.wire.opencode import CONNECTED, HEARTBEAT
 from gateway.wire.sse import SSEEvent
 from gateway.wire.steps import Steps, at_once
 
@@ -42,7 +42,7 @@ class Recording:
     def __init__(self, database: Database, known: KnownSecrets) -> None:
         self._database = database
         self._known = known
-        #: Logs where the next ``server.connected`` is behind a break.
+        #: Projects where the next ``server.connected`` is behind a break.
         self._broken: set[str] = set()
         self._running: OrderedDict[_Text, RunningText] = OrderedDict()
 
@@ -55,8 +55,7 @@ class Recording:
         for text in [text for text in self._running if text[0] == project_id]:
             del self._running[text]
 
-    def __call__(self, log_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
-        project_id = project_of(log_id)
+    def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
         if is_of_type(event, HEARTBEAT):
             return None
         if is_of_type(event, CONNECTED):

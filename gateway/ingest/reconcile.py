@@ -12,6 +12,7 @@ from gateway.container.containers import Containers
 from gateway.container.values import ContainerAgent, ContainerFacts
 from gateway.db.pool import Database, Row
 from gateway.errors import UpstreamError
+from gateway.log.ids import LogId
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.endings import all_endings
 from gateway.sessions.turn import Turn
@@ -79,7 +80,7 @@ class Reconciliation:
                 )
             )
         if told:
-            await self._log.append(project_id, told, fence=fence)
+            await self._log.append(LogId(project_id), told, fence=fence)
 
     async def _tell_lost(self, project_id: str, sessions: Sequence[Row], fence: int) -> None:
         """A ``session_lost`` for each session that the container does not have any more, and the end of its turn."""
@@ -94,4 +95,4 @@ class Reconciliation:
                 "get_turn", project_id=project_id, id=row["turn_id"]
             )
             endings = await all_endings(self._database, Turn.from_row(running), SESSION_LOST) if running else []
-            await self._log.append(project_id, [lost, *endings], fence=fence)
+            await self._log.append(LogId(project_id), [lost, *endings], fence=fence)

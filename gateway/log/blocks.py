@@ -5,6 +5,7 @@ from typing import Final
 from gateway.db.errors import UnstorableText
 from gateway.db.pool import Database, Row
 from gateway.errors import ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
 from gateway.log.run import PIECE_BYTES, Run
 from gateway.wire.events import Cursor
@@ -57,21 +58,21 @@ class Blocks:
         return self._data[begin:end], through
 
 
-async def read_blocks(database: Database, project_id: str, after: Cursor) -> Blocks | None:
+async def read_blocks(database: Database, log_id: LogId, after: Cursor) -> Blocks | None:
     """The events after a place, at most 3,000 and about 1 MiB; None where they have to be read one by one.
 
     Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
     """
-    row = await _row(database, "read_blocks", after, project_id=project_id)
+    row = await _row(database, "read_blocks", after, log_id)
     if row is None or row["blocks"] is None:
         return None
     data, through = row["blocks"].encode() + _END, row["last_seq"]
     return Blocks(data, after, through) if _has(data, through - after.seq) else None
 
 
-async def read_session_blocks(database: Database, project_id: str, after: Cursor, session_id: str) -> Run | None:
+async def read_session_blocks(database: Database, log_id: LogId, after: Cursor, session_id: str) -> Run | None:
     """The same of one session, with the project's gaps."""
-    row = await _row(database, "read_session_blocks", after, project_id=project_id, session_id=session_id)
+    row = await _row(database, "read_session_blocks", after, log_id, session_id=session_id)
     if row is None or row["blocks"] is None:
         return None
     data, seqs = row["blocks"].encode() + _END, row["seqs"]
@@ -80,9 +81,9 @@ async def read_session_blocks(database: Database, project_id: str, after: Cursor
     return Run.of([(seq, block + _END) for seq, block in zip(seqs, data.split(_END), strict=False)])
 
 
-async def _row(database: Database, query: str, after: Cursor, *, project_id: str, **params: object) -> Row | None:
+async def _row(database: Database, query: str, after: Cursor, log_id: LogId, **params: object) -> Row | None:
     try:
-        row = await database.fetch_one(query, project_id=project_id, after=after.seq, limit=BLOCK_EVENTS, **params)
+        row = await database.fetch_one(query, **log_id.params, after=after.seq, limit=BLOCK_EVENTS, **params)
     except UnstorableText:
         # Some event's data is no UTF-8.
         return None

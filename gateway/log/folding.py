@@ -14,6 +14,7 @@ import attrs
 from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import HistoryTooLong
+from gateway.log.ids import LogId
 from gateway.log.packs import restore, shrink
 from gateway.log.reading import NotKept, Reader
 from gateway.log.reviews import of_each
@@ -120,7 +121,7 @@ class Folding:
         self, project_id: str, session_id: str, place: Row, within: Transaction | None
     ) -> AsyncIterator[list[Event]]:
         cursor = Cursor(place["epoch"], max(place["folded_to"], place["cleared_to"], place["floor"]))
-        while events := await self._log.read(project_id, cursor, session_id, within=within):
+        while events := await self._log.read(LogId(project_id), cursor, session_id, within=within):
             yield events
             cursor = events[-1].cursor
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.db.pool import Database, Row
 from gateway.errors import ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.packs import frames
 from gateway.log.reading import NotKept, event_of, is_cut
 from gateway.log.run import Run
@@ -18,16 +19,14 @@ _BYTES: Final = 1_048_576
 
 
 async def read_packed(
-    database: Database, project_id: str, after: Cursor, session_id: str | None
+    database: Database, log_id: LogId, after: Cursor, session_id: str | None
 ) -> tuple[Run, int] | None:
     """The frames of the packs after a place with the rows among them, some 3,000 or 1 MiB, and how far they go.
 
     None where no pack is left. Raises ``NotKept`` where events after that place have been deleted, and
     ``ProjectNotFound``.
     """
-    rows = await database.fetch_all(
-        "read_packs", project_id=project_id, after=after.seq, session_id=session_id, limit=_PACKS
-    )
+    rows = await database.fetch_all("read_packs", **log_id.params, after=after.seq, session_id=session_id, limit=_PACKS)
     if not rows:
         raise ProjectNotFound()
     log = rows[0]

@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from gateway.db.pool import Row
+from gateway.log.ids import LogId
 from gateway.wire.events import FRAME, OPENCODE_EVENT, Cursor, Event, begin_frame
 from gateway.wire.times import timestamp
 
@@ -127,16 +128,16 @@ class PackCache:
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        #: (project, epoch of its log, last seq) → the pack's events and what they take.
-        self._packs: OrderedDict[tuple[str, int, int], tuple[tuple[Event, ...], int]] = OrderedDict()
+        #: (log, its epoch, last seq) → the pack's events and what they take.
+        self._packs: OrderedDict[tuple[LogId, int, int], tuple[tuple[Event, ...], int]] = OrderedDict()
 
-    def of(self, project_id: str, epoch: int) -> dict[int, tuple[Event, ...]]:
-        """The packs of a project's log that need not be read again, by their last seq."""
-        return {last: events for (*log, last), (events, _) in self._packs.items() if log == [project_id, epoch]}
+    def of(self, log_id: LogId, epoch: int) -> dict[int, tuple[Event, ...]]:
+        """The packs of a log that need not be read again, by their last seq."""
+        return {last: events for (*log, last), (events, _) in self._packs.items() if log == [log_id, epoch]}
 
-    def take(self, project_id: str, epoch: int, last_seq: int, encoded: bytes) -> tuple[Event, ...]:
+    def take(self, log_id: LogId, epoch: int, last_seq: int, encoded: bytes) -> tuple[Event, ...]:
         """The events of a pack that has been read."""
-        key = (project_id, epoch, last_seq)
+        key = (log_id, epoch, last_seq)
         if known := self._packs.get(key):
             return known[0]
         events = decode(encoded, epoch)

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import GatewayError, ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.packs import PackCache
 from gateway.wire.events import Cursor, Event
 
@@ -36,19 +37,19 @@ class NotKept(GatewayError):
 
 
 class Reading:
-    """Reads all projects' logs: rows, and packs of older events among them, which nobody above can tell from rows."""
+    """Reads all logs: rows, and packs of older events among them, which nobody above can tell from rows."""
 
     def __init__(self) -> None:
         self._packs = PackCache(max_bytes=CACHE_BYTES)
 
-    async def read(self, reader: Reader, project_id: str, after: Cursor, session_id: str | None = None) -> list[Event]:
+    async def read(self, reader: Reader, log_id: LogId, after: Cursor, session_id: str | None = None) -> list[Event]:
         """The next events after a place, at most some 1,000 and 512 KiB; of one session with the project's gaps.
 
         Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
         """
         while True:
-            known = self._packs.of(project_id, after.epoch)
-            rows = await _rows(reader, project_id, after, session_id, list(known))
+            known = self._packs.of(log_id, after.epoch)
+            rows = await _rows(reader, log_id, after, session_id, list(known))
             log = rows[0]
             if after.seq < log["floor"] or after.epoch != log["epoch"]:
                 raise NotKept(epoch=log["epoch"], floor=log["floor"], head=log["head"])
@@ -57,7 +58,7 @@ class Reading:
             if pack is None:
                 return events
             last: int = pack["seq"]
-            packed = known.get(last) or self._packs.take(project_id, after.epoch, last, pack["payload"])
+            packed = known.get(last) or self._packs.take(log_id, after.epoch, last, pack["payload"])
             end = events[-1].seq if is_cut(events) else last
             events += [
                 event for event in packed if after.seq < event.seq <= end and session_id in (None, event.session_id)
@@ -67,22 +68,22 @@ class Reading:
             # The session's events in this pack are all before that place.
             after = Cursor(after.epoch, last)
 
-    async def event(self, reader: Reader, project_id: str, cursor: Cursor, session_id: str) -> Event | None:
+    async def event(self, reader: Reader, log_id: LogId, cursor: Cursor, session_id: str) -> Event | None:
         """The event of a session that stands at a place; None where it is not kept. Raises ``ProjectNotFound``."""
-        row = await reader.fetch_one("read_event", project_id=project_id, epoch=cursor.epoch, seq=cursor.seq)
+        row = await reader.fetch_one("read_event", **log_id.params, epoch=cursor.epoch, seq=cursor.seq)
         if row is not None:
             return event_of(row, cursor.epoch)
         try:
-            events = await self.read(reader, project_id, Cursor(cursor.epoch, cursor.seq - 1), session_id)
+            events = await self.read(reader, log_id, Cursor(cursor.epoch, cursor.seq - 1), session_id)
         except NotKept:
             return None
         return next((event for event in events if event.cursor == cursor), None)
 
 
 async def _rows(
-    reader: Reader, project_id: str, after: Cursor, session_id: str | None, known: list[int]
+    reader: Reader, log_id: LogId, after: Cursor, session_id: str | None, known: list[int]
 ) -> Sequence[Row]:
-    place = {"project_id": project_id, "after": after.seq, "known": known}
+    place = {**log_id.params, "after": after.seq, "known": known}
     if session_id is None:
         rows = await reader.fetch_all("read_events", **place)
     else:

@@ -5,7 +5,7 @@ permission's). Those who listen are told once it is committed; an append whose c
 found by polling the head.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -18,12 +18,12 @@ from gateway.log.blocks import Blocks, read_blocks, read_session_blocks
 from gateway.log.entries import Appended as Appended
 from gateway.log.entries import Effect as Effect
 from gateway.log.entries import NewEvent as NewEvent
+from gateway.log.ids import ACP, LogId
 from gateway.log.packed import read_packed
 from gateway.log.reading import Reading
 from gateway.log.run import Run
 from gateway.log.series import Series
 from gateway.wire.events import Cursor, Event, Gap
-from gateway.wire.opencode import is_opencode_log
 
 APPEND_ATTEMPTS = 3
 
@@ -42,7 +42,7 @@ class EffectRefused(GatewayError):
 
 @attrs.frozen(kw_only=True)
 class Head:
-    """Where a project's log begins and ends: events ``floor + 1`` to ``head`` are there."""
+    """Where a log begins and ends: events ``floor + 1`` to ``head`` are there."""
 
     epoch: int
     floor: int
@@ -53,14 +53,11 @@ class Head:
         return Cursor(self.epoch, self.head)
 
 
-Listener = Callable[[str, Appended], None]
+Listener = Callable[[LogId, Appended], None]
 
 
 class Log:
-    """All logs in one database: each project's, under its id, and that of its OpenCode's events (``wire.opencode``).
-
-    Below, ``project_id`` stands for either.
-    """
+    """All logs in one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,12 +65,12 @@ class Log:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Have ``listener(project_id, appended)`` called after each commit of this process; it must not block."""
+        """Have ``listener(log_id, appended)`` called after each commit of this process; it must not block."""
         self._listeners.append(listener)
 
     async def append(
         self,
-        project_id: str,
+        log_id: LogId,
         events: Sequence[NewEvent],
         *,
         numbers: Sequence[int | None] | None = None,
@@ -90,7 +87,7 @@ class Log:
         numbered = [event.number for event in events] if numbers is None else numbers
         repeatable = all(number is not None or event.key for event, number in zip(events, numbered, strict=True))
 
-        whose = {"project_id": project_id, "source": source, "fence": fence}
+        whose = {**log_id.params, "source": source, "fence": fence}
         series = Series.of(events, numbered) if source is not None and not effects else None
 
         for attempt in range(1, APPEND_ATTEMPTS + 1):
@@ -99,7 +96,7 @@ class Log:
                 if appended is None:
                     appended = await _append(self._database, whose, events, numbered, effects)
             except RaisedByDatabase as exc:
-                raise _translate(exc, project_id) from exc
+                raise _translate(exc, log_id) from exc
             except LostRace:
                 if attempt == APPEND_ATTEMPTS:
                     raise
@@ -108,12 +105,12 @@ class Log:
                     raise DatabaseUnavailable() from exc
             else:
                 for listener in self._listeners:
-                    listener(project_id, appended)
+                    listener(log_id, appended)
                 return appended
         raise AssertionError("unreachable")
 
-    async def head(self, project_id: str) -> Head:
-        row = await self._database.fetch_one("get_head", project_id=project_id)
+    async def head(self, log_id: LogId) -> Head:
+        row = await self._database.fetch_one("get_head", **log_id.params)
         if row is None:
             raise ProjectNotFound()
         return Head(epoch=row["epoch"], floor=row["floor"], head=row["head"])
@@ -122,13 +119,15 @@ class Log:
         """After the database was restored from a backup: all clients begin anew instead of missing what was lost."""
         await self._database.execute("begin_epochs")
 
-    async def heads(self, project_ids: Sequence[str]) -> dict[str, Cursor]:
-        rows = await self._database.fetch_all("get_heads", project_ids=list(project_ids))
-        return {row["project_id"]: Cursor(row["epoch"], row["head"]) for row in rows}
+    async def heads(self, log_ids: Collection[LogId]) -> dict[LogId, Cursor]:
+        """Where those of the logs end that there are."""
+        params = {"project_ids": [one.project_id for one in log_ids], "logs": [one.name for one in log_ids]}
+        rows = await self._database.fetch_all("get_heads", **params)
+        return {LogId.of(row): Cursor(row["epoch"], row["head"]) for row in rows}
 
     async def read(
         self,
-        project_id: str,
+        log_id: LogId,
         after: Cursor,
         session_id: str | None = None,
         *,
@@ -138,36 +137,36 @@ class Log:
 
         Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
         """
-        return await self._reading.read(within or self._database, project_id, after, session_id)
+        return await self._reading.read(within or self._database, log_id, after, session_id)
 
-    async def event(self, project_id: str, cursor: Cursor, session_id: str) -> Event | None:
+    async def event(self, log_id: LogId, cursor: Cursor, session_id: str) -> Event | None:
         """The event of a session that stands at a place; None where it is not kept. Raises ``ProjectNotFound``."""
-        return await self._reading.event(self._database, project_id, cursor, session_id)
+        return await self._reading.event(self._database, log_id, cursor, session_id)
 
-    async def blocks(self, project_id: str, after: Cursor) -> Blocks | None:
+    async def blocks(self, log_id: LogId, after: Cursor) -> Blocks | None:
         """Many of the events after a place, ready for a stream; None where they have to be read one by one.
 
         Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
         """
-        if is_opencode_log(project_id):
+        if log_id.name != ACP:
             # PostgreSQL frames our own events alone.
             return None
-        return await read_blocks(self._database, project_id, after)
+        return await read_blocks(self._database, log_id, after)
 
-    async def session_blocks(self, project_id: str, after: Cursor, session_id: str) -> Run | None:
+    async def session_blocks(self, log_id: LogId, after: Cursor, session_id: str) -> Run | None:
         """The same of one session, with the project's gaps."""
-        return await read_session_blocks(self._database, project_id, after, session_id)
+        return await read_session_blocks(self._database, log_id, after, session_id)
 
-    async def packed(self, project_id: str, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
+    async def packed(self, log_id: LogId, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
         """The frames of many packed events after a place, and how far they go; None where no pack is left.
 
         Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
         """
-        return await read_packed(self._database, project_id, after, session_id)
+        return await read_packed(self._database, log_id, after, session_id)
 
-    async def mark(self, project_id: str, source: str) -> int:
+    async def mark(self, log_id: LogId, source: str) -> int:
         """The number up to which a source's events are stored; 0 where none is."""
-        row = await self._database.fetch_one("get_source_mark", project_id=project_id, source=source)
+        row = await self._database.fetch_one("get_source_mark", **log_id.params, source=source)
         return row["mark"] if row else 0
 
 
@@ -256,7 +255,7 @@ def _stored(row: Row, events: Sequence[NewEvent]) -> tuple[Event, ...]:
     return tuple(stored)
 
 
-def _translate(exc: RaisedByDatabase, project_id: str) -> GatewayError:
+def _translate(exc: RaisedByDatabase, log_id: LogId) -> GatewayError:
     if exc.sqlstate == "AG404":
-        return ProjectNotFound(f"There is no project {project_id!r}.")
+        return ProjectNotFound(f"There is no project {log_id.project_id!r}.")
     return StaleFence()

@@ -12,6 +12,7 @@ import attrs
 from gateway.db.pool import Database, Transaction
 from gateway.errors import Conflict, HistoryTooLong, SessionNotFound
 from gateway.log.folding import ATTEMPTS, Folding, Unfolded, message_from_row
+from gateway.log.ids import LogId
 from gateway.log.store import Log
 from gateway.wire.messages import Message
 
@@ -133,7 +134,7 @@ class Transcript:
 
     async def clear(self, project_id: str, session_id: str) -> None:
         """Forget the history up to now; the log, which streams resume from, stays."""
-        head = await self._log.head(project_id)
+        head = await self._log.head(LogId(project_id))
 
         async def work(transaction: Transaction) -> None:
             await transaction.fetch_one("lock_fold", project_id=project_id, session_id=session_id)

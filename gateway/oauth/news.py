@@ -4,6 +4,7 @@ import logging
 
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, NotFound
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent
 from gateway.wire.events import EventData
 
@@ -35,7 +36,7 @@ class News:
 
     async def _append(self, project_id: str, event: NewEvent) -> None:
         try:
-            await self._log.append(project_id, [event])
+            await self._log.append(LogId(project_id), [event])
         except NotFound:
             return  # with its project
         except GatewayError as exc:

@@ -17,6 +17,7 @@ from gateway.container.client import ContainerClient, ContainerRefused
 from gateway.container.containers import Containers
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, UpstreamTimeout
+from gateway.log.ids import LogId
 from gateway.log.store import Log
 from gateway.permissions.asking import CONTAINER
 from gateway.permissions.events import GATEWAY, OpenRequest, permission_resolved
@@ -126,7 +127,7 @@ class Answers:
             resolved_by=outcome.resolved_by,
             gone=outcome.gone,
         )
-        await self._log.append(answer.project_id, [event])
+        await self._log.append(LogId(answer.project_id), [event])
 
 
 async def _give(container: ContainerClient, answer: Answer) -> _Outcome:

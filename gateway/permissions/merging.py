@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
 from gateway.log.store import Log
 from gateway.permissions.calls import AskedCall, Told, TurnCalls, told
@@ -77,7 +78,7 @@ class Merging:
         reading = await self._begun(project_id, session_id)
         while True:
             try:
-                events = await self._log.read(project_id, reading.cursor, session_id)
+                events = await self._log.read(LogId(project_id), reading.cursor, session_id)
             except NotKept as exc:
                 reading.cursor, reading.calls.incomplete = Cursor(exc.epoch, exc.floor), True
                 continue
@@ -113,7 +114,7 @@ class Merging:
         """JSON of the members that can be had."""
         found = {name: place for name, place in wanted.items() if isinstance(place, bytes)}
         for seq in {place for place in wanted.values() if isinstance(place, int)}:
-            event = await self._log.event(project_id, Cursor(epoch, seq), session_id)
+            event = await self._log.event(LogId(project_id), Cursor(epoch, seq), session_id)
             call = _told(event) if event is not None else None
             if call is not None:
                 found |= {name: bytes(value) for name, value in call.members().items() if wanted.get(name) == seq}

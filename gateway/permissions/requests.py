@@ -22,6 +22,7 @@ from gateway.errors import (
     PermissionSettled,
     UpstreamError,
 )
+from gateway.log.ids import LogId
 from gateway.log.store import Appended, Log
 from gateway.permissions.delivery import Answers
 from gateway.permissions.events import RULE, OpenRequest, taken_back
@@ -148,7 +149,7 @@ class Permissions:
             whose = {"project_id": project_id, "boot_id": facts.boot_id}
             while lost := await self._database.fetch_all("unsettled_permissions_of_other_boots", **whose):
                 gone = [taken_back(OpenRequest.from_row(row)) for row in lost]
-                await self._log.append(project_id, gone, fence=fence)
+                await self._log.append(LogId(project_id), gone, fence=fence)
         await self._answers.start_all([project_id])
 
     async def review(self, project_ids: Sequence[str]) -> float:
@@ -165,11 +166,11 @@ class Permissions:
         await self._answers.start_all(project_ids)
         return math.inf
 
-    def appended(self, project_id: str, appended: Appended) -> None:
+    def appended(self, log_id: LogId, appended: Appended) -> None:
         """Bring what a rule has answered to its container at once; for ``Log.listen``."""
         if appended.of(PermissionRequest.type):
-            step = partial(self._answers.start_all, [project_id])
-            self._driver.do(f"answers of {project_id} at {appended.cursor}", step)
+            step = partial(self._answers.start_all, [log_id.project_id])
+            self._driver.do(f"answers of {log_id.project_id} at {appended.cursor}", step)
 
     async def _claim(self, project_id: str, permission_id: str, **claim: Any) -> bool:
         """Whether this is the request's answer; another one has been given if it is not."""

@@ -27,7 +27,6 @@ from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
 from gateway.wire.codec import dump_json
 from gateway.wire.limits import matching
-from gateway.wire.opencode import opencode_log
 
 logger = logging.getLogger(__name__)
 
@@ -379,8 +378,7 @@ class Projects:
         await self._database.transaction(work)
         self.forget()
         try:
-            for log_id in (project_id, opencode_log(project_id)):
-                await self._remains.remove(log_id, seconds=REMOVE_SECONDS)
+            await self._remains.remove(project_id, seconds=REMOVE_SECONDS)
         except GatewayError as exc:
             logger.warning("a deleted project has rows left", extra={"project": project_id, "error": str(exc)})
 

@@ -20,6 +20,7 @@ from gateway.db.pool import Database
 from gateway.errors import GatewayError, SessionBusy, SessionEnded, UpstreamError
 from gateway.injection.injecting import Chosen, Injecting
 from gateway.injection.processes import Processes
+from gateway.log.ids import LogId
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.projects.store import Project
 from gateway.sessions.sessions import Session, binding, id_taken
@@ -147,7 +148,7 @@ class Revival:
             effects=(Effect("activate_session", bound, required=True),),
         )
         try:
-            await self._log.append(project.id, [restored])
+            await self._log.append(LogId(project.id), [restored])
         except UniqueViolation as exc:
             raise id_taken() from exc
         except GatewayError:

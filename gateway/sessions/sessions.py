@@ -27,6 +27,7 @@ from gateway.errors import (
 from gateway.follow.followers import Followers
 from gateway.injection.injecting import Injecting
 from gateway.injection.processes import Processes
+from gateway.log.ids import LogId
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.permissions.events import requests_taken_back
 from gateway.projects.store import Project
@@ -152,7 +153,7 @@ class Sessions:
             created = _created(session_id, agent_id, user_id, new)
             activate = binding(project.id, session_id, made, container)
             effect = Effect("activate_new_session", activate, required=True)
-            await self._log.append(project.id, [created], effects=[effect])
+            await self._log.append(LogId(project.id), [created], effects=[effect])
         except UniqueViolation as exc:
             # Another session of this project has it, which must not be ended for that.
             await self._discard(project.id, session_id)
@@ -221,7 +222,7 @@ class Sessions:
         """End the session and all its turns. One that began or was queued meanwhile refuses the end: once more."""
         for last in (False,) * (END_ATTEMPTS - 1) + (True,):
             try:
-                await self._log.append(project_id, [*await self._ends_of_turns(project_id, session.id), ended])
+                await self._log.append(LogId(project_id), [*await self._ends_of_turns(project_id, session.id), ended])
                 return
             except EffectRefused:
                 if (await self.get(project_id, session.id)).status == "ended":

@@ -14,6 +14,7 @@ from typing import Final
 
 from gateway.db.availability import log_failure
 from gateway.errors import GatewayError, ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
 from gateway.log.run import PIECE_BYTES
 from gateway.log.store import Log
@@ -34,10 +35,10 @@ Framed = tuple[bytes, bytes]
 
 
 class Pump:
-    """Carries the live streams of one project, from ``start`` to ``stop``."""
+    """Carries the live streams of one log, from ``start`` to ``stop``."""
 
-    def __init__(self, project_id: str, log: Log, tail: Tail, metrics: Metrics) -> None:
-        self._project_id = project_id
+    def __init__(self, log_id: LogId, log: Log, tail: Tail, metrics: Metrics) -> None:
+        self._log_id = log_id
         self._log = log
         self._tail = tail
         self._metrics = metrics
@@ -58,7 +59,7 @@ class Pump:
         self._task = asyncio.create_task(
             # Not about the request that happened to come first.
             self._run(),
-            name=f"pump {self._project_id}",
+            name=f"pump {self._log_id}",
             context=Context(),
         )
         self._task.add_done_callback(self._ended)
@@ -84,7 +85,7 @@ class Pump:
 
     async def _run(self) -> None:
         """Go round whenever there is something to do, until cancelled."""
-        about(project_id=self._project_id)
+        about(project_id=self._log_id.project_id)
         loop = asyncio.get_running_loop()
         while True:
             changed = self._tail.changed
@@ -120,13 +121,13 @@ class Pump:
         tail = self._tail
         place = Cursor(tail.epoch, tail.loaded)
         try:
-            tail.load(await self._log.read(self._project_id, place))
+            tail.load(await self._log.read(self._log_id, place))
         except NotKept as exc:
             tail.restart(Cursor(exc.epoch, exc.head))
         except ProjectNotFound:
             tail.vanish()
         except GatewayError as exc:
-            log_failure(logger, "live streams wait for the database", exc, project=self._project_id)
+            log_failure(logger, "live streams wait for the database", exc, project=self._log_id.project_id)
         if place == Cursor(tail.epoch, tail.loaded) and not tail.gone:
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -218,7 +219,7 @@ class Pump:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
             return
-        logger.error("pump died", exc_info=task.exception(), extra={"project": self._project_id})
+        logger.error("pump died", exc_info=task.exception(), extra={"project": self._log_id.project_id})
         self._task = None
         # Its streams end, and their clients come back to another one.
         self._release_all()

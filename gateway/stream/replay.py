@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import attrs
 
 from gateway.log.blocks import BLOCK_EVENTS, Blocks
+from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
 from gateway.log.run import PIECE_BYTES, Run
 from gateway.log.store import Log
@@ -26,8 +27,8 @@ KEPT_BYTES: Final = 16_777_216
 #: What an entry costs beside its frames.
 _OVERHEAD: Final = 1_000
 
-#: A project, the session or None for all, and the place that was read from.
-Key = tuple[str, str | None, Cursor]
+#: A log, the session or None for all, and the place that was read from.
+Key = tuple[LogId, str | None, Cursor]
 
 
 class Passage(Protocol):
@@ -76,17 +77,17 @@ class Replays:
         """To be held by whoever else reads for a stream."""
         return self._turn
 
-    async def read(self, project_id: str, place: Cursor, session_id: str | None, head: int) -> Passage | None:
+    async def read(self, log_id: LogId, place: Cursor, session_id: str | None, head: int) -> Passage | None:
         """What comes after a place, of all sessions or of one with the project's gaps; None where there is nothing.
 
         ``head`` is where the log is known to go: up to there nothing is missing, where a session has nothing more.
         Raises ``NotKept``, ``ProjectNotFound``, and what the database raises.
         """
         common = attrs.evolve(place, seq=place.seq - place.seq % STRIDE)
-        key = (project_id, session_id, place)
+        key = (log_id, session_id, place)
         if common != place and key not in self._kept and key not in self._reading:
             try:
-                passage = await self._shared((project_id, session_id, common), head)
+                passage = await self._shared((log_id, session_id, common), head)
             except NotKept:
                 passage = None
             if passage and passage.through > place.seq:
@@ -94,7 +95,7 @@ class Replays:
         passage = await self._shared(key, head)
         return passage if passage.through > place.seq else None
 
-    def foresee(self, project_id: str, passage: Passage, place: Cursor, session_id: str | None, head: int) -> None:
+    def foresee(self, log_id: LogId, passage: Passage, place: Cursor, session_id: str | None, head: int) -> None:
         """Begin to read what will be asked for after a passage that ends at ``place``, where nobody waits for it."""
         places = [place]
         if isinstance(passage, Blocks) and passage.is_whole and head - place.seq >= FAR + BLOCK_EVENTS:
@@ -102,7 +103,7 @@ class Replays:
             places.append(attrs.evolve(place, seq=place.seq + BLOCK_EVENTS))
         for one in places:
             if not self._turn.locked():
-                self._begin((project_id, session_id, one), head)
+                self._begin((log_id, session_id, one), head)
 
     async def close(self) -> None:
         """Cancel the reads under way and wait for them."""
@@ -128,12 +129,12 @@ class Replays:
         return task
 
     async def _read(self, key: Key, head: int) -> Passage:
-        project_id, session_id, place = key
+        log_id, session_id, place = key
         async with self._turn:
             if head - place.seq >= FAR and (far := await self._far(key)):
                 self._keep(key, far)
                 return far
-            events = await self._log.read(project_id, place, session_id)
+            events = await self._log.read(log_id, place, session_id)
         run = Run.of([(event.seq, event.frame()) for event in events])
         if not events:
             # Not kept: what comes next may be here in a moment.
@@ -144,12 +145,12 @@ class Replays:
 
     async def _far(self, key: Key) -> Passage | None:
         """A long passage, made without a look at each event; None where there is none, and they are read one by one."""
-        project_id, session_id, place = key
-        if session_id is None and (blocks := await self._log.blocks(project_id, place)):
+        log_id, session_id, place = key
+        if session_id is None and (blocks := await self._log.blocks(log_id, place)):
             return blocks
-        if packed := await self._log.packed(project_id, place, session_id):
+        if packed := await self._log.packed(log_id, place, session_id):
             return Frames(*packed)
-        run = None if session_id is None else await self._log.session_blocks(project_id, place, session_id)
+        run = None if session_id is None else await self._log.session_blocks(log_id, place, session_id)
         return Frames(run, run.last) if run else None
 
     def _ended(self, key: Key, task: asyncio.Task[Passage]) -> None:

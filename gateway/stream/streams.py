@@ -15,6 +15,7 @@ import attrs
 
 from gateway.config.schema import EventsConfig
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
 from gateway.log.store import Head, Log
 from gateway.stream.pump import Pump
@@ -40,9 +41,9 @@ class GatewayStopping(GatewayError):
 
 @attrs.define(eq=False)
 class Channel:
-    """What a project's streams share."""
+    """What a log's streams share."""
 
-    project_id: str
+    log_id: LogId
     tail: Tail
     pump: Pump
     streams: int = 0
@@ -57,7 +58,7 @@ class Streams:
         self._metrics = metrics
         self._config = config
         self._replays = Replays(log, at_once=reads_at_once)
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[LogId, Channel] = {}
         #: The open streams, each with what ends its waiting.
         self._open: dict[Stream, asyncio.Timeout] = {}
         self._stopping = False
@@ -70,15 +71,15 @@ class Streams:
         return [stream.transport.get_write_buffer_size() for stream in self._open]
 
     @asynccontextmanager
-    async def channel(self, project_id: str) -> AsyncIterator[Channel]:
-        """What the project's streams share, for as long as this is open. Raises ``GatewayStopping``."""
+    async def channel(self, log_id: LogId) -> AsyncIterator[Channel]:
+        """What the log's streams share, for as long as this is open. Raises ``GatewayStopping``."""
         if self._stopping:
             raise GatewayStopping()
-        async with self._tails.watch(project_id) as tail:
-            channel = self._channels.get(project_id)
+        async with self._tails.watch(log_id) as tail:
+            channel = self._channels.get(log_id)
             if channel is None or channel.tail is not tail or not channel.pump.is_running:
-                pump = Pump(project_id, self._log, tail, self._metrics)
-                channel = self._channels[project_id] = Channel(project_id, tail, pump)
+                pump = Pump(log_id, self._log, tail, self._metrics)
+                channel = self._channels[log_id] = Channel(log_id, tail, pump)
                 channel.pump.start()
             channel.streams += 1
             try:
@@ -87,8 +88,8 @@ class Streams:
                 channel.streams -= 1
                 if not channel.streams:
                     channel.pump.stop()
-                    if self._channels.get(project_id) is channel:
-                        del self._channels[project_id]
+                    if self._channels.get(log_id) is channel:
+                        del self._channels[log_id]
 
     async def begin(self, channel: Channel, last_event_id: str | None, *, from_start: bool) -> Cursor | Reset:
         """Where a client begins that names ``last_event_id``, or the reset that it is told.
@@ -101,7 +102,7 @@ class Streams:
             # No need to ask: it is there.
             return named
         async with self._replays.turn:
-            head = await self._log.head(channel.project_id)
+            head = await self._log.head(channel.log_id)
         tail.move(head.cursor)
         return judge(head, last_event_id, from_start=from_start)
 
@@ -175,11 +176,11 @@ class Streams:
             return
         try:
             head = channel.tail.head
-            passage = await self._replays.read(channel.project_id, stream.cursor, stream.session_id, head)
+            passage = await self._replays.read(channel.log_id, stream.cursor, stream.session_id, head)
             if passage is not None:
                 if passage.through < channel.tail.since:
                     next_place = attrs.evolve(stream.cursor, seq=passage.through)
-                    self._replays.foresee(channel.project_id, passage, next_place, stream.session_id, head)
+                    self._replays.foresee(channel.log_id, passage, next_place, stream.session_id, head)
                 await _write(stream, passage)
             elif stream.seq < head:
                 # The log ends before what was known of it: it is another one, under the same epoch.
@@ -193,7 +194,7 @@ class Streams:
             await asyncio.sleep(random.uniform(RETRY_SECONDS, 2 * RETRY_SECONDS))
 
     async def _reset(self, channel: Channel, stream: Stream, reason: str) -> None:
-        _tell(channel, stream, reset(await self._log.head(channel.project_id), reason))
+        _tell(channel, stream, reset(await self._log.head(channel.log_id), reason))
 
 
 async def _write(stream: Stream, passage: Passage) -> None:

@@ -15,6 +15,7 @@ import attrs
 
 from gateway.db.availability import log_failure
 from gateway.errors import GatewayError
+from gateway.log.ids import LogId
 from gateway.log.run import Run
 from gateway.log.store import Appended, Log
 from gateway.wire.events import Cursor, Event
@@ -26,7 +27,7 @@ POLL_SECONDS = 1.0
 
 @attrs.define(eq=False)
 class Tail:
-    """One project's newest events: those after ``since`` and up to ``loaded``; the log goes on to ``head`` at least."""
+    """One log's newest events: those after ``since`` and up to ``loaded``; the log goes on to ``head`` at least."""
 
     max_bytes: int
     #: Until it has heard of the log, one that no log and no cursor has.
@@ -167,37 +168,37 @@ class Tail:
 
 
 class Tails:
-    """The tails of the projects that somebody watches, and the task that polls their heads."""
+    """The tails of the logs that somebody watches, and the task that polls their heads."""
 
     def __init__(self, log: Log, *, max_bytes: int) -> None:
         self._log = log
         self._max_bytes = max_bytes
-        self._tails: dict[str, Tail] = {}
+        self._tails: dict[LogId, Tail] = {}
 
     @asynccontextmanager
-    async def watch(self, project_id: str) -> AsyncIterator[Tail]:
-        """The project's tail, kept up to date for as long as this is open."""
-        tail = self._tails.setdefault(project_id, Tail(max_bytes=self._max_bytes))
+    async def watch(self, log_id: LogId) -> AsyncIterator[Tail]:
+        """The log's tail, kept up to date for as long as this is open."""
+        tail = self._tails.setdefault(log_id, Tail(max_bytes=self._max_bytes))
         tail.watchers += 1
         try:
             yield tail
         finally:
             tail.watchers -= 1
-            if not tail.watchers and self._tails.get(project_id) is tail:
-                del self._tails[project_id]
+            if not tail.watchers and self._tails.get(log_id) is tail:
+                del self._tails[log_id]
 
-    def watched(self) -> list[str]:
+    def watched(self) -> list[LogId]:
         return list(self._tails)
 
-    def end(self, project_id: str) -> None:
+    def end(self, log_id: LogId) -> None:
         """Nothing will come to this log any more: who reads it is done."""
-        if tail := self._tails.get(project_id):
+        if tail := self._tails.get(log_id):
             tail.ended = True
             tail.vanish()
 
-    def move(self, project_id: str, head: Cursor) -> None:
-        """Somebody says that this project's log goes on to ``head``."""
-        if tail := self._tails.get(project_id):
+    def move(self, log_id: LogId, head: Cursor) -> None:
+        """Somebody says that this log goes on to ``head``."""
+        if tail := self._tails.get(log_id):
             tail.move(head)
 
     async def poll(self) -> None:
@@ -210,14 +211,14 @@ class Tails:
             except GatewayError as exc:
                 log_failure(logger, "heads of watched logs could not be read", exc)
                 continue
-            for project_id in watched:
-                tail = self._tails.get(project_id)
-                if tail is not None and project_id in heads:
-                    tail.move(heads[project_id])
+            for log_id in watched:
+                tail = self._tails.get(log_id)
+                if tail is not None and log_id in heads:
+                    tail.move(heads[log_id])
                 elif tail is not None:
                     tail.vanish()
 
-    def extend(self, project_id: str, appended: Appended) -> None:
+    def extend(self, log_id: LogId, appended: Appended) -> None:
         """Take what was committed here; for ``Log.listen``."""
-        if tail := self._tails.get(project_id):
+        if tail := self._tails.get(log_id):
             tail.extend(appended)

@@ -15,6 +15,7 @@ from gateway.db.availability import log_failure
 from gateway.db.dedicated import Dedicated
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
+from gateway.log.ids import LogId
 from gateway.log.store import Appended
 from gateway.wire.events import Cursor
 
@@ -37,25 +38,25 @@ class Wakeups:
         """``gateway_id``: a word without spaces; what comes back under it is our own."""
         self._database = database
         self._gateway_id = gateway_id
-        self._moved: dict[str, Cursor] = {}
+        self._moved: dict[LogId, Cursor] = {}
         self._released = False
         self._due = asyncio.Event()
-        self._on_moved: list[Callable[[str, Cursor], None]] = []
+        self._on_moved: list[Callable[[LogId, Cursor], None]] = []
         self._on_released: list[Callable[[], None]] = []
         #: Set while the others are heard.
         self.listening = asyncio.Event()
 
-    def on_moved(self, listener: Callable[[str, Cursor], None]) -> None:
-        """Have ``listener(project_id, head)`` called when another gateway has appended; it must not block."""
+    def on_moved(self, listener: Callable[[LogId, Cursor], None]) -> None:
+        """Have ``listener(log_id, head)`` called when another gateway has appended; it must not block."""
         self._on_moved.append(listener)
 
     def on_released(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called when another gateway has given up leases; it must not block."""
         self._on_released.append(listener)
 
-    def moved(self, project_id: str, appended: Appended) -> None:
+    def moved(self, log_id: LogId, appended: Appended) -> None:
         """Tell the others that a log has grown; for ``Log.listen``."""
-        self._moved[project_id] = appended.cursor
+        self._moved[log_id] = appended.cursor
         self._due.set()
 
     def released(self) -> None:
@@ -119,14 +120,14 @@ class Wakeups:
             for released in self._on_released:
                 released()
             return
-        project_id, _, text = word.partition("=")
+        log, _, text = word.partition("=")
         head = Cursor.parse(text)
         if head is not None:
             for moved in self._on_moved:
-                moved(project_id, head)
+                moved(LogId.parse(log), head)
 
     def _payloads(self) -> Iterator[str]:
-        words = [f"{project_id}={head}" for project_id, head in self._moved.items()]
+        words = [f"{log_id}={head}" for log_id, head in self._moved.items()]
         if self._released:
             words.append(RELEASED)
         self._moved, self._released = {}, False

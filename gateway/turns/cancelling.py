@@ -6,6 +6,7 @@ from gateway.config.schema import TurnsConfig
 from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.errors import UpstreamError
+from gateway.log.ids import LogId
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.turn import Turn
@@ -80,4 +81,4 @@ class Cancelling:
             key=f"agent_stopping:{turn.id}",
             effects=(Effect("set_agent_stopped", key, required=True),),
         )
-        await self._log.append(turn.project_id, [event])
+        await self._log.append(LogId(turn.project_id), [event])

@@ -14,6 +14,7 @@ from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.container.dialects import LostAnswer
 from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamFailed
+from gateway.log.ids import LogId
 from gateway.log.store import Log
 from gateway.projects.store import Project
 from gateway.sessions.revival import Living, Revival
@@ -121,7 +122,7 @@ class Delivery:
 
     async def _prompt_of(self, turn: Turn) -> Blocks | None:
         """The prompt as the log has it; None if the log does not have it any more."""
-        for event in (await self._log.read(turn.project_id, turn.cursor, turn.session_id))[:1]:
+        for event in (await self._log.read(LogId(turn.project_id), turn.cursor, turn.session_id))[:1]:
             if event.type == TurnStarted.type and event.turn_id == turn.id:
                 blocks: Blocks = parse_foreign_json(event.data)["prompt"]
                 return blocks
@@ -215,7 +216,7 @@ class Delivery:
         head = None
         for _ in range(QUIET_LOOKS):
             try:
-                latest = await self._log.head(project_id)
+                latest = await self._log.head(LogId(project_id))
             except NotFound:
                 return
             except GatewayError:

@@ -11,6 +11,7 @@ import attrs
 from gateway.backfill.backfill import Histories
 from gateway.config.schema import TurnsConfig
 from gateway.container.containers import Containers
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent
 from gateway.sessions.turn import Turn
 from gateway.turns.cancelling import Cancelling
@@ -133,4 +134,4 @@ class TurnDriver:
             agent_id=agent_id,
             key=f"turn_stalling:{turn.id}:{turn.said_seq or 0}",
         )
-        await self._log.append(turn.project_id, [event])
+        await self._log.append(LogId(turn.project_id), [event])

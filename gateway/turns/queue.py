@@ -24,6 +24,7 @@ from gateway.errors import (
     SessionEnded,
     TooManyTurns,
 )
+from gateway.log.ids import LogId
 from gateway.log.store import Appended, Effect, EffectRefused, Log, NewEvent
 from gateway.projects.limits import Limits
 from gateway.projects.store import Project
@@ -92,7 +93,7 @@ class Queue:
             effects=(Effect("insert_queued_turn", row, required=True),),
         )
         try:
-            await self._log.append(project.id, [event])
+            await self._log.append(LogId(project.id), [event])
         except EffectRefused as exc:
             if len(await self._store.queued_ids(project.id, session.id)) >= self._max_queued:
                 raise QueueFull(f"{self._max_queued} prompts wait in this session already (turns.max_queued).") from exc
@@ -144,8 +145,8 @@ class Queue:
         except (EffectRefused, UniqueViolation, Conflict):
             return  # it was begun or cancelled meanwhile, or another turn was quicker, here or to the last place
 
-    def appended(self, project_id: str, appended: Appended) -> None:
+    def appended(self, log_id: LogId, appended: Appended) -> None:
         """Begin the next turn of each session whose turn ended; for ``Log.listen``."""
         for event in appended.of(TurnEnded.type):
             if event.session_id is not None:
-                self.advance(project_id, event.session_id)
+                self.advance(log_id.project_id, event.session_id)

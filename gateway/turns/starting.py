@@ -4,6 +4,7 @@ import attrs
 
 from gateway.container.containers import Containers
 from gateway.follow.followers import Followers
+from gateway.log.ids import LogId
 from gateway.log.store import Appended, Effect, Log, NewEvent
 from gateway.projects.store import Project
 from gateway.sessions.revival import Revival
@@ -77,7 +78,7 @@ class Starting:
             key=f"turn_started:{new.turn_id}",
             effects=(Effect(effect, row, required=True),),
         )
-        appended = await self._log.append(project.id, [event])
+        appended = await self._log.append(LogId(project.id), [event])
         self._delivery.start(
             Prompt(project=project, session_id=session.id, turn_id=new.turn_id, blocks=new.blocks, living=living)
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from gateway.db.pool import Database, Row
 from gateway.db.retry import retry_until_stored
 from gateway.errors import NotFound, TurnNotFound
+from gateway.log.ids import LogId
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
 from gateway.sessions.endings import all_endings, as_asked, queued_turn_ended
 from gateway.sessions.turn import Turn
@@ -109,7 +110,7 @@ class TurnStore:
             effects=(Effect("request_cancel", key, required=True),),
         )
         try:
-            await self._log.append(turn.project_id, [event])
+            await self._log.append(LogId(turn.project_id), [event])
         except EffectRefused:
             return False
         return True
@@ -138,7 +139,7 @@ class TurnStore:
         if turn is not None and turn.state == "running":
             how = ended if isinstance(ended, TurnEnded) else ended(turn)
             await self._log.append(
-                project_id, await all_endings(self._database, turn, as_asked(turn, how)), fence=fence
+                LogId(project_id), await all_endings(self._database, turn, as_asked(turn, how)), fence=fence
             )
 
     async def end_known_here(
@@ -153,7 +154,7 @@ class TurnStore:
     async def end_queued(self, turn: Turn, ended: TurnEnded) -> bool:
         """End a turn that waits. False if it does not wait any more."""
         try:
-            await self._log.append(turn.project_id, [queued_turn_ended(turn, ended)])
+            await self._log.append(LogId(turn.project_id), [queued_turn_ended(turn, ended)])
         except EffectRefused:
             return False
         return True

@@ -11,6 +11,7 @@ from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.errors import NotYourCredential, SessionBusy, SessionEnded, TooManyTurns, TurnNotFound
 from gateway.injection.injecting import Injecting
 from gateway.log.folding import Folding
+from gateway.log.ids import LogId
 from gateway.log.store import Appended, EffectRefused
 from gateway.projects.limits import Limits
 from gateway.projects.store import Project
@@ -148,7 +149,7 @@ class Turns:
     async def wait(self, project_id: str, turn_id: str, seconds: float) -> Turn:
         """The turn, once it has ended, after ``seconds``, or when the gateway stops."""
         deadline, pause = asyncio.get_running_loop().time() + seconds, FIRST_PAUSE_SECONDS
-        async with self._tails.watch(project_id) as tail:
+        async with self._tails.watch(LogId(project_id)) as tail:
             while True:
                 seen = Cursor(tail.epoch, tail.head)
                 turn = await self._store.get(project_id, turn_id)
@@ -199,11 +200,11 @@ class Turns:
     async def close(self) -> None:
         await self._tasks.close()
 
-    def appended(self, project_id: str, appended: Appended) -> None:
+    def appended(self, log_id: LogId, appended: Appended) -> None:
         """Fold the session of each turn that ended; for ``Log.listen``."""
         for event in appended.of(TurnEnded.type):
             if event.session_id is not None:
-                fold = self._folding.fold(project_id, event.session_id)
+                fold = self._folding.fold(log_id.project_id, event.session_id)
                 self._tasks.start(fold, name=f"fold {event.session_id}")
 
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.log.entries import Appended
+from gateway.log.ids import LogId
 from gateway.log.store import Listener
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.events import Gap, TurnEnded
@@ -24,7 +25,7 @@ _read_end = msgspec.json.Decoder(_End).decode
 def counting(metrics: Metrics) -> Listener:
     """A listener that counts. What a gateway committed whose caller was cancelled meanwhile it does not hear of."""
 
-    def listen(project_id: str, appended: Appended) -> None:
+    def listen(log_id: LogId, appended: Appended) -> None:
         metrics.recorded(appended.count)
         for event in appended.of(Gap.type):
             metrics.gap(_read_reason(event.data).reason)

@@ -1,6 +1,6 @@
 """Pack old events: many rows become one of compressed bytes, and nobody who reads them sees a difference.
 
-Any gateway packs any project's log, one pack a transaction under the lock of the log's storage row; the log's head is
+Any gateway packs any log, one pack a transaction under the lock of the log's storage row; the log's head is
 not locked, so that appends go on. A reader's statement sees the rows or the pack.
 """
 
@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from gateway.db.pool import Database, Row, Transaction
+from gateway.log.ids import LogId
 from gateway.log.packs import encode
 from gateway.log.reviews import of_each
 
@@ -33,39 +34,39 @@ class Packing:
         """Pack what has become old enough, in all projects that nobody else is busy with."""
         await self.database.execute("settle_logs", least=LEAST_EVENTS)
         rows = await self.database.fetch_all("list_logs_to_pack", least=LEAST_EVENTS, seconds=self.pack_after)
-        await of_each(rows, lambda row: self.pack(row["project_id"]))
+        await of_each(rows, lambda row: self.pack(LogId.of(row)))
 
-    async def pack(self, project_id: str) -> int:
+    async def pack(self, log_id: LogId) -> int:
         """Pack what is old enough of a log; how many events that were."""
         number = 0
 
         async def work(transaction: Transaction) -> int:
-            return await self._pack_once(transaction, project_id)
+            return await self._pack_once(transaction, log_id)
 
         while packed := await self.database.transaction(work):
             number += packed
         if number:
-            logger.debug("events packed", extra={"project": project_id, "count": number})
+            logger.debug("events packed", extra={"project": log_id.project_id, "log": str(log_id), "count": number})
         return number
 
-    async def _pack_once(self, transaction: Transaction, project_id: str) -> int:
-        log = await transaction.fetch_one("lock_storage", project_id=project_id, seconds=self.pack_after)
+    async def _pack_once(self, transaction: Transaction, log_id: LogId) -> int:
+        log = await transaction.fetch_one("lock_storage", **log_id.params, seconds=self.pack_after)
         if log is None:
             return 0
         rows = await transaction.fetch_all(
-            "list_events_to_pack", project_id=project_id, after=log["packed_to"], old_to=log["old_to"]
+            "list_events_to_pack", **log_id.params, after=log["packed_to"], old_to=log["old_to"]
         )
         if not _is_enough(rows):
-            await transaction.execute("note_head", project_id=project_id, head=log["head"])
+            await transaction.execute("note_head", **log_id.params, head=log["head"])
             return 0
-        await _replace(transaction, project_id, rows)
+        await _replace(transaction, log_id, rows)
         return len(rows)
 
 
-async def _replace(transaction: Transaction, project_id: str, rows: Sequence[Row]) -> None:
+async def _replace(transaction: Transaction, log_id: LogId, rows: Sequence[Row]) -> None:
     stored = await transaction.fetch_one(
         "pack_events",
-        project_id=project_id,
+        **log_id.params,
         first_seq=rows[0]["seq"],
         last_seq=rows[-1]["seq"],
         number=len(rows),
@@ -75,7 +76,7 @@ async def _replace(transaction: Transaction, project_id: str, rows: Sequence[Row
         encoded=await asyncio.to_thread(encode, rows),
     )
     if stored is None:
-        raise RuntimeError(f"events of {project_id!r} changed while they were packed")
+        raise RuntimeError(f"events of {str(log_id)!r} changed while they were packed")
 
 
 def _is_enough(rows: Sequence[Row]) -> bool:

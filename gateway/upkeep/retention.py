@@ -15,6 +15,7 @@ import attrs
 
 from gateway.db.pool import Database, Row, Transaction
 from gateway.log.folding import Folding
+from gateway.log.ids import ACP, LogId
 from gateway.log.reviews import of_each
 from gateway.projects.store import Retention
 
@@ -35,47 +36,49 @@ class Retaining:
         """Look after the logs that nobody has looked at for a minute."""
         some = self.default == Retention()
         rows = await self.database.fetch_all("claim_logs_with_rule" if some else "claim_logs_to_look_at")
-        await of_each(
-            rows, lambda row: self.apply(row["project_id"], Retention.from_row(row["retention"]) or self.default)
-        )
+        await of_each(rows, lambda row: self.apply(LogId.of(row), Retention.from_row(row["retention"]) or self.default))
 
-    async def apply(self, project_id: str, rule: Retention) -> int:
+    async def apply(self, log_id: LogId, rule: Retention) -> int:
         """Delete what the rule lets go; how far the log's floor went up."""
         if rule == Retention():
             return 0
-        place = await self.database.fetch_one("find_retention_cut", project_id=project_id, **_limits(rule))
+        place = await self.database.fetch_one("find_retention_cut", **log_id.params, **_limits(rule))
         if place is None:
             return 0
-        raised = await self._delete_events(project_id, place)
-        await self._in_batches("delete_old_keys", project_id=project_id)
-        if rule.max_age_days is not None:
-            await self._in_batches("delete_old_messages", project_id=project_id, days=rule.max_age_days)
+        raised = await self._delete_events(log_id, place)
+        await self._in_batches("delete_old_keys", **log_id.params)
+        if log_id.name == ACP and rule.max_age_days is not None:
+            days = rule.max_age_days
+            await self._in_batches("delete_old_messages", project_id=log_id.project_id, days=days)
         if raised:
-            logger.info("events deleted", extra={"project": project_id, "count": raised})
+            logger.info("events deleted", extra={"project": log_id.project_id, "log": str(log_id), "count": raised})
         return raised
 
-    async def _delete_events(self, project_id: str, place: Row) -> int:
+    async def _delete_events(self, log_id: LogId, place: Row) -> int:
         if place["cut"] is None or place["cut"] <= place["floor"]:
             return 0
-        cut = await self._settled(project_id, place["cut"])
+        cut = await self._settled(log_id, place["cut"])
         for seq in [*range(place["floor"] + BATCH_EVENTS, cut, BATCH_EVENTS), cut]:
             if seq > place["floor"]:
-                await self._delete_up_to(project_id, seq)
+                await self._delete_up_to(log_id, seq)
         return max(0, cut - int(place["floor"]))
 
-    async def _settled(self, project_id: str, cut: int) -> int:
+    async def _settled(self, log_id: LogId, cut: int) -> int:
         """How far up to ``cut`` messages cover the log: what they do not cover stays."""
+        if log_id.name != ACP:
+            return cut  # it has no messages
+        project_id = log_id.project_id
         for row in await self.database.fetch_all("list_sessions_up_to", project_id=project_id, seq=cut):
             first = await self.folding.settle(project_id, row["id"])
             if first is not None:
                 cut = min(cut, first - 1)
         return cut
 
-    async def _delete_up_to(self, project_id: str, seq: int) -> None:
+    async def _delete_up_to(self, log_id: LogId, seq: int) -> None:
         async def work(transaction: Transaction) -> None:
-            if await transaction.fetch_one("lock_log_storage", project_id=project_id) is None:
+            if await transaction.fetch_one("lock_log_storage", **log_id.params) is None:
                 return  # the project has been deleted
-            place = {"project_id": project_id, "seq": seq}
+            place = {**log_id.params, "seq": seq}
             await transaction.execute("delete_packs_up_to", **place)
             await transaction.execute("delete_events_up_to", **place)
             await transaction.execute("empty_events_up_to", **place)

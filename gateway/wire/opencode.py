@@ -19,22 +19,6 @@ HEARTBEAT_SECONDS: Final = 10.0
 CONNECTED: Final = "server.connected"
 HEARTBEAT: Final = "server.heartbeat"
 
-_SUFFIX: Final = "/opencode"
-
-
-def opencode_log(project_id: str) -> str:
-    """The name of the log that a project's OpenCode events are recorded in; no project's id has a slash."""
-    return project_id + _SUFFIX
-
-
-def is_opencode_log(log_id: str) -> bool:
-    return log_id.endswith(_SUFFIX)
-
-
-def project_of(log_id: str) -> str:
-    """Whose log it is."""
-    return log_id.removesuffix(_SUFFIX)
-
 
 def connected(cursor: Cursor | None, *, retry: int | None = None) -> bytes:
     """What a client of OpenCode's expects first; without ``cursor`` it keeps the id that it has."""

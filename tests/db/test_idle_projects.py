@@ -17,9 +17,10 @@ FEW = 200
 IDLE = """
 insert into projects (id, owner_id, name, container_url)
     select 'p' || n, 'local', '', 'http://127.0.0.1:4096' from generate_series(0, %(projects)s) n;
-insert into log_heads (project_id, head, growing) select id, 50, id = 'p0' from projects;
-insert into log_storage (project_id, seen_at, looked_at)
-    select id, now() - interval '1 day', now() - case when id < 'p1' then interval '1 hour' else interval '1 second' end
+insert into log_heads (project_id, log, head, growing) select id, 'acp', 50, id = 'p0' from projects;
+insert into log_storage (project_id, log, seen_at, looked_at)
+    select id, 'acp', now() - interval '1 day',
+        now() - case when id < 'p1' then interval '1 hour' else interval '1 second' end
     from projects;
 insert into follower_leases (project_id, holder, fence, expires_at, wanted)
     select id, '', 1, now() - interval '1 hour', false from projects where id <> 'p0';
@@ -52,7 +53,7 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("list_projects_to_follow", HELD),
     ("list_recorded", {**HELD, "recorded": [], "unrecorded": []}),
     ("forget_unwanted_leases", {}),
-    ("get_heads", HELD),
+    ("get_heads", {**HELD, "logs": ["acp"]}),
     ("settle_logs", {"least": 100}),
     ("list_logs_to_pack", {"least": 100, "seconds": 60}),
     ("claim_logs_to_look_at", {}),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import aiohttp
 import pytest
 
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from gateway.upkeep.packing import Packing
 from gateway.web.keys import DATABASE
@@ -81,14 +82,14 @@ async def test_a_snapshot_and_the_events_after_it_are_the_messages_later(base_pr
         for number in range(8):
             events = turn_of(session, f"t{number}", number)
             while batch := list(itertools.islice(events, 3)):
-                await log.append(base_project.id, batch)
+                await log.append(LogId(base_project.id), batch)
         written.set()
 
     async def take() -> None:
         while not written.is_set():
             snapshot = await snapshot_of(base_project, session, "?limit=200")
             readers.append((Reader(snapshot), snapshot["cursor"]))
-            await packing.pack(base_project.id)
+            await packing.pack(LogId(base_project.id))
 
     await asyncio.gather(write(), take(), take())
     head = (await snapshot_of(base_project, session))["cursor"]
@@ -125,7 +126,7 @@ async def test_a_snapshot_has_the_newest_messages_and_where_the_older_ones_are(b
     session = await base_project.create_session()
     log = base_project.gateway.app[LOG].store
     for number in range(3):
-        await log.append(base_project.id, list(turn_of(session, f"t{number}", number)))
+        await log.append(LogId(base_project.id), list(turn_of(session, f"t{number}", number)))
     every = await base_project.messages(session)
     taken = await snapshot_of(base_project, session, "?limit=4")
     assert without_times(taken["messages"]) == without_times(every[-4:])
@@ -138,7 +139,7 @@ async def test_an_export_is_the_messages_one_a_line(base_project: Project) -> No
     session = await base_project.create_session(title="Über")
     for number in range(2):
         events = list(turn_of(session, f"t{number}", number))
-        await base_project.gateway.app[LOG].store.append(base_project.id, events[: -1 if number else None])
+        await base_project.gateway.app[LOG].store.append(LogId(base_project.id), events[: -1 if number else None])
     answer = await base_project.call("GET", f"/session/{session}/export")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/jsonl; charset=utf-8"
@@ -152,7 +153,7 @@ async def test_an_export_is_the_messages_one_a_line(base_project: Project) -> No
 
 async def test_an_export_is_markdown_where_that_is_asked_for(base_project: Project) -> None:
     session = await base_project.create_session(title="A *title*\nof two lines")
-    await base_project.gateway.app[LOG].store.append(base_project.id, list(turn_of(session, "t", 1)))
+    await base_project.gateway.app[LOG].store.append(LogId(base_project.id), list(turn_of(session, "t", 1)))
     by_name = await base_project.call("GET", f"/session/{session}/export?format=markdown")
     by_accept = await base_project.call("GET", f"/session/{session}/export", headers={"Accept": "text/markdown"})
     assert by_name.body == by_accept.body

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.db.pool import Database
+from gateway.log.ids import LogId
 from gateway.permissions.merging import MOST_BYTES, OMITTED
 from gateway.upkeep.packing import Packing
 from tests.agenthost.hosts import OPTIONS as AGENTS_OPTIONS
@@ -199,7 +200,7 @@ async def test_a_call_of_long_ago_is_found_in_packs_by_a_gateway_that_has_never_
             tell(container, long, *[chunk] * 1500, changed(title="Run it"))
             while data_of((await stream.until("session_update"))[-1])["update"].get("title") != "Run it":
                 pass
-        assert await Packing(database, pack_after=0).pack(project.id) == 1500
+        assert await Packing(database, pack_after=0).pack(LogId(project.id)) == 1500
     async with GatewayProcess(database_url, QUICK).run() as gateway:
         project = Project(gateway, project.id)
         async with project.events(session) as stream:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.config.schema import EventsConfig
 from gateway.log.folding import Folding
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from gateway.projects.store import Retention
 from gateway.upkeep.packing import Packing
@@ -51,14 +52,14 @@ async def test_streams_are_complete_or_reset_while_retention_deletes_what_they_r
         log, database = gateway.app[LOG].store, gateway.app[DATABASE]
         events = [event for number in range(TURNS) for event in turn_of(session, f"t{number}", number)]
         for start in range(0, len(events), 500):
-            await log.append(project.id, events[start : start + 500])
-        last = (await log.head(project.id)).head
+            await log.append(LogId(project.id), events[start : start + 500])
+        last = (await log.head(LogId(project.id))).head
         retaining = Retaining(database, Folding(database, log), Retention())
 
         async def delete() -> None:
-            await Packing(database, 0).pack(project.id)
+            await Packing(database, 0).pack(LogId(project.id))
             for size in range(10_000, 0, -2_500):
-                await retaining.apply(project.id, Retention(max_bytes=size))
+                await retaining.apply(LogId(project.id), Retention(max_bytes=size))
 
         async with asyncio.timeout(50):
             *clients, _ = await asyncio.gather(*(read(project, last) for _ in range(3)), delete())
@@ -67,7 +68,7 @@ async def test_streams_are_complete_or_reset_while_retention_deletes_what_they_r
             for index in range(1, len(numbers)):
                 assert index in begins or numbers[index] == numbers[index - 1] + 1
             assert all(reset["reason"] == "no_longer_kept" for _, reset in resets)
-        floor = (await log.head(project.id)).floor
+        floor = (await log.head(LogId(project.id))).floor
         assert floor > 0
         numbers, resets = await read(project, last)
         assert numbers[0] == floor + 1

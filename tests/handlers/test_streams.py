@@ -14,6 +14,7 @@ import pytest
 
 from gateway.config.schema import EventsConfig
 from gateway.db.migrate import migrate
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from gateway.log.store import Log, NewEvent
 from gateway.stream.room import STREAMS
@@ -39,7 +40,9 @@ async def append(gateway: Gateway, count: int, *, size: int = 10, session_id: st
     for start in range(0, count, 100):
         numbers = range(start, min(start + 100, count))
         data = [json.dumps({"n": n, "x": "x" * size}).encode() for n in numbers]
-        await log.append("demo", [NewEvent(type="session_update", data=one, session_id=session_id) for one in data])
+        await log.append(
+            LogId("demo"), [NewEvent(type="session_update", data=one, session_id=session_id) for one in data]
+        )
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ async def test_every_odd_cursor_has_its_answer_on_every_stream_and_however_it_is
     await gateway.register("http://127.0.0.1:1", id="other")
     cursor: str = (await base_project.call("GET", f"/session/{session}")).json["cursor"]
     epoch, head = map(int, cursor.split("-"))
-    foreign = (await gateway.app[LOG].store.head("other")).epoch
+    foreign = (await gateway.app[LOG].store.head(LogId("other"))).epoch
     execute(database_url, "delete from events where seq <= 5; update log_heads set floor = 5 where project_id = 'demo'")
     answers: dict[str, str | None] = {
         f"{epoch}-0": "no_longer_kept",
@@ -231,7 +234,7 @@ async def test_streams_outlive_the_database_and_no_client_is_sent_away_for_good(
         await asyncio.to_thread(postgres.start)
         accepted = time.monotonic()
         other = Log(mortal.app[LOG].store._database)
-        await other.append("demo", [NewEvent(type="session_update", data=b'{"n":3000}')])
+        await other.append(LogId("demo"), [NewEvent(type="session_update", data=b'{"n":3000}')])
         event = (await live.until("session_update"))[-1]
         assert time.monotonic() - accepted < 2
         assert data_of(event) == {"n": 3000}

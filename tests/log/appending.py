@@ -3,6 +3,7 @@
 import json
 
 from gateway.db.pool import Database
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import Cursor, Event
@@ -16,8 +17,8 @@ async def make_project(database: Database, id: str = PROJECT) -> None:
 
 async def whole(log: Log, project: str = PROJECT) -> list[Event]:
     events: list[Event] = []
-    epoch = (await log.head(project)).epoch
-    while batch := await log.read(project, Cursor(epoch, events[-1].seq if events else 0)):
+    epoch = (await log.head(LogId(project))).epoch
+    while batch := await log.read(LogId(project), Cursor(epoch, events[-1].seq if events else 0)):
         events += batch
     return events
 

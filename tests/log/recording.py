@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from gateway.wire.events import Cursor, Event
 from tests.fakes.numbered import NumberedContainer
@@ -11,9 +12,9 @@ from tests.world import Gateway, Project
 
 async def recorded(gateway: Gateway, project_id: str = "demo") -> list[Event]:
     log = gateway.app[LOG].store
-    head = await log.head(project_id)
+    head = await log.head(LogId(project_id))
     events: list[Event] = []
-    while batch := await log.read(project_id, Cursor(head.epoch, events[-1].seq if events else 0)):
+    while batch := await log.read(LogId(project_id), Cursor(head.epoch, events[-1].seq if events else 0)):
         events += batch
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     return events

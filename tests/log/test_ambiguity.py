@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
 from gateway.follow.lease import Leases
+from gateway.log.ids import LogId
 from gateway.log.store import Effect, Log, NewEvent, StaleFence
 from gateway.wire.events import Cursor, Event
 from tests.db.things import ask
@@ -26,7 +27,7 @@ where datname = current_database() and pid <> pg_backend_pid() and query ~* '^(c
 async def persistently(log: Log, project: str, batch: list[NewEvent], **options: object) -> None:
     while True:
         try:
-            await log.append(project, batch, **options)  # type: ignore[arg-type]
+            await log.append(LogId(project), batch, **options)  # type: ignore[arg-type]
             return
         except StaleFence:
             raise
@@ -122,13 +123,13 @@ async def test_whoever_writes_under_whichever_fence_the_log_is_whole_and_a_stale
         begin = max(1, top - 2) if repeats else top + 1
         numbers = [number for number in range(begin, top + count + 1) if number not in skipped]
         batch = [NewEvent(type="session_update", data=payloads[number], number=number) for number in numbers]
-        before = await log.head(project)
+        before = await log.head(LogId(project))
         try:
             for _ in range(2 if repeats else 1):
-                await log.append(project, batch, source="boot", fence=fences[gateway])
+                await log.append(LogId(project), batch, source="boot", fence=fences[gateway])
         except StaleFence:
             assert fences[gateway] != max(fences)
-            assert await log.head(project) == before
+            assert await log.head(LogId(project)) == before
             skipped.update(range(top + 1, top + count + 1))
         else:
             assert fences[gateway] == max(fences)
@@ -144,12 +145,12 @@ async def test_whoever_writes_under_whichever_fence_the_log_is_whole_and_a_stale
         else:
             assert event.data == payloads[value["n"]]
             covered.append(value["n"])
-    assert covered == list(range(1, await log.mark(project, "boot") + 1))
+    assert covered == list(range(1, await log.mark(LogId(project), "boot") + 1))
 
 
 async def whole_of(log: Log, project: str) -> list[Event]:
-    epoch = (await log.head(project)).epoch
+    epoch = (await log.head(LogId(project))).epoch
     events: list[Event] = []
-    while batch := await log.read(project, Cursor(epoch, events[-1].seq if events else 0)):
+    while batch := await log.read(LogId(project), Cursor(epoch, events[-1].seq if events else 0)):
         events += batch
     return events

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
 from gateway.follow.lease import Leases
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.projects.store import Projects
 from gateway.wire.events import Cursor, Event
@@ -32,27 +33,29 @@ async def log(database: Database) -> Log:
 
 async def test_events_come_back_as_they_went_in_numbered_from_one(log: Log) -> None:
     raw = b'{"n":1.10,"big":123456789012345678901234567890,"nul":"\\u0000","half":"\\ud800","k":1,"k":2}'
-    appended = await log.append(PROJECT, [NewEvent(type="session_update", data=raw, key="a"), said("b", key="b")])
+    appended = await log.append(
+        LogId(PROJECT), [NewEvent(type="session_update", data=raw, key="a"), said("b", key="b")]
+    )
     assert [event.cursor for event in appended.events] == [Cursor(1, 1), Cursor(1, 2)]
     assert await whole(log) == list(appended.events)
     assert (await whole(log))[0].data == raw
 
 
 async def test_an_event_of_a_key_is_stored_once(log: Log) -> None:
-    await log.append(PROJECT, [said("first", key="k")])
-    second = await log.append(PROJECT, [said("again", key="k"), said("other", key="o"), said("other", key="o")])
+    await log.append(LogId(PROJECT), [said("first", key="k")])
+    second = await log.append(LogId(PROJECT), [said("again", key="k"), said("other", key="o"), said("other", key="o")])
     assert [event.data for event in second.events] == [b'"other"']
     assert second.cursor == Cursor(1, 2)
 
 
 async def test_what_the_mark_covers_is_dropped_and_what_was_skipped_is_a_gap(log: Log) -> None:
-    await log.append(PROJECT, [said("1", 1), said("2", 2)], source="boot")
-    appended = await log.append(PROJECT, [said("2", 2), said("3", 3), said("41", 41)], source="boot")
+    await log.append(LogId(PROJECT), [said("1", 1), said("2", 2)], source="boot")
+    appended = await log.append(LogId(PROJECT), [said("2", 2), said("3", 3), said("41", 41)], source="boot")
     kinds = [(event.type, event.seq) for event in appended.events]
     assert kinds == [("session_update", 3), ("gap", 4), ("session_update", 5)]
     gap = json.loads(appended.events[1].data)
     assert gap == {"reason": "skipped", "source": "boot", "from": 4, "to": 40, "count": 37}
-    assert await log.mark(PROJECT, "boot") == 41
+    assert await log.mark(LogId(PROJECT), "boot") == 41
 
 
 async def test_events_that_follow_one_another_come_back_as_they_went_in(log: Log, database: Database) -> None:
@@ -76,13 +79,13 @@ async def test_events_that_follow_one_another_come_back_as_they_went_in(log: Log
             )
             for place, payload in enumerate(payloads)
         ]
-        before = (await log.head(PROJECT)).cursor
-        appended = await log.append(PROJECT, batch, numbers=range(1, count + 1), source=source)
-        assert await log.read(PROJECT, before) == list(appended.events)
+        before = (await log.head(LogId(PROJECT))).cursor
+        appended = await log.append(LogId(PROJECT), batch, numbers=range(1, count + 1), source=source)
+        assert await log.read(LogId(PROJECT), before) == list(appended.events)
         assert [event.data for event in appended.events] == payloads
         assert [event.at for event in appended.events] == [event.at for event in batch]
-        assert await log.mark(PROJECT, source) == count
-        again = await log.append(PROJECT, batch, numbers=range(1, count + 1), source=source)
+        assert await log.mark(LogId(PROJECT), source) == count
+        again = await log.append(LogId(PROJECT), batch, numbers=range(1, count + 1), source=source)
         assert not again.events
         assert again.cursor == appended.cursor
 
@@ -93,23 +96,23 @@ async def test_a_series_belongs_to_its_sessions_running_turns(log: Log, database
             ask(database_url, TURN.format(id=f"{turn}-{session}", session=session, state=state))
     batch = [said("a"), said("b", session_id="ses_1"), said("c", session_id="ses_2")]
     batch.append(said("d", session_id="ses_1", turn_id="old-ses_1"))
-    appended = await log.append(PROJECT, batch, numbers=[1, 2, 3, 4], source="boot")
+    appended = await log.append(LogId(PROJECT), batch, numbers=[1, 2, 3, 4], source="boot")
     assert [event.turn_id for event in appended.events] == [None, "new-ses_1", None, "old-ses_1"]
     assert await whole(log) == list(appended.events)
 
 
 async def test_sources_have_marks_of_their_own(log: Log) -> None:
-    await log.append(PROJECT, [said("a1", 1), said("a2", 2)], source="a")
-    appended = await log.append(PROJECT, [said("b1", 1)], source="b")
+    await log.append(LogId(PROJECT), [said("a1", 1), said("a2", 2)], source="a")
+    appended = await log.append(LogId(PROJECT), [said("b1", 1)], source="b")
     assert [event.data for event in appended.events] == [b'"b1"']
 
 
 async def test_a_stale_fence_is_refused_and_changes_nothing(log: Log, database: Database) -> None:
     [old], [new] = [await Leases(database, holder=holder, seconds=-1).acquire([PROJECT]) for holder in ("one", "two")]
     with pytest.raises(StaleFence):
-        await log.append(PROJECT, [said("late", 1)], source="boot", fence=old.fence)
+        await log.append(LogId(PROJECT), [said("late", 1)], source="boot", fence=old.fence)
     assert await whole(log) == []
-    assert len((await log.append(PROJECT, [said("now", 1)], source="boot", fence=new.fence)).events) == 1
+    assert len((await log.append(LogId(PROJECT), [said("now", 1)], source="boot", fence=new.fence)).events) == 1
 
 
 async def test_a_project_made_again_gives_no_fence_a_second_time(log: Log, database: Database) -> None:
@@ -120,16 +123,16 @@ async def test_a_project_made_again_gives_no_fence_a_second_time(log: Log, datab
     [after] = await leases.acquire([PROJECT])
     assert after.fence != before.fence
     with pytest.raises(StaleFence):
-        await log.append(PROJECT, [said("late", 1)], source="boot", fence=before.fence)
+        await log.append(LogId(PROJECT), [said("late", 1)], source="boot", fence=before.fence)
 
 
 async def test_appending_to_a_deleted_project_is_refused_and_leaves_no_event(
     log: Log, database: Database, database_url: str
 ) -> None:
-    await log.append(PROJECT, [said("a", key="a")])
+    await log.append(LogId(PROJECT), [said("a", key="a")])
     await Projects(database).delete("local", PROJECT)
     with pytest.raises(ProjectNotFound):
-        await log.append(PROJECT, [said("b", key="b")])
+        await log.append(LogId(PROJECT), [said("b", key="b")])
     with pytest.raises(ProjectNotFound):
         await whole(log)
     assert ask(database_url, "select count(*) from events") == [(0,)]
@@ -141,11 +144,11 @@ async def test_concurrent_writers_leave_no_hole_and_a_reader_misses_none(log: Lo
 
     async def write(writer: int) -> None:
         for n in range(each):
-            await log.append(PROJECT, [said(f"{writer}-{n}", key=f"{writer}-{n}")])
+            await log.append(LogId(PROJECT), [said(f"{writer}-{n}", key=f"{writer}-{n}")])
 
     async def read() -> None:
         while len(seen) < writers * each:
-            seen.extend(await log.read(PROJECT, Cursor(1, seen[-1].seq if seen else 0)))
+            seen.extend(await log.read(LogId(PROJECT), Cursor(1, seen[-1].seq if seen else 0)))
 
     async with asyncio.timeout(60):
         await asyncio.gather(read(), *(write(writer) for writer in range(writers)))
@@ -171,7 +174,7 @@ async def test_any_mixture_of_repeats_and_skips_keeps_the_log_whole(
     log = Log(database)
     for source, numbers in batches:
         batch = [said(f"{source}{number}", number) for number in numbers]
-        await asyncio.gather(*(log.append(project, batch, source=source) for _ in range(2)))
+        await asyncio.gather(*(log.append(LogId(project), batch, source=source) for _ in range(2)))
     events = await whole(log, project)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     for source in {source for source, _ in batches}:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
@@ -35,7 +36,7 @@ async def make_log(database: Database) -> tuple[Log, str, int]:
     project = f"p-{uuid4()}"
     await Projects(database).create("local", NewProject(id=project, container_url="http://127.0.0.1:4096"))
     log = Log(database)
-    return log, project, (await log.head(project)).epoch
+    return log, project, (await log.head(LogId(project))).epoch
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -44,9 +45,9 @@ async def test_a_passage_is_the_frames_of_its_events_from_any_place(
     database: Database, events: list[NewEvent], data: st.DataObject
 ) -> None:
     log, project, epoch = await make_log(database)
-    stored = (await log.append(project, events)).events
+    stored = (await log.append(LogId(project), events)).events
     after = data.draw(st.integers(0, len(stored) - 1))
-    blocks = await log.blocks(project, Cursor(epoch, after))
+    blocks = await log.blocks(LogId(project), Cursor(epoch, after))
     assert blocks is not None
     seq = data.draw(st.integers(after, blocks.through - 1))
     got, begin = b"", seq
@@ -62,18 +63,18 @@ async def test_a_passage_is_the_frames_of_its_events_from_any_place(
 @pytest.mark.parametrize("data", [b'{"a":\n1}', b'{"a":\r1}', b'"\xff"', b'"\0"'])
 async def test_data_with_line_breaks_or_no_utf_8_is_left_to_be_read_one_by_one(database: Database, data: bytes) -> None:
     log, project, epoch = await make_log(database)
-    await log.append(project, [NewEvent(type="session_update", data=one) for one in (b"{}", data)])
-    assert await log.blocks(project, Cursor(epoch, 0)) is None
+    await log.append(LogId(project), [NewEvent(type="session_update", data=one) for one in (b"{}", data)])
+    assert await log.blocks(LogId(project), Cursor(epoch, 0)) is None
 
 
 async def test_the_end_of_the_log_has_no_blocks(database: Database) -> None:
     log, project, epoch = await make_log(database)
-    assert await log.blocks(project, Cursor(epoch, 0)) is None
+    assert await log.blocks(LogId(project), Cursor(epoch, 0)) is None
 
 
 async def test_another_log_and_one_that_is_gone_are_told(database: Database) -> None:
     log, project, epoch = await make_log(database)
     with pytest.raises(NotKept):
-        await log.blocks(project, Cursor(epoch + 1, 0))
+        await log.blocks(LogId(project), Cursor(epoch + 1, 0))
     with pytest.raises(ProjectNotFound):
-        await log.blocks("unknown", Cursor(1, 0))
+        await log.blocks(LogId("unknown"), Cursor(1, 0))

@@ -11,6 +11,7 @@ from gateway.db.pool import Database
 from gateway.log import folding as folding_module
 from gateway.log import transcript as transcript_module
 from gateway.log.folding import Folding
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent
 from gateway.log.transcript import Transcript
 from gateway.projects.store import NewProject, Projects
@@ -36,7 +37,7 @@ async def log(database: Database, database_url: str) -> Log:
 
 async def append(log: Log, events: Sequence[NewEvent]) -> None:
     for start in range(0, len(events), 500):
-        await log.append(PROJECT, events[start : start + 500])
+        await log.append(LogId(PROJECT), events[start : start + 500])
 
 
 def count_writes(url: str) -> None:
@@ -62,7 +63,7 @@ async def test_each_message_of_a_turn_is_written_once_however_many_chunks_it_has
     await append(log, [started("a"), *chunks("a", 3000)])
     await folding.fold(PROJECT, "s")
     if packed:
-        await Packing(database, 0).pack(PROJECT)
+        await Packing(database, 0).pack(LogId(PROJECT))
     running = await transcript.page(PROJECT, "s", after=None, limit=10, newest_first=False)
     assert len(running.messages) == 2
     assert ask(database_url, "select count(*) from writes") == [(0,)]
@@ -247,7 +248,7 @@ async def test_the_messages_are_those_of_the_fixture_wherever_a_fold_ran(
         # No log has a heartbeat.
         events = [event_of(event) for event in case.events if event["type"] != "heartbeat"]
         for start in range(0, len(events), at_once):
-            await log.append(project, [new(event) for event in events[start : start + at_once]])
+            await log.append(LogId(project), [new(event) for event in events[start : start + at_once]])
             await folding.fold(project, "ses_1")
         await folding.settle(project, "ses_1")
         transcript = Transcript(database, log, folding)

@@ -10,6 +10,7 @@ import psycopg2
 from gateway.db.pool import Database
 from gateway.follow.lease import Leases
 from gateway.follow.room import FOLLOWERS
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
@@ -97,10 +98,10 @@ async def test_a_follower_whose_lease_another_took_while_it_was_paused_writes_no
         await until_recorded(paused, 3)
         await database.execute("expire_leases")
         [_] = await Leases(database, holder="other", seconds=60).acquire(["demo"])
-        head = await paused.app[LOG].store.head("demo")
+        head = await paused.app[LOG].store.head(LogId("demo"))
         container.emit(3)
         await eventually(lambda: holders(paused) == [[]])
-        assert await paused.app[LOG].store.head("demo") == head
+        assert await paused.app[LOG].store.head(LogId("demo")) == head
 
 
 async def test_a_lease_that_ran_out_while_nobody_took_it_is_kept(database: Database, gateway: Gateway) -> None:
@@ -131,7 +132,7 @@ async def test_marks_of_former_followers_of_an_unnumbered_stream_are_forgotten(
 ) -> None:
     await gateway.register("http://127.0.0.1:9")
     log = gateway.app[LOG].store
-    await log.append("demo", [said("a", 1)], source="unnumbered-1")
-    await log.append("demo", [said("a", 1)], source="boot")
+    await log.append(LogId("demo"), [said("a", 1)], source="unnumbered-1")
+    await log.append(LogId("demo"), [said("a", 1)], source="boot")
     await Leases(database, holder="one", seconds=60).acquire(["demo"])
-    assert (await log.mark("demo", "unnumbered-1"), await log.mark("demo", "boot")) == (0, 1)
+    assert (await log.mark(LogId("demo"), "unnumbered-1"), await log.mark(LogId("demo"), "boot")) == (0, 1)

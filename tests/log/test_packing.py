@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.db.pool import Database
 from gateway.db.queries import Queries
+from gateway.log.ids import LogId
 from gateway.log.packs import decode, encode, frames
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
@@ -30,14 +31,14 @@ async def log(database: Database) -> Log:
 
 async def append(log: Log, number: int, **members: Any) -> None:
     for start in range(0, number, 500):
-        await log.append(PROJECT, [chunk(n, **members) for n in range(start, min(start + 500, number))])
+        await log.append(LogId(PROJECT), [chunk(n, **members) for n in range(start, min(start + 500, number))])
 
 
 async def far(log: Log, session: str | None, after: int) -> tuple[bytes, int]:
     """The frames of all packs after a place, with the rows among them, and where they end."""
-    epoch = (await log.head(PROJECT)).epoch
+    epoch = (await log.head(LogId(PROJECT))).epoch
     found, seq = b"", after
-    while passage := await log.packed(PROJECT, Cursor(epoch, seq), session):
+    while passage := await log.packed(LogId(PROJECT), Cursor(epoch, seq), session):
         run, through = passage
         assert through > seq
         found += b"".join(run.between(seq, through))
@@ -46,9 +47,9 @@ async def far(log: Log, session: str | None, after: int) -> tuple[bytes, int]:
 
 
 async def whole(log: Log, session: str | None = None, after: int = 0) -> list[Event]:
-    epoch = (await log.head(PROJECT)).epoch
+    epoch = (await log.head(LogId(PROJECT))).epoch
     events: list[Event] = []
-    while batch := await log.read(PROJECT, events[-1].cursor if events else Cursor(epoch, after), session):
+    while batch := await log.read(LogId(PROJECT), events[-1].cursor if events else Cursor(epoch, after), session):
         events += batch
     return events
 
@@ -147,10 +148,10 @@ async def test_whatever_is_packed_reads_the_same_from_any_place(
                 batch.append(chunk(number, session=session, key=f"k{number}"))
             else:
                 batch += [chunk(n, session=session) for n in range(times)]
-        await log.append(PROJECT, batch)
+        await log.append(LogId(PROJECT), batch)
         sessions = (None, "a", "b", "c")
         before = {session: await whole(log, session) for session in sessions}
-        await Packing(database, 0).pack(PROJECT)
+        await Packing(database, 0).pack(LogId(PROJECT))
         fresh = Log(database)
         for session in sessions:
             after = await whole(fresh, session)
@@ -171,22 +172,22 @@ async def test_whatever_is_packed_reads_the_same_from_any_place(
 async def test_events_of_a_key_stay_so_that_none_is_stored_twice(
     log: Log, database: Database, database_url: str
 ) -> None:
-    await log.append(PROJECT, [chunk(0, key="k"), *(chunk(n) for n in range(300)), chunk(1, key="l")])
-    await Packing(database, 0).pack(PROJECT)
+    await log.append(LogId(PROJECT), [chunk(0, key="k"), *(chunk(n) for n in range(300)), chunk(1, key="l")])
+    await Packing(database, 0).pack(LogId(PROJECT))
     assert counts(database_url) == (2, 1)
-    again = await log.append(PROJECT, [chunk(5, key="k"), chunk(6, key="l")])
+    again = await log.append(LogId(PROJECT), [chunk(5, key="k"), chunk(6, key="l")])
     assert again.events == ()
 
 
 async def test_young_events_and_few_events_are_left(log: Log, database: Database, database_url: str) -> None:
     await append(log, 300)
-    assert await Packing(database, 60).pack(PROJECT) == 0
+    assert await Packing(database, 60).pack(LogId(PROJECT)) == 0
     assert counts(database_url) == (300, 0)
-    assert await Packing(database, 0).pack(PROJECT) == 300
+    assert await Packing(database, 0).pack(LogId(PROJECT)) == 300
     await append(log, 99)
-    assert await Packing(database, 0).pack(PROJECT) == 0
+    assert await Packing(database, 0).pack(LogId(PROJECT)) == 0
     await append(log, 1)
-    assert await Packing(database, 0).pack(PROJECT) == 100
+    assert await Packing(database, 0).pack(LogId(PROJECT)) == 100
 
 
 async def test_age_is_told_by_the_database_whatever_time_an_event_bears(
@@ -212,26 +213,26 @@ async def test_readers_writers_and_packers_at_once_leave_nothing_out(
     async def write() -> None:
         for start in range(0, total, 50):
             keyed = chunk(start, key=f"k{start}", session="t")
-            await log.append(PROJECT, [keyed, *(chunk(n) for n in range(start, start + 49))])
+            await log.append(LogId(PROJECT), [keyed, *(chunk(n) for n in range(start, start + 49))])
         done.set()
 
     async def read(session: str | None) -> list[Event]:
         reader = Log(database)
         events: list[Event] = []
         while not (done.is_set() and events and events[-1].seq >= total - 49):
-            events += await reader.read(PROJECT, events[-1].cursor if events else Cursor(1, 0), session)
+            events += await reader.read(LogId(PROJECT), events[-1].cursor if events else Cursor(1, 0), session)
         return events
 
     async def pack() -> None:
         while not done.is_set():
-            await Packing(database, 0).pack(PROJECT)
+            await Packing(database, 0).pack(LogId(PROJECT))
 
     async with asyncio.timeout(60):
         everything, own, *_ = await asyncio.gather(read(None), read("t"), read("s"), write(), pack(), pack())
     numbers = [event.seq for event in everything]
     assert numbers == list(range(1, len(numbers) + 1))
     assert [event.seq for event in own] == list(range(1, total, 50))
-    await Packing(database, 0).pack(PROJECT)
+    await Packing(database, 0).pack(LogId(PROJECT))
     rows, packs = counts(database_url)
     assert rows < total / 50 + 100
     assert packs > 5
@@ -242,7 +243,7 @@ async def test_a_log_that_cannot_be_packed_keeps_no_other_from_it(
 ) -> None:
     await Projects(database).create("local", NewProject(id="q", container_url="http://127.0.0.1:4096"))
     for project in (PROJECT, "q"):
-        await log.append(project, [chunk(n) for n in range(100)])
+        await log.append(LogId(project), [chunk(n) for n in range(100)])
     ask(database_url, "alter table event_packs add check (project_id <> 'p')")
     await Packing(database, 0).review()
     assert ask(database_url, "select project_id from event_packs") == [("q",)]

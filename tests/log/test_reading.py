@@ -8,6 +8,7 @@ import pytest
 from gateway.db.pool import Database
 from gateway.db.queries import Queries
 from gateway.errors import ProjectNotFound
+from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
@@ -40,37 +41,37 @@ async def delete_up_to(database_url: str, seq: int) -> None:
 async def test_a_place_below_the_floor_is_told_and_never_skipped(
     log: Log, database_url: str, session: str | None
 ) -> None:
-    appended = await log.append(PROJECT, [said(n) for n in range(10)])
+    appended = await log.append(LogId(PROJECT), [said(n) for n in range(10)])
     await delete_up_to(database_url, 4)
     with pytest.raises(NotKept) as told:
-        await log.read(PROJECT, Cursor(1, 3), session)
+        await log.read(LogId(PROJECT), Cursor(1, 3), session)
     assert (told.value.epoch, told.value.floor, told.value.head) == (1, 4, 10)
-    assert await log.read(PROJECT, Cursor(1, 4), session) == list(appended.events[4:])
+    assert await log.read(LogId(PROJECT), Cursor(1, 4), session) == list(appended.events[4:])
     await delete_up_to(database_url, 10)
-    assert await log.read(PROJECT, Cursor(1, 10), session) == []
+    assert await log.read(LogId(PROJECT), Cursor(1, 10), session) == []
 
 
 async def test_a_place_in_another_log_is_told(log: Log) -> None:
-    await log.append(PROJECT, [said(1)])
+    await log.append(LogId(PROJECT), [said(1)])
     with pytest.raises(NotKept):
-        await log.read(PROJECT, Cursor(2, 0))
+        await log.read(LogId(PROJECT), Cursor(2, 0))
 
 
 async def test_a_log_that_is_gone_is_told(log: Log) -> None:
     with pytest.raises(ProjectNotFound):
-        await log.read("another", Cursor(1, 0))
+        await log.read(LogId("another"), Cursor(1, 0))
 
 
 async def test_a_reader_gets_all_or_is_told_while_events_are_deleted(log: Log, database_url: str) -> None:
     total = 3000
     for start in range(0, total, 500):
-        await log.append(PROJECT, [said(n) for n in range(start, start + 500)])
+        await log.append(LogId(PROJECT), [said(n) for n in range(start, start + 500)])
 
     async def read() -> None:
         cursor = Cursor(1, 0)
         while cursor.seq < total:
             try:
-                events = await log.read(PROJECT, cursor)
+                events = await log.read(LogId(PROJECT), cursor)
             except NotKept as exc:
                 cursor = Cursor(1, max(exc.floor, cursor.seq + 1))
                 continue

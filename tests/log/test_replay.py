@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from gateway.db.pool import Database
+from gateway.log.ids import LogId
 from gateway.log.run import Run
 from gateway.log.store import Log, NewEvent
 from gateway.projects.store import NewProject, Projects
@@ -24,8 +25,8 @@ class CountingLog(Log):
         super().__init__(database)
         self.places: list[int] = []
 
-    async def packed(self, project_id: str, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
-        found = await super().packed(project_id, after, session_id)
+    async def packed(self, log_id: LogId, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
+        found = await super().packed(log_id, after, session_id)
         if found is not None:
             self.places.append(after.seq)
         return found
@@ -36,9 +37,9 @@ async def log(database: Database) -> CountingLog:
     """A log whose packs end at places that nobody would begin to read at."""
     await Projects(database).create("local", NewProject(id=PROJECT, container_url="http://127.0.0.1:4096"))
     log = CountingLog(database)
-    await log.append(PROJECT, [NewEvent(type="turn_started", data=b"{}", session_id="s1", key="k")])
+    await log.append(LogId(PROJECT), [NewEvent(type="turn_started", data=b"{}", session_id="s1", key="k")])
     for start in range(0, TOTAL - 1, 500):
-        await log.append(PROJECT, [_chunk(n) for n in range(start, start + 500)])
+        await log.append(LogId(PROJECT), [_chunk(n) for n in range(start, start + 500)])
     return log
 
 
@@ -59,9 +60,9 @@ async def _walk(replays: Replays, epoch: int, session_id: str | None) -> bytes:
     """All that a stream writes that goes from passage to passage, reading ahead, until it is near the head."""
     place, data = Cursor(epoch, 0), b""
     while TOTAL - place.seq >= FAR:
-        passage: Passage | None = await replays.read(PROJECT, place, session_id, TOTAL)
+        passage: Passage | None = await replays.read(LogId(PROJECT), place, session_id, TOTAL)
         assert passage is not None
-        replays.foresee(PROJECT, passage, attrs.evolve(place, seq=passage.through), session_id, TOTAL)
+        replays.foresee(LogId(PROJECT), passage, attrs.evolve(place, seq=passage.through), session_id, TOTAL)
         while place.seq < passage.through:
             piece, seq = passage.piece(place.seq)
             data, place = data + piece, attrs.evolve(place, seq=seq)
@@ -73,13 +74,13 @@ async def _walk(replays: Replays, epoch: int, session_id: str | None) -> bytes:
 async def test_passages_are_the_log_without_a_hole_or_a_repetition(
     replays: Replays, log: CountingLog, database: Database, session_id: str | None, is_packed: bool
 ) -> None:
-    epoch = (await log.head(PROJECT)).epoch
+    epoch = (await log.head(LogId(PROJECT))).epoch
     expected, place = b"", Cursor(epoch, 0)
-    while events := await log.read(PROJECT, place, session_id):
+    while events := await log.read(LogId(PROJECT), place, session_id):
         expected += b"".join(event.frame() for event in events)
         place = events[-1].cursor
     if is_packed:
-        await Packing(database, 0).pack(PROJECT)
+        await Packing(database, 0).pack(LogId(PROJECT))
     got = await _walk(replays, epoch, session_id)
     assert expected.startswith(got)
     if session_id != "s2":
@@ -89,8 +90,8 @@ async def test_passages_are_the_log_without_a_hole_or_a_repetition(
 
 
 async def test_what_is_read_ahead_is_not_read_again(replays: Replays, log: CountingLog, database: Database) -> None:
-    await Packing(database, 0).pack(PROJECT)
-    epoch = (await log.head(PROJECT)).epoch
+    await Packing(database, 0).pack(LogId(PROJECT))
+    epoch = (await log.head(LogId(PROJECT))).epoch
     await _walk(replays, epoch, None)
     assert log.places[0] == 0
     assert all(place % 500 for place in log.places[1:])
@@ -98,9 +99,9 @@ async def test_what_is_read_ahead_is_not_read_again(replays: Replays, log: Count
 
 
 async def test_a_session_that_is_far_behind_is_framed_by_the_database(log: CountingLog) -> None:
-    place = Cursor((await log.head(PROJECT)).epoch, 10)
-    events = await log.read(PROJECT, place, "s1")
-    run = await log.session_blocks(PROJECT, place, "s1")
+    place = Cursor((await log.head(LogId(PROJECT))).epoch, 10)
+    events = await log.read(LogId(PROJECT), place, "s1")
+    run = await log.session_blocks(LogId(PROJECT), place, "s1")
     assert run is not None
     assert len(run) > len(events)
     assert run.between(0, events[-1].seq) == [event.frame() for event in events]
@@ -108,5 +109,5 @@ async def test_a_session_that_is_far_behind_is_framed_by_the_database(log: Count
 
 @pytest.mark.parametrize("data", [b'{"a":\n1}', b'{"a":\r1}', b'"\xff"', b'"\0"', b'"' + b"x" * 2**21 + b'"'])
 async def test_a_session_with_unusual_data_is_left_to_be_read_one_by_one(log: CountingLog, data: bytes) -> None:
-    await log.append(PROJECT, [NewEvent(type="session_update", data=data, session_id="s2")])
-    assert await log.session_blocks(PROJECT, Cursor((await log.head(PROJECT)).epoch, 0), "s2") is None
+    await log.append(LogId(PROJECT), [NewEvent(type="session_update", data=data, session_id="s2")])
+    assert await log.session_blocks(LogId(PROJECT), Cursor((await log.head(LogId(PROJECT))).epoch, 0), "s2") is None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.config.schema import EventsConfig
 from gateway.db.pool import Database
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from gateway.log.store import Log, NewEvent
 from gateway.projects.room import PROJECTS
@@ -118,7 +119,7 @@ async def test_each_client_gets_the_log_from_its_start_in_order_whatever_happens
     project = f"p-{uuid4()}"
     await gateway.app[PROJECTS].store.create("local", NewProject(id=project, container_url="http://127.0.0.1:1"))
     here, elsewhere = gateway.app[LOG].store, Log(database)
-    epoch = (await here.head(project)).epoch
+    epoch = (await here.head(LogId(project))).epoch
     base = f"{gateway.url}/api/projects/{project}/acp/events"
     clients: list[tuple[Client, str | None, int]] = []
     for session_id in SESSIONS:
@@ -133,14 +134,14 @@ async def test_each_client_gets_the_log_from_its_start_in_order_whatever_happens
                         NewEvent(type="session_update", data=payload(n, size), session_id=SESSIONS[n % 2])
                         for n in range(count)
                     ]
-                    await log.append(project, new)
+                    await log.append(LogId(project), new)
                 case "gap":
-                    await log.append(project, [NewEvent(type="gap", data=b"{}")])
+                    await log.append(LogId(project), [NewEvent(type="gap", data=b"{}")])
                 case "wake":
-                    gateway.app[STREAMS].tails.move(project, (await elsewhere.head(project)).cursor)
+                    gateway.app[STREAMS].tails.move(LogId(project), (await elsewhere.head(LogId(project))).cursor)
                 case "come":
                     session = (None, *SESSIONS)[count]
-                    start = min(size, (await here.head(project)).head)
+                    start = min(size, (await here.head(LogId(project))).head)
                     url = base if session is None else f"{base}/{session}"
                     client = Client(url, flag, f"{epoch}-{start}")
                     clients.append((client, session, start))
@@ -173,6 +174,6 @@ async def test_each_client_gets_the_log_from_its_start_in_order_whatever_happens
 
 async def whole(log: Log, project: str, epoch: int) -> list[Event]:
     events: list[Event] = []
-    while batch := await log.read(project, Cursor(epoch, len(events))):
+    while batch := await log.read(LogId(project), Cursor(epoch, len(events))):
         events += batch
     return events

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.db.pool import Database
+from gateway.log.ids import LogId
 from gateway.log.store import Appended, Head, Log
 from gateway.stream.pump import Pump
 from gateway.stream.stream import judge
@@ -174,7 +175,7 @@ async def test_the_pump_of_a_deleted_project_rests_until_its_last_stream_has_gon
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     tail = Tail(max_bytes=1)
-    pump = Pump("p", Log(database), tail, Metrics("test"))
+    pump = Pump(LogId("p"), Log(database), tail, Metrics("test"))
     rounds: list[float] = []
     monkeypatch.setattr(pump, "_round", rounds.append)
     pump.start()

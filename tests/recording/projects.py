@@ -1,5 +1,6 @@
 """A project that records what OpenCode says."""
 
+from gateway.log.ids import OPENCODE, LogId
 from gateway.log.room import LOG
 from tests.fakes.container import FakeContainer
 from tests.fakes.opencode import FakeOpenCode
@@ -13,4 +14,4 @@ async def register(gateway: Gateway, opencode: FakeOpenCode, container: FakeCont
 
 
 async def has_recorded(gateway: Gateway, count: int) -> bool:
-    return (await gateway.app[LOG].store.head("demo/opencode")).head >= count
+    return (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head >= count

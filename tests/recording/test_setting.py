@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from gateway.follow.room import FOLLOWERS
+from gateway.log.ids import OPENCODE, LogId
 from gateway.log.room import LOG
 from gateway.projects.room import PROJECTS
 from gateway.web.keys import DATABASE
@@ -76,7 +77,7 @@ async def test_without_the_setting_the_stream_passes_as_it_comes_and_nothing_is_
     assert {block.id for block in client.blocks} == {None}
     assert opencode.asked[-1][1] == "directory=/home/agent/work%20space&unknown=1"
     assert set(asked) <= for_another_path == {"get_project"}
-    assert ask(database_url, "select project_id from log_heads") == [("demo",)]
+    assert ask(database_url, "select project_id, log from log_heads") == [("demo", "acp")]
     assert len(opencode.asked) == 1
 
 
@@ -97,7 +98,7 @@ async def test_switched_on_it_records_and_switched_off_it_passes_through_again_a
         assert client.blocks[0].id is None
         opencode.tell(2, 3)
         await client.until(opencode.said[-1])
-    assert (await gateway.app[LOG].store.head("demo/opencode")).head == 3
+    assert (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head == 3
     await gateway.call("PATCH", "/api/projects/demo", RECORDED)
     async with listening(gateway):
         opencode.tell(1, 5)
@@ -190,13 +191,13 @@ async def test_retention_holds_for_it_by_itself(
     ask(database_url, "update log_storage set looked_at = now() - interval '1 hour'")
 
     async def is_cut() -> bool:
-        return (await gateway.app[LOG].store.head("demo/opencode")).floor > 0
+        return (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).floor > 0
 
     await until(is_cut)
     async with listening(gateway, last_event_id=ids[0]) as client:
         reset = value_of(await client.next())
         assert (reset["type"], reset["properties"]["reason"]) == ("gateway.reset", "no_longer_kept")
-    assert (await gateway.app[LOG].store.head("demo")).floor == 0
+    assert (await gateway.app[LOG].store.head(LogId("demo"))).floor == 0
     assert len(await project.messages(session)) == 2
 
 
@@ -238,7 +239,7 @@ async def masked(shared: Gateway, opencode: FakeOpenCode, base_container: FakeCo
     assert outputs[-len(SECRET) :][:1] + outputs[-3:] == ["key=sk", f"key={SECRET[:8]}***", "key=***", "key=***\n"]
     assert "".join(one["delta"] for one in grown if "delta" in one).startswith(f"key={SECRET[:8]}***")
     log = shared.app[LOG].store
-    events = await log.read("demo/opencode", Cursor((await log.head("demo/opencode")).epoch, 0))
+    events = await log.read(LogId("demo", OPENCODE), Cursor((await log.head(LogId("demo", OPENCODE))).epoch, 0))
     assert SECRET[:9] not in "".join(stored.data.decode() for stored in events)
 
 

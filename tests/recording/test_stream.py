@@ -10,6 +10,7 @@ import pytest
 
 from gateway.follow.lease import Lease, Leases
 from gateway.follow.room import FOLLOWERS
+from gateway.log.ids import OPENCODE, LogId
 from gateway.log.room import LOG
 from gateway.stream.room import STREAMS
 from gateway.web.keys import DATABASE
@@ -208,7 +209,7 @@ async def test_what_cannot_be_continued_is_told_in_opencodes_form(
     async with listening(gateway) as client:
         opencode.tell(5)
         head = (await client.until(opencode.said[-1]))[-1].id
-    own = (await gateway.app[LOG].store.head("demo")).epoch
+    own = (await gateway.app[LOG].store.head(LogId("demo"))).epoch
     reasons = {f"{own}-1": "other_epoch", "evt_of_opencodes_own": "unreadable_cursor"}
     for named, reason in reasons.items():
         async with listening(gateway, last_event_id=named) as client:
@@ -233,7 +234,7 @@ async def test_streams_of_the_project_and_its_history_know_nothing_of_it(
         assert [int((event.id or "").partition("-")[2]) for event in events] == list(range(1, len(events) + 1))
         assert "message.part.updated" not in str(events)
     assert len(await project.messages(session)) == 2
-    assert (await gateway.app[LOG].store.head("demo/opencode")).head == 10
+    assert (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head == 10
 
 
 async def test_a_gateway_that_stops_breaks_the_stream_off_and_another_goes_on(
@@ -299,7 +300,7 @@ async def test_heartbeats_are_opencodes_own_kind_and_carry_the_clients_place(
         assert (type_of(beat), beat.id, beat.event) == ("server.heartbeat", last.id, "message")
         assert value_of(beat).keys() == {"id", "type", "properties"}
         # Those of OpenCode itself are not stored.
-        assert (await gateway.app[LOG].store.head("demo/opencode")).head == 1
+        assert (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head == 1
 
 
 async def test_opencode_that_falls_silent_after_heartbeats_is_taken_for_gone(
@@ -361,7 +362,7 @@ async def test_packed_events_are_told_as_they_came(
             await client.until(opencode.said[-1])
 
         async def packs() -> bool:
-            row = await gateway.app[DATABASE].fetch_one("lock_storage", project_id="demo/opencode", seconds=0)
+            row = await gateway.app[DATABASE].fetch_one("lock_storage", **LogId("demo", OPENCODE).params, seconds=0)
             return bool(row and row["packed_to"] >= 400)
 
         await until(packs)

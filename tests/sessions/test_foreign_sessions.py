@@ -8,6 +8,7 @@ from typing import cast
 import attrs
 import pytest
 
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from tests.agenthost.hosts import chunk
 from tests.fakes.container import FakeContainer
@@ -155,7 +156,7 @@ async def test_what_numbered_foreign_events_take_up_is_neither_stored_nor_missin
             log = gateway.app[LOG].store
 
             async def is_counted() -> bool:
-                return await log.mark("demo", container.boot) == container.number
+                return await log.mark(LogId("demo"), container.boot) == container.number
 
             await until(is_counted)
         # Whoever follows next begins behind all of it.

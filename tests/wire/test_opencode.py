@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from gateway.log.packs import encode, frames
 from gateway.wire import opencode
 from gateway.wire.events import OPENCODE_EVENT, Cursor, Event, Gap, Reset
-from gateway.wire.opencode import is_opencode_log, opencode_log, project_of
 from gateway.wire.sse import SSEEvent, SSEParser
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -86,9 +85,3 @@ def test_a_gap_tells_its_times() -> None:
 
 def test_without_a_cursor_a_client_keeps_its_own() -> None:
     assert as_the_sdk_reads_it(opencode.connected(None))[0][0] is None
-
-
-def test_the_log_is_the_projects_and_no_projects_own() -> None:
-    assert project_of(opencode_log("shop")) == project_of("shop") == "shop"
-    assert is_opencode_log(opencode_log("shop"))
-    assert not is_opencode_log("opencode")

@@ -10,6 +10,7 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import NotImplementedYet
 from gateway.follow.room import FOLLOWERS
+from gateway.log.ids import LogId
 from gateway.projects.room import PROJECTS
 from gateway.sessions.room import SESSIONS
 from gateway.stream.dialects import OWN, Dialect
@@ -28,13 +29,13 @@ _NEVER: Final = 1e9
 
 async def project_events(request: web.Request) -> web.StreamResponse:
     """All events of the project."""
-    return await stream_log(request, request[PROJECT].id)
+    return await stream_log(request, LogId(request[PROJECT].id))
 
 
 async def session_events(request: web.Request) -> web.StreamResponse:
     """One session's events, and the project's gaps."""
     session = await request.app[SESSIONS].sessions.get(request[PROJECT].id, request.match_info["session_id"])
-    return await stream_log(request, request[PROJECT].id, session.id)
+    return await stream_log(request, LogId(request[PROJECT].id), session.id)
 
 
 async def own_transport(request: web.Request) -> web.StreamResponse:
@@ -48,7 +49,7 @@ def last_event_id_of(request: web.Request) -> str | None:
 
 
 async def stream_log(
-    request: web.Request, log_id: str, session_id: str | None = None, dialect: Dialect = OWN
+    request: web.Request, log_id: LogId, session_id: str | None = None, dialect: Dialect = OWN
 ) -> web.StreamResponse:
     """Stream a log of the request's project, or what it holds of one session."""
     from_start = choice(request, FROM) == "start"

@@ -9,12 +9,12 @@ from aiohttp.typedefs import Handler
 
 from gateway.container.room import CONTAINERS
 from gateway.follow.room import FOLLOWERS
-from gateway.stream.dialects import OPENCODE
+from gateway.log.ids import OPENCODE, LogId
+from gateway.stream import dialects
 from gateway.web.handlers.events import last_event_id_of, stream_log
 from gateway.web.handlers.parameters import DIRECTORY, DIRECTORY_HEADER, FROM
 from gateway.web.handlers.requests import choice
 from gateway.web.keys import PROJECT
-from gateway.wire.opencode import opencode_log
 
 #: OpenCode's own parameter for places that are no directories of its machine; nothing of them is recorded.
 _WORKSPACE: Final = "workspace"
@@ -52,4 +52,4 @@ async def _recorded(request: web.Request) -> web.StreamResponse:
     if not last_event_id_of(request) and choice(request, FROM) != "start":
         # What happens from its first event on is what a client has to hear of, so that it has to be recorded by then.
         await request.app[FOLLOWERS].opencode_connected(project_id)
-    return await stream_log(request, opencode_log(project_id), dialect=OPENCODE)
+    return await stream_log(request, LogId(project_id, OPENCODE), dialect=dialects.OPENCODE)

@@ -1,18 +1,18 @@
-"""What holds while a gateway of the version before is still at work."""
+"""A project's two logs are deleted, and change hands, together."""
 
 import pytest
 
 from gateway.db.pool import Database
 from gateway.errors import ProjectExists
 from gateway.follow.lease import Leases
+from gateway.log.ids import OPENCODE, LogId
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.projects.cleanup import Remains
 from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import OPENCODE_EVENT, Cursor
-from gateway.wire.opencode import opencode_log
 from tests.db.things import ask
 
-#: As the version before deletes a project: it knows of one log.
+#: As a project is deleted, before the remains are looked after.
 DELETED = """\
 with project as (delete from projects where id = 'demo' returning id)
 insert into deleted_projects (project_id) select id from project"""
@@ -22,22 +22,22 @@ def said(text: str) -> NewEvent:
     return NewEvent(type=OPENCODE_EVENT, data=b'{"text":"%s"}' % text.encode())
 
 
-async def test_what_was_recorded_goes_with_a_project_that_a_former_version_deletes(
+async def test_nobody_gets_a_deleted_projects_id_before_what_was_recorded_is_gone(
     database: Database, database_url: str
 ) -> None:
-    projects, log = Projects(database), Log(database)
+    projects, log, recorded = Projects(database), Log(database), LogId("demo", OPENCODE)
     await projects.create("ann", NewProject(id="demo", container_url="http://x:1", record_opencode_events=True))
-    await log.append(opencode_log("demo"), [said("of ann")])
+    await log.append(recorded, [said("of ann")])
     ask(database_url, DELETED)
     new = NewProject(id="demo", container_url="http://y:1", record_opencode_events=True)
     with pytest.raises(ProjectExists):
         await projects.create("bob", new)
-    for log_id in ("demo", opencode_log("demo")):
-        assert await Remains(database).remove(log_id, seconds=5)
+    assert await Remains(database).remove("demo", seconds=5)
+    assert ask(database_url, "select count(*) from events") == [(0,)]
     await projects.create("bob", new)
-    await log.append(opencode_log("demo"), [said("of bob")])
-    head = (await log.heads([opencode_log("demo")]))[opencode_log("demo")]
-    events = await log.read(opencode_log("demo"), Cursor(head.epoch, 0))
+    await log.append(recorded, [said("of bob")])
+    head = (await log.heads([recorded]))[recorded]
+    events = await log.read(recorded, Cursor(head.epoch, 0))
     assert b"of ann" not in b"".join(event.data for event in events)
 
 
@@ -53,9 +53,9 @@ async def test_a_former_holder_appends_to_neither_log_from_the_moment_that_anoth
         Leases(database, holder="b", seconds=15),
     )
     [former] = await first.acquire([project.id], everything=False)
-    assert await first.claim_opencode_log(former, opencode_log(project.id), "unnumbered-1")
+    assert await first.claim_opencode_log(former)
     await database.execute("expire_leases")
     [_] = await second.acquire([project.id], everything=False)
-    for log_id in (project.id, opencode_log(project.id)):
+    for log_id in (LogId(project.id), LogId(project.id, OPENCODE)):
         with pytest.raises(StaleFence):
             await log.append(log_id, [said("late")], numbers=[1], source="unnumbered-1", fence=former.fence)
