@@ -102,13 +102,13 @@ class Translator:
             known = self._sessions.get(key)
             if isinstance(known, str):
                 session_id = known
-                if event.event == "session_update" and key in self._named:
+                if event.event == "session_update" and key in self._named and _names_agent(envelope):
                     return _update(envelope, session_id)
             elif known is None or known <= time.monotonic():
                 return partial(self._with_session, project_id, event, envelope, envelope.session_id)
             else:
                 return None
-        return self._meaning(_said(project_id, event, envelope, session_id))
+        return self._of_session(project_id, event, envelope, session_id)
 
     async def _with_session(
         self, project_id: str, event: SSEEvent, envelope: _Envelope, container_session_id: str
@@ -116,8 +116,16 @@ class Translator:
         session_id = await self._session(project_id, container_session_id)
         if session_id is None:
             return None
-        meaning = self._meaning(_said(project_id, event, envelope, session_id))
+        meaning = self._of_session(project_id, event, envelope, session_id)
         return await meaning() if callable(meaning) else meaning
+
+    def _of_session(
+        self, project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str | None
+    ) -> NewEvent | LookUp | None:
+        # Only now: what is of somebody else's session is not recorded, whatever its agent is called.
+        if not _names_agent(envelope):
+            return untranslated(event)
+        return self._meaning(_said(project_id, event, envelope, session_id))
 
     def _meaning(self, said: Said) -> NewEvent | LookUp | None:
         match said.type:
@@ -254,7 +262,7 @@ def _said(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str
 def _decode(data: str) -> _Envelope | None:
     """None for what names a session that cannot be ours.
 
-    Raises ``DecodeError`` for what is no JSON object, or names its agent in a way that nobody can store.
+    Raises ``DecodeError`` for what is no JSON object.
     """
     try:
         envelope = _read_envelope(data)
@@ -266,10 +274,12 @@ def _decode(data: str) -> _Envelope | None:
 def _checked(envelope: _Envelope) -> _Envelope | None:
     if envelope.session_id is not None and not _is_storable(envelope.session_id):
         return None
-    if envelope.agent_id is not None and not _is_storable(envelope.agent_id):
-        # Whose session it is of is still to be looked up: an event of somebody else's is not recorded.
-        return msgspec.structs.replace(envelope, agent_id=None)
     return envelope
+
+
+def _names_agent(envelope: _Envelope) -> bool:
+    """Whether its agent's id, if it has one, can be stored."""
+    return envelope.agent_id is None or _is_storable(envelope.agent_id)
 
 
 def _is_storable(name: str) -> bool:
