@@ -8,7 +8,6 @@ from gateway.config.schema import Config
 from gateway.db.pool import Database
 from gateway.identity.caller import Caller
 from gateway.identity.roles import Role
-from gateway.identity.sites import Asked
 from gateway.projects.store import Project
 from gateway.proxy.upstream import Timeouts, Upstream
 from gateway.tasks import Tasks
@@ -32,26 +31,10 @@ READINESS = web.AppKey("readiness", Readiness)
 STREAM_TICKET = "ticket"
 PASSTHROUGH_TICKET = "gatewayTicket"
 
-#: The names of the routes whose answer is an event stream of ours.
-STREAM_ROUTES = frozenset({"project_events", "session_events"})
-#: The name of the route of OpenCode's own events, which are streamed as ours where a project records them.
-OPENCODE_EVENTS = "opencode_events"
-#: The names of the routes that operators' machinery asks, without identity.
-OPERATIONS_ROUTES = frozenset({"healthz", "readyz", "metrics"})
-
-#: Each route with the least role that it wants of its caller; None where there is no project to have one in.
-LEAST_ROLES = web.AppKey("least_roles", dict[web.AbstractRoute, Role | None])
-#: The routes that concern what is their caller's own beyond one project, with what a credential must allow at least.
-OF_USER = web.AppKey("of_user", dict[web.AbstractRoute, Role])
-#: The routes that answer anybody: no identity is asked for.
-PUBLIC_ROUTES = web.AppKey("public_routes", frozenset[web.AbstractRoute])
-#: The names of the query parameters that each route of ours knows.
-QUERIES = web.AppKey("queries", dict[web.AbstractRoute, frozenset[str]])
 #: The OpenAPI document, as it is sent.
 API_DOCUMENT = web.AppKey("api_document", bytes)
 
 REQUEST_ID = web.RequestKey("request_id", str)
-ASKED = web.RequestKey("asked", Asked)
 #: Who asks, and their id alone.
 CALLER = web.RequestKey("caller", Caller)
 USER = web.RequestKey("user", str)

@@ -16,9 +16,9 @@ from gateway.telemetry.metrics import Metrics
 from gateway.web.bodies import Bodies
 from gateway.web.gauges import add_gauges
 from gateway.web.keys import BODIES, CONFIG, EXPOSITION, READINESS, SETTINGS, TASKS
-from gateway.web.middleware.addressed import addressed
 from gateway.web.middleware.audit import audit, note_switch
 from gateway.web.middleware.browsers import browsers, share
+from gateway.web.middleware.classified import classified
 from gateway.web.middleware.errors import errors
 from gateway.web.middleware.identity import give_cookie, identity
 from gateway.web.middleware.limiting import limiting
@@ -36,7 +36,7 @@ def application(settings: Settings) -> web.Application:
     """The application without the rooms that its handlers use: those are opened when it starts."""
     config = settings.config
     around = [
-        *(telemetry, errors, addressed, loops, operations),
+        *(classified, telemetry, errors, loops, operations),
         *(browsers, audit, identity, limiting, project, parameters),
     ]
     app = web.Application(middlewares=around, client_max_size=config.server.max_body_bytes)

@@ -17,6 +17,7 @@ from gateway.projects.store import NewProject
 from gateway.proxy.expect import leave_to_reader
 from gateway.web.apidoc.document import document
 from gateway.web.apidoc.endpoint import Content, Endpoint
+from gateway.web.destination import ENDPOINT_OF, OPENCODE_EVENTS
 from gateway.web.handlers import (
     agents,
     audit,
@@ -54,7 +55,7 @@ from gateway.web.handlers.parameters import (
     TICKET,
 )
 from gateway.web.handlers.requests import NoBody
-from gateway.web.keys import API_DOCUMENT, LEAST_ROLES, OF_USER, OPENCODE_EVENTS, PUBLIC_ROUTES, QUERIES
+from gateway.web.keys import API_DOCUMENT
 from gateway.web.middleware.passthrough import passthrough
 from gateway.web.middleware.project import for_operators
 from gateway.wire.codec import dump_json
@@ -342,25 +343,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 
 def add_routes(app: web.Application) -> None:
-    """The table as aiohttp has it, and beside it what each of its routes wants of its caller."""
-    least: dict[web.AbstractRoute, Role | None] = {}
-    of_user: dict[web.AbstractRoute, Role] = {}
-    public = set()
-    queries = {}
-    for endpoint in ENDPOINTS:
-        for method in _methods(endpoint):
-            # A client that waits for 100 uploads nothing to a project that does not exist.
-            route = app.router.add_route(
-                method, endpoint.path, endpoint.handler, name=endpoint.name, expect_handler=leave_to_reader
-            )
-            least[route] = endpoint.role
-            if endpoint.of_user is not None:
-                of_user[route] = endpoint.of_user
-            if endpoint.is_public:
-                public.add(route)
-            elif not endpoint.is_passed_on:
-                queries[route] = endpoint.query
-    app[LEAST_ROLES], app[OF_USER], app[PUBLIC_ROUTES], app[QUERIES] = least, of_user, frozenset(public), queries
+    """The table as aiohttp has it, and which of its routes is which line."""
+    app[ENDPOINT_OF] = {
+        # A client that waits for 100 uploads nothing to a project that does not exist.
+        app.router.add_route(
+            method, endpoint.path, endpoint.handler, name=endpoint.name, expect_handler=leave_to_reader
+        ): endpoint
+        for endpoint in ENDPOINTS
+        for method in _methods(endpoint)
+    }
     app[API_DOCUMENT] = _api_document()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.identity.roles import Role
-from gateway.web.keys import LEAST_ROLES, PUBLIC_ROUTES
+from gateway.web.destination import ENDPOINT_OF
 from gateway.web.routes import ENDPOINTS
 from tests.fakes.container import Agent, FakeContainer
 from tests.fakes.opencode import FakeOpenCode
@@ -58,9 +58,8 @@ def test_each_route_of_a_project_wants_a_role() -> None:
 
 
 async def test_the_router_has_no_route_that_is_not_in_the_table(gateway: Gateway) -> None:
-    routes = set(gateway.app.router.routes())
-    assert routes == set(gateway.app[LEAST_ROLES])
-    assert gateway.app[PUBLIC_ROUTES] <= routes
+    assert set(gateway.app.router.routes()) == set(gateway.app[ENDPOINT_OF])
+    assert all(endpoint in ENDPOINTS for endpoint in gateway.app[ENDPOINT_OF].values())
 
 
 async def test_nobody_is_let_in_without_saying_who_they_are(gateway: Gateway, project: Project) -> None:

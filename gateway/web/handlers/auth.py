@@ -20,9 +20,10 @@ from gateway.oauth.protocol.replies import presentable, seconds
 from gateway.oauth.revoke import Revoked
 from gateway.oauth.room import OAUTH
 from gateway.oauth.ways import Way, chosen, ways_for
+from gateway.web.destination import DESTINATION
 from gateway.web.handlers import accounts, shapes, views
 from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
-from gateway.web.keys import ASKED, CALLER, CONFIG, PROJECT, ROLE, TASKS, USER
+from gateway.web.keys import CALLER, CONFIG, PROJECT, ROLE, TASKS, USER
 from gateway.wire.events import CredentialDisconnected
 from gateway.wire.times import parse_timestamp
 
@@ -262,7 +263,7 @@ def _redirect_uri(request: web.Request, provider: Provider, whose: For) -> str:
 
 def _own_address(request: web.Request) -> str:
     """The address that the caller has used, where it is this machine's."""
-    asked = request[ASKED]
+    asked = request[DESTINATION].asked
     if asked.host is None or not asked.is_here:
         raise ProviderMisconfigured(
             "This gateway does not know at which address browsers reach it; its operator sets server.public_url to it."

@@ -27,10 +27,11 @@ from gateway.identity.room import IDENTITY
 from gateway.oauth.pending import ARRIVED, AUTHORIZED, Login
 from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
 from gateway.oauth.room import OAUTH
+from gateway.web.destination import DESTINATION
 from gateway.web.handlers import accounts
 from gateway.web.handlers.login_page import page, question
 from gateway.web.handlers.requests import MAX_STRANGERS_BODY, read_raw
-from gateway.web.keys import ASKED, CHANGED, TASKS, Changed
+from gateway.web.keys import CHANGED, TASKS, Changed
 from gateway.wire.media import media_type
 
 
@@ -134,7 +135,7 @@ def _brought(request: web.Request) -> Callback:
 
 async def _caller(request: web.Request) -> Caller | None:
     """Whose browser this is, where it shows that."""
-    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=request[ASKED].is_here)
+    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=request[DESTINATION].asked.is_here)
     try:
         caller = await request.app[IDENTITY].identity.identify(presented)
         caller.check_reach(Role.OPERATOR)

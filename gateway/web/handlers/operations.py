@@ -8,8 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.errors import Forbidden
 from gateway.identity.room import IDENTITY
+from gateway.web.destination import DESTINATION
 from gateway.web.handlers import shapes, views
-from gateway.web.keys import ASKED, EXPOSITION, READINESS
+from gateway.web.keys import EXPOSITION, READINESS
 
 _NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 
@@ -35,7 +36,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """The figures for Prometheus; with several workers those of all of them, whichever is asked."""
     scrapers, shown = request.app[IDENTITY].scrapers, request.headers.get(hdrs.AUTHORIZATION)
-    if not scrapers.is_near(request.headers, request.remote, request[ASKED]):
+    if not scrapers.is_near(request.headers, request.remote, request[DESTINATION].asked):
         refusal = Forbidden(
             "The figures are for the networks in metrics.allow, asked for by an address or a name in "
             "identity.allowed_hosts, and for those who have metrics.token."

@@ -12,7 +12,8 @@ from aiohttp.typedefs import Handler
 from gateway.errors import GatewayError, Unauthenticated
 from gateway.identity.audit import AuditOutcome, Entry
 from gateway.identity.room import IDENTITY
-from gateway.web.keys import ASKED, CALLER, CHANGED, PROJECT, REQUEST_ID
+from gateway.web.destination import DESTINATION
+from gateway.web.keys import CALLER, CHANGED, PROJECT, REQUEST_ID
 from gateway.web.middleware.paths import shown_path
 from gateway.wire.codec import storable
 
@@ -91,5 +92,5 @@ def _project_of(request: web.Request) -> str | None:
         return request[PROJECT].id
     if CHANGED in request:
         return request[CHANGED].project_id
-    project_id = request[ASKED].project_id or request.match_info.get("project_id")
+    project_id = request[DESTINATION].project_id
     return storable(project_id) if project_id is not None and len(project_id) <= 64 else None

@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from gateway.errors import Forbidden
 from gateway.identity.room import IDENTITY
 from gateway.identity.sites import ANY_SCHEME, Asked
-from gateway.web.keys import ASKED
+from gateway.web.destination import DESTINATION
 from gateway.wire.pages import foreign_page
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD}
@@ -23,7 +23,7 @@ _PREFLIGHT_SECONDS = "7200"
 @web.middleware
 async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what a web page of another origin may be behind, before anybody is asked who they are."""
-    asked = request[ASKED]
+    asked = request[DESTINATION].asked
     if not asked.is_known:
         # A foreign name that resolves to this machine is how a web page gets around the same-origin policy.
         raise Forbidden(
@@ -99,4 +99,4 @@ def _is_link(request: web.Request) -> bool:
 def browser_scheme(request: web.Request) -> str:
     """The scheme by which the browser has asked, as far as it is known here."""
     seen = request.app[IDENTITY].proxies.scheme_of(request.headers, request.remote, request.scheme)
-    return request.app[IDENTITY].sites.scheme(request[ASKED].host, seen)
+    return request.app[IDENTITY].sites.scheme(request[DESTINATION].asked.host, seen)

@@ -9,7 +9,8 @@ from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError, LoopDetected
 from gateway.stream.dialects import OPENCODE, OWN
-from gateway.web.keys import ASKED, CONFIG, OPENCODE_EVENTS, PROJECT, STREAM_ROUTES
+from gateway.web.destination import DESTINATION
+from gateway.web.keys import CONFIG, PROJECT
 from gateway.wire.events import Cursor
 
 _TOO_MANY = 429
@@ -18,12 +19,11 @@ _HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform", "X-Accel-Buffering": "
 
 def must_come_back(request: web.Request, exc: GatewayError) -> bool:
     """Whether a client of an event stream was to be told of something that passes."""
+    stream = request[DESTINATION].stream
     return (
-        ASKED in request
-        and (exc.status >= 500 or exc.status == _TOO_MANY)
-        and (request.match_info.route.name in STREAM_ROUTES or _is_recorded_for_a_browser(request))
+        (exc.status >= 500 or exc.status == _TOO_MANY)
+        and (stream is OWN or (stream is OPENCODE and _is_recorded_for_a_browser(request)))
         and not isinstance(exc, LoopDetected)
-        and request[ASKED].project_id is None
     )
 
 
@@ -31,16 +31,14 @@ def come_back(request: web.Request) -> web.Response:
     """One block with the id that the client has: some clients take a block without one for the loss of theirs."""
     retry = round(1000 * request.app[CONFIG].events.retry * random.uniform(1, 3))
     known = Cursor.parse(request.headers.get("Last-Event-ID", ""))
-    dialect = OPENCODE if request.match_info.route.name == OPENCODE_EVENTS else OWN
-    block = dialect.heartbeat(known, retry=retry)
+    block = (request[DESTINATION].stream or OWN).heartbeat(known, retry=retry)
     return web.Response(body=block, content_type="text/event-stream", headers=_HEADERS)
 
 
 def _is_recorded_for_a_browser(request: web.Request) -> bool:
     """OpenCode's own clients come back from any status, and not from a stream that ends; they accept anything."""
     return (
-        request.match_info.route.name == OPENCODE_EVENTS
-        and PROJECT in request
+        PROJECT in request
         and request[PROJECT].record_opencode_events
         and "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
     )

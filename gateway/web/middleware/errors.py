@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 from gateway.db.errors import ForeignKeyViolation
 from gateway.errors import BodyTooLarge, GatewayError, MethodNotAllowed, NotFound, ProjectNotFound
 from gateway.telemetry.context import begin_request
+from gateway.web.destination import DESTINATION
 from gateway.web.keys import REQUEST_ID
 from gateway.web.middleware.comeback import come_back, must_come_back
 from gateway.web.middleware.paths import shown_path
@@ -33,6 +34,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = request_id = f"{_PROCESS}{next(_NUMBERS):08x}"
     begin_request(request_id, request.match_info)
     try:
+        if (wrong := request[DESTINATION].wrong) is not None:
+            raise wrong
         response = await handler(request)
     except Exception as exc:
         if request.writer.output_size > 0:

@@ -9,20 +9,17 @@ from gateway.identity.passes import COOKIE_SECONDS, StreamOf
 from gateway.identity.room import IDENTITY
 from gateway.identity.tokens import cookie_name
 from gateway.proxy.websocket import is_handshake
+from gateway.stream.dialects import OWN
+from gateway.web.destination import DESTINATION
 from gateway.web.keys import (
-    ASKED,
     CALLER,
     CAME_BY_PASS,
-    OPENCODE_EVENTS,
     PASSTHROUGH_TICKET,
-    PUBLIC_ROUTES,
     SIGNED_IN,
-    STREAM_ROUTES,
     STREAM_TICKET,
     USER,
 )
 from gateway.web.middleware.browsers import browser_scheme
-from gateway.web.middleware.passthrough import passthrough
 
 _COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
 
@@ -30,20 +27,19 @@ _COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
 @web.middleware
 async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who sends the request; ``Unauthenticated`` where nobody knows."""
-    # On a project's own host every path is its container's.
-    if request.match_info.route not in request.app[PUBLIC_ROUTES] or request[ASKED].project_id is not None:
+    if not request[DESTINATION].is_public:
         caller = await _identified(request)
         request[CALLER], request[USER] = caller, caller.user_id
     return await handler(request)
 
 
 async def _identified(request: web.Request) -> Caller:
-    asked = request[ASKED]
-    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=asked.is_here)
+    is_here = request[DESTINATION].asked.is_here
+    presented = Presented(headers=request.headers, peer=request.remote, to_loopback=is_here)
     try:
         return await request.app[IDENTITY].identity.identify(presented)
     except Unauthenticated:
-        by_pass = await _by_pass(request) if asked.project_id is None else None
+        by_pass = await _by_pass(request)
         if by_pass is None:
             raise
         return by_pass
@@ -81,14 +77,14 @@ async def _whose_pass(request: web.Request, stream: StreamOf, ticket: str | None
 
 def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:
     """The stream that the request is for, and where its ticket stands; None where no pass opens what it is for."""
-    project_id, route = request.match_info.get("project_id"), request.match_info.route
-    if project_id is None or "\0" in request.path or not request.raw_path.isascii():
+    destination = request[DESTINATION]
+    project_id, endpoint = destination.project_id, destination.endpoint
+    if project_id is None or endpoint is None or "\0" in request.path or not request.raw_path.isascii():
         return None
-    if route.name in STREAM_ROUTES:
+    if destination.stream is OWN:
         return StreamOf.events(project_id, request.match_info.get("session_id")), STREAM_TICKET
     is_stream = is_handshake(request) or "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
-    is_passed = route.handler is passthrough or route.name == OPENCODE_EVENTS
-    if is_passed and request.method == hdrs.METH_GET and is_stream:
+    if endpoint.is_passed_on and request.method == hdrs.METH_GET and is_stream:
         return StreamOf.passed_through(project_id, request.raw_path.partition("?")[0]), PASSTHROUGH_TICKET
     return None
 

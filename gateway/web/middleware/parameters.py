@@ -4,16 +4,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import InvalidParameter
-from gateway.web.keys import QUERIES
+from gateway.web.destination import DESTINATION
 
 
 @web.middleware
 async def parameters(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse query parameters that the route's line in the table does not name."""
-    if request.query_string:
-        known = request.app[QUERIES].get(request.match_info.route)
-        if known is not None:
-            _check(request, known)
+    endpoint = request[DESTINATION].endpoint
+    if request.query_string and endpoint is not None and not endpoint.is_public and not endpoint.is_passed_on:
+        _check(request, endpoint.query)
     return await handler(request)
 
 

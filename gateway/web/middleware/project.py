@@ -1,13 +1,11 @@
-"""Port mapping: which project a path means, and which port of its container.
+"""The project that a request is for, looked up together with who asks and what they may do in it.
 
-``/api/projects/{id}/acp/…`` is the container's ACP port (4097), ``/api/projects/{id}/opencode/…`` OpenCode's (4096).
-The rest of the path and the query reach the container byte for byte. A browser that opens OpenCode's page there is
-sent on to the project's own host, all of which is OpenCode's (``identity.sites``).
+A browser that opens OpenCode's page below the gateway's own host is sent on to the project's own host, all of which is
+OpenCode's (``identity.sites``).
 """
 
 import re
 from functools import lru_cache
-from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -20,16 +18,13 @@ from gateway.identity.watch import Visit
 from gateway.projects.room import PROJECTS
 from gateway.projects.store import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
+from gateway.web.destination import DESTINATION, Target
 from gateway.web.keys import (
-    ASKED,
     CALLER,
     CAME_BY_PASS,
     CONFIG,
-    LEAST_ROLES,
-    OF_USER,
     PASSTHROUGH_TICKET,
     PROJECT,
-    PUBLIC_ROUTES,
     ROLE,
     ROUTE,
     Route,
@@ -38,10 +33,6 @@ from gateway.web.middleware.browsers import browser_scheme
 from gateway.web.middleware.passthrough import passthrough
 from gateway.wire.hosts import Host
 
-#: A request target of RFC 9112 3.2: a path whose fourth part names the port, maybe behind a scheme and an authority.
-_TARGET = re.compile(r"(?:https?://[^/?]*)?(?:/[^/?]+){3}/([^/?]+)(.*)", re.DOTALL | re.IGNORECASE)
-#: The same without looking into the path.
-_ORIGIN_FORM = re.compile(r"(?:https?://[^/?]*)?(/.*)", re.DOTALL | re.IGNORECASE)
 _PORTS = {"acp": acp_upstream, "opencode": opencode_upstream}
 #: OpenCode answers these when a turn is over, which takes as long as it takes.
 _TURNS = re.compile(r"/session/[^/?]+/(message|command|shell|summarize|init)([/?]|$)")
@@ -57,27 +48,23 @@ _MISSING: dict[str, type[NotFound]] = {
 @web.middleware
 async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Look the project up together with who asks and what they may do in it, and say where its container is."""
-    own = request[ASKED].project_id
-    if own is not None:
-        found = await _enter(request, own, Role.OPERATOR)
-        target = _ORIGIN_FORM.fullmatch(request.raw_path)
-        request[ROUTE] = _route(request, found, "opencode", target=target[1] if target else "/", prefix="")
-        return await _watched(request, passthrough, Role.OPERATOR)
-    project_id = request.match_info.get("project_id")
-    if project_id is not None and request.match_info.route not in request.app[PUBLIC_ROUTES]:
-        _refuse_impossible_ids(request)
-        least = request.app[LEAST_ROLES][request.match_info.route] or Role.VIEWER
-        found = await _enter(request, project_id, least)
+    destination = request[DESTINATION]
+    project_id, target = destination.project_id, destination.target
+    if project_id is None or destination.is_public:
         _check_reach(request)
-        match = _TARGET.fullmatch(request.raw_path)
-        if match and (port := match[1] if "%" not in match[1] else unquote(match[1])) in _PORTS:
-            if port == "opencode" and _opens_a_page(request) and (host := _own_host(request, found)) is not None:
-                return _to_own_host(request, host, target=match[2])
-            prefix = f"/api/projects/{found.id}/{port}"
-            request[ROUTE] = _route(request, found, port, target=match[2], prefix=prefix)
-        return await _watched(request, handler, least)
+        return await handler(request)
+    if destination.on_own_host:
+        handler = passthrough
+    else:
+        _refuse_impossible_ids(request)
+    found = await _enter(request, project_id, destination.least_role)
     _check_reach(request)
-    return await handler(request)
+    if target is not None:
+        is_page = target.port == "opencode" and not destination.on_own_host and _opens_a_page(request)
+        if is_page and (host := _own_host(request, found)) is not None:
+            return _to_own_host(request, host, target=target.raw)
+        request[ROUTE] = _route(request, found, target)
+    return await _watched(request, handler, destination.least_role)
 
 
 async def _watched(request: web.Request, handler: Handler, least: Role) -> web.StreamResponse:
@@ -130,9 +117,9 @@ def _check_role(request: web.Request, least: Role) -> None:
 
 
 def _check_reach(request: web.Request) -> None:
-    least = request.app[OF_USER].get(request.match_info.route)
-    if least is not None:
-        request[CALLER].check_reach(least)
+    endpoint = request[DESTINATION].endpoint
+    if endpoint is not None and endpoint.of_user is not None:
+        request[CALLER].check_reach(endpoint.of_user)
 
 
 def _opens_a_page(request: web.Request) -> bool:
@@ -141,7 +128,7 @@ def _opens_a_page(request: web.Request) -> bool:
 
 
 def _own_host(request: web.Request, found: Project) -> Host | None:
-    return request.app[IDENTITY].sites.project_host(found.id, request[ASKED])
+    return request.app[IDENTITY].sites.project_host(found.id, request[DESTINATION].asked)
 
 
 def _to_own_host(request: web.Request, host: Host, *, target: str) -> web.Response:
@@ -158,14 +145,13 @@ def _refuse_impossible_ids(request: web.Request) -> None:
             raise missing()
 
 
-def _route(request: web.Request, found: Project, port: str, *, target: str, prefix: str) -> Route:
+def _route(request: web.Request, found: Project, target: Target) -> Route:
     config = request.app[CONFIG].containers
-    is_turn = port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target)
+    is_turn = target.port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target.raw)
     headers = None if is_turn else config.headers_timeout
-    if request.get(CAME_BY_PASS):
-        target = _without_ticket(target)
+    raw = _without_ticket(target.raw) if request.get(CAME_BY_PASS) else target.raw
     timeouts = _timeouts(config.connect_timeout, headers, config.idle_timeout)
-    return Route(_PORTS[port](found, config), target, prefix, timeouts)
+    return Route(_PORTS[target.port](found, config), raw, target.prefix, timeouts)
 
 
 def _without_ticket(target: str) -> str:

@@ -5,23 +5,21 @@ has kept of it as a page later. So every answer below the prefix is sandboxed, o
 none of them is kept.
 """
 
-import re
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from gateway.errors import Forbidden
-from gateway.web.keys import ASKED
+from gateway.web.destination import DESTINATION
 
 #: A page gets an origin of its own, and not the gateway's cookies and API.
 _SANDBOX: Final = "sandbox allow-scripts allow-forms allow-popups allow-downloads"
-#: More than is passed through, and nothing less: how a path is split into names is the router's affair.
-_BELOW = re.compile(r"/api/projects/.+?/(?:acp|opencode)(?:/|\Z)", re.DOTALL)
 
 
 async def sandbox(request: web.Request, response: web.StreamResponse) -> None:
     """``on_response_prepare``."""
-    if (ASKED in request and request[ASKED].project_id is not None) or not _BELOW.match(request.path):
+    # What is refused before anybody looks at it, by its ``Expect``, may be for anything.
+    if DESTINATION in request and not request[DESTINATION].is_below:
         return
     headers = response.headers
     headers["Content-Security-Policy"] = _SANDBOX

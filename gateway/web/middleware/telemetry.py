@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -11,20 +10,18 @@ from aiohttp.typedefs import Handler
 from gateway.proxy.forward import BROKEN_OFF, STREAMED
 from gateway.telemetry.metrics import BROKEN, LEFT
 from gateway.telemetry.room import TELEMETRY
-from gateway.web.keys import ASKED, OPENCODE_EVENTS, REQUEST_ID, SETTINGS, STREAM_ROUTES, WRITTEN
+from gateway.web.destination import DESTINATION
+from gateway.web.keys import REQUEST_ID, SETTINGS, WRITTEN
 
 access = logging.getLogger("gateway.access")
-
-UNMATCHED: Final = "unmatched"
-#: All of a container's OpenCode on its project's own host.
-OWN_HOST: Final = "project-host"
 
 
 @web.middleware
 async def telemetry(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Time what the others do, and note its outcome."""
     began = time.perf_counter()
-    is_stream = request.match_info.route.name in (*STREAM_ROUTES, OPENCODE_EVENTS)
+    destination = request[DESTINATION]
+    is_stream = destination.stream is not None
     span = request.app[TELEMETRY].tracing.begin_request(request.method, request.headers, is_stream=is_stream)
     status, response = BROKEN, None
     try:
@@ -36,7 +33,7 @@ async def telemetry(request: web.Request, handler: Handler) -> web.StreamRespons
         raise
     finally:
         lasts = is_stream or status == "101" or STREAMED in request
-        seconds, route = time.perf_counter() - began, route_of(request)
+        seconds, route = time.perf_counter() - began, destination.label
         request.app[TELEMETRY].metrics.request(request.method, route, status, None if lasts else seconds)
         if span is not None:
             span.end(None if response is None else response.status, route=route)
@@ -56,14 +53,6 @@ def _log(request: web.Request, response: web.StreamResponse | None, route: str, 
             "ms": round(1000 * seconds, 1),
         },
     )
-
-
-def route_of(request: web.Request) -> str:
-    """The template of the request's route."""
-    if ASKED in request and request[ASKED].project_id is not None:
-        return OWN_HOST
-    resource = request.match_info.route.resource
-    return UNMATCHED if resource is None else resource.canonical
 
 
 def _bytes(request: web.Request, response: web.StreamResponse | None) -> int:
