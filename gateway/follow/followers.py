@@ -14,6 +14,7 @@ from datetime import datetime
 import attrs
 
 from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.follow.feeds import AcpFeed, Feed, OpencodeFeed
@@ -142,12 +143,7 @@ class Followers:
 
     async def renew(self) -> None:
         """Keep the leases until cancelled. A database that is away may come back before anybody else takes them."""
-        while True:
-            await asyncio.sleep(self.leases.seconds / 3)
-            try:
-                await self._keep_all()
-            except GatewayError as exc:
-                log_failure(logger, "leases not renewed", exc)
+        await every(self.leases.seconds / 3, self._keep_all, failed="leases not renewed")
 
     async def _keep_all(self) -> None:
         before = [held.lease for held in self._held.values()]

@@ -1,11 +1,11 @@
 """Asks providers whether people have entered their codes: one gateway for each login, whichever gateways live."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.errors import GatewayError, ProviderMisconfigured
 from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
@@ -54,19 +54,11 @@ class Poller:
 
     async def run(self) -> None:
         """Ask and ask again, until cancelled."""
-        loop = asyncio.get_running_loop()
-        swept = -SWEEP_SECONDS
-        while True:
-            try:
-                await self._look()
-                if loop.time() - swept >= SWEEP_SECONDS:
-                    await self._logins.pending.sweep()
-                    swept = loop.time()
-            except GatewayError as exc:
-                log_failure(logger, "logins not looked after", exc)
-            except Exception:
-                logger.exception("logins not looked after")
-            await asyncio.sleep(LOOK_SECONDS)
+        await every(LOOK_SECONDS, self._look, failed="logins not looked after")
+
+    async def sweep(self) -> None:
+        """End logins that nobody completed and delete old ones, until cancelled."""
+        await every(SWEEP_SECONDS, self._logins.pending.sweep, failed="old logins not deleted")
 
     async def close(self) -> None:
         """Let answers under way arrive: tokens are given once."""

@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken, Credentials
-from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Database
 from gateway.db.retry import retry_until_stored
 from gateway.errors import AuthRequired, GatewayError, ProviderUnavailable, ReauthRequired
@@ -111,14 +112,7 @@ class Refresher:
     async def run(self) -> None:
         """Renew what ends soon, until cancelled."""
         few = asyncio.Semaphore(AT_ONCE)
-        while True:
-            try:
-                await self._review(few)
-            except GatewayError as exc:
-                log_failure(logger, "credentials not looked after", exc)
-            except Exception:
-                logger.exception("credentials not looked after")
-            await asyncio.sleep(REVIEW_SECONDS)
+        await every(REVIEW_SECONDS, partial(self._review, few), failed="credentials not looked after")
 
     async def close(self) -> None:
         """Let what is under way end: a provider's answer that nobody hears is an account lost."""

@@ -1,11 +1,11 @@
 """Telling a provider that tokens are over. Here they are forgotten whatever it answers."""
 
-import asyncio
 import logging
 
 import attrs
 
 from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.errors import GatewayError
 from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
@@ -75,15 +75,7 @@ class Revocation:
 
     async def run(self) -> None:
         """Tell providers again, until cancelled."""
-        while True:
-            try:
-                await self._look()
-            except GatewayError as exc:
-                log_failure(logger, "tokens not revoked yet", exc)
-            except Exception:
-                # One that nobody foresaw must not leave all tokens as they are from then on.
-                logger.exception("tokens not revoked yet")
-            await asyncio.sleep(LOOK_SECONDS)
+        await every(LOOK_SECONDS, self._look, failed="tokens not revoked yet")
 
     async def close(self) -> None:
         """Let what is under way come to its end."""

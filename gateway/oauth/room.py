@@ -71,6 +71,7 @@ async def open_oauth(
         poller = Poller(logins, providers, discovery, edge, holder=gateway_id, timeout=config.timeout)
         works = {
             "poll providers": poller.run(),
+            "sweep logins": poller.sweep(),
             "renew credentials": refresher.run(),
             "revoke tokens again": revocation.run(),
         }

@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from gateway.db.availability import log_failure
-from gateway.errors import GatewayError
+from gateway.db.every import every
 from gateway.log.ids import LogId
 from gateway.log.run import Run
 from gateway.log.store import Appended, Log
@@ -203,20 +202,17 @@ class Tails:
 
     async def poll(self) -> None:
         """Find what other processes appended, once a second, until cancelled."""
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            try:
-                watched = self.watched()
-                heads = await self._log.heads(watched) if watched else {}
-            except GatewayError as exc:
-                log_failure(logger, "heads of watched logs could not be read", exc)
-                continue
-            for log_id in watched:
-                tail = self._tails.get(log_id)
-                if tail is not None and log_id in heads:
-                    tail.move(heads[log_id])
-                elif tail is not None:
-                    tail.vanish()
+        await every(POLL_SECONDS, self._look, failed="heads of watched logs could not be read")
+
+    async def _look(self) -> None:
+        watched = self.watched()
+        heads = await self._log.heads(watched) if watched else {}
+        for log_id in watched:
+            tail = self._tails.get(log_id)
+            if tail is not None and log_id in heads:
+                tail.move(heads[log_id])
+            elif tail is not None:
+                tail.vanish()
 
     def extend(self, log_id: LogId, appended: Appended) -> None:
         """Take what was committed here; for ``Log.listen``."""

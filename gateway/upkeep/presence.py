@@ -5,17 +5,14 @@ takes over what a dead one held.
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Database
 from gateway.errors import GatewayError
 from gateway.tasks import running
-
-logger = logging.getLogger(__name__)
 
 #: Whoever stops waits no longer for a database that does not answer: its row expires by itself.
 FAREWELL_SECONDS = 1.0
@@ -29,9 +26,13 @@ async def present(database: Database, *, seconds: float) -> AsyncIterator[str]:
     """
     gateway_id = f"gateway-{secrets.token_hex(8)}"
     await database.execute("forget_dead_gateways")
-    await database.execute("renew_gateway", id=gateway_id, seconds=seconds)
+
+    async def renew() -> None:
+        await database.execute("renew_gateway", id=gateway_id, seconds=seconds)
+
+    await renew()
     try:
-        async with running({"keep presence": _keep(database, gateway_id, seconds)}):
+        async with running({"keep presence": every(seconds / 3, renew, failed="presence not renewed")}):
             yield gateway_id
     finally:
         with suppress(GatewayError, TimeoutError):
@@ -42,13 +43,3 @@ async def present(database: Database, *, seconds: float) -> AsyncIterator[str]:
 async def expire_gateways(database: Database) -> None:
     """Before the only gateways on a database start: whoever was there is gone."""
     await database.execute("expire_gateways")
-
-
-async def _keep(database: Database, gateway_id: str, seconds: float) -> None:
-    """A database that is away may come back before the row has expired."""
-    while True:
-        await asyncio.sleep(seconds / 3)
-        try:
-            await database.execute("renew_gateway", id=gateway_id, seconds=seconds)
-        except GatewayError as exc:
-            log_failure(logger, "presence not renewed", exc, gateway=gateway_id)

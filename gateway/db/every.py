@@ -1,0 +1,25 @@
+"""Work that is done again and again for as long as a gateway runs."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from gateway.db.availability import log_failure
+from gateway.errors import GatewayError
+
+logger = logging.getLogger(__name__)
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[object]], *, failed: str) -> None:
+    """Do ``work``, wait ``seconds``, and begin anew, until cancelled.
+
+    ``failed`` is what the log says where it fails. That is no reason to stop: not even a fault that nobody foresaw.
+    """
+    while True:
+        try:
+            await work()
+        except GatewayError as exc:
+            log_failure(logger, failed, exc)
+        except Exception:
+            logger.exception(failed)
+        await asyncio.sleep(seconds)
