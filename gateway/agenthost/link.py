@@ -224,7 +224,7 @@ class AgentLink:
     async def answer(self, method: str, params: Any) -> Any:
         return await self._client.answer(self, method, params)
 
-    def babbled(self, line: bytes) -> None:
+    def invalid_line(self, line: bytes) -> None:
         self.process.tail.add(line + b"\n")
 
     def ended(self, problem: str | None) -> None:

@@ -47,7 +47,7 @@ class Peer(Protocol):
     async def answer(self, method: str, params: Any) -> Any:
         """The result of a request; RequestError where there is none."""
 
-    def babbled(self, line: bytes) -> None:
+    def invalid_line(self, line: bytes) -> None:
         """A line that is not JSON-RPC: banners and warnings that belong on stderr."""
 
     def ended(self, problem: str | None) -> None:
@@ -132,7 +132,7 @@ class Connection:
                 params = self._peer.requested(message.method, parse_foreign_json(bytes(message.params)))
                 self._tasks.start(self._answer(message.id, message.method, params), name="answer an agent")
         except ValueError:
-            self._peer.babbled(line)
+            self._peer.invalid_line(line)
 
     def _settle(self, message: Message) -> None:
         """Give an answer to who waits for it."""

@@ -13,7 +13,7 @@ MAX_READ = 1000
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Said:
+class ReceivedEvent:
     """What a container said."""
 
     project_id: str

@@ -33,10 +33,10 @@ class Forbidden(GatewayError):
     status, code = 403, "forbidden"
 
 
-class RoleTooSmall(Forbidden):
+class InsufficientRole(Forbidden):
     """The caller's role in this project does not allow this."""
 
-    code = "role_too_small"
+    code = "insufficient_role"
 
 
 class TokenLimited(Forbidden):

@@ -27,7 +27,7 @@ BATCH: Final = 1000
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Visit:
+class OpenRequest:
     """A request under way: whose, in which project, as what at least, and how it is broken off."""
 
     caller: Caller
@@ -40,23 +40,23 @@ class Visit:
         return self.project_id, self.caller.user_id, self.caller.token_id
 
 
-class Watch:
+class AccessMonitor:
     """All requests of this process that are under way. ``run`` is its task."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._visits: set[Visit] = set()
+        self._open: set[OpenRequest] = set()
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._visits)
+        return len(self._open)
 
-    def enter(self, visit: Visit) -> None:
+    def enter(self, request: OpenRequest) -> None:
         """It is under way until it is told to ``leave``."""
-        self._visits.add(visit)
+        self._open.add(request)
 
-    def leave(self, visit: Visit) -> None:
-        self._visits.discard(visit)
+    def leave(self, request: OpenRequest) -> None:
+        self._open.discard(request)
 
     def look_now(self) -> None:
         """Something was withdrawn here: do not wait for the next time."""
@@ -78,15 +78,15 @@ class Watch:
                 log_failure(logger, "access not looked at again", exc)
 
     async def _look(self) -> None:
-        keys = list({visit.key for visit in self._visits})
+        keys = list({request.key for request in self._open})
         allowed: dict[tuple[str, str, str | None], Role | None] = {}
         for start in range(0, len(keys), BATCH):
             allowed |= await self._ask(keys[start : start + BATCH])
-        for visit in list(self._visits):
+        for request in list(self._open):
             # One that came while the database was asked has just been let in.
-            if visit.key in allowed and (reason := _withdrawn(visit, allowed[visit.key])):
-                logger.info("ended: access was withdrawn", extra={"project": visit.project_id, "reason": reason})
-                visit.end()
+            if request.key in allowed and (reason := _withdrawn(request, allowed[request.key])):
+                logger.info("ended: access was withdrawn", extra={"project": request.project_id, "reason": reason})
+                request.end()
 
     async def _ask(self, keys: Sequence[tuple[str, str, str | None]]) -> dict[tuple[str, str, str | None], Role | None]:
         """The role that each has, None where it is none any more."""
@@ -104,11 +104,11 @@ class Watch:
         return found
 
 
-def _withdrawn(visit: Visit, role: Role | None) -> str | None:
-    if visit.caller.has_expired():
+def _withdrawn(request: OpenRequest, role: Role | None) -> str | None:
+    if request.caller.has_expired():
         return "credential expired"
     if role is None:
         return "no member, or credential revoked"
-    if min(role, visit.caller.max_role) < visit.least:
-        return "role too small"
+    if min(role, request.caller.max_role) < request.least:
+        return "insufficient role"
     return None

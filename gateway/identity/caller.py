@@ -6,7 +6,7 @@ from typing import Final, Protocol
 import attrs
 from multidict import CIMultiDictProxy
 
-from gateway.errors import RoleTooSmall, TokenLimited
+from gateway.errors import InsufficientRole, TokenLimited
 from gateway.identity.roles import Role
 
 #: The one user where no operator has said who there are.
@@ -35,7 +35,7 @@ class Caller:
     def check_reach(self, least: Role) -> None:
         """Refuse a credential that is too limited for what concerns its user beyond one project.
 
-        ``TokenLimited`` where it is limited to projects, ``RoleTooSmall`` where it is to less than ``least``.
+        ``TokenLimited`` where it is limited to projects, ``InsufficientRole`` where it is to less than ``least``.
         """
         if self.projects is not None:
             raise TokenLimited(
@@ -43,7 +43,7 @@ class Caller:
                 "token without such a limit."
             )
         if self.max_role < least:
-            raise RoleTooSmall(
+            raise InsufficientRole(
                 f"This API token allows the role {self.max_role.word} at most, and this needs {least.word}.",
                 role=self.max_role.word,
                 needed=least.word,

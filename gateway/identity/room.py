@@ -9,16 +9,16 @@ from aiohttp import web
 from gateway.config.reload import Settings
 from gateway.config.schema import Config
 from gateway.db.pool import Database
+from gateway.identity.access_monitor import AccessMonitor
 from gateway.identity.audit import Audit
 from gateway.identity.identify import Identity, configured
 from gateway.identity.members import Members
-from gateway.identity.passes import Passes
 from gateway.identity.proxy import Proxies
 from gateway.identity.scrapers import Scrapers
 from gateway.identity.sign_ins import SignIns
 from gateway.identity.sites import Sites
+from gateway.identity.stream_tickets import StreamTickets
 from gateway.identity.throttle import Throttle
-from gateway.identity.watch import Watch
 from gateway.tasks import running
 
 
@@ -26,10 +26,10 @@ from gateway.tasks import running
 class IdentityRoom:
     identity: Identity
     members: Members
-    passes: Passes
+    stream_tickets: StreamTickets
     sign_ins: SignIns
     audit: Audit
-    watch: Watch
+    access_monitor: AccessMonitor
     throttle: Throttle
     #: The proxies in front, behind which a request's client is.
     proxies: Proxies
@@ -55,19 +55,19 @@ async def open_identity(
     """The callbacks must not block. On leaving, the audit's entries are written that have not been."""
     config = settings.config
     proxies, throttle = Proxies(config.identity.proxy_addresses), Throttle(on_refused=on_throttled)
-    watch, audit = Watch(database), Audit(database, days=config.identity.audit_days)
+    access_monitor, audit = AccessMonitor(database), Audit(database, days=config.identity.audit_days)
 
     def members_changed() -> None:
         on_members_changed()
-        watch.look_now()
+        access_monitor.look_now()
 
     room = IdentityRoom(
         identity=configured(config.identity, database, throttle, proxies),
         members=Members(database, on_changed=members_changed),
-        passes=Passes(database, config.identity.modes),
+        stream_tickets=StreamTickets(database, config.identity.modes),
         sign_ins=SignIns(database),
         audit=audit,
-        watch=watch,
+        access_monitor=access_monitor,
         throttle=throttle,
         proxies=proxies,
         sites=Sites(
@@ -81,7 +81,11 @@ async def open_identity(
     settings.on_change(room.change)
     try:
         async with running(
-            {"write audit": audit.run(), "watch access": watch.run(), "sweep passes": room.passes.sweep()}
+            {
+                "write audit": audit.run(),
+                "watch access": access_monitor.run(),
+                "sweep stream tickets": room.stream_tickets.sweep(),
+            }
         ):
             yield room
     finally:

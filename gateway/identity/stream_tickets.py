@@ -1,13 +1,12 @@
-"""Passes: how a browser's ``EventSource`` or ``WebSocket``, which can send no header, opens one stream.
+"""Stream tickets: how a browser's ``EventSource`` or ``WebSocket``, which can send no header, opens one stream.
 
-Whoever may read the stream gets a *ticket*, which is good for half a minute and once, and may stand in a URL. It is
+Someone who may read the stream gets a *ticket*, which is good for half a minute and once, and may stand in a URL. It is
 exchanged for a *cookie* of that stream's path, by which the browser comes back: a reconnect repeats the URL, whose
 ticket has gone by then. Both are bound to the user, the project and the stream, and are kept as digests, so that any
 gateway knows them. Each look-up asks in the same statement what the user's role and the API token are by now: a pass
 opens nothing that these would not.
 """
 
-import asyncio
 import hashlib
 import logging
 import secrets
@@ -18,9 +17,9 @@ from urllib.parse import quote
 
 import attrs
 
-from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Database, Row
-from gateway.errors import GatewayError, ProjectNotFound, TooManyRequests
+from gateway.errors import ProjectNotFound, TooManyRequests
 from gateway.identity.caller import Caller
 from gateway.identity.roles import Role
 
@@ -60,8 +59,8 @@ class StreamOf:
         return f"acp_stream_{hashlib.sha256(self.path.encode()).hexdigest()[:12]}"
 
 
-class Passes:
-    """All passes of one database. ``sweep`` is its task."""
+class StreamTickets:
+    """All tickets and cookies of one database. ``sweep`` is its task."""
 
     def __init__(self, database: Database, modes: Sequence[str]) -> None:
         """``modes``: the ways of saying who one is that there are now; what was got in another one is over."""
@@ -124,13 +123,12 @@ class Passes:
 
     async def sweep(self) -> None:
         """Forget what is no longer good, until cancelled."""
-        while True:
-            try:
-                await self._database.execute("delete_ended_stream_passes")
-                await self._database.execute("delete_ended_sign_ins")
-            except GatewayError as exc:
-                log_failure(logger, "passes not swept", exc)
-            await asyncio.sleep(SWEEP_SECONDS)
+
+        async def delete() -> None:
+            await self._database.execute("delete_ended_stream_passes")
+            await self._database.execute("delete_ended_sign_ins")
+
+        await every(SWEEP_SECONDS, delete, failed="stream tickets not swept")
 
 
 def _caller(row: Row, stream: StreamOf) -> Caller:

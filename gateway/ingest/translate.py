@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.container.client import SPAWN_SECONDS
-from gateway.container.said import Said
+from gateway.container.received import ReceivedEvent
 from gateway.container.values import MAX_TOLD, ContainerFacts, is_name
 from gateway.db.pool import Database
 from gateway.follow.recorder import LookUp
@@ -125,38 +125,38 @@ class Translator:
         # Only now: what is of somebody else's session is not recorded, whatever its agent is called.
         if not _names_agent(envelope):
             return untranslated(event)
-        return self._meaning(_said(project_id, event, envelope, session_id))
+        return self._meaning(_received(project_id, event, envelope, session_id))
 
-    def _meaning(self, said: Said) -> NewEvent | LookUp | None:
-        match said.type:
+    def _meaning(self, received: ReceivedEvent) -> NewEvent | LookUp | None:
+        match received.type:
             case "session_end_turn":
-                return partial(self._end_of_turn, said)
+                return partial(self._end_of_turn, received)
             case "permission_request":
-                return partial(self._asking.requested, said, self._facts[said.project_id])
+                return partial(self._asking.requested, received, self._facts[received.project_id])
             case "permission_resolved":
-                return partial(self._resolved, said)
-            case "auth_required" if isinstance(said.member("owner"), str):
-                return partial(self._auth_required, said)
-            case "agent_status" if said.numberless and self._is_told_twice(said):
+                return partial(self._resolved, received)
+            case "auth_required" if isinstance(received.member("owner"), str):
+                return partial(self._auth_required, received)
+            case "agent_status" if received.numberless and self._is_told_twice(received):
                 return None
             case kind if kind in PASSED_ON:
-                effects = (*_effects(said), *self._acp_session(said))
-                return NewEvent(type=kind, data=said.raw, effects=effects, **said.common)
+                effects = (*_effects(received), *self._acp_session(received))
+                return NewEvent(type=kind, data=received.raw, effects=effects, **received.common)
             case _:
-                return not_understood(said)
+                return not_understood(received)
 
-    async def _auth_required(self, said: Said) -> NewEvent | None:
+    async def _auth_required(self, received: ReceivedEvent) -> NewEvent | None:
         """Whose credential an agent has refused: the container knows the user under another name. None where it is one
         that it was given for another project."""
-        owner = _shown(said.member("owner"))
-        row = await self._database.fetch_one("user_of_owner", project_id=said.project_id, owner=owner)
+        owner = _shown(received.member("owner"))
+        row = await self._database.fetch_one("user_of_owner", project_id=received.project_id, owner=owner)
         if row is None:
             return None
-        data = {"agentId": said.agent_id, "message": _shown(said.member("message")), "userId": row["user_id"]}
-        return NewEvent(type=said.type, data=dump_foreign_json(data), **said.common)
+        data = {"agentId": received.agent_id, "message": _shown(received.member("message")), "userId": row["user_id"]}
+        return NewEvent(type=received.type, data=dump_foreign_json(data), **received.common)
 
-    async def _resolved(self, said: Said) -> NewEvent:
-        return await self._asking.resolved(said, self._facts[said.project_id]) or not_understood(said)
+    async def _resolved(self, received: ReceivedEvent) -> NewEvent:
+        return await self._asking.resolved(received, self._facts[received.project_id]) or not_understood(received)
 
     async def _session(self, project_id: str, container_session_id: str) -> str | None:
         """Our session; None for one that was made behind our back."""
@@ -186,32 +186,32 @@ class Translator:
                 return row["id"] if row else None
             await asyncio.sleep(_CREATION_LOOK_SECONDS)
 
-    async def _end_of_turn(self, said: Said) -> NewEvent:
-        turn_id = said.member("turnId")
+    async def _end_of_turn(self, received: ReceivedEvent) -> NewEvent:
+        turn_id = received.member("turnId")
         # A container that is given our ids names them: another one is the end of a turn that is not ours.
-        unnamed = self._facts[said.project_id].may_end_any_turn(turn_id)
+        unnamed = self._facts[received.project_id].may_end_any_turn(turn_id)
         row = await self._database.fetch_one(
             "find_turn",
-            project_id=said.project_id,
-            session_id=said.session_id,
+            project_id=received.project_id,
+            session_id=received.session_id,
             container_turn_id=str(turn_id) if isinstance(turn_id, int) else _shown(turn_id),
             unnamed=unnamed,
         )
         if row is None:
-            return not_understood(said)
+            return not_understood(received)
         turn = Turn.from_row(row)
-        ended = as_asked(turn, _ended(said.member("stopReason"), said.member("error")))
-        return msgspec.structs.replace(turn_ended(turn, ended), agent_id=said.agent_id)
+        ended = as_asked(turn, _ended(received.member("stopReason"), received.member("error")))
+        return msgspec.structs.replace(turn_ended(turn, ended), agent_id=received.agent_id)
 
-    def _acp_session(self, said: Said) -> tuple[Effect, ...]:
+    def _acp_session(self, received: ReceivedEvent) -> tuple[Effect, ...]:
         """The agent's own id for a session: its first update tells it, and a container that has it begin anew."""
-        if said.session_id is None or said.container_session_id is None:
+        if received.session_id is None or received.container_session_id is None:
             return ()
-        key = (said.project_id, said.container_session_id)
-        if said.type == "session_restored":
-            acp_id = said.member("acpSessionId")
-        elif said.type == "session_update" and key not in self._named:
-            acp_id = said.member("sessionId")
+        key = (received.project_id, received.container_session_id)
+        if received.type == "session_restored":
+            acp_id = received.member("acpSessionId")
+        elif received.type == "session_update" and key not in self._named:
+            acp_id = received.member("sessionId")
         else:
             return ()
         if not isinstance(acp_id, str) or storable(acp_id) != acp_id or not 0 < len(acp_id) <= _MAX_ACP_ID:
@@ -219,12 +219,12 @@ class Translator:
         self._named[key] = None
         if len(self._named) > _MAX_REMEMBERED:
             self._named.popitem(last=False)
-        change = {"project_id": said.project_id, "container_session_id": said.container_session_id}
+        change = {"project_id": received.project_id, "container_session_id": received.container_session_id}
         return (Effect("set_acp_session", change | {"acp_session_id": acp_id}),)
 
-    def _is_told_twice(self, said: Said) -> bool:
-        key = (said.project_id, said.agent_id or "")
-        digest = hashlib.sha256(said.raw).digest()
+    def _is_told_twice(self, received: ReceivedEvent) -> bool:
+        key = (received.project_id, received.agent_id or "")
+        digest = hashlib.sha256(received.raw).digest()
         before, self._statuses[key] = self._statuses.get(key), digest
         if len(self._statuses) > _MAX_REMEMBERED:
             self._statuses.popitem(last=False)
@@ -243,11 +243,11 @@ def _update(envelope: _Envelope, session_id: str) -> NewEvent:
     )
 
 
-def _said(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str | None) -> Said:
+def _received(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str | None) -> ReceivedEvent:
     common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
     if at := parse_timestamp(envelope.timestamp):
         common["at"] = at
-    return Said(
+    return ReceivedEvent(
         project_id=project_id,
         type=event.event[:MAX_TYPE],
         numberless=event.id is None,
@@ -309,13 +309,13 @@ def _decode_leniently(raw: bytes) -> _Envelope | None:
     )
 
 
-def _effects(said: Said) -> tuple[Effect, ...]:
-    if said.type != "agent_status":
+def _effects(received: ReceivedEvent) -> tuple[Effect, ...]:
+    if received.type != "agent_status":
         return ()
-    status, error = said.member("status"), said.member("error")
+    status, error = received.member("status"), received.member("error")
     change = {
-        "project_id": said.project_id,
-        "agent_id": said.agent_id or _shown(said.member("agentId")),
+        "project_id": received.project_id,
+        "agent_id": received.agent_id or _shown(received.member("agentId")),
         "status": _shown(status) or "stopped",
         "error": _shown(error),
     }

@@ -5,11 +5,11 @@ import secrets
 
 import msgspec
 
-from gateway.container.said import Said
+from gateway.container.received import ReceivedEvent
 from gateway.container.values import MAX_TOLD, ContainerFacts
 from gateway.db.pool import Database
 from gateway.log.store import Effect, Log, NewEvent
-from gateway.permissions.events import RULE, OpenRequest, permission_resolved
+from gateway.permissions.events import RULE, UnsettledRequest, permission_resolved
 from gateway.permissions.merging import Merged, Merging
 from gateway.permissions.policy import decide_now
 from gateway.wire.census import Census
@@ -35,110 +35,110 @@ class Asking:
         self._merging = Merging(database, log)
         self._timeout = timeout
 
-    async def requested(self, said: Said, facts: ContainerFacts) -> NewEvent:
+    async def requested(self, received: ReceivedEvent, facts: ContainerFacts) -> NewEvent:
         """A request as it waits for an answer, or with the one that the project's policy gives it at once.
 
         What it leaves out of its call is taken from the log, for the policy and for people. Call it once all that the
         container said before is stored.
         """
-        request_id = _request_id(said)
-        request_key = _request_key(facts, said, request_id) if request_id else secrets.token_hex(32)
+        request_id = _request_id(received)
+        request_key = _request_key(facts, received, request_id) if request_id else secrets.token_hex(32)
         event_key = f"permission_request:{request_key}" if request_id else None
         # Without the capability the container tells of requests and allows them by itself.
         asks = facts.asks_permission
-        if not await self._can_be_asked(said):
-            return not_understood(said)
-        merged = await self._merged(said)
+        if not await self._can_be_asked(received):
+            return not_understood(received)
+        merged = await self._merged(received)
         # One that is no session of ours is nobody's here to answer for.
         decision = None
-        if asks and said.session_id is not None:
-            options = said.member("options")
-            decision = await decide_now(self._database, said.project_id, said.session_id, merged.kinds, options)
+        if asks and received.session_id is not None:
+            options = received.member("options")
+            decision = await decide_now(self._database, received.project_id, received.session_id, merged.kinds, options)
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
             tool_call=msgspec.Raw(merged.tool_call),
-            options=msgspec.Raw(said.raw_member("options")),
+            options=msgspec.Raw(received.raw_member("options")),
             resolved_by=CONTAINER if not asks else RULE if decision else None,
             rule=decision.rule if decision else None,
         )
-        if said.session_id is None:
-            return NewEvent.of(data, key=event_key, **said.common)
+        if received.session_id is None:
+            return NewEvent.of(data, key=event_key, **received.common)
         row = {
-            "project_id": said.project_id,
+            "project_id": received.project_id,
             "id": data.permission_id,
             "container_request_id": request_id or f"unnamed-{request_key}",
             "container_boot_id": facts.boot_id,
             "request_key": request_key,
-            "session_id": said.session_id,
-            "agent_id": said.agent_id,
+            "session_id": received.session_id,
+            "agent_id": received.agent_id,
             "tool_call": merged.tool_call,
             "kinds": list(merged.kinds),
-            "options": said.raw_member("options"),
+            "options": received.raw_member("options"),
             "state": "selected" if not asks else "answering" if decision else "waiting",
             "option_id": decision.option_id if decision else None,
             "resolved_by": data.resolved_by,
             "rule": dump_foreign_json(data.rule) if decision else None,
             "timeout": self._timeout,
         }
-        return NewEvent.of(data, key=event_key, effects=(Effect("insert_permission", row),), **said.common)
+        return NewEvent.of(data, key=event_key, effects=(Effect("insert_permission", row),), **received.common)
 
-    async def resolved(self, said: Said, facts: ContainerFacts) -> NewEvent | None:
+    async def resolved(self, received: ReceivedEvent, facts: ContainerFacts) -> NewEvent | None:
         """The outcome of a request; None where nobody has heard of it."""
-        request_key = _request_key(facts, said, _request_id(said) or "")
+        request_key = _request_key(facts, received, _request_id(received) or "")
         permission = await self._database.fetch_one(
-            "find_permission", project_id=said.project_id, request_key=request_key
+            "find_permission", project_id=received.project_id, request_key=request_key
         )
         if permission is None:
             return None
-        outcome = said.member("outcome")
+        outcome = received.member("outcome")
         chosen = outcome.get("optionId") if isinstance(outcome, dict) else None
         option_id = storable(chosen) if isinstance(chosen, str) else None
         answered_here = permission["state"] == "answering" and option_id == permission["option_id"]
         return permission_resolved(
-            OpenRequest.from_row(permission),
+            UnsettledRequest.from_row(permission),
             outcome="cancelled" if option_id is None else "selected",
             option_id=option_id,
             resolved_by=permission["resolved_by"] if answered_here else CONTAINER,
-            gone=not answered_here and option_id is None and said.member("reason") in _GONE,
+            gone=not answered_here and option_id is None and received.member("reason") in _GONE,
         )
 
-    async def _can_be_asked(self, said: Said) -> bool:
+    async def _can_be_asked(self, received: ReceivedEvent) -> bool:
         """Whether a person could still be shown it: it has few enough options, and few enough others wait."""
-        options = said.raw_member("options")
+        options = received.raw_member("options")
         if len(options) > MAX_OPTION_BYTES or Census(options).has_more_than(MAX_OPTION_VALUES):
             return False
-        if said.session_id is None:
+        if received.session_id is None:
             return True
         row = await self._database.fetch_one(
-            "count_unsettled_permissions", project_id=said.project_id, session_id=said.session_id
+            "count_unsettled_permissions", project_id=received.project_id, session_id=received.session_id
         )
         return row is not None and row["number"] < MAX_UNSETTLED
 
-    async def _merged(self, said: Said) -> Merged:
-        tool_call = said.raw_member("toolCall")
-        if said.session_id is None:
+    async def _merged(self, received: ReceivedEvent) -> Merged:
+        tool_call = received.raw_member("toolCall")
+        if received.session_id is None:
             return Merged(tool_call=tool_call, kinds=(None,))
-        return await self._merging.complete(said.project_id, said.session_id, tool_call)
+        return await self._merging.complete(received.project_id, received.session_id, tool_call)
 
 
-def not_understood(said: Said) -> NewEvent:
+def not_understood(received: ReceivedEvent) -> NewEvent:
     """As the container said it."""
-    return NewEvent.of(ContainerEvent(event=said.type, data=msgspec.Raw(said.raw)), **said.common)
+    return NewEvent.of(ContainerEvent(event=received.type, data=msgspec.Raw(received.raw)), **received.common)
 
 
-def _request_id(said: Said) -> str | None:
+def _request_id(received: ReceivedEvent) -> str | None:
     """The container's id for a permission request, under whichever name; None where it has given none."""
     for name in ("requestId", "permissionId", "id"):
-        value = said.member(name)
+        value = received.member(name)
         if value != "" and isinstance(value, str | int) and not isinstance(value, bool):
             return storable(str(value))[:MAX_TOLD]
     return None
 
 
-def _request_key(facts: ContainerFacts, said: Said, request_id: str) -> str:
+def _request_key(facts: ContainerFacts, received: ReceivedEvent, request_id: str) -> str:
     """Which request this is: a container that starts anew may count its requests from 1 again.
 
     A digest, because an index takes no more than some 2,700 bytes.
     """
-    scope = (facts.boot_id or "", said.container_session_id or "", request_id)
+    scope = (facts.boot_id or "", received.container_session_id or "", request_id)
     return hashlib.sha256("\0".join(scope).encode()).hexdigest()

@@ -20,7 +20,7 @@ from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.log.ids import LogId
 from gateway.log.store import Log
 from gateway.permissions.asking import CONTAINER
-from gateway.permissions.events import GATEWAY, OpenRequest, permission_resolved
+from gateway.permissions.events import GATEWAY, UnsettledRequest, permission_resolved
 from gateway.permissions.policy import decide_now
 from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json, storable
@@ -31,7 +31,7 @@ ATTEMPT_SECONDS, HOLD_SECONDS = 10.0, 15.0
 
 
 @attrs.frozen(kw_only=True)
-class Answer(OpenRequest):
+class Answer(UnsettledRequest):
     """A permission request with its answer: ``option_id``, or None to have it cancelled."""
 
     container_request_id: str

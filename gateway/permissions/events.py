@@ -15,7 +15,7 @@ RULE = "rule"
 
 
 @attrs.frozen(kw_only=True)
-class OpenRequest:
+class UnsettledRequest:
     """A permission request that has no outcome yet, as far as telling its outcome needs it."""
 
     project_id: str
@@ -32,7 +32,7 @@ class OpenRequest:
 
 
 def permission_resolved(
-    request: OpenRequest, *, outcome: str, option_id: str | None, resolved_by: str, gone: bool = False
+    request: UnsettledRequest, *, outcome: str, option_id: str | None, resolved_by: str, gone: bool = False
 ) -> NewEvent:
     """The outcome of a permission request (``selected`` or ``cancelled``) with its row's change.
 
@@ -66,8 +66,8 @@ def permission_resolved(
 async def requests_taken_back(database: Database, project_id: str, session_id: str) -> list[NewEvent]:
     """A session's permission requests, which nobody waits for any more."""
     waiting = await database.fetch_all("unsettled_permissions", project_id=project_id, session_id=session_id)
-    return [taken_back(OpenRequest.from_row(row)) for row in waiting]
+    return [taken_back(UnsettledRequest.from_row(row)) for row in waiting]
 
 
-def taken_back(request: OpenRequest) -> NewEvent:
+def taken_back(request: UnsettledRequest) -> NewEvent:
     return permission_resolved(request, outcome="cancelled", option_id=None, resolved_by=GATEWAY, gone=True)

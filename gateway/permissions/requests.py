@@ -25,7 +25,7 @@ from gateway.errors import (
 from gateway.log.ids import LogId
 from gateway.log.store import Appended, Log
 from gateway.permissions.delivery import Answers
-from gateway.permissions.events import RULE, OpenRequest, taken_back
+from gateway.permissions.events import RULE, UnsettledRequest, taken_back
 from gateway.projects.store import Project
 from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json
@@ -148,7 +148,7 @@ class Permissions:
         if facts.boot_id is not None:
             whose = {"project_id": project_id, "boot_id": facts.boot_id}
             while lost := await self._database.fetch_all("unsettled_permissions_of_other_boots", **whose):
-                gone = [taken_back(OpenRequest.from_row(row)) for row in lost]
+                gone = [taken_back(UnsettledRequest.from_row(row)) for row in lost]
                 await self._log.append(LogId(project_id), gone, fence=fence)
         await self._answers.start_all([project_id])
 

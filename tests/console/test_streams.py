@@ -134,7 +134,7 @@ async def test_a_refusal_before_the_network_went_away_is_asked_about_until_someb
         async def refuse_once(route: Route) -> None:
             nonlocal asked
             asked += 1
-            await route.fulfill(status=403, body='{"code": "role_too_small"}') if asked == 1 else await route.abort()
+            await route.fulfill(status=403, body='{"code": "insufficient_role"}') if asked == 1 else await route.abort()
 
         await page.page.route(re.compile(r"/acp/session\?limit=1$"), refuse_once)
         front.is_away = True

@@ -99,10 +99,10 @@ async def test_a_role_may_what_the_table_says_and_no_more(
         least = OF_OTHERS.get(described(endpoint), endpoint.role)
         if role < least:
             assert answer.status == 403, place
-            assert method == "HEAD" or code(answer) == "role_too_small", place
+            assert method == "HEAD" or code(answer) == "insufficient_role", place
         else:
             assert answer.status != 401, place
-            assert code(answer) not in ("role_too_small", "project_not_found", "unauthenticated"), place
+            assert code(answer) not in ("insufficient_role", "project_not_found", "unauthenticated"), place
             assert answer.status < 500 or answer.status in (501, 502, 503), place
 
 

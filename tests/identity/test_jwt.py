@@ -22,7 +22,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.config.schema import IdentityConfig
 from gateway.errors import Unauthenticated
-from gateway.identity import jwks, watch
+from gateway.identity import access_monitor, jwks
 from gateway.identity.caller import Presented
 from gateway.identity.jwt import LAST_TIME, LEEWAY_SECONDS, JwtMode
 from gateway.wire.times import timestamp
@@ -217,7 +217,7 @@ async def test_a_ticket_is_good_as_long_as_the_jwt_that_it_was_got_with(
 async def test_a_stream_ends_with_the_jwt_that_it_was_opened_with(
     database_url: str, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.5)
+    monkeypatch.setattr(access_monitor, "SWEEP_SECONDS", 0.5)
     async with GatewayProcess(database_url, attrs.evolve(QUICK, identity=of(issuer))).run() as gateway:
         holder = gateway.sending(Authorization=f"Bearer {issuer.sign(exp=int(time.time()) - 26)}")
         project = await holder.register("http://127.0.0.1:1")

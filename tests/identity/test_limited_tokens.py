@@ -70,11 +70,11 @@ def expected(endpoint: Endpoint, limits: dict[str, Any], project_id: str | None)
     # OpenCode's events are not recorded here, so they are passed on, which is for operators.
     least = Role.OPERATOR if endpoint.is_passed_on else OF_OTHERS.get(described(endpoint), endpoint.role)
     if least is not None and role < least:
-        return 403, "role_too_small"
+        return 403, "insufficient_role"
     if endpoint.of_user is not None and projects is not None:
         return 403, "token_limited"
     if endpoint.of_user is not None and role < endpoint.of_user:
-        return 403, "role_too_small"
+        return 403, "insufficient_role"
     return None
 
 
@@ -111,7 +111,7 @@ async def test_a_limited_token_is_limited_on_every_route(
             answer = await call(caller, endpoint, method, path_of(endpoint, project_id=project_id))
             place = f"{method} {endpoint.path}: {answer.status} {answer.body[:200]!r}"
             if refusal is None:
-                assert code(answer) not in ("role_too_small", "token_limited", "project_not_found"), place
+                assert code(answer) not in ("insufficient_role", "token_limited", "project_not_found"), place
             else:
                 assert answer.status == refusal[0], place
                 assert method == "HEAD" or code(answer) == refusal[1], place

@@ -61,11 +61,11 @@ async def test_each_role_may_what_it_may_and_is_told_what_it_lacks(project: Proj
     viewer, operator, admin = (project.as_user(user_id) for user_id in (VIEWER, OPERATOR, ADMIN))
     assert (await viewer.call("GET", "/session")).status == 200
     refused = await viewer.call("POST", "/session", {"agentId": "demo"})
-    assert told(refused) == (403, "role_too_small")
+    assert told(refused) == (403, "insufficient_role")
     assert (refused.json["role"], refused.json["needed"]) == ("viewer", "operator")
     assert (await operator.call("POST", "/session", {"agentId": "demo"})).status == 201
     refused = await operator.gateway.call("PATCH", project.path, {"name": "ours"})
-    assert told(refused) == (403, "role_too_small")
+    assert told(refused) == (403, "insufficient_role")
     assert (await admin.gateway.call("PATCH", project.path, {"name": "ours"})).json["name"] == "ours"
     assert (await admin.gateway.call("DELETE", project.path)).status == 204
     assert told(await project.gateway.call("GET", project.path)) == (404, "project_not_found")
@@ -75,7 +75,7 @@ async def test_a_change_of_role_counts_from_the_next_request_on(project: Project
     olga = project.as_user(OPERATOR)
     assert (await olga.call("POST", "/session", {"agentId": "demo"})).status == 201
     assert (await put(project, OPERATOR, "viewer")).status == 200
-    assert told(await olga.call("POST", "/session", {"agentId": "demo"})) == (403, "role_too_small")
+    assert told(await olga.call("POST", "/session", {"agentId": "demo"})) == (403, "insufficient_role")
     assert (await remove(project, OPERATOR)).status == 204
     assert told(await olga.call("GET", "/session")) == (404, "project_not_found")
     assert (await put(project, OPERATOR, "admin")).status == 201
@@ -85,8 +85,8 @@ async def test_a_change_of_role_counts_from_the_next_request_on(project: Project
 async def test_only_admins_change_members_and_everybody_may_leave(project: Project) -> None:
     for user_id in (VIEWER, OPERATOR):
         member = project.as_user(user_id)
-        assert told(await put(member, user_id, "admin")) == (403, "role_too_small")
-        assert told(await remove(member, ADMIN)) == (403, "role_too_small")
+        assert told(await put(member, user_id, "admin")) == (403, "insufficient_role")
+        assert told(await remove(member, ADMIN)) == (403, "insufficient_role")
         assert (await remove(member, user_id)).status == 204
         assert told(await member.gateway.call("GET", project.path)) == (404, "project_not_found")
     assert (await put(project.as_user(ADMIN), "newcomer", "viewer")).json["addedBy"] == ADMIN

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config.schema import IdentityConfig, MetricsConfig
 from gateway.errors import TooManyRequests
-from gateway.identity.passes import StreamOf
+from gateway.identity.stream_tickets import StreamOf
 from gateway.identity.throttle import BURST, MAX_ADDRESSES, REFILL_SECONDS, Throttle
 from gateway.identity.tokens import NewToken, Tokens
 from gateway.web.keys import DATABASE

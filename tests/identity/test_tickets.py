@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from gateway.identity.passes import MAX_TICKETS, StreamOf
+from gateway.identity.stream_tickets import MAX_TICKETS, StreamOf
 from gateway.web.keys import CONFIG
 from tests.fakes.container import FakeContainer
 from tests.identity.conftest import MEMBERS, OPERATOR, OWNER, STRANGER, VIEWER
@@ -321,7 +321,7 @@ async def test_a_containers_stream_is_opened_by_a_ticket_and_come_back_to(echoin
 async def test_what_a_container_streams_is_for_operators(echoing: tuple[Project, list[str]]) -> None:
     project, _ = echoing
     refused = await project.as_user(VIEWER).call("POST", "/events/ticket", {"path": "/opencode/event"})
-    assert (refused.status, refused.json["code"]) == (403, "role_too_small")
+    assert (refused.status, refused.json["code"]) == (403, "insufficient_role")
     gateway = Gateway(project.gateway.app, project.gateway.url, project.gateway.http)
     url = (await project.as_user(OPERATOR).call("POST", "/events/ticket", {"path": "/opencode/event"})).json["url"]
     await project.gateway.call("PUT", f"{project.path}/members/{OPERATOR}", {"role": "viewer"})

@@ -95,10 +95,10 @@ async def test_a_token_allows_no_more_than_its_role(gateway: Gateway, commands: 
         ("POST", "/api/projects/demo/acp/session", {"agentId": "demo"}),
         ("GET", "/api/projects/demo/opencode/", None),
     ):
-        assert told(await viewer.call(method, path, body)) == (403, "role_too_small"), path
+        assert told(await viewer.call(method, path, body)) == (403, "insufficient_role"), path
     await owner.call("PUT", "/api/projects/demo/members/olga", {"role": "operator"})
     olga = bearing(gateway, commands.json("create", "--user", "olga", "--role", "viewer")["token"])
-    assert told(await olga.call("DELETE", "/api/projects/demo/members/olga")) == (403, "role_too_small")
+    assert told(await olga.call("DELETE", "/api/projects/demo/members/olga")) == (403, "insufficient_role")
 
 
 async def test_a_token_for_some_projects_sees_no_others(gateway: Gateway, commands: Commands) -> None:

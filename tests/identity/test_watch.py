@@ -10,7 +10,7 @@ import attrs
 import pytest
 from aiohttp import web
 
-from gateway.identity import watch
+from gateway.identity import access_monitor
 from gateway.identity.room import IDENTITY
 from tests.fakes.eventually import eventually
 from tests.identity.conftest import OPERATOR, VIEWER
@@ -24,7 +24,7 @@ SOON = 10.0
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.5)
+    monkeypatch.setattr(access_monitor, "SWEEP_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -157,4 +157,4 @@ async def test_a_project_that_is_deleted_takes_with_it_what_is_open(project: Pro
 async def test_what_is_watched_is_gone_when_it_ends(gateway: Gateway, project: Project) -> None:
     async with project.events():
         pass
-    await eventually(lambda: len(gateway.app[IDENTITY].watch) == 0)
+    await eventually(lambda: len(gateway.app[IDENTITY].access_monitor) == 0)

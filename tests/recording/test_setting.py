@@ -133,13 +133,13 @@ async def test_a_viewer_may_see_what_is_recorded_and_nothing_that_is_passed_thro
     victor = shared.as_user(VIEWER)
     ticket = ("POST", "/api/projects/demo/acp/events/ticket", {"path": "/opencode/event"})
     for refused in (await victor.call("GET", PATH), await victor.call(*ticket)):
-        assert (refused.status, refused.json["code"], refused.json["needed"]) == (403, "role_too_small", "operator")
+        assert (refused.status, refused.json["code"], refused.json["needed"]) == (403, "insufficient_role", "operator")
     await owner.call("PATCH", "/api/projects/demo", RECORDED)
     async with listening(victor) as client:
         opencode.tell(1)
         assert data_of([await client.next()]) == opencode.said
     refused = await victor.call("GET", f"{PATH}?directory=/elsewhere")
-    assert (refused.status, refused.json["code"]) == (403, "role_too_small")
+    assert (refused.status, refused.json["code"]) == (403, "insufficient_role")
     # A browser opens it by a ticket, and comes back by the cookie.
     url = (await victor.call(*ticket)).json["url"]
     accept = {"Accept": "text/event-stream"}

@@ -51,9 +51,9 @@ def _common(endpoint: Endpoint) -> Iterable[Error]:
         yield from (errors.Unauthenticated, errors.TooManyRequests, errors.IdentityUnavailable)
         yield from _DATABASE
     if endpoint.role is not None:
-        yield errors.RoleTooSmall
+        yield errors.InsufficientRole
     if endpoint.of_user is not None:
-        yield from (errors.RoleTooSmall, errors.TokenLimited)
+        yield from (errors.InsufficientRole, errors.TokenLimited)
     yield from (error for name, error in _IN_PATH.items() if name in endpoint.path)
     if endpoint.body is not None:
         yield from errors.BODY

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import attrs
 from aiohttp import web
 
-from gateway.errors import InvalidParameter, RoleTooSmall
+from gateway.errors import InsufficientRole, InvalidParameter
 from gateway.identity.caller import flaw_of_user_id
 from gateway.identity.members import Member
 from gateway.identity.roles import Role, RoleWord
@@ -57,7 +57,7 @@ async def remove(request: web.Request) -> web.Response:
     # A credential that may only look changes nothing, its own user's membership neither.
     leaves = user_id == request[USER] and request[CALLER].max_role > Role.VIEWER
     if not leaves and request[ROLE] < Role.ADMIN:
-        raise RoleTooSmall("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
+        raise InsufficientRole("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
 
     async def work() -> None:
         await request.app[IDENTITY].members.remove(request[PROJECT].id, user_id, by=request[USER])

@@ -49,6 +49,6 @@ async def leave(request: web.Request) -> web.Response:
     token_id = request[CALLER].token_id
     if token_id is None or not await request.app[IDENTITY].sign_ins.end(token_id):
         raise NotFound("You have not come by a sign-in link: there is nothing to end here.")
-    request.app[IDENTITY].watch.look_now()
+    request.app[IDENTITY].access_monitor.look_now()
     request[SIGNED_IN] = "", 0
     return web.Response(status=204)

@@ -5,10 +5,10 @@ import re
 import attrs
 from aiohttp import web
 
-from gateway.errors import InvalidBody, RoleTooSmall
-from gateway.identity.passes import StreamOf
+from gateway.errors import InsufficientRole, InvalidBody
 from gateway.identity.roles import Role
 from gateway.identity.room import IDENTITY
+from gateway.identity.stream_tickets import StreamOf
 from gateway.sessions.room import SESSIONS
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import read_body
@@ -36,7 +36,7 @@ async def issue(request: web.Request) -> web.Response:
         if body.session_id is not None:
             await request.app[SESSIONS].sessions.get(request[PROJECT].id, body.session_id)
         stream, parameter = StreamOf.events(request[PROJECT].id, body.session_id), STREAM_TICKET
-    ticket, until = await request.app[IDENTITY].passes.issue(request[CALLER], stream)
+    ticket, until = await request.app[IDENTITY].stream_tickets.issue(request[CALLER], stream)
     shown = shapes.Ticket(ticket=ticket, expires_at=until, url=f"{stream.path}?{parameter}={ticket}")
     return views.answer(shown, status=201, headers={"Cache-Control": "no-store"})
 
@@ -51,7 +51,7 @@ def _passed_through(request: web.Request, body: TicketBody) -> StreamOf:
     is_recorded = body.path == "/opencode/event" and request[PROJECT].record_opencode_events
     if request[ROLE] < Role.OPERATOR and not is_recorded:
         role, needed = request[ROLE].word, Role.OPERATOR.word
-        raise RoleTooSmall(
+        raise InsufficientRole(
             f"What the container streams needs the role {needed}; yours is {role}.", role=role, needed=needed
         )
     return StreamOf.passed_through(request[PROJECT].id, f"/api/projects/{request[PROJECT].id}{body.path}")

@@ -5,8 +5,8 @@ from aiohttp.typedefs import Handler
 
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Presented
-from gateway.identity.passes import COOKIE_SECONDS, StreamOf
 from gateway.identity.room import IDENTITY
+from gateway.identity.stream_tickets import COOKIE_SECONDS, StreamOf
 from gateway.identity.tokens import cookie_name
 from gateway.proxy.websocket import is_handshake
 from gateway.stream.dialects import OWN
@@ -65,12 +65,12 @@ async def _by_pass(request: web.Request) -> Caller | None:
 
 
 async def _whose_pass(request: web.Request, stream: StreamOf, ticket: str | None, cookie: str | None) -> Caller:
-    passes = request.app[IDENTITY].passes
+    tickets = request.app[IDENTITY].stream_tickets
     # The ticket first: the cookie may be of whoever used this browser before.
-    if ticket and (exchanged := await passes.exchange(ticket, stream, cookie)):
+    if ticket and (exchanged := await tickets.exchange(ticket, stream, cookie)):
         caller, request[_COOKIE] = exchanged[0], (stream, exchanged[1])
         return caller
-    if cookie and (known := await passes.find(cookie, stream)):
+    if cookie and (known := await tickets.find(cookie, stream)):
         return known
     raise Unauthenticated("The ticket has been used, has expired, or is another stream's.", error="invalid_token")
 

@@ -10,11 +10,18 @@ from functools import lru_cache
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import AgentNotFound, NotFound, PermissionNotFound, ProjectNotFound, RoleTooSmall, SessionNotFound
+from gateway.errors import (
+    AgentNotFound,
+    InsufficientRole,
+    NotFound,
+    PermissionNotFound,
+    ProjectNotFound,
+    SessionNotFound,
+)
 from gateway.follow.room import FOLLOWERS
+from gateway.identity.access_monitor import OpenRequest
 from gateway.identity.roles import Role
 from gateway.identity.room import IDENTITY
-from gateway.identity.watch import Visit
 from gateway.projects.room import PROJECTS
 from gateway.projects.store import Project, acp_upstream, opencode_upstream
 from gateway.proxy.upstream import Timeouts
@@ -74,8 +81,8 @@ async def _watched(request: web.Request, handler: Handler, least: Role) -> web.S
         if request.transport is not None:
             request.transport.abort()
 
-    visit = Visit(caller=request[CALLER], project_id=request[PROJECT].id, least=least, end=end)
-    watch = request.app[IDENTITY].watch
+    visit = OpenRequest(caller=request[CALLER], project_id=request[PROJECT].id, least=least, end=end)
+    watch = request.app[IDENTITY].access_monitor
     watch.enter(visit)
     try:
         return await handler(request)
@@ -109,7 +116,7 @@ async def _enter(request: web.Request, project_id: str, least: Role) -> Project:
 def _check_role(request: web.Request, least: Role) -> None:
     role = request[ROLE]
     if role < least:
-        raise RoleTooSmall(
+        raise InsufficientRole(
             f"This needs the role {least.word} in the project {request[PROJECT].id!r}; yours is {role.word}.",
             role=role.word,
             needed=least.word,

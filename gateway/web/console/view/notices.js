@@ -20,7 +20,7 @@ const HINTS = {
     auth_required: "Connect your account for the agent, then send the prompt again.",
     queue_full: "Wait for a queued prompt to begin, or take one out of the queue.",
     session_ended: "Begin a new session; this one can only be read.",
-    role_too_small: "Ask an admin of the project for a larger role.",
+    insufficient_role: "Ask an admin of the project for a larger role.",
     address_taken: "Register a container of your own, or ask whoever runs the gateway.",
     project_creation_denied: "Ask whoever runs the gateway to register the container, or to let you do it.",
     token_limited: "Use an API token that is not limited to some projects.",
