@@ -1,12 +1,12 @@
 """The gateway as one application: the list of its rooms, in the order in which they open."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 
 from aiohttp import web
 
+from gateway.administration.room import ADMINISTRATION, open_administration
 from gateway.backfill.room import open_histories
 from gateway.config.reload import Settings
 from gateway.config.schema import Config
@@ -31,8 +31,8 @@ from gateway.turns.room import TURNS, open_turns
 from gateway.upkeep.driver import open_driver
 from gateway.upkeep.presence import present
 from gateway.upkeep.room import open_upkeep
-from gateway.web.keys import CONFIG, DATABASE, PSEUDONYM, READINESS, SETTINGS
-from gateway.web.leaving import LEAVE
+from gateway.web.keys import CONFIG, DATABASE, PSEUDONYM, SETTINGS
+from gateway.web.leaving import LEAVE, leave, stop
 from gateway.web.room import application, open_web
 
 
@@ -43,8 +43,8 @@ def build_app(config: Config | Settings, seat: Seat | None = None, own_host: Own
     follows their changes. What is wrong in the configuration is a ``ConfigError`` when it starts.
     """
     app = application(config if isinstance(config, Settings) else Settings(config))
-    app[LEAVE] = lambda: _leave(app)
-    app.on_shutdown.append(_stop)
+    app[LEAVE] = lambda: leave(app)
+    app.on_shutdown.append(stop)
     app.cleanup_ctx.append(partial(_rooms, seat=seat, own_host=own_host))
     return app
 
@@ -100,19 +100,9 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
                 *(turns, permissions, histories, config.permissions, metrics),
             )
         )
+        members = app[IDENTITY].members
+        app[ADMINISTRATION] = await enter(
+            open_administration(projects, members, credentials, oauth, followers, injection.injecting, metrics)
+        )
         await enter(open_web(app, database, credentials.keys, followers, streams.streams, metrics, seat))
         yield
-
-
-async def _leave(app: web.Application) -> None:
-    """Before the server stops taking connections: whoever sends requests here is told, and has time to notice."""
-    app[READINESS].stop()
-    await asyncio.sleep(app[CONFIG].server.stop_delay)
-
-
-async def _stop(app: web.Application) -> None:
-    """While requests that wait are still answered: what containers have said is stored, then others follow them."""
-    app[READINESS].stop()
-    app[TURNS].stop_waiting()
-    await app[STREAMS].streams.stop()
-    await app[FOLLOWERS].hand_over()

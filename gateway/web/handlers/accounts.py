@@ -7,11 +7,11 @@ from typing import Any, Final
 import attrs
 from msgspec import UNSET
 
+from gateway.administration.accounts import Disconnected
 from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken
 from gateway.errors import GatewayError
 from gateway.oauth.logins import Begun
 from gateway.oauth.pending import AUTHORIZED, EXCHANGING, Login
-from gateway.oauth.revoke import Revoked
 from gateway.oauth.ways import Way
 from gateway.web.handlers import shapes
 
@@ -139,9 +139,10 @@ def without_code(value: shapes.LoginState) -> shapes.LoginState:
     )
 
 
-def disconnected(agent_id: str, *, deleted: bool, cancelled: bool, revoked: Revoked | None) -> shapes.Disconnected:
+def disconnected(agent_id: str, done: Disconnected) -> shapes.Disconnected:
+    revoked = done.revoked
     told = None if revoked is None else shapes.Revocation(outcome=revoked.outcome, message=revoked.message)
-    return shapes.Disconnected(agent_id=agent_id, deleted=deleted, login_cancelled=cancelled, revocation=told)
+    return shapes.Disconnected(agent_id=agent_id, deleted=done.deleted, login_cancelled=done.cancelled, revocation=told)
 
 
 def titles() -> dict[str, str]:

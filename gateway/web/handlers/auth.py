@@ -6,25 +6,23 @@ from datetime import UTC, datetime
 import attrs
 from aiohttp import web
 
+from gateway.administration.room import ADMINISTRATION
 from gateway.container.room import CONTAINERS
 from gateway.credentials.room import CREDENTIALS
-from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured, SecretUnreadable, VaultKeyMissing
+from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured
 from gateway.identity.roles import Role
-from gateway.injection.room import INJECTION
 from gateway.oauth.pending import AGENTS_OWN, AUTHORIZED, LOGIN_SECONDS, For, Login
 from gateway.oauth.protocol.answers import is_web_address
 from gateway.oauth.protocol.callbacks import Callback, UnreadableCallback
 from gateway.oauth.protocol.pasted import checked, kind_of
 from gateway.oauth.protocol.provider import PROJECT_CALLBACK, Provider
 from gateway.oauth.protocol.replies import presentable, seconds
-from gateway.oauth.revoke import Revoked
 from gateway.oauth.room import OAUTH
 from gateway.oauth.ways import Way, chosen, ways_for
 from gateway.web.destination import DESTINATION
 from gateway.web.handlers import accounts, shapes, views
 from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.web.keys import CALLER, CONFIG, PROJECT, ROLE, TASKS, USER
-from gateway.wire.events import CredentialDisconnected
 from gateway.wire.times import parse_timestamp
 
 _PROVIDER_WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -113,20 +111,9 @@ async def token(request: web.Request) -> web.Response:
     if body.provider is not None and not _PROVIDER_WORD.fullmatch(body.provider):
         raise InvalidBody("$.provider: must be a name such as anthropic or openai")
     expires_at = _expires_at(body.expires_at)
-
-    async def work() -> None:
-        saved = await request.app[CREDENTIALS].store.save_agent_auth_token(
-            whose.user_id,
-            whose.agent_id,
-            token_type=token_type,
-            access_token=secret,
-            provider_id=body.provider,
-            expires_at=expires_at,
-        )
-        await request.app[OAUTH].logins.pending.cancel(whose.user_id, whose.agent_id)
-        await request.app[OAUTH].logins.tell_connected(saved, project_id=whose.project_id)
-
-    await request.app[TASKS].complete(work(), name="keep token")
+    await request.app[ADMINISTRATION].accounts.keep(
+        whose, token_type=token_type, secret=secret, provider_id=body.provider, expires_at=expires_at
+    )
     return await _status(request)
 
 
@@ -137,40 +124,14 @@ async def disconnect(request: web.Request) -> web.Response:
     if await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id) is None:
         # An account can be taken away from an agent that is no more, but there must have been one.
         await _whose(request)
-    revoked = await request.app[TASKS].complete(_disconnect(request, whose), name="disconnect")
-    return views.answer(revoked)
+    done = await request.app[ADMINISTRATION].accounts.disconnect(whose)
+    return views.answer(accounts.disconnected(whose.agent_id, done))
 
 
 async def list_credentials(request: web.Request) -> web.Response:
     """The caller's own credentials, for all agents; of their secrets only fingerprints."""
     found = await request.app[CREDENTIALS].store.list_credentials(request[USER])
     return views.answer(shapes.CredentialList(credentials=[accounts.credential(one) for one in found]))
-
-
-async def _disconnect(request: web.Request, whose: For) -> shapes.Disconnected:
-    credentials = request.app[CREDENTIALS].store
-    # First: a login that is just being completed either has stored its account by then, or stores none.
-    cancelled = await request.app[OAUTH].logins.pending.cancel(whose.user_id, whose.agent_id)
-    known = await credentials.get_agent_auth_token(whose.user_id, whose.agent_id)
-    provider = request.app[OAUTH].providers.get(known.provider_id) if known and known.token_type == "oauth" else None
-    secrets: tuple[str, str | None] | None = None
-    if known is not None and provider is not None:
-        try:
-            secrets = credentials.open_access_token(known), credentials.open_refresh_token(known)
-        except (SecretUnreadable, VaultKeyMissing):
-            # What cannot be read can be forgotten all the same.
-            provider = None
-    deleted = await credentials.delete_agent_auth_token(whose.user_id, whose.agent_id)
-    revoked: Revoked | None = None
-    if deleted:
-        await request.app[INJECTION].injecting.withdraw(whose.user_id, whose.agent_id)
-    if deleted and provider is not None and secrets is not None:
-        revoked = await request.app[OAUTH].revocation.revoke(provider, *secrets)
-    if deleted and known is not None:
-        told = CredentialDisconnected(user_id=whose.user_id, provider=known.provider_id)
-        key = f"credential:{whose.agent_id}:{known.version}:disconnected"
-        await request.app[OAUTH].news.tell(whose.user_id, whose.agent_id, told, key=key, project_id=whose.project_id)
-    return accounts.disconnected(whose.agent_id, deleted=deleted, cancelled=cancelled, revoked=revoked)
 
 
 async def _status(request: web.Request) -> web.Response:

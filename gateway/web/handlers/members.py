@@ -5,15 +5,14 @@ from urllib.parse import quote
 import attrs
 from aiohttp import web
 
+from gateway.administration.room import ADMINISTRATION
 from gateway.errors import InsufficientRole, InvalidParameter
 from gateway.identity.caller import flaw_of_user_id
-from gateway.identity.members import Member
 from gateway.identity.roles import Role, RoleWord
 from gateway.identity.room import IDENTITY
-from gateway.injection.room import INJECTION
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import read_body
-from gateway.web.keys import CALLER, PROJECT, ROLE, TASKS, USER
+from gateway.web.keys import CALLER, PROJECT, ROLE, USER
 
 
 @attrs.frozen(kw_only=True)
@@ -38,15 +37,8 @@ async def put(request: web.Request) -> web.Response:
     """Make somebody a member, or change their role."""
     user_id = _user_id(request)
     body = await read_body(request, MemberBody)
-    role = Role.named(body.role)
-
-    async def work() -> tuple[Member, bool]:
-        put = await request.app[IDENTITY].members.put(request[PROJECT].id, user_id, role, by=request[USER])
-        if role < Role.OPERATOR:
-            _withdraw(request, user_id)
-        return put
-
-    member, is_new = await request.app[TASKS].complete(work(), name="put member")
+    membership = request.app[ADMINISTRATION].membership
+    member, is_new = await membership.put(request[PROJECT].id, user_id, Role.named(body.role), by=request[USER])
     location = {"Location": f"/api/projects/{request[PROJECT].id}/members/{quote(user_id, safe='')}"}
     return views.answer(views.member(member), status=201 if is_new else 200, headers=location if is_new else None)
 
@@ -58,19 +50,8 @@ async def remove(request: web.Request) -> web.Response:
     leaves = user_id == request[USER] and request[CALLER].max_role > Role.VIEWER
     if not leaves and request[ROLE] < Role.ADMIN:
         raise InsufficientRole("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
-
-    async def work() -> None:
-        await request.app[IDENTITY].members.remove(request[PROJECT].id, user_id, by=request[USER])
-        _withdraw(request, user_id)
-
-    await request.app[TASKS].complete(work(), name="remove member")
+    await request.app[ADMINISTRATION].membership.remove(request[PROJECT].id, user_id, by=request[USER])
     return web.Response(status=204)
-
-
-def _withdraw(request: web.Request, user_id: str) -> None:
-    """Nobody's agents go on working where they may not be. Not waited for: who leaves may not even ask any more."""
-    work = request.app[INJECTION].injecting.withdraw_from(request[PROJECT].id, user_id)
-    request.app[TASKS].start(work, name="withdraw member's credentials")
 
 
 def _user_id(request: web.Request) -> str:

@@ -5,10 +5,9 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from gateway.errors import InvalidBody, ProjectCreationDenied, TooManyProjects
-from gateway.follow.room import FOLLOWERS
+from gateway.administration.room import ADMINISTRATION
+from gateway.errors import InvalidBody, ProjectCreationDenied
 from gateway.identity.roles import Role
-from gateway.injection.room import INJECTION
 from gateway.projects.room import PROJECTS
 from gateway.projects.store import (
     Address,
@@ -25,11 +24,10 @@ from gateway.projects.store import (
 )
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
-from gateway.telemetry.room import TELEMETRY
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.parameters import AFTER
 from gateway.web.handlers.requests import known_place, page_size, read_body, text
-from gateway.web.keys import CALLER, CONFIG, PROJECT, ROLE, SETTINGS, TASKS, USER
+from gateway.web.keys import CALLER, CONFIG, PROJECT, ROLE, SETTINGS, USER
 
 _UNCHANGED: Final[Any] = object()
 #: In identity.project_creators.
@@ -63,11 +61,9 @@ async def create(request: web.Request) -> web.Response:
     _check(attrs.asdict(new, recurse=False))
     _check_mapping(request, new)
     await _check_reachable(request, attrs.asdict(new, recurse=False))
-    created = await request.app[TASKS].complete(_create(request.app, request[USER], new), name="create project")
+    created = await request.app[ADMINISTRATION].registration.create(request[USER], new)
     # For the audit, which looks there for what the request was about.
     request[PROJECT] = created
-    if created.record_opencode_events:
-        request.app[FOLLOWERS].follow(created.id)
     shown = views.project(created, Role.ADMIN)
     return views.answer(shown, status=201, headers={"Location": f"/api/projects/{created.id}"})
 
@@ -107,44 +103,14 @@ async def update(request: web.Request) -> web.Response:
     if moved.acp_address != request[PROJECT].acp_address and "container_token" not in changes:
         _refuse_to_move_secret(moved)
     await _check_reachable(request, changes)
-    work = _change(request.app, request[USER], request[PROJECT].id, changes)
-    changed = await request.app[TASKS].complete(work, name="change project")
+    changed = await request.app[ADMINISTRATION].registration.change(request[USER], request[PROJECT].id, changes)
     return views.answer(views.project(changed, request[ROLE]))
 
 
 async def delete(request: web.Request) -> web.Response:
     """Remove a project with its sessions, log and messages."""
-    await request.app[TASKS].complete(_remove(request.app, request[USER], request[PROJECT].id), name="delete project")
+    await request.app[ADMINISTRATION].registration.remove(request[USER], request[PROJECT].id)
     return web.Response(status=204)
-
-
-async def _create(app: web.Application, user_id: str, new: NewProject) -> Project:
-    try:
-        return await app[PROJECTS].store.create(user_id, new, most=app[PROJECTS].limits.most_projects())
-    except TooManyProjects:
-        app[TELEMETRY].metrics.refused("projects_per_user")
-        raise
-
-
-async def _change(app: web.Application, user_id: str, project_id: str, changes: dict[str, Any]) -> Project:
-    change = await app[PROJECTS].store.update(user_id, project_id, changes)
-    if change.left is not None:
-        # Not waited for: a container that is left may be one that does not answer.
-        app[INJECTION].injecting.leave(change.left)
-    if change.was_followed:
-        # Who follows the former container must not pass for a follower of this one.
-        await app[FOLLOWERS].leave(project_id)
-    if change.project.record_opencode_events:
-        app[FOLLOWERS].follow(project_id)
-    return change.project
-
-
-async def _remove(app: web.Application, user_id: str, project_id: str) -> None:
-    # Afterwards nobody would know what its container was given.
-    await app[INJECTION].injecting.withdraw_from(project_id)
-    await app[PROJECTS].store.delete(user_id, project_id)
-    # Who follows the old container must not pass for a follower of a new project of this id.
-    await app[FOLLOWERS].leave(project_id)
 
 
 def _check_creator(request: web.Request) -> None:

@@ -1,0 +1,83 @@
+"""A user's account for an agent, kept and taken away."""
+
+from datetime import datetime
+
+import attrs
+
+from gateway.credentials.store import Credentials
+from gateway.errors import SecretUnreadable, VaultKeyMissing
+from gateway.injection.injecting import Injecting
+from gateway.oauth.pending import For
+from gateway.oauth.revoke import Revoked
+from gateway.oauth.room import OAuthRoom
+from gateway.tasks import Tasks
+from gateway.wire.events import CredentialDisconnected
+
+
+@attrs.frozen(kw_only=True)
+class Disconnected:
+    """What became of an account that was taken away."""
+
+    #: There was one.
+    deleted: bool
+    #: A login was under way.
+    cancelled: bool
+    #: What its provider said; None where it was not told.
+    revoked: Revoked | None
+
+
+class Accounts:
+    """Each call goes on to its end even if its caller is cancelled."""
+
+    def __init__(self, credentials: Credentials, oauth: OAuthRoom, injecting: Injecting, tasks: Tasks) -> None:
+        self._credentials = credentials
+        self._oauth = oauth
+        self._injecting = injecting
+        self._tasks = tasks
+
+    async def keep(
+        self, whose: For, *, token_type: str, secret: str, provider_id: str | None, expires_at: datetime | None
+    ) -> None:
+        """Keep an API key or a token that its person brought. A login under way is over then."""
+
+        async def work() -> None:
+            saved = await self._credentials.save_agent_auth_token(
+                whose.user_id,
+                whose.agent_id,
+                token_type=token_type,
+                access_token=secret,
+                provider_id=provider_id,
+                expires_at=expires_at,
+            )
+            await self._oauth.logins.pending.cancel(whose.user_id, whose.agent_id)
+            await self._oauth.logins.tell_connected(saved, project_id=whose.project_id)
+
+        await self._tasks.complete(work(), name="keep token")
+
+    async def disconnect(self, whose: For) -> Disconnected:
+        """Forget the account here, take it back from containers, and tell its provider where that can be told."""
+        return await self._tasks.complete(self._disconnect(whose), name="disconnect")
+
+    async def _disconnect(self, whose: For) -> Disconnected:
+        # First: a login that is just being completed either has stored its account by then, or stores none.
+        cancelled = await self._oauth.logins.pending.cancel(whose.user_id, whose.agent_id)
+        known = await self._credentials.get_agent_auth_token(whose.user_id, whose.agent_id)
+        provider = self._oauth.providers.get(known.provider_id) if known and known.token_type == "oauth" else None
+        secrets: tuple[str, str | None] | None = None
+        if known is not None and provider is not None:
+            try:
+                secrets = self._credentials.open_access_token(known), self._credentials.open_refresh_token(known)
+            except (SecretUnreadable, VaultKeyMissing):
+                # What cannot be read can be forgotten all the same.
+                provider = None
+        deleted = await self._credentials.delete_agent_auth_token(whose.user_id, whose.agent_id)
+        revoked: Revoked | None = None
+        if deleted:
+            await self._injecting.withdraw(whose.user_id, whose.agent_id)
+        if deleted and provider is not None and secrets is not None:
+            revoked = await self._oauth.revocation.revoke(provider, *secrets)
+        if deleted and known is not None:
+            told = CredentialDisconnected(user_id=whose.user_id, provider=known.provider_id)
+            key = f"credential:{whose.agent_id}:{known.version}:disconnected"
+            await self._oauth.news.tell(whose.user_id, whose.agent_id, told, key=key, project_id=whose.project_id)
+        return Disconnected(deleted=deleted, cancelled=cancelled, revoked=revoked)

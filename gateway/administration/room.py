@@ -1,0 +1,51 @@
+"""The room opened: changes of projects, members and accounts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+from aiohttp import web
+
+from gateway.administration.accounts import Accounts
+from gateway.administration.membership import Membership
+from gateway.administration.registration import Registration
+from gateway.credentials.room import CredentialsRoom
+from gateway.follow.followers import Followers
+from gateway.identity.members import Members
+from gateway.injection.injecting import Injecting
+from gateway.oauth.room import OAuthRoom
+from gateway.projects.room import ProjectsRoom
+from gateway.tasks import Tasks
+from gateway.telemetry.metrics import Metrics
+
+
+@attrs.frozen(kw_only=True)
+class Administration:
+    accounts: Accounts
+    membership: Membership
+    registration: Registration
+
+
+ADMINISTRATION = web.AppKey("administration", Administration)
+
+
+@asynccontextmanager
+async def open_administration(
+    projects: ProjectsRoom,
+    members: Members,
+    credentials: CredentialsRoom,
+    oauth: OAuthRoom,
+    followers: Followers,
+    injecting: Injecting,
+    metrics: Metrics,
+) -> AsyncIterator[Administration]:
+    """On leaving, the work is cancelled that clients have left behind."""
+    tasks = Tasks()
+    try:
+        yield Administration(
+            accounts=Accounts(credentials.store, oauth, injecting, tasks),
+            membership=Membership(members, injecting, tasks),
+            registration=Registration(projects, followers, injecting, metrics, tasks),
+        )
+    finally:
+        await tasks.close()
