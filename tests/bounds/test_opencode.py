@@ -41,7 +41,7 @@ EVENT = 4_100_000
 #: How each method of the client is tried below.
 TRIED = {
     "directory": "test_no_answer_about_where_it_works",
-    "info": "test_no_answer_about_where_it_works",
+    "read_facts": "test_no_answer_about_where_it_works",
     "history": "test_no_history",
     "events": "test_no_recorded_event",
 }
