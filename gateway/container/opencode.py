@@ -11,7 +11,7 @@ trusted to have its shape.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import attrs
@@ -23,11 +23,15 @@ from gateway.container.values import ContainerFacts
 from gateway.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
+from gateway.tasks import in_slices
 from gateway.wire.codec import DecodeError, parse_foreign_json, storable
 from gateway.wire.opencode import HEARTBEAT
 from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
+from gateway.wire.steps import Steps
 
 HISTORY = AnswerLimit(max_bytes=8_388_608, max_values=100_000)
+#: A step ends after so many messages, or parts of one.
+_STEP: Final = 200
 ASK_SECONDS = 10.0
 #: Characters.
 SHORT_EVENT = 500
@@ -116,7 +120,9 @@ class OpenCode:
         if session.get("id") != session_id or not isinstance(directory, str):
             return None
         messages = await self._get(f"{path}/message")
-        return History(directory=directory, exchanges=tuple(exchanges(messages))) if messages is not None else None
+        if messages is None:
+            return None
+        return History(directory=directory, exchanges=tuple(await in_slices(exchanges(messages))))
 
     async def directory(self) -> str:
         """Where it works when nobody says otherwise: whose events ``events`` brings."""
@@ -184,10 +190,12 @@ def is_of_type(event: SSEEvent | OversizedEvent, type: str) -> bool:
         return False
 
 
-def exchanges(messages: Any) -> Sequence[Exchange]:
+def exchanges(messages: Any) -> Steps[Sequence[Exchange]]:
     """The messages as prompts with what came of each; what has another shape is passed over, and marks its exchange."""
     found: list[Exchange] = []
-    for message in messages if isinstance(messages, list) else []:
+    for number, message in enumerate(messages if isinstance(messages, list) else []):
+        if number % _STEP == 0:
+            yield
         info, parts = _object(_object(message).get("info")), _objects(_object(message).get("parts"))
         if info.get("role") == "user":
             prompts = [part["text"] for part in parts if _is_prompt(part)]
@@ -197,7 +205,9 @@ def exchanges(messages: Any) -> Sequence[Exchange]:
                 found[-1].mixed = True
         elif found:
             found[-1].last = info
-            found[-1].items += _items(str(info.get("id")), parts)
+            for start in range(0, len(parts), _STEP):
+                yield
+                found[-1].items += _items(str(info.get("id")), parts[start : start + _STEP])
     return found
 
 

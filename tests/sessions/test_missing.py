@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.backfill.missing import Uncertain, Update, missing
 from gateway.container.opencode import Exchange, exchanges
 from gateway.wire.events import Cursor, Event
+from gateway.wire.steps import at_once
 
 GAP: Update = {}
 
@@ -33,7 +34,7 @@ def exchange_of(items: Sequence[tuple[str, str]]) -> Exchange:
         state = {"status": "completed", "input": {"command": text}, "output": text, "title": text, "metadata": {}}
         tool = {"type": "tool", "callID": f"call-{number}", "tool": "bash", "state": state}
         parts.append(tool if kind == "tool" else {"type": kind, "text": text})
-    (exchange,) = exchanges([asked(), message(*parts)])
+    (exchange,) = at_once(exchanges([asked(), message(*parts)]))
     return exchange
 
 
@@ -125,7 +126,9 @@ def test_what_does_not_match_is_uncertain(updates: list[Update], why: str) -> No
 def test_a_turn_into_which_opencode_has_put_something_is_uncertain() -> None:
     compacted = message({"type": "compaction"}, role="user")
     go_on = asked("Continue", synthetic=True)
-    (exchange,) = exchanges([asked(), message(), compacted, message(), go_on, message({"type": "text", "text": "x"})])
+    (exchange,) = at_once(
+        exchanges([asked(), message(), compacted, message(), go_on, message({"type": "text", "text": "x"})])
+    )
     with pytest.raises(Uncertain, match="of its own"):
         missing(exchange, logged([GAP]))
 
@@ -142,7 +145,7 @@ def test_a_turn_into_which_opencode_has_put_something_is_uncertain() -> None:
     ],
 )
 def test_a_turn_is_over_when_its_last_answer_is(info: dict[str, Any], over: bool) -> None:
-    (exchange,) = exchanges([asked(), message(**info)])
+    (exchange,) = at_once(exchanges([asked(), message(**info)]))
     assert exchange.over is over
 
 
@@ -160,5 +163,5 @@ JSON = st.recursive(
 
 @given(answer=JSON)
 def test_a_history_of_any_shape_is_read_without_harm(answer: Any) -> None:
-    for exchange in exchanges(answer):
+    for exchange in at_once(exchanges(answer)):
         assert exchange.over in (True, False)
