@@ -21,7 +21,7 @@ from gateway.errors import GatewayError
 from gateway.log.ids import LogId
 from gateway.log.store import Appended, Log, NewEvent
 from gateway.projects.store import Project
-from gateway.tasks import Tasks
+from gateway.tasks import Tasks, in_slices
 from gateway.wire.codec import dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import ContainerEvent, Cursor, Event, Gap, TurnEnded, TurnStarted
 
@@ -104,7 +104,7 @@ class Histories:
                 return  # not an OpenCode that has it
             if not exchange.over:
                 raise Uncertain("OpenCode has not stored the end of the turn")
-            updates = _bounded(missing(exchange, events))
+            updates = _bounded(await in_slices(missing(exchange, events)))
         except Uncertain as exc:
             reason = str(exc)
         # A gap behind the turn's end may have taken the last that was said, and mostly has not.

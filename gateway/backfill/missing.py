@@ -3,16 +3,19 @@
 Where it is not certain what is missing, nothing is said to be.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import attrs
 
 from gateway.container.opencode import Exchange, Text, ToolCall
 from gateway.wire.codec import DecodeError, parse_foreign_json
 from gateway.wire.events import Event, Gap
+from gateway.wire.steps import Steps
 
 _KINDS = {"agent_message_chunk": False, "agent_thought_chunk": True}
+#: A step ends after so many events or items.
+_STEP: Final = 200
 _FINISHED = {"completed", "failed"}
 #: ACP's kind of each of OpenCode's tools; its own ``opencode acp`` names the rest ``other`` too.
 _TOOL_KINDS = {
@@ -64,7 +67,7 @@ def gap_in(events: Iterable[Event]) -> int | None:
     return next((event.seq for event in events if event.type == Gap.type), None)
 
 
-def missing(exchange: Exchange, events: Sequence[Event]) -> list[Update]:
+def missing(exchange: Exchange, events: Sequence[Event]) -> Steps[list[Update]]:
     """The updates that would make the log whole, in the agent's order.
 
     ``events``: the session's updates of this turn and the gaps among them. Raises ``Uncertain``.
@@ -72,7 +75,9 @@ def missing(exchange: Exchange, events: Sequence[Event]) -> list[Update]:
     if exchange.mixed:
         raise Uncertain("OpenCode has put something of its own into the turn")
     told = _Told()
-    for event in events:
+    for number, event in enumerate(events):
+        if number % _STEP == 0:
+            yield
         told.add(event)
     if not told.calls.keys() <= {item.call_id for item in exchange.items if isinstance(item, ToolCall)}:
         raise Uncertain("OpenCode does not know a tool call that the log has")
@@ -80,21 +85,25 @@ def missing(exchange: Exchange, events: Sequence[Event]) -> list[Update]:
         thought: _lost(_whole(exchange, thought=thought), ["".join(piece) for piece in pieces])
         for thought, pieces in ((False, told.said), (True, told.thought))
     }
-    return list(_updates(exchange, told, ranges))
+    return (yield from _updates(exchange, told, ranges))
 
 
-def _updates(exchange: Exchange, told: _Told, ranges: dict[bool, tuple[int, int]]) -> Iterator[Update]:
+def _updates(exchange: Exchange, told: _Told, ranges: dict[bool, tuple[int, int]]) -> Steps[list[Update]]:
     place = {False: 0, True: 0}
-    for item in exchange.items:
+    updates: list[Update] = []
+    for number, item in enumerate(exchange.items):
+        if number % _STEP == 0:
+            yield
         if isinstance(item, ToolCall):
             if item.over and told.calls.get(item.call_id) not in _FINISHED:
-                yield _tool_call(item, known=item.call_id in told.calls)
+                updates.append(_tool_call(item, known=item.call_id in told.calls))
             continue
         begin, end = ranges[item.thought]
         at = place[item.thought]
         place[item.thought] += len(item.text)
         if text := item.text[max(begin - at, 0) : max(end - at, 0)]:
-            yield _chunk(item, text, names_messages=told.names_messages)
+            updates.append(_chunk(item, text, names_messages=told.names_messages))
+    return updates
 
 
 def _whole(exchange: Exchange, *, thought: bool) -> str:

@@ -29,7 +29,7 @@ from gateway.wire.opencode import HEARTBEAT
 from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 from gateway.wire.steps import Steps
 
-HISTORY = AnswerLimit(max_bytes=8_388_608, max_values=100_000)
+HISTORY = AnswerLimit(max_bytes=4_194_304, max_values=100_000)
 #: A step ends after so many messages, or parts of one.
 _STEP: Final = 200
 ASK_SECONDS = 10.0

@@ -32,8 +32,8 @@ from tests.world import Project
 
 KEY = "sk-ant-api03-of-alice-and-nobody-else-"
 PATH = b'{"directory":"/w"}'
-#: As much as is taken of an answer, nearly: 8 MiB, and 100,000 values.
-LARGE, HUGE = 8_300_000, 16_000_000
+#: As much as is taken of an answer, nearly: 4 MiB, and 100,000 values.
+LARGE, HUGE = 4_100_000, 8_300_000
 MOST = {many_members: 1_180_000, many_duplicates: 880_000, deep_objects: 590_000, many_small_objects: 430_000}
 SHAPES = (many_members, many_duplicates, deep_arrays, deep_objects, long_text, many_escapes, many_small_objects)
 #: Bytes of an event: as much as is taken.

@@ -82,7 +82,7 @@ def test_whatever_one_gap_took_is_put_back_where_it_was(items: list[tuple[str, s
     begin = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(begin, len(whole)))
     before, after = whole[:begin], whole[end:]
-    filled = missing(exchange_of(items), logged([*before, GAP, *after]))
+    filled = at_once(missing(exchange_of(items), logged([*before, GAP, *after])))
     for kind in ("agent_message_chunk", "agent_thought_chunk"):
         assert text([*before, *filled, *after], kind) == text(whole, kind)
     assert finished([*before, *filled, *after]) == finished(whole)
@@ -93,8 +93,8 @@ def test_what_has_been_filled_in_is_not_filled_in_again(items: list[tuple[str, s
     whole = told_whole(items)
     begin = data.draw(st.integers(0, len(whole)))
     kept = [*whole[:begin], GAP]
-    filled = missing(exchange_of(items), logged(kept))
-    assert missing(exchange_of(items), logged([*kept, *filled])) == []
+    filled = at_once(missing(exchange_of(items), logged(kept)))
+    assert at_once(missing(exchange_of(items), logged([*kept, *filled]))) == []
 
 
 @given(items=ITEMS, data=st.data())
@@ -102,7 +102,7 @@ def test_however_many_gaps_there_are_nothing_is_told_twice(items: list[tuple[str
     whole = told_whole(items)
     kept = [update if data.draw(st.booleans()) else GAP for update in whole]
     try:
-        filled = missing(exchange_of(items), logged(kept))
+        filled = at_once(missing(exchange_of(items), logged(kept)))
     except Uncertain:
         return
     for kind in ("agent_message_chunk", "agent_thought_chunk"):
@@ -120,7 +120,7 @@ def test_however_many_gaps_there_are_nothing_is_told_twice(items: list[tuple[str
 )
 def test_what_does_not_match_is_uncertain(updates: list[Update], why: str) -> None:
     with pytest.raises(Uncertain, match=why):
-        missing(exchange_of([("text", "said")]), logged(updates))
+        at_once(missing(exchange_of([("text", "said")]), logged(updates)))
 
 
 def test_a_turn_into_which_opencode_has_put_something_is_uncertain() -> None:
@@ -130,7 +130,7 @@ def test_a_turn_into_which_opencode_has_put_something_is_uncertain() -> None:
         exchanges([asked(), message(), compacted, message(), go_on, message({"type": "text", "text": "x"})])
     )
     with pytest.raises(Uncertain, match="of its own"):
-        missing(exchange, logged([GAP]))
+        at_once(missing(exchange, logged([GAP])))
 
 
 @pytest.mark.parametrize(
