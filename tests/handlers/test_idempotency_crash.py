@@ -74,6 +74,12 @@ async def test_a_prompt_that_was_stored_and_not_answered_for_is_the_same_turn(
         administer(database_url, NOT_ANSWERED_YET)
         first = send(victim.gateway, kept, path, {"prompt": "say once"})
         await eventually(lambda: stored(database_url, "turns") == 1)
+
+        async def is_taken() -> bool:
+            return await prompts_taken(kept) == 1
+
+        # Before, a container of the base contract might never be sent it: nobody could tell whether it was.
+        await until(is_taken)
         await killed_in(first, victim)
         administer(database_url, "drop function not_yet cascade")
         headers = {**KEYED, "Prefer": "wait=30"}
@@ -161,4 +167,7 @@ async def test_whenever_a_gateway_dies_a_prompt_with_a_key_is_taken_once(
         headers = {**KEYED, "Prefer": "wait=30"}
         again = await kept.call("POST", path, {"prompt": "say once"}, headers=headers)
     assert (again.status, again.json["turn"]["state"]) in ((200, "completed"), (200, "lost"))
-    assert await prompts_taken(kept) == 2
+    taken = await prompts_taken(kept)
+    # A gateway may die after it stored that it sends the prompt, and before it did. Where the container does not tell
+    # prompts apart it is not sent again, and lost.
+    assert taken == 2 or (taken == 1 and again.json["turn"]["state"] == "lost")
