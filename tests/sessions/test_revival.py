@@ -107,7 +107,8 @@ async def test_of_two_prompts_one_loads_the_lost_session(gateway: Gateway, hosts
         project = await gateway.register(url)
         session = await project.create_session()
     async with hosts.run():
-        path, body, headers = f"/session/{session}/prompt", {"prompt": "session"}, {"Prefer": "wait=20"}
+        # Its turn lasts, or a prompt that comes late would find the session free.
+        path, body, headers = f"/session/{session}/prompt", {"prompt": "session\nslow 3"}, {"Prefer": "wait=20"}
         answers = await asyncio.gather(*(project.call("POST", path, body, headers=headers) for _ in range(4)))
         assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
     assert len(await restorations(project, session)) == 1
