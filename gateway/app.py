@@ -32,8 +32,9 @@ from gateway.upkeep.driver import open_driver
 from gateway.upkeep.presence import present
 from gateway.upkeep.room import open_upkeep
 from gateway.web.keys import CONFIG, DATABASE, PSEUDONYM, SETTINGS
-from gateway.web.leaving import LEAVE, leave, stop
+from gateway.web.leaving import LEAVE
 from gateway.web.room import application, open_web
+from gateway.web.stopping import leave, stop
 
 
 def build_app(config: Config | Settings, seat: Seat | None = None, own_host: OwnHost | None = None) -> web.Application:

@@ -1,28 +1,8 @@
 """What a server does with an application before it stops."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.follow.room import FOLLOWERS
-from gateway.stream.room import STREAMS
-from gateway.turns.room import TURNS
-from gateway.web.keys import CONFIG, READINESS
-
-#: Called before a server stops taking connections.
+#: Called before a server stops taking connections. The agent host's server knows it too, without the gateway's rooms.
 LEAVE: web.AppKey[Callable[[], Awaitable[None]]] = web.AppKey("leave")
-
-
-async def leave(app: web.Application) -> None:
-    """Before the server stops taking connections: load balancers are told, and have time to notice."""
-    app[READINESS].stop()
-    await asyncio.sleep(app[CONFIG].server.stop_delay)
-
-
-async def stop(app: web.Application) -> None:
-    """While requests that wait are still answered: what containers have said is stored, then others follow them."""
-    app[READINESS].stop()
-    app[TURNS].stop_waiting()
-    await app[STREAMS].streams.stop()
-    await app[FOLLOWERS].hand_over()
