@@ -1,5 +1,6 @@
 """What the calls take, and how a request is read into it."""
 
+import asyncio
 from typing import Any, TypeVar
 
 import attrs
@@ -7,8 +8,9 @@ from aiohttp import web
 
 from gateway.agenthost.credentials import Credential
 from gateway.agenthost.environment import check_variables
-from gateway.errors import BodyTooLarge, InvalidBody, UnsupportedMediaType
+from gateway.errors import BodyTooLarge, InvalidBody, RequestStalled, UnsupportedMediaType
 from gateway.wire.codec import DecodeError, decode
+from gateway.wire.limits import BODY_SECONDS
 from gateway.wire.media import media_type
 
 T = TypeVar("T")
@@ -114,10 +116,13 @@ class NoBody:
 async def read(request: web.Request, cls: type[T]) -> T:
     """The request's body as a value; nothing at all is an empty object.
 
-    Raises InvalidBody with the place, BodyTooLarge, UnsupportedMediaType.
+    Raises InvalidBody with the place, BodyTooLarge, RequestStalled, UnsupportedMediaType.
     """
     try:
-        raw = await request.read()
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.read()
+    except TimeoutError as exc:
+        raise RequestStalled(f"the body did not arrive within {BODY_SECONDS:g} seconds") from exc
     except web.HTTPRequestEntityTooLarge as exc:
         raise BodyTooLarge(f"the body is larger than {request.client_max_size} bytes") from exc
     # A page of another origin can only send JSON where a preflight allows it, and none does here.

@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import Meta
 
+#: How long a request's body may take to arrive, however steadily, at the gateway and at the agent host.
+BODY_SECONDS = 120.0
 #: In ``Meta.extra``: the limit in words, for a pattern.
 IN_WORDS = "in_words"
 

@@ -1,9 +1,11 @@
 """The base contract: a client that knows nothing else works."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.agenthost import bodies
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import Host, chunk, scripted, text_in
 
@@ -149,6 +151,18 @@ async def test_body_of_another_type_is_refused(host: Host) -> None:
 async def test_body_that_is_too_large_is_refused(open_host: OpenHost) -> None:
     async with open_host(body_limit=1000) as host:
         assert (await host.post("/session", {"agentId": "x" * 1000})).status == 413
+
+
+async def test_body_that_does_not_arrive_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+
+    async def begins() -> AsyncIterator[bytes]:
+        yield b'{"agentId":'
+        await asyncio.Event().wait()
+
+    headers = {"Content-Type": "application/json"}
+    async with host.http.post("/session", data=begins(), headers=headers) as response:
+        assert response.status == 408
 
 
 async def test_shared_secret_is_needed_for_all_but_health(open_host: OpenHost) -> None:

@@ -28,13 +28,11 @@ from gateway.web.apidoc.endpoint import Parameter
 from gateway.web.handlers.parameters import DEFAULT_LIMIT, LIMIT
 from gateway.web.keys import BODY_PLACE, SETTINGS, USER
 from gateway.wire.codec import MAX_SHOWN, DecodeError, from_builtins, parse_json, refuse_twice
-from gateway.wire.limits import flaw
+from gateway.wire.limits import BODY_SECONDS, flaw
 from gateway.wire.media import media_type
 
 T = TypeVar("T")
 
-#: How long a body may take to arrive, however steadily.
-BODY_SECONDS = 120.0
 #: Bytes of a body where its route says nothing else: prompts alone may hold files and images.
 MAX_BODY = 262_144
 #: The same before anybody has said who they are.
