@@ -212,6 +212,11 @@ BEFORE_A_HEAD: dict[str, list[bytes]] = {
 }
 
 
+#: Those after which nothing is left that may be the beginning of a head. Behind more requests with bodies than aiohttp
+#: queues it is unknown whether what is kept is a body or a head, and it counts as a head.
+WHOLE = {name: pieces for name, pieces in BEFORE_A_HEAD.items() if name != "more bodies than are queued"}
+
+
 async def send(writer: asyncio.StreamWriter, pieces: list[bytes]) -> None:
     """Each is read by itself."""
     for piece in pieces:
@@ -233,16 +238,15 @@ async def test_a_head_that_begins_in_one_piece_with_the_end_of_a_request_is_time
     writer.close()
 
 
-@pytest.mark.parametrize("before", BEFORE_A_HEAD.values(), ids=BEFORE_A_HEAD.keys())
+@pytest.mark.parametrize("before", WHOLE.values(), ids=WHOLE.keys())
 async def test_no_head_is_timed_where_a_piece_ends_with_a_request(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, before: list[bytes]
 ) -> None:
-    if before[0] == BEFORE_A_HEAD["more bodies than are queued"][0]:
-        pytest.skip("what is kept of it may be a head's as well")
     monkeypatch.setattr(heads, "HEAD_SECONDS", 0.3)
     reader, writer = await open_connection(gateway)
     # With an empty line behind it, as some clients send.
     await send(writer, [*before[:-1], before[-1] + b"\r\n"])
+    # Longer than a head may take, and then as long as an answer needs that closes the connection.
     await asyncio.sleep(0.6)
     writer.write(GET)
     answers = asyncio.create_task(reader.read())

@@ -177,7 +177,7 @@ class Recorder:
     def _means_nothing(self, event: SSEEvent) -> bool:
         try:
             return self._translate(self._project_id, event) is None
-        except Exception:
+        except Exception:  # logged where the event is translated to be stored
             return False
 
     async def _look_up(self, event: SSEEvent, look_up: LookUp, number: int | None) -> None:

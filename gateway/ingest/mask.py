@@ -67,7 +67,7 @@ class Masking:
     def _translated(self, project_id: str, masked: SSEEvent) -> NewEvent | LookUp | None:
         try:
             meaning = self._translate(project_id, masked)
-        except Exception:
+        except Exception:  # a fault of ours, which `_kept` logs
             return _kept(project_id, masked)
         return partial(_looked_up, project_id, masked, meaning) if callable(meaning) else meaning
 
@@ -102,7 +102,7 @@ async def _looked_up(project_id: str, masked: SSEEvent, look_up: LookUp) -> NewE
         return await look_up()
     except DatabaseUnavailable:
         raise  # it is looked up again
-    except Exception:
+    except Exception:  # a fault of ours, which `_kept` logs
         return _kept(project_id, masked)
 
 

@@ -27,7 +27,7 @@ where datname = current_database() and pid <> pg_backend_pid() and query ~* '^(c
 async def persistently(log: Log, project: str, batch: list[NewEvent], **options: object) -> None:
     while True:
         try:
-            await log.append(LogId(project), batch, **options)  # type: ignore[arg-type]
+            await log.append(LogId(project), batch, **options)  # type: ignore[arg-type]  # as append takes them
             return
         except StaleFence:
             raise

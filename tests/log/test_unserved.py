@@ -56,7 +56,7 @@ class Changing(UnservedFeed):
 async def follow(feed: UnservedFeed) -> None:
     lease = cast("Lease", type("_Lease", (), {"project_id": "demo", "fence": 1}))
     follower = Follower(lease, cast("Feed", feed), cast("Log", None), cast("Rules", None))
-    follower._pause = feed.time.pause  # type: ignore[method-assign]
+    follower._pause = feed.time.pause  # type: ignore[method-assign]  # its pauses are the test's
     await follower.run()
 
 
