@@ -3,12 +3,12 @@
 Each gateway does it for any project; whoever is first holds a row's lock, and the others leave that project alone.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Row
 from gateway.errors import GatewayError
 
@@ -21,13 +21,15 @@ Review = Callable[[], Awaitable[None]]
 
 async def keep_up(reviews: Sequence[Review]) -> None:
     """Run each review every few seconds, until cancelled; one that fails is tried again the next time."""
-    while True:
+
+    async def run_all() -> None:
         for review in reviews:
             try:
                 await review()
-            except Exception as exc:
+            except Exception as exc:  # the others are run all the same
                 _log("logs not kept up", exc, review=review.__qualname__)
-        await asyncio.sleep(REVIEW_SECONDS)
+
+    await every(REVIEW_SECONDS, run_all, failed="logs not kept up")
 
 
 async def of_each(rows: Sequence[Row], work: Callable[[Row], Awaitable[object]]) -> None:
@@ -35,7 +37,7 @@ async def of_each(rows: Sequence[Row], work: Callable[[Row], Awaitable[object]])
     for row in rows:
         try:
             await work(row)
-        except Exception as exc:
+        except Exception as exc:  # the others have theirs all the same
             _log("log not kept up", exc, project=row["project_id"])
 
 
