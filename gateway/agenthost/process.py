@@ -111,9 +111,6 @@ class ChildProcess:
     async def wait(self) -> int:
         return await self._process.wait()
 
-    def terminate(self) -> None:
-        self._signal(signal.SIGTERM)
-
     def kill(self) -> None:
         """Kill the program and its group; the guard sees to it and reports."""
         self._signal(signal.SIGUSR1)
