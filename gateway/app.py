@@ -14,6 +14,7 @@ from gateway.container.containers import Containers, OwnHost
 from gateway.container.room import CONTAINERS
 from gateway.credentials.room import CREDENTIALS, open_credentials
 from gateway.db.deployment import pseudonym
+from gateway.db.due import open_driver
 from gateway.db.pool import Database
 from gateway.follow.room import FOLLOWERS, open_followers
 from gateway.identity.room import IDENTITY, open_identity
@@ -28,7 +29,6 @@ from gateway.stream.room import STREAMS, open_streams
 from gateway.telemetry.exposition import Seat
 from gateway.telemetry.room import TELEMETRY, open_telemetry
 from gateway.turns.room import TURNS, open_turns
-from gateway.upkeep.driver import open_driver
 from gateway.upkeep.presence import present
 from gateway.upkeep.room import open_upkeep
 from gateway.web.keys import CONFIG, DATABASE, PSEUDONYM, SETTINGS
@@ -87,7 +87,7 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
             open_sessions(database, log, containers, followers, injection, config, gateway_id)
         )
         histories = await enter(open_histories(database, log.store, containers))
-        driver = await enter(open_driver(followers.held))
+        driver = await enter(open_driver())
         permissions = app[PERMISSIONS] = open_permissions(database, log.store, containers, driver)
         turns = app[TURNS] = await enter(
             open_turns(
@@ -103,7 +103,9 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
         )
         members = app[IDENTITY].members
         app[ADMINISTRATION] = await enter(
-            open_administration(projects, members, credentials, oauth, followers, injection.injecting, metrics)
+            open_administration(
+                database, projects, members, credentials, oauth, followers, injection.withdrawals, metrics
+            )
         )
         await enter(open_web(app, database, credentials.keys, followers, streams.streams, metrics, seat))
         yield

@@ -16,4 +16,5 @@ drop function if exists
     keep_audit_entries,
     sealed_with,
     keep_given_secret,
-    note_replaced_secret;
+    note_replaced_secret,
+    withdraw_credentials;

@@ -281,3 +281,30 @@ $$;
 
 create or replace trigger note_replaced_secret after delete or update of version on agent_auth_tokens
     for each row execute function note_replaced_secret();
+
+-- Has containers give back credentials: of a project, a user, an agent, each where it is named. Called in the
+-- transaction that takes them away, so that neither happens without the other. How many containers that is.
+create or replace function withdraw_credentials(p_project text, p_user text, p_agent text, p_moved boolean)
+returns bigint language sql as $$
+    with given as (
+        select project_id, agent_id, owner from given_credentials
+        where (p_project is null or project_id = p_project) and (p_user is null or user_id = p_user)
+            and (p_agent is null or agent_id = p_agent)
+    ), processes as (
+        select project_id, agent_id, claim from agent_processes
+        where (p_project is null or project_id = p_project) and user_id = coalesce(p_user, user_id)
+            and (p_agent is null or agent_id = p_agent)
+    ), noted as (
+        insert into withdrawals (project_id, container_url, acp_url, sealed_container_token, has_moved, agent_ids,
+            owners, process_agent_ids, process_claims)
+        select p.id, p.container_url, p.acp_url, p.sealed_container_token, p_moved,
+            array(select g.agent_id from given g where g.project_id = p.id order by g.owner),
+            array(select g.owner from given g where g.project_id = p.id order by g.owner),
+            array(select r.agent_id from processes r where r.project_id = p.id order by r.claim),
+            array(select r.claim from processes r where r.project_id = p.id order by r.claim)
+        from projects p
+        where p.id in (select project_id from given union select project_id from processes)
+        returning id
+    )
+    select count(*) from noted
+$$;

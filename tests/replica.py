@@ -1,7 +1,7 @@
 """A gateway as a process of its own on a test's database, to be killed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -35,12 +35,17 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    database_url: str, directory: Path, settings: Mapping[str, str] | None = None, *, port: int | None = None
+    database_url: str,
+    directory: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    port: int | None = None,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[Replica]:
     """A gateway process, ready; ended at the end if it has not been killed."""
     port = port or free_ports(1)
     environ = {"ACP_GATEWAY_DATABASE_URL": database_url, **SETTINGS, **(settings or {})}
-    with run("serve", "--port", str(port), directory=directory, environ=environ) as program:
+    with run("serve", "--port", str(port), *options, directory=directory, environ=environ) as program:
         async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession(auto_decompress=False) as http:
             gateway = Gateway(web.Application(), f"http://127.0.0.1:{port}", http)
             while not await _answers(gateway):

@@ -19,7 +19,7 @@ NARROW = {
     "errors": set(),
     "tasks": set(),
     "proxy": {"errors"},
-    "db": {"errors"},
+    "db": {"errors", "tasks"},
     "agenthost": {"wire", "errors", "tasks"},
 }
 #: Foreign packages with the rooms that may use them.

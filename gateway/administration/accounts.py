@@ -5,11 +5,13 @@ from datetime import datetime
 import attrs
 
 from gateway.credentials.store import Credentials
+from gateway.db.pool import Database, Transaction
 from gateway.errors import SecretUnreadable, VaultKeyMissing
-from gateway.injection.injecting import Injecting
+from gateway.injection.withdrawals import Withdrawals
 from gateway.oauth.pending import For
 from gateway.oauth.revoke import Revoked
 from gateway.oauth.room import OAuthRoom
+from gateway.oauth.unrevoked import Unrevoked
 from gateway.tasks import Tasks
 from gateway.wire.events import CredentialDisconnected
 
@@ -29,10 +31,13 @@ class Disconnected:
 class Accounts:
     """Each call goes on to its end even if its caller is cancelled."""
 
-    def __init__(self, credentials: Credentials, oauth: OAuthRoom, injecting: Injecting, tasks: Tasks) -> None:
+    def __init__(
+        self, database: Database, credentials: Credentials, oauth: OAuthRoom, withdrawals: Withdrawals, tasks: Tasks
+    ) -> None:
+        self._database = database
         self._credentials = credentials
         self._oauth = oauth
-        self._injecting = injecting
+        self._withdrawals = withdrawals
         self._tasks = tasks
 
     async def keep(
@@ -70,12 +75,23 @@ class Accounts:
             except (SecretUnreadable, VaultKeyMissing):
                 # What cannot be read can be forgotten all the same.
                 provider = None
-        deleted = await self._credentials.delete_agent_auth_token(whose.user_id, whose.agent_id)
+
+        async def work(transaction: Transaction) -> tuple[bool, Unrevoked | None]:
+            """All at once: who takes it away may die before its containers and its provider are told."""
+            if not await self._credentials.delete_agent_auth_token(whose.user_id, whose.agent_id, within=transaction):
+                return False, None
+            given = {"project_id": None, "user_id": whose.user_id, "agent_id": whose.agent_id, "has_moved": False}
+            await transaction.execute("withdraw_credentials", **given)
+            if provider is None or secrets is None:
+                return True, None
+            return True, await self._oauth.revocation.store(provider.id, *secrets, within=transaction)
+
+        deleted, tokens = await self._database.transaction(work)
         revoked: Revoked | None = None
         if deleted:
-            await self._injecting.withdraw(whose.user_id, whose.agent_id)
-        if deleted and provider is not None and secrets is not None:
-            revoked = await self._oauth.revocation.revoke(provider, *secrets)
+            await self._withdrawals.hurry()
+        if provider is not None and tokens is not None:
+            revoked = await self._oauth.revocation.revoke(provider, tokens)
         if deleted and known is not None:
             told = CredentialDisconnected(user_id=whose.user_id, provider=known.provider_id)
             key = f"credential:{whose.agent_id}:{known.version}:disconnected"

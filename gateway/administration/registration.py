@@ -5,7 +5,6 @@ from typing import Any
 
 from gateway.errors import TooManyProjects
 from gateway.follow.followers import Followers
-from gateway.injection.injecting import Injecting
 from gateway.projects.room import ProjectsRoom
 from gateway.projects.store import NewProject, Project
 from gateway.tasks import Tasks
@@ -15,12 +14,9 @@ from gateway.telemetry.metrics import Metrics
 class Registration:
     """Each call goes on to its end even if its caller is cancelled."""
 
-    def __init__(
-        self, projects: ProjectsRoom, followers: Followers, injecting: Injecting, metrics: Metrics, tasks: Tasks
-    ) -> None:
+    def __init__(self, projects: ProjectsRoom, followers: Followers, metrics: Metrics, tasks: Tasks) -> None:
         self._projects = projects
         self._followers = followers
-        self._injecting = injecting
         self._metrics = metrics
         self._tasks = tasks
 
@@ -48,9 +44,6 @@ class Registration:
 
     async def _change(self, user_id: str, project_id: str, changes: Mapping[str, Any]) -> Project:
         change = await self._projects.store.update(user_id, project_id, changes)
-        if change.left is not None:
-            # Not waited for: a container that is left may be one that does not answer.
-            self._injecting.leave(change.left)
         if change.was_followed:
             # Who follows the former container must not pass for a follower of this one.
             await self._followers.leave(project_id)
@@ -59,8 +52,6 @@ class Registration:
         return change.project
 
     async def _remove(self, user_id: str, project_id: str) -> None:
-        # Afterwards nobody would know what its container was given.
-        await self._injecting.withdraw_from(project_id)
         await self._projects.store.delete(user_id, project_id)
         # Who follows the old container must not pass for a follower of a new project of this id.
         await self._followers.leave(project_id)

@@ -10,9 +10,10 @@ from gateway.administration.accounts import Accounts
 from gateway.administration.membership import Membership
 from gateway.administration.registration import Registration
 from gateway.credentials.room import CredentialsRoom
+from gateway.db.pool import Database
 from gateway.follow.followers import Followers
 from gateway.identity.members import Members
-from gateway.injection.injecting import Injecting
+from gateway.injection.withdrawals import Withdrawals
 from gateway.oauth.room import OAuthRoom
 from gateway.projects.room import ProjectsRoom
 from gateway.tasks import Tasks
@@ -31,21 +32,22 @@ ADMINISTRATION = web.AppKey("administration", Administration)
 
 @asynccontextmanager
 async def open_administration(
+    database: Database,
     projects: ProjectsRoom,
     members: Members,
     credentials: CredentialsRoom,
     oauth: OAuthRoom,
     followers: Followers,
-    injecting: Injecting,
+    withdrawals: Withdrawals,
     metrics: Metrics,
 ) -> AsyncIterator[Administration]:
     """On leaving, the work is cancelled that clients have left behind."""
     tasks = Tasks()
     try:
         yield Administration(
-            accounts=Accounts(credentials.store, oauth, injecting, tasks),
-            membership=Membership(members, injecting, tasks),
-            registration=Registration(projects, followers, injecting, metrics, tasks),
+            accounts=Accounts(database, credentials.store, oauth, withdrawals, tasks),
+            membership=Membership(members, tasks),
+            registration=Registration(projects, followers, metrics, tasks),
         )
     finally:
         await tasks.close()

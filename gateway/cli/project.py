@@ -3,23 +3,16 @@
 They work on the database, whether a gateway runs on it or not.
 """
 
-import secrets
 from typing import Any
 
 from gateway.cli.database import reach_database, with_keys_beside_data
 from gateway.cli.say import Say
 from gateway.config.schema import Config
-from gateway.container.containers import Containers
 from gateway.credentials.keyring import Keys
-from gateway.credentials.known import KnownSecrets
-from gateway.credentials.store import Credentials
 from gateway.credentials.vault import Vault
-from gateway.db.pool import Database
 from gateway.errors import UsageError
 from gateway.identity.caller import flaw_of_user_id
-from gateway.injection.leaving import Leaving
-from gateway.projects.store import Left, NewProject, Project, Projects, acp_upstream
-from gateway.proxy.client import Client
+from gateway.projects.store import NewProject, Project, Projects, acp_upstream
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
 from gateway.wire.codec import DecodeError, decode, dump_json
@@ -52,7 +45,7 @@ async def register(
 async def move(
     config: Config, say: Say, *, project_id: str, address: str, acp_address: str | None, as_json: bool
 ) -> None:
-    """Have a project be at another container; the former one gives back what it was given of users' credentials."""
+    """Have a project be at another container; a gateway takes users' credentials back from the former one."""
     _check_addresses(config, address, acp_address)
     changes = {"container_url": address, "acp_url": acp_address, "container_token": None}
     _check_mapping(config, _new_project(containerUrl=address, acpUrl=acp_address))
@@ -61,16 +54,7 @@ async def move(
         projects = Projects(database, vault, config.containers)
         known = await projects.get_for_follower(project_id)
         change = await projects.update(known.owner_id, project_id, changes)
-        if change.left is not None:
-            await _take_back(config, database, vault, projects, change.left)
     _tell(say, change.project, as_json)
-
-
-async def _take_back(config: Config, database: Database, vault: Vault, projects: Projects, left: Left) -> None:
-    known = KnownSecrets(database, Credentials(database, vault), gateway_id=f"command-{secrets.token_hex(8)}")
-    async with Client(AddressPolicy.parse(config.containers.allow)) as client:
-        containers = Containers(database, projects, client, config.containers, known)
-        await Leaving(containers).finish(left)
 
 
 def _check_addresses(config: Config, address: str, acp_address: str | None) -> None:

@@ -13,7 +13,7 @@ from gateway.container.values import ContainerAgent, ContainerFacts
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
 from gateway.errors import AgentNotFound, UpstreamError
-from gateway.projects.store import Project, Projects, acp_upstream, opencode_upstream
+from gateway.projects.store import Location, Project, Projects, acp_upstream, opencode_upstream
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
 
@@ -58,7 +58,7 @@ class Containers:
         self._config = config
         self._own_host = own_host
 
-    def of(self, project: Project) -> ContainerClient:
+    def of(self, project: Location) -> ContainerClient:
         """The container, for calls that each kind answers in the same way."""
         return ContainerClient(self._reach(project))
 
@@ -74,11 +74,11 @@ class Containers:
             return await self.identify(project)
         return container_of(self._reach(project), ContainerFacts.from_row(row))
 
-    async def identify(self, project: Project) -> Container:
+    async def identify(self, project: Location) -> Container:
         """The container as it is now: to be asked where a session is made or taken up, or a credential goes out."""
         return container_of(self._reach(project), await self.of(project).read_facts())
 
-    def token(self, project: Project) -> str:
+    def token(self, project: Location) -> str:
         """The secret that goes to the container's ACP port with each call: its own, else the general one, if any.
 
         That of our own agent host goes to its address and to no other: whoever registers a container names one.
@@ -96,7 +96,7 @@ class Containers:
             mask=partial(self._secrets.mask, project.id),
         )
 
-    def _reach(self, project: Project) -> Reach:
+    def _reach(self, project: Location) -> Reach:
         return Reach(
             client=self._client,
             upstream=acp_upstream(project, self._config),

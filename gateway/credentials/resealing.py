@@ -38,6 +38,7 @@ TABLES = (
     SealedTable("unrevoked_tokens", ("access_token", "refresh_token")),
     SealedTable("pending_logins", ("verifier", "code", "device_code"), has_key_column=False),
     SealedTable("given_secrets", ("access_token",), place="agent_auth_tokens"),
+    SealedTable("withdrawals", ("container_token",), has_key_column=False, place="projects"),
 )
 
 

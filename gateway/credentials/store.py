@@ -167,9 +167,10 @@ class Credentials:
         )
         return changed > 0
 
-    async def delete_agent_auth_token(self, user_id: str, agent_id: str) -> bool:
+    async def delete_agent_auth_token(self, user_id: str, agent_id: str, *, within: Transaction | None = None) -> bool:
         """Forget the credential; False where there was none."""
-        return await self._database.execute("delete_agent_auth_token", user_id=user_id, agent_id=agent_id) > 0
+        whose = {"user_id": user_id, "agent_id": agent_id}
+        return await (within or self._database).execute("delete_agent_auth_token", **whose) > 0
 
     async def is_agent_authenticated(self, user_id: str, agent_id: str) -> bool:
         """Whether the user has a credential for the agent that can be used."""

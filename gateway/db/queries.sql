@@ -205,20 +205,28 @@ select user_id, role, false, added_by, added_at
 from project_members where project_id = %(project_id)s and user_id = %(user_id)s;
 
 -- put_member --
--- Makes somebody a member or changes their role, as long as whoever wants it is an admin, and they are not the owner.
-insert into project_members as m (project_id, user_id, role, added_by)
+-- Makes somebody a member or changes their role, as long as whoever wants it is an admin, and they are not the owner. A
+-- viewer's agents lose their credentials.
+with put as (insert into project_members as m (project_id, user_id, role, added_by)
 select p.id, %(user_id)s, %(role)s, %(by)s from projects p
 where p.id = %(project_id)s and p.owner_id <> %(user_id)s and project_role(p.id, %(by)s) = 'admin'
     and (exists (select from project_members k where k.project_id = p.id and k.user_id = %(user_id)s)
         or (select count(*) from project_members k where k.project_id = p.id) < %(most)s)
 on conflict (project_id, user_id) do update set role = excluded.role
-returning user_id, role, false as is_owner, added_by, added_at, xmax = 0 as is_new;
+returning *, xmax = 0 as is_new)
+select user_id, role, false as is_owner, added_by, added_at, is_new,
+    case when role = 'viewer' then withdraw_credentials(project_id, user_id, null, false) end
+from put;
 
 -- remove_member --
--- Ends a membership, as long as whoever wants it is an admin, or it is their own.
-delete from project_members
-where project_id = %(project_id)s and user_id = %(user_id)s
-    and (user_id = %(by)s or project_role(project_id, %(by)s) = 'admin');
+-- Ends a membership, as long as whoever wants it is an admin, or it is their own. Their agents lose their credentials.
+with removed as (
+    delete from project_members
+    where project_id = %(project_id)s and user_id = %(user_id)s
+        and (user_id = %(by)s or project_role(project_id, %(by)s) = 'admin')
+    returning project_id, user_id
+)
+select withdraw_credentials(project_id, user_id, null, false) from removed;
 
 -- insert_api_token --
 -- A token is kept by its digest alone.
@@ -888,14 +896,54 @@ select exists (select from here) as is_here,
 from given_credentials
 where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s;
 
--- leave_credentials --
--- What the container was given that a project leaves; the next one has none of it.
-update given_credentials set taken = false, container_boot_id = null where project_id = %(project_id)s
-returning agent_id, user_id, owner;
+-- withdraw_credentials --
+-- Containers are to give back what they were given: of a project, a user and an agent, each where it is named.
+select withdraw_credentials(%(project_id)s, %(user_id)s, %(agent_id)s, %(has_moved)s);
 
--- leave_agent_processes --
--- The agents' processes of the container that a project leaves.
-delete from agent_processes where project_id = %(project_id)s returning agent_id, user_id;
+-- leave_container --
+-- A project leaves its container: the next one has no process and none of the credentials.
+with processes as (
+    delete from agent_processes where project_id = %(project_id)s
+)
+update given_credentials set taken = false, container_boot_id = null where project_id = %(project_id)s;
+
+-- insert_withdrawal --
+-- A container was given a credential too late, and is to give it back. `owner` is null if it has a process alone.
+insert into withdrawals (project_id, container_url, acp_url, sealed_container_token, has_moved, agent_ids, owners,
+    process_agent_ids, process_claims)
+values (%(project_id)s, %(container_url)s, %(acp_url)s, %(sealed_container_token)s, %(has_moved)s,
+    array[%(agent_id)s::text], array[%(owner)s::text], array[%(agent_id)s::text],
+    array(select claim from agent_processes
+        where project_id = %(project_id)s and agent_id = %(agent_id)s and user_id = %(user_id)s));
+
+-- claim_withdrawals --
+-- What containers are to give back now, for one gateway; after `seconds` it is another's turn. Not what the container
+-- was given again since, nor a process that was started again: those stay.
+update withdrawals w set attempts = attempts + 1, next_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+where (project_id, id) in (
+    select project_id, id from withdrawals where next_at <= clock_timestamp()
+    order by next_at limit %(limit)s for update skip locked)
+returning w.id, project_id, container_url, acp_url, sealed_container_token, has_moved, attempts, (
+        select coalesce(jsonb_agg(jsonb_build_array(c.agent_id, c.owner)), '[]')
+        from unnest(w.agent_ids, w.owners) as c (agent_id, owner)
+        where w.has_moved or not exists (
+            select from given_credentials g
+            where g.project_id = w.project_id and g.owner = c.owner and g.given_at > w.created_at)
+    ) as credentials, array(
+        select c.agent_id from unnest(w.process_agent_ids, w.process_claims) as c (agent_id, claim)
+        where w.has_moved or not exists (
+            select from agent_processes p
+            where p.project_id = w.project_id and p.agent_id = c.agent_id and p.claim <> c.claim)
+    ) as processes;
+
+-- postpone_withdrawal --
+-- The container could not be reached.
+update withdrawals set next_at = clock_timestamp() + make_interval(secs => %(wait)s)
+where project_id = %(project_id)s and id = %(id)s;
+
+-- delete_withdrawal --
+-- The container has given it back, or never will.
+delete from withdrawals where project_id = %(project_id)s and id = %(id)s;
 
 -- given_secrets --
 -- What projects' containers were given and may run with still, sealed.
@@ -927,22 +975,16 @@ where s.replaced_at < clock_timestamp() - make_interval(secs => %(seconds)s)
             where n.project_id = s.project_id and n.agent_id = s.agent_id and n.user_id = s.user_id
                 and n.version > s.version));
 
--- projects_given_credential --
--- Where a user's credential for an agent went, and whether a session lives there that uses it.
-select g.project_id, g.owner, g.version, g.taken, g.container_boot_id,
-    exists (select from agent_sessions s where s.project_id = g.project_id and s.agent_id = g.agent_id
-            and s.credential_user_id = g.user_id and s.status = 'active') as in_use
-from given_credentials g
-where g.user_id = %(user_id)s and g.agent_id = %(agent_id)s;
+-- projects_using_credential --
+-- Where a session lives that uses a user's credential for an agent, in a container that was given it.
+select g.project_id from given_credentials g
+where g.user_id = %(user_id)s and g.agent_id = %(agent_id)s
+    and exists (select from agent_sessions s where s.project_id = g.project_id and s.agent_id = g.agent_id
+        and s.credential_user_id = g.user_id and s.status = 'active');
 
 -- may_use_agents --
 -- Whether somebody may have agents work in a project, and so be billed for it.
 select project_role(%(project_id)s, %(user_id)s) in ('operator', 'admin') as may;
-
--- credentials_given_to_project --
--- What a project's container was given, of one user or of all.
-select project_id, agent_id, user_id, owner from given_credentials
-where project_id = %(project_id)s and (%(user_id)s::text is null or user_id = %(user_id)s);
 
 -- user_of_owner --
 -- Whom a container means by an owner of a process.
@@ -1768,6 +1810,8 @@ select key_id, count(*) as rows from (
     where l.state in ('pending', 'arrived', 'exchanging') and l.expires_at > clock_timestamp()
     union all
     select key_id from given_secrets
+    union all
+    select sealed_with(sealed_container_token) from withdrawals where sealed_container_token is not null
 ) sealed
 group by key_id order by key_id;
 
@@ -1873,6 +1917,25 @@ where id = (%(id)s::text[])[1] and sealed_access_token = %(former_access_token)s
 -- forget_unrevoked_tokens --
 -- Deletes what a lost key has sealed.
 delete from unrevoked_tokens where key_id = %(key_id)s;
+
+-- list_sealed_withdrawals --
+-- Secrets of containers that are to give credentials back, under other keys than the current one, after a given one.
+select array[project_id, id::text] as id, array[project_id, coalesce(acp_url, container_url)] as place,
+    sealed_container_token as container_token
+from withdrawals
+where sealed_with(sealed_container_token) <> %(key_id)s and (%(after)s::text[] is null
+    or (project_id, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]::bigint))
+order by project_id, id limit %(limit)s;
+
+-- reseal_withdrawals --
+-- The same secret under another key; it is never replaced.
+update withdrawals set sealed_container_token = %(container_token)s
+where project_id = (%(id)s::text[])[1] and id = (%(id)s::text[])[2]::bigint
+    and sealed_container_token = %(former_container_token)s;
+
+-- forget_withdrawals --
+-- Deletes what nobody can carry out without a lost key.
+delete from withdrawals where sealed_with(sealed_container_token) = %(key_id)s;
 
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has
@@ -2038,10 +2101,15 @@ delete from pending_logins where id in (
     select id from pending_logins where created_at < now() - interval '1 day' and ended_at is not null limit 1000);
 
 -- insert_unrevoked_tokens --
--- A provider could not be told that tokens are over.
+-- A provider is to be told that tokens are over; whoever stores them may do so before the time.
 insert into unrevoked_tokens (id, provider_id, sealed_access_token, sealed_refresh_token, key_id, next_at)
 values (%(id)s, %(provider_id)s, %(sealed_access_token)s, %(sealed_refresh_token)s, %(key_id)s,
-    clock_timestamp() + make_interval(secs => %(wait)s));
+    clock_timestamp() + make_interval(secs => %(wait)s))
+returning *;
+
+-- postpone_unrevoked_tokens --
+-- Their provider could not be told.
+update unrevoked_tokens set next_at = clock_timestamp() + make_interval(secs => %(wait)s) where id = %(id)s;
 
 -- claim_unrevoked_tokens --
 -- Tokens whose provider is to be told now, for the one gateway that does. Should it die meanwhile, the next try comes all

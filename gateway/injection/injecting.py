@@ -10,7 +10,7 @@ so.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from gateway.container.values import ContainerAgent, Credential
 from gateway.credentials.catalogue import Injection
 from gateway.credentials.known import KnownSecrets
 from gateway.credentials.store import AgentAuthToken, Credentials
-from gateway.db.pool import Database, Row
+from gateway.db.pool import Database
 from gateway.errors import (
     AuthRequired,
     ContainerMoved,
@@ -32,9 +32,8 @@ from gateway.errors import (
     NotYourCredential,
     ReauthRequired,
 )
-from gateway.injection.leaving import Leaving
-from gateway.projects.store import Left, Project
-from gateway.tasks import Tasks
+from gateway.injection.withdrawals import Withdrawals
+from gateway.projects.store import Project
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +42,6 @@ KNOWN_SECONDS, LOOK_SECONDS = 5.0, 0.05
 
 #: How often a credential is read again that is replaced on its way.
 READS = 3
-
-#: How long whoever takes a credential back waits for containers to have done so; it goes on without him.
-WITHDRAWN_SECONDS = 10.0
 
 #: A user's credential for an agent, refreshed where that is due; raises ``AuthRequired`` where there is none.
 Fresh = Callable[[str, str], Awaitable[AgentAuthToken]]
@@ -104,7 +100,7 @@ class _Announced:
 
 
 class Injecting:
-    """Finds users' credentials and gives them to containers. Owns the tasks that renew them there."""
+    """Finds users' credentials and gives them to containers."""
 
     def __init__(
         self,
@@ -112,6 +108,7 @@ class Injecting:
         credentials: Credentials,
         containers: Containers,
         known: KnownSecrets,
+        withdrawals: Withdrawals,
         *,
         gateway_id: str,
         fresh: Fresh,
@@ -122,12 +119,7 @@ class Injecting:
         self._known = known
         self._gateway_id = gateway_id
         self._fresh = fresh
-        self._tasks = Tasks()
-        self._leaving = Leaving(containers)
-
-    async def close(self) -> None:
-        await self._tasks.close()
-        await self._leaving.close()
+        self._withdrawals = withdrawals
 
     def can_give(self, agent_id: str) -> bool:
         """Whether there is any way to give the agent a credential, and so a process of it may have somebody's."""
@@ -197,31 +189,8 @@ class Injecting:
 
     async def renewed(self, user_id: str, agent_id: str) -> None:
         """Give the newer credential to all containers where a session uses it, before the old one runs out."""
-        rows = await self._database.fetch_all("projects_given_credential", user_id=user_id, agent_id=agent_id)
-        await asyncio.gather(*(self._renew(row["project_id"], user_id, agent_id) for row in rows if row["in_use"]))
-
-    async def withdraw(self, user_id: str, agent_id: str) -> None:
-        """The user has taken the credential back: have what runs with it end.
-
-        What cannot be reached now gets no further: its sessions' next prompt is refused.
-        """
-        rows = await self._database.fetch_all("projects_given_credential", user_id=user_id, agent_id=agent_id)
-        await self._withdraw_all((row, user_id, agent_id) for row in rows)
-
-    async def withdraw_from(self, project_id: str, user_id: str | None = None) -> None:
-        """A user is to have no agents work in a project any more, or, without a user, nobody: the same."""
-        rows = await self._database.fetch_all("credentials_given_to_project", project_id=project_id, user_id=user_id)
-        await self._withdraw_all((row, row["user_id"], row["agent_id"]) for row in rows)
-
-    def leave(self, left: Left) -> None:
-        """Have a container give back what it was given for a project that is not there any more. Not waited for."""
-        self._leaving.leave(left)
-
-    async def _withdraw_all(self, given: Iterable[tuple[Row, str, str]]) -> None:
-        name = "take a credential back"
-        tasks = [self._tasks.start(self._withdraw(*one), name=name) for one in given]
-        if tasks:
-            await asyncio.wait(tasks, timeout=WITHDRAWN_SECONDS)
+        rows = await self._database.fetch_all("projects_using_credential", user_id=user_id, agent_id=agent_id)
+        await asyncio.gather(*(self._renew(row["project_id"], user_id, agent_id) for row in rows))
 
     async def _find(self, project: Project, agent_id: str, user_id: str, *, needed: bool) -> Chosen | None:
         await self._refuse_who_may_not(project.id, user_id)
@@ -294,9 +263,13 @@ class Injecting:
             container_boot_id=container.boot_id,
         )
         if row is None or not row["is_here"] or not row["may_stay"]:
-            gone = [{**chosen.row, "owner": owner}]
-            has_moved = row is not None and not row["is_here"]
-            self.leave(Left(project=chosen.project, has_moved=has_moved, credentials=gone, processes=gone))
+            await self._withdrawals.add(
+                chosen.project,
+                agent_id=chosen.agent_id,
+                user_id=chosen.user_id,
+                owner=owner,
+                has_moved=row is not None and not row["is_here"],
+            )
 
     async def _refuse_who_may_not(self, project_id: str, user_id: str) -> None:
         """A session or a queued prompt may be older than the end of a membership."""
@@ -333,17 +306,6 @@ class Injecting:
             # It is tried again with the session's next prompt.
             extra = {"project": project_id, "agent": agent_id, "error": str(exc)}
             logger.info("credential not renewed in container yet", extra=extra)
-
-    async def _withdraw(self, row: Row, user_id: str, agent_id: str) -> None:
-        try:
-            project = await self._containers.project(row["project_id"])
-            container = await self._containers.identify(project)
-            process = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)
-            is_theirs = process is not None and process["user_id"] == user_id
-            await container.take_back([(agent_id, row["owner"])], [agent_id] if is_theirs else [])
-        except GatewayError as exc:
-            extra = {"project": row["project_id"], "agent": agent_id, "error": str(exc)}
-            logger.warning("credential not taken back from container", extra=extra)
 
 
 def _auth_required(project: Project, agent_id: str, exc: AuthRequired) -> AuthRequired:

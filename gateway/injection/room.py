@@ -11,13 +11,16 @@ from gateway.credentials.room import CredentialsRoom
 from gateway.db.pool import Database
 from gateway.injection.injecting import Injecting
 from gateway.injection.processes import Processes
+from gateway.injection.withdrawals import Withdrawals
 from gateway.oauth.refresh import Refresher
+from gateway.tasks import running
 
 
 @attrs.frozen(kw_only=True)
 class InjectionRoom:
     injecting: Injecting
     processes: Processes
+    withdrawals: Withdrawals
 
 
 INJECTION = web.AppKey("injection", InjectionRoom)
@@ -27,12 +30,16 @@ INJECTION = web.AppKey("injection", InjectionRoom)
 async def open_injection(
     database: Database, credentials: CredentialsRoom, containers: Containers, refresher: Refresher, gateway_id: str
 ) -> AsyncIterator[InjectionRoom]:
+    withdrawals = Withdrawals(database, containers)
     injecting = Injecting(
-        database, credentials.store, containers, credentials.known, gateway_id=gateway_id, fresh=refresher.fresh
+        *(database, credentials.store, containers, credentials.known, withdrawals),
+        gateway_id=gateway_id,
+        fresh=refresher.fresh,
     )
     refresher.on_renewed(injecting.renewed)
     processes = Processes(database, containers, injecting, gateway_id=gateway_id)
     try:
-        yield InjectionRoom(injecting=injecting, processes=processes)
+        async with running({"take credentials back": withdrawals.run()}):
+            yield InjectionRoom(injecting=injecting, processes=processes, withdrawals=withdrawals)
     finally:
-        await injecting.close()
+        await withdrawals.close()

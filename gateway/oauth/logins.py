@@ -210,7 +210,7 @@ class Logins:
         """The tokens of a login that has come to its end."""
         token = await retry_until_stored(lambda: self._stored(login, granted, provider), seconds=STORE_SECONDS)
         if token is None:
-            self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
+            await self._revocation.store_unused(provider, granted.access_token, granted.refresh_token)
             raise LoginSuperseded("The login was cancelled, or another one was begun; nothing was stored.")
         await self.tell_connected(token, project_id=login.project_id)
         return token

@@ -1,10 +1,11 @@
 """Asks providers whether people have entered their codes: one gateway for each login, whichever gateways live."""
 
-import logging
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
-from gateway.db.availability import log_failure
+from gateway.db.due import Driver
 from gateway.db.every import every
 from gateway.errors import GatewayError, ProviderMisconfigured
 from gateway.oauth.configured import Providers
@@ -18,9 +19,6 @@ from gateway.oauth.protocol.device import Polling, expired
 from gateway.oauth.protocol.outcomes import CodeGranted, Failure, Granted, Waiting
 from gateway.oauth.protocol.provider import OPENAI_DEVICE, Provider
 from gateway.oauth.protocol.verdicts import verdict
-from gateway.tasks import Tasks
-
-logger = logging.getLogger(__name__)
 
 LOOK_SECONDS, SWEEP_SECONDS = 1.0, 60.0
 AT_ONCE = 20
@@ -49,12 +47,11 @@ class Poller:
         # Whoever takes a login over must not ask while it is still being asked about.
         self._lease_seconds = 2 * timeout + 10
         self._clock = clock
-        self._tasks = Tasks()
-        self._asking: set[str] = set()
+        self._driver = Driver()
 
     async def run(self) -> None:
         """Ask and ask again, until cancelled."""
-        await every(LOOK_SECONDS, self._look, failed="logins not looked after")
+        await self._driver.run({"login": self._review}, seconds=LOOK_SECONDS)
 
     async def sweep(self) -> None:
         """End logins that nobody completed and delete old ones, until cancelled."""
@@ -62,24 +59,13 @@ class Poller:
 
     async def close(self) -> None:
         """Let answers under way arrive: tokens are given once."""
-        await self._tasks.close(grace=self._timeout)
+        await self._driver.close(grace=self._timeout)
 
-    async def _look(self) -> None:
-        free = AT_ONCE - len(self._asking)
-        if free <= 0:
-            return
-        for login in await self._logins.pending.claim_due(self._holder, seconds=self._lease_seconds, limit=free):
-            self._asking.add(login.id)
-            self._tasks.start(self._ask(login), name=f"poll {login.id}")
-
-    async def _ask(self, login: Login) -> None:
-        try:
-            await self._brought_on(login)
-        except GatewayError as exc:
-            # Its lease ends, and it is asked about again.
-            log_failure(logger, "login not looked after", exc, login=login.id)
-        finally:
-            self._asking.discard(login.id)
+    async def _review(self) -> float:
+        limit = self._driver.free(AT_ONCE)
+        for login in await self._logins.pending.claim_due(self._holder, seconds=self._lease_seconds, limit=limit):
+            self._driver.do(f"poll {login.id}", partial(self._brought_on, login))
+        return math.inf
 
     async def _brought_on(self, login: Login) -> None:
         provider = self._providers.get(login.provider_id)

@@ -8,13 +8,14 @@ try tells: it is renewed, or it is over and a person is told why.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from gateway.credentials.store import NEEDS_REAUTH, AgentAuthToken, Credentials
-from gateway.db.every import every
+from gateway.db.due import Driver
 from gateway.db.pool import Database
 from gateway.db.retry import retry_until_stored
 from gateway.errors import AuthRequired, GatewayError, ProviderUnavailable, ReauthRequired
@@ -81,6 +82,8 @@ class Refresher:
         self._timeout = timeout
         self._count = count
         self._clock = clock
+        self._driver = Driver()
+        self._few = asyncio.Semaphore(AT_ONCE)
         self._tasks = Tasks()
         self._running: dict[tuple[str, str], asyncio.Task[AgentAuthToken | GatewayError]] = {}
         self._hooks: list[Hook] = []
@@ -111,24 +114,25 @@ class Refresher:
 
     async def run(self) -> None:
         """Renew what ends soon, until cancelled."""
-        few = asyncio.Semaphore(AT_ONCE)
-        await every(REVIEW_SECONDS, partial(self._review, few), failed="credentials not looked after")
+        await self._driver.run({"renewal": self._review}, seconds=REVIEW_SECONDS)
 
     async def close(self) -> None:
         """Let what is under way end: a provider's answer that nobody hears is an account lost."""
+        await self._driver.close()
         await self._tasks.close(grace=self._timeout)
 
-    async def _review(self, few: asyncio.Semaphore) -> None:
+    async def _review(self) -> float:
         rows = await self._database.fetch_all("list_due_credentials", skew=self._skew, limit=REVIEW_LIMIT)
+        for user_id, agent_id in [(row["user_id"], row["agent_id"]) for row in rows]:
+            self._driver.do(f"renew {agent_id} of {user_id}", partial(self._keep_fresh, user_id, agent_id))
+        return math.inf
 
-        async def look(user_id: str, agent_id: str) -> None:
-            async with few:
-                try:
-                    await self.fresh(user_id, agent_id)
-                except GatewayError as exc:
-                    logger.info("credential not renewed", extra={"agent": agent_id, "error": str(exc)})
-
-        await asyncio.gather(*(look(row["user_id"], row["agent_id"]) for row in rows))
+    async def _keep_fresh(self, user_id: str, agent_id: str) -> None:
+        async with self._few:
+            try:
+                await self.fresh(user_id, agent_id)
+            except GatewayError as exc:
+                logger.info("credential not renewed", extra={"agent": agent_id, "error": str(exc)})
 
     async def _current(self, user_id: str, agent_id: str) -> AgentAuthToken:
         token = await self._credentials.get_agent_auth_token(user_id, agent_id)
@@ -200,7 +204,7 @@ class Refresher:
 
     async def _granted(self, token: AgentAuthToken, provider: Provider, granted: Granted) -> AgentAuthToken:
         if granted.subject and token.subject and granted.subject != token.subject:
-            self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
+            await self._revocation.store_unused(provider, granted.access_token, granted.refresh_token)
             message = f"{provider.name} answered with the tokens of another account. Connect the account again."
             await self._mark(token, provider.id, ACCOUNT_CHANGED, message)
             raise await self._reauth(token)
@@ -220,7 +224,7 @@ class Refresher:
         )
         if not stored and (current is None or self._credentials.open_access_token(current) != granted.access_token):
             # Taken away or replaced while the provider was asked: what it gave is nobody's.
-            self._revocation.in_background(provider, granted.access_token, granted.refresh_token)
+            await self._revocation.store_unused(provider, granted.access_token, granted.refresh_token)
             await self._renewals.release(token)
             raise _Changed
         if current is None:

@@ -1,26 +1,33 @@
-"""Telling a provider that tokens are over. Here they are forgotten whatever it answers."""
+"""Telling a provider that tokens are over. Here they are forgotten whatever it answers.
+
+They are stored before the provider is told, and deleted after it has answered. So no gateway that dies forgets them.
+"""
 
 import logging
+import math
+from functools import partial
 
 import attrs
 
 from gateway.db.availability import log_failure
-from gateway.db.every import every
+from gateway.db.due import Driver
+from gateway.db.pool import Transaction
 from gateway.errors import GatewayError
 from gateway.oauth.configured import Providers
 from gateway.oauth.discovery import Discovery
 from gateway.oauth.edge import Edge
 from gateway.oauth.protocol import requests
 from gateway.oauth.protocol.answers import revocation_answer
-from gateway.oauth.protocol.outcomes import Failure, Malformed, Refused, Unavailable
+from gateway.oauth.protocol.outcomes import Failure, Refused, Unavailable
 from gateway.oauth.protocol.provider import GITHUB, Provider
 from gateway.oauth.unrevoked import Unrevoked, UnrevokedTokens
-from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 #: How often it is looked what is to be told again, and how many are told at once.
 LOOK_SECONDS, AT_ONCE = 2.0, 10
+#: When another gateway goes on whose first try has said nothing: none takes as long.
+FIRST_SECONDS = 120.0
 REVOKED, RETRYING, REFUSED, UNSUPPORTED = "revoked", "retrying", "refused", "unsupported"
 
 
@@ -46,46 +53,51 @@ class Revocation:
         self._unrevoked = unrevoked
         self._providers = providers
         self._timeout = timeout
-        self._tasks = Tasks()
-        self._again = 0
+        self._driver = Driver()
 
-    async def revoke(self, provider: Provider, access_token: str, refresh_token: str | None) -> Revoked:
-        """The refresh token first: with it a provider ends all that was granted."""
+    async def store(
+        self, provider_id: str, access_token: str, refresh_token: str | None, *, within: Transaction | None = None
+    ) -> Unrevoked:
+        """Tokens that are to be revoked, by ``revoke`` now; a while later by any gateway if this one dies first."""
+        return await self._unrevoked.add(provider_id, access_token, refresh_token, wait=FIRST_SECONDS, within=within)
+
+    async def store_unused(self, provider: Provider, access_token: str, refresh_token: str | None) -> None:
+        """Tokens that nobody will ever use: they are revoked in the background."""
+        try:
+            await self._unrevoked.add(provider.id, access_token, refresh_token, wait=0.0)
+        except GatewayError as exc:
+            logger.warning("tokens not revoked, nor kept to be", extra={"provider": provider.id, "error": str(exc)})
+
+    async def revoke(self, provider: Provider, tokens: Unrevoked) -> Revoked:
+        """Revoke what was just stored. The refresh token goes first: with it a provider ends all that was granted."""
         try:
             provider = await self._discovery.completed(provider)
         except GatewayError as exc:
-            return await self._later(provider, access_token, refresh_token, str(exc))
+            return await self._later(provider, tokens, str(exc))
         if not _can_be_told(provider):
+            await self._unrevoked.forget(tokens)
             where = f"take it away there if you want it gone: {provider.name} has no call for it"
             return Revoked(outcome=UNSUPPORTED, message=f"Forgotten here; {where}, or none that this gateway may use.")
-        failure = await self._tell(provider, access_token, refresh_token)
-        match failure:
-            case None:
-                return Revoked(outcome=REVOKED, message=f"Forgotten here, and over at {provider.name}.")
-            case Unavailable(reason=reason):
-                return await self._later(provider, access_token, refresh_token, reason)
-            case Refused() | Malformed():
-                said = failure.error if isinstance(failure, Refused) else failure.reason
-                message = f"Forgotten here. {provider.name} did not take it back ({said}); do that there."
-                return Revoked(outcome=REFUSED, message=message)
-
-    def in_background(self, provider: Provider, access_token: str, refresh_token: str | None) -> None:
-        """Tokens that nobody will ever use."""
-        self._tasks.start(self._told(provider, access_token, refresh_token), name="revoke")
+        failure = await self._tell(provider, tokens)
+        if isinstance(failure, Unavailable):
+            return await self._later(provider, tokens, failure.reason)
+        await self._unrevoked.forget(tokens)
+        if failure is None:
+            return Revoked(outcome=REVOKED, message=f"Forgotten here, and over at {provider.name}.")
+        said = failure.error if isinstance(failure, Refused) else failure.reason
+        message = f"Forgotten here. {provider.name} did not take it back ({said}); do that there."
+        return Revoked(outcome=REFUSED, message=message)
 
     async def run(self) -> None:
         """Tell providers again, until cancelled."""
-        await every(LOOK_SECONDS, self._look, failed="tokens not revoked yet")
+        await self._driver.run({"revocation": self._review}, seconds=LOOK_SECONDS)
 
     async def close(self) -> None:
         """Let what is under way come to its end."""
-        await self._tasks.close(grace=self._timeout)
+        await self._driver.close(grace=self._timeout)
 
-    async def _told(self, provider: Provider, access_token: str, refresh_token: str | None) -> None:
-        revoked = await self.revoke(provider, access_token, refresh_token)
-        logger.info("unused tokens revoked", extra={"provider": provider.id, "outcome": revoked.outcome})
-
-    async def _tell(self, provider: Provider, access_token: str, refresh_token: str | None) -> Failure | None:
+    async def _tell(self, provider: Provider, tokens: Unrevoked) -> Failure | None:
+        access_token, refresh_token = self._unrevoked.opened(tokens)
         hinted = [(refresh_token, "refresh_token")] if refresh_token and provider.bodies.revoke != GITHUB else []
         failures = []
         for token, hint in (*hinted, (access_token, "access_token")):
@@ -97,35 +109,24 @@ class Revocation:
         # Where the refresh token is over, all is: some take access tokens back by nothing but their end.
         return failures[0]
 
-    async def _later(self, provider: Provider, access_token: str, refresh_token: str | None, reason: str) -> Revoked:
-        try:
-            await self._unrevoked.add(provider.id, access_token, refresh_token)
-        except GatewayError as exc:
-            logger.warning("tokens not revoked, nor kept to be", extra={"provider": provider.id, "error": str(exc)})
-            message = f"Forgotten here. {provider.name} could not be told ({reason}); take it away there."
-            return Revoked(outcome=REFUSED, message=message)
+    async def _later(self, provider: Provider, tokens: Unrevoked, reason: str) -> Revoked:
+        await self._unrevoked.postpone(tokens)
         message = f"Forgotten here. {provider.name} could not be told ({reason}) and is told again in a while."
         return Revoked(outcome=RETRYING, message=message)
 
-    async def _look(self) -> None:
+    async def _review(self) -> float:
         for provider_id in await self._unrevoked.give_up():
             _give_up(provider_id)
-        for tokens in await self._unrevoked.claim_due(AT_ONCE - self._again):
-            self._again += 1
-            self._tasks.start(self._told_again(tokens), name="revoke again")
+        for tokens in await self._unrevoked.claim_due(self._driver.free(AT_ONCE)):
+            self._driver.do(f"revoke {tokens.id}", partial(self._tell_again, tokens))
+        return math.inf
 
-    async def _told_again(self, tokens: Unrevoked) -> None:
-        try:
-            if await self._is_over(tokens):
-                await self._unrevoked.forget(tokens)
-            elif tokens.is_last:
-                await self._unrevoked.forget(tokens)
-                _give_up(tokens.provider_id)
-        except GatewayError as exc:
-            # It is due again.
-            log_failure(logger, "tokens not revoked yet", exc, provider=tokens.provider_id)
-        finally:
-            self._again -= 1
+    async def _tell_again(self, tokens: Unrevoked) -> None:
+        if await self._is_over(tokens):
+            await self._unrevoked.forget(tokens)
+        elif tokens.is_last:
+            await self._unrevoked.forget(tokens)
+            _give_up(tokens.provider_id)
 
     async def _is_over(self, tokens: Unrevoked) -> bool:
         """Whether there is nothing more to be done: the provider was told, or refuses, or is none of ours any more."""
@@ -137,7 +138,7 @@ class Revocation:
             provider = await self._discovery.completed(provider)
             if not _can_be_told(provider):
                 return True
-            failure = await self._tell(provider, *self._unrevoked.opened(tokens))
+            failure = await self._tell(provider, tokens)
         except GatewayError as exc:
             log_failure(logger, "tokens not revoked yet", exc, provider=tokens.provider_id)
             return False

@@ -1,4 +1,4 @@
-"""Tokens that are over here, and whose provider could not be told so yet: kept sealed until it is, for a few tries."""
+"""Tokens that are over here, and whose provider is to be told: kept sealed until it is, for a few tries."""
 
 import secrets
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ import attrs
 
 from gateway.credentials.store import ACCESS_TOKEN, REFRESH_TOKEN
 from gateway.credentials.vault import Place, Sealed, Vault
-from gateway.db.pool import Database, Row
+from gateway.db.pool import Database, Row, Transaction
 
-#: Seconds before each try.
+#: Seconds before each try after the first.
 PAUSES = (5.0, 30.0, 120.0, 600.0)
 #: Seconds after which a last try counts as failed whose gateway has not said how it went.
 LAST_SECONDS = 120.0
@@ -45,22 +45,36 @@ class UnrevokedTokens:
         self._database = database
         self._vault = vault
 
-    async def add(self, provider_id: str, access_token: str, refresh_token: str | None) -> None:
-        """Keep them for the first try."""
+    async def add(
+        self,
+        provider_id: str,
+        access_token: str,
+        refresh_token: str | None,
+        *,
+        wait: float,
+        within: Transaction | None = None,
+    ) -> Unrevoked:
+        """Keep them; any gateway tells their provider after ``wait`` seconds."""
         id = f"unr_{secrets.token_hex(10)}"
         access = self._vault.seal(access_token.encode(), _place(id, provider_id, ACCESS_TOKEN))
         refresh = None
         if refresh_token is not None:
             refresh = self._vault.seal(refresh_token.encode(), _place(id, provider_id, REFRESH_TOKEN))
-        await self._database.execute(
+        row = await (within or self._database).fetch_one(
             "insert_unrevoked_tokens",
             id=id,
             provider_id=provider_id,
             sealed_access_token=access.ciphertext,
             sealed_refresh_token=refresh.ciphertext if refresh else None,
             key_id=access.key_id,
-            wait=PAUSES[0],
+            wait=wait,
         )
+        assert row is not None
+        return Unrevoked.from_row(row)
+
+    async def postpone(self, tokens: Unrevoked) -> None:
+        """The first try came to nothing."""
+        await self._database.execute("postpone_unrevoked_tokens", id=tokens.id, wait=PAUSES[0])
 
     async def claim_due(self, limit: int) -> Sequence[Unrevoked]:
         """Those whose next try is due, for whoever asks first; unless told otherwise they are due again later."""

@@ -15,6 +15,7 @@ import attrs
 
 from gateway.container.client import ContainerClient, ContainerRefused
 from gateway.container.containers import Containers
+from gateway.db.due import Driver
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.log.ids import LogId
@@ -22,7 +23,6 @@ from gateway.log.store import Log
 from gateway.permissions.asking import CONTAINER
 from gateway.permissions.events import GATEWAY, UnsettledRequest, permission_resolved
 from gateway.permissions.policy import decide_now
-from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json, storable
 from gateway.wire.options import option_of_kind
 

@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.container.containers import Containers
 from gateway.container.values import ContainerFacts
+from gateway.db.due import Driver
 from gateway.db.pool import Database, Row
 from gateway.errors import (
     GatewayError,
@@ -27,7 +28,6 @@ from gateway.log.store import Appended, Log
 from gateway.permissions.delivery import Answers
 from gateway.permissions.events import RULE, UnsettledRequest, taken_back
 from gateway.projects.store import Project
-from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import PermissionRequest
 from gateway.wire.options import AMBIGUOUS, kinds_by_id, listed, option_of_kind

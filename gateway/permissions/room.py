@@ -3,10 +3,10 @@
 from aiohttp import web
 
 from gateway.container.containers import Containers
+from gateway.db.due import Driver
 from gateway.db.pool import Database
 from gateway.log.store import Log
 from gateway.permissions.requests import Permissions
-from gateway.upkeep.driver import Driver
 
 PERMISSIONS = web.AppKey("permissions", Permissions)
 

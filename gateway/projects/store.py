@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import attrs
@@ -77,17 +77,36 @@ class Retention:
 
 
 @attrs.frozen(kw_only=True)
-class Project:
-    """A project. ``container_url`` is its OpenCode address; ``acp_url`` its ACP address where the mapping is not it.
+class Location:
+    """Where the container of the project ``id`` is, or was, and the secret that it wants.
 
-    ``retention``: None where the gateway's own rule holds.
+    ``container_url`` is its OpenCode address; ``acp_url`` its ACP address where the mapping is not it.
     """
 
     id: str
-    owner_id: str
-    name: str
     container_url: str
     acp_url: str | None
+    #: None where the gateway's general one is sent.
+    sealed_container_token: Sealed | None = attrs.field(default=None, repr=False)
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        values = {field.name: row[field.name] for field in attrs.fields(Location) if field.name != "id"}
+        token = values.pop("sealed_container_token")
+        return cls(id=row["project_id"], sealed_container_token=None if token is None else Sealed(token), **values)
+
+    @property
+    def acp_address(self) -> str:
+        """What its ACP port is found by."""
+        return self.acp_url or self.container_url
+
+
+@attrs.frozen(kw_only=True)
+class Project(Location):
+    """A project. ``retention``: None where the gateway's own rule holds."""
+
+    owner_id: str
+    name: str
     default_agent_id: str | None
     retention: Retention | None = None
     permission_mode: PermissionMode = "ask"
@@ -98,13 +117,11 @@ class Project:
     record_opencode_events: bool = False
     #: Where its OpenCode works, once that has been recorded: whose events those are.
     opencode_directory: str | None = None
-    #: The secret that its container wants; None where the gateway's general one is sent.
-    sealed_container_token: Sealed | None = attrs.field(default=None, repr=False)
     created_at: datetime
     updated_at: datetime
 
     @classmethod
-    def from_row(cls, row: Row) -> "Project":
+    def from_row(cls, row: Row) -> Self:
         values = {field.name: row[field.name] for field in attrs.fields(cls)}
         retention, rules = Retention.from_row(row["retention"]), rules_from(row["permission_rules"])
         token = row["sealed_container_token"]
@@ -116,11 +133,6 @@ class Project:
                 "sealed_container_token": None if token is None else Sealed(token),
             }
         )
-
-    @property
-    def acp_address(self) -> str:
-        """What its ACP port is found by."""
-        return self.acp_url or self.container_url
 
 
 @attrs.frozen
@@ -136,26 +148,11 @@ class Access:
 
 
 @attrs.frozen(kw_only=True)
-class Left:
-    """A container that is to give back what it was given for a project, because that has gone from there, say."""
-
-    #: With the address that it had.
-    project: Project
-    #: Whether the project is at another address now; the container may be the same all the same.
-    has_moved: bool
-    #: Each with ``agent_id``, ``user_id`` and ``owner``.
-    credentials: Sequence[Row]
-    #: Each with ``agent_id`` and ``user_id``: whose credential it has, in the base contract.
-    processes: Sequence[Row]
-
-
-@attrs.frozen(kw_only=True)
 class Change:
     """What became of a change. ``was_followed``: somebody followed its container at another address."""
 
     project: Project
     was_followed: bool
-    left: Left | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -302,10 +299,14 @@ class Projects:
             values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
             address = changes.get("acp_url", former.acp_url) or changes.get("container_url", former.container_url)
             values |= self._sealed(values.pop("container_token"), project_id, address)
+            there = attrs.evolve(former, **addresses)
+            if acp_upstream(there, self._config) != acp_upstream(former, self._config):
+                given = {"project_id": project_id, "user_id": None, "agent_id": None, "has_moved": True}
+                await transaction.execute("withdraw_credentials", **given)
+                await transaction.execute("leave_container", project_id=project_id)
             row = await transaction.fetch_one("update_project", id=project_id, changed=list(changes), **values)
             assert row is not None
             changed = Project.from_row(row)
-            left = None
             if moved is not None and self._upstreams(changed) != self._upstreams(former):
                 if self._upstreams(changed) != self._upstreams(moved):
                     raise Conflict("The project's address has been changed by somebody else just now; try again.")
@@ -313,14 +314,7 @@ class Projects:
                     await self._addresses.record(transaction, project_id, locations)
                 else:
                     await self._addresses.claim(transaction, project_id, locations, by=user_id)
-            if acp_upstream(changed, self._config) != acp_upstream(former, self._config):
-                left = Left(
-                    project=former,
-                    has_moved=True,
-                    credentials=await transaction.fetch_all("leave_credentials", project_id=project_id),
-                    processes=await transaction.fetch_all("leave_agent_processes", project_id=project_id),
-                )
-            return Change(project=changed, was_followed=row["moved"], left=left)
+            return Change(project=changed, was_followed=row["moved"])
 
         change = await self._database.transaction(work)
         self.forget()
@@ -373,6 +367,8 @@ class Projects:
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
             # Who folds a session holds it and then writes messages: they are here before the remains are looked for.
             await transaction.fetch_all("lock_sessions", project_id=project_id)
+            given = {"project_id": project_id, "user_id": None, "agent_id": None, "has_moved": False}
+            await transaction.execute("withdraw_credentials", **given)
             await transaction.execute("delete_project", id=project_id, user_id=user_id)
 
         await self._database.transaction(work)
@@ -382,7 +378,7 @@ class Projects:
         except GatewayError as exc:
             logger.warning("a deleted project has rows left", extra={"project": project_id, "error": str(exc)})
 
-    def container_token(self, project: Project) -> str | None:
+    def container_token(self, project: Location) -> str | None:
         """The secret of the project's own container. Raises ``VaultKeyMissing`` and ``SecretUnreadable``."""
         sealed = project.sealed_container_token
         if sealed is None:
@@ -427,12 +423,12 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def opencode_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
+def opencode_upstream(project: Location | NewProject, config: ContainersConfig) -> Upstream:
     """Where the project's container serves OpenCode's own API: the port of its address, 4096 where it names none."""
     return _with_port(project.container_url, config.opencode_port)
 
 
-def acp_upstream(project: Project | NewProject, config: ContainersConfig) -> Upstream:
+def acp_upstream(project: Location | NewProject, config: ContainersConfig) -> Upstream:
     """Where the project's container speaks ACP: the address it names outright, else the mapped port (4096 → 4097).
 
     An address with another port is mapped by the same distance (5000 → 5001), so that several containers on one host

@@ -13,6 +13,7 @@ import attrs
 from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.container.dialects import LostAnswer
+from gateway.db.due import Driver
 from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamFailed
 from gateway.log.ids import LogId
 from gateway.log.store import Log
@@ -24,7 +25,6 @@ from gateway.telemetry.context import about
 from gateway.turns import endings
 from gateway.turns.machine import AwaitEnd, End, next_delivery
 from gateway.turns.store import TurnStore
-from gateway.upkeep.driver import Driver
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import TurnStarted
 

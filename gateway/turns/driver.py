@@ -11,6 +11,7 @@ import attrs
 from gateway.backfill.backfill import Histories
 from gateway.config.schema import TurnsConfig
 from gateway.container.containers import Containers
+from gateway.db.due import Driver
 from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent
 from gateway.sessions.turn import Turn
@@ -32,7 +33,6 @@ from gateway.turns.machine import (
 )
 from gateway.turns.queue import Queue
 from gateway.turns.store import TurnStore
-from gateway.upkeep.driver import Driver
 from gateway.wire.events import TurnStalling
 
 #: What sessions say is noted no more often than this part of the times that are measured from it.

@@ -10,6 +10,7 @@ import attrs
 
 from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
+from gateway.db.due import Driver
 from gateway.db.errors import UniqueViolation
 from gateway.errors import (
     AgentInUse,
@@ -33,7 +34,6 @@ from gateway.sessions.turn import Turn
 from gateway.turns import endings
 from gateway.turns.starting import NewTurn, Starting
 from gateway.turns.store import TurnStore
-from gateway.upkeep.driver import Driver
 from gateway.wire.codec import dump_foreign_json
 from gateway.wire.events import Cursor, TurnEnded, TurnQueued
 

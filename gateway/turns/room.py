@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.backfill.backfill import Histories
 from gateway.config.schema import TurnsConfig
 from gateway.container.containers import Containers
+from gateway.db.due import Driver
 from gateway.db.pool import Database
 from gateway.follow.followers import Followers
 from gateway.injection.room import InjectionRoom
@@ -24,7 +25,6 @@ from gateway.turns.queue import Queue
 from gateway.turns.starting import Starting
 from gateway.turns.store import TurnStore
 from gateway.turns.turns import Turns
-from gateway.upkeep.driver import Driver
 
 TURNS = web.AppKey("turns", Turns)
 
@@ -58,7 +58,10 @@ async def open_turns(
     open_ones = TurnDriver(log.store, store, containers, histories, delivery, queue, cancelling, driver, config)
     for listener in (turns.appended, queue.appended):
         log.store.listen(listener)
-    reviews = {"turn": open_ones.review, "permission": permissions.review}
+    reviews = {
+        "turn": lambda: open_ones.review(followers.held()),
+        "permission": lambda: permissions.review(followers.held()),
+    }
     try:
         async with running({"drive turns and permission answers": driver.run(reviews)}):
             yield turns

@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 
 from gateway.container.values import ContainerFacts
+from gateway.db.due import Driver
 from gateway.db.errors import UniqueViolation, UnstorableText
 from gateway.errors import NotYourCredential, SessionBusy, SessionEnded, TooManyTurns, TurnNotFound
 from gateway.injection.injecting import Injecting
@@ -25,7 +26,6 @@ from gateway.turns.delivery import Blocks
 from gateway.turns.queue import Queue, Queued
 from gateway.turns.starting import NewTurn, Starting
 from gateway.turns.store import TurnStore
-from gateway.upkeep.driver import Driver
 from gateway.wire.events import Cursor, TurnEnded
 
 #: How often those who wait for a turn look whether the gateway stops.

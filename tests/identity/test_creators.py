@@ -15,6 +15,7 @@ from gateway.projects.registration import register as register_sidecar
 from gateway.projects.store import Projects
 from gateway.web.keys import DATABASE, SETTINGS
 from tests.fakes.container import FakeContainer
+from tests.fakes.eventually import until
 from tests.identity.tokens import alter
 from tests.program import Ended, run_to_end
 from tests.sessions.injecting import ANNS, Hosts, session_of, store, ways
@@ -194,6 +195,10 @@ async def test_the_container_that_is_left_gives_back_what_it_was_given(
             assert {"keyed": "running"}.items() <= {one["id"]: one["status"] for one in agents}.items()
             key = config.vault.keys
             await on_command_line.json("move", "demo", "http://127.0.0.1:6000", ACP_GATEWAY_VAULT_KEYS=key)
-            async with gateway.http.get(f"{url}/agents") as answer:
-                listed = (await answer.json())["data"]["agents"]
-            assert {one["status"] for one in listed} == {"stopped"}
+
+            async def are_stopped() -> bool:
+                async with gateway.http.get(f"{url}/agents") as answer:
+                    listed = (await answer.json())["data"]["agents"]
+                return {one["status"] for one in listed} == {"stopped"}
+
+            await until(are_stopped)

@@ -3,9 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.injection.withdrawals import Withdrawal, Withdrawals
 from tests.sessions.injecting import (
     Hosts,
 )
@@ -52,3 +54,12 @@ async def move(project: Project, url: str) -> Answer:
     answer = await project.gateway.as_user("ann").call("PATCH", project.path, {"acpUrl": url})
     assert answer.status == 200, answer.body
     return answer
+
+
+def hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credential is taken back from a container until the test ends."""
+
+    async def nothing(self: Withdrawals, withdrawal: Withdrawal) -> None:
+        return None
+
+    monkeypatch.setattr(Withdrawals, "_try", nothing)

@@ -12,12 +12,14 @@ import pytest
 
 from gateway.container.room import CONTAINERS
 from gateway.errors import AuthRequired
-from gateway.injection import leaving
+from gateway.injection import withdrawals
 from gateway.injection.room import INJECTION
 from gateway.projects.room import PROJECTS
 from tests.agenthost.hosts import alive, chunk
+from tests.db.things import ask
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
+from tests.replica import replica
 from tests.sessions.injecting import (
     ANNS,
     BOBS,
@@ -32,8 +34,8 @@ from tests.sessions.injecting import (
     store,
     ways,
 )
-from tests.sessions.leaving import gate, hosts, move
-from tests.world import PROXIED, Gateway, GatewayProcess
+from tests.sessions.leaving import gate, hold_up, hosts, move
+from tests.world import PROXIED, Gateway, GatewayProcess, Project
 
 
 @pytest.fixture
@@ -50,6 +52,9 @@ def former(tmp_path: Path) -> Hosts:
 @pytest.fixture
 def later(tmp_path: Path) -> Hosts:
     return hosts(tmp_path, "later")
+
+
+KEPT = "select count(*) from withdrawals"
 
 
 async def test_what_runs_with_users_credentials_in_the_former_container_ends(
@@ -94,7 +99,7 @@ async def test_another_name_for_a_container_of_the_base_contract_gives_nobody_an
     gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The stop there comes later than whoever is next.
-    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    hold_up(monkeypatch)
     project = await shared(gateway, base_container.url)
     await store(gateway, "ann", ANNS, "demo")
     session = await session_of(project, "ann", "demo")
@@ -109,7 +114,7 @@ async def test_another_name_for_a_container_of_the_base_contract_gives_nobody_an
 async def test_a_project_that_comes_back_before_the_stop_gives_nobody_anothers_process(
     gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    hold_up(monkeypatch)
     project = await shared(gateway, base_container.url)
     await store(gateway, "ann", ANNS, "demo")
     await store(gateway, "bob", BOBS, "demo")
@@ -127,7 +132,7 @@ async def test_a_project_that_comes_back_before_the_stop_gives_nobody_anothers_p
 async def test_a_process_that_nobody_knows_of_ends_no_turn_for_another(
     gateway: Gateway, base_container: FakeContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    hold_up(monkeypatch)
     project = await shared(gateway, base_container.url)
     await store(gateway, "ann", ANNS, "demo")
     session = await session_of(project, "ann", "demo")
@@ -154,28 +159,40 @@ async def test_an_agent_that_was_started_by_hand_is_started_anew_where_it_may_ha
     assert plain.env == {"A_KEY": "by hand"}
 
 
-async def test_a_gateway_that_stops_says_which_container_keeps_what_it_has(
-    database_url: str,
-    tmp_path: Path,
-    base_container: FakeContainer,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+async def test_what_a_gateway_was_taking_back_when_it_was_killed_is_taken_back_by_another(
+    database_url: str, tmp_path: Path, former: Hosts, later: Hosts
 ) -> None:
-    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
-    async with GatewayProcess(database_url, PROXIED).configured(credentials=ways(tmp_path)).run() as gateway:
-        project = await shared(gateway, base_container.url)
-        await store(gateway, "ann", ANNS, "demo")
-        await session_of(project, "ann", "demo")
-        await move(project, base_container.url.replace("127.0.0.1", "localhost"))
-    told = [record for record in caplog.records if "stopped before credentials were taken back" in record.message]
-    assert [(record.__dict__["project"], record.__dict__["host"]) for record in told] == [("demo", "127.0.0.1")]
+    gateways = GatewayProcess(database_url, PROXIED).configured(credentials=ways(tmp_path))
+    settings = {
+        "ACP_GATEWAY_VAULT_KEYS": PROXIED.vault.keys,
+        "ACP_GATEWAY_IDENTITY_MODES": "proxy,local",
+        "ACP_GATEWAY_IDENTITY_PROXY_ADDRESSES": "127.0.0.0/8",
+    }
+    silent = gate(former, "GET", "/info")
+    async with former.run() as there, later.run() as here:
+        async with gateways.run() as gateway:
+            project = await shared(gateway, there)
+            await store(gateway, "ann", ANNS)
+            process = await pid_of(project, await session_of(project, "ann"))
+        async with replica(database_url, tmp_path, settings) as victim:
+            silent.is_closed = True
+            await move(Project(victim.gateway, project.id), here)
+            # It is being asked, and dies before the container has answered.
+            await eventually(lambda: silent.waiting and ask(database_url, f"{KEPT} where attempts = 1") == [(1,)])
+            await victim.kill()
+        silent.is_closed = False
+        assert alive(process)
+        ask(database_url, "update withdrawals set next_at = now() returning 1")
+        async with gateways.run():
+            await eventually(lambda: not alive(process))
+            await eventually(lambda: ask(database_url, KEPT) == [(0,)])
 
 
 async def test_a_former_container_that_does_not_answer_keeps_nobody_waiting_and_is_asked_again(
     gateway: Gateway, former: Hosts, later: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaving, "TRY_SECONDS", 0.5)
-    monkeypatch.setattr(leaving, "PAUSES", (0.0, 0.1, *(0.5,) * 20))
+    monkeypatch.setattr(withdrawals, "TRY_SECONDS", 0.5)
+    monkeypatch.setattr(withdrawals, "PAUSES", (0.1, *(0.5,) * 20))
     silent = gate(former, "GET", "/info")
     async with former.run() as there, later.run() as here:
         project = await shared(gateway, there)
@@ -194,14 +211,14 @@ async def test_a_former_container_that_does_not_answer_keeps_nobody_waiting_and_
 async def test_a_former_container_that_stays_away_is_given_up_and_the_log_says_so(
     gateway: Gateway, former: Hosts, later: Hosts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(leaving, "PAUSES", (0.0, 0.1))
+    monkeypatch.setattr(withdrawals, "PAUSES", (0.1,))
     async with later.run() as here:
         async with former.run() as there:
             project = await shared(gateway, there)
             await store(gateway, "ann", ANNS)
             await session_of(project, "ann")
         await move(project, here)
-        await eventually(lambda: "credentials not taken back from a container that was left" in caplog.text)
+        await eventually(lambda: "credentials not taken back from a container" in caplog.messages)
 
 
 async def test_a_container_that_only_has_another_name_loses_nothing(gateway: Gateway, former: Hosts) -> None:

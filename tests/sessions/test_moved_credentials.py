@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.container.room import CONTAINERS
-from gateway.injection import leaving
 from gateway.injection.room import INJECTION
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.sessions.injecting import ANNS, BOBS, create, has_process_with, session_of, shared, store, ways
-from tests.sessions.leaving import Gate, gate, hosts, move
+from tests.sessions.leaving import Gate, gate, hold_up, hosts, move
 from tests.world import PROXIED, Gateway, GatewayProcess, Project
 
 NEWER = "bobs-newer-secret-0123456789"
@@ -148,7 +147,7 @@ async def test_back_where_it_was_used_it_is_used_as_before(
     gateway: Gateway, base_container: FakeContainer, later: FakeContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The turn that runs there goes on meanwhile.
-    monkeypatch.setattr(leaving, "PAUSES", (3600.0,))
+    hold_up(monkeypatch)
     project, session = await bobs_session(gateway, base_container)
     turn = await queue_behind_a_turn(project, session)
     await move(project, later.url)

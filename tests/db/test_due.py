@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.db.due import Driver, Review
 from gateway.errors import DatabaseUnavailable, GatewayError, NotFound, UpstreamTimeout
-from gateway.upkeep.driver import Driver, Review
 from tests.fakes.eventually import eventually
 
 
@@ -25,7 +25,7 @@ async def running(driver: Driver, **reviews: Review) -> AsyncIterator[None]:
 
 
 async def test_of_one_thing_one_step_is_taken_at_a_time() -> None:
-    driver, may_end, taken = Driver(list), asyncio.Event(), []
+    driver, may_end, taken = Driver(), asyncio.Event(), []
 
     async def step() -> None:
         taken.append(1)
@@ -47,7 +47,7 @@ async def test_of_one_thing_one_step_is_taken_at_a_time() -> None:
 
 @pytest.mark.parametrize("failure", [UpstreamTimeout(), DatabaseUnavailable(), NotFound(), ZeroDivisionError()])
 async def test_a_step_that_fails_can_be_taken_again(failure: Exception) -> None:
-    driver, taken = Driver(list), asyncio.Event()
+    driver, taken = Driver(), asyncio.Event()
 
     async def fail() -> None:
         raise failure
@@ -69,16 +69,15 @@ async def test_a_review_that_fails_is_logged_and_keeps_no_other_from_its_work(
 ) -> None:
     seen = asyncio.Event()
 
-    async def fails(held: Sequence[str]) -> float:
+    async def fails() -> float:
         raise failure
 
-    async def sees(held: Sequence[str]) -> float:
-        assert held == ["p"]
+    async def sees() -> float:
         seen.set()
         return math.inf
 
     with caplog.at_level(logging.WARNING):
-        async with running(Driver(lambda: ["p"]), turn=fails, permission=sees), asyncio.timeout(5):
+        async with running(Driver(), turn=fails, permission=sees), asyncio.timeout(5):
             await seen.wait()
     assert "turn maintenance failed" in caplog.messages
     assert "permission maintenance failed" not in caplog.messages
@@ -88,10 +87,10 @@ async def test_what_is_due_soon_is_not_left_until_the_next_second() -> None:
     """The second review comes at once: a whole second would let this time out."""
     reviews: asyncio.Queue[None] = asyncio.Queue()
 
-    async def review(held: Sequence[str]) -> float:
+    async def review() -> float:
         reviews.put_nowait(None)
         return 0.0
 
-    async with running(Driver(list), turn=review), asyncio.timeout(0.9):
+    async with running(Driver(), turn=review), asyncio.timeout(0.9):
         for _ in range(3):
             await reviews.get()

@@ -1,0 +1,3 @@
+-- Containers that could not be reached keep what they were given.
+
+drop table withdrawals;
