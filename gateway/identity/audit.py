@@ -7,7 +7,6 @@ once that is noted. What only reads is not noted, unless it is refused.
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
@@ -18,6 +17,7 @@ from gateway.db.arrays import integer_array, text_array
 from gateway.db.availability import log_failure
 from gateway.db.pool import Database, Row
 from gateway.errors import DatabaseUnavailable, GatewayError
+from gateway.wire.bounded import Bounded
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Audit:
         self._days = days
         self._waiting: asyncio.Queue[tuple[Entry, asyncio.Future[None]]] = asyncio.Queue(MAX_WAITING)
         #: Refusals of the last minute: since when, and how many have been left out; oldest first.
-        self._repeated: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
+        self._repeated: Bounded[tuple[object, ...], tuple[float, int]] = Bounded(MAX_REPEATED)
         self._swept_at = float("-inf")
 
     async def note(self, entry: Entry) -> None:
@@ -177,11 +177,9 @@ class Audit:
     def _count(self, entry: Entry) -> int | None:
         """How many like it have been left out before; None: this one is left out, too."""
         now = time.monotonic()
-        since, left_out = self._repeated.pop(entry.kind, (float("-inf"), 0))
+        since, left_out = self._repeated.get(entry.kind, (float("-inf"), 0))
         again = now - since < REPEAT_SECONDS
         self._repeated[entry.kind] = (since, left_out + 1) if again else (now, 0)
-        if len(self._repeated) > MAX_REPEATED:
-            self._repeated.popitem(last=False)
         return None if again else left_out
 
 

@@ -9,13 +9,13 @@ state and the page of a login, the token of ``/metrics``.
 import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from gateway.errors import GatewayError, TooManyRequests
+from gateway.wire.bounded import Bounded
 
 #: So many failures at once…
 BURST: Final = 10
@@ -36,9 +36,9 @@ class Throttle:
         self._clock = clock
         self._on_refused = on_refused
         #: Address → when its bucket will be full again; oldest first.
-        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._full_at: Bounded[str, float] = Bounded(MAX_ADDRESSES)
         #: What was good, with the address that it came from → until when it is looked at in any case.
-        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._known: Bounded[bytes, float] = Bounded(MAX_KNOWN)
 
     def check(self, address: str | None, secret: str) -> None:
         """``TooManyRequests`` where it is not to be looked at."""
@@ -53,17 +53,10 @@ class Throttle:
 
     def failed(self, address: str | None) -> None:
         network, now = network_of(address), self._clock()
-        full_at = max(self._full_at.pop(network, now), now) + REFILL_SECONDS
-        self._full_at[network] = full_at
-        if len(self._full_at) > MAX_ADDRESSES:
-            self._full_at.popitem(last=False)
+        self._full_at[network] = max(self._full_at.get(network, now), now) + REFILL_SECONDS
 
     def held(self, address: str | None, secret: str) -> None:
-        digest = _digest(address, secret)
-        self._known[digest] = self._clock() + KNOWN_SECONDS
-        self._known.move_to_end(digest)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+        self._known[_digest(address, secret)] = self._clock() + KNOWN_SECONDS
 
     @contextmanager
     def guarding(self, address: str | None, secret: str, *, wrong: type[GatewayError]) -> Iterator[None]:

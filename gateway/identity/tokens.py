@@ -9,7 +9,6 @@ import logging
 import re
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -20,6 +19,7 @@ from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError, TokenNotFound, Unauthenticated
 from gateway.identity.caller import Caller, Presented
 from gateway.identity.roles import Role
+from gateway.wire.bounded import Bounded
 from gateway.wire.hosts import parse_host
 from gateway.wire.times import timestamp
 
@@ -89,7 +89,7 @@ class Tokens:
     def __init__(self, database: Database) -> None:
         self._database = database
         #: By digest, with until when it may be taken for the truth; oldest first.
-        self._remembered: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
+        self._remembered: Bounded[bytes, tuple[Token, float]] = Bounded(MAX_REMEMBERED)
 
     async def create(self, new: NewToken) -> tuple[Token, str]:
         """The token as it is kept, and the text that opens with it, which is never to be had again."""
@@ -166,9 +166,6 @@ class Tokens:
         if token.flaw() is None:
             await self._note_use(token)
         self._remembered[digest] = (token, time.monotonic() + REMEMBER_SECONDS)
-        self._remembered.move_to_end(digest)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
         return token
 
     async def _note_use(self, token: Token) -> None:

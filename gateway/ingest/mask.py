@@ -1,7 +1,6 @@
 """What containers say, without the secrets that they were given: masked before anybody looks at what it means."""
 
 import logging
-from collections import OrderedDict
 from functools import partial
 
 import msgspec
@@ -13,6 +12,7 @@ from gateway.follow.recorder import LookUp, Translate
 from gateway.ingest.translate import untranslated
 from gateway.log.store import NewEvent
 from gateway.tasks import in_slices
+from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, parse_foreign_json
 from gateway.wire.masking import PIECE, Masker, RunningText
 from gateway.wire.sse import SSEEvent
@@ -33,7 +33,7 @@ class Masking:
         self._known = known
         self._translate = translate
         #: (project, container's session id) → what its agent is saying.
-        self._running: OrderedDict[tuple[str, str], RunningText] = OrderedDict()
+        self._running: Bounded[tuple[str, str], RunningText] = Bounded(_MAX_REMEMBERED)
 
     async def connected(self, project_id: str) -> None:
         """Know what this project's container was given, before it is read."""
@@ -91,8 +91,6 @@ class Masking:
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = RunningText()
-            if len(self._running) > _MAX_REMEMBERED:
-                self._running.popitem(last=False)
         told = yield from running.telling(notification, masker)
         return raw if told is None else (yield from putting_text(raw, ("data", *PIECE), told))
 

@@ -5,7 +5,6 @@ a break is recorded: it has clients look anew at what they may have missed.
 """
 
 import hashlib
-from collections import OrderedDict
 from typing import Any
 
 from gateway.container.opencode import is_of_type
@@ -16,6 +15,7 @@ from gateway.follow.recorder import LookUp
 from gateway.ingest.mask import LARGE_EVENT
 from gateway.log.store import NewEvent
 from gateway.tasks import in_slices
+from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
 from gateway.wire.events import OPENCODE_EVENT
 from gateway.wire.masking import Masker, RunningText
@@ -44,7 +44,7 @@ class Recording:
         self._known = known
         #: Projects where the next ``server.connected`` is behind a break.
         self._broken: set[str] = set()
-        self._running: OrderedDict[_Text, RunningText] = OrderedDict()
+        self._running: Bounded[_Text, RunningText] = Bounded(_MAX_REMEMBERED)
 
     async def connected(self, project_id: str, facts: ContainerFacts, after_break: bool) -> None:
         """Know what the project's container was given, before it is read, and where OpenCode works."""
@@ -102,8 +102,6 @@ class Recording:
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = RunningText()
-            if len(self._running) > _MAX_REMEMBERED:
-                self._running.popitem(last=False)
         return running
 
 

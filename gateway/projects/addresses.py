@@ -9,7 +9,6 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -22,6 +21,7 @@ from gateway.errors import AddressTaken, ConfigError, GatewayError
 from gateway.proxy.policy import Address, AddressPolicy, literal, readings
 from gateway.proxy.resolver import Lookup, system_lookup
 from gateway.proxy.upstream import Upstream
+from gateway.wire.bounded import Bounded
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Addresses:
         self._shared = shared
         self._lookup = lookup
         #: (host, port) → what was last allowed, for the time when the database is away; oldest first.
-        self._allowed: OrderedDict[tuple[str, int], frozenset[str]] = OrderedDict()
+        self._allowed: Bounded[tuple[str, int], frozenset[str]] = Bounded(MAX_REMEMBERED)
 
     async def locate(self, upstreams: Iterable[Upstream]) -> list[Location]:
         """What these lead to now; before a transaction that claims them. ``ForbiddenAddress`` for what is none."""
@@ -167,9 +167,6 @@ class Addresses:
 
     def _remember(self, host: str, port: int, allowed: Collection[str]) -> None:
         self._allowed[host, port] = frozenset(allowed)
-        self._allowed.move_to_end((host, port))
-        if len(self._allowed) > MAX_REMEMBERED:
-            self._allowed.popitem(last=False)
 
 
 def address_policy(config: ContainersConfig) -> AddressPolicy:

@@ -7,7 +7,7 @@ projects is one: it is counted where they are made.
 
 import math
 import sys
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -19,6 +19,7 @@ from gateway.config.schema import LimitsConfig
 from gateway.db.pool import Database
 from gateway.errors import BodyTooLarge, PromptTooLarge, TooManyRequests, TooManySessions, TooManyStreams, TooManyTurns
 from gateway.telemetry.metrics import Metrics
+from gateway.wire.bounded import Bounded
 
 #: A user who has made no request for so long can burst again.
 BURST_SECONDS: Final = 10.0
@@ -35,7 +36,7 @@ class Limits:
         self._settings = settings
         self._database = database
         self._metrics = metrics
-        self._buckets: OrderedDict[str, AsyncLimiter] = OrderedDict()
+        self._buckets: Bounded[str, AsyncLimiter] = Bounded(MAX_USERS)
         self._streams: Counter[str] = Counter()
 
     @property
@@ -51,10 +52,8 @@ class Limits:
         burst = max(1.0, rate * BURST_SECONDS)
         bucket = self._buckets.get(user_id)
         if bucket is None or (bucket.max_rate, bucket.time_period) != (burst, burst / rate):
-            bucket = self._buckets[user_id] = AsyncLimiter(burst, burst / rate)
-            while len(self._buckets) > MAX_USERS:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(user_id)
+            bucket = AsyncLimiter(burst, burst / rate)
+        self._buckets[user_id] = bucket
         if not bucket.has_capacity():
             self._metrics.refused("requests_per_second")
             raise TooManyRequests(

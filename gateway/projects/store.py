@@ -4,7 +4,6 @@ import json
 import logging
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -25,6 +24,7 @@ from gateway.projects.addresses import Addresses, canonical
 from gateway.projects.cleanup import Remains
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
+from gateway.wire.bounded import Bounded
 from gateway.wire.codec import dump_json
 from gateway.wire.limits import matching
 
@@ -211,7 +211,7 @@ class Projects:
         self._vault = vault or Vault(Keys())
         self._remains = Remains(database)
         #: (user, project) → what they may do in it, and until when that may be taken for the truth; oldest first.
-        self._remembered: OrderedDict[tuple[str, str], tuple[Access, float]] = OrderedDict()
+        self._remembered: Bounded[tuple[str, str], tuple[Access, float]] = Bounded(MAX_REMEMBERED)
         self._changes = 0
 
     async def create(self, owner_id: str, new: NewProject, *, most: int = 0, by_operator: bool = False) -> Project:
@@ -401,11 +401,7 @@ class Projects:
         self._remembered.clear()
 
     def _remember(self, user_id: str, access: Access) -> Access:
-        key = (user_id, access.project.id)
-        self._remembered.pop(key, None)
-        self._remembered[key] = (access, time.monotonic() + REMEMBER_SECONDS)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._remembered[user_id, access.project.id] = (access, time.monotonic() + REMEMBER_SECONDS)
         return access
 
 
