@@ -1,10 +1,10 @@
-"""Work that shares one event loop: tasks that outlive a request and still have an owner, and long work in slices."""
+"""Work that shares one event loop: tasks that outlive a request and have an owner, waiting, long work in slices."""
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 #: How long anything works in one go, where it can be cut. A request needs some five turns of the loop.
 SLICE_SECONDS: Final = 0.002
+#: How often somebody looks for what they wait for: often at first.
+MIN_PAUSE_SECONDS: Final = 0.02
+MAX_PAUSE_SECONDS: Final = 0.25
 
 
 class Tasks:
@@ -68,6 +71,30 @@ async def running(works: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterat
 def _log_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         logger.error("task died", exc_info=task.exception(), extra={"task": task.get_name()})
+
+
+async def wait_for(
+    look: Callable[[], Awaitable[T]],
+    *,
+    seconds: float,
+    until: Callable[[T], object] = bool,
+    wake: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """What ``look`` returns once ``until`` holds for it, or what it returned last when ``seconds`` have passed.
+
+    It looks again when ``wake(pause)`` returns, which is cancelled at the end. The pauses become longer.
+    """
+    loop = asyncio.get_running_loop()
+    end, pause = loop.time() + seconds, MIN_PAUSE_SECONDS
+    while True:
+        found = await look()
+        left = end - loop.time()
+        if left <= 0 or until(found):
+            return found
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await wake(pause)
+        pause = min(1.5 * pause, MAX_PAUSE_SECONDS)
 
 
 class Slice:

@@ -17,4 +17,5 @@ drop function if exists
     sealed_with,
     keep_given_secret,
     note_replaced_secret,
-    withdraw_credentials;
+    withdraw_credentials,
+    gateway_lives;

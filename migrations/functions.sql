@@ -308,3 +308,9 @@ returns bigint language sql as $$
     )
     select count(*) from noted
 $$;
+
+-- Presence -----------------------------------------------------------------------------------------------------------
+
+-- Whether a gateway renews its row. What a dead one holds is anybody's.
+create or replace function gateway_lives(p_id text) returns boolean language sql as
+$$ select exists (select from gateways where id = p_id and expires_at > clock_timestamp()) $$;

@@ -5,7 +5,6 @@ one learns of it before the container is given anything. There they are sealed, 
 former ones for as long as something may run with them: whoever takes over, or starts again, knows them all.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterable, Set
@@ -14,7 +13,7 @@ import attrs
 
 from gateway.credentials.store import AgentAuthToken, Credentials
 from gateway.credentials.vault import Sealed
-from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Database, Row
 from gateway.errors import GatewayError
 from gateway.tasks import in_slices
@@ -72,13 +71,15 @@ class Known:
 
 
 class KnownSecrets:
-    """The secrets of all projects that this process works for. ``keep_up`` is its task."""
+    """The secrets of all projects that this process works for. ``keep_up`` and ``forget`` are its tasks."""
 
     def __init__(self, database: Database, credentials: Credentials, *, gateway_id: str) -> None:
         self._database = database
         self._credentials = credentials
         self._gateway_id = gateway_id
         self._projects: dict[str, Known] = {}
+        #: Whether the last look failed, so that what was given lately is not all that is new.
+        self._missed = False
 
     def masker(self, project_id: str) -> Masker:
         """What takes a project's secrets out, by what is known here; see ``load``."""
@@ -104,21 +105,19 @@ class KnownSecrets:
         self._open(project_id, token.agent_id, token.user_id, token.version, token.sealed_access_token)
 
     async def keep_up(self) -> None:
-        """Learn what other gateways give, and forget what nothing runs with any more, until cancelled."""
-        missed, looked = False, time.monotonic()
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                if self._projects:
-                    query = "given_secrets" if missed else "secrets_given_lately"
-                    await self._learn(await self._database.fetch_all(query, project_ids=list(self._projects)))
-                missed = False
-                if time.monotonic() - looked >= FORGET_SECONDS:
-                    looked = time.monotonic()
-                    await self._forget()
-            except GatewayError as exc:
-                missed = True
-                log_failure(logger, "not known what containers were given", exc)
+        """Learn what other gateways give, until cancelled."""
+        await every(LOOK_SECONDS, self._look, failed="not known what containers were given")
+
+    async def forget(self) -> None:
+        """Forget what nothing runs with any more, until cancelled."""
+        await every(FORGET_SECONDS, self._forget, failed="former secrets not forgotten")
+
+    async def _look(self) -> None:
+        if self._projects:
+            query = "given_secrets" if self._missed else "secrets_given_lately"
+            self._missed = True
+            await self._learn(await self._database.fetch_all(query, project_ids=list(self._projects)))
+            self._missed = False
 
     async def _learn(self, rows: Iterable[Row]) -> None:
         """Know these, and tell who gives them: of each its own version, and none that cannot be opened."""

@@ -38,5 +38,6 @@ async def open_credentials(database: Database, config: Config, gateway_id: str) 
     own = config.credentials.catalogue
     store = Credentials(database, vault, catalogue.load(Path(own)) if own else None)
     known = KnownSecrets(database, store, gateway_id=gateway_id)
-    async with running({"know what containers were given": known.keep_up()}):
+    works = {"know what containers were given": known.keep_up(), "forget former secrets": known.forget()}
+    async with running(works):
         yield CredentialsRoom(keys=keys, vault=vault, store=store, known=known)

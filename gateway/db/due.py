@@ -11,7 +11,6 @@ So a gateway that dies has only delayed its work, and another one goes on. A ste
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -26,8 +25,8 @@ REVIEW_SECONDS: Final = 1.0
 #: A step that is due at a certain time is not waited for until the next review; nor are reviews closer than this.
 MIN_PAUSE_SECONDS: Final = 0.05
 
-#: Starts what is due; returns in how many seconds something more is.
-Review = Callable[[], Awaitable[float]]
+#: Starts what is due; returns in how many seconds something more is, if that is known.
+Review = Callable[[], Awaitable[float | None]]
 
 
 class Driver:
@@ -57,13 +56,14 @@ class Driver:
         """Run the reviews at least every ``seconds`` until cancelled. ``reviews``: by what they look after."""
         while True:
             pauses = [await self._review(name, review) for name, review in reviews.items()]
-            await asyncio.sleep(max(MIN_PAUSE_SECONDS, min(seconds, *pauses)))
+            pause = min((pause for pause in pauses if pause is not None), default=seconds)
+            await asyncio.sleep(max(MIN_PAUSE_SECONDS, min(pause, seconds)))
 
     async def close(self, *, grace: float = 0.0) -> None:
         """Let steps end by themselves for ``grace`` seconds, then cancel them."""
         await self._tasks.close(grace=grace)
 
-    async def _review(self, name: str, review: Review) -> float:
+    async def _review(self, name: str, review: Review) -> float | None:
         """One that fails keeps the others from nothing, even if it is a fault that nobody foresaw."""
         try:
             return await review()
@@ -71,7 +71,7 @@ class Driver:
             log_failure(logger, f"{name} maintenance failed", exc)
         except Exception:
             logger.exception(f"{name} maintenance failed")
-        return math.inf
+        return None
 
     async def _logged(self, key: str, step: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:

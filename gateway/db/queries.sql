@@ -503,8 +503,8 @@ set container_session_id = null, taken_up_by = %(gateway_id)s, updated_at = now(
 where project_id = %(project_id)s and id = %(id)s and status = 'active'
     and (container_session_id = %(known)s
         or (container_session_id is null
-            and (s.taken_up_by = %(gateway_id)s or updated_at < now() - interval '5 minutes' or not exists (
-                select from gateways g where g.id = s.taken_up_by and g.expires_at > clock_timestamp()))))
+            and (s.taken_up_by = %(gateway_id)s or updated_at < now() - interval '5 minutes'
+                or not gateway_lives(s.taken_up_by))))
 returning id;
 
 -- rebind_session --
@@ -563,8 +563,17 @@ where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'ended'
         where t.project_id = s.project_id and t.session_id = s.id and t.state in ('queued', 'running'));
 
 -- find_container_session --
--- Whose session a container's session is.
-select id from agent_sessions where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
+-- Whose session a container's session is: `id` of ours; `is_foreign` if it is another project's in the same boot. Else it
+-- may be one of those `in_creation`: new or taken up again, and the container has not answered yet. After five minutes
+-- nobody waits for that any more.
+select (select id from agent_sessions
+        where project_id = %(project_id)s and container_session_id = %(container_session_id)s) as id,
+    exists (select from agent_sessions
+        where container_boot_id = %(boot_id)s and container_session_id = %(container_session_id)s
+            and project_id <> %(project_id)s) as is_foreign,
+    array(select id from agent_sessions
+        where project_id = %(project_id)s and status <> 'ended' and container_session_id is null
+            and updated_at > now() - interval '5 minutes') as in_creation;
 
 -- own_container_sessions --
 -- Which of a container's sessions are of this project.
@@ -576,12 +585,6 @@ where project_id = %(project_id)s and container_session_id = any(%(ids)s::text[]
 select s.credential_user_id, p.user_id as process_user_id
 from agent_sessions s left join agent_processes p on p.project_id = s.project_id and p.agent_id = s.agent_id
 where s.project_id = %(project_id)s and s.container_session_id = %(container_session_id)s;
-
--- count_sessions_in_creation --
--- Sessions, new or taken up again, whose container has not answered yet; after five minutes nobody waits for one any more.
-select count(*) as number from agent_sessions
-where project_id = %(project_id)s and status <> 'ended' and container_session_id is null
-    and updated_at > now() - interval '5 minutes';
 
 -- insert_turn --
 -- A turn begins with the newest event, in a session that lives and is the container's session that will be prompted; a
@@ -739,8 +742,7 @@ from log_heads h
 where h.project_id = t.project_id and h.log = 'acp' and t.project_id = %(project_id)s and t.id = %(id)s
     and t.state = 'running'
     and t.delivered_at is null and t.unanswered_since is null
-    and (t.gateway_id = %(gateway_id)s or not exists (
-        select from gateways g where g.id = t.gateway_id and g.expires_at > clock_timestamp()))
+    and (t.gateway_id = %(gateway_id)s or not gateway_lives(t.gateway_id))
 returning t.*, h.epoch;
 
 -- reclaim_turns --
@@ -756,7 +758,7 @@ where id = any(%(ids)s) and state = 'running' and (gateway_id <> %(gateway_id)s 
 select t.*, (select h.epoch from log_heads h where h.project_id = t.project_id and h.log = 'acp') as epoch,
     clock_timestamp() as now, s.agent_id, s.container_session_id as session_in_container, s.status = 'ended' as session_ended,
     t.project_id = any(%(project_ids)s) as leads,
-    t.gateway_id = %(gateway_id)s or g.id is null as may_deliver,
+    t.gateway_id = %(gateway_id)s or not gateway_lives(t.gateway_id) as may_deliver,
     coalesce(l.connected and l.expires_at > clock_timestamp(), false) as connected,
     exists (select from permissions p where p.project_id = t.project_id and p.session_id = t.session_id
         and p.state = 'waiting') as waits_for_people,
@@ -766,7 +768,6 @@ select t.*, (select h.epoch from log_heads h where h.project_id = t.project_id a
 from turns t
 join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
 left join follower_leases l on l.project_id = t.project_id
-left join gateways g on g.id = t.gateway_id and g.expires_at > clock_timestamp()
 left join lateral (
     select e.seq from events e
     where e.project_id = t.project_id and e.log = 'acp' and e.session_id = t.session_id
@@ -783,7 +784,7 @@ where t.project_id = n.project_id and t.id = n.id and t.state = 'running';
 
 -- prompts_sent --
 -- The turns whose prompt a container's session may have been given, in that order.
-select id, session_id, before_seq from turns
+select id, session_id, container_session_id, before_seq from turns
 where project_id = %(project_id)s and container_session_id = %(container_session_id)s and sent_at is not null
 order by started_at, id;
 
@@ -992,8 +993,7 @@ select user_id from given_credentials where project_id = %(project_id)s and owne
 
 -- get_agent_process --
 -- Whose credential an agent's process in a container of the base contract has.
-select p.*, exists (select from gateways g where g.id = p.starting_by and g.expires_at > clock_timestamp())
-    as is_starting
+select p.*, gateway_lives(p.starting_by) as is_starting
 from agent_processes p where p.project_id = %(project_id)s and p.agent_id = %(agent_id)s;
 
 -- claim_agent_process --
@@ -1003,8 +1003,7 @@ values (%(project_id)s, %(agent_id)s, %(user_id)s, %(version)s, %(gateway_id)s)
 on conflict (project_id, agent_id) do update set
     user_id = excluded.user_id, version = excluded.version, starting_by = excluded.starting_by,
     claim = excluded.claim
-where p.claim = %(seen)s and (p.starting_by is null or not exists (
-    select from gateways g where g.id = p.starting_by and g.expires_at > clock_timestamp()))
+where p.claim = %(seen)s and not gateway_lives(p.starting_by)
 returning claim;
 
 -- agent_process_started --
@@ -1940,18 +1939,16 @@ delete from withdrawals where sealed_with(sealed_container_token) = %(key_id)s;
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has
 -- died. Gives the id that the key reserves; no row while somebody else works on it, and once it is answered.
-insert into idempotency_keys as k (project_id, user_id, key, digest, resource_id, holder, held_until)
-values (%(project_id)s, %(user_id)s, %(key)s, %(digest)s, %(resource_id)s, %(holder)s,
-    clock_timestamp() + make_interval(secs => %(seconds)s))
+insert into idempotency_keys as k (project_id, user_id, key, digest, resource_id, holder)
+values (%(project_id)s, %(user_id)s, %(key)s, %(digest)s, %(resource_id)s, %(holder)s)
 on conflict (project_id, user_id, key) do update set
-    digest = excluded.digest, holder = excluded.holder, held_until = excluded.held_until, status = null,
-    location = null, body = null,
+    digest = excluded.digest, holder = excluded.holder, status = null, location = null, body = null,
     resource_id = case when k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
         then excluded.resource_id else k.resource_id end,
     created_at = case when k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
         then excluded.created_at else k.created_at end
 where k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
-    or (k.status is null and k.digest = excluded.digest and k.held_until <= clock_timestamp())
+    or (k.status is null and k.digest = excluded.digest and not gateway_lives(split_part(k.holder, '.', 1)))
 returning resource_id;
 
 -- get_idempotency_key --
@@ -1959,12 +1956,6 @@ returning resource_id;
 select digest, status, location, body from idempotency_keys
 where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s
     and created_at > now() - make_interval(secs => %(hours)s * 3600);
-
--- renew_idempotency_key --
--- Its call is still being worked on.
-update idempotency_keys set held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s and holder = %(holder)s
-    and status is null;
 
 -- answer_idempotency_key --
 -- Its call is answered.
@@ -1980,7 +1971,7 @@ where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s an
 
 -- free_idempotency_key --
 -- Its call failed and may have done something: whoever sends it again finds out.
-update idempotency_keys set held_until = clock_timestamp()
+update idempotency_keys set holder = ''
 where project_id = %(project_id)s and user_id = %(user_id)s and key = %(key)s and holder = %(holder)s
     and status is null;
 

@@ -24,6 +24,7 @@ from gateway.log.ids import OPENCODE, LogId
 from gateway.log.store import Log, StaleFence
 from gateway.stream.tail import Tails
 from gateway.stream.wakeups import Wakeups
+from gateway.tasks import wait_for
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ ASKED_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 #: After the database was away, before leases are taken that others may still hold.
 HOLDERS_FIRST_SECONDS = 1.0
-POLL_SECONDS = 0.02
 #: What has been read is stored before a container is handed over, for as long as that may take.
 LAST_WORDS_SECONDS = 0.3
 #: A database that does not answer has nobody wait for it who stops: leases run out by themselves.
@@ -211,15 +211,14 @@ class Followers:
             raise failure or UpstreamUnreachable("OpenCode's event stream cannot be read.")
 
     async def _comes(self, project_id: str, is_connected: Callable[[str], Awaitable[bool]]) -> bool:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                while not await is_connected(project_id):
-                    self.follow(project_id)
-                    self.stir(project_id)
-                    await asyncio.sleep(POLL_SECONDS)
-        except TimeoutError:
+        async def comes() -> bool:
+            if await is_connected(project_id):
+                return True
+            self.follow(project_id)
+            self.stir(project_id)
             return False
-        return True
+
+        return await wait_for(comes, seconds=CONNECT_SECONDS)
 
     async def leave(self, project_id: str) -> None:
         """Stop following this project's container, until there is a reason to again."""

@@ -1,10 +1,8 @@
 """What a container's event means: the event of the log that it becomes, and what must come true with it."""
 
-import asyncio
 import hashlib
 import re
 import time
-from collections import OrderedDict
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -14,12 +12,14 @@ import msgspec
 from gateway.container.client import SPAWN_SECONDS
 from gateway.container.received import ReceivedEvent
 from gateway.container.values import MAX_TOLD, ContainerFacts, is_name
-from gateway.db.pool import Database
+from gateway.db.pool import Database, Row
 from gateway.follow.recorder import LookUp
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.permissions.asking import Asking, not_understood
 from gateway.sessions.endings import as_asked, turn_ended
 from gateway.sessions.turn import Turn
+from gateway.tasks import wait_for
+from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
 from gateway.wire.events import ContainerEvent, TurnEnded
 from gateway.wire.sse import SSEEvent
@@ -34,7 +34,6 @@ _FOREIGN_SECONDS = 0.5
 #: How long one that may be ours in a moment is waited for: as long as its creator waits for the container's answer,
 #: and some seconds in which the id is stored. What is taken for somebody else's before that is lost.
 _CREATION_SECONDS = SPAWN_SECONDS + 5.0
-_CREATION_LOOK_SECONDS = 0.05
 #: An agent's id for a session that is longer is taken for none.
 _MAX_ACP_ID = 1000
 _SHORT_NAME = 100
@@ -65,12 +64,12 @@ class Translator:
         self._database = database
         self._asking = Asking(database, log, timeout=permission_timeout)
         #: (project, container's session id) → ours, or until when it is taken for somebody else's.
-        self._sessions: OrderedDict[tuple[str, str], str | float] = OrderedDict()
+        self._sessions: Bounded[tuple[str, str], str | float] = Bounded(_MAX_REMEMBERED)
         #: (project, agent's id) → a digest of the status that it was last said to have.
-        self._statuses: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._statuses: Bounded[tuple[str, str], bytes] = Bounded(_MAX_REMEMBERED)
         self._facts: dict[str, ContainerFacts] = {}
         #: (project, container's session id) of which the agent's own id has been seen.
-        self._named: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._named: Bounded[tuple[str, str], None] = Bounded(_MAX_REMEMBERED)
 
     def connected(self, project_id: str, facts: ContainerFacts) -> None:
         """The container whose events come now."""
@@ -169,22 +168,26 @@ class Translator:
         patience = _CREATION_SECONDS if known is None else 0.0
         found = await self._find_session(project_id, container_session_id, patience)
         self._sessions[key] = found or time.monotonic() + _FOREIGN_SECONDS
-        if len(self._sessions) > _MAX_REMEMBERED:
-            self._sessions.popitem(last=False)
         return found
 
     async def _find_session(self, project_id: str, container_session_id: str, patience: float) -> str | None:
         # The container speaks of a new session before its creator has heard the answer and stored the id. All that it
-        # says waits meanwhile, so each id is waited for but once.
-        deadline = time.monotonic() + patience
-        while True:
-            pending = await self._database.fetch_one("count_sessions_in_creation", project_id=project_id)
-            row = await self._database.fetch_one(
-                "find_container_session", project_id=project_id, container_session_id=container_session_id
-            )
-            if row is not None or pending is None or not pending["number"] or time.monotonic() >= deadline:
-                return row["id"] if row else None
-            await asyncio.sleep(_CREATION_LOOK_SECONDS)
+        # says waits meanwhile, so each id is waited for but once, and for no session that was begun later.
+        key = {
+            "project_id": project_id,
+            "container_session_id": container_session_id,
+            "boot_id": self._facts[project_id].boot_id,
+        }
+        first = await self._database.fetch_one("find_container_session", **key)
+        assert first is not None
+        may_be = set(first["in_creation"])
+
+        def is_certain(found: Row | None) -> bool:
+            return found is None or bool(found["id"] or found["is_foreign"] or may_be.isdisjoint(found["in_creation"]))
+
+        look = partial(self._database.fetch_one, "find_container_session", **key)
+        found = first if is_certain(first) else await wait_for(look, seconds=patience, until=is_certain)
+        return found["id"] if found else None
 
     async def _end_of_turn(self, received: ReceivedEvent) -> NewEvent:
         turn_id = received.member("turnId")
@@ -217,8 +220,6 @@ class Translator:
         if not isinstance(acp_id, str) or storable(acp_id) != acp_id or not 0 < len(acp_id) <= _MAX_ACP_ID:
             return ()
         self._named[key] = None
-        if len(self._named) > _MAX_REMEMBERED:
-            self._named.popitem(last=False)
         change = {"project_id": received.project_id, "container_session_id": received.container_session_id}
         return (Effect("set_acp_session", change | {"acp_session_id": acp_id}),)
 
@@ -226,8 +227,6 @@ class Translator:
         key = (received.project_id, received.agent_id or "")
         digest = hashlib.sha256(received.raw).digest()
         before, self._statuses[key] = self._statuses.get(key), digest
-        if len(self._statuses) > _MAX_REMEMBERED:
-            self._statuses.popitem(last=False)
         return before == digest
 
 

@@ -34,11 +34,12 @@ from gateway.errors import (
 )
 from gateway.injection.withdrawals import Withdrawals
 from gateway.projects.store import Project
+from gateway.tasks import wait_for
 
 logger = logging.getLogger(__name__)
 
 #: How long whoever follows a container may take to know a secret before that container is given it.
-KNOWN_SECONDS, LOOK_SECONDS = 5.0, 0.05
+KNOWN_SECONDS = 5.0
 
 #: How often a credential is read again that is replaced on its way.
 READS = 3
@@ -286,14 +287,11 @@ class Injecting:
             )
 
     async def _until_known(self, chosen: Chosen) -> None:
-        try:
-            async with asyncio.timeout(KNOWN_SECONDS):
-                while True:
-                    row = await self._database.fetch_one("is_credential_known", **chosen.row)
-                    if row is None or row["known"]:
-                        return
-                    await asyncio.sleep(LOOK_SECONDS)
-        except TimeoutError:
+        async def is_known() -> bool:
+            row = await self._database.fetch_one("is_credential_known", **chosen.row)
+            return row is None or bool(row["known"])
+
+        if not await wait_for(is_known, seconds=KNOWN_SECONDS):
             # It has died, then, or stands still; whoever follows next knows all of them first.
             logger.warning("the follower does not say that it knows a secret", extra={"project": chosen.project.id})
 

@@ -11,23 +11,44 @@ be given a credential, nobody works in it: it makes room.
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+
+import attrs
 
 from gateway.container.containers import Containers
 from gateway.container.dialects import Container
 from gateway.container.values import ContainerAgent
-from gateway.db.pool import Database, Row
+from gateway.db.pool import Database
 from gateway.errors import AgentInUse
 from gateway.injection.injecting import Chosen, Injecting
 from gateway.projects.store import Project
+from gateway.tasks import wait_for
 
 #: How long one that somebody is starting is waited for.
-ATTEMPTS, LOOK_SECONDS = 200, 0.1
+WAIT_SECONDS = 20.0
 
 RESTARTED, RENEWED = "agent_restarted", "credential_renewed"
 
 #: What runs has nobody knows whose credential; whose sessions that loses is told ``RESTARTED``.
 UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class _Kept:
+    """The process runs as it should; ``reason``: why its sessions are lost, if they are."""
+
+    reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class _Held:
+    """Whose credential a process runs with, or is being started with."""
+
+    user_id: str | None
+    version: int | None
+    claim: int
+    is_starting: bool
 
 
 class Processes:
@@ -80,24 +101,37 @@ class Processes:
         """
         if not container.shares_processes:
             return None
-        for _ in range(ATTEMPTS):
-            held = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)
-            agent = await self._containers.agent(project, agent_id)
-            if held is None or not held["is_starting"]:
-                reason = await self._reason(project, agent, chosen, held)
-                if reason is None:
-                    return None
-                # What it was found to be some time ago is not enough for what it is given now.
-                container = await self._containers.identify(project)
-                if not container.shares_processes:
-                    return RESTARTED
-                if await self._start(project, agent_id, chosen, held, reason, container, options or {}):
-                    return RESTARTED if reason == UNKNOWN else reason
-            await asyncio.sleep(LOOK_SECONDS)
-        raise AgentInUse(f"{agent_id} is being started for somebody else; try again.")
+        keep = partial(self._keep, project, agent_id, chosen, options or {})
+        kept = await wait_for(keep, seconds=WAIT_SECONDS)
+        if kept is None:
+            raise AgentInUse(f"{agent_id} is being started for somebody else; try again.")
+        return kept.reason
+
+    async def _keep(
+        self, project: Project, agent_id: str, chosen: Chosen | None, options: Mapping[str, Any]
+    ) -> _Kept | None:
+        """None while somebody else starts it."""
+        held = await self._held(project, agent_id)
+        agent = await self._containers.agent(project, agent_id)
+        if held is not None and held.is_starting:
+            return None
+        reason = await self._reason(project, agent, chosen, held)
+        if reason is None:
+            return _Kept(None)
+        # What it was found to be some time ago is not enough for what it is given now.
+        container = await self._containers.identify(project)
+        if not container.shares_processes:
+            return _Kept(RESTARTED)
+        if await self._start(project, agent_id, chosen, held, reason, container, options):
+            return _Kept(RESTARTED if reason == UNKNOWN else reason)
+        return None
+
+    async def _held(self, project: Project, agent_id: str) -> _Held | None:
+        row = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)
+        return None if row is None else _Held(**{field.name: row[field.name] for field in attrs.fields(_Held)})
 
     async def _reason(
-        self, project: Project, agent: ContainerAgent, chosen: Chosen | None, held: Row | None
+        self, project: Project, agent: ContainerAgent, chosen: Chosen | None, held: _Held | None
     ) -> str | None:
         """Why the agent has to be started; None where it need not."""
         if held is None and agent.status in ("running", "starting") and self._injecting.can_give(agent.id):
@@ -109,10 +143,10 @@ class Processes:
             return UNKNOWN
         if agent.status != "running":
             return RESTARTED
-        whose = None if held is None else held["user_id"]
+        whose = None if held is None else held.user_id
         if whose != (None if chosen is None else chosen.user_id):
             raise _in_use(agent.id, whose, chosen)
-        if chosen is None or held is None or held["version"] >= chosen.version:
+        if chosen is None or held is None or (held.version or 0) >= chosen.version:
             return None
         return None if await self._has_turn(project, agent.id) else RENEWED
 
@@ -125,7 +159,7 @@ class Processes:
         project: Project,
         agent_id: str,
         chosen: Chosen | None,
-        held: Row | None,
+        held: _Held | None,
         reason: str,
         container: Container,
         options: Mapping[str, Any],
@@ -139,7 +173,7 @@ class Processes:
             **key,
             user_id=None if chosen is None else chosen.user_id,
             version=None if chosen is None else chosen.version,
-            seen=None if held is None else held["claim"],
+            seen=None if held is None else held.claim,
             gateway_id=self._gateway_id,
         )
         if claimed is None:

@@ -7,7 +7,6 @@ is tried for more than an hour. A container that stays away keeps what it has un
 
 import asyncio
 import logging
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -98,9 +97,8 @@ class Withdrawals:
             owner=owner,
         )
 
-    async def _review(self) -> float:
+    async def _review(self) -> None:
         await self._begin()
-        return math.inf
 
     async def _begin(self) -> Sequence[asyncio.Task[None]]:
         limit = self._driver.free(AT_ONCE)

@@ -1,6 +1,5 @@
 """Asks providers whether people have entered their codes: one gateway for each login, whichever gateways live."""
 
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -61,11 +60,10 @@ class Poller:
         """Let answers under way arrive: tokens are given once."""
         await self._driver.close(grace=self._timeout)
 
-    async def _review(self) -> float:
+    async def _review(self) -> None:
         limit = self._driver.free(AT_ONCE)
         for login in await self._logins.pending.claim_due(self._holder, seconds=self._lease_seconds, limit=limit):
             self._driver.do(f"poll {login.id}", partial(self._brought_on, login))
-        return math.inf
 
     async def _brought_on(self, login: Login) -> None:
         provider = self._providers.get(login.provider_id)

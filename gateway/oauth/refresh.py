@@ -8,7 +8,6 @@ try tells: it is renewed, or it is over and a person is told why.
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
@@ -31,15 +30,15 @@ from gateway.oauth.protocol.provider import Provider
 from gateway.oauth.protocol.verdicts import OPERATORS
 from gateway.oauth.renewals import STORE_SECONDS, Hold, Renewals
 from gateway.oauth.revoke import Revocation
-from gateway.tasks import Tasks
+from gateway.tasks import Tasks, wait_for
 from gateway.wire.events import CredentialNeedsReauth, CredentialRenewed
 from gateway.wire.times import timestamp
 
 logger = logging.getLogger(__name__)
 
 REVIEW_SECONDS, REVIEW_LIMIT, AT_ONCE = 10.0, 50, 5
-#: How long who needs a credential waits for the gateway that renews it, and how often it looks.
-WAIT_SECONDS, LOOK_SECONDS = 30.0, 0.1
+#: How long who needs a credential waits for the gateway that renews it.
+WAIT_SECONDS = 30.0
 LOST, REFUSED, ACCOUNT_CHANGED, EXPIRED = "lost", "refused", "account_changed", "expired"
 
 Hook = Callable[[str, str], Coroutine[Any, Any, None]]
@@ -121,11 +120,10 @@ class Refresher:
         await self._driver.close()
         await self._tasks.close(grace=self._timeout)
 
-    async def _review(self) -> float:
+    async def _review(self) -> None:
         rows = await self._database.fetch_all("list_due_credentials", skew=self._skew, limit=REVIEW_LIMIT)
         for user_id, agent_id in [(row["user_id"], row["agent_id"]) for row in rows]:
             self._driver.do(f"renew {agent_id} of {user_id}", partial(self._keep_fresh, user_id, agent_id))
-        return math.inf
 
     async def _keep_fresh(self, user_id: str, agent_id: str) -> None:
         async with self._few:
@@ -160,25 +158,30 @@ class Refresher:
             return exc
 
     async def _renewed(self, user_id: str, agent_id: str) -> AgentAuthToken:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + WAIT_SECONDS
-        while True:
-            token = await self._current(user_id, agent_id)
-            if not self._is_due(token):
-                return token
-            provider = self._providers.get(token.provider_id)
+        found = await wait_for(partial(self._look, user_id, agent_id), seconds=WAIT_SECONDS)
+        if found is not None:
+            return found
+        token = await self._current(user_id, agent_id)
+        return self._still(token, "another gateway has not renewed it in time", None)
+
+    async def _look(self, user_id: str, agent_id: str) -> AgentAuthToken | None:
+        """The credential, renewed if it is due; None while another gateway renews it, or if it has just changed."""
+        token = await self._current(user_id, agent_id)
+        if not self._is_due(token):
+            return token
+        provider = self._providers.get(token.provider_id)
+        try:
             if provider is None or token.sealed_refresh_token is None:
                 return await self._without_refresh(token)
-            try:
-                hold = await self._renewals.hold(token)
-                if hold is not None:
-                    return await self._renew(token, provider, hold)
-            except _Changed:
-                continue
-            wait = await self._renewals.wait_before(token)
-            if wait is not None or loop.time() > until:
-                return self._still(token, provider, "it did not answer when it was last asked", wait)
-            await asyncio.sleep(LOOK_SECONDS)
+            hold = await self._renewals.hold(token)
+            if hold is not None:
+                return await self._renew(token, provider, hold)
+        except _Changed:
+            return None
+        wait = await self._renewals.wait_before(token)
+        if wait is None:
+            return None
+        return self._still(token, "it did not answer when it was last asked", wait)
 
     async def _renew(self, token: AgentAuthToken, provider: Provider, hold: Hold) -> AgentAuthToken:
         answer: Granted | Waiting | Failure
@@ -282,27 +285,24 @@ class Refresher:
         reason = _reason(answer)
         self._count("postponed")
         logger.warning("credential not renewed", extra={"provider": provider.id, "reason": reason, "wait": round(wait)})
-        return self._still(token, provider, reason, wait)
+        return self._still(token, reason, wait)
 
-    def _still(self, token: AgentAuthToken, provider: Provider, reason: str, wait: float | None) -> AgentAuthToken:
+    def _still(self, token: AgentAuthToken, reason: str, wait: float | None) -> AgentAuthToken:
         """The token as long as it holds; it is due ahead of its end."""
         if not self._has_ended(token):
             return token
+        provider = self._providers.get(token.provider_id)
+        name = provider.name if provider else token.provider_id
         raise ProviderUnavailable(
-            f"Your account at {provider.name} cannot be renewed right now: {reason}.",
+            f"Your account at {name} cannot be renewed right now: {reason}.",
             headers={"Retry-After": str(max(1, round(wait or 1)))},
         )
 
     async def _without_refresh(self, token: AgentAuthToken) -> AgentAuthToken:
         if not self._has_ended(token):
             return token
-        try:
-            await self._mark(
-                token, token.provider_id, EXPIRED, "It has ended, and cannot be renewed. Connect it again."
-            )
-            raise await self._reauth(token)
-        except _Changed:
-            return await self._renewed(token.user_id, token.agent_id)
+        await self._mark(token, token.provider_id, EXPIRED, "It has ended, and cannot be renewed. Connect it again.")
+        raise await self._reauth(token)
 
 
 def _reason(answer: Waiting | Failure) -> str:

@@ -28,6 +28,8 @@ class Renewals:
     def __init__(self, database: Database, *, holder: str, seconds: float) -> None:
         self._database = database
         self._holder = holder
+        # Not as long as its gateway is present: after an outage of the database, who has asked must store the answer
+        # before another asks.
         self._seconds = seconds
 
     async def hold(self, token: AgentAuthToken) -> Hold | None:

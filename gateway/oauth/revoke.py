@@ -4,7 +4,6 @@ They are stored before the provider is told, and deleted after it has answered. 
 """
 
 import logging
-import math
 from functools import partial
 
 import attrs
@@ -114,12 +113,11 @@ class Revocation:
         message = f"Forgotten here. {provider.name} could not be told ({reason}) and is told again in a while."
         return Revoked(outcome=RETRYING, message=message)
 
-    async def _review(self) -> float:
+    async def _review(self) -> None:
         for provider_id in await self._unrevoked.give_up():
             _give_up(provider_id)
         for tokens in await self._unrevoked.claim_due(self._driver.free(AT_ONCE)):
             self._driver.do(f"revoke {tokens.id}", partial(self._tell_again, tokens))
-        return math.inf
 
     async def _tell_again(self, tokens: Unrevoked) -> None:
         if await self._is_over(tokens):

@@ -1,7 +1,6 @@
 """Permission requests: listed, and answered once. Only an explicit answer allows anything."""
 
 import logging
-import math
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -152,7 +151,7 @@ class Permissions:
                 await self._log.append(LogId(project_id), gone, fence=fence)
         await self._answers.start_all([project_id])
 
-    async def review(self, project_ids: Sequence[str]) -> float:
+    async def review(self, project_ids: Sequence[str]) -> None:
         """What is to be done for the projects whose lease is held here, each second: refuse what nobody has answered
         in time, and bring answers to their containers."""
         for row in await self._database.fetch_all("expired_permissions", project_ids=list(project_ids)):
@@ -164,7 +163,6 @@ class Permissions:
                 answer_id=new_answer_id(),
             )
         await self._answers.start_all(project_ids)
-        return math.inf
 
     def appended(self, log_id: LogId, appended: Appended) -> None:
         """Bring what a rule has answered to its container at once; for ``Log.listen``."""

@@ -41,11 +41,14 @@ async def open_sessions(
     gateway_id: str,
 ) -> AsyncIterator[SessionsRoom]:
     injecting, processes = injection.injecting, injection.processes
-    idempotency = IdempotencyKeys(database, hold_seconds=config.events.lease, hours=config.server.idempotency_hours)
-    async with running({"sweep idempotency keys": idempotency.sweep()}):
-        yield SessionsRoom(
-            sessions=Sessions(database, log.store, containers, followers, injecting, processes),
-            snapshots=Snapshots(database, log.transcript, log.folding),
-            revival=Revival(database, log.store, containers, injecting, processes, gateway_id=gateway_id),
-            idempotency=idempotency,
-        )
+    idempotency = IdempotencyKeys(database, gateway_id=gateway_id, hours=config.server.idempotency_hours)
+    try:
+        async with running({"sweep idempotency keys": idempotency.sweep()}):
+            yield SessionsRoom(
+                sessions=Sessions(database, log.store, containers, followers, injecting, processes),
+                snapshots=Snapshots(database, log.transcript, log.folding),
+                revival=Revival(database, log.store, containers, injecting, processes, gateway_id=gateway_id),
+                idempotency=idempotency,
+            )
+    finally:
+        await idempotency.close()

@@ -19,7 +19,7 @@ from gateway.projects.store import Project
 from gateway.sessions.sessions import Session, Sessions
 from gateway.sessions.turn import Turn
 from gateway.stream.tail import Tails
-from gateway.tasks import Tasks
+from gateway.tasks import Tasks, wait_for
 from gateway.turns import endings
 from gateway.turns.cancelling import Cancelling
 from gateway.turns.delivery import Blocks
@@ -30,8 +30,6 @@ from gateway.wire.events import Cursor, TurnEnded
 
 #: How often those who wait for a turn look whether the gateway stops.
 LOOK_SECONDS = 1.0
-#: And how soon again where the log moves: a turn that says much is not asked after with each word.
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.005, 0.1
 
 
 @attrs.frozen(kw_only=True)
@@ -148,17 +146,22 @@ class Turns:
 
     async def wait(self, project_id: str, turn_id: str, seconds: float) -> Turn:
         """The turn, once it has ended, after ``seconds``, or when the gateway stops."""
-        deadline, pause = asyncio.get_running_loop().time() + seconds, FIRST_PAUSE_SECONDS
         async with self._tails.watch(LogId(project_id)) as tail:
-            while True:
+            seen = Cursor(tail.epoch, tail.head)
+
+            async def look() -> Turn:
+                nonlocal seen
                 seen = Cursor(tail.epoch, tail.head)
-                turn = await self._store.get(project_id, turn_id)
-                left = deadline - asyncio.get_running_loop().time()
-                if not turn.is_open or left <= 0 or self._stopping:
-                    return turn
-                await tail.wait(seen, min(left, LOOK_SECONDS))
-                await asyncio.sleep(min(left, pause))
-                pause = min(pause * 2, MAX_PAUSE_SECONDS)
+                return await self._store.get(project_id, turn_id)
+
+            async def moved(pause: float) -> None:
+                # A turn that says much is not asked after with each word.
+                await asyncio.sleep(pause)
+                await tail.wait(seen, LOOK_SECONDS)
+
+            return await wait_for(
+                look, seconds=seconds, until=lambda turn: not turn.is_open or self._stopping, wake=moved
+            )
 
     def stop_waiting(self) -> None:
         """The gateway is about to stop: whoever waits for a turn is told that it runs."""

@@ -1,7 +1,8 @@
 """Which gateways live: each renews a row by the database's clock, and one whose row has expired is dead.
 
-What a gateway holds for a while (a turn whose prompt it sends, a key, an entry of a queue) names it, so that another
-takes over what a dead one held.
+What a gateway holds (a turn whose prompt it sends, a process that it starts, a session that it takes up, an idempotency
+key) names it. This is the one heartbeat for all of it: another gateway takes over what ``gateway_lives`` in PostgreSQL
+says that a dead one held.
 """
 
 import asyncio

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.config.schema import EventsConfig
+from gateway.db.due import Driver
 from gateway.db.pool import Database
-from gateway.log.reviews import keep_up
 from gateway.log.room import LogRoom
 from gateway.projects.cleanup import Remains
 from gateway.projects.store import Retention
@@ -15,6 +15,8 @@ from gateway.upkeep.counting import counting
 from gateway.upkeep.packing import Packing
 from gateway.upkeep.retention import Retaining
 
+REVIEW_SECONDS = 2.0
+
 
 @asynccontextmanager
 async def open_upkeep(database: Database, log: LogRoom, config: EventsConfig, metrics: Metrics) -> AsyncIterator[None]:
@@ -22,6 +24,11 @@ async def open_upkeep(database: Database, log: LogRoom, config: EventsConfig, me
     packing = Packing(database, config.pack_after)
     rule = Retention(max_age_days=config.retention_days or None, max_bytes=config.retention_bytes or None)
     retaining = Retaining(database, log.folding, rule)
-    reviews = [log.folding.review, packing.review, retaining.review, Remains(database).review]
-    async with running({"keep up logs": keep_up(reviews)}):
+    reviews = {
+        "message": log.folding.review,
+        "packing": packing.review,
+        "retention": retaining.review,
+        "deleted project": Remains(database).review,
+    }
+    async with running({"keep up logs": Driver().run(reviews, seconds=REVIEW_SECONDS)}):
         yield

@@ -1,21 +1,15 @@
 """A provider that cannot be told that tokens are over is told again, whoever lives then, and not for ever."""
 
-import asyncio
-import json
-from pathlib import Path
-
-import aiohttp
 import pytest
 
 from gateway.oauth import revoke, unrevoked
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
-from tests.fakes.provider import Answer, FakeProvider, Hang
+from tests.fakes.provider import Answer, FakeProvider
 from tests.oauth.conftest import Running
 from tests.oauth.person import Person
-from tests.replica import replica
-from tests.world import QUICK, Project
+from tests.world import Project
 
 AWAY = Answer({}, 503)
 KEPT = "select count(*) from unrevoked_tokens"
@@ -63,33 +57,6 @@ async def test_it_is_told_by_a_gateway_that_was_started_later(
     ask(database_url, "update unrevoked_tokens set next_at = now() returning 1")
     async with run_gateway() as gateway:
         await eventually(lambda: refresh in provider.revoked)
-        await eventually(lambda: ask(database_url, KEPT) == [(0,)])
-        assert await Person(Project(gateway, "demo"), provider).state() == "none"
-
-
-async def test_what_a_gateway_was_telling_when_it_was_killed_is_told_by_another(
-    run_gateway: Running, provider: FakeProvider, base_container: FakeContainer, database_url: str, tmp_path: Path
-) -> None:
-    async with run_gateway() as gateway:
-        person = Person(await gateway.register(base_container.url), provider)
-        await person.connected()
-        secrets = await person.secrets()
-    assert secrets is not None
-    table = "\n".join(f"{name} = {json.dumps(value)}" for name, value in provider.table().items())
-    config = tmp_path / "config.toml"
-    config.write_text(f"[oauth]\nallow_http_loopback = true\n[providers.example]\n{table}\n")
-    settings = {"ACP_GATEWAY_VAULT_KEYS": QUICK.vault.keys}
-    async with replica(database_url, tmp_path, settings, options=("--config", str(config))) as victim:
-        provider.answers["revoke"] = [Hang()]
-        asked = asyncio.create_task(Person(Project(victim.gateway, "demo"), provider).call("DELETE", ""))
-        await eventually(lambda: provider.calls_of("revoke"))
-        await victim.kill()
-        with pytest.raises(aiohttp.ClientError):
-            await asked
-    assert ask(database_url, KEPT) == [(1,)]
-    ask(database_url, "update unrevoked_tokens set next_at = now() returning 1")
-    async with run_gateway() as gateway:
-        await eventually(lambda: secrets[1] in provider.revoked)
         await eventually(lambda: ask(database_url, KEPT) == [(0,)])
         assert await Person(Project(gateway, "demo"), provider).state() == "none"
 

@@ -1,6 +1,8 @@
 """What containers say is remembered within bounds, however much it is, and found to be ours however slow they are."""
 
+import asyncio
 import json
+from functools import partial
 from typing import Any, cast
 
 import attrs
@@ -13,6 +15,7 @@ from gateway.follow.recorder import LookUp
 from gateway.ingest import translate as translate_module
 from gateway.ingest.translate import Translator
 from gateway.log.store import Log, NewEvent
+from gateway.tasks import wait_for
 from gateway.wire.sse import SSEEvent
 
 
@@ -39,6 +42,7 @@ class Creation:
 
     seconds: float
     is_answered: bool = True
+    is_foreign: bool = False
     now: float = 1000.0
 
     def __attrs_post_init__(self) -> None:
@@ -47,11 +51,25 @@ class Creation:
     def monotonic(self) -> float:
         return self.now
 
-    async def fetch_one(self, query: str, **parameters: Any) -> dict[str, Any] | None:
-        if query == "count_sessions_in_creation":
-            self.now += 1
-            return {"number": int(self.now < self.end)}
-        return {"id": "ours"} if self.is_answered and self.now >= self.end else None
+    async def fetch_one(self, query: str, **parameters: Any) -> dict[str, Any]:
+        self.now += 1
+        is_first, is_over = self.now == 1001, self.now >= self.end
+        found = {"id": "ours" if self.is_answered and is_over else None, "is_foreign": self.is_foreign}
+        return {**found, "in_creation": ["ours"] * (not is_over) + ["later"] * (not is_first)}
+
+
+def first_words(creation: Creation, monkeypatch: pytest.MonkeyPatch) -> LookUp:
+    """What a session that is not known says first."""
+
+    async def wake(pause: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", creation.monotonic)
+    monkeypatch.setattr(translate_module, "wait_for", partial(wait_for, wake=wake))
+    translator = Translator(cast("Database", creation), cast("Log", None), permission_timeout=1)
+    translator.connected("demo", ContainerFacts(boot_id=None, capabilities=frozenset()))
+    data = {"sessionId": "theirs", "data": {"update": {"sessionUpdate": "plan", "entries": []}}}
+    return cast("LookUp", translator("demo", SSEEvent(event="session_update", data=json.dumps(data), id=None)))
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -59,11 +77,13 @@ async def test_what_a_new_session_says_waits_as_long_as_its_container_may_take_t
     monkeypatch: pytest.MonkeyPatch, is_answered: bool
 ) -> None:
     creation = Creation(SPAWN_SECONDS, is_answered)
-    monkeypatch.setattr(translate_module, "time", creation)
-    monkeypatch.setattr(translate_module, "_CREATION_LOOK_SECONDS", 0)
-    translator = Translator(cast("Database", creation), cast("Log", None), permission_timeout=1)
-    translator.connected("demo", ContainerFacts(boot_id=None, capabilities=frozenset()))
-    data = {"sessionId": "theirs", "data": {"update": {"sessionUpdate": "plan", "entries": []}}}
-    look_up = cast("LookUp", translator("demo", SSEEvent(event="session_update", data=json.dumps(data), id=None)))
-    found = await look_up()
+    found = await first_words(creation, monkeypatch)()
     assert (found and found.session_id) == ("ours" if is_answered else None)
+    # What was begun later is not waited for.
+    assert SPAWN_SECONDS <= creation.now - 1000 <= SPAWN_SECONDS + 1
+
+
+async def test_what_another_projects_session_says_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    creation = Creation(SPAWN_SECONDS, is_foreign=True)
+    assert await first_words(creation, monkeypatch)() is None
+    assert creation.now - 1000 == 1
