@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import msgspec
 
 from gateway.backfill.missing import Uncertain, gap_in, missing
@@ -38,6 +39,29 @@ MAX_FILLED, MAX_FILLED_BYTES = 2_000, 4_194_304
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "content-filter": "refusal"}
 
 
+@attrs.frozen(kw_only=True)
+class _Turn:
+    """A turn, by what of it is compared. ``before_seq``: where the log ended before it began."""
+
+    id: str
+    session_id: str
+    container_session_id: str | None
+    before_seq: int
+
+    @classmethod
+    def from_row(cls, row: Row) -> "_Turn":
+        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+
+
+@attrs.frozen(kw_only=True)
+class _Session:
+    """A session of OpenCode, by what of it is compared."""
+
+    acp_session_id: str
+    container_session_id: str | None
+    working_directory: str
+
+
 class Histories:
     """Asks containers' OpenCode. Owns the tasks that do."""
 
@@ -53,7 +77,8 @@ class Histories:
         What the log lacks of it is filled in: before the end, where it belongs.
         """
         try:
-            turn = await self._database.fetch_one("get_turn", project_id=project.id, id=turn_id)
+            row = await self._database.fetch_one("get_turn", project_id=project.id, id=turn_id)
+            turn = None if row is None else _Turn.from_row(row)
             exchange = turn and await self._exchange(project, turn)
             ended = exchange and _ended(exchange)
             if turn and ended:
@@ -80,15 +105,15 @@ class Histories:
     async def _fill(self, project_id: str, turn_id: str | None) -> None:
         """Fill what is missing in this turn, or in any that ended lately."""
         try:
-            turns = await self._database.fetch_all("turns_with_gaps", project_id=project_id, turn_id=turn_id)
-            if turns:
+            rows = await self._database.fetch_all("turns_with_gaps", project_id=project_id, turn_id=turn_id)
+            if rows:
                 project = await self._containers.project(project_id)
-                for turn in turns:
+                for turn in map(_Turn.from_row, rows):
                     await self._fill_turn(project, turn)
         except GatewayError as exc:
             logger.info("gaps not filled", extra={"project": project_id, "error": str(exc)})
 
-    async def _fill_turn(self, project: Project, turn: Row) -> None:
+    async def _fill_turn(self, project: Project, turn: _Turn) -> None:
         """Put what OpenCode remembers and the log lacks of a turn into the log, once; or why that cannot be done."""
         events, end = await self._events(project.id, turn)
         gap = gap_in(events)
@@ -111,12 +136,14 @@ class Histories:
         if updates or end is None or gap < end:
             await self._append(project.id, turn, gap, updates, reason)
 
-    async def _append(self, project_id: str, turn: Row, gap: int, updates: Sequence[bytes], reason: str | None) -> None:
-        session = await self._database.fetch_one("get_session", project_id=project_id, id=turn["session_id"])
-        acp_id = session and session["acp_session_id"]
+    async def _append(
+        self, project_id: str, turn: _Turn, gap: int, updates: Sequence[bytes], reason: str | None
+    ) -> None:
+        session = await self._session(project_id, turn)
+        acp_id = session and session.acp_session_id
         mark = {"acp-gateway": {"reconciled": {"from": OPENCODE, "gap": gap}}}
-        key = f"reconciled:{turn['id']}"
-        members = {"session_id": turn["session_id"], "turn_id": turn["id"], "agent_id": OPENCODE}
+        key = f"reconciled:{turn.id}"
+        members: dict[str, Any] = {"session_id": turn.session_id, "turn_id": turn.id, "agent_id": OPENCODE}
         filled = [
             NewEvent(
                 type="session_update",
@@ -129,46 +156,58 @@ class Histories:
         data = {"from": OPENCODE, "gap": gap, "updates": len(updates), "uncertain": reason}
         said = NewEvent.of(ContainerEvent(event="turn_reconciled", data=data), key=key, **members)
         await self._log.append(LogId(project_id), [*filled, said])
-        logger.info("turn reconciled", extra={"project": project_id, "turn": turn["id"], **data})
+        logger.info("turn reconciled", extra={"project": project_id, "turn": turn.id, **data})
 
-    async def _exchange(self, project: Project, turn: Row) -> Exchange | None:
+    async def _exchange(self, project: Project, turn: _Turn) -> Exchange | None:
         """The turn as OpenCode remembers it; None where no OpenCode has its session. Raises ``Uncertain``."""
-        session = await self._database.fetch_one("get_session", project_id=project.id, id=turn["session_id"])
-        if session is None or session["agent_id"] != OPENCODE or session["acp_session_id"] is None:
+        session = await self._session(project.id, turn)
+        if session is None:
             return None
-        bound = turn["container_session_id"]
-        if bound is None or bound != session["container_session_id"]:
+        bound = turn.container_session_id
+        if bound is None or bound != session.container_session_id:
             raise Uncertain("the session was taken up again since")
-        history = await self._containers.opencode(project).history(session["acp_session_id"])
+        history = await self._containers.opencode(project).history(session.acp_session_id)
         if history is None:
             return None
         facts = (await self._containers.get(project)).facts
-        directory = posixpath.join(facts.working_directory or "", session["working_directory"] or "")
+        directory = posixpath.join(facts.working_directory or "", session.working_directory)
         if posixpath.isabs(directory) and posixpath.normpath(directory) != posixpath.normpath(history.directory):
             raise Uncertain("OpenCode has the session in another directory")
-        sent = await self._database.fetch_all("prompts_sent", project_id=project.id, container_session_id=bound)
-        ids = [row["id"] for row in sent]
-        if turn["id"] not in ids or len(ids) != len(history.exchanges):
+        rows = await self._database.fetch_all("prompts_sent", project_id=project.id, container_session_id=bound)
+        sent = [_Turn.from_row(row) for row in rows]
+        ids = [one.id for one in sent]
+        if turn.id not in ids or len(ids) != len(history.exchanges):
             raise Uncertain("OpenCode has been given other prompts than the gateway has sent")
-        place = ids.index(turn["id"])
+        place = ids.index(turn.id)
         compared = {*range(len(ids))[-COMPARED:], place}
         for number in sorted(compared):
             if await self._prompt(project.id, sent[number]) != history.exchanges[number].prompt:
                 raise Uncertain("OpenCode has been given another prompt than the gateway has sent")
         return history.exchanges[place]
 
-    async def _prompt(self, project_id: str, turn: Row) -> str | None:
+    async def _session(self, project_id: str, turn: _Turn) -> _Session | None:
+        """None where it is none of OpenCode's that it could be asked for."""
+        row = await self._database.fetch_one("get_session", project_id=project_id, id=turn.session_id)
+        if row is None or row["agent_id"] != OPENCODE or row["acp_session_id"] is None:
+            return None
+        return _Session(
+            acp_session_id=row["acp_session_id"],
+            container_session_id=row["container_session_id"],
+            working_directory=row["working_directory"] or "",
+        )
+
+    async def _prompt(self, project_id: str, turn: _Turn) -> str | None:
         """The text of a turn's prompt, as a container of the base contract is given it."""
-        for event in (await self._read(project_id, turn, turn["before_seq"]))[:1]:
-            if event.type == TurnStarted.type and event.turn_id == turn["id"]:
+        for event in (await self._read(project_id, turn, turn.before_seq))[:1]:
+            if event.type == TurnStarted.type and event.turn_id == turn.id:
                 blocks = parse_foreign_json(event.data)["prompt"]
                 return "".join(block.get("text", "") for block in blocks if block.get("type") == "text")
         return None
 
-    async def _events(self, project_id: str, turn: Row) -> tuple[Sequence[Event], int | None]:
+    async def _events(self, project_id: str, turn: _Turn) -> tuple[Sequence[Event], int | None]:
         """The updates of a turn and the gaps among them, with the first one behind its end; and the seq of its end."""
         found: list[Event] = []
-        after, end = turn["before_seq"], None
+        after, end = turn.before_seq, None
         while batch := await self._read(project_id, turn, after):
             after = batch[-1].seq
             for event in batch:
@@ -176,16 +215,16 @@ class Histories:
                     found.append(event)
                     if end is not None:
                         return found, end
-                elif event.turn_id == turn["id"]:
+                elif event.turn_id == turn.id:
                     end = event.seq if event.type == TurnEnded.type else end
                     found += [event] if event.type == "session_update" else []
             if len(found) > MAX_EVENTS:
                 break
         return found, end
 
-    async def _read(self, project_id: str, turn: Row, after: int) -> list[Event]:
+    async def _read(self, project_id: str, turn: _Turn, after: int) -> list[Event]:
         head = await self._log.head(LogId(project_id))
-        return await self._log.read(LogId(project_id), Cursor(head.epoch, after), turn["session_id"])
+        return await self._log.read(LogId(project_id), Cursor(head.epoch, after), turn.session_id)
 
 
 def _bounded(updates: Sequence[dict[str, Any]]) -> list[bytes]:

@@ -89,9 +89,9 @@ class Revival:
     async def instead(self, project: Project, session_id: str, refused: str) -> Living:
         """Another container session for one that was just prompted, and that the container does not know."""
         row = await self._database.fetch_one("get_session", project_id=project.id, id=session_id)
-        if row is None or row["status"] == "ended":
+        session = None if row is None else Session.from_row(row)
+        if session is None or session.status == "ended":
             raise SessionEnded()
-        session = Session.from_row(row)
         container = await self._containers.identify(project)
         chosen, reason = await self._prepare(project, session, container)
         known = session.container_session_id
