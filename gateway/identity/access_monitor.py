@@ -12,9 +12,8 @@ from typing import Final
 import attrs
 
 from gateway.db.arrays import text_array
-from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Database
-from gateway.errors import GatewayError
 from gateway.identity.caller import Caller
 from gateway.identity.roles import Role
 
@@ -64,18 +63,8 @@ class AccessMonitor:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
-            self._changed.clear()
-            try:
-                await self._look()
-            except GatewayError as exc:
-                # Who may what cannot be told just now: nobody is thrown out for that.
-                log_failure(logger, "access not looked at again", exc)
+        # Where it fails, nobody is thrown out: who may what cannot be told just now.
+        await every(SWEEP_SECONDS, self._look, failed="access not looked at again", woken=self._changed)
 
     async def _look(self) -> None:
         keys = list({request.key for request in self._open})

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import attrs
 
 from gateway.db.arrays import integer_array, text_array
-from gateway.db.availability import log_failure
+from gateway.db.every import every
 from gateway.db.pool import Database, Row
 from gateway.errors import DatabaseUnavailable, GatewayError
 from gateway.wire.bounded import Bounded
@@ -72,7 +72,7 @@ class Noted(Entry):
 
 
 class Audit:
-    """The entries of one database. ``run`` is its task; ``close`` writes what waits."""
+    """The entries of one database. ``run`` and ``sweep`` are its tasks; ``close`` writes what waits."""
 
     def __init__(self, database: Database, *, days: int) -> None:
         self._database = database
@@ -80,7 +80,6 @@ class Audit:
         self._waiting: asyncio.Queue[tuple[Entry, asyncio.Future[None]]] = asyncio.Queue(MAX_WAITING)
         #: Refusals of the last minute: since when, and how many have been left out; oldest first.
         self._repeated: Bounded[tuple[object, ...], tuple[float, int]] = Bounded(MAX_REPEATED)
-        self._swept_at = float("-inf")
 
     async def note(self, entry: Entry) -> None:
         """Have it written, and wait until it is. That it cannot be is logged: what was done has been done."""
@@ -113,16 +112,13 @@ class Audit:
         return [Noted.from_row(row) for row in rows]
 
     async def run(self) -> None:
-        """Write what comes, and delete what is old, until cancelled."""
+        """Write what comes, until cancelled."""
         while True:
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
-                    first = await self._waiting.get()
-            except TimeoutError:
-                first = None
-            if first is not None:
-                await self._write([first, *self._more()])
-            await self._sweep()
+            await self._write([await self._waiting.get(), *self._more()])
+
+    async def sweep(self) -> None:
+        """Delete what is old, until cancelled."""
+        await every(SWEEP_SECONDS, self._delete_old, failed="old audit entries not deleted")
 
     async def close(self) -> None:
         """Write what still waits."""
@@ -164,15 +160,9 @@ class Audit:
             for entry in entries:
                 logger.error("an audit entry is lost", extra={**_told(entry), "error": str(exc)})
 
-    async def _sweep(self) -> None:
-        if time.monotonic() - self._swept_at < SWEEP_SECONDS:
-            return
-        self._swept_at = time.monotonic()
-        try:
-            while await self._database.execute("delete_old_audit_entries", days=self._days, limit=SWEEP_BATCH):
-                pass
-        except GatewayError as exc:
-            log_failure(logger, "old audit entries not deleted", exc)
+    async def _delete_old(self) -> None:
+        while await self._database.execute("delete_old_audit_entries", days=self._days, limit=SWEEP_BATCH):
+            pass
 
     def _count(self, entry: Entry) -> int | None:
         """How many like it have been left out before; None: this one is left out, too."""

@@ -83,6 +83,7 @@ async def open_identity(
         async with running(
             {
                 "write audit": audit.run(),
+                "delete old audit entries": audit.sweep(),
                 "watch access": access_monitor.run(),
                 "sweep stream tickets": room.stream_tickets.sweep(),
             }

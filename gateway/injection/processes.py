@@ -12,6 +12,7 @@ be given a credential, nobody works in it: it makes room.
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import attrs
@@ -32,13 +33,6 @@ RESTARTED, RENEWED = "agent_restarted", "credential_renewed"
 
 #: What runs has nobody knows whose credential; whose sessions that loses is told ``RESTARTED``.
 UNKNOWN = "unknown"
-
-
-@attrs.frozen
-class _Kept:
-    """The process runs as it should; ``reason``: why its sessions are lost, if they are."""
-
-    reason: str | None
 
 
 @attrs.frozen(kw_only=True)
@@ -102,29 +96,28 @@ class Processes:
         if not container.shares_processes:
             return None
         keep = partial(self._keep, project, agent_id, chosen, options or {})
-        kept = await wait_for(keep, seconds=WAIT_SECONDS)
-        if kept is None:
+        is_kept, reason = await wait_for(keep, seconds=WAIT_SECONDS, until=itemgetter(0))
+        if not is_kept:
             raise AgentInUse(f"{agent_id} is being started for somebody else; try again.")
-        return kept.reason
+        return reason
 
     async def _keep(
         self, project: Project, agent_id: str, chosen: Chosen | None, options: Mapping[str, Any]
-    ) -> _Kept | None:
-        """None while somebody else starts it."""
+    ) -> tuple[bool, str | None]:
+        """Whether it runs so, and not while somebody else starts it; why its sessions are lost, if they are."""
         held = await self._held(project, agent_id)
         agent = await self._containers.agent(project, agent_id)
         if held is not None and held.is_starting:
-            return None
+            return False, None
         reason = await self._reason(project, agent, chosen, held)
         if reason is None:
-            return _Kept(None)
+            return True, None
         # What it was found to be some time ago is not enough for what it is given now.
         container = await self._containers.identify(project)
         if not container.shares_processes:
-            return _Kept(RESTARTED)
-        if await self._start(project, agent_id, chosen, held, reason, container, options):
-            return _Kept(RESTARTED if reason == UNKNOWN else reason)
-        return None
+            return True, RESTARTED
+        is_started = await self._start(project, agent_id, chosen, held, reason, container, options)
+        return is_started, RESTARTED if reason == UNKNOWN else reason
 
     async def _held(self, project: Project, agent_id: str) -> _Held | None:
         row = await self._database.fetch_one("get_agent_process", project_id=project.id, agent_id=agent_id)

@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from gateway.config.schema import EventsConfig
+from gateway.db.every import every
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
 from gateway.log.ids import LogId
 from gateway.log.reading import NotKept
@@ -128,17 +129,17 @@ class Streams:
 
     async def beat(self) -> None:
         """Heartbeats where nothing is to say, and the end of streams whose clients take nothing; until cancelled."""
-        loop = asyncio.get_running_loop()
         pause = min(self._config.heartbeat, self._config.stall) / 5
-        while True:
-            await asyncio.sleep(min(pause, 1.0))
-            now = loop.time()
-            for stream in list(self._open):
-                if stream.has_stalled(now, self._config.stall):
-                    logger.info("stream ended: its client takes nothing")
-                    stream.transport.abort()
-                elif now - stream.wrote_at >= self._pause_of(stream) and not stream.is_full:
-                    stream.beat()
+        await every(min(pause, 1.0), self._beat, failed="no heartbeats")
+
+    async def _beat(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for stream in list(self._open):
+            if stream.has_stalled(now, self._config.stall):
+                logger.info("stream ended: its client takes nothing")
+                stream.transport.abort()
+            elif now - stream.wrote_at >= self._pause_of(stream) and not stream.is_full:
+                stream.beat()
 
     def _pause_of(self, stream: Stream) -> float:
         return min(self._config.heartbeat, stream.dialect.longest_pause)

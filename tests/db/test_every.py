@@ -35,3 +35,19 @@ async def test_work_that_fails_is_done_again_and_its_failure_is_logged(
     said = [record.levelname for record in caplog.records if record.message == "work failed"]
     assert [one for one in said if one != "DEBUG"] == level
     assert task.cancelled()
+
+
+async def test_a_wake_up_is_not_waited_for_in_vain() -> None:
+    woken, done = asyncio.Event(), []
+
+    async def work() -> None:
+        done.append(1)
+
+    task = asyncio.create_task(every(3600, work, failed="failed", woken=woken))
+    await eventually(lambda: len(done) == 1)
+    woken.set()
+    await eventually(lambda: len(done) == 2)
+    # Once for each.
+    assert not woken.is_set()
+    task.cancel()
+    await asyncio.wait((task,))
