@@ -2103,19 +2103,12 @@ returning *;
 update unrevoked_tokens set next_at = clock_timestamp() + make_interval(secs => %(wait)s) where id = %(id)s;
 
 -- claim_unrevoked_tokens --
--- Tokens whose provider is to be told now, for the one gateway that does. Should it die meanwhile, the next try comes all
--- the same.
-update unrevoked_tokens set attempts = attempts + 1,
-    next_at = clock_timestamp() + make_interval(secs => (%(waits)s::double precision[])[attempts + 1])
+-- Tokens whose provider is to be told now, for one gateway; after `seconds` it is another's turn.
+update unrevoked_tokens set attempts = attempts + 1, next_at = clock_timestamp() + make_interval(secs => %(seconds)s)
 where id in (
-    select id from unrevoked_tokens
-    where next_at <= clock_timestamp() and attempts < cardinality(%(waits)s::double precision[])
+    select id from unrevoked_tokens where next_at <= clock_timestamp()
     order by next_at limit %(limit)s for update skip locked)
 returning *;
-
--- give_up_unrevoked_tokens --
--- Tokens of whose last try nothing was heard.
-delete from unrevoked_tokens where attempts >= %(most)s and next_at <= clock_timestamp() returning provider_id;
 
 -- delete_unrevoked_tokens --
 -- Their provider has been told, or will not be.

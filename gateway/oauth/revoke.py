@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 #: How often it is looked what is to be told again, and how many are told at once.
 LOOK_SECONDS, AT_ONCE = 2.0, 10
-#: When another gateway goes on whose first try has said nothing: none takes as long.
-FIRST_SECONDS = 120.0
 REVOKED, RETRYING, REFUSED, UNSUPPORTED = "revoked", "retrying", "refused", "unsupported"
 
 
@@ -58,12 +56,12 @@ class Revocation:
         self, provider_id: str, access_token: str, refresh_token: str | None, *, within: Transaction | None = None
     ) -> Unrevoked:
         """Tokens that are to be revoked, by ``revoke`` now; a while later by any gateway if this one dies first."""
-        return await self._unrevoked.add(provider_id, access_token, refresh_token, wait=FIRST_SECONDS, within=within)
+        return await self._unrevoked.add(provider_id, access_token, refresh_token, within=within)
 
     async def store_unused(self, provider: Provider, access_token: str, refresh_token: str | None) -> None:
         """Tokens that nobody will ever use: they are revoked in the background."""
         try:
-            await self._unrevoked.add(provider.id, access_token, refresh_token, wait=0.0)
+            await self._unrevoked.add(provider.id, access_token, refresh_token, is_due=True)
         except GatewayError as exc:
             logger.warning("tokens not revoked, nor kept to be", extra={"provider": provider.id, "error": str(exc)})
 
@@ -114,16 +112,16 @@ class Revocation:
         return Revoked(outcome=RETRYING, message=message)
 
     async def _review(self) -> None:
-        for provider_id in await self._unrevoked.give_up():
-            _give_up(provider_id)
         for tokens in await self._unrevoked.claim_due(self._driver.free(AT_ONCE)):
             self._driver.do(f"revoke {tokens.id}", partial(self._tell_again, tokens))
 
     async def _tell_again(self, tokens: Unrevoked) -> None:
-        if await self._is_over(tokens):
-            await self._unrevoked.forget(tokens)
-        elif tokens.is_last:
-            await self._unrevoked.forget(tokens)
+        is_over = tokens.tries_left >= 0 and await self._is_over(tokens)
+        if not is_over and tokens.tries_left > 0:
+            await self._unrevoked.postpone(tokens)
+            return
+        await self._unrevoked.forget(tokens)
+        if not is_over:
             _give_up(tokens.provider_id)
 
     async def _is_over(self, tokens: Unrevoked) -> bool:

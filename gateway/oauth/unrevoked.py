@@ -11,8 +11,8 @@ from gateway.db.pool import Database, Row, Transaction
 
 #: Seconds before each try after the first.
 PAUSES = (5.0, 30.0, 120.0, 600.0)
-#: Seconds after which a last try counts as failed whose gateway has not said how it went.
-LAST_SECONDS = 120.0
+#: Seconds after which another gateway goes on with a try; none takes as long.
+CLAIM_SECONDS = 120.0
 
 
 @attrs.frozen(kw_only=True)
@@ -23,8 +23,13 @@ class Unrevoked:
     provider_id: str
     sealed_access_token: Sealed = attrs.field(repr=False)
     sealed_refresh_token: Sealed | None = attrs.field(repr=False)
-    #: Whether there is no other try after this one.
-    is_last: bool
+    #: Tries that have begun after the first, this one included.
+    attempts: int
+
+    @property
+    def tries_left(self) -> int:
+        """After this one; below 0 where the gateway died that made the last."""
+        return len(PAUSES) - self.attempts
 
     @classmethod
     def from_row(cls, row: Row) -> "Unrevoked":
@@ -34,7 +39,7 @@ class Unrevoked:
             provider_id=row["provider_id"],
             sealed_access_token=Sealed(row["sealed_access_token"]),
             sealed_refresh_token=None if refresh is None else Sealed(refresh),
-            is_last=row["attempts"] >= len(PAUSES),
+            attempts=row["attempts"],
         )
 
 
@@ -51,10 +56,10 @@ class UnrevokedTokens:
         access_token: str,
         refresh_token: str | None,
         *,
-        wait: float,
+        is_due: bool = False,
         within: Transaction | None = None,
     ) -> Unrevoked:
-        """Keep them; any gateway tells their provider after ``wait`` seconds."""
+        """Keep them, for this gateway to tell their provider; if they are due, for any."""
         id = f"unr_{secrets.token_hex(10)}"
         access = self._vault.seal(access_token.encode(), _place(id, provider_id, ACCESS_TOKEN))
         refresh = None
@@ -67,26 +72,19 @@ class UnrevokedTokens:
             sealed_access_token=access.ciphertext,
             sealed_refresh_token=refresh.ciphertext if refresh else None,
             key_id=access.key_id,
-            wait=wait,
+            wait=0.0 if is_due else CLAIM_SECONDS,
         )
         assert row is not None
         return Unrevoked.from_row(row)
 
     async def postpone(self, tokens: Unrevoked) -> None:
-        """The first try came to nothing."""
-        await self._database.execute("postpone_unrevoked_tokens", id=tokens.id, wait=PAUSES[0])
+        """A try that was not the last came to nothing."""
+        await self._database.execute("postpone_unrevoked_tokens", id=tokens.id, wait=PAUSES[tokens.attempts])
 
     async def claim_due(self, limit: int) -> Sequence[Unrevoked]:
         """Those whose next try is due, for whoever asks first; unless told otherwise they are due again later."""
-        # After the first try comes the second pause, and so on.
-        waits = [*PAUSES[1:], LAST_SECONDS]
-        rows = await self._database.fetch_all("claim_unrevoked_tokens", waits=waits, limit=limit)
+        rows = await self._database.fetch_all("claim_unrevoked_tokens", seconds=CLAIM_SECONDS, limit=limit)
         return [Unrevoked.from_row(row) for row in rows]
-
-    async def give_up(self) -> Sequence[str]:
-        """Forget those whose last try has come to nothing; the ids of their providers."""
-        rows = await self._database.fetch_all("give_up_unrevoked_tokens", most=len(PAUSES))
-        return [row["provider_id"] for row in rows]
 
     async def forget(self, tokens: Unrevoked) -> None:
         await self._database.execute("delete_unrevoked_tokens", id=tokens.id)
