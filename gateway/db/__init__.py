@@ -2,6 +2,7 @@
 
 pool.py          Database: named queries and transactions in tasks of their own
 queries.sql/.py  the statements, each under a name and a sentence
+due.py           the loop for work that outlives a process; every.py, retry.py: doing work again
 errors.py        what a statement can fail with
 connections.py   a bounded set of connections; addresses.py: which ones to try; aiopg_fixes.py: aiopg, mended
 migrate.py       migrations/ through yoyo, one process at a time
