@@ -1938,17 +1938,19 @@ delete from withdrawals where sealed_with(sealed_container_token) = %(key_id)s;
 
 -- hold_idempotency_key --
 -- The right to work on a call with a key: a new key, one that is too old to count, or the same call's whose holder has
--- died. Gives the id that the key reserves; no row while somebody else works on it, and once it is answered.
+-- died. Gives the id that the key reserves; no row while somebody else works on it, and once it is answered. The version
+-- before this one sets `held_until`, and may run beside it.
 insert into idempotency_keys as k (project_id, user_id, key, digest, resource_id, holder)
 values (%(project_id)s, %(user_id)s, %(key)s, %(digest)s, %(resource_id)s, %(holder)s)
 on conflict (project_id, user_id, key) do update set
-    digest = excluded.digest, holder = excluded.holder, status = null, location = null, body = null,
+    digest = excluded.digest, holder = excluded.holder, held_until = null, status = null, location = null, body = null,
     resource_id = case when k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
         then excluded.resource_id else k.resource_id end,
     created_at = case when k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
         then excluded.created_at else k.created_at end
 where k.created_at <= now() - make_interval(secs => %(hours)s * 3600)
-    or (k.status is null and k.digest = excluded.digest and not gateway_lives(split_part(k.holder, '.', 1)))
+    or (k.status is null and k.digest = excluded.digest and not gateway_lives(split_part(k.holder, '.', 1))
+        and coalesce(k.held_until <= clock_timestamp(), true))
 returning resource_id;
 
 -- get_idempotency_key --

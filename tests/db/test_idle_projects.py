@@ -50,6 +50,7 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("acquire_leases", {**LEASE, "everything": False}),
     ("acquire_leases", {**LEASE, "everything": True}),
     ("discard_stale_sessions", {}),
+    ("claim_withdrawals", {"seconds": 30.0, "limit": 20}),
     ("list_projects_to_follow", HELD),
     ("list_recorded", {**HELD, "recorded": [], "unrecorded": []}),
     ("forget_unwanted_leases", {}),
