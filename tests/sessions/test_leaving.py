@@ -221,6 +221,29 @@ async def test_a_former_container_that_stays_away_is_given_up_and_the_log_says_s
         await eventually(lambda: "credentials not taken back from a container" in caplog.messages)
 
 
+async def test_a_late_try_takes_nothing_back_that_was_given_again_meanwhile(
+    gateway: Gateway, former: Hosts, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(withdrawals, "TRY_SECONDS", 0.5)
+    monkeypatch.setattr(withdrawals, "PAUSES", (3600.0,))
+    silent = gate(former, "GET", "/info")
+    async with former.run() as url:
+        project = await shared(gateway, url)
+        await store(gateway, "ann", ANNS)
+        await session_of(project, "ann")
+        silent.is_closed = True
+        answer = await project.call("DELETE", "/agents/keyed/auth")
+        assert answer.json["deleted"], answer.body
+        await eventually(lambda: ask(database_url, f"{KEPT} where next_at > now() + interval '50 minutes'") == [(1,)])
+        silent.is_closed = False
+        silent.open.set()
+        await store(gateway, "ann", ANNS)
+        process = await pid_of(project, await session_of(project, "ann"))
+        ask(database_url, "update withdrawals set next_at = now() returning 1")
+        await eventually(lambda: ask(database_url, KEPT) == [(0,)])
+        assert alive(process)
+
+
 async def test_a_container_that_only_has_another_name_loses_nothing(gateway: Gateway, former: Hosts) -> None:
     async with former.run() as url:
         project = await shared(gateway, url)
