@@ -39,6 +39,8 @@ from tests.world import QUICK, Gateway, GatewayProcess, Project
 # Tests start hundreds of Python processes, and each would spend half of its start on compiling.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# No test asks a public host, and aiohttp reads the machine's certificate authorities, twice, when it is imported.
+os.environ["SSL_CERT_FILE"] = os.devnull
 
 # How long an example takes says nothing about a rule, on a machine that has other work.
 settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,10 +1,12 @@
 """The command line, ``acp-gateway …``; its commands are in ``cli.commands``."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from io import TextIOWrapper
 from typing import Any, Final
@@ -81,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for message, fields in unknown_variables():
             logger.warning(message, extra=fields)
         run_command: Run = options.run
-        _run(run_command(options, config))
+        with _importing():
+            work = run_command(options, config)
+        _run(work)
     except GatewayError as exc:
         print(f"acp-gateway: {exc}", file=sys.stderr)
         sys.exit(1)
@@ -93,9 +97,10 @@ def _ask_running_gateway(options: argparse.Namespace) -> int:
     """What people do with a gateway that runs; it takes no configuration of a gateway's own."""
     import asyncio
 
-    from acp_session_gateway_client import ClientError
+    with _importing():
+        from acp_session_gateway_client import ClientError
 
-    from gateway.cli.terminal import actions
+        from gateway.cli.terminal import actions
 
     try:
         return asyncio.run(actions.run(options, environment()))
@@ -111,6 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     for module in COMMANDS if HAS_GATEWAY else (agent_host,):
         module.add(commands)
     return parser
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Without the garbage collector: it would walk the modules again and again, which stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -1,6 +1,6 @@
 """Who asks, by whichever of the configured modes knows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import hdrs
 
@@ -8,7 +8,6 @@ from gateway.config.schema import IdentityConfig
 from gateway.db.pool import Database
 from gateway.errors import Unauthenticated
 from gateway.identity.caller import Caller, Mode, Presented
-from gateway.identity.jwt import JwtMode
 from gateway.identity.local import LocalMode
 from gateway.identity.proxy import Proxies, ProxyMode
 from gateway.identity.throttle import Throttle
@@ -52,10 +51,17 @@ class Identity:
 
 def configured(config: IdentityConfig, database: Database, throttle: Throttle, proxies: Proxies) -> Identity:
     """The modes that the configuration names. Without any nobody is known."""
-    modes: dict[str, Mode] = {
-        "local": LocalMode(),
-        "tokens": Tokens(database),
-        "jwt": JwtMode(config),
-        "proxy": ProxyMode(proxies, config.proxy_header),
+    make: dict[str, Callable[[], Mode]] = {
+        "local": LocalMode,
+        "tokens": lambda: Tokens(database),
+        "jwt": lambda: _jwt(config),
+        "proxy": lambda: ProxyMode(proxies, config.proxy_header),
     }
-    return Identity([modes[name] for name in config.modes], throttle, proxies)
+    return Identity([make[name]() for name in config.modes], throttle, proxies)
+
+
+def _jwt(config: IdentityConfig) -> Mode:
+    # PyJWT and cryptography take a tenth of a second to import, and few gateways need them.
+    from gateway.identity.jwt import JwtMode
+
+    return JwtMode(config)

@@ -4,7 +4,6 @@ from urllib.parse import urlsplit
 
 from gateway.config.schema import Config, IdentityConfig, is_loopback
 from gateway.errors import ConfigError
-from gateway.identity.jwt import JwtMode
 from gateway.identity.local import LocalMode
 from gateway.identity.proxy import ProxyMode
 from gateway.wire.hosts import parse_host
@@ -23,7 +22,7 @@ def refuse_unsafe(config: Config) -> None:
             f"containers.forward_headers names {identity.proxy_header}, in which the proxy names the user "
             "(identity.proxy_header): containers are not told who asks, and somebody else might have sent it"
         )
-    if JwtMode.name in identity.modes:
+    if "jwt" in identity.modes:
         _refuse_incomplete(identity)
     _refuse_shared_hosts(config)
     if is_loopback(host):

@@ -6,8 +6,6 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp.http import HttpProcessingError
-
 from gateway.config.schema import LoggingConfig
 from gateway.telemetry.context import present
 from gateway.wire.times import timestamp
@@ -70,6 +68,9 @@ def _quoted(value: object) -> str:
 
 def _without_bytes(record: logging.LogRecord) -> bool:
     """aiohttp shows a request that it cannot read, query and all, with a traceback: for its sender's mistake."""
+    # A command that serves nothing need not import it.
+    from aiohttp.http import HttpProcessingError
+
     exc = record.exc_info[1] if record.exc_info else None
     if isinstance(exc, HttpProcessingError):
         record.levelno, record.levelname = logging.WARNING, "WARNING"

@@ -1,5 +1,7 @@
 """What a request carries, and the application beside its rooms, whose keys stand with them; by typed key."""
 
+from collections.abc import Callable
+
 import attrs
 from aiohttp import web
 
@@ -31,8 +33,8 @@ READINESS = web.AppKey("readiness", Readiness)
 STREAM_TICKET = "ticket"
 PASSTHROUGH_TICKET = "gatewayTicket"
 
-#: The OpenAPI document, as it is sent.
-API_DOCUMENT = web.AppKey("api_document", bytes)
+#: Writes the OpenAPI document.
+API_DOCUMENT: web.AppKey[Callable[[], bytes]] = web.AppKey("api_document")
 
 REQUEST_ID = web.RequestKey("request_id", str)
 #: Who asks, and their id alone.

@@ -5,7 +5,6 @@ query parameter that is unknown here, is refused.
 """
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -352,10 +351,9 @@ def add_routes(app: web.Application) -> None:
         for endpoint in ENDPOINTS
         for method in _methods(endpoint)
     }
-    app[API_DOCUMENT] = _api_document()
+    app[API_DOCUMENT] = _api_document
 
 
-@cache
 def _api_document() -> bytes:
     """The description of the table, which is the same for every app of a process."""
     return dump_json(document(ENDPOINTS, __version__))

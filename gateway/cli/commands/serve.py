@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Coroutine
 from typing import Any
 
 from gateway.cli.commands.options import command, configured, data_dir
@@ -32,10 +33,10 @@ def add(commands: Any) -> None:
     data_dir(serve)
 
 
-async def _serve(options: argparse.Namespace, config: Config) -> None:
+def _serve(options: argparse.Namespace, config: Config) -> Coroutine[Any, Any, None]:
     from gateway.cli.serve import serve
 
-    await serve(
+    return serve(
         config,
         options.container,
         options.owner,
