@@ -78,7 +78,8 @@ export class Turn {
     }
 
     /**
-     * Take over when somebody waited for whom, from the same turn as its events tell it.
+     * Take over when somebody waited for whom, from the same turn as its events tell it: its beginning and its end, too,
+     * which the API tells by another clock.
      *
      * @param {Turn} turn
      */
@@ -86,7 +87,8 @@ export class Turn {
         this.#heard = turn.#heard;
         this.#tools = turn.#tools;
         this.#permissions = turn.#permissions;
-        this.startedAt ??= turn.startedAt;
+        this.startedAt = turn.startedAt ?? this.startedAt;
+        this.endedAt = turn.endedAt ?? this.endedAt;
         this.isWhole = true;
     }
 
