@@ -166,8 +166,11 @@ def chromium(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def running_chromium(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a browser takes orders that runs for all tests."""
-    with chromium_running(chromium, tmp_path_factory.mktemp("chromium")) as address:
-        yield address
+    with pytest.MonkeyPatch.context() as patch:
+        # Each test starts Playwright's own Node.js: what the first has compiled, the others read.
+        patch.setenv("NODE_COMPILE_CACHE", str(tmp_path_factory.mktemp("node")))
+        with chromium_running(chromium, tmp_path_factory.mktemp("chromium")) as address:
+            yield address
 
 
 @pytest.fixture
