@@ -15,7 +15,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Self
 
 import aiohttp
@@ -24,6 +24,7 @@ from yarl import URL
 
 from gateway.errors import UpstreamForbidden
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.heads import ContainerConnection
 from gateway.proxy.limits import Limits
 from gateway.proxy.observer import Observer
 from gateway.proxy.policy import AddressPolicy, ForbiddenAddress, never
@@ -71,6 +72,9 @@ class Client:
             resolver=self._resolver,
             socket_factory=_open_socket,
         )
+        # aiohttp has no option for it.
+        factory = partial(ContainerConnection, loop=asyncio.get_running_loop())
+        self._connector._factory = factory  # type: ignore[assignment]  # partial is invariant
         return self
 
     async def __aexit__(self, *_: object) -> None:

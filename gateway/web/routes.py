@@ -97,7 +97,7 @@ _OPENCODE = (
         parameters=(FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, PASSTHROUGH_TICKET_OF, DIRECTORY, DIRECTORY_HEADER),
         answers={200: OPENCODE_STREAM}, is_passed_on=True,
     ),
-    Endpoint(ANY, f"{PROJECT}/opencode/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
+    Endpoint(ANY, f"{PROJECT}/opencode/{{tail:(?s:.*)}}", passthrough, Role.OPERATOR, is_passed_on=True),
     Endpoint(ANY, f"{PROJECT}/opencode", passthrough, Role.OPERATOR, is_passed_on=True),
 )
 _PROJECTS = (
@@ -321,7 +321,7 @@ _PAGES = (
 # What has matched nothing above, method included, is the container's to answer.
 _REST = (
     Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR, errors=(errors.NotImplementedYet,)),
-    Endpoint(ANY, f"{ACP}/{{tail:.*}}", passthrough, Role.OPERATOR, is_passed_on=True),
+    Endpoint(ANY, f"{ACP}/{{tail:(?s:.*)}}", passthrough, Role.OPERATOR, is_passed_on=True),
 )
 
 # fmt: on

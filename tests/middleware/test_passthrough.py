@@ -70,6 +70,26 @@ async def test_a_path_reaches_its_port_without_the_prefix_byte_for_byte(ports: P
         assert upstream.requests[-1].target == reached
 
 
+@pytest.mark.parametrize("port", ["acp", "opencode"])
+async def test_a_path_may_have_any_byte_in_it_escaped(ports: Ports, port: str) -> None:
+    """Names of files on Linux may have line ends, and bytes that are no UTF-8."""
+    upstream = ports.acp if port == "acp" else ports.opencode
+    for byte in range(256):
+        target = f"/file/a%{byte:02X}b"
+        answer = await ports.ask(f"GET {PROJECT}/{port}{target}")
+        assert (answer.status, upstream.requests[-1].target) == (200, target)
+
+
+async def test_a_path_in_plain_utf_8_arrives_or_is_told_to_be_wrong(ports: Ports) -> None:
+    for path in ("/file/\u00fcn\u00ef", "/\u65e5\u672c", "/\U0001f600?q=\u00fc"):
+        answer = await ports.ask(f"GET {PROJECT}/opencode{path}")
+        if answer.status == 200:
+            assert ports.opencode.requests[-1].target == path
+        else:
+            assert (answer.status, answer.one("Content-Type")) == (400, "application/problem+json")
+            assert json.loads(answer.body)["code"] == "bad_request"
+
+
 async def test_the_container_is_told_how_it_was_addressed(ports: Ports) -> None:
     lies = ["X-Forwarded-Host: evil.example", "X-Forwarded-Prefix: /x", "X-Forwarded-Proto: gopher"]
     for port, upstream in (("acp", ports.acp), ("opencode", ports.opencode)):

@@ -50,7 +50,7 @@ def below() -> Iterator[Endpoint]:
 
 
 def target_of(endpoint: Endpoint) -> str:
-    path = endpoint.path.replace("{project_id}", "demo").replace("{tail:.*}", "page.html")
+    path = endpoint.path.replace("{project_id}", "demo").replace("{tail:(?s:.*)}", "page.html")
     for name in ("session_id", "agent_id", "permission_id", "turn_id"):
         path = path.replace(f"{{{name}}}", "x1")
     assert "{" not in path, path
@@ -102,7 +102,7 @@ async def test_whatever_a_container_answers(gateway: Gateway) -> None:
         ("GET /api/projects/demo/opencode/x", ["Origin: https://evil.example"], 403),
         ("GET /api/projects/demo/opencode/x", ["Origin: https://evil.example", *HANDSHAKE], 403),
         ("GET /api/projects/demo/opencode/x", ["Via: " + "1.1 a, " * 40], 508),
-        ("GET /api/projects/demo/opencode/x%0A", [], 404),
+        ("GET /api/projects/demo/opencode/x%0A", [], 200),
         ("GET /api/projects/demo/%6Fpencode/x", [], 200),
         ("GET /%61pi/projects/demo/acp%2Fx", [], 404),
         ("GET /api/projects/d%65mo/a%63p/x", [], 200),
