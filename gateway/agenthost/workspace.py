@@ -2,11 +2,13 @@
 
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.agenthost.errors import OutsideWorkspace
 from gateway.errors import BadRequest, NotFound
+from gateway.wire.lines import lines_of
 
 #: Bytes of a file that an agent may read or write as text in one call.
 FILE_LIMIT = 32 * 1024 * 1024
@@ -50,8 +52,7 @@ class Workspace:
         if line is None and limit is None:
             return text
         begin = max(0, (line or 1) - 1)
-        lines = text.splitlines(keepends=True)
-        return "".join(lines[begin : None if limit is None else begin + limit])
+        return "".join(islice(lines_of(text), begin, None if limit is None else begin + limit))
 
     def write_text(self, path: str, content: str) -> None:
         """Write a file, made with its directories where missing. Blocks: call it in a thread."""

@@ -7,7 +7,6 @@ A message may be megabytes of line ends. It is written beside the event loop, in
 interpreter for long: no single call makes a list of all lines, or looks for a pattern through all of a text.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from gateway.wire.codec import parse_foreign_json, raw_members
+from gateway.wire.lines import changes
 from gateway.wire.messages import Message
 from gateway.wire.times import timestamp
 
@@ -147,7 +147,7 @@ def _tool_parts(call: Mapping[str, Any], omitted: Sequence[str]) -> Iterator[Ite
 
 
 def _diff(old: str, new: str) -> Iterator[str]:
-    texts = _with_line_feeds(old), _with_line_feeds(new)
+    texts = old, new
     marks = "`" * (max(2, *(len(run[0]) for text in texts for run in _FENCE.finditer(text)), 0) + 1)
     yield f"{marks}diff\n"
     if sum(text.count("\n") + 1 for text in texts if text) > MAX_DIFF_LINES:
@@ -156,8 +156,7 @@ def _diff(old: str, new: str) -> Iterator[str]:
                 yield from _marked(text, mark)
                 yield "\n"
     else:
-        before, after = (text.split("\n") if text else [] for text in texts)
-        yield from (f"{line}\n" for line in list(difflib.unified_diff(before, after, lineterm=""))[2:])
+        yield from (f"{line}\n" for line in changes(old, new))
     yield marks
 
 

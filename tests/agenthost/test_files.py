@@ -37,6 +37,18 @@ async def test_lines_are_counted_from_1(host: Host, members: dict[str, int], con
     assert await host.answer_of(session, READ, {"path": str(path), **members}) == {"content": content}
 
 
+@pytest.mark.parametrize("odd", ["\x0c", "\u2028", "\u2029", "\x85", "\x0b", "\x1c", "\x1d", "\x1e", "\r", ""])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+async def test_a_line_ends_where_git_and_editors_end_it(host: Host, odd: str, end: str) -> None:
+    path = host.workspace / "lines.txt"
+    path.write_bytes(f"one{odd}still one{end}two{end}three".encode())
+    session = await host.session()
+    for line, content in ((1, f"one{odd}still one{end}"), (2, f"two{end}"), (3, "three"), (4, "")):
+        assert await host.answer_of(session, READ, {"path": str(path), "line": line, "limit": 1}) == {
+            "content": content
+        }
+
+
 async def test_path_outside_the_workspace_is_an_error_to_the_agent(host: Host, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")

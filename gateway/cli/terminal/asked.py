@@ -1,13 +1,12 @@
 """What an agent asks leave for, as lines: nobody should have to allow what they have not seen."""
 
-import difflib
 from collections.abc import Iterator
 from typing import Any, Final
 
+from gateway.wire.lines import changes
+
 #: Of a change or a command; more is a look at the permission request itself.
 MOST_LINES: Final = 20
-
-
 #: What the gateway could not store with a request, being too long; see docs/api.md.
 _OMITTED: Final = "acp-gateway/omitted"
 
@@ -48,7 +47,7 @@ def _body(tool_call: dict[str, Any]) -> Iterator[str]:
     if isinstance(command, list):
         command = " ".join(map(str, command))
     if isinstance(command, str):
-        yield from command.splitlines()
+        yield from command.split("\n")
     for item in _dicts(tool_call.get("content")):
         if item.get("type") == "diff":
             yield from _diff(item)
@@ -57,7 +56,8 @@ def _body(tool_call: dict[str, Any]) -> Iterator[str]:
 def _diff(item: dict[str, Any]) -> Iterator[str]:
     path = str(item.get("path") or "")
     old, new = (text if isinstance(text := item.get(name), str) else "" for name in ("oldText", "newText"))
-    yield from difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, n=2, lineterm="")
+    if shown := list(changes(old, new, context=2)):
+        yield from (f"--- {path}", f"+++ {path}", *shown)
 
 
 def _dicts(value: Any) -> Iterator[dict[str, Any]]:

@@ -7,16 +7,33 @@
 
 const MOST_EDITS = 1000;
 const CONTEXT = 3;
+const BARE_LINE_FEED = /(?<!\r)\n/;
+/** A carriage return that people can see. */
+const RETURN = "\u240d";
+const UNENDED = "\n\\ No newline at end of file";
 
 /**
- * The lines of both texts in order.
+ * The lines of both texts in order. A line feed ends one, as in git; ends are shown where they differ.
  *
  * @param {string} oldText
  * @param {string} newText
  */
 export function diffLines(oldText, newText) {
-    const before = lines(oldText);
-    const after = lines(newText);
+    const showsReturns = BARE_LINE_FEED.test(oldText) || BARE_LINE_FEED.test(newText);
+    const before = lines(oldText, showsReturns);
+    const after = lines(newText, showsReturns);
+    if (before.isEnded !== after.isEnded && before.texts.length && after.texts.length) {
+        const unended = before.isEnded ? after.texts : before.texts;
+        unended.push((unended.pop() ?? "") + UNENDED);
+    }
+    return compared(before.texts, after.texts);
+}
+
+/**
+ * @param {string[]} before
+ * @param {string[]} after
+ */
+function compared(before, after) {
     let head = 0;
     while (head < before.length && head < after.length && before[head] === after[head]) head += 1;
     let tail = 0;
@@ -57,12 +74,16 @@ export function folded(diff) {
     return shown;
 }
 
-/** @param {string} text */
-function lines(text) {
-    if (!text) return [];
-    const all = text.split("\n");
-    if (all.at(-1) === "") all.pop();
-    return all;
+/**
+ * @param {string} text
+ * @param {boolean} showsReturns
+ */
+function lines(text, showsReturns) {
+    const shown = showsReturns ? text : text.replaceAll("\r\n", "\n");
+    const texts = shown.replaceAll("\r", RETURN).split("\n");
+    const isEnded = texts.at(-1) === "";
+    if (isEnded) texts.pop();
+    return { texts, isEnded };
 }
 
 /**
