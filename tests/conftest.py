@@ -55,6 +55,8 @@ SLOW = ("apidoc/test_conformance.py", "bounds/", "chaos/", "oauth/test_real_serv
 
 #: Versions that run on Node 20. The parser is the one that the client uses.
 EVENTSOURCE = ("eventsource@4.1.1", "eventsource-parser@3.1.1")
+#: The specification of Markdown, with its examples.
+COMMONMARK = "commonmark-spec@0.31.2"
 #: What looks for barriers in the console.
 AXE = "axe-core@4.14.1"
 #: Node 24 comes as a package of its own: the server wants 22 or later.
@@ -64,6 +66,7 @@ OIDC_PROVIDER = (f"{NODE_PACKAGE}@24.21.0", "oidc-provider@9.13.3")
 FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
     "node": ("Node.js", lambda: machine.program("node", "install Node.js 20.19 or later")),
     "eventsource_packages": ("npm's eventsource", lambda: machine.npm_packages("-".join(EVENTSOURCE), *EVENTSOURCE)),
+    "commonmark_package": (f"npm's {COMMONMARK}", lambda: machine.npm_packages(COMMONMARK, COMMONMARK)),
     "axe_packages": ("npm's axe-core", lambda: machine.npm_packages(AXE, AXE)),
     "oidc_provider_packages": (
         "npm's oidc-provider",
@@ -143,6 +146,12 @@ def node(request: pytest.FixtureRequest) -> Path:
 def eventsource_packages(request: pytest.FixtureRequest) -> Path:
     """A folder whose ``node_modules`` has ``eventsource`` and ``eventsource-parser``."""
     return from_the_machine(request, "eventsource_packages")
+
+
+@pytest.fixture(scope="session")
+def commonmark_package(request: pytest.FixtureRequest) -> Path:
+    """A folder whose ``node_modules`` has ``commonmark-spec``."""
+    return from_the_machine(request, "commonmark_package")
 
 
 @pytest.fixture(scope="session")

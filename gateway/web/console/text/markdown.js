@@ -13,7 +13,16 @@ import { honest } from "./plain.js";
 /** @import { Token } from "../vendor/markdown-it.esm.min.mjs" */
 
 const SAFE = new Set(["http:", "https:", "mailto:"]);
-const parser = new MarkdownIt({ html: false, linkify: true, breaks: false, maxNesting: 40 });
+const LINE_END = /\r\n?|\n/g;
+const MAX_NESTING = 40;
+/**
+ * What is more intricate takes a browser seconds to lay out, all of it in one step, and nobody reads it as it was meant: it
+ * is shown as it was written. Tokens of a block (an item of a list has five), and pieces of one text.
+ */
+const MOST_TOKENS = 6000;
+const MOST_PIECES = 1000;
+const parser = new MarkdownIt({ html: false, linkify: true, breaks: false, maxNesting: MAX_NESTING });
+keepDefinitions();
 
 /** The tags that a token of nesting 1 may open. */
 const TAGS = new Set([
@@ -48,6 +57,7 @@ const DIRECTED = new Set(["p", "li", "th", "td", "h2"]);
  */
 export function blocks(markdown) {
     const starts = lineStarts(markdown);
+    const lines = markdown.split(LINE_END);
     const found = [];
     const tokens = parser.parse(markdown, {});
     for (let index = 0; index < tokens.length;) {
@@ -57,19 +67,73 @@ export function blocks(markdown) {
         found.push({
             from: starts[first] ?? markdown.length,
             to: starts[last] ?? markdown.length,
-            elements: () => built(part),
+            elements: () => (loses(part, lines) ? asWritten(lines.slice(first, last).join("\n")) : built(part)),
         });
         index = end + 1;
     }
     return found;
 }
 
+/**
+ * CommonMark shows nothing of a link's definition. But agents write lines that look like one ("[INFO]: done"), and what
+ * they wrote is to be seen.
+ */
+function keepDefinitions() {
+    const rules = parser.block.ruler;
+    const known = rules.__rules__.find(({ name }) => name === "reference");
+    if (!known) throw new Error("The Markdown parser has no rule for definitions.");
+    const { fn: read, alt } = known;
+    rules.at(
+        "reference",
+        (state, start, end, isSilent) => {
+            if (!read(state, start, end, isSilent)) return false;
+            const token = state.push("definition", "", 0);
+            token.content = state.getLines(start, state.line, state.blkIndent, false).trim();
+            token.map = [start, state.line];
+            return true;
+        },
+        { alt },
+    );
+}
+
+/**
+ * Whether something of a block would not be shown, or take too long.
+ *
+ * @param {Token[]} part
+ * @param {string[]} lines of the whole text
+ */
+function loses(part, lines) {
+    if (part.length > MOST_TOKENS) return true;
+    let columns = 0;
+    for (const { type, level, map, children } of part) {
+        // The parser leaves out what is nested deeper, and cells that have no column.
+        if (level >= MAX_NESTING - 1) return true;
+        if (type === "table_open") columns = 0;
+        else if (type === "th_open") columns += 1;
+        else if (type === "tr_open" && map && columns && cells(lines[map[0]] ?? "") > columns) return true;
+        else if (children && children.length > MOST_PIECES) return true;
+    }
+    return false;
+}
+
+/**
+ * How many cells a table's row has.
+ *
+ * @param {string} row
+ */
+function cells(row) {
+    const plain = row.replaceAll(/\\./g, "").replace(/^[\s>]*\|?/, "");
+    return plain.replace(/\|?\s*$/, "").split("|").length;
+}
+
+/** @param {string} text */
+function asWritten(text) {
+    return h("p.as-written", { dir: "auto" }, honest(text));
+}
+
 /** @param {string} markdown */
 function lineStarts(markdown) {
-    const starts = [0];
-    for (let place = markdown.indexOf("\n"); place !== -1; place = markdown.indexOf("\n", place + 1))
-        starts.push(place + 1);
-    return starts;
+    return [0, ...Array.from(markdown.matchAll(LINE_END), (end) => end.index + end[0].length)];
 }
 
 /**
@@ -92,7 +156,10 @@ function built(tokens) {
     const open = [];
     for (const token of tokens) {
         const inner = open.at(-1) ?? root;
-        if (token.nesting === 1) {
+        if (token.type === "paragraph_open" && token.hidden) {
+            // An item without empty lines around it holds its text itself.
+            open.push(inner);
+        } else if (token.nesting === 1) {
             const element = opened(token);
             inner.append(element);
             open.push(element);
@@ -110,7 +177,6 @@ function built(tokens) {
 /** @param {Token} token */
 function opened(token) {
     if (token.type === "link_open") return link(token.attrGet("href"), token.attrGet("title"));
-    if (token.type === "paragraph_open" && token.hidden) return document.createDocumentFragment();
     if (!TAGS.has(token.tag)) return h("span");
     // All of an agent's are one level below the page's: what it leaves out of its own would be a gap in the page's.
     const tag = HEADING.test(token.tag) ? "h2" : token.tag;
@@ -142,6 +208,8 @@ function leaf(token) {
         case "code_block":
         case "fence":
             return codeBlock(token.content, token.info.trim().split(/\s+/)[0]);
+        case "definition":
+            return asWritten(token.content);
         case "hr":
             return h("hr");
         case "image":

@@ -16,12 +16,16 @@ export function withoutAnsi(text) {
     return text.includes("\x1b") ? text.replace(ANSI, "") : text;
 }
 
+/** Names of characters that are shown in one text: a browser takes seconds for ten thousand of them. */
+const MOST_NAMES = 500;
+
 /**
  * With a name in the place of each character that would deceive: a file's name must not read as another's.
  *
  * @param {string} text
  */
 export function honest(text) {
+    if ((text.match(DECEPTIVE)?.length ?? 0) > MOST_NAMES) return text.replace(DECEPTIVE, "\ufffd");
     return text.replace(DECEPTIVE, (character) => {
         const code = character.charCodeAt(0);
         if (code < 0x20) return String.fromCodePoint(0x2400 + code);
