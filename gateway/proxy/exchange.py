@@ -98,7 +98,7 @@ class Exchange:
         return answer
 
     async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        if exc is None and self._timeouts.headers is not None and self._answer is not None:
+        if exc is None and self._answer is not None:
             self._body_over(self._answer)
         try:
             await self._close()
@@ -166,8 +166,7 @@ class Exchange:
                 if sum(len(name) + len(value) for name, value in message.raw_headers) > MAX_HEAD:
                     raise HttpProcessingError(message="too large a head")
                 if message.code >= 200 or message.code == 101:
-                    if timeouts.headers is not None:
-                        self._phase_over("headers")
+                    self._phase_over("headers")
                     return Answer(message, content, connection)
             raise HttpProcessingError(message="too many interim answers")
         finally:

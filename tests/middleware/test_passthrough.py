@@ -1,5 +1,6 @@
 """Passthrough: what has no handler of ours reaches the right port as it is, or is a problem that says why not."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from gateway.proxy.upstream import Upstream
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually
 from tests.middleware.conftest import OPENCODE, Ports
-from tests.proxy.peers import Message, connect, raw_upstream, serve
+from tests.proxy.peers import OK, Message, connect, raw_upstream, serve
 from tests.world import QUICK, Gateway, GatewayProcess, Project
 
 PROJECT = "/api/projects/demo"
@@ -169,17 +170,13 @@ def closed_port() -> Iterator[int]:
 
 
 async def test_a_container_that_cannot_be_had_is_a_problem_with_a_code(database_url: str, closed_port: int) -> None:
-    containers = ContainersConfig(connect_timeout=2, headers_timeout=0.3, idle_timeout=5)
-
-    async def say_nothing(peer: Any) -> None:
-        await peer.closed()
+    containers = ContainersConfig(connect_timeout=2, idle_timeout=5)
 
     async def hang_up(peer: Any) -> None:
         await peer.head()
 
     async with (
         GatewayProcess(database_url, QUICK).configured(containers=containers).run() as gateway,
-        raw_upstream(say_nothing) as silent,
         raw_upstream(hang_up) as rude,
         raw_upstream(b"SSH-2.0-OpenSSH\r\n\r\n") as foreign,
     ):
@@ -189,7 +186,6 @@ async def test_a_container_that_cannot_be_had_is_a_problem_with_a_code(database_
             ("http://nobody.invalid", 502, "upstream_unreachable"),
             (str(rude.address), 502, "upstream_unreachable"),
             (str(foreign.address), 502, "upstream_unreachable"),
-            (str(silent.address), 504, "upstream_timeout"),
         ):
             await gateway.call("PATCH", PROJECT, {"containerUrl": address, "acpUrl": address})
             for path in ("/acp/x", "/opencode/x"):
@@ -197,6 +193,40 @@ async def test_a_container_that_cannot_be_had_is_a_problem_with_a_code(database_
                 assert (answer.status, answer.json["code"]) == (status, code), address
                 assert answer.headers["Content-Type"] == "application/problem+json"
                 assert answer.json["requestId"] == answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("port", ["acp", "opencode"])
+async def test_a_call_that_waits_by_its_nature_waits_as_long_as_its_client(database_url: str, port: str) -> None:
+    containers = ContainersConfig(connect_timeout=2, headers_timeout=0.1, idle_timeout=0.2)
+
+    async def answer_late(peer: Any) -> None:
+        await peer.message()
+        await asyncio.sleep(1)
+        await peer.send(OK)
+
+    async with (
+        GatewayProcess(database_url, QUICK).configured(containers=containers).run() as gateway,
+        raw_upstream(answer_late) as late,
+    ):
+        await gateway.register(str(late.address), containerUrl=str(late.address))
+        for method, body in (("POST", {}), ("GET", None)):
+            answer = await gateway.call(method, f"{PROJECT}/{port}/api/session/ses_1/wait", body)
+            assert (answer.status, answer.body) == (200, b"ok")
+
+
+async def test_a_call_that_waits_is_given_up_when_its_client_leaves(ports: Ports, gateway: Gateway) -> None:
+    left = asyncio.Event()
+
+    async def wait(peer: Any) -> None:
+        await peer.head()
+        await peer.closed()
+        left.set()
+
+    async with raw_upstream(wait) as upstream:
+        await gateway.register(str(upstream.address), id="slow", containerUrl=str(upstream.address))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(gateway.call("GET", "/api/projects/slow/opencode/tui/control/next"), 0.5)
+        await asyncio.wait_for(left.wait(), 30)
 
 
 async def test_a_websocket_passes_through(gateway: Gateway) -> None:

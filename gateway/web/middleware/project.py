@@ -4,7 +4,6 @@ A browser that opens OpenCode's page below the gateway's own host is sent on to 
 OpenCode's (``identity.sites``).
 """
 
-import re
 from functools import lru_cache
 
 from aiohttp import hdrs, web
@@ -42,7 +41,6 @@ from gateway.wire.hosts import Host
 
 _PORTS = {"acp": acp_upstream, "opencode": opencode_upstream}
 #: OpenCode answers these when a turn is over, which takes as long as it takes.
-_TURNS = re.compile(r"/session/[^/?]+/(message|command|shell|summarize|init)([/?]|$)")
 
 _MISSING: dict[str, type[NotFound]] = {
     "project_id": ProjectNotFound,
@@ -154,10 +152,11 @@ def _refuse_impossible_ids(request: web.Request) -> None:
 
 def _route(request: web.Request, found: Project, target: Target) -> Route:
     config = request.app[CONFIG].containers
-    is_turn = target.port == "opencode" and request.method == hdrs.METH_POST and _TURNS.match(target.raw)
-    headers = None if is_turn else config.headers_timeout
     raw = _without_ticket(target.raw) if request.get(CAME_BY_PASS) else target.raw
-    timeouts = _timeouts(config.connect_timeout, headers, config.idle_timeout)
+    # Some calls wait by their nature: for the end of a turn, for the next request, for a person at a login page. Which
+    # ones do changes with each version of OpenCode. Whoever asks decides how long; a container that is gone is noticed
+    # by TCP.
+    timeouts = _timeouts(config.connect_timeout, config.idle_timeout)
     return Route(_PORTS[target.port](found, config), raw, target.prefix, timeouts)
 
 
@@ -169,5 +168,5 @@ def _without_ticket(target: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _timeouts(connect: float, headers: float | None, idle: float) -> Timeouts:
-    return Timeouts(connect=connect, headers=headers, idle=idle)
+def _timeouts(connect: float, idle: float) -> Timeouts:
+    return Timeouts(connect=connect, headers=None, idle=idle)
