@@ -14,8 +14,8 @@ What a client has to ask for, so that one that knows only the base contract work
 
 Beside the contract's events there are `permission_resolved` `{requestId, outcome, reason}`; `session_restored` `{how,
 reason, acpSessionId}` where another process has taken a session up, how being `load`, `resume` or `new` (which has
-forgotten the conversation); and `agent_notification` `{method, params}` for what an agent tells beside
-`session/update`.
+forgotten the conversation); `agent_notification` `{method, params}` for what an agent tells beside `session/update`;
+and `agent_output_lost` `{bytes, text}` for a message that cannot be read.
 
 `POST /session/{id}/load` takes `{agentId, acpSessionId, workingDirectory?, env?, mcpServers?}` for a session from
 before this host's start, so that it goes on, under the id it had or another; `how` in the answer is `load`, or `resume`

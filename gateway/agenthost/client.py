@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,9 @@ _HISTORY = frozenset(
 )
 #: Updates that are kept for sessions whose id the agent has not told us yet.
 _HELD_AT_MOST = 1000
+#: Bytes that are told of a message that cannot be read, and the session that it is about.
+_SHOWN = 500
+_SESSION = re.compile(rb'"sessionId"\s*:\s*"([^"\\]{1,200})"')
 
 
 class _Kind(msgspec.Struct):
@@ -147,6 +151,29 @@ class Client:
             raise _request_error(exc) from exc
         except OSError as exc:
             raise RequestError(INTERNAL_ERROR, f"{exc.strerror}: {exc.filename}") from exc
+
+    def withdrawn(self, params: Any) -> bool:
+        """A permission request that the agent takes back is cancelled."""
+        if not isinstance(params, Permission):
+            return False
+        self._permissions.withdraw(params)
+        return True
+
+    def unreadable(self, link: AgentLink, text: bytes) -> None:
+        """Tell that something was said which is lost, with its beginning."""
+        named = _SESSION.search(text)
+        session = self._of(link).sessions.get(named[1].decode("utf-8", "replace")) if named else None
+        # A secret that is cut in two is not found, so the place of the cut is not told.
+        longest = max(map(len, link.masker.secrets), default=0)
+        shown = link.redact(text[: _SHOWN + longest].decode("utf-8", "replace"))
+        shown = shown[: max(0, len(shown) - longest)] if len(text) > _SHOWN + longest else shown
+        logger.warning("a message of an agent cannot be read", extra={"agent": link.spec.id, "bytes": len(text)})
+        self._journal.append(
+            "agent_output_lost",
+            {"bytes": len(text), "text": shown},
+            session_id=None if session is None else session.id,
+            agent_id=link.spec.id,
+        )
 
     def ended(self, link: AgentLink, text: str, *, stopped: bool) -> None:
         routes = self._routes.pop(link, _Routes())

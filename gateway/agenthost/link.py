@@ -45,6 +45,12 @@ class ClientSide(Protocol):
 
     async def answer(self, link: "AgentLink", method: str, params: Any) -> Any: ...
 
+    def withdrawn(self, params: Any) -> bool:
+        """Whether what the agent takes back has its answer now."""
+
+    def unreadable(self, link: "AgentLink", text: bytes) -> None:
+        """A message came of which no more can be told than that."""
+
     def ended(self, link: "AgentLink", text: str, *, stopped: bool) -> None:
         """The agent is gone; `stopped` tells whether this was our wish."""
 
@@ -224,8 +230,13 @@ class AgentLink:
     async def answer(self, method: str, params: Any) -> Any:
         return await self._client.answer(self, method, params)
 
-    def invalid_line(self, line: bytes) -> None:
-        self.process.tail.add(line + b"\n")
+    def withdrawn(self, params: Any) -> bool:
+        return self._client.withdrawn(params)
+
+    def unreadable(self, text: bytes) -> None:
+        self.process.tail.add(text + b"\n")
+        if b'"jsonrpc"' in text:
+            self._client.unreadable(self, text)
 
     def ended(self, problem: str | None) -> None:
         self._problem = problem

@@ -91,6 +91,11 @@ class Permissions:
         """Answer with neither yes nor no."""
         return self._settle(self._find(request_id), CANCELLED, "answered")
 
+    def withdraw(self, permission: Permission) -> None:
+        """The agent does not want to know any more."""
+        if permission.id in self._waiting:
+            self._settle(permission, CANCELLED, "withdrawn")
+
     def cancel_session(self, session_id: str, reason: str) -> None:
         """Settle what a session waits for as cancelled; `reason` stands in the event."""
         for permission in [one for one in self._waiting.values() if one.session_id == session_id]:

@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from itertools import count
 from typing import Any, Protocol
 
 import msgspec
 
-from gateway.agenthost.stdio import Lines, LineTooLong, Message, parse_message
+from gateway.agenthost.stdio import Lines, LineTooLong, Message, parse_message, recover
 from gateway.tasks import Tasks
 from gateway.wire.codec import parse_foreign_json
 
@@ -24,6 +25,12 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 #: ACP's own.
 RESOURCE_NOT_FOUND = -32002
+REQUEST_CANCELLED = -32800
+#: Either side takes a request of its own back with it.
+CANCEL_REQUEST = "$/cancel_request"
+
+#: An answer that cannot be read tells whom it was for, as a rule.
+_ANSWERED = re.compile(rb'"id"\s*:\s*"?(\d{1,18})"?\s*[,}]')
 
 
 class RequestError(Exception):
@@ -47,8 +54,11 @@ class Peer(Protocol):
     async def answer(self, method: str, params: Any) -> Any:
         """The result of a request; RequestError where there is none."""
 
-    def invalid_line(self, line: bytes) -> None:
-        """A line that is not JSON-RPC: banners and warnings that belong on stderr."""
+    def withdrawn(self, params: Any) -> bool:
+        """The agent takes a request back; `params` is what `requested` gave. Whether that has its answer now."""
+
+    def unreadable(self, text: bytes) -> None:
+        """Something that is not JSON-RPC: banners and warnings that belong on stderr, or a broken message."""
 
     def ended(self, problem: str | None) -> None:
         """Nothing more will come. `problem` tells why, where it is not the end of the output."""
@@ -66,6 +76,8 @@ class Connection:
         self._ids = count()
         #: Each gets the result, or the exception to raise: one set as the future's own is logged if nobody awaits it.
         self._pending: dict[int, asyncio.Future[Any]] = {}
+        #: What the agent asked and has no answer to, by the id that it gave it, as JSON.
+        self._asked: dict[str, tuple[Any, asyncio.Task[None]]] = {}
         self._ended = False
         self._tasks = Tasks()
         self._tasks.start(self._receive(), name="read an agent's output")
@@ -123,30 +135,76 @@ class Connection:
 
     def _accept(self, line: bytes) -> None:
         try:
-            message = parse_message(line)
-            if message.method is None:
-                self._settle(message)
-            elif message.id is msgspec.UNSET:
-                self._peer.notified(message.method, bytes(message.params))
-            else:
-                params = self._peer.requested(message.method, parse_foreign_json(bytes(message.params)))
-                self._tasks.start(self._answer(message.id, message.method, params), name="answer an agent")
+            self._take(parse_message(line))
         except ValueError:
-            self._peer.invalid_line(line)
+            found = recover(line)
+            for message in found.messages:
+                with contextlib.suppress(ValueError):
+                    self._take(message)
+            if found.rest:
+                self._peer.unreadable(found.rest)
+                self._fail_answered(found.rest)
+
+    def _take(self, message: Message) -> None:
+        if message.method is None:
+            self._settle(message)
+        elif message.id is not msgspec.UNSET:
+            params = self._peer.requested(message.method, parse_foreign_json(bytes(message.params)))
+            answering = self._answer(message.id, message.method, params)
+            task = self._tasks.start(answering, name="answer an agent")
+            key = json.dumps(message.id)
+            self._asked[key] = (params, task)
+            task.add_done_callback(lambda _: self._asked.pop(key, None))
+        elif message.method == CANCEL_REQUEST:
+            self._withdraw(parse_foreign_json(bytes(message.params)))
+        else:
+            self._peer.notified(message.method, bytes(message.params))
+
+    def _withdraw(self, params: Any) -> None:
+        request_id = params.get("id", params.get("requestId")) if isinstance(params, dict) else None
+        asked = self._asked.get(json.dumps(request_id))
+        if asked is not None and not self._peer.withdrawn(asked[0]):
+            asked[1].cancel()
+            self._tasks.start(self._cancelled(request_id), name="answer an agent")
+
+    async def _cancelled(self, request_id: Any) -> None:
+        with contextlib.suppress(ConnectionError):
+            error = {"code": REQUEST_CANCELLED, "message": "Request cancelled"}
+            await self._send({"id": request_id, "error": error})
 
     def _settle(self, message: Message) -> None:
         """Give an answer to who waits for it."""
         if message.id is msgspec.UNSET:
             return
-        if type(message.id) is not int:
-            raise ValueError("no request of ours has this id")
-        answered = self._pending.get(message.id)
+        answered = self._waiting_for(message.id)
         if answered is None or answered.done():
             return
         if message.result is not msgspec.UNSET:
             answered.set_result(parse_foreign_json(bytes(message.result)))
         else:
             answered.set_result(_error_of(message.error))
+
+    def _waiting_for(self, answer_id: Any) -> asyncio.Future[Any] | None:
+        """Who waits for an answer with this id.
+
+        Some agents turn the number into a text, and JSON-RPC has them answer with null where they could not read the
+        request: that is meant for the only one that waits.
+        """
+        if answer_id is None and len(self._pending) == 1:
+            return next(iter(self._pending.values()))
+        if isinstance(answer_id, str) and answer_id.isascii() and answer_id.isdigit() and len(answer_id) < 19:
+            answer_id = int(answer_id)
+        if isinstance(answer_id, bool) or not isinstance(answer_id, int | float):
+            raise ValueError("no request of ours has this id")
+        return self._pending.get(int(answer_id)) if answer_id == answer_id // 1 else None
+
+    def _fail_answered(self, text: bytes) -> None:
+        """Who waits for an answer that has come and cannot be read need not wait on."""
+        if b'"method"' in text or b'"jsonrpc"' not in text:
+            return
+        for found in _ANSWERED.finditer(text):
+            if (answered := self._pending.get(int(found[1]))) is not None and not answered.done():
+                answered.set_result(RequestError(INTERNAL_ERROR, "the agent's answer could not be read"))
 
     async def _answer(self, request_id: Any, method: str, params: Any) -> None:
         try:

@@ -1,13 +1,24 @@
 """What an agent writes to its stdout: lines of a bounded length, and the JSON-RPC messages in them."""
 
 import asyncio
-from typing import Any
+import json
+import re
+from itertools import islice
+from typing import Any, Final
 
+import attrs
 import msgspec
 
 from gateway.wire.codec import dump_foreign_json, parse_foreign_json
 
 _CHUNK = 256 * 1024
+#: Messages are looked for in a line that is not one: so many times, and in no longer line.
+_MOST_LOOKS: Final = 20
+_MOST_BYTES: Final = 4_194_304
+#: Where a message may begin.
+_BEGINNING: Final = re.compile(r'\{\s*"(?:jsonrpc|id|method|params|result|error)"\s*:')
+#: A member of ACP's `_meta`: what the host has mended in a message.
+REPAIRED: Final = "acp-gateway/repaired"
 
 
 class LineTooLong(Exception):
@@ -37,11 +48,12 @@ class Lines:
         self._begun = bytearray()
 
     async def next(self) -> bytes | None:
-        """The next line; None at the end, where a line without its newline is not one. May raise LineTooLong."""
+        """The next line; None at the end. The last one may lack its newline. May raise LineTooLong."""
         while not self._complete:
             chunk = await self._stream.read(_CHUNK)
             if not chunk:
-                return None
+                last, self._begun = bytes(self._begun), bytearray()
+                return last or None
             head, *rest = chunk.split(b"\n")
             self._begun += head
             if len(self._begun) > self._limit:
@@ -54,21 +66,72 @@ class Lines:
 
 
 def parse_message(line: bytes) -> Message:
-    """ValueError where the line holds none."""
+    """ValueError where the line is none."""
     try:
         # SSE frames and our JSON are UTF-8; so is NDJSON.
         line.decode("utf-8")
         return _decoder.decode(line)
     except (msgspec.DecodeError, RecursionError):
         # Agents in JavaScript cut emoji in two; `\ud83d` alone is JSON all the same, only not to msgspec.
-        value = parse_foreign_json(line)
-        if not isinstance(value, dict):
-            raise ValueError("not an object") from None
-        if not isinstance(value.get("method"), str | None):
-            raise ValueError("the method is not a string") from None
-        message = Message(method=value.get("method"), error=value.get("error"))
-        message.id = value.get("id", msgspec.UNSET)
-        message.params = msgspec.Raw(dump_foreign_json(value.get("params")))
-        if "result" in value:
-            message.result = msgspec.Raw(dump_foreign_json(value["result"]))
-        return message
+        return _message_of(parse_foreign_json(line))
+
+
+@attrs.frozen
+class Recovered:
+    """What a line holds that is not one message as it should be."""
+
+    messages: list[Message]
+    #: What stands before, between and behind them: banners and warnings, or a message that is broken.
+    rest: bytes
+
+
+def recover(line: bytes) -> Recovered:
+    """The messages in a line that is not one.
+
+    They stand behind a progress bar without a newline, or one behind the other; they have bytes in them that are no
+    UTF-8, or control characters in their texts.
+    """
+    if len(line) > _MOST_BYTES:
+        return Recovered([], line)
+    text = line.decode("utf-8", "replace")
+    is_mended = "\ufffd" in text and b"\xef\xbf\xbd" not in line
+    messages, rest, place = list[Message](), list[str](), 0
+    for found in islice(_BEGINNING.finditer(text), _MOST_LOOKS):
+        if found.start() < place:
+            continue
+        try:
+            value, end = _lenient.raw_decode(text, found.start())
+            message = _message_of(_marked(value) if is_mended else value)
+        except (ValueError, RecursionError):
+            continue
+        rest.append(text[place : found.start()])
+        messages.append(message)
+        place = end
+    rest.append(text[place:])
+    return Recovered(messages, " ".join(filter(None, map(str.strip, rest))).encode("utf-8", "replace"))
+
+
+_lenient = json.JSONDecoder(strict=False)
+
+
+def _marked(value: Any) -> Any:
+    """A message with a note in ACP's `_meta` that it is not as the agent sent it."""
+    params = value.get("params") if isinstance(value, dict) else None
+    if not isinstance(params, dict):
+        return value
+    meta = params.get("_meta")
+    noted = {**(meta if isinstance(meta, dict) else {}), REPAIRED: "it was not UTF-8"}
+    return {**value, "params": {**params, "_meta": noted}}
+
+
+def _message_of(value: Any) -> Message:
+    if not isinstance(value, dict) or not value.keys() & {"method", "result", "error"}:
+        raise ValueError("not a message")
+    if not isinstance(value.get("method"), str | None):
+        raise ValueError("the method is not a string")
+    message = Message(method=value.get("method"), error=value.get("error"))
+    message.id = value.get("id", msgspec.UNSET)
+    message.params = msgspec.Raw(dump_foreign_json(value.get("params")))
+    if "result" in value:
+        message.result = msgspec.Raw(dump_foreign_json(value["result"]))
+    return message

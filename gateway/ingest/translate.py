@@ -21,7 +21,7 @@ from gateway.sessions.turn import Turn
 from gateway.tasks import wait_for
 from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
-from gateway.wire.events import ContainerEvent, TurnEnded
+from gateway.wire.events import ContainerEvent, Gap, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
 
@@ -134,6 +134,9 @@ class Translator:
                 return partial(self._asking.requested, received, self._facts[received.project_id])
             case "permission_resolved":
                 return partial(self._resolved, received)
+            case "agent_output_lost":
+                gap = Gap(reason="agent_output", message=_shown(received.member("text")))
+                return msgspec.structs.replace(NewEvent.of(gap), **received.common)
             case "auth_required" if isinstance(received.member("owner"), str):
                 return partial(self._auth_required, received)
             case "agent_status" if received.numberless and self._is_told_twice(received):

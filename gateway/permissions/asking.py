@@ -23,7 +23,7 @@ MAX_OPTION_BYTES, MAX_OPTION_VALUES = 65_536, 1000
 #: Requests of one session that wait for an answer. What an agent asks beyond that nobody is asked; it is in the log.
 MAX_UNSETTLED = 200
 #: An agent host's reasons to take a request back because nobody waits for its answer any more.
-_GONE = {"turn_cancelled", "turn_ended", "agent_died", "agent_stopped"}
+_GONE = {"turn_cancelled", "turn_ended", "agent_died", "agent_stopped", "withdrawn"}
 
 
 class Asking:

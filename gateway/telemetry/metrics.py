@@ -47,8 +47,8 @@ _REFUSALS = _Family("acp_gateway_limit_refusals", "What was refused because a li
 COUNTERS: Final = (_REQUESTS, _EVENTS, _GAPS, _TURNS, _UPSTREAM_ERRORS, _REFRESHES, _REFUSALS)
 
 GAP_REASONS: Final = (
-    "container_restarted", "not_storable", "oversized", "skipped", "spool_damaged", "spool_full", "stream_interrupted",
-    "unnumbered",
+    "agent_output", "container_restarted", "not_storable", "oversized", "skipped", "spool_damaged", "spool_full",
+    "stream_interrupted", "unnumbered",
 )  # fmt: skip
 REFRESH_OUTCOMES: Final = ("renewed", "postponed", "refused", "expired", "account_changed", "lost")
 TURN_ENDS: Final = (

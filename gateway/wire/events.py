@@ -286,7 +286,8 @@ class LoginEnded(EventData):
 class Gap(EventData):
     """Here something is missing: what came between ``from`` and ``to`` of ``source`` cannot be had.
 
-    ``source`` is the container's boot; where it numbers nothing, all is null but the reason.
+    ``source`` is the container's boot; where it numbers nothing, all is null but the reason. ``message`` is what can be
+    told of what is missing.
     """
 
     type: ClassVar[str] = "gap"
@@ -295,11 +296,11 @@ class Gap(EventData):
     from_: int | None = attrs.field(default=None, alias="from_")
     to: int | None = None
     count: int | None = None
+    message: str | None = None
 
     def to_json(self) -> bytes:
-        return msgspec.json.encode(
-            {"reason": self.reason, "source": self.source, "from": self.from_, "to": self.to, "count": self.count}
-        )
+        told = {"reason": self.reason, "source": self.source, "from": self.from_, "to": self.to, "count": self.count}
+        return msgspec.json.encode(told | ({"message": self.message} if self.message is not None else {}))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,8 +1,10 @@
 """Sessions of the scripted agent behind a gateway."""
 
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from gateway.agenthost.app import AgentHostConfig
 from gateway.agenthost.app import build_app as build_agent_host
 from gateway.server.run import bind, serving
+from gateway.wire.sse import SSEEvent
 from tests.agenthost.hosts import scripted
 from tests.world import Gateway, Project
 
@@ -40,6 +43,21 @@ async def project(gateway: Gateway, scripted_url: str) -> Project:
     return await gateway.register(scripted_url, defaultAgentId="scripted")
 
 
+@attrs.frozen
+class Session:
+    """A session whose agent does what its prompts say; see ``tests/agenthost/agents/scripted.py``."""
+
+    project: Project
+    id: str
+
+    async def events_of(self, *steps: Any) -> list[SSEEvent]:
+        """The events of a turn of these steps."""
+        cursor = (await self.project.call("GET", f"/session/{self.id}")).json["cursor"]
+        async with self.project.events(self.id, last_event_id=cursor) as stream:
+            await self.project.prompt(self.id, json.dumps(steps), wait=None)
+            return await stream.until("turn_ended")
+
+
 @pytest.fixture
-async def session(project: Project) -> str:
-    return await project.create_session(agentId="scripted")
+async def session(project: Project) -> Session:
+    return Session(project, await project.create_session(agentId="scripted"))

@@ -7,8 +7,9 @@ import pytest
 
 from gateway.sessions.endings import as_asked
 from gateway.wire.events import TurnEnded
+from tests.story.conftest import Session
 from tests.turns.samples import at, delivered
-from tests.world import Project, data_of
+from tests.world import data_of
 
 #: What agents answer the prompt with that they were asked to stop.
 ANSWERS: dict[str, list[Any]] = {
@@ -22,15 +23,15 @@ ANSWERS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-async def test_a_turn_that_was_cancelled_ends_as_cancelled(project: Project, session: str, answer: str) -> None:
+async def test_a_turn_that_was_cancelled_ends_as_cancelled(session: Session, answer: str) -> None:
     steps = [["say", "half of the work", 1], ["until-cancel"], ANSWERS[answer]]
-    async with project.events(session) as stream:
-        turn = (await project.prompt(session, json.dumps(steps), wait=None))["turnId"]
+    async with session.project.events(session.id) as stream:
+        turn = (await session.project.prompt(session.id, json.dumps(steps), wait=None))["turnId"]
         await stream.until("session_update")
-        cancelled = await project.call("POST", f"/session/{session}/cancel")
+        cancelled = await session.project.call("POST", f"/session/{session.id}/cancel")
         assert cancelled.status == 202, cancelled.body
         ended = data_of((await stream.until("turn_ended"))[-1])
-    shown = (await project.call("GET", f"/session/{session}/turns/{turn}")).json
+    shown = (await session.project.call("GET", f"/session/{session.id}/turns/{turn}")).json
     assert (ended["outcome"], shown["state"], shown["failure"]) == ("cancelled", "cancelled", None)
     if "error" in ANSWERS[answer]:
         assert "The operation was aborted." in shown["message"]
@@ -39,8 +40,8 @@ async def test_a_turn_that_was_cancelled_ends_as_cancelled(project: Project, ses
 
 
 @pytest.mark.parametrize("answer", ["end_turn", "an error"])
-async def test_a_turn_that_nobody_cancelled_ends_as_its_agent_says(project: Project, session: str, answer: str) -> None:
-    turn = (await project.prompt(session, json.dumps([ANSWERS[answer]])))["turn"]
+async def test_a_turn_that_nobody_cancelled_ends_as_its_agent_says(session: Session, answer: str) -> None:
+    turn = (await session.project.prompt(session.id, json.dumps([ANSWERS[answer]])))["turn"]
     assert turn["state"] == ("completed" if answer == "end_turn" else "failed")
 
 

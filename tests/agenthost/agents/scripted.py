@@ -4,6 +4,7 @@ The text of a prompt is a JSON list of steps, each a list of a verb and its argu
 
     ["update", UPDATE]        a session/update notification
     ["raw", TEXT]             bytes on stdout, as they are; $SESSION is replaced by the session's id
+    ["bytes", BASE64]         the same for bytes that are no text; $ID is replaced by the prompt's id
     ["say", TEXT, COUNT]      a message chunk with TEXT, COUNT times over
     ["long", COUNT]           a line of COUNT bytes that is no message
     ["call", METHOD, PARAMS]  a request to the client; its result or error is told as a message chunk
@@ -15,6 +16,7 @@ The text of a prompt is a JSON list of steps, each a list of a verb and its argu
     ["until-cancel"]          waits for session/cancel, then answers cancelled
     ["answer", RESULT]        answers the prompt with this, in place of end_turn
     ["error", ERROR]          answers the prompt with an error
+    ["no-answer"]             does not answer the prompt
 
 The environment variable SCRIPT holds JSON that changes the rest: {"initialize": RESULT, "new": RESULT, "load": RESULT
 or {"error": …}, "before_new": [STEP …], "deaf": true (ignores end of input and SIGTERM), "exit": STATUS (at once),
@@ -28,6 +30,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64decode
 from typing import Any
 
 SCRIPT = json.loads(os.environ.get("SCRIPT", "{}"))
@@ -98,7 +101,13 @@ class Agent:
         session_id = message["params"]["sessionId"]
         end: dict[str, Any] = {"result": {"stopReason": "end_turn"}}
         for step in json.loads(message["params"]["prompt"][0]["text"]):
-            end = self.step(session_id, step) or end
+            if step[0] == "bytes":
+                raw = b64decode(step[1]).replace(b"$SESSION", session_id.encode())
+                self.write(raw.replace(b"$ID", b"%d" % message["id"]))
+            elif step[0] == "no-answer":
+                return
+            else:
+                end = self.step(session_id, step) or end
         self.send({"id": message["id"], **end})
 
     def step(self, session_id: str, step: list[Any]) -> dict[str, Any] | None:

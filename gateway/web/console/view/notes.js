@@ -17,6 +17,7 @@ const GAPS = {
     container_restarted: "The container restarted. What it said in between is lost.",
     stream_interrupted: "The connection to the container broke, and it keeps nothing: what it said meanwhile is lost.",
     skipped: "The container no longer has what comes next.",
+    agent_output: "The agent wrote something that cannot be read.",
     oversized: "An event was larger than the gateway takes.",
     not_storable: "An event could not be stored.",
     spool_full: "The database was away for longer than could be kept.",
@@ -34,10 +35,11 @@ const RESTORED = {
  * @type {Record<string, Sentence>}
  */
 const NOTES = {
-    gap: ({ reason, count }) => [
-        "gap",
-        `Something is missing here. ${entryOf(GAPS, reason) ?? oneLine(reason ?? "")}${count ? ` (${count} events)` : ""}`,
-    ],
+    gap: ({ reason, count, message }) => {
+        const why = entryOf(GAPS, reason) ?? oneLine(reason ?? "");
+        const known = `${count ? ` (${count} events)` : ""}${message ? ` ${oneLine(message)}` : ""}`;
+        return ["gap", `Something is missing here. ${why}${known}`];
+    },
     session_restored: ({ how, reason, forgotten, message }) => {
         const why = entryOf(RESTORED, reason) ?? oneLine(reason ?? "nobody knows why");
         const gone = listOf(forgotten).includes("mcpServers") ? " Its MCP servers are gone." : "";

@@ -1,0 +1,132 @@
+"""What an agent writes that is not as the protocol has it: mended and marked, or told to be lost; never passed over."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from gateway.agenthost.stdio import REPAIRED, recover
+from tests.agenthost.conftest import OpenHost
+from tests.agenthost.hosts import OPTIONS, Host, Told, chunk, scripted, text_in
+
+SAID = b'{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"$SESSION","update":{"sessionUpdate":'
+SAID += b'"agent_message_chunk","content":{"type":"text","text":"%b"}}}}'
+
+
+def raw(data: bytes) -> list[str]:
+    return ["bytes", base64.b64encode(data).decode()]
+
+
+async def told_of(host: Host, *steps: Any) -> list[Told]:
+    session = await host.session()
+    async with host.events() as events:
+        await host.begin(session, *steps)
+        return await events.until("session_end_turn")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b"Loading... " + SAID % b"hello", "hello"),
+        (b"\x1b[2K\r 50% \r" + SAID % b"hello", "hello"),
+        (b"note {a: 1} [x] " + SAID % b"hello" + b" done", "hello"),
+        (SAID % b"hel" + SAID % b"lo", "hello"),
+        (SAID % b"hel" + b", then " + SAID % b"lo", "hello"),
+        (SAID % b"tab\tand \x01", "tab\tand \x01"),
+        (b"\xef\xbb\xbf" + SAID % b"hello", "hello"),
+        (b"\xff\xfe " + SAID % b"hello", "hello"),
+    ],
+)
+async def test_a_message_is_found_among_what_else_stands_in_its_line(host: Host, line: bytes, text: str) -> None:
+    assert text_in(await told_of(host, raw(line + b"\n"))) == text
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\xc3", b"caf\xe9", b"\xed\xa0\xbd", b"\xf0\x9f\x98"])
+async def test_bytes_that_are_no_utf_8_are_replaced_and_the_update_is_marked(host: Host, odd: bytes) -> None:
+    told = await told_of(host, raw(SAID % (b"before " + odd + b" after") + b"\n"), chunk("!"))
+    assert text_in(told) == f"before {odd.decode('utf-8', 'replace')} after!"
+    assert [one.data.get("_meta") for one in told[:2]] == [{REPAIRED: "it was not UTF-8"}, None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "end"),
+    [
+        (b'{"jsonrpc":"2.0","id":"$ID","result":{"stopReason":"end_turn"}}\n', "end_turn"),
+        (b'{"jsonrpc":"2.0","id":$ID.0,"result":{"stopReason":"end_turn"}}\n', "end_turn"),
+        (b'{"jsonrpc":"2.0","id":null,"result":{"stopReason":"end_turn"}}\n', "end_turn"),
+        (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}\n', "Parse error"),
+        (b'{"jsonrpc":"2.0","id":$ID,"error":{"code":-32603,"message":"no \xff"}}\n', "no \ufffd"),
+        (b'done {"jsonrpc":"2.0","id":$ID,"result":{"stopReason":"end_turn"}}\n', "end_turn"),
+        (b'{"jsonrpc":"2.0","id":$ID,"result":{"stopReason":"end_turn"\n', "could not be read"),
+        (b'{"jsonrpc":"2.0","id":$ID,"result":{"stopReason":oops}}\n', "could not be read"),
+    ],
+)
+async def test_a_turn_does_not_wait_for_an_answer_that_has_come(host: Host, answer: bytes, end: str) -> None:
+    told = await told_of(host, raw(answer), ["no-answer"])
+    ended = told[-1].data
+    assert end in (ended.get("stopReason") or ended["error"]["message"])
+
+
+async def test_an_answer_without_its_line_end_counts_when_the_agent_exits(host: Host) -> None:
+    answer = b'{"jsonrpc":"2.0","id":$ID,"result":{"stopReason":"end_turn"}}'
+    told = await told_of(host, raw(SAID % b"all" + b"\n"), raw(answer), ["exit", 0])
+    assert (text_in(told), told[-1].data["stopReason"]) == ("all", "end_turn")
+
+
+async def test_a_message_that_is_cut_off_by_the_agents_end_is_told_to_be_lost(host: Host) -> None:
+    told = await told_of(host, raw((SAID % b"half of it, and of what was to come")[:-20]), ["exit", 3])
+    [lost] = [one for one in told if one.type == "agent_output_lost"]
+    assert lost.envelope["agentId"] == "scripted"
+    assert lost.envelope["sessionId"] == told[-1].envelope["sessionId"]
+    assert "half of it" in lost.data["text"]
+    assert lost.data["bytes"] > 100
+    assert told[-1].data["error"]["code"] == "agent_died"
+
+
+async def test_what_is_told_of_a_lost_message_has_no_secrets_in_it(open_host: OpenHost) -> None:
+    secret = "sk-secret-0123456789abcdef"
+    agent = scripted("keyed", credentials=("A_KEY",), env={"A_KEY": secret})
+    async with open_host(agent, environment={"A_KEY": secret}) as host:
+        for place in range(440, 520, 7):
+            session = await host.session("keyed")
+            broken = b'{"jsonrpc":"2.0",'.ljust(place, b"x") + secret.encode() + b" " * 100 + b"\n"
+            async with host.events() as events:
+                await host.begin(session, raw(broken))
+                told = await events.until("session_end_turn")
+            [lost] = [one for one in told if one.type == "agent_output_lost"]
+            for size in range(9, len(secret)):
+                assert secret[:size] not in lost.data["text"], place
+
+
+async def test_banners_and_warnings_are_no_loss(host: Host) -> None:
+    told = await told_of(host, *(raw(line + b"\n") for line in (b"Welcome!", b"{}", b'{"level":"info"}', b"\xff\xff")))
+    assert [one.type for one in told] == ["session_end_turn"]
+
+
+async def test_an_agent_takes_its_question_back(host: Host) -> None:
+    session = await host.session()
+    asked = {"toolCall": {"toolCallId": "c"}, "options": OPTIONS}
+    back = {"jsonrpc": "2.0", "method": "$/cancel_request", "params": {"id": "r1"}}
+    async with host.events() as events:
+        await host.begin(session, ["ask", asked], raw(json.dumps(back).encode() + b"\n"), ["sleep", 0.2], chunk("."))
+        told = await events.until("session_end_turn")
+    [resolved] = [one for one in told if one.type == "permission_resolved"]
+    assert (resolved.data["outcome"], resolved.data["reason"]) == ({"outcome": "cancelled"}, "withdrawn")
+    answer = await host.post(f"/permission/{resolved.data['requestId']}", {"optionId": "yes"})
+    assert answer.status == 409
+
+
+async def test_an_agent_takes_another_request_back(host: Host) -> None:
+    session = await host.session()
+    made = await host.answer_of(session, "terminal/create", {"command": "sleep", "args": ["600"]})
+    wait = {"jsonrpc": "2.0", "id": "w", "method": "terminal/wait_for_exit", "params": made}
+    back = {"jsonrpc": "2.0", "method": "$/cancel_request", "params": {"id": "w"}}
+    lines = [raw(json.dumps(one).encode() + b"\n") for one in (wait, back)]
+    # What the host answers to it the agent does not tell: but it goes on, and takes nothing back twice.
+    assert (await host.run(session, *lines, lines[1], ["sleep", 0.2])).status == 200
+
+
+def test_what_is_looked_for_in_a_line_is_bounded() -> None:
+    assert recover(b'{"id":' * 1_000_000).messages == []
+    assert len(recover(b'{"method":"x"}' * 1000).messages) == 20
