@@ -1732,10 +1732,11 @@ where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_
     and first_seq <= %(before)s;
 
 -- list_tool_messages --
--- Messages of tool calls that later events may change.
-select * from agent_session_messages
+-- Messages of tool calls that later events may change: of several calls with one id the newest.
+select distinct on (tool_call_id) * from agent_session_messages
 where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_id = any(%(tool_call_ids)s)
-    and first_seq <= %(before)s;
+    and first_seq <= %(before)s
+order by tool_call_id, first_seq desc;
 
 -- delete_messages --
 -- A session's history as people read it.

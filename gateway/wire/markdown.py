@@ -13,9 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
+
 from gateway.wire.codec import parse_foreign_json, raw_members
 from gateway.wire.lines import changes
 from gateway.wire.messages import Message
+from gateway.wire.sentences import Sentences
 from gateway.wire.times import timestamp
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
@@ -38,10 +41,12 @@ def heading(title: str | None, facts: Mapping[str, str | None]) -> str:
     return f"# {inline(title or 'Session')}\n\n{''.join(lines)}\n"
 
 
-def message(value: Message) -> Iterator[str]:
-    """A message as a section of its own, in pieces."""
+def message(value: Message, sentences: Sentences) -> Iterator[str]:
+    """A message as a section of its own, in pieces; ``sentences`` has told the events before it."""
     shown = raw_members(value.body)
     match value.role:
+        case "event":
+            title, parts = _event(shown, sentences)
         case "tool":
             call = {name: parse_foreign_json(raw) for name, raw in raw_members(shown.get("toolCall", b"{}")).items()}
             title, parts = _tool(call, parse_foreign_json(shown.get("omitted", b"[]")))
@@ -50,6 +55,8 @@ def message(value: Message) -> Iterator[str]:
         case _:
             blocks = parse_foreign_json(shown.get("content", b"[]"))
             title, parts = _TITLES.get(value.role, inline(value.role)), map(_block, _list(blocks))
+            if (author := shown.get("author")) is not None:
+                title = f"{title} {inline(parse_foreign_json(author))}"
     yield f"## {title} · {timestamp(value.at)}\n\n"
     for part in parts:
         yield from part
@@ -118,6 +125,12 @@ def _block(block: Any) -> Iterator[str]:
             yield from fence(text)
         case _:
             yield from _json(block)
+
+
+def _event(shown: Mapping[str, msgspec.Raw], sentences: Sentences) -> tuple[str, Iterator[Iterable[str]]]:
+    type, data = parse_foreign_json(shown.get("event", b'""')), parse_foreign_json(shown.get("data", b"{}"))
+    title, lines = sentences.of(str(type), data)
+    return inline(title), ([f"*{inline(line)}*"] for line in lines)
 
 
 def _tool(call: Mapping[str, Any], omitted: Sequence[str]) -> tuple[str, Iterator[Iterable[str]]]:

@@ -1,16 +1,17 @@
 """The transcript: what people read, folded from events. Pure: events in, messages out.
 
 Roles: ``user`` and ``assistant`` and ``thought`` have ``content`` (ACP content blocks, adjacent text joined) and, where
-the agent named it, ``messageId``; ``tool`` has ``toolCall`` (ACP's tool call with all its updates applied) and, where
-some of its members were too large together, their names in ``omitted``; ``plan`` has ``entries`` (the turn's newest
-plan). A text that is longer than ``MAX_TEXT`` goes on in a next message.
-Kinds of update that are none of these (commands, modes, usage) stay in the log and make no message.
+the agent named it, ``messageId``; a prompt has its ``author``. ``tool`` has ``toolCall`` (ACP's tool call with all its
+updates applied) and, where some of its members were too large together, their names in ``omitted``; ``plan`` has
+``entries`` (the turn's newest plan). ``event`` is an event that says something by itself, in its place: the type as
+``event``, and its ``data``. A text that is longer than ``MAX_TEXT`` goes on in a next message.
+Updates of a session's state (commands, usage, title, configuration) stay in the log and make no message.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 import msgspec
@@ -40,9 +41,31 @@ DRAFT_BYTES = 4_000
 _PIECE = 65_536
 
 
-MessageRole = Literal["user", "assistant", "thought", "tool", "plan"]
+MessageRole = Literal["user", "assistant", "thought", "tool", "plan", "event"]
+#: Events that are messages as they are. Of ``turn_ended`` those of a turn that did not complete, and of
+#: ``session_update`` those that say neither a text, a call nor a plan, and no state of the session's.
+EventMessageType = Literal[
+    "agent_stopping",
+    "auth_complete",
+    "auth_required",
+    "container_event",
+    "gap",
+    "permission_request",
+    "permission_resolved",
+    "session_ended",
+    "session_restored",
+    "session_update",
+    "turn_cancelling",
+    "turn_ended",
+    "turn_stalling",
+]
+_EVENTS = frozenset(get_args(EventMessageType)) - {"session_update"}
+#: Kinds of update that tell a session's state, which the newest of them is.
+_STATES = frozenset(("available_commands_update", "config_option_update", "session_info_update", "usage_update"))
 #: Either changes the call of its id, and begins one where there is none.
 _TOOL_KINDS = ("tool_call", "tool_call_update")
+#: The status of a call that has ended.
+_OVER = (b'"completed"', b'"failed"')
 _TEXT_ROLES: dict[str, MessageRole] = {
     "agent_message_chunk": "assistant",
     "agent_thought_chunk": "thought",
@@ -61,7 +84,7 @@ class Message:
     tool_call_id: str | None
     at: datetime
     updated_at: datetime
-    #: JSON object of what the role has: ``content``, ``toolCall`` or ``entries``.
+    #: JSON object of what the role has: ``content``, ``toolCall``, ``entries`` or ``event``.
     body: bytes
 
     @property
@@ -99,6 +122,7 @@ class _Draft:
     members: dict[str, _Json] = attrs.field(factory=dict)
     omitted: list[str] = attrs.field(factory=list)
     entries: _Json = b"[]"
+    author: _Json | None = None
     #: Bytes, about.
     size: int = 0
 
@@ -130,6 +154,10 @@ class _Draft:
             elif name not in self.omitted and len(self.omitted) < MAX_OMITTED:
                 self.omitted.append(name[:MAX_SHOWN])
 
+    def is_closed_to(self, event: Event) -> bool:
+        """Whether a ``tool_call`` under this one's id is another call: ids are unique within one answer, at most."""
+        return self.first.turn_id != event.turn_id or self.members.get("status") in _OVER
+
     def to_message(self) -> Message:
         return Message(
             first_seq=self.first.seq,
@@ -149,10 +177,15 @@ class _Draft:
                 return body + (b',"omitted":%b}' % dump_foreign_json(self.omitted) if self.omitted else b"}")
             case "plan":
                 return b'{"entries":%b}' % self.entries
+            case "event":
+                # Line ends can only stand between JSON's tokens, and part the lines of an export.
+                data = self.first.data.replace(b"\n", b" ").replace(b"\r", b" ")
+                return b'{"event":%b,"data":%b}' % (dump_foreign_json(self.first.type), data)
             case _:
                 self.close_text()
                 named = b"" if self.message_id is None else b'"messageId":%b,' % self.message_id
-                return b'{%b"content":[%b]}' % (named, b",".join(self.blocks))
+                author = b"" if self.author is None else b'"author":%b,' % self.author
+                return b'{%b%b"content":[%b]}' % (author, named, b",".join(self.blocks))
 
 
 class Folder:
@@ -183,13 +216,14 @@ class Folder:
             self._text = None
             self._plans.pop(None, None)
             self._plans.pop(event.turn_id, None)
+        kind = _text(update.get("sessionUpdate"))
         if event.type == TurnStarted.type:
-            draft = self._begin(event, "user")
-            for block in _items(members_of(event.data).get("prompt", b"")):
-                draft.add(block)
-            self.size += draft.size
-        elif fold := self._folds.get(_text(update.get("sessionUpdate")) or ""):
+            self._fold_prompt(event)
+        elif fold := self._folds.get(kind or ""):
             fold(event, update)
+        elif (kind is not None and kind not in _STATES) or _is_told(event):
+            self._begin(event, "event")
+            self.size += len(event.data)
 
     @property
     def tool_calls(self) -> set[str]:
@@ -208,6 +242,15 @@ class Folder:
         self._text = None
         while drafts:
             yield drafts.pop().to_message()
+
+    def _fold_prompt(self, event: Event) -> None:
+        members = members_of(event.data)
+        draft = self._begin(event, "user")
+        author = members.get("startedBy", b"")
+        draft.author = author if author.startswith(b'"') else None
+        for block in _items(members.get("prompt", b"")):
+            draft.add(block)
+        self.size += draft.size
 
     def _fold_text(self, event: Event, update: Update) -> None:
         role = _TEXT_ROLES[_text(update["sessionUpdate"]) or ""]
@@ -231,11 +274,15 @@ class Folder:
 
     def _fold_tool_call(self, event: Event, update: Update) -> None:
         tool_call_id = _tool_call_id(update)
-        draft = self._tools.get(tool_call_id)
-        if draft is None:
-            draft = self._reopen(event, tool_call_id) or self._begin(event, "tool")
+        known = self._tools.get(tool_call_id)
+        draft = known or self._reopened(event, tool_call_id)
+        if draft is None or (_begins_call(update) and draft.is_closed_to(event)):
+            draft = self._begin(event, "tool")
             draft.tool_call_id = tool_call_id
-            self._tools[tool_call_id] = draft
+        elif draft is not known:
+            self._drafts.append(draft)
+            self.size += DRAFT_BYTES + draft.size
+        self._tools[tool_call_id] = draft
         before = draft.size
         draft.change({name: value for name, value in update.items() if name != "sessionUpdate" and _given(value)})
         draft.last = event
@@ -258,7 +305,7 @@ class Folder:
         self.size += DRAFT_BYTES
         return draft
 
-    def _reopen(self, event: Event, tool_call_id: str) -> _Draft | None:
+    def _reopened(self, event: Event, tool_call_id: str) -> _Draft | None:
         known = self._known.pop(tool_call_id, None)
         if known is None:
             return None
@@ -268,22 +315,30 @@ class Folder:
         # It has begun long ago: the text of now goes on behind it, as it does where all is folded at once.
         body = raw_members(known.body)
         members = members_of(body.get("toolCall", b"{}"))
-        draft = _Draft(
+        return _Draft(
             first=first,
             last=first,
             role="tool",
+            tool_call_id=tool_call_id,
             members=members,
             omitted=parse_foreign_json(body.get("omitted", b"[]")),
             size=sum(map(len, members.values())),
         )
-        self._drafts.append(draft)
-        self.size += DRAFT_BYTES + draft.size
-        return draft
+
+
+def _is_told(event: Event) -> bool:
+    """Whether an event is a message."""
+    is_completed = event.type == TurnEnded.type and members_of(event.data).get("outcome") == b'"completed"'
+    return event.type in _EVENTS and not is_completed
 
 
 def changed_tool_call(update: Update) -> str | None:
     """The id of the tool call that an update changes."""
     return _tool_call_id(update) if _text(update.get("sessionUpdate")) in _TOOL_KINDS else None
+
+
+def _begins_call(update: Update) -> bool:
+    return _text(update.get("sessionUpdate")) == "tool_call"
 
 
 def _tool_call_id(update: Update) -> str:

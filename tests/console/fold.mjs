@@ -8,25 +8,39 @@ import { createInterface } from "node:readline";
 import { complete } from "../../gateway/web/console/model/event.js";
 import { Transcript } from "../../gateway/web/console/model/transcript.js";
 
-const ROLES = new Set(["user", "assistant", "thought", "tool", "plan"]);
-
 function fold(steps) {
     let transcript = new Transcript();
-    for (const { snapshot, event, page } of steps) {
-        if (snapshot) transcript = Transcript.fromSnapshot(snapshot);
-        else if (event) transcript.apply(complete(event));
-        else transcript.addEarlier(page.messages, page.next);
+    for (const step of steps) {
+        if (step.snapshot) transcript = Transcript.fromSnapshot(step.snapshot);
+        else if (step.event) transcript.apply(complete(step.event));
+        else transcript.addEarlier(step.page.messages, step.page.next);
     }
-    return transcript.turns
-        .flatMap(({ items }) => items)
-        .filter(({ kind }) => ROLES.has(kind))
-        .sort((a, b) => a.key - b.key)
-        .map(message);
+    return transcript.turns.flatMap(messages).sort((a, b) => a.id - b.id);
 }
 
-function message({ key, kind, at, updatedAt, turn, messageId = null, content, toolCall, entries }) {
+function messages({ id, items, ending }) {
+    const found = items.flatMap((item) => (item.kind === "permission" ? asked(item) : [message(item)]));
+    return ending && ending.data.outcome !== "completed"
+        ? [...found, event(ending.seq, id, ending.at, "turn_ended", ending.data)]
+        : found;
+}
+
+function asked({ key, turnId, at, request, answer }) {
+    const found = request ? [event(key, turnId, at, "permission_request", request)] : [];
+    return answer ? [...found, event(answer.seq, answer.turnId, answer.at, "permission_resolved", answer.data)] : found;
+}
+
+function message(item) {
+    const { key, kind, at, updatedAt, turn, messageId = null, author = null, content, toolCall, entries } = item;
+    if (kind === "note") return event(key, item.turnId, at, item.type, item.data);
     const named = messageId === null ? {} : { messageId };
-    return { id: String(key), role: kind, turnId: turn.id, at, updatedAt, ...named, content, toolCall, entries };
+    const written = author === null ? {} : { author };
+    const common = { id: String(key), role: kind, turnId: turn.id, at, updatedAt };
+    return { ...common, ...written, ...named, content, toolCall, entries };
+}
+
+function event(seq, turnId, at, type, data) {
+    return { id: String(seq), role: "event", turnId, at, updatedAt: at, event: type, data };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -33,7 +33,8 @@ class Reader:
         envelope = json.loads(event.data)
         turn = envelope.get("turnId")
         if event.event == "turn_started":
-            self._begin(event, "user", turn, content=data_of(event)["prompt"])
+            started = data_of(event)
+            self._begin(event, "user", turn, author=started["startedBy"], content=started["prompt"])
         elif event.event == "session_update":
             self._update(event, turn, data_of(event)["update"])
 
@@ -162,7 +163,7 @@ async def test_an_export_is_markdown_where_that_is_asked_for(base_project: Proje
     assert text.startswith("# A \\*title\\* of two lines\n")
     sections = re.findall(r"^## (.*) · ", text, re.MULTILINE)
     tools = ["Tool: Read (completed)", "Assistant", "Tool: late 1"]
-    assert sections == ["User", "Thought", "Plan", "Assistant", *tools, "Assistant"]
+    assert sections == ["User local", "Thought", "Plan", "Assistant", *tools, "Assistant"]
 
 
 def fill(database_url: str, session: str, number: int, size: int) -> None:

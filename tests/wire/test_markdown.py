@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.wire.markdown import fence, heading, inline, message, quote
 from gateway.wire.messages import Message
+from gateway.wire.sentences import Sentences
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -26,7 +27,8 @@ def shown(role: str, body: Any) -> str:
                 at=AT,
                 updated_at=AT,
                 body=json.dumps(body).encode(),
-            )
+            ),
+            Sentences(),
         )
     )
 
@@ -106,10 +108,12 @@ blocks = st.fixed_dictionaries(
 )
 
 
-@given(st.sampled_from(["assistant", "tool", "plan"]), json_values | st.lists(json_values | blocks), json_values)
+@given(
+    st.sampled_from(["assistant", "tool", "plan", "event"]), json_values | st.lists(json_values | blocks), json_values
+)
 def test_whatever_an_agent_says_can_be_shown(role: str, value: Any, other: Any) -> None:
     call = {"content": value, "rawInput": other, "title": other, "status": other}
-    text = shown(role, {"content": value, "entries": value, "toolCall": call})
+    text = shown(role, {"content": value, "entries": value, "toolCall": call, "event": other, "data": value})
     assert text.encode("utf-8", "backslashreplace")
     assert len(re.findall(r"^## ", text, re.MULTILINE)) >= 1
 

@@ -172,16 +172,49 @@ def test_a_turns_plan_is_its_newest_one_in_its_first_place() -> None:
 def test_kinds_without_a_message_and_nonsense_are_passed_over() -> None:
     odd = [
         update(1, "available_commands_update", availableCommands=[]),
-        update(2, "something_new", x=1),
+        update(2, "usage_update", used=1),
         event(3, "session_update", {"update": "no object"}),
         event(4, "session_update", 5),
         event(5, "agent_status", {"status": "running"}),
-        event(6, "gap", {"reason": "skipped"}),
+        event(6, "turn_ended", {"outcome": "completed"}),
         update(7, "agent_message_chunk", content="no block"),
         update(8, "plan", entries="no list"),
     ]
     roles = [message.role for message in fold(*odd)]
     assert roles == ["assistant", "plan"]
+
+
+def test_a_call_that_begins_after_its_ids_last_one_ended_or_in_another_turn_is_another_call() -> None:
+    begun = update(1, "tool_call", toolCallId="c", title="first", status="in_progress")
+    ended = update(2, "tool_call_update", toolCallId="c", status="completed")
+    again = update(3, "tool_call", toolCallId="c", title="second")
+    assert [json.loads(one.body)["toolCall"]["title"] for one in fold(begun, ended, again)] == ["first", "second"]
+    assert [json.loads(one.body)["toolCall"]["title"] for one in fold(begun, again)] == ["second"]
+    elsewhere = update(3, "tool_call", "t2", toolCallId="c", title="second")
+    assert [json.loads(one.body)["toolCall"]["title"] for one in fold(begun, elsewhere)] == ["first", "second"]
+    # The same where the first one was stored before.
+    [known] = fold(begun, ended)
+    late = update(4, "tool_call_update", toolCallId="c", status="failed")
+    [message] = fold(again, late, known=[known])
+    assert (message.id, json.loads(message.body)["toolCall"]["status"]) == ("3", "failed")
+
+
+def test_an_event_that_says_something_is_a_message_in_its_place() -> None:
+    messages = fold(chunk(1, "a"), event(2, "gap", {"reason": "skipped"}, None), chunk(3, "b"))
+    assert [(message.role, message.turn_id) for message in messages] == [
+        ("assistant", "t1"),
+        ("event", None),
+        ("assistant", "t1"),
+    ]
+    assert json.loads(messages[1].body) == {"event": "gap", "data": {"reason": "skipped"}}
+    failed = {"outcome": "failed", "failure": "agent_died", "message": "It died."}
+    assert shown(fold(event(1, "turn_ended", failed))) == [("event", {"event": "turn_ended", "data": failed})]
+
+
+def test_a_line_end_between_the_tokens_of_an_event_does_not_part_a_line_of_an_export() -> None:
+    odd = attrs.evolve(event(1, "container_event", None), data=b'{"event":\r\n"x",\n"data":{}}')
+    [message] = fold(odd)
+    assert b"\n" not in b"".join(message.to_json())
 
 
 def test_ids_that_no_database_holds_are_stored_as_something_it_does() -> None:

@@ -102,7 +102,7 @@ export type SaidEvent =
     | Said<"login_ended", { userId: string; provider: string; outcome: string; code: string; message: string }>
     | Said<
           "gap",
-          { reason: string; source: string | null; from: number | null; to: number | null; count: number | null }
+          { reason: string; source: string | null; from: number | null; to: number | null; count: number | null; message?: string }
       >
     | Said<"container_event", { event: string; data: unknown }>
     | Each<"session_update" | "agent_status" | "auth_required" | "auth_complete", unknown>;
@@ -206,10 +206,12 @@ interface MessageOf<Role extends string> {
 }
 
 export type TextRole = "user" | "assistant" | "thought";
-export type TextMessage = MessageOf<TextRole> & { content: ContentBlock[]; messageId?: string };
+export type TextMessage = MessageOf<TextRole> & { content: ContentBlock[]; messageId?: string; author?: string };
 export type ToolMessage = MessageOf<"tool"> & { toolCall: ToolCall };
 export type PlanMessage = MessageOf<"plan"> & { entries: unknown[] };
-export type Message = TextMessage | ToolMessage | PlanMessage;
+/** An event of the log, as it is. */
+export type EventMessage = MessageOf<"event"> & { event: LogEvent["type"]; data: unknown };
+export type Message = TextMessage | ToolMessage | PlanMessage | EventMessage;
 
 export interface MessagePage {
     messages: Message[];
@@ -326,6 +328,8 @@ interface MessageEntry<Kind extends string> extends Entry<Kind> {
 
 export interface TextItem extends MessageEntry<TextRole> {
     messageId: string | null;
+    /** Who wrote the prompt. */
+    author?: string | null;
     content: ContentBlock[];
 }
 
@@ -333,6 +337,8 @@ export interface ToolItem extends MessageEntry<"tool"> {
     /** The call's own. */
     id: string;
     toolCall: ToolCall;
+    /** Whether the agent has begun it, which an update that came first does not. */
+    isBegun?: boolean;
 }
 
 export interface PlanItem extends MessageEntry<"plan"> {
@@ -344,6 +350,10 @@ export type MessageItem = TextItem | ToolItem | PlanItem;
 export interface PermissionItem extends Entry<"permission"> {
     permission: AskedPermission;
     updatedAt: Time;
+    /** As the events have it; null where only a snapshot has told it. */
+    request: RequestedPermission | null;
+    answer: { seq: number; at: Time; turnId: string | null; data: ResolvedPermission } | null;
+    turnId: string | null;
 }
 
 /** A permission request as the transcript shows it. */
@@ -360,6 +370,8 @@ export interface AskedPermission {
 export interface NoteItem extends Entry<"note"> {
     type: LogEvent["type"];
     data: unknown;
+    /** The event's own, which may stand in another turn. */
+    turnId: string | null;
 }
 
 /** An entry of a transcript. */

@@ -18,6 +18,7 @@ from gateway.web.handlers.requests import choice, number, page_size
 from gateway.web.keys import PROJECT, REQUEST_ID
 from gateway.wire import markdown
 from gateway.wire.messages import Message
+from gateway.wire.sentences import Sentences
 from gateway.wire.times import timestamp
 
 #: An export is written in pieces of about this size.
@@ -89,8 +90,8 @@ class Form:
     content_type: str
     suffix: str
     begin: Callable[[Session], str]
-    #: A message in pieces.
-    message: Callable[[Message], Iterator[bytes]]
+    #: A message in pieces, of an export that is begun with this.
+    messages: Callable[[], Callable[[Message], Iterator[bytes]]]
 
 
 def _json_line(message: Message) -> Iterator[bytes]:
@@ -98,8 +99,13 @@ def _json_line(message: Message) -> Iterator[bytes]:
     yield b"\n"
 
 
-def _markdown(message: Message) -> Iterator[bytes]:
-    return (piece.encode("utf-8", "backslashreplace") for piece in markdown.message(message))
+def _markdown() -> Callable[[Message], Iterator[bytes]]:
+    sentences = Sentences()
+
+    def section(message: Message) -> Iterator[bytes]:
+        return (piece.encode("utf-8", "backslashreplace") for piece in markdown.message(message, sentences))
+
+    return section
 
 
 def _heading(session: Session) -> str:
@@ -110,8 +116,8 @@ def _heading(session: Session) -> str:
 
 
 FORMS: Final = {
-    "jsonl": Form(content_type="application/jsonl", suffix="jsonl", begin=lambda _: "", message=_json_line),
-    "markdown": Form(content_type="text/markdown", suffix="md", begin=_heading, message=_markdown),
+    "jsonl": Form(content_type="application/jsonl", suffix="jsonl", begin=lambda _: "", messages=lambda: _json_line),
+    "markdown": Form(content_type="text/markdown", suffix="md", begin=_heading, messages=_markdown),
 }
 
 
@@ -123,9 +129,9 @@ def _form(request: web.Request) -> Form:
 
 async def _pieces(session: Session, transcript: Transcript, form: Form) -> AsyncIterator[bytes]:
     """The export in pieces of some size; each is gone before the next is read."""
-    piece = bytearray(form.begin(session).encode())
+    piece, parts_of = bytearray(form.begin(session).encode()), form.messages()
     async for message in transcript.all(session.project_id, session.id):
-        parts = form.message(message)
+        parts = parts_of(message)
         if len(message.body) <= LARGE_BYTES:
             piece += b"".join(parts)
         else:

@@ -12,7 +12,7 @@ from gateway.permissions.requests import PermissionState
 from gateway.projects.store import PermissionMode, PermissionRule, Retention
 from gateway.sessions.turn import TurnState
 from gateway.wire.codec import to_camel
-from gateway.wire.messages import MessageRole
+from gateway.wire.messages import EventMessageType, MessageRole
 from gateway.wire.times import timestamp
 
 CursorText = Annotated[
@@ -214,6 +214,9 @@ class Message:
     tool_call: Annotated[Any, Meta(description="ACP's tool call with all its updates, of tool.")] = UNSET
     omitted: Annotated[list[str], Meta(description="Members of the tool call that were too large to keep.")] = UNSET  # type: ignore[assignment]
     entries: Annotated[Any, Meta(description="ACP's plan entries, of plan.")] = UNSET
+    author: Annotated[str, Meta(description="Who wrote the prompt, of user.")] = UNSET  # type: ignore[assignment]
+    event: Annotated[EventMessageType, Meta(description="The type of the event, of event.")] = UNSET  # type: ignore[assignment]
+    data: Annotated[Any, Meta(description="The data that `Event` has for this type, of event.")] = UNSET
 
 
 @attrs.frozen(kw_only=True)

@@ -31,6 +31,9 @@ _BODY = {
     "tool_call": "toolCall",
     "omitted": "omitted",
     "entries": "entries",
+    "author": "author",
+    "event": "event",
+    "data": "data",
 }
 
 

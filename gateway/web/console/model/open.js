@@ -5,8 +5,11 @@
  * the message that the event begins stands in for it.
  */
 
-/** @import { MessageItem, PlanItem, TextItem, ToolItem } from "../types.js" */
-/** @typedef {{ before: TextItem, after: TextItem | null, standIns: Set<MessageItem> }} Part */
+/** @import { Item, PlanItem, TextItem, ToolItem } from "../types.js" */
+/** @typedef {{ before: TextItem, after: TextItem | null, standIns: Set<Item> }} Part */
+
+/** @type {Set<unknown>} */
+const OVER = new Set(["completed", "failed"]);
 
 /** @param {string} id */
 function toolName(id) {
@@ -38,15 +41,16 @@ export class Open {
     #parts = [];
 
     /**
-     * Go on from a session's messages, oldest first; `running` is the turn that runs, or null.
+     * Go on from a session's messages, oldest first; `running` is the turn that runs, or null. Null is the end of a turn.
      *
-     * @param {MessageItem[]} items
+     * @param {(Item | null)[]} items
      * @param {string | null} running
      */
     resume(items, running) {
         for (const item of items) {
-            const isOpen = item.turn.id === null || item.turn.id === running;
             this.#text = null;
+            if (!item || item.kind === "note" || item.kind === "permission") continue;
+            const isOpen = item.turn.id === null || item.turn.id === running;
             if (isBeginning(item)) this.#named.delete(planName(null));
             if (item.kind === "tool") this.#named.set(toolName(item.id), item);
             else if (!isOpen) continue;
@@ -107,14 +111,19 @@ export class Open {
         this.#text = null;
     }
 
+    /** Something stands behind the last message that is none of these. */
+    part() {
+        this.#drop(this.#pending);
+        this.#text = null;
+    }
+
     /**
      * A turn begins or ends: neither a text nor a plan goes on with one of before.
      *
      * @param {string | null} turnId
      */
     close(turnId) {
-        this.#drop(this.#pending);
-        this.#text = null;
+        this.part();
         this.#named.delete(planName(turnId));
         this.#named.delete(planName(null));
     }
@@ -124,7 +133,7 @@ export class Open {
      *
      * The stand-in that it takes the place of, or null, and the part of a text that joins the one before now, or null.
      *
-     * @param {MessageItem} item
+     * @param {Item} item
      * @param {boolean} isOpen
      */
     read(item, isOpen) {
@@ -137,6 +146,12 @@ export class Open {
         }
         const name = nameOf(item);
         const standIn = this.#standIns.get(name) ?? null;
+        if (standIn?.kind === "tool" && standIn.isBegun && item.kind === "tool" && isClosed(item, standIn.turn.id)) {
+            // Another call with the same id: what stood in for an earlier one stands for itself, and parts a text.
+            this.#standIns.delete(name);
+            this.#parts = this.#parts.filter(({ standIns }) => !standIns.has(standIn));
+            return { standIn: null, part: null };
+        }
         if (isOpen && (this.#named.get(name) ?? standIn) === standIn) this.#named.set(name, item);
         this.#standIns.delete(name);
         return { standIn, part: standIn && this.#join(standIn) };
@@ -153,13 +168,13 @@ export class Open {
         if (pending) this.#parts.pop();
     }
 
-    /** @param {MessageItem} standIn */
+    /** @param {Item} standIn */
     #part(standIn) {
         if (this.#text) this.#parts.push({ before: this.#text, after: null, standIns: new Set([standIn]) });
         else this.#pending?.standIns.add(standIn);
     }
 
-    /** @param {MessageItem} standIn */
+    /** @param {Item} standIn */
     #join(standIn) {
         const part = this.#parts.find(({ standIns }) => standIns.delete(standIn));
         if (!part || part.standIns.size) return null;
@@ -179,8 +194,18 @@ function nameOf(item) {
 /**
  * Whether an item is the prompt of a turn, before which nothing else of that turn stands.
  *
- * @param {MessageItem} item
+ * @param {Item} item
  */
 function isBeginning({ kind, turn }) {
     return kind === "user" && turn.id !== null;
+}
+
+/**
+ * Whether a `tool_call` in this turn is another call than one with the same id: ids are unique within one answer, at most.
+ *
+ * @param {ToolItem} item
+ * @param {string | null} turnId
+ */
+export function isClosed({ turn, toolCall }, turnId) {
+    return turn.id !== turnId || OVER.has(toolCall.status);
 }

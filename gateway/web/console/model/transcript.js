@@ -1,12 +1,13 @@
 /**
  * A session's transcript, from a snapshot and the events behind it. No elements here: what it is, not how it looks.
  *
- * It folds as the gateway does (docs/api.md, "Snapshot"): what is no message there, a permission request or a note, parts no
- * message here either. tests/fixtures/folding.json holds both to it.
+ * It folds as the gateway does (docs/api.md, "Snapshot"): tests/fixtures/folding.json holds both to it. A permission request
+ * and its answer are two messages there, and one entry here; the end of a turn is the turn's own.
  */
 
+import { Asked, settled } from "./asked.js";
 import { seqOf } from "./event.js";
-import { Open } from "./open.js";
+import { Open, isClosed } from "./open.js";
 import { Turn } from "./turn.js";
 import {
     appendBlock,
@@ -19,8 +20,16 @@ import {
     updateOf,
 } from "./updates.js";
 
-/** @import { AskedPermission, EventOf, Item, LogEvent, Message, MessageItem, PermissionItem } from "../types.js" */
-/** @import { PlanItem, Snapshot, TextItem, TextRole, ToolItem, Update } from "../types.js" */
+/** @import { AskedPermission, Ending, EventMessage, EventOf, Item, LogEvent, Message, MessageItem } from "../types.js" */
+/** @import { NoteItem, PermissionItem, PlanItem, RequestedPermission, ResolvedPermission } from "../types.js" */
+/** @import { Snapshot, TextItem, TextRole, ToolItem, Update } from "../types.js" */
+
+/**
+ * Kinds of update that tell a session's state, which the newest of them is.
+ *
+ * @type {Set<unknown>}
+ */
+const STATES = new Set(["available_commands_update", "config_option_update", "session_info_update", "usage_update"]);
 
 export class Transcript {
     /**
@@ -39,8 +48,7 @@ export class Transcript {
     usage = null;
     #cursor = 0;
     #open = new Open();
-    /** @type {Map<string, PermissionItem>} */
-    #permissions = new Map();
+    #asked = new Asked();
     /** @type {Set<Item | Turn>} */
     #touched = new Set();
 
@@ -52,12 +60,15 @@ export class Transcript {
     static fromSnapshot(snapshot) {
         const transcript = new Transcript();
         transcript.#cursor = seqOf(snapshot.cursor);
-        const items = snapshot.messages.map((message) => transcript.#placeLast(message));
+        const running = snapshot.turn?.id ?? null;
+        const homes = homesOf(snapshot.messages, running);
+        const items = snapshot.messages.map((message, index) => transcript.#placeLast(message, homes[index] ?? null));
         transcript.earlier = snapshot.next;
-        transcript.#open.resume(items, snapshot.turn?.id ?? null);
+        transcript.#open.resume(items, running);
         if (snapshot.turn) transcript.#turn(snapshot.turn.id, snapshot.turn.startedAt).begin(snapshot.turn.startedAt);
         for (const permission of snapshot.permissions)
-            transcript.#ask(permission.turnId, permission.requestedAt, permission);
+            if (!transcript.#asked.waiting(permission.id))
+                transcript.#ask(permission.turnId, permission.requestedAt, permission, `permission ${permission.id}`);
         return transcript;
     }
 
@@ -75,7 +86,8 @@ export class Transcript {
      * @param {string | null} next
      */
     addEarlier(messages, next) {
-        for (const message of messages) this.#placeFirst(message);
+        const homes = homesOf([...messages].reverse(), this.turns[0]?.id ?? null).reverse();
+        messages.forEach((message, index) => this.#placeFirst(message, homes[index] ?? null));
         this.earlier = next;
     }
 
@@ -127,12 +139,13 @@ export class Transcript {
     }
 
     /** @param {EventOf<"turn_started">} event */
-    #turnStarted({ turnId, at, seq, data: { prompt } }) {
+    #turnStarted({ turnId, at, seq, data: { prompt, startedBy } }) {
         const turn = this.#turn(turnId, at);
         turn.begin(at);
         turn.isWhole = true;
         const content = contentOf(prompt);
-        this.#add({ key: seq, kind: "user", at, updatedAt: at, messageId: null, content, turn });
+        const author = typeof startedBy === "string" ? startedBy : null;
+        this.#add({ key: seq, kind: "user", at, updatedAt: at, messageId: null, author, content, turn });
         this.#open.close(turnId);
     }
 
@@ -140,7 +153,7 @@ export class Transcript {
     #turnEnded(event) {
         this.#open.close(event.turnId);
         const turn = this.#turn(event.turnId, event.at);
-        turn.end(event.at, event.data);
+        turn.end(event.at, event.data, event.seq);
         for (const item of turn.items) this.#touched.add(item);
         this.#touched.add(turn);
     }
@@ -186,11 +199,13 @@ export class Transcript {
      */
     #toolCall(event, update) {
         const id = toolCallIdOf(update);
-        let item = this.#open.tool(id);
+        const known = this.#open.tool(id);
+        const isBegun = update.sessionUpdate === "tool_call";
+        let item = known && isBegun && isClosed(known, event.turnId) ? null : known;
         if (!item) {
-            item = { ...this.#begin(event), kind: "tool", id, toolCall: {} };
+            item = { ...this.#begin(event), kind: "tool", id, isBegun, toolCall: {} };
             this.#add(item);
-            this.#open.begin(item, this.earlier !== null);
+            this.#open.begin(item, !known && this.earlier !== null);
         }
         item.toolCall = { ...item.toolCall, ...changesOf(update) };
         item.updatedAt = event.at;
@@ -221,14 +236,14 @@ export class Transcript {
      */
     #other(event, update) {
         if (update.sessionUpdate === "usage_update") this.usage = update;
-        else if (update.sessionUpdate !== "available_commands_update") this.#remark(event, update);
+        if (typeof update.sessionUpdate === "string" && !STATES.has(update.sessionUpdate))
+            this.#remark(event, event.data);
     }
 
     /** @param {EventOf<"permission_request">} event */
     #permissionRequest({ turnId, at, seq, data }) {
-        // A container that allows by itself tells no outcome afterwards.
-        const state = data.resolvedBy === "container" ? "selected" : "waiting";
-        this.#ask(turnId, at, { ...data, id: data.permissionId, state }, seq);
+        this.#open.part();
+        this.#ask(turnId, at, requested(data), seq, data);
     }
 
     /**
@@ -236,29 +251,36 @@ export class Transcript {
      * @param {string} at
      * @param {AskedPermission} permission
      * @param {number | string} key
+     * @param {RequestedPermission | null} request as its event has it; null where that was not read
      */
-    #ask(turnId, at, permission, key = `permission ${permission.id}`) {
-        if (this.#permissions.has(permission.id)) return;
+    #ask(turnId, at, permission, key, request = null) {
         const turn = this.#turn(turnId, at);
         /** @type {PermissionItem} */
-        const item = { key, kind: "permission", at, updatedAt: at, permission, turn };
-        this.#permissions.set(permission.id, item);
+        const item = { key, kind: "permission", at, updatedAt: at, permission, request, answer: null, turnId, turn };
+        this.#asked.add(item);
         this.#add(item);
         if (permission.state === "waiting") turn.asked(permission.id, at);
     }
 
     /** @param {EventOf<"permission_resolved">} event */
     #permissionResolved(event) {
-        const { data } = event;
-        const item = this.#permissions.get(data.permissionId);
-        this.#turn(event.turnId, event.at).answered(data.permissionId, event.at);
-        if (!item) {
-            this.#remark(event, data);
-            return;
-        }
-        const { outcome: state, optionId, resolvedBy, rule } = data;
-        item.permission = { ...item.permission, state, optionId, resolvedBy, rule };
-        item.updatedAt = event.at;
+        const { data, seq, at, turnId } = event;
+        this.#open.part();
+        this.#turn(turnId, at).answered(data.permissionId, at);
+        const item = this.#asked.waiting(data.permissionId);
+        if (item) this.#answer(item, { seq, at, turnId, data });
+        else this.#asked.orphan(data.permissionId, this.#remark(event, data));
+    }
+
+    /**
+     * @param {PermissionItem} item
+     * @param {NonNullable<PermissionItem["answer"]>} answer
+     */
+    #answer(item, answer) {
+        item.answer = answer;
+        item.permission = settled(item.permission, answer.data);
+        item.updatedAt = answer.at;
+        item.turn.answered(item.permission.id, answer.at);
         this.#touched.add(item).add(item.turn);
     }
 
@@ -269,8 +291,12 @@ export class Transcript {
      * @param {unknown} data
      */
     #remark({ type, turnId, at, seq }, data) {
-        const whose = turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id ?? null;
-        this.#add({ key: seq, kind: "note", type, at, data, turn: this.#turn(whose, at) });
+        this.#open.part();
+        const home = turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id ?? null;
+        /** @type {NoteItem} */
+        const item = { key: seq, kind: "note", type, at, data, turnId, turn: this.#turn(home, at) };
+        this.#add(item);
+        return item;
     }
 
     /**
@@ -303,15 +329,23 @@ export class Transcript {
     }
 
     /**
-     * Put a message of history behind all others.
+     * Put a message of history behind all others; the end of a turn is no entry of its own.
      *
      * @param {Message} message
+     * @param {string | null} home
      */
-    #placeLast(message) {
+    #placeLast(message, home) {
         const last = this.turns.at(-1);
-        const turn = last?.id === message.turnId ? last : this.#turn(message.turnId, message.at);
-        const item = itemOf(message, turn);
-        turn.items.push(item);
+        const turn = last?.id === home ? last : this.#turn(home, message.at);
+        if (message.role === "event" && message.event === "permission_resolved") {
+            const asked = this.#asked.waiting(answerOf(message).data.permissionId);
+            if (asked) {
+                this.#answer(asked, answerOf(message));
+                return asked;
+            }
+        }
+        const item = this.#itemOf(message, turn);
+        if (item) turn.items.push(item);
         this.#tellTurn(item);
         return item;
     }
@@ -320,20 +354,80 @@ export class Transcript {
      * Put a message of history before all others.
      *
      * @param {Message} message
+     * @param {string | null} home
      */
-    #placeFirst(message) {
+    #placeFirst(message, home) {
         const first = this.turns[0];
-        const known = message.turnId === null ? null : this.turnWithId(message.turnId);
-        const turn = (first?.id === message.turnId ? first : known) ?? new Turn(message.turnId, message.at);
+        const known = home === null ? null : this.turnWithId(home);
+        const turn = (first?.id === home ? first : known) ?? new Turn(home, message.at);
         // A turn stands where its first message does.
         if (turn !== first) this.turns = [turn, ...this.turns.filter((one) => one !== turn)];
-        const item = itemOf(message, turn);
+        const standIn = message.role === "event" ? this.#askedStandIn(message) : null;
+        const item = this.#itemOf(message, turn);
+        if (!item) return;
         const isOpen = item.kind === "tool" || (item.kind === "plan" && this.#mayHaveEarlierPlan(turn));
-        const { standIn, part } = this.#open.read(item, isOpen);
+        const read = this.#open.read(item, isOpen);
         turn.items.unshift(item);
-        if (standIn) this.#giveWay(standIn, item);
-        if (part) this.#join(part);
+        if (standIn) this.#remove(standIn);
+        if (read.standIn) this.#giveWay(read.standIn, item);
+        if (read.part) this.#join(read.part);
         this.#tellTurn(item);
+        if (item.kind === "permission") this.#findAnswer(item);
+    }
+
+    /**
+     * A request that the snapshot has told, in the place of which its message comes now.
+     *
+     * @param {EventMessage} message
+     */
+    #askedStandIn({ event, data }) {
+        const known = event === "permission_request" ? this.#asked.get(requestOf(data).permissionId) : null;
+        return known?.request === null ? known : null;
+    }
+
+    /** @param {PermissionItem} item */
+    #findAnswer(item) {
+        const note = this.#asked.takeOrphan(item.permission.id);
+        if (!note) return;
+        this.#remove(note);
+        const data = /** @type {ResolvedPermission} */ (note.data);
+        this.#answer(item, { seq: Number(note.key), at: note.at, turnId: note.turnId, data });
+    }
+
+    /**
+     * A message of history as an entry of its turn; null for the end of the turn.
+     *
+     * @param {Message} message
+     * @param {Turn} turn
+     * @returns {MessageItem | PermissionItem | NoteItem | null}
+     */
+    #itemOf(message, turn) {
+        if (message.role !== "event") return itemOf(message, turn);
+        const { event: type, data, at, turnId } = message;
+        const key = Number(message.id);
+        if (type === "turn_ended") {
+            turn.end(at, /** @type {Ending} */ (data), key);
+            this.#touched.add(turn);
+            return null;
+        }
+        if (type !== "permission_request") {
+            /** @type {NoteItem} */
+            const note = { key, kind: "note", type, at, data, turnId, turn };
+            if (type === "permission_resolved") this.#asked.orphan(answerOf(message).data.permissionId, note);
+            return note;
+        }
+        const request = requestOf(data);
+        const known = this.#asked.get(request.permissionId);
+        /** @type {PermissionItem} */
+        const item = {
+            ...{ key, kind: "permission", at, updatedAt: at, turnId, turn, request },
+            permission: known?.request === null ? known.permission : requested(request),
+            answer: known?.request === null ? known.answer : null,
+        };
+        // Of two with one id the newer one is answered next.
+        if (!known || known.request === null || Number(known.key) < key) this.#asked.add(item);
+        if (item.permission.state === "waiting") turn.asked(request.permissionId, at);
+        return item;
     }
 
     /**
@@ -348,8 +442,9 @@ export class Transcript {
         return !turns.some(({ items }) => items.some(({ kind }) => kind === "user"));
     }
 
-    /** @param {MessageItem} item */
+    /** @param {Item | null} item */
     #tellTurn(item) {
+        if (!item) return;
         if (item.kind === "tool") {
             const { turn, id, toolCall, at, updatedAt } = item;
             turn.called(id, { ...toolCall, status: null }, at);
@@ -362,12 +457,12 @@ export class Transcript {
      * The message itself was read, with its place; what was told of it meanwhile counts.
      *
      * @param {ToolItem | PlanItem} standIn
-     * @param {MessageItem} item
+     * @param {Item} item
      */
     #giveWay(standIn, item) {
         if (item.kind === "tool" && standIn.kind === "tool") item.toolCall = { ...item.toolCall, ...standIn.toolCall };
         if (item.kind === "plan" && standIn.kind === "plan") item.entries = standIn.entries;
-        item.updatedAt = standIn.updatedAt;
+        if (item.kind !== "note") item.updatedAt = standIn.updatedAt;
         this.#remove(standIn);
     }
 
@@ -383,7 +478,7 @@ export class Transcript {
         this.#touched.add(before).add(before.turn);
     }
 
-    /** @param {MessageItem} item */
+    /** @param {Item} item */
     #remove(item) {
         item.turn.items = item.turn.items.filter((one) => one !== item);
         this.#touched.add(item.turn);
@@ -393,7 +488,7 @@ export class Transcript {
 /**
  * A message of history as an item of its turn.
  *
- * @param {Message} message
+ * @param {Exclude<Message, EventMessage>} message
  * @param {Turn} turn
  * @returns {MessageItem}
  */
@@ -405,7 +500,54 @@ function itemOf(message, turn) {
             return { ...common, kind: "tool", id: toolCallIdOf(message.toolCall), toolCall: message.toolCall };
         case "plan":
             return { ...common, kind: "plan", entries: message.entries };
-        default:
-            return { ...common, kind: message.role, messageId: message.messageId ?? null, content: message.content };
+        default: {
+            const { role: kind, messageId = null, author = null, content } = message;
+            return { ...common, kind, messageId, author, content };
+        }
     }
+}
+
+/**
+ * The turn in which each message is shown: what has none, and stands between two messages of a turn, belongs there.
+ *
+ * @param {Message[]} messages oldest first
+ * @param {string | null} behind the turn that stands behind the last one
+ */
+function homesOf(messages, behind) {
+    const next = messages.map(() => behind);
+    for (let index = messages.length - 2; index >= 0; index -= 1)
+        next[index] = messages[index + 1]?.turnId ?? next[index + 1] ?? null;
+    /** @type {string | null} */
+    let before = null;
+    return messages.map(({ role, turnId }, index) => {
+        before = turnId ?? before;
+        return turnId ?? (role === "event" && before === next[index] ? before : null);
+    });
+}
+
+/**
+ * A request as it is shown. A container that allows by itself tells no outcome afterwards.
+ *
+ * @param {RequestedPermission} request
+ * @returns {AskedPermission}
+ */
+function requested(request) {
+    const state = request.resolvedBy === "container" ? "selected" : "waiting";
+    return { ...request, id: request.permissionId, state };
+}
+
+/**
+ * @param {unknown} data
+ * @returns {RequestedPermission}
+ */
+function requestOf(data) {
+    return /** @type {RequestedPermission} */ (data);
+}
+
+/**
+ * @param {EventMessage} message
+ * @returns {NonNullable<PermissionItem["answer"]>}
+ */
+function answerOf({ id, at, turnId, data }) {
+    return { seq: Number(id), at, turnId, data: /** @type {ResolvedPermission} */ (data) };
 }

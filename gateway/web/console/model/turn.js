@@ -27,6 +27,12 @@ export class Turn {
     failure = null;
     /** @type {string | null} */
     message = null;
+    /**
+     * Its end as the log has it.
+     *
+     * @type {{ seq: number, at: string, data: unknown } | null}
+     */
+    ending = null;
     /** Whether all of it came as events, so that it is known who waited when. */
     isWhole = false;
     isRunning = false;
@@ -57,12 +63,17 @@ export class Turn {
     }
 
     /**
+     * `seq`: of the event that tells it, where that was read.
+     *
      * @param {string} at
      * @param {Omit<Ending, "outcome"> & { outcome: string }} how
+     * @param {number | null} seq
      */
-    end(at, { outcome, stopReason = null, failure = null, message = null }) {
+    end(at, how, seq = null) {
+        const { outcome, stopReason = null, failure = null, message = null } = how;
         this.endedAt = at;
         this.isRunning = false;
+        if (seq !== null) this.ending = { seq, at, data: how };
         Object.assign(this, { outcome, stopReason, failure, message });
     }
 

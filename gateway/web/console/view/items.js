@@ -74,7 +74,8 @@ function userView(item) {
         hidden: true,
         on: { click: () => fold(!body.classList.contains("is-long")) },
     });
-    const foot = h("div.user-foot", more, h("time", { datetime: item.at, title: exactly(item.at) }, when(item.at)));
+    const author = item.author ? h("bdi.author", oneLine(item.author, 80)) : null;
+    const foot = h("div.user-foot", more, author, h("time", { datetime: item.at, title: exactly(item.at) }, when(item.at)));
     const element = h("article.item.user", { "aria-label": "Prompt" }, body, foot);
     /** @param {boolean} yes */
     function fold(yes) {

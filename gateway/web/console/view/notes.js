@@ -97,7 +97,7 @@ export function noteView({ type, at, data }) {
  * @param {unknown} data
  */
 function sentenceOf(type, data) {
-    const said = isObject(data) ? data : {};
+    const said = saidIn(type, data);
     const sentence = type === UPDATE ? entryOf(UPDATES, said.sessionUpdate) : entryOf(NOTES, type);
     return sentence ? sentence(said) : null;
 }
@@ -107,10 +107,22 @@ function sentenceOf(type, data) {
  * @param {unknown} data
  */
 function titleOf(type, data) {
-    const said = isObject(data) ? data : {};
+    const said = saidIn(type, data);
     return type === UPDATE
         ? `The agent says: ${oneLine(said.sessionUpdate ?? "something")}`
         : `The container says: ${oneLine(said.event ?? type)}`;
+}
+
+/**
+ * What an event says; of an agent's update that itself.
+ *
+ * @param {NoteItem["type"]} type
+ * @param {unknown} data
+ * @returns {Foreign}
+ */
+function saidIn(type, data) {
+    const said = type === UPDATE && isObject(data) ? data.update : data;
+    return isObject(said) ? said : {};
 }
 
 /** @param {unknown} value */
