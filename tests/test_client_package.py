@@ -21,7 +21,7 @@ from tests.world import Gateway
 FOLDER = ROOT / "client"
 LARGE = 1 << 20
 #: What the server needs and a client does not; its own package, too.
-OF_THE_SERVER = ("gateway", "aiopg", "aiohttp_sse", "cattrs", "msgspec", "nacl", "psycopg2")
+OF_THE_SERVER = ("gateway", "aiopg", "aiohttp_sse", "msgspec", "nacl", "psycopg2")
 #: What streams are made of.
 PARTS = [b"data", b"id", b"event", b"retry", b":", b" ", b"1", b"\n", b"\r", b"\n\n", b"\xef\xbb\xbf", b"\0", b"x"]
 

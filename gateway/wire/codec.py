@@ -4,25 +4,19 @@
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import lru_cache
-from itertools import islice
 from math import isfinite
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
-import cattrs
 import msgspec
-from cattrs.errors import (
-    AttributeValidationNote,
-    BaseValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationNote,
-)
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from gateway.wire.census import Census
 from gateway.wire.limits import flaw, flaw_of_length
+from gateway.wire.times import timestamp
 
 T = TypeVar("T")
 
@@ -46,10 +40,6 @@ class DecodeError(ValueError):
 def to_camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(part.capitalize() for part in rest)
-
-
-def _same(name: str) -> str:
-    return name
 
 
 def parse_json(raw: bytes) -> Any:
@@ -197,16 +187,38 @@ def decode(cls: type[T], raw: bytes) -> T:
 
 
 def from_builtins(cls: type[T], value: Any, *, rename: Callable[[str], str] = to_camel) -> T:
-    """Dicts and lists as a value of ``cls``; ``rename`` gives a field's name outside."""
-    try:
-        return _converter(rename).structure(value, cls)
-    except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, TypeError, ValueError) as exc:
-        raise DecodeError(_told(_explain(exc, "$", rename))) from exc
+    """Dicts and lists as a value of ``cls``, an attrs class; ``rename`` gives a field's name outside."""
+    reading = _Reading(rename)
+    read: T = reading.read(cls, value, "$")
+    if reading.count:
+        more = reading.count - len(reading.flaws)
+        raise DecodeError("; ".join(reading.flaws) + (f"; and {more} more" if more else ""))
+    return read
+
+
+def snake_names(name: str) -> str:
+    """For ``rename``: fields have the same names outside."""
+    return name
 
 
 def to_builtins(value: Any) -> Any:
-    """An attrs value as dicts and lists, ready for JSON."""
-    return _converter(to_camel).unstructure(value)
+    """attrs values as JSON has them: camelCase, without what is UNSET. Foreign values within stay as they are."""
+    if attrs.has(type(value)):
+        members = ((field.name, getattr(value, field.name)) for field in attrs.fields(type(value)))
+        return {to_camel(name): to_builtins(member) for name, member in members if member is not msgspec.UNSET}
+    match value:
+        case datetime():
+            return timestamp(value)
+        case list() | tuple():
+            return [to_builtins(one) for one in value] if _is_ours(*value[:1]) else value
+        case dict():
+            return {name: to_builtins(one) for name, one in value.items()} if _is_ours(*value.values()) else value
+    return value
+
+
+def _is_ours(*values: Any) -> bool:
+    """Whether these are attrs values. What came from agents is JSON already, and may be long."""
+    return bool(values) and attrs.has(type(values[0]))
 
 
 def dump_json(value: Any) -> bytes:
@@ -214,174 +226,94 @@ def dump_json(value: Any) -> bytes:
     return msgspec.json.encode(to_builtins(value))
 
 
-@lru_cache
-def _converter(rename: Callable[[str], str]) -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-
-    def names(cls: type) -> dict[str, Any]:
-        return {field.name: override(rename=rename(field.name)) for field in attrs.fields(cls)}
-
-    converter.register_structure_hook_factory(
-        attrs.has,
-        lambda cls: _only_objects(make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **names(cls))),
-    )
-    converter.register_unstructure_hook_factory(
-        attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, **names(cls))
-    )
-    for primitive, article in ((str, "a string"), (int, "a whole number"), (bool, "true or false")):
-        converter.register_structure_hook(primitive, _exactly(primitive, article))
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook_func(_is_limited, _limited_hook(converter))
-    converter.register_structure_hook_func(_is_one_of, _one_of)
-    converter.register_structure_hook_func(_is_list, _list_hook(converter))
-    converter.register_structure_hook_func(_is_mapping, _mapping_hook(converter))
-    return converter
+_PRIMITIVES = {str: "a string", int: "a whole number", bool: "true or false", float: "a number"}
+_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
 
-def _exactly(kind: type, article: str) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise ValueError(f"must be {article}, not {_kind(value)}")
-        return value
+class _Reading:
+    """One document while it is read. Flaws are collected with their places, so that all are reported at once."""
 
-    return hook
+    def __init__(self, rename: Callable[[str], str]) -> None:
+        self._rename = rename
+        self.flaws: list[str] = []
+        self.count = 0
 
+    def read(self, kind: Any, value: Any, place: str) -> Any:
+        """``value`` as ``kind`` has it; whatever comes back after a flaw is not used."""
+        if kind is Any:
+            return value
+        if kind in _PRIMITIVES:
+            is_right = type(value) is kind or (kind is float and type(value) is int)
+            return kind(value) if is_right else self._wrong(place, _PRIMITIVES[kind], value)
+        if attrs.has(kind):
+            return self._object(kind, value, place)
+        origin, parts = get_origin(kind), get_args(kind)
+        if origin is Annotated:
+            return self._limited(parts, value, place)
+        if origin in (Union, UnionType):
+            return None if value is None else self.read(parts[0], value, place)
+        if origin is Literal:
+            if type(value) is not str:
+                return self._wrong(place, "a string", value)
+            return value if value in parts else self._flaw(place, f"must be one of {', '.join(parts)}")
+        if origin in (list, tuple):
+            if type(value) is not list:
+                return self._wrong(place, "a list", value)
+            return origin(self.read(parts[0], one, f"{place}[{index}]") for index, one in enumerate(value))
+        if origin is dict:
+            if type(value) is not dict:
+                return self._wrong(place, "an object", value)
+            return {name: self.read(parts[1], one, f"{place}[{_shown(name)}]") for name, one in value.items()}
+        raise TypeError(f"{kind!r} cannot be read; teach gateway/wire/codec.py its kind")
 
-def _number(value: Any, _: Any) -> float:
-    if type(value) not in (int, float):
-        raise ValueError(f"must be a number, not {_kind(value)}")
-    return float(value)
+    def _object(self, cls: type, value: Any, place: str) -> Any:
+        if type(value) is not dict:
+            return self._wrong(place, "an object", value)
+        before, fields = self.count, _fields(cls)
+        members: dict[str, Any] = {}
+        names = {self._rename(name): name for name in fields}
+        for outside, name in names.items():
+            kind, field = fields[name]
+            if outside in value:
+                members[field.alias or name] = self.read(kind, value[outside], f"{place}.{outside}")
+            elif field.default is attrs.NOTHING:
+                self._flaw(f"{place}.{outside}", "missing")
+        for unknown in sorted(value.keys() - names.keys()):
+            self._flaw(f"{place}.{_shown(unknown)}", f"unknown (known here: {', '.join(names)})")
+        if self.count != before:
+            return None
+        try:
+            return cls(**members)
+        except (TypeError, ValueError) as exc:
+            return self._flaw(place, str(exc))
 
-
-def _is_limited(cls: Any) -> bool:
-    return get_origin(cls) is Annotated
-
-
-def _limited_hook(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, cls: Any) -> Any:
-        kind, *limits = get_args(cls)
-        metas = [limit for limit in limits if isinstance(limit, msgspec.Meta)]
+    def _limited(self, parts: tuple[Any, ...], value: Any, place: str) -> Any:
+        kind, *rest = parts
+        limits, before = [limit for limit in rest if isinstance(limit, msgspec.Meta)], self.count
         if isinstance(value, list | dict):
             # Before its entries are looked at one by one.
-            _refuse(flaw_of_length(value, limit) for limit in metas)
-        structured = converter.structure(value, kind)
-        _refuse(flaw(structured, limit) for limit in metas)
-        return structured
+            reasons = [flaw_of_length(value, limit) for limit in limits]
+            read = None if any(reasons) else self.read(kind, value, place)
+        else:
+            read = self.read(kind, value, place)
+            reasons = [flaw(read, limit) for limit in limits] if self.count == before else []
+        return self._flaw(place, reason) if (reason := next(filter(None, reasons), None)) else read
 
-    return hook
+    def _wrong(self, place: str, wanted: str, value: Any) -> None:
+        self._flaw(place, f"must be {wanted}, not {_KINDS.get(type(value), 'a number')}")
 
-
-def _refuse(reasons: Iterable[str | None]) -> None:
-    reason = next(filter(None, reasons), None)
-    if reason is not None:
-        raise ValueError(reason)
-
-
-def _is_one_of(cls: Any) -> bool:
-    return get_origin(cls) is Literal
+    def _flaw(self, place: str, reason: str) -> None:
+        self.count += 1
+        if len(self.flaws) < MAX_FLAWS:
+            self.flaws.append(f"{place}: {_shown(reason, 1000)}")
 
 
-def _one_of(value: Any, cls: Any) -> Any:
-    words = get_args(cls)
-    if not isinstance(value, str):
-        raise ValueError(f"must be a string, not {_kind(value)}")
-    if value not in words:
-        raise ValueError(f"must be one of {', '.join(words)}")
-    return value
-
-
-def _is_list(cls: Any) -> bool:
-    return getattr(cls, "__origin__", None) in (list, tuple)
-
-
-def _list_hook(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, cls: Any) -> Any:
-        if not isinstance(value, list):
-            raise ValueError(f"must be a list, not {_kind(value)}")
-        item = get_args(cls)[0]
-        out, errors = [], []
-        for index, element in enumerate(value):
-            try:
-                out.append(converter.structure(element, item))
-            except Exception as exc:
-                exc.add_note(IterableValidationNote(f"item {index}", index, item))
-                errors.append(exc)
-        if errors:
-            raise cattrs.IterableValidationError("list", errors, cls)
-        return cls.__origin__(out)
-
-    return hook
-
-
-def _is_mapping(cls: Any) -> bool:
-    return getattr(cls, "__origin__", None) is dict
-
-
-def _mapping_hook(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, cls: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValueError(f"must be an object, not {_kind(value)}")
-        item = get_args(cls)[1]
-        out, errors = {}, []
-        for key, element in value.items():
-            try:
-                out[key] = converter.structure(element, item)
-            except Exception as exc:
-                exc.add_note(IterableValidationNote(f"key {key}", key, item))
-                errors.append(exc)
-        if errors:
-            raise cattrs.IterableValidationError("object", errors, cls)
-        return out
-
-    return hook
-
-
-def _only_objects(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, cls: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValueError(f"must be an object, not {_kind(value)}")
-        return structure(value, cls)
-
-    return hook
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number")
-
-
-def _told(flaws: Iterator[str]) -> str:
-    """The first of them, and how many more there are."""
-    first = "; ".join(islice(flaws, MAX_FLAWS))
-    more = sum(1 for _ in flaws)
-    return f"{first}; and {more} more" if more else first
-
-
-def _explain(exc: BaseException, place: str, rename: Callable[[str], str]) -> Iterator[str]:
-    if isinstance(exc, ForbiddenExtraKeysError):
-        known = ", ".join(rename(field.name) for field in attrs.fields(exc.cl))
-        for key in sorted(map(str, exc.extra_fields)):
-            yield f"{place}.{_shown(key)}: unknown (known here: {known})"
-    elif isinstance(exc, BaseValidationError):
-        for sub in exc.exceptions:
-            yield from _explain(sub, place + _step(sub, rename), rename)
-    elif isinstance(exc, KeyError):
-        yield f"{place}: missing"
-    else:
-        yield f"{place}: {_shown(str(exc), 1000)}"
+@lru_cache
+def _fields(cls: Any) -> "dict[str, tuple[Any, attrs.Attribute[Any]]]":
+    """The fields of an attrs class with their types."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: (hints[field.name], field) for field in attrs.fields(cls)}
 
 
 def _shown(text: str, most: int = MAX_SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
-
-
-def _step(exc: BaseException, rename: Callable[[str], str]) -> str:
-    for note in getattr(exc, "__notes__", ()):
-        if isinstance(note, AttributeValidationNote):
-            return "." + rename(note.name)
-        if isinstance(note, IterableValidationNote):
-            return f"[{_shown(str(note.index))}]"
-    return ""
-
-
-snake_names = _same

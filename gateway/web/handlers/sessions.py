@@ -27,7 +27,7 @@ from gateway.web.handlers.requests import (
     text,
 )
 from gateway.web.keys import PROJECT, TASKS, USER
-from gateway.wire.codec import parse_foreign_json
+from gateway.wire.codec import parse_foreign_json, to_builtins
 
 Title = Annotated[str, Meta(max_length=500)]
 
@@ -135,7 +135,7 @@ async def prompt(request: web.Request) -> web.Response:
     forget_body(request)
     shown = parse_foreign_json(accepted.body)
     latest = await request.app[TURNS].wait(request[PROJECT].id, shown["turnId"], seconds)
-    shown["turn"] = shapes.to_json(views.turn(latest))
+    shown["turn"] = to_builtins(views.turn(latest))
     applied = {"Preference-Applied": f"wait={seconds}"}
     return views.answer(shown, status=202 if latest.is_open else 200, headers=applied)
 

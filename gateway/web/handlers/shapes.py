@@ -416,23 +416,3 @@ class Readiness:
 
     status: Literal["ready", "not_ready"]
     parts: dict[str, Part]
-
-
-def to_json(value: Any) -> Any:
-    """A value of these as JSON has it; foreign values within pass as they are."""
-    if attrs.has(type(value)):
-        members = ((field.name, getattr(value, field.name)) for field in attrs.fields(type(value)))
-        return {to_camel(name): to_json(member) for name, member in members if member is not UNSET}
-    match value:
-        case datetime():
-            return timestamp(value)
-        case list() | tuple():
-            return [to_json(one) for one in value] if _is_ours(*value[:1]) else value
-        case dict():
-            return {name: to_json(one) for name, one in value.items()} if _is_ours(*value.values()) else value
-    return value
-
-
-def _is_ours(*values: Any) -> bool:
-    """Whether these are to be turned into JSON. What came from agents is JSON, and may be long."""
-    return bool(values) and attrs.has(type(values[0]))

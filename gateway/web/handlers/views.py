@@ -20,7 +20,7 @@ from gateway.sessions.turn import Turn
 from gateway.turns.queue import Queued
 from gateway.turns.turns import Started
 from gateway.web.handlers import shapes
-from gateway.wire.codec import dump_foreign_json, raw_members
+from gateway.wire.codec import dump_foreign_json, raw_members, to_builtins
 from gateway.wire.messages import Message
 
 T = TypeVar("T", shapes.Project, shapes.Session)
@@ -43,7 +43,7 @@ def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None =
 
 
 def encode(value: Any) -> bytes:
-    return dump_foreign_json(shapes.to_json(value)) + b"\n"
+    return dump_foreign_json(to_builtins(value)) + b"\n"
 
 
 def project(value: Project, role: Role) -> shapes.Project:
