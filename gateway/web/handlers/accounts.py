@@ -14,8 +14,9 @@ from gateway.oauth.logins import Begun
 from gateway.oauth.pending import AUTHORIZED, EXCHANGING, Login
 from gateway.oauth.ways import Way
 from gateway.web.handlers import shapes
+from gateway.web.handlers.views import shown
 
-#: An answer that says what a person is to enter, or where they stand, is for now.
+#: For answers that hold codes to enter or the state of a login.
 NO_STORE = {"Cache-Control": "no-store"}
 #: How long the end of a login without an account is the state of things where an older account is still there.
 TOLD_FOR = timedelta(minutes=10)
@@ -30,7 +31,7 @@ _ENDED_OTHERWISE: Final[dict[str | None, shapes.AuthState]] = {
 def begun(value: Begun) -> shapes.LoginBegun:
     """What the person must do."""
     login, provider = value.login, value.provider
-    shown = shapes.LoginBegun(
+    told = shapes.LoginBegun(
         login_id=login.id,
         flow=login.flow,
         provider=provider.id,
@@ -39,9 +40,9 @@ def begun(value: Begun) -> shapes.LoginBegun:
         expires_at=login.expires_at,
     )
     if value.authorize_url is None:
-        return attrs.evolve(shown, **_code_of(login))
+        return attrs.evolve(told, **_code_of(login))
     return attrs.evolve(
-        shown,
+        told,
         authorize_url=value.authorize_url,
         redirect_uri=login.redirect_uri,
         # Whether the browser comes back by itself, or the person brings what it ended with.
@@ -93,37 +94,25 @@ def state_of(known: AgentAuthToken | None, newest: Login | None) -> shapes.AuthS
 
 
 def credential(value: AgentAuthToken) -> shapes.Credential:
-    return shapes.Credential(
-        agent_id=value.agent_id,
-        token_type=value.token_type,
+    return shown(
+        shapes.Credential,
+        value,
         provider=value.provider_id,
-        subject=value.subject,
-        scopes=list(value.scopes),
-        expires_at=value.expires_at,
         renewable=value.sealed_refresh_token is not None,
-        state=value.state,
         reason=value.state_reason and value.state_reason.partition(": ")[2],
-        fingerprint=value.fingerprint,
-        created_at=value.created_at,
-        updated_at=value.updated_at,
     )
 
 
 def login(value: Login) -> shapes.LoginState:
     ended = _end_of(value)
     code = value.code or ("login_expired" if ended == "expired" else None)
-    return shapes.LoginState(
-        id=value.id,
-        flow=value.flow,
+    return shown(
+        shapes.LoginState,
+        value,
         provider=value.provider_id,
         state="pending" if value.is_live else ended,
         code=code,
         title=titles().get(code) if code else None,
-        detail=value.detail,
-        scopes=list(value.scopes),
-        expires_at=value.expires_at,
-        created_at=value.created_at,
-        ended_at=value.ended_at,
         **(_code_of(value) if value.is_live and value.user_code else {}),
     )
 
@@ -165,12 +154,12 @@ def _code_of(value: Login) -> dict[str, Any]:
 
 
 def _way(value: Way) -> shapes.LoginWay:
-    shown = shapes.LoginWay(flow=value.flow)
+    way = shapes.LoginWay(flow=value.flow)
     if value.provider is not None:
-        shown = attrs.evolve(shown, provider=value.provider.id, provider_name=value.provider.name)
+        way = attrs.evolve(way, provider=value.provider.id, provider_name=value.provider.name)
     if value.token_type is not None:
-        shown = attrs.evolve(shown, token_type=value.token_type, asks=value.asks)
-    return shown
+        way = attrs.evolve(way, token_type=value.token_type, asks=value.asks)
+    return way
 
 
 def _end_of(value: Login | None) -> str | None:

@@ -11,9 +11,7 @@ from gateway.identity.roles import RoleWord
 from gateway.permissions.requests import PermissionState
 from gateway.projects.store import PermissionMode, PermissionRule, Retention
 from gateway.sessions.turn import TurnState
-from gateway.wire.codec import to_camel
 from gateway.wire.messages import EventMessageType, MessageRole
-from gateway.wire.times import timestamp
 
 CursorText = Annotated[
     str, Meta(pattern=r"^[0-9]{1,9}-[0-9]{1,18}$", description="A place in the project's log: `<epoch>-<seq>`.")

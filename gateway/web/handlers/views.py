@@ -1,4 +1,4 @@
-"""What goes out: each resource as the API shows it."""
+"""Domain values as the shapes that the API answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -7,7 +7,6 @@ import attrs
 from aiohttp import web
 
 from gateway.container.containers import Agents
-from gateway.container.values import ContainerAgent
 from gateway.identity.audit import Noted
 from gateway.identity.members import Member
 from gateway.identity.roles import Role
@@ -23,8 +22,9 @@ from gateway.web.handlers import shapes
 from gateway.wire.codec import dump_foreign_json, raw_members, to_builtins
 from gateway.wire.messages import Message
 
+S = TypeVar("S", bound=attrs.AttrsInstance)
 T = TypeVar("T", shapes.Project, shapes.Session)
-#: What a message's body has, by its role.
+#: Members of a message's body; which of them it has depends on its role.
 _BODY = {
     "content": "content",
     "message_id": "messageId",
@@ -38,7 +38,7 @@ _BODY = {
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """``value`` as JSON on a line of its own, so that a terminal's prompt does not follow it."""
+    """``value`` as JSON that ends with a line break, for people who call with curl."""
     return web.Response(body=encode(value), status=status, content_type="application/json", headers=headers)
 
 
@@ -46,89 +46,42 @@ def encode(value: Any) -> bytes:
     return dump_foreign_json(to_builtins(value)) + b"\n"
 
 
+def shown(shape: type[S], value: Any, **members: Any) -> S:
+    """``value`` as ``shape``: ``members``, and the attributes of the same names for all fields that have no default."""
+    required = (field.name for field in attrs.fields(shape) if field.default is attrs.NOTHING)
+    return shape(**{name: getattr(value, name) for name in required if name not in members}, **members)
+
+
 def project(value: Project, role: Role) -> shapes.Project:
-    """``role``: of who asks."""
-    return shapes.Project(
-        id=value.id,
-        name=value.name,
-        container_url=value.container_url,
-        acp_url=value.acp_url,
-        default_agent_id=value.default_agent_id,
-        retention=value.retention,
-        permission_mode=value.permission_mode,
-        permission_rules=list(value.permission_rules),
-        permission_timeout=value.permission_timeout,
-        record_opencode_events=value.record_opencode_events,
-        has_container_token=value.sealed_container_token is not None,
-        owner_id=value.owner_id,
-        role=role.word,
-        created_at=value.created_at,
-        updated_at=value.updated_at,
-    )
+    """``role`` is the caller's."""
+    has_token = value.sealed_container_token is not None
+    return shown(shapes.Project, value, role=role.word, has_container_token=has_token)
 
 
 def member(value: Member) -> shapes.Member:
-    return shapes.Member(
-        user_id=value.user_id,
-        role=value.role.word,
-        owner=value.is_owner,
-        added_by=value.added_by,
-        added_at=value.added_at,
-    )
+    return shown(shapes.Member, value, role=value.role.word, owner=value.is_owner)
 
 
 def audit_entry(value: Noted) -> shapes.AuditEntry:
-    members = {field.name: getattr(value, field.name) for field in attrs.fields(shapes.AuditEntry)}
-    return shapes.AuditEntry(**members | {"id": str(value.id)})
+    return shown(shapes.AuditEntry, value, id=str(value.id))
 
 
 def agents(value: Agents, default_agent_id: str | None) -> shapes.AgentList:
-    return shapes.AgentList(
-        agents=[_agent(agent, value.stale) for agent in value.agents],
-        default_agent_id=default_agent_id,
-        stale=value.stale,
-        omitted=value.omitted,
-    )
-
-
-def _agent(value: ContainerAgent, stale: bool) -> shapes.Agent:
-    return shapes.Agent(
-        id=value.id,
-        name=value.name,
-        description=value.description,
-        status=value.status,
-        stale=stale,
-        requires_auth=value.requires_auth,
-        authenticated=value.authenticated,
-        error=value.error,
-    )
+    listed = [shown(shapes.Agent, agent, stale=value.stale) for agent in value.agents]
+    return shown(shapes.AgentList, value, agents=listed, default_agent_id=default_agent_id)
 
 
 def spawned(said: Mapping[str, Any]) -> shapes.Spawned:
-    """What the contract knows of a container's answer: it is kept for its key, and must not hold variables."""
+    """The members that the contract names: the answer is stored for its key, and must not hold variables."""
     known = {"id": "id", "status": "status", "startedAt": "started_at"}
     return shapes.Spawned(**{name: said[member] for member, name in known.items() if member in said})
 
 
 def session(value: Session) -> shapes.Session:
     turn = None if value.turn_id is None else shapes.RunningTurn(id=value.turn_id, started_at=value.turn_started_at)
-    return shapes.Session(
-        id=value.id,
-        project_id=value.project_id,
-        agent_id=value.agent_id,
-        title=value.title,
-        working_directory=value.working_directory,
-        permissions=value.permissions,
-        status="ended" if value.status == "ended" else "running" if turn else "idle",
-        turn=turn,
-        queue=value.queue,
-        cursor=str(value.cursor),
-        created_by=value.user_id,
-        credential_user_id=value.credential_user_id,
-        created_at=value.created_at,
-        updated_at=value.updated_at,
-        ended_at=value.ended_at,
-    )
+    status = "ended" if value.status == "ended" else "running" if turn else "idle"
+    cursor = str(value.cursor)
+    return shown(shapes.Session, value, status=status, turn=turn, cursor=cursor, created_by=value.user_id)
 
 
 def accepted(value: Started | Queued) -> shapes.Accepted:
@@ -137,30 +90,13 @@ def accepted(value: Started | Queued) -> shapes.Accepted:
 
 
 def turn(value: Turn) -> shapes.Turn:
-    return shapes.Turn(
-        id=value.id,
-        state=value.state,
-        stop_reason=value.stop_reason,
-        failure=value.failure,
-        message=value.message,
-        prompt=value.prompt,
-        queued_at=value.queued_at,
-        started_at=value.started_at,
-        ended_at=value.ended_at,
-    )
+    return shown(shapes.Turn, value)
 
 
 def message(value: Message) -> shapes.Message:
-    # It stays as it is stored: what an agent has said is large, and nobody here looks into it.
-    body: dict[str, Any] = raw_members(value.body)
-    return shapes.Message(
-        id=value.id,
-        role=value.role,
-        turn_id=value.turn_id,
-        at=value.at,
-        updated_at=value.updated_at,
-        **{name: body[member] for name, member in _BODY.items() if member in body},
-    )
+    # The stored JSON is passed on as bytes: it can be large.
+    body = raw_members(value.body)
+    return shown(shapes.Message, value, **{name: body[member] for name, member in _BODY.items() if member in body})
 
 
 def messages(page: Page) -> shapes.MessagePage:
@@ -168,36 +104,22 @@ def messages(page: Page) -> shapes.MessagePage:
 
 
 def snapshot(value: Snapshot) -> shapes.Snapshot:
-    shown, page = session(value.session), messages(value.messages)
+    taken, page = session(value.session), messages(value.messages)
     return shapes.Snapshot(
-        session=shown,
-        turn=shown.turn,
+        session=taken,
+        turn=taken.turn,
         permissions=[permission(one) for one in value.permissions],
         messages=page.messages,
         next=page.next,
-        cursor=shown.cursor,
+        cursor=taken.cursor,
     )
 
 
 def permission(value: Permission) -> shapes.Permission:
-    return shapes.Permission(
-        id=value.id,
-        session_id=value.session_id,
-        turn_id=value.turn_id,
-        agent_id=value.agent_id,
-        tool_call=value.tool_call,
-        options=value.options,
-        state=value.state,
-        option_id=value.option_id,
-        resolved_by=value.resolved_by,
-        rule=value.rule,
-        requested_at=value.requested_at,
-        expires_at=value.expires_at,
-        resolved_at=value.resolved_at,
-    )
+    return shown(shapes.Permission, value)
 
 
 def listed(entries: Sequence[T], limit: int) -> tuple[list[T], str | None]:
-    """A page of ``limit`` from one entry more than that, and the id to ask for more after."""
+    """A page of ``limit`` entries out of at most ``limit + 1``, and the ``after`` of the next page."""
     more = len(entries) > limit
     return list(entries[:limit]), entries[limit - 1].id if more else None
