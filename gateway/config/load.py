@@ -1,11 +1,8 @@
-"""The configuration, read: from a TOML file, overridden by ``ACP_GATEWAY_*`` variables.
+"""Loads the configuration from a TOML file and from ``ACP_GATEWAY_<TABLE>_<SETTING>`` variables, which override it.
 
-A variable's name is ``ACP_GATEWAY_<TABLE>_<SETTING>``: ``ACP_GATEWAY_DATABASE_URL``, ``ACP_GATEWAY_SERVER_PORT``.
-In a variable the words of a list are separated by commas. Of what has a table for each name, a variable names it too:
-``ACP_GATEWAY_PROVIDERS_<NAME>_<SETTING>``.
-This is the only room that reads the environment. What is wrong in either is named with its place, and so is what is
-unknown in a file. A variable that is unknown changes nothing and stops nothing: other programs make some of that name,
-Kubernetes for one (see ``unknown_variables``).
+Lists in variables are separated by commas. Providers have a table each: ``ACP_GATEWAY_PROVIDERS_<NAME>_<SETTING>``.
+Only this module reads the environment. Invalid values, and unknown settings in a file, abort startup with their place.
+Unknown variables do not, because other programs set some with this prefix (see ``unknown_variables``).
 """
 
 import difflib
@@ -23,12 +20,12 @@ from gateway.errors import ConfigError
 from gateway.wire.codec import DecodeError, from_builtins, snake_names
 
 PREFIX = "ACP_GATEWAY_"
-#: Where the commands of people find a running gateway, and who they are there; no settings of a gateway's own.
+#: For commands that call a running gateway; they are no settings of the gateway itself.
 CLIENT_VARIABLES = frozenset({"ACP_GATEWAY_URL", "ACP_GATEWAY_TOKEN", "ACP_GATEWAY_TOKEN_FILE"})
 TESTS_PREFIX = "ACP_GATEWAY_TEST_"
 PROVIDERS_PREFIX = "ACP_GATEWAY_PROVIDERS_"
 _PROVIDER_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
-#: What Kubernetes gives each container for a Service, here one whose name begins with acp-gateway.
+#: Kubernetes sets these in every container for a Service whose name begins with acp-gateway.
 #: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_LINK = re.compile(
     r"(ACP_GATEWAY(?:_\w+?)?)_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)"
@@ -37,9 +34,9 @@ _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration from ``path`` (TOML; defaults where None), overridden by ``environ``.
+    """The configuration from ``path`` (None: defaults), overridden by ``environ``.
 
-    Raises ``ConfigError`` with the file or variable, the setting and what would be right.
+    Raises ``ConfigError``, which names the file or variable, the setting, and what would be right.
     """
     environ = os.environ if environ is None else environ
     tables = _read(path) if path else {}
@@ -54,9 +51,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[str, dict[str, str]]]:
-    """What is to be said of variables that begin as settings do and are none: a message each, and its fields.
+    """Warnings about variables with our prefix that are no settings: messages and their fields, without values.
 
-    What Kubernetes tells of one Service is one message. Values are not in them: a secret may have a misspelt name.
+    There is one message for all variables of a Kubernetes Service.
     """
     environ = os.environ if environ is None else environ
     known = variables()
@@ -77,19 +74,19 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[tuple[st
 
 
 def environment() -> Mapping[str, str]:
-    """The process's environment, for those who hand a scrubbed part of it on."""
+    """A copy of the process's environment."""
     return dict(os.environ)
 
 
 def tables() -> "list[attrs.Attribute[Any]]":
-    """The tables that are there once, each with settings of its own."""
+    """The tables of settings, without those that exist once per name."""
     return [table for table in attrs.fields(Config) if isinstance(table.type, type)]
 
 
 def variables() -> dict[str, tuple[str, str]]:
     """Each variable's name with the table and the setting that it overrides.
 
-    ``ACP_HOST_TOKEN`` is the container contract's own name for the agent host's secret.
+    ``ACP_HOST_TOKEN`` is the name that the container contract gives the agent host's secret.
     """
     names = {
         f"{PREFIX}{table.name}_{setting.name}".upper(): (table.name, setting.name)
@@ -114,7 +111,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_service_link(name: str, value: str) -> bool:
-    """Whether Kubernetes has made it. `…_PORT` may be a setting, too; no setting is an address such as tcp://…"""
+    """Whether Kubernetes has set it. `…_PORT` may also be a setting, but never an address such as tcp://…"""
     if _SERVICE_LINK.fullmatch(name):
         return True
     return name.startswith(PREFIX) and name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value) is not None
@@ -135,7 +132,7 @@ def _nearest(name: str, known: Iterable[str]) -> dict[str, str]:
 
 def _structure(tables: dict[str, Any], *, source: str) -> Config:
     try:
-        # They run below, one by one, because there each knows its place.
+        # Validators run below, where the place of each value is known.
         with attrs.validators.disabled():
             config = from_builtins(Config, tables, rename=snake_names)
     except DecodeError as exc:
@@ -180,7 +177,7 @@ def _override_provider(
 
 
 def _provider_setting(variable: str) -> "tuple[str, attrs.Attribute[Any]] | None":
-    """The provider and the setting of it that a variable overrides; None for what is none of a provider's."""
+    """The provider and its setting that a variable overrides; None for any other variable."""
     if not variable.startswith(PROVIDERS_PREFIX):
         return None
     rest = variable.removeprefix(PROVIDERS_PREFIX)

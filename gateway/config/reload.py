@@ -1,4 +1,4 @@
-"""The configuration as it is now: what may be changed while a gateway runs, and who wants to hear of it."""
+"""The current configuration: which settings may change at run time, and who is notified."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from gateway.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 PROVIDERS: Final = "providers"
-#: Whole tables, and single settings, that are read anew while a gateway runs.
+#: Tables and single settings that can be reloaded.
 LIVE: Final = frozenset(
     {
         PROVIDERS,
@@ -32,7 +32,7 @@ Changes = Mapping[tuple[str, str], Any]
 
 
 class Settings:
-    """Holds the configuration for those who ask each time, and tells those who do not."""
+    """The configuration of a running gateway, with listeners for its changes."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -48,10 +48,9 @@ class Settings:
 
 
 class Reloading:
-    """Reads the configuration again when it is told to, and hands on what may be changed.
+    """Reads the configuration again on request, and passes on what can be reloaded.
 
-    ``read`` reads and checks all of it, ``change`` is given what is new. What stands in a file and waits for a restart
-    is told each time.
+    ``read`` loads and checks it; ``change`` gets what is new. Changes that need a restart are logged each time.
     """
 
     def __init__(self, config: Config, read: Callable[[], Config], change: Callable[[Changes], None]) -> None:
@@ -87,7 +86,7 @@ def differences(old: Config, new: Config) -> dict[tuple[str, str], Any]:
         for setting in attrs.fields(type(getattr(new, table.name)))
         if (after := getattr(getattr(new, table.name), setting.name)) != getattr(getattr(old, table.name), setting.name)
     }
-    # A table for each, under names of the operator's own: all of them together are one setting.
+    # All providers together count as one setting.
     return found | ({(PROVIDERS, ""): new.providers} if new.providers != old.providers else {})
 
 

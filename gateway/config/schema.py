@@ -31,36 +31,58 @@ def _one_of(*words: str) -> Any:
     return check
 
 
+def _some_of(*words: str, least: int = 0) -> Any:
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+        unknown = next((word for word in value if word not in words), None)
+        if unknown is not None or len(value) < least:
+            raise ValueError(f"must be some of {', '.join(words)}, not {unknown or 'none'!r}")
+
+    return check
+
+
+def _matching(pattern: str, what: str, *, secret: bool = False) -> Any:
+    """A text, or each text of a tuple, must match all of ``pattern``. Of a secret nothing is quoted."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: str | tuple[str, ...]) -> None:
+        for text in (value,) if isinstance(value, str) else value:
+            if not re.fullmatch(pattern, text):
+                raise ValueError(f"must be {what}" + ("" if secret else f", not {text[:100]!r}"))
+
+    return check
+
+
 def _not_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not value:
         raise ValueError("must not be empty")
 
 
-def _http_or_empty(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValueError(f"must begin with http:// or https://, not {value[:40]!r}")
-
-
-def _bearer(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not re.fullmatch(r"[!-~]*", value):
-        # It is a secret: what is wrong with it is not quoted.
-        raise ValueError("must be printable ASCII characters without spaces and line breaks")
-
-
-def _field_value(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not re.fullmatch(r"([!-~]+( +[!-~]+)*)?", value):
-        raise ValueError("must be printable ASCII characters, with no line breaks and no spaces at its ends")
-
-
-def _origin(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-])?", value):
-        raise ValueError(f"must be an address such as https://agents.example.org with no / at its end, not {value!r}")
+_HOST_NAME = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
+_http_or_empty = _matching(r"(https?://.*)?", "an address that begins with http:// or https://")
+_bearer = _matching(r"[!-~]*", "printable ASCII characters without spaces and line breaks", secret=True)
+_field_value = _matching(
+    r"([!-~]+( +[!-~]+)*)?",
+    "printable ASCII characters, with no line breaks and no spaces at its ends",
+    secret=True,
+)
+_base_url = _matching(
+    r"(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-])?)?",
+    "an address such as https://agents.example.org with no / at its end",
+)
+_header_name = _matching(r"[A-Za-z0-9-]+", "the name of a header such as X-Forwarded-User")
+_hosts = _matching(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", "names such as gateway.example.com, without port and wildcards")
+_hosts_below = _matching(
+    rf"(\*\.)?{_HOST_NAME}", "names such as agents.example.org, without port, or *.example.org for all below"
+)
+_origins = _matching(
+    r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+(?<!:80)(?<!:443)",
+    "origins as browsers send them, such as https://app.example.com (lower case, no path, no default port)",
+)
 
 
 def _wildcard(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     star, _, suffix = value.partition(".")
     host = parse_host(suffix)
-    # Below localhost each project has a host in any case.
+    # Each project has a host below localhost anyway.
     is_name = host is not None and host.port is None and not re.search(r":|^[0-9.]+$|\.$|(^|\.)localhost$", host.name)
     if value and (star != "*" or not is_name):
         raise ValueError(f"must be a name such as *.agents.example.com, without port, not {value!r}")
@@ -78,61 +100,21 @@ class ServerConfig:
     workers: int = attrs.field(default=1, validator=_between(1, 64))
     stop_delay: float = attrs.field(default=0.0, validator=_between(0, 600))
     shutdown_timeout: float = attrs.field(default=5.0, validator=_between(0, 600))
-    public_url: str = attrs.field(default="", validator=_origin)
+    public_url: str = attrs.field(default="", validator=_base_url)
     project_hosts: str = attrs.field(default="", validator=_wildcard)
     max_body_bytes: int = attrs.field(default=33_554_432, validator=_between(1024, 2**31))
     idempotency_hours: float = attrs.field(default=24.0, validator=_between(0.01, 8760))
 
 
 IDENTITY_MODES = ("local", "tokens", "jwt", "proxy")
-#: None of them lets whoever knows a public key sign: "none" and the HMAC ones do not come with keys that are published.
+#: Asymmetric ones only: with "none" or HMAC anybody who has the published key could sign.
 JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-
-
-def _modes(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    unknown = next((word for word in value if word not in IDENTITY_MODES), None)
-    if unknown is not None:
-        raise ValueError(f"must be some of {', '.join(IDENTITY_MODES)}, not {unknown!r}")
-
-
-def _algorithms(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    unknown = next((word for word in value if word not in JWT_ALGORITHMS), None)
-    if unknown is not None or not value:
-        raise ValueError(f"must be some of {', '.join(JWT_ALGORITHMS)}, not {unknown or 'none'!r}")
-
-
-def _header_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
-        raise ValueError(f"must be the name of a header such as X-Forwarded-User, not {value!r}")
-
-
-def _hosts(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    for text in value:
-        if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", text):
-            raise ValueError(f"must be names such as gateway.example.com, without port and wildcards, not {text!r}")
-
-
-def _hosts_below(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    for text in value:
-        if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", text):
-            raise ValueError(
-                f"must be names such as agents.example.org, without port, or *.example.org for all below, not {text!r}"
-            )
-
-
-def _origins(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    for text in value:
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+", text) or text.endswith((":80", ":443")):
-            raise ValueError(
-                "must be origins as browsers write them, such as https://app.example.com (lower case, no path, no "
-                f"usual port), not {text!r}"
-            )
 
 
 def _users(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
     for text in value:
         if not text.isprintable() or not 1 <= len(text) <= 200:
-            raise ValueError(f'must be ids of users as their tokens, JWTs or proxy have them, or "*", not {text!r}')
+            raise ValueError(f'must be user ids as tokens, JWTs or the proxy name them, or "*", not {text!r}')
 
 
 def _networks(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
@@ -145,14 +127,16 @@ def _networks(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ..
 
 @attrs.frozen(kw_only=True)
 class IdentityConfig:
-    """How callers are told from one another."""
+    """How callers are identified."""
 
-    #: Empty: as the command has it, ``local`` for ``up``, and for ``serve`` tokens, of which it makes the first.
-    modes: tuple[str, ...] = attrs.field(default=(), validator=_modes)
+    #: Empty: the command decides. ``up`` takes ``local``; ``serve`` takes ``tokens`` and makes the first one.
+    modes: tuple[str, ...] = attrs.field(default=(), validator=_some_of(*IDENTITY_MODES))
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_jwks_url: str = ""
-    jwt_algorithms: tuple[str, ...] = attrs.field(default=("RS256", "ES256"), validator=_algorithms)
+    jwt_algorithms: tuple[str, ...] = attrs.field(
+        default=("RS256", "ES256"), validator=_some_of(*JWT_ALGORITHMS, least=1)
+    )
     jwt_user_claim: str = attrs.field(default="sub", validator=_not_empty)
     proxy_header: str = attrs.field(default="X-Forwarded-User", validator=_header_name)
     proxy_addresses: tuple[str, ...] = attrs.field(default=(), validator=_networks)
@@ -172,14 +156,14 @@ class DatabaseConfig:
     connect_timeout: float = attrs.field(default=5.0, validator=_between(0.1, 60))
 
 
-#: This machine's own addresses, and those that networks give out for themselves: RFC 1918, 6598 and 4193.
+#: Loopback, and private addresses (RFC 1918, 6598 and 4193).
 PRIVATE_NETWORKS = (
     *("127.0.0.0/8", "::1"),
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
 )
 
 
-#: What belongs to one connection, to the gateway's own users, or is the gateway's to say to a container.
+#: Fields of one connection, credentials of the gateway's users, and what the gateway itself tells containers.
 NEVER_FORWARDED = frozenset(
     {
         *("authorization", "cookie", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer"),
@@ -187,7 +171,7 @@ NEVER_FORWARDED = frozenset(
         *("x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"),
     }
 )
-#: The longest name of a header field that anything is to be done with.
+#: The longest name of a header field that is forwarded.
 MAX_FIELD_NAME = 64
 
 
@@ -236,7 +220,7 @@ class EventsConfig:
 
 @attrs.frozen(kw_only=True)
 class TurnsConfig:
-    """How many prompts may wait, and how turns that end by themselves no more are ended."""
+    """How many prompts may be queued, and when turns that do not end are ended."""
 
     max_queued: int = attrs.field(default=16, validator=_between(0, 10_000))
     cancel_timeout: float = attrs.field(default=10.0, validator=_between(0.1, 3600))
@@ -246,14 +230,14 @@ class TurnsConfig:
 
 @attrs.frozen(kw_only=True)
 class PermissionsConfig:
-    """How permission requests that nobody answers end."""
+    """When permission requests that nobody answers are refused."""
 
     timeout: float = attrs.field(default=600.0, validator=_between(0.1, 604_800))
 
 
 @attrs.frozen(kw_only=True)
 class OAuthConfig:
-    """How providers of accounts are asked."""
+    """How OAuth providers are called."""
 
     timeout: float = attrs.field(default=20.0, validator=_between(0.1, 120))
     allow_http_loopback: bool = False
@@ -261,7 +245,7 @@ class OAuthConfig:
 
 @attrs.frozen(kw_only=True)
 class ProviderBodies:
-    """How the bodies of calls to a provider are written: form or json, and for ``revoke`` also github."""
+    """The format of the bodies sent to a provider: form or json, and for ``revoke`` also github."""
 
     exchange: str | None = None
     refresh: str | None = None
@@ -272,7 +256,7 @@ class ProviderBodies:
 
 @attrs.frozen(kw_only=True)
 class ProviderExpiry:
-    """When a provider's tokens end, where it does not say so."""
+    """When a provider's tokens expire, if it does not say."""
 
     default_ttl: float | None = None
     skew: float | None = None
@@ -281,7 +265,7 @@ class ProviderExpiry:
 
 @attrs.frozen(kw_only=True)
 class ProviderConfig:
-    """What an operator says of one provider of accounts; None: as its preset has it."""
+    """An operator's settings of one OAuth provider; None means as in its preset."""
 
     client_id: str | None = None
     client_secret: str | None = attrs.field(default=None, repr=False)
@@ -325,7 +309,7 @@ class AgentHostConfig:
 
 @attrs.frozen(kw_only=True)
 class LimitsConfig:
-    """How much one user, or one project, may have at once; 0 is no limit."""
+    """How much one user or project may use at once; 0 means no limit."""
 
     requests_per_second: float = attrs.field(default=200.0, validator=_between(0, 1_000_000))
     turns_per_user: int = attrs.field(default=100, validator=_between(0, 1_000_000))
@@ -346,7 +330,7 @@ class EmbeddedConfig:
 
 @attrs.frozen(kw_only=True)
 class VaultConfig:
-    """Where the keys are that users' secrets are sealed with."""
+    """Where the keys are that seal users' secrets."""
 
     key_file: str = ""
     keys: str = attrs.field(default="", repr=False)
@@ -354,14 +338,14 @@ class VaultConfig:
 
 @attrs.frozen(kw_only=True)
 class CredentialsConfig:
-    """How agents are given users' credentials."""
+    """How agents get users' credentials."""
 
     catalogue: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class MetricsConfig:
-    """Who may read the figures at ``/metrics``."""
+    """Who may read ``/metrics``."""
 
     allow: tuple[str, ...] = attrs.field(default=("127.0.0.0/8", "::1"), validator=_networks)
     token: str = attrs.field(default="", repr=False, validator=_bearer)
@@ -369,7 +353,7 @@ class MetricsConfig:
 
 @attrs.frozen(kw_only=True)
 class TracingConfig:
-    """Where traces go, with OpenTelemetry."""
+    """Where OpenTelemetry traces are sent."""
 
     endpoint: str = attrs.field(default="", validator=_http_or_empty)
     authorization: str = attrs.field(default="", repr=False, validator=_field_value)
