@@ -267,8 +267,8 @@ def test_what_a_stream_asks_of_proxies_passes() -> None:
 
 
 def test_the_documentation_lists_what_passes() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
-    _, request, answer, *_ = re.split(r"### Header fields|below the gateway's own host\*\*|own host\*\* all", text)
+    text = (Path(__file__).parents[2] / "docs" / "passthrough.md").read_text("utf-8")
+    _, request, answer, *_ = re.split(r"## Header fields|below the gateway's own host\*\*|own host\*\* all", text)
     for told, names_there, prefixes in (
         (request, fields._TO_CONTAINER - {"via"}, fields._PREFIXES_TO_CONTAINER),
         (answer, fields._ON_GATEWAYS_HOST, fields._PREFIXES_ON_GATEWAYS_HOST),
