@@ -1,9 +1,9 @@
-"""What a request is for: told once, from its host, its route and its target. Nobody behind this reads them again.
+"""Classifies a request once, by host, route and target; later code uses the result.
 
-A request is addressed to the gateway or to a project's own host (``gateway.identity.sites``), where every path is the
-container's. On the gateway's host the route table says whose it is: ``/api/projects/{id}/acp/…`` is for the container's
-ACP port (4097), ``/api/projects/{id}/opencode/…`` for OpenCode's (4096), unless a handler of ours has it. The rest of
-such a path and the query reach the container byte for byte.
+On a project's own host (``gateway.identity.sites``) every path is forwarded to the container. On the gateway's host the
+route table decides: ``/api/projects/{id}/acp/…`` is forwarded to the container's ACP port (4097) and
+``/api/projects/{id}/opencode/…`` to OpenCode (4096), unless we have a handler for it. The rest of the path and the
+query reach the container byte for byte.
 """
 
 import re
@@ -22,26 +22,24 @@ from gateway.stream.dialects import OPENCODE, OWN, Dialect
 from gateway.web.apidoc.endpoint import Endpoint
 from gateway.wire.hosts import parse_host
 
-#: RFC 9112 3.2.2: what a proxy is asked; a server must understand it, too.
+#: RFC 9112 3.2.2: sent to proxies, but servers must accept it too.
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
-#: A request target of RFC 9112 3.2: a path whose fourth part names the port, maybe behind a scheme and an authority.
+#: A request target (RFC 9112 3.2) whose fourth path segment names the port, perhaps in absolute form.
 _TARGET = re.compile(r"(?:https?://[^/?]*)?(?:/[^/?]+){3}/([^/?]+)(.*)", re.DOTALL | re.IGNORECASE)
-#: The same without looking into the path.
 _ORIGIN_FORM = re.compile(r"(?:https?://[^/?]*)?(/.*)", re.DOTALL | re.IGNORECASE)
-#: More than is passed through, and nothing less: how a path is split into names is the router's affair.
+#: Matches at least all paths that are forwarded, however the router splits them.
 _BELOW = re.compile(r"/api/projects/.+?/(?:acp|opencode)(?:/|\Z)", re.DOTALL)
 
-#: The name of the route of OpenCode's own events, which are streamed as ours where a project records them.
+#: The route of OpenCode's own events, which we serve from the log if the project records them.
 OPENCODE_EVENTS: Final = "opencode_events"
-#: The names of the routes whose answer is an event stream of ours, with what a client of it understands.
+#: The names of the routes that answer with one of our event streams, and its dialect.
 _STREAMS: Mapping[str | None, Dialect] = {"project_events": OWN, "session_events": OWN, OPENCODE_EVENTS: OPENCODE}
-#: The names of the routes that operators' machinery asks, without identity.
+#: The names of the routes for probes and metrics, which need no identity.
 _OPERATIONS: Final = frozenset({"healthz", "readyz", "metrics"})
-#: How metrics call what has no route, and all of a container's OpenCode on its project's own host.
+#: Labels in metrics: a path without a route, and everything on a project's own host.
 UNMATCHED: Final = "unmatched"
 OWN_HOST: Final = "project-host"
 
-#: Each route with its line of the table.
 ENDPOINT_OF = web.AppKey("endpoint_of", dict[web.AbstractRoute, Endpoint])
 
 Port = Literal["acp", "opencode"]
@@ -49,7 +47,7 @@ Port = Literal["acp", "opencode"]
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """A place in a project's container: the port, the raw path and query there, and the prefix that was cut off."""
+    """Where to forward: the port, the raw path and query, and the prefix that was removed."""
 
     port: Port
     raw: str
@@ -60,46 +58,44 @@ class Target:
 class Destination:
     """What a request is for."""
 
-    #: What it is addressed to.
     asked: Asked
-    #: How metrics call it.
+    #: In metrics.
     label: str
-    #: Its line of the route table; None where no route fits, and on a project's own host, where none is meant.
+    #: None if no route matches, and on a project's own host.
     endpoint: Endpoint | None = None
-    #: The project that is meant, whether or not there is one.
+    #: As named in the request; the project may not exist.
     project_id: str | None = None
-    #: What it means in the project's container, unless a handler of ours has it.
+    #: Where it is forwarded to, unless one of our handlers answers.
     target: Target | None = None
-    #: Whether its answer may be a container's, below the gateway's own host.
+    #: Whether a container may answer it on the gateway's own host.
     is_below: bool = False
-    #: Why it cannot be told for certain.
+    #: Why the request is ambiguous.
     wrong: BadRequest | None = None
 
     @property
     def on_own_host(self) -> bool:
-        """Whether the host is the project's own, and every path there its container's."""
+        """Whether the host is the project's own."""
         return self.asked.project_id is not None
 
     @property
     def is_public(self) -> bool:
-        """Whether it is answered without asking who asks."""
         return self.endpoint is not None and self.endpoint.is_public
 
     @property
     def least_role(self) -> Role:
-        """What its caller must be in the project at least."""
+        """The minimum role in the project."""
         if self.on_own_host:
             return Role.OPERATOR
         return (self.endpoint.role if self.endpoint is not None else None) or Role.VIEWER
 
     @property
     def is_operations(self) -> bool:
-        """Whether operators' machinery asks it, which has no account and calls by whatever address it has."""
+        """Whether it is a probe or a scrape, which has no account and uses any address."""
         return self.endpoint is not None and self.endpoint.name in _OPERATIONS
 
     @property
     def stream(self) -> Dialect | None:
-        """What its clients understand, where the answer is an event stream of ours or, unrecorded, of OpenCode's."""
+        """The dialect of the event stream that it opens, if it opens one."""
         return None if self.endpoint is None else _STREAMS.get(self.endpoint.name)
 
 
@@ -107,7 +103,7 @@ DESTINATION = web.RequestKey("destination", Destination)
 
 
 def destination_of(request: web.Request) -> Destination:
-    """Nothing is looked up for it."""
+    """Classify a request; nothing is looked up in the database."""
     route = request.match_info.route
     resource = route.resource
     label = UNMATCHED if resource is None else resource.canonical
@@ -143,7 +139,7 @@ def _below_prefix(project_id: str, raw_path: str) -> Target | None:
 
 
 def _asked(request: web.Request) -> Asked:
-    """What the request is addressed to, read strictly; ``BadRequest`` where it cannot be told for certain."""
+    """The host that the request is addressed to; ``BadRequest`` if it is not clear."""
     field, target = request.headers.get(hdrs.HOST), request.raw_path
     if not target.startswith("/") and target != "*":
         field = _of_absolute_form(target, field)
@@ -151,14 +147,14 @@ def _asked(request: web.Request) -> Asked:
         return UNNAMED
     asked = request.app[IDENTITY].sites.asked(field)
     if asked is None:
-        raise BadRequest(f"The Host {field[:100]!r} is no host name with or without a port.")
+        raise BadRequest(f"The Host {field[:100]!r} is not a host name with or without a port.")
     return asked
 
 
 def _of_absolute_form(target: str, field: str | None) -> str:
-    """The ``Host`` field, which alone is checked and told to containers; the target's host where there is none.
+    """The ``Host`` field, or else the host of the target. Only ``Host`` is checked and forwarded.
 
-    RFC 9112 3.2.2 has a server believe the target, and has clients send the same in both.
+    RFC 9112 3.2.2: servers use the target; clients send the same host in both.
     """
     found = _ABSOLUTE_FORM.match(target)
     if found is None:

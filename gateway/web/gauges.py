@@ -1,4 +1,4 @@
-"""What the rooms hold just now, as figures that are looked up when somebody reads them."""
+"""Gauges of what the rooms hold now; they are computed when metrics are read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,14 +10,14 @@ from gateway.follow.followers import Followers
 from gateway.stream.streams import Streams
 from gateway.telemetry.metrics import Metrics
 
-#: The figures that the database knows are left out where it takes longer.
+#: Gauges that need the database are left out if it takes longer.
 LOOK_UP_SECONDS: Final = 1.0
 
 
 def add_gauges(
     metrics: Metrics, database: Database, followers: Followers, streams: Streams
 ) -> Callable[[], Awaitable[None]]:
-    """Have ``metrics`` tell these rooms' figures; what is returned looks up those that have to be waited for."""
+    """Add the gauges to ``metrics``. The function returned refreshes those that need the database."""
     waiting: dict[tuple[str, ...], float] = {}
 
     def of_followers() -> dict[tuple[str, ...], float]:

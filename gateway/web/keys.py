@@ -1,4 +1,4 @@
-"""What a request carries, and the application beside its rooms, whose keys stand with them; by typed key."""
+"""Typed keys of requests, and of the application except for the rooms' own keys."""
 
 from collections.abc import Callable
 
@@ -17,19 +17,19 @@ from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.readiness import Readiness
 from gateway.web.bodies import Bodies, Place
 
-#: As it was at the start. What may have been changed since is in SETTINGS.
+#: As at the start; SETTINGS has what was reloaded since.
 CONFIG = web.AppKey("config", Config)
 SETTINGS = web.AppKey("settings", Settings)
 BODIES = web.AppKey("bodies", Bodies)
 DATABASE = web.AppKey("database", Database)
-#: By which the gateways of this database know each other's requests.
+#: In ``Via``: shared by all gateways on one database.
 PSEUDONYM = web.AppKey("pseudonym", str)
-#: Work that goes on when the client that asked for it has left.
+#: Work that continues when its client disconnects.
 TASKS = web.AppKey("tasks", Tasks)
 EXPOSITION = web.AppKey("exposition", Exposition)
 READINESS = web.AppKey("readiness", Readiness)
 
-#: The query parameter with the ticket of a stream of ours; and of one of a container's, which may know another ticket.
+#: Query parameters with a ticket: of our streams, and of a container's, which may use "ticket" itself.
 STREAM_TICKET = "ticket"
 PASSTHROUGH_TICKET = "gatewayTicket"
 
@@ -37,25 +37,24 @@ PASSTHROUGH_TICKET = "gatewayTicket"
 API_DOCUMENT: web.AppKey[Callable[[], bytes]] = web.AppKey("api_document")
 
 REQUEST_ID = web.RequestKey("request_id", str)
-#: Who asks, and their id alone.
+#: The caller, and the caller's user id.
 CALLER = web.RequestKey("caller", Caller)
 USER = web.RequestKey("user", str)
-#: The cookie that the answer gives the browser which was signed in, and for how many seconds; none takes it away.
+#: The sign-in cookie to set, and for how many seconds; an empty one removes it.
 SIGNED_IN = web.RequestKey("signed_in", tuple[str, int])
-#: Where its body is held.
 BODY_PLACE = web.RequestKey("body_place", Place)
-#: How many bytes of its answer an event stream has written.
+#: The bytes that an event stream has written.
 WRITTEN = web.RequestKey("written", int)
 PROJECT = web.RequestKey("project", Project)
-#: Whether the caller came by a pass, of which a container is not told.
+#: Whether a stream ticket or its cookie was used, which is not forwarded.
 CAME_BY_PASS = web.RequestKey("came_by_pass", bool)
-#: What the caller may do in the project.
+#: The caller's role in the project.
 ROLE = web.RequestKey("role", Role)
 
 
 @attrs.frozen
 class Route:
-    """Where a request is to be forwarded: its upstream, the raw path and query there, and the prefix cut off."""
+    """Where to forward a request: upstream, raw path and query, and the prefix that was removed."""
 
     upstream: Upstream
     target: str
@@ -68,7 +67,7 @@ ROUTE = web.RequestKey("route", Route)
 
 @attrs.frozen(kw_only=True)
 class Changed:
-    """What a request has changed where its route does not tell: the project, and the user as whom."""
+    """For the audit: the project and user that a request concerns, if its route does not name them."""
 
     project_id: str
     user_id: str

@@ -1,4 +1,4 @@
-"""The parts that this process needs to do its work, and how each is looked at."""
+"""The readiness checks: one for each part that this process depends on."""
 
 from gateway.credentials.checking import missing_keys
 from gateway.credentials.keyring import Keys
@@ -8,7 +8,7 @@ from gateway.follow.followers import Followers
 from gateway.telemetry.readiness import Check, Readiness
 
 _SHOWN_MIGRATIONS = 3
-#: A gateway without a key can do all the rest.
+#: A note, no failure: everything else works.
 NO_KEY = "There is no vault key: users' accounts and containers' secrets cannot be stored."
 
 
@@ -33,7 +33,7 @@ def _database(database: Database) -> Check:
 
 
 def _migrations(database: Database) -> Check:
-    """A newer gateway's migrations beside ours are no fault: each works with the schema of the next."""
+    """Additional, newer migrations are fine: each version works with the schema of the next."""
     wanted = names()
 
     async def check() -> str | None:
@@ -48,7 +48,7 @@ def _migrations(database: Database) -> Check:
 
 
 def _vault(database: Database, keys: Keys) -> Check:
-    """That nothing has been sealed with a key that this process does not have, by another gateway, say."""
+    """This process must have every key that was used, by another gateway for example."""
 
     async def check() -> str | None:
         missing = await missing_keys(database, keys)

@@ -1,4 +1,4 @@
-"""The room opened: the application with its middleware and routes, and what its handlers share."""
+"""Builds the application with its middleware and routes, and opens what handlers share."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ from gateway.web.routes import add_routes
 
 
 def application(settings: Settings) -> web.Application:
-    """The application without the rooms that its handlers use: those are opened when it starts."""
+    """The application. Its rooms are opened when it starts."""
     config = settings.config
     around = [
         *(classified, telemetry, errors, loops, operations),
@@ -56,7 +56,7 @@ async def open_web(
     metrics: Metrics,
     seat: Seat | None,
 ) -> AsyncIterator[None]:
-    """On leaving, the work is cancelled that clients have left behind."""
+    """On exit, work whose clients have disconnected is cancelled."""
     tasks, ready = Tasks(), readiness(database, keys, followers)
     exposition = Exposition(metrics, add_gauges(metrics, database, followers, streams), seat)
     app[TASKS], app[BODIES], app[READINESS], app[EXPOSITION] = tasks, Bodies(), ready, exposition

@@ -1,7 +1,6 @@
-"""The route table, top to bottom: each endpoint with its handler, who may use it, and what it takes and answers.
+"""The route table: each endpoint with its handler, minimum role, request and responses.
 
-The API's description is made from it (``/openapi.json``), and requests are held to it: who lacks the role, or names a
-query parameter that is unknown here, is refused.
+``/openapi.json`` is generated from it. Requests without the role, or with an unknown query parameter, are refused.
 """
 
 from collections.abc import Iterator
@@ -71,25 +70,24 @@ ANY, GET, POST, PUT = hdrs.METH_ANY, hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PU
 PATCH, DELETE = hdrs.METH_PATCH, hdrs.METH_DELETE
 
 
-MOVED = Content(description="It is elsewhere.", media_types=(), headers=("Location",))
+MOVED = Content(description="A redirect.", media_types=(), headers=("Location",))
 PAGE = Content(description="The page.", media_types=("text/html",), headers=("ETag",))
 FILE = Content(description="The file.", media_types=("text/javascript", "text/css", "image/svg+xml"), headers=("ETag",))
 TICKET_MADE = Content(description="The ticket.", kind=shapes.Ticket)
-SIGNED_IN = Content(description="What the browser keeps.", kind=shapes.SignedIn)
+SIGNED_IN = Content(description="The browser's API token.", kind=shapes.SignedIn)
 STREAM = Content(description="The stream.", media_types=("text/event-stream",))
 OPENCODE_STREAM = Content(description="OpenCode's events.", media_types=("text/event-stream",), item="OpenCodeEvent")
 EXPORT = Content(
     description="The file.", media_types=("application/jsonl", "text/markdown"), headers=("Content-Disposition",)
 )
-METRICS = Content(description="The figures.", media_types=("text/plain",))
-TOLD = Content(description="What the container tells.", kind=dict[str, Any])
-WAITED_FOR = Content(description="The turn, which is over.", kind=shapes.Accepted, headers=("Preference-Applied",))
+METRICS = Content(description="The metrics.", media_types=("text/plain",))
+TOLD = Content(description="The container's answer.", kind=dict[str, Any])
+WAITED_FOR = Content(description="The turn, ended.", kind=shapes.Accepted, headers=("Preference-Applied",))
 STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
 
 # fmt: off
-# One endpoint in a few lines: what it is, what it takes, what it answers.
 
-# First, because a route is found by trying one after the other, and this one is asked for most.
+# First, because routes are tried one after the other and this one is used most.
 _OPENCODE = (
     Endpoint(
         GET, f"{PROJECT}/opencode/event", opencode.events_or(for_operators(passthrough)), Role.VIEWER,
@@ -115,7 +113,7 @@ _PROJECTS = (
     ),
     Endpoint(DELETE, PROJECT, projects.delete, Role.ADMIN, answers={204: None}),
 )
-# A member may take their own membership away, whatever they are: the handler lets nobody but admins do more.
+# Members of any role may remove themselves; the handler lets only admins remove others.
 _MEMBERS = (
     Endpoint(GET, f"{PROJECT}/members", members.list_all, Role.VIEWER, answers={200: shapes.MemberList}),
     Endpoint(GET, MEMBER, members.get, Role.VIEWER, answers={200: shapes.Member}, errors=(errors.MemberNotFound,)),
@@ -161,7 +159,7 @@ _AUTH = (
         GET, f"{AGENT}/auth/status", auth.status, Role.VIEWER,
         answers={200: shapes.AuthStatus}, reaches_container=True,
     ),
-    # A browser that comes from a provider has nothing of ours but the login's state.
+    # A browser that returns from a provider is identified by the login's state alone.
     Endpoint(
         GET, f"{AGENT}/auth/callback", login_pages.arrive, None, is_public=True,
         answers={204: None, 303: MOVED}, errors=(errors.TooManyRequests,), operation_id="login_pages_arrive_at_project",
@@ -304,7 +302,7 @@ _OPERATIONS = (
         GET, "/openapi.json", description.openapi, None, is_public=True, answers={200: dict[str, Any]}
     ),
 )
-# What browsers are given before anybody has said who they are: it is the same for everybody, and asks the API.
+# Static files, the same for everybody, so public.
 _PAGES = (
     Endpoint(GET, "/", console.home, None, is_public=True, answers={302: MOVED}),
     Endpoint(GET, "/docs", description.page, None, is_public=True, answers={200: PAGE, 304: None}),
@@ -318,7 +316,7 @@ _PAGES = (
         answers={200: FILE, 302: MOVED, 304: None}, errors=(errors.NotFound,),
     ),
 )
-# What has matched nothing above, method included, is the container's to answer.
+# Any other path or method is forwarded to the container.
 _REST = (
     Endpoint(ANY, ACP, events.own_transport, Role.OPERATOR, errors=(errors.NotImplementedYet,)),
     Endpoint(ANY, f"{ACP}/{{tail:(?s:.*)}}", passthrough, Role.OPERATOR, is_passed_on=True),
@@ -342,9 +340,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 
 def add_routes(app: web.Application) -> None:
-    """The table as aiohttp has it, and which of its routes is which line."""
+    """Add the table's routes to the application."""
     app[ENDPOINT_OF] = {
-        # A client that waits for 100 uploads nothing to a project that does not exist.
+        # 100 Continue is sent only once the body is read: nothing is uploaded to a project that does not exist.
         app.router.add_route(
             method, endpoint.path, endpoint.handler, name=endpoint.name, expect_handler=leave_to_reader
         ): endpoint
@@ -355,7 +353,6 @@ def add_routes(app: web.Application) -> None:
 
 
 def _api_document() -> bytes:
-    """The description of the table, which is the same for every app of a process."""
     return dump_json(document(ENDPOINTS, __version__))
 
 

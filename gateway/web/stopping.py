@@ -11,13 +11,13 @@ from gateway.web.keys import CONFIG, READINESS
 
 
 async def leave(app: web.Application) -> None:
-    """Before the server stops taking connections: load balancers are told, and have time to notice."""
+    """Before the server stops accepting connections: report not ready, and give load balancers time to notice."""
     app[READINESS].stop()
     await asyncio.sleep(app[CONFIG].server.stop_delay)
 
 
 async def stop(app: web.Application) -> None:
-    """While requests that wait are still answered: what containers have said is stored, then others follow them."""
+    """While pending requests are still answered: store what containers sent, then hand their leases over."""
     app[READINESS].stop()
     app[TURNS].stop_waiting()
     await app[STREAMS].streams.stop()

@@ -27,7 +27,7 @@ async def test_the_page_shows_the_api_under_its_strict_policy_and_offline(
         assert await operations.count() == len({one.handler.__module__ for one in ENDPOINTS})
         await page.goto(f"{gateway.url}/docs#/sessions/sessionsPrompt")
         await page.reload()
-        await expect(page.get_by_text("Send a prompt, or have it wait").first).to_be_visible()
+        await expect(page.get_by_text("Send or queue a prompt").first).to_be_visible()
         await expect(page.get_by_text("session_busy").first).to_be_visible()
         assert [url for url in asked if not url.startswith((gateway.url, "data:"))] == []
         assert complaints == []

@@ -16,61 +16,61 @@ from gateway.wire.codec import to_camel
 INTRODUCTION: Final = """\
 Sessions, prompts, permissions and event streams of coding agents that run in projects' containers.
 
-**Errors** of the gateway's own are problem documents (RFC 9457): `code` is a stable word for programs, `detail` says
-for people what was wrong here. Each answer has an `X-Request-Id`, which is in the gateway's log.
+**Errors** are problem documents (RFC 9457): `code` is stable, for programs; `detail` explains, for people. Every
+response has an `X-Request-Id`, which is also in the gateway's log.
 
-**Calls that are sent again** with the same `Idempotency-Key` are done once and answered as they were the first time.
+**Idempotent retries:** a call repeated with the same `Idempotency-Key` is done once and gets the same response.
 
-**Event streams** are server-sent events. Each has an `id`, its cursor `<epoch>-<seq>`; who comes back with
-`Last-Event-ID` gets each later event once, in order, however old the cursor is. A `gap` says that something is missing
-which cannot be had; a `reset`, to one client, that its cursor cannot be continued: read the session anew, and go on
-from the reset's id. A `heartbeat` is no event of the project's, but its `id` is the stream's cursor. Streams never
-answer 429 or 5xx, for which browsers would give up: what passes is told by a stream that ends at once, with `retry:`.
+**Event streams** are server-sent events. Each event has an `id`, its cursor `<epoch>-<seq>`. A client that reconnects
+with `Last-Event-ID` gets each later event once, in order, whatever the cursor's age. A `gap` event means that something
+is missing. A `reset`, sent to one client, means that its cursor cannot be continued: read the session again, and
+continue from the reset's id. A `heartbeat` is not stored; its `id` is the stream's cursor. Streams never answer 429 or
+5xx, because browsers would give up. When the gateway is busy, the stream ends at once, with `retry:`.
 
-**What has no route here** below `/api/projects/{projectId}/acp` and `/opencode` is the container's to answer.
+**Any other path** below `/api/projects/{projectId}/acp` and `/opencode` is forwarded to the container.
 """
 TITLES: Final[Mapping[str, str]] = {
-    "projects": "Projects and what is kept of them",
-    "members": "Who may use a project, and as what",
-    "audit": "Who did what to a project",
-    "agents": "What a container has, started and stopped",
+    "projects": "Projects and their settings",
+    "members": "Members of a project and their roles",
+    "audit": "Audit of a project",
+    "agents": "Agents in a project's container",
     "sessions": "Sessions, prompts and turns",
-    "history": "What has been said",
+    "history": "Messages, snapshots and exports",
     "events": "Event streams",
-    "permissions": "What agents ask before they do it",
+    "permissions": "Permission requests of agents",
     "description": "This description",
     "auth": "Accounts for agents",
-    "logins": "Where browsers arrive that come from a provider",
-    "sign_in": "Browsers that are signed in by a link",
+    "logins": "Pages at the end of a login in the browser",
+    "sign_in": "Signing a browser in by a link",
     "tickets": "Tickets for browsers' event streams",
     "opencode": "OpenCode's own events",
-    "operations": "What the machinery around a gateway asks",
-    "console": "What browsers are shown",
-    "passthrough": "What the container itself answers",
+    "operations": "Health, readiness and metrics",
+    "console": "The console",
+    "passthrough": "Forwarded to the container",
 }
 _PASSED_ON: Final = (hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH, hdrs.METH_DELETE)
 _RESPONSE_HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {
-    "X-Request-Id": ("The request's id, which is in the gateway's log.", {"type": "string"}),
-    "Location": ("The path of what was made.", {"type": "string", "format": "uri-reference"}),
-    "Preference-Applied": ("`wait=N` where it was waited for the turn (RFC 7240).", {"type": "string"}),
-    "Retry-After": ("Seconds after which to ask again.", {"type": "string"}),
-    "WWW-Authenticate": ("How to say who asks (RFC 6750).", {"type": "string"}),
-    "ETag": ("The version of what was sent.", {"type": "string"}),
-    "Content-Disposition": ("The name to keep the file under.", {"type": "string"}),
-    "Allow": ("The methods that the route takes.", {"type": "string"}),
+    "X-Request-Id": ("The request's id, also in the gateway's log.", {"type": "string"}),
+    "Location": ("The path of what was created.", {"type": "string", "format": "uri-reference"}),
+    "Preference-Applied": ("`wait=N` if the gateway waited for the turn (RFC 7240).", {"type": "string"}),
+    "Retry-After": ("Seconds to wait before the next attempt.", {"type": "string"}),
+    "WWW-Authenticate": ("How to authenticate (RFC 6750).", {"type": "string"}),
+    "ETag": ("The version of the file.", {"type": "string"}),
+    "Content-Disposition": ("The name to save the file under.", {"type": "string"}),
+    "Allow": ("The methods that the route allows.", {"type": "string"}),
 }
-#: Every request that reaches the gateway is answered with it, pages included.
+#: Every response has it, pages included.
 _ALWAYS: Final = "X-Request-Id"
 _PROBLEM: Final[Schema] = {
     "type": "object",
     "description": "What went wrong (RFC 9457). An error may have further members, such as `turnId`.",
     "properties": {
         "type": {"type": "string"},
-        "title": {"type": "string", "description": "What kind of error this is."},
+        "title": {"type": "string", "description": "The kind of error."},
         "status": {"type": "integer"},
-        "code": {"type": "string", "description": "A stable word for programs."},
-        "detail": {"type": "string", "description": "What was wrong here."},
-        "instance": {"type": "string", "description": "The path that was asked."},
+        "code": {"type": "string", "description": "The kind of error, for programs; it does not change."},
+        "detail": {"type": "string", "description": "What was wrong with this request."},
+        "instance": {"type": "string", "description": "The path of the request."},
         "requestId": {"type": "string"},
     },
     "required": ["type", "title", "status", "code", "detail", "instance", "requestId"],
@@ -78,7 +78,6 @@ _PROBLEM: Final[Schema] = {
 
 
 def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
-    """The document for these endpoints."""
     schemas = Schemas()
     schemas.named["Problem"] = dict(_PROBLEM)
     add_events(schemas)
@@ -100,18 +99,18 @@ def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API token (`local.token` has one), or a signed one (JWT).",
+                    "description": "An API token (`local.token` has one), or a JWT.",
                 }
             },
         },
-        # With `acp-gateway up`, and the mode "local", whoever uses the gateway's machine is its one user.
+        # In the mode "local" no credential is needed.
         "security": [{"bearer": []}, {}],
         "tags": [{"name": tag, "description": TITLES.get(tag, tag)} for tag in dict.fromkeys(map(_tag, endpoints))],
     }
 
 
 def path_of(endpoint: Endpoint) -> str:
-    """The path as OpenAPI has it."""
+    """The path in OpenAPI's notation."""
     return re.sub(r"\{(\w+)[^}]*\}", lambda match: "{" + to_camel(match[1]) + "}", endpoint.path)
 
 
@@ -121,7 +120,7 @@ def _tag(endpoint: Endpoint) -> str:
 
 
 def _operation(endpoint: Endpoint, method: str, schemas: Schemas) -> Schema:
-    text = endpoint.describes or text_of(endpoint.handler)
+    text = text_of(endpoint.handler)
     operation: Schema = {
         "operationId": to_camel(_operation_id(endpoint, method)),
         "tags": [_tag(endpoint)],
@@ -141,7 +140,7 @@ def _operation(endpoint: Endpoint, method: str, schemas: Schemas) -> Schema:
         content = {"application/json": {"schema": schemas.of(endpoint.body, taken=True)}}
         operation["requestBody"] = {"content": content, "required": _is_required(endpoint.body)}
     if endpoint.is_passed_on:
-        answer = {"description": "Whatever the container answers, as it is."}
+        answer = {"description": "The container's response, unchanged."}
         operation["responses"] = {**_answers(endpoint, schemas), "default": answer}
     else:
         operation["responses"] = {**_answers(endpoint, schemas), **_problems(endpoint)}
@@ -158,7 +157,7 @@ def _operation_id(endpoint: Endpoint, method: str) -> str:
 
 
 def _is_required(body: type) -> bool:
-    """Whether an empty body, which stands for ``{}``, is refused."""
+    """Whether an empty body, which means ``{}``, is refused."""
     schemas = Schemas()
     schemas.of(body, taken=True)
     return "required" in schemas.named[body.__name__]
@@ -166,7 +165,7 @@ def _is_required(body: type) -> bool:
 
 def _path_parameters(endpoint: Endpoint) -> Iterable[Schema]:
     for name in re.findall(r"\{(\w+)", endpoint.path):
-        # Any text is taken there; what does not exist is 404.
+        # Any text is valid; an id that does not exist is 404.
         yield {"name": to_camel(name), "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
 
@@ -185,7 +184,7 @@ def _answers(endpoint: Endpoint, schemas: Schemas) -> dict[str, Schema]:
 
 def _answer(status: int, kind: Any, schemas: Schemas) -> Schema:
     if kind is None:
-        return {"description": "Done; there is nothing to tell.", "headers": _headers(())}
+        return {"description": "Done; the response has no body.", "headers": _headers(())}
     if not isinstance(kind, Content):
         text = text_of(kind).partition("\n\n")[0]
         kind = Content(description=text, kind=kind, headers=("Location",) if status == 201 else ())
@@ -194,7 +193,7 @@ def _answer(status: int, kind: Any, schemas: Schemas) -> Schema:
     if kind.media_types:
         answer["content"] = {media_type: {"schema": schema} for media_type in kind.media_types}
     if "text/event-stream" in kind.media_types:
-        # OpenAPI 3.1 has no word for the items of a stream; 3.2 calls it so.
+        # OpenAPI 3.2 calls it itemSchema; 3.1 has no keyword for the items of a stream.
         answer["content"]["text/event-stream"]["x-itemSchema"] = {"$ref": f"#/components/schemas/{kind.item}"}
     return answer
 

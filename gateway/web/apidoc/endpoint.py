@@ -1,4 +1,4 @@
-"""A line of the route table: who handles it, who may use it, what it takes and what it answers."""
+"""A line of the route table: handler, authorization, request and responses."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from gateway.identity.roles import Role
 
 @attrs.frozen(kw_only=True)
 class Parameter:
-    """A query parameter or a header of a request; ``kind`` is its type with its limits."""
+    """A query parameter or header of a request; ``kind`` is its type with limits."""
 
     name: str
     kind: Any
@@ -22,28 +22,27 @@ class Parameter:
 
 @attrs.frozen(kw_only=True)
 class Content:
-    """An answer that is no JSON, or JSON with headers of its own."""
+    """A response that is not JSON, or JSON with extra headers."""
 
     description: str
-    #: One media type, or several to choose from.
     media_types: tuple[str, ...] = ("application/json",)
     kind: Any = str
     headers: tuple[str, ...] = ()
-    #: Of a stream, the schema of what its events have in ``data``.
+    #: Of an event stream: the schema of the events' ``data``.
     item: str = "Event"
 
 
 @attrs.frozen
 class Endpoint:
-    """One line of the route table. ``role``: the least that its caller must have in the project, None where there is
-    no project to have one in. ``of_user``: it concerns what is its caller's own beyond one project, so their credential
-    must be limited to no projects, and allow this role at least. ``is_public``: it answers anybody, without asking who
-    they are.
+    """One line of the route table.
 
-    What follows is for the API's description, and what requests are held to: ``body``, the type of the body;
-    ``parameters``; ``answers``, by status the type of the answer, ``Content``, or None for no body; and ``errors``,
-    those that this endpoint alone can have (what comes with a project, a body, … in the path is added by itself).
-    ``reaches_container``: it can fail as the container can.
+    ``role``: the minimum role in the project; None if the path names no project. ``of_user``: it concerns what the
+    caller owns outside one project, so the credential must not be limited to projects and must allow at least this
+    role. ``is_public``: no authentication.
+
+    For the API's description and the checks of requests: ``body``, its type; ``parameters``; ``answers``, by status a
+    type, ``Content``, or None for no body; ``errors`` that only this endpoint has (those that come with a project, a
+    body, … are added). ``reaches_container``: container errors are possible.
     """
 
     method: str
@@ -58,19 +57,18 @@ class Endpoint:
     answers: Mapping[int, Any] = attrs.field(factory=dict, kw_only=True)
     errors: tuple[type[GatewayError], ...] = attrs.field(default=(), kw_only=True)
     reaches_container: bool = attrs.field(default=False, kw_only=True)
-    #: What it does, and its name, where its handler's do not say it.
-    describes: str = attrs.field(default="", kw_only=True)
+    #: In place of what is derived from the handler.
     operation_id: str = attrs.field(default="", kw_only=True)
-    #: It is the container's to answer, beside ``answers`` of ours: whatever is asked is passed on.
+    #: Requests are forwarded; the container's response comes beside our ``answers``.
     is_passed_on: bool = attrs.field(default=False, kw_only=True)
 
     @property
     def is_stream(self) -> bool:
-        """Whether its answer is an event stream of ours."""
+        """Whether it answers with one of our event streams."""
         kinds = [kind for kind in self.answers.values() if isinstance(kind, Content)]
         return any("text/event-stream" in kind.media_types for kind in kinds)
 
     @property
     def query(self) -> frozenset[str]:
-        """The names of the query parameters that it knows."""
+        """The names of its query parameters."""
         return frozenset(one.name for one in self.parameters if one.place == "query")

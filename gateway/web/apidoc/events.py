@@ -1,4 +1,4 @@
-"""The events of streams as schemas: what the gateway says by its classes, what containers say by a sentence each."""
+"""The events of streams as schemas: one from each of the gateway's classes, one sentence for each container event."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -6,17 +6,17 @@ from typing import Final
 from gateway.web.apidoc.schema import Schema, Schemas
 from gateway.wire.events import EventData
 
-#: What a container says and the gateway passes on unchanged, but for ``session_restored``, which it says as well.
+#: Events of containers that are passed on unchanged (``session_restored``, which the gateway emits too, is a class).
 FROM_CONTAINERS: Final[Mapping[str, str]] = {
-    "session_update": "The agent says something: ACP's `session/update` notification, unchanged.",
-    "agent_status": "An agent started, stopped or failed, as the container tells it.",
-    "auth_required": "An agent needs a connected account, as the container tells it.",
-    "auth_complete": "Somebody has connected an account, as the container tells it.",
+    "session_update": "ACP's `session/update` notification, unchanged.",
+    "agent_status": "An agent started, stopped or failed, as its container reports.",
+    "auth_required": "An agent needs a connected account, as its container reports.",
+    "auth_complete": "Somebody has connected an account, as the container reports.",
 }
 _MEMBERS: Final[Mapping[str, str]] = {
-    "sessionId": "The session that it belongs to; none where it is the project's.",
-    "turnId": "The turn that it belongs to.",
-    "agentId": "The agent that it is about.",
+    "sessionId": "The session; absent if the event concerns the whole project.",
+    "turnId": "The turn.",
+    "agentId": "The agent.",
 }
 
 
@@ -25,18 +25,18 @@ def add_events(schemas: Schemas) -> None:
     names = {**dict(_own(schemas)), **dict(_foreign(schemas))}
     references = {type: f"#/components/schemas/{name}" for type, name in names.items()}
     schemas.named["Event"] = {
-        "description": "What stands in `data` of an event of a stream.",
+        "description": "The JSON in `data` of an event of a stream.",
         "oneOf": [{"$ref": reference} for reference in references.values()],
         "discriminator": {"propertyName": "type", "mapping": references},
     }
 
 
 def add_opencode_event(schemas: Schemas) -> None:
-    """``OpenCodeEvent``: what it says itself and, in the same form, what the gateway says in its stream."""
+    """``OpenCodeEvent``: OpenCode's own events, and the gateway's in the same form."""
     schemas.named["OpenCodeEvent"] = {
         "type": "object",
-        "description": "An event of OpenCode's, as it wrote it. In a recorded stream `gateway.gap` says that something "
-        "may be missing, from `from` to `to`, and `gateway.reset` that the client's cursor cannot be continued.",
+        "description": "An event of OpenCode, unchanged. In a recorded stream `gateway.gap` means that events may be "
+        "missing between `from` and `to`, and `gateway.reset` that the client's cursor cannot be continued.",
         "properties": {
             "id": {"type": "string"},
             "type": {"type": "string", "examples": ["message.part.updated", "server.connected", "gateway.gap"]},

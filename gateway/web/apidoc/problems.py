@@ -1,4 +1,4 @@
-"""Which errors an endpoint can answer with: what its path, body and headers bring, and what is its own."""
+"""Which errors an endpoint can answer: its own, and those that its path, body and headers bring."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -9,7 +9,7 @@ from gateway.web.apidoc.endpoint import Endpoint
 
 Error = type[errors.GatewayError]
 
-#: Where the database is asked, which is everywhere but on pages.
+#: Every endpoint except pages uses the database.
 _DATABASE: Final[tuple[Error, ...]] = (
     *(errors.DatabaseUnavailable, QueryTimeout, LostRace, OutcomeUnknown, StatementFailed, UnstorableText),
     errors.GatewayError,
@@ -21,7 +21,7 @@ _IN_PATH: Final[Mapping[str, Error]] = {
     "{permission_id}": errors.PermissionNotFound,
     "{agent_id}": errors.AgentNotFound,
 }
-#: Errors that tell their caller something in a header.
+#: Errors that set a header.
 HEADERS: Final[Mapping[Error, str]] = {
     errors.Unauthenticated: "WWW-Authenticate",
     errors.DatabaseUnavailable: "Retry-After",
@@ -33,16 +33,16 @@ HEADERS: Final[Mapping[Error, str]] = {
 
 
 def errors_of(endpoint: Endpoint) -> list[Error]:
-    """In the order of their statuses; each once."""
+    """Sorted by status, without duplicates."""
     found = {*endpoint.errors, *_common(endpoint)}
     if endpoint.is_stream:
-        # What passes is told by a stream that ends: for another status browsers would give up.
+        # A busy gateway ends the stream instead: browsers give up on any other status.
         found = {error for error in found if error.status < 429 or error is errors.LoopDetected}
     return sorted(found, key=lambda error: (error.status, error.code, error.__name__))
 
 
 def _common(endpoint: Endpoint) -> Iterable[Error]:
-    # Wherever a request leads: a host that is none, a page of another origin, a request that comes around.
+    # Possible on every path: an invalid host, a page of another origin, a forwarding loop.
     yield from (errors.Forbidden, errors.LoopDetected)
     if errors.BadRequest.status not in endpoint.answers:  # by a page
         yield errors.BadRequest
@@ -61,7 +61,7 @@ def _common(endpoint: Endpoint) -> Iterable[Error]:
         yield from errors.IDEMPOTENCY
     if endpoint.reaches_container:
         yield from _all(errors.UpstreamError)
-        # The container's own secret is opened for it.
+        # To unseal the container's own secret.
         yield from (errors.VaultKeyMissing, errors.SecretUnreadable)
 
 

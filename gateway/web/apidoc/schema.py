@@ -1,4 +1,4 @@
-"""Types as JSON Schema (2020-12): the types that the codec reads and writes, named as it names them."""
+"""The types of the codec as JSON Schema (2020-12)."""
 
 import inspect
 import types
@@ -34,14 +34,14 @@ _LIMITS: Mapping[str, str | Mapping[str, str]] = {
 
 
 class Schemas:
-    """Schemas by name, collected while types are described."""
+    """Collects schemas by name while it describes types."""
 
     def __init__(self) -> None:
         self.named: dict[str, Schema] = {}
         self._types: dict[str, type] = {}
 
     def of(self, kind: Any, *, taken: bool = False) -> Schema:
-        """The schema of a type; ``taken``: of what comes in, where unknown members are refused."""
+        """The schema of a type; ``taken``: as a request's body, in which unknown members are refused."""
         if kind in _PRIMITIVES:
             return dict(_PRIMITIVES[kind])
         if attrs.has(kind):
@@ -76,7 +76,7 @@ class Schemas:
             "description": text_of(cls),
             "properties": {to_camel(field.name): self.of(hints[field.name], taken=taken) for field in fields},
         }
-        # What is left out of an answer is said by its default, UNSET; of a body, whatever has a default may be.
+        # A member with a default may be absent: from responses if it is UNSET, from bodies in any case.
         if required := [to_camel(field.name) for field in fields if field.default is attrs.NOTHING]:
             schema["required"] = required
         if taken:
@@ -96,7 +96,7 @@ class Schemas:
 
 
 def text_of(documented: Any) -> str:
-    """Its docstring, on lines that end where paragraphs do."""
+    """Its docstring, one line per paragraph."""
     paragraphs = inspect.cleandoc(documented.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).replace("``", "`")
 

@@ -1,4 +1,4 @@
-"""Accounts as the API shows them: what a person must do, what became of it, and never a secret."""
+"""Logins and credentials as the API's shapes, without secrets."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,9 +18,9 @@ from gateway.web.handlers.views import shown
 
 #: For answers that hold codes to enter or the state of a login.
 NO_STORE = {"Cache-Control": "no-store"}
-#: How long the end of a login without an account is the state of things where an older account is still there.
+#: For how long a failed login is reported as the state although an older account still works.
 TOLD_FOR = timedelta(minutes=10)
-#: How a login can end that leaves things as they were, and is told for a while.
+#: The ends of a login that leave the account as it was.
 _ENDED_OTHERWISE: Final[dict[str | None, shapes.AuthState]] = {
     "denied": "denied",
     "expired": "expired",
@@ -29,7 +29,7 @@ _ENDED_OTHERWISE: Final[dict[str | None, shapes.AuthState]] = {
 
 
 def begun(value: Begun) -> shapes.LoginBegun:
-    """What the person must do."""
+    """What the user must do: open an address, or enter a code."""
     login, provider = value.login, value.provider
     told = shapes.LoginBegun(
         login_id=login.id,
@@ -45,19 +45,19 @@ def begun(value: Begun) -> shapes.LoginBegun:
         told,
         authorize_url=value.authorize_url,
         redirect_uri=login.redirect_uri,
-        # Whether the browser comes back by itself, or the person brings what it ended with.
+        # Whether the user must paste the code, because the browser does not return to the gateway.
         paste_back=provider.pastes,
     )
 
 
 def asks(way: Way, *, token_url: str) -> shapes.LoginBegun:
-    """What the person must bring, and where to."""
+    """What the user must send, and where."""
     message = f"Send {way.asks} to {token_url}."
     return shapes.LoginBegun(flow=way.flow, token_type=way.token_type, token_url=token_url, message=message)
 
 
 def agents_own(login: Login, message: str | None) -> shapes.LoginBegun:
-    """What the container says of its own login; it tells more, and the end, in its events."""
+    """A login that the container runs; its progress and end come as the container's events."""
     return shapes.LoginBegun(
         login_id=login.id,
         flow=login.flow,
@@ -69,7 +69,7 @@ def agents_own(login: Login, message: str | None) -> shapes.LoginBegun:
 
 
 def status(agent_id: str, known: AgentAuthToken | None, newest: Login | None, ways: Sequence[Way]) -> shapes.AuthStatus:
-    """``state`` is what happened last: the login's, or the account's."""
+    """``state`` is the newer of the login's and the account's."""
     return shapes.AuthStatus(
         agent_id=agent_id,
         state=state_of(known, newest),
@@ -118,7 +118,7 @@ def login(value: Login) -> shapes.LoginState:
 
 
 def without_code(value: shapes.LoginState) -> shapes.LoginState:
-    """The same for somebody who must not complete the login."""
+    """For callers who must not complete the login."""
     return attrs.evolve(
         value,
         user_code=UNSET,
@@ -135,7 +135,7 @@ def disconnected(agent_id: str, done: Disconnected) -> shapes.Disconnected:
 
 
 def titles() -> dict[str, str]:
-    """The sentence of each code with which a login can end."""
+    """A sentence for each code that a login can end with."""
     return {kind.code: kind.title() for kind in _kinds(GatewayError)}
 
 
@@ -144,7 +144,7 @@ def _kinds(base: type[GatewayError]) -> list[type[GatewayError]]:
 
 
 def _code_of(value: Login) -> dict[str, Any]:
-    """What is entered elsewhere, as the members of a shape."""
+    """The device code as members of a shape."""
     return {
         "user_code": value.user_code,
         "verification_uri": value.verification_uri,
@@ -163,7 +163,7 @@ def _way(value: Way) -> shapes.LoginWay:
 
 
 def _end_of(value: Login | None) -> str | None:
-    """How it ended; one that nobody has completed in time has, too."""
+    """How it ended; None while it is live."""
     if value is None or value.is_live:
         return None
     return "expired" if value.state in ("pending", "arrived", EXCHANGING) else value.state

@@ -1,6 +1,6 @@
-"""Parts of bodies that are ACP's: content blocks and MCP servers, checked as far as every agent needs them.
+"""ACP's content blocks and MCP servers in bodies: required members are checked, all else passes unchanged.
 
-https://agentclientprotocol.com/protocol/schema. What else they hold passes unchanged.
+https://agentclientprotocol.com/protocol/schema
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,8 @@ from msgspec import Meta
 
 from gateway.errors import InvalidBody
 
-#: A type that an object's member must have, in words.
 _WORDS: Final[Mapping[type, str]] = {str: "a string", dict: "an object", list: "a list"}
-#: ACP's content blocks with the members that each must have.
+#: Content blocks by type, with their required members.
 _BLOCKS: Final[Mapping[str, Mapping[str, type]]] = {
     "text": {"text": str},
     "image": {"data": str, "mimeType": str},
@@ -20,7 +19,7 @@ _BLOCKS: Final[Mapping[str, Mapping[str, type]]] = {
     "resource_link": {"uri": str, "name": str},
     "resource": {"resource": dict},
 }
-#: ACP's MCP servers by their ``type``; what has none is a program.
+#: MCP servers by type, with their required members; without a type it is "stdio".
 _SERVERS: Final[Mapping[str, Mapping[str, type]]] = {
     "stdio": {"name": str, "command": str},
     "http": {"name": str, "url": str},
@@ -31,7 +30,7 @@ _NAMES: Final[Mapping[type, str]] = {str: "string", dict: "object", list: "array
 
 
 def _schema(kind: str, members: Mapping[str, type], *, named: bool = True) -> dict[str, Any]:
-    """The JSON Schema of one kind."""
+    """The JSON Schema of one type."""
     properties: dict[str, Any] = {name: {"type": _NAMES[of]} for name, of in members.items()}
     required = list(members)
     if named:
@@ -64,7 +63,7 @@ Prompt = Annotated[
 McpServer = Annotated[
     Any,
     Meta(
-        description="An MCP server as ACP names it: a program (stdio), or an address (http, sse).",
+        description="An MCP server as in ACP: a program (stdio), or an address (http, sse).",
         extra_json_schema={
             "type": "object",
             "properties": {"name": {"type": "string"}, **_MORE},
@@ -107,7 +106,7 @@ def check_mcp_server(server: Any, place: str) -> None:
     _check_object(server, place)
     kind = server.get("type", "stdio")
     if not isinstance(kind, str) or kind not in _SERVERS:
-        raise InvalidBody(f"{place}.type: must be one of {', '.join(_SERVERS)}; without one it is a program, stdio")
+        raise InvalidBody(f"{place}.type: must be one of {', '.join(_SERVERS)}; the default is stdio")
     _check_members(server, _SERVERS[kind], place)
     for name, holds_pairs in _LISTS.items():
         if name in server:
@@ -117,7 +116,7 @@ def check_mcp_server(server: Any, place: str) -> None:
 
 
 def _check_entry(entry: Any, place: str, *, holds_pairs: bool) -> None:
-    """An entry of ``env`` or ``headers``, which is a name with its value, or of ``args``, which is a word."""
+    """An entry of ``env`` or ``headers`` (name and value) or of ``args`` (a string)."""
     if holds_pairs:
         _check_object(entry, place)
         _check_members(entry, {"name": str, "value": str}, place)

@@ -1,4 +1,4 @@
-"""Agents: what a project's container has, started and stopped."""
+"""Agents of a project's container: listed, started and stopped."""
 
 import secrets
 from typing import Annotated
@@ -15,7 +15,6 @@ from gateway.web.handlers.idempotency import answer, once, respond
 from gateway.web.handlers.requests import NoBody, read_body, telling_refusals
 from gateway.web.keys import PROJECT, TASKS, USER
 
-#: Of an agent's process, by name.
 Variables = Annotated[dict[str, str], Meta(max_length=1000)]
 
 
@@ -28,7 +27,7 @@ class SpawnBody:
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """The project's agents; their last known status, marked stale, while the container is away."""
+    """The project's agents. While the container is unreachable, their last known state, marked `stale`."""
     project = request[PROJECT]
     found = await request.app[CONTAINERS].agents(project)
     return views.answer(views.agents(found, project.default_agent_id))
@@ -45,10 +44,10 @@ async def spawn(request: web.Request) -> web.Response:
 
     async def work(_: str | None) -> Answer:
         agent = await containers.agent(project, request.match_info["agent_id"])
-        # Who brings variables of their own may have brought a key in them.
+        # The caller's own variables may contain a key, so no credential is required then.
         chosen = await injecting.for_agent(project, agent, user_id, needed=False if body.env else None)
         container = await containers.identify(project)
-        # A process that runs is not started again, so it does no harm where a call comes again after a crash.
+        # A running process is not started again, so a retry after a crash is harmless.
         said = await request.app[INJECTION].processes.spawn(project, agent.id, chosen, container, options)
         return answer(views.spawned(said))
 
@@ -61,7 +60,7 @@ def _new_spawn_id() -> str:
 
 
 async def stop(request: web.Request) -> web.Response:
-    """Stop an agent's process; a running turn of it fails."""
+    """Stop an agent's processes. Running turns fail."""
     await read_body(request, NoBody)
     agent_id = await _known_agent(request)
     container = request.app[CONTAINERS].of(request[PROJECT])
@@ -70,13 +69,13 @@ async def stop(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """An agent's process as its container tells it."""
+    """An agent's status, as its container reports it."""
     agent_id = await _known_agent(request)
     with telling_refusals():
         return views.answer(await request.app[CONTAINERS].of(request[PROJECT]).agent_status(agent_id))
 
 
 async def _known_agent(request: web.Request) -> str:
-    # Containers answer for agents that do not exist in three different ways; the list is the truth.
+    # Containers answer differently for unknown agents; their list is reliable.
     agent = await request.app[CONTAINERS].agent(request[PROJECT], request.match_info["agent_id"])
     return agent.id

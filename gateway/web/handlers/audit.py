@@ -1,4 +1,4 @@
-"""The audit of a project: who did what to it."""
+"""The audit of a project."""
 
 from aiohttp import web
 
@@ -10,7 +10,7 @@ from gateway.web.keys import PROJECT
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """What was done to the project or tried, newest first."""
+    """Changes of the project and refused requests, newest first."""
     size = page_size(request)
     before = number(request, AFTER_MESSAGE)
     found = await request.app[IDENTITY].audit.page(request[PROJECT].id, before=before, limit=size + 1)

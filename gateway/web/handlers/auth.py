@@ -1,4 +1,4 @@
-"""Accounts for agents: begin a login, see what became of it, bring a code or a key, take the account away."""
+"""Accounts for agents: begin and complete logins, store keys, disconnect accounts."""
 
 import re
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ _PROVIDER_WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 @attrs.frozen(kw_only=True)
 class StartBody:
-    """What ``POST …/auth/start`` takes: which way, where there are several."""
+    """Body of ``POST …/auth/start``: which flow and provider, if there are several."""
 
     flow: str | None = None
     provider: str | None = None
@@ -38,7 +38,7 @@ class StartBody:
 
 @attrs.frozen(kw_only=True)
 class CallbackBody:
-    """What ``POST …/auth/callback`` takes: what the person brought, and its parts where a client has them apart."""
+    """Body of ``POST …/auth/callback``: what the user pasted; a client may send state and issuer separately."""
 
     code: str = attrs.field(repr=False)
     state: str | None = attrs.field(default=None, repr=False)
@@ -47,7 +47,7 @@ class CallbackBody:
 
 @attrs.frozen(kw_only=True)
 class TokenBody:
-    """What ``POST …/auth/token`` takes: an API key or a token, and what is known of it."""
+    """Body of ``POST …/auth/token``: an API key or token, and optional facts about it."""
 
     token: str = attrs.field(repr=False)
     token_type: str | None = None
@@ -56,7 +56,7 @@ class TokenBody:
 
 
 async def start(request: web.Request) -> web.Response:
-    """Begin a login, and say what its person must do."""
+    """Begin a login; the response says what the user must do."""
     body = await read_body(request, StartBody)
     whose = await _whose(request)
     way = chosen(_ways(request, whose.agent_id), flow=body.flow, provider_id=body.provider)
@@ -76,12 +76,12 @@ async def start(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """What became of the login, and what the person's account for this agent is."""
+    """The state of the caller's login and account for this agent."""
     return await _status(request)
 
 
 async def callback(request: web.Request) -> web.Response:
-    """Complete a login with what its person brought: a code, code#state, or the whole address."""
+    """Complete a login with what the user pasted: a code, code#state, or the whole address."""
     body = await read_body(request, CallbackBody)
     whose = await _whose(request)
     try:
@@ -90,7 +90,7 @@ async def callback(request: web.Request) -> web.Response:
         raise LoginUnreadable(f"$.code: {exc}.") from exc
     if body.state is not None:
         if brought.state not in (None, body.state):
-            raise LoginUnreadable("$.state: is another one than in $.code.")
+            raise LoginUnreadable("$.state: differs from the state in $.code.")
         brought = attrs.evolve(brought, state=body.state)
     if body.iss is not None:
         brought = attrs.evolve(brought, iss=body.iss)
@@ -102,7 +102,7 @@ async def callback(request: web.Request) -> web.Response:
 
 
 async def token(request: web.Request) -> web.Response:
-    """Keep an API key or a token that the person brought."""
+    """Store an API key or token of the caller's."""
     body = await read_body(request, TokenBody)
     whose = await _whose(request)
     kinds = request.app[CREDENTIALS].store.kinds_for_agent(whose.agent_id)
@@ -118,18 +118,18 @@ async def token(request: web.Request) -> web.Response:
 
 
 async def disconnect(request: web.Request) -> web.Response:
-    """Take the account away: forgotten here at once, and over at its provider where that can be told."""
+    """Disconnect the account: deleted here at once, and revoked at its provider if that is supported."""
     await read_body(request, NoBody)
     whose = _named(request)
     if await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id) is None:
-        # An account can be taken away from an agent that is no more, but there must have been one.
+        # The agent may be gone if there is an account, else it must exist.
         await _whose(request)
     done = await request.app[ADMINISTRATION].accounts.disconnect(whose)
     return views.answer(accounts.disconnected(whose.agent_id, done))
 
 
 async def list_credentials(request: web.Request) -> web.Response:
-    """The caller's own credentials, for all agents; of their secrets only fingerprints."""
+    """The caller's own credentials for all agents, with fingerprints in place of secrets."""
     found = await request.app[CREDENTIALS].store.list_credentials(request[USER])
     return views.answer(shapes.CredentialList(credentials=[accounts.credential(one) for one in found]))
 
@@ -142,7 +142,7 @@ async def _status(request: web.Request) -> web.Response:
     known = await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id)
     shown = accounts.status(whose.agent_id, known, login, _ways(request, whose.agent_id))
     if shown.login is not None and not _may_connect(request):
-        # Whoever enters the code elsewhere decides whose account it becomes.
+        # Whoever enters the code decides which account is connected.
         shown = attrs.evolve(shown, login=accounts.without_code(shown.login))
     return views.answer(shown, headers=accounts.NO_STORE)
 
@@ -174,7 +174,7 @@ async def _finish_agents_own(request: web.Request, login: Login, brought: str) -
 
 
 async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
-    """The container knows how its own login stands."""
+    """Ask the container whether its own login has completed."""
     if login.project_id != request[PROJECT].id:
         return login
     if not await request.app[CONTAINERS].of(request[PROJECT]).is_authenticated(login.agent_id):
@@ -183,11 +183,11 @@ async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
 
 
 async def _whose(request: web.Request) -> For:
-    """Whose account, and for which agent: one that credentials or providers are known for, or the container has."""
+    """User and agent; the agent must have known credentials or providers, or exist in the container."""
     whose = _named(request)
     kinds = request.app[CREDENTIALS].store.kinds_for_agent(whose.agent_id)
     known = kinds or request.app[OAUTH].providers.serving(whose.agent_id)
-    # Of what its user has, a token that is limited to projects is shown what counts in them.
+    # A token that is limited to projects sees only agents of those.
     if not known or request[CALLER].projects is not None:
         await request.app[CONTAINERS].listed(request[PROJECT], whose.agent_id)
     return whose
@@ -208,12 +208,12 @@ def _ways(request: web.Request, agent_id: str) -> list[Way]:
 
 
 def _path(request: web.Request, name: str) -> str:
-    """The path of another call of the same agent."""
+    """The path of another endpoint of the same agent."""
     return f"{request.rel_url.raw_path.rpartition('/')[0]}/{name}"
 
 
 def _redirect_uri(request: web.Request, provider: Provider, whose: For) -> str:
-    """Where the browser is to end: registered with the provider, and another one for each of them."""
+    """Where the provider sends the browser: each provider has its own registered address."""
     if provider.pastes:
         return provider.redirect_uri
     base = request.app[CONFIG].server.public_url or _own_address(request)
@@ -223,11 +223,11 @@ def _redirect_uri(request: web.Request, provider: Provider, whose: For) -> str:
 
 
 def _own_address(request: web.Request) -> str:
-    """The address that the caller has used, where it is this machine's."""
+    """The address that the caller has used, if it is this machine's."""
     asked = request[DESTINATION].asked
     if asked.host is None or not asked.is_here:
         raise ProviderMisconfigured(
-            "This gateway does not know at which address browsers reach it; its operator sets server.public_url to it."
+            "This gateway does not know its own address in browsers: its operator must set server.public_url."
         )
     return f"{request.scheme}://{asked.host}"
 
@@ -237,5 +237,5 @@ def _expires_at(text: str | None) -> datetime | None:
         return None
     at = parse_timestamp(text)
     if at is None or at <= datetime.now(UTC):
-        raise InvalidBody("$.expiresAt: must be a time to come, such as 2027-11-22T18:23:15Z")
+        raise InvalidBody("$.expiresAt: must be a time in the future, such as 2027-11-22T18:23:15Z")
     return at

@@ -1,4 +1,4 @@
-"""The console: files that a browser shows. They hold nothing of anybody's; what they show they ask the API for."""
+"""The console's static files. They contain no data: the page calls the API."""
 
 import asyncio
 from functools import cache
@@ -11,15 +11,15 @@ from gateway.web.handlers.files import PACKAGE, POLICY, File, respond
 
 HOME: Final = PACKAGE / "console"
 INDEX: Final = "index.html"
-#: Declarations of types, which only editors and the check of the sources read.
+#: Type declarations for the checks of the sources.
 _NOT_SERVED: Final = {".ts", ".mts"}
-#: No string becomes HTML or script either: what an agent says cannot run.
+#: No string becomes HTML or script, so agents' text cannot run.
 CONSOLE_POLICY: Final = f"{POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
 
 
 @cache
 def files() -> dict[str, File]:
-    """All files of the console by their path below it. The first time they are read and packed, which takes a while."""
+    """All files of the console by relative path. The first call compresses them, which takes a while."""
     paths = (path for path in HOME.rglob("*") if path.is_file() and path.suffix not in _NOT_SERVED)
     return {path.relative_to(HOME).as_posix(): File.read(path) for path in paths}
 
@@ -30,7 +30,7 @@ async def page(request: web.Request) -> web.Response:
 
 
 async def file(request: web.Request) -> web.Response:
-    """One of the files that the page is made of."""
+    """A file of the console."""
     path = request.match_info["path"]
     if not path:
         return _to("../console")
@@ -41,10 +41,10 @@ async def file(request: web.Request) -> web.Response:
 
 
 async def home(request: web.Request) -> web.Response:
-    """Who opens the gateway's address in a browser is shown the console."""
+    """Redirect to the console."""
     return _to("console")
 
 
 def _to(path: str) -> web.Response:
-    # Relative, so that it holds below a prefix that a proxy takes off.
+    # Relative, for proxies that strip a prefix.
     return web.Response(status=302, headers={hdrs.LOCATION: path, hdrs.CACHE_CONTROL: "no-cache"})

@@ -1,4 +1,4 @@
-"""The API's description of itself."""
+"""The OpenAPI document, and Swagger UI for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from gateway.errors import NotFound
 from gateway.web.handlers.files import PACKAGE, File, respond
 from gateway.web.keys import API_DOCUMENT
 
-#: Swagger UI, https://github.com/swagger-api/swagger-ui, as it is released, and what starts it.
+#: Swagger UI as released (https://github.com/swagger-api/swagger-ui), and its start script.
 PAGE: Final = PACKAGE / "apidoc" / "page"
 INDEX: Final = "index.html"
 
@@ -23,12 +23,12 @@ async def openapi(request: web.Request) -> web.StreamResponse:
 
 
 async def page(request: web.Request) -> web.StreamResponse:
-    """The OpenAPI document as a page to read, and to try calls from."""
+    """Swagger UI."""
     return respond(request, (await _files())[INDEX])
 
 
 async def page_file(request: web.Request) -> web.StreamResponse:
-    """One of the files that the page is made of."""
+    """A file of Swagger UI."""
     name = request.match_info["name"]
     found = (await _files()).get(name)
     if found is None or name == INDEX:
@@ -37,7 +37,7 @@ async def page_file(request: web.Request) -> web.StreamResponse:
 
 
 async def _files() -> dict[str, File]:
-    # To pack them takes a tenth of a second, the first time.
+    # Compressing them takes a tenth of a second, the first time.
     return await asyncio.to_thread(_read_files)
 
 

@@ -1,4 +1,4 @@
-"""Event streams: a project's, or one session's, or another log's of the project, from a cursor on."""
+"""Event streams of a project or of one session, from a cursor."""
 
 import math
 import socket
@@ -21,9 +21,9 @@ from gateway.web.handlers.requests import choice, text
 from gateway.web.keys import CONFIG, PROJECT, REQUEST_ID, USER, WRITTEN
 from gateway.wire.events import Cursor, Reset
 
-#: What the system holds for a client that reads nothing; it may take twice as much, with its own bookkeeping.
+#: Bytes buffered by the kernel for a client that does not read; Linux doubles the value.
 SEND_BUFFER: Final = 65_536
-#: The response's own heartbeats are comments, which no script can see: it is never to send one.
+#: aiohttp-sse's heartbeats are comments, which scripts cannot see; we send our own.
 _NEVER: Final = 1e9
 
 
@@ -33,25 +33,24 @@ async def project_events(request: web.Request) -> web.StreamResponse:
 
 
 async def session_events(request: web.Request) -> web.StreamResponse:
-    """One session's events, and the project's gaps."""
+    """The events of one session, and the project's gaps."""
     session = await request.app[SESSIONS].sessions.get(request[PROJECT].id, request.match_info["session_id"])
     return await stream_log(request, LogId(request[PROJECT].id), session.id)
 
 
 async def own_transport(request: web.Request) -> web.StreamResponse:
-    """The bare ``/acp`` belongs to ACP's own HTTP and WebSocket transport."""
+    """Reserved for ACP's own HTTP and WebSocket transport."""
     raise NotImplementedYet("ACP's own transport is not served yet; use the routes below this path.")
 
 
 def last_event_id_of(request: web.Request) -> str | None:
-    """The id that the client names."""
     return request.headers.get(LAST_EVENT_ID_HEADER.name) or text(request, LAST_EVENT_ID)
 
 
 async def stream_log(
     request: web.Request, log_id: LogId, session_id: str | None = None, dialect: Dialect = OWN
 ) -> web.StreamResponse:
-    """Stream a log of the request's project, or what it holds of one session."""
+    """Stream a log of the request's project, or one session's part of it."""
     from_start = choice(request, FROM) == "start"
     last_event_id = last_event_id_of(request)
     streams = request.app[STREAMS].streams
@@ -75,10 +74,10 @@ async def stream_log(
             finally:
                 request[WRITTEN] = stream.written
             if stream.is_full:
-                # The end of the answer would wait for a client that takes nothing.
+                # Ending the response would wait for a client that does not read.
                 request.transport.abort()
             elif not dialect.comes_back_from_an_end and (channel.tail.ended or not channel.tail.gone):
-                # What waits is sent, and no end of the answer.
+                # Send what is buffered, without ending the response.
                 request.transport.close()
     return response
 
@@ -88,10 +87,10 @@ def _response(request: web.Request) -> EventSourceResponse:
     response = EventSourceResponse(ping_interval=_NEVER, send_timeout=config.stall)
     response.headers[hdrs.CACHE_CONTROL] = "no-store, no-transform"
     response.headers["X-Request-Id"] = request[REQUEST_ID]
-    # What the client asked for decides, not the response's own promise.
+    # aiohttp sets it as the client's request requires.
     del response.headers[hdrs.CONNECTION]
     if request.version < HttpVersion11:
-        # Without chunks the end of the connection is the end of the answer.
+        # Without chunks, closing the connection ends the response.
         response.force_close()
     connection = request.transport.get_extra_info("socket") if request.transport else None
     if connection is not None:
@@ -100,8 +99,8 @@ def _response(request: web.Request) -> EventSourceResponse:
 
 
 def _first(dialect: Dialect, place: Cursor | Reset, last_event_id: str | None, retry: int) -> bytes:
-    """The first block, at once, so that whoever looks sees that the stream is open, and a client knows its place."""
+    """The first block, sent at once: it shows that the stream is open, and tells the client its cursor."""
     if isinstance(place, Reset):
-        # The client's own id: one that got this block alone must be told of the reset again.
+        # With the client's own id: if it gets no more than this block, it must get the reset next time.
         return dialect.begin(Cursor.parse(last_event_id or ""), retry=retry) + dialect.reset(place)
     return dialect.begin(place, retry=retry)

@@ -1,4 +1,4 @@
-"""Files of our own for browsers: read once, sent again only when they have changed, each under a strict policy."""
+"""Static files for browsers: read once, revalidated by ETag, with a strict content security policy."""
 
 import gzip
 import hashlib
@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 PACKAGE: Final = Path(__file__).parents[1]
-#: What a page of ours may do: use what this gateway serves, and nothing that stands in the page itself.
+#: Pages may load what this gateway serves, and nothing inline.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -28,7 +28,7 @@ _TYPES = {
 
 @attrs.frozen(kw_only=True)
 class File:
-    """A file as it is sent."""
+    """A file, ready to send."""
 
     body: bytes = attrs.field(repr=False)
     packed: bytes = attrs.field(repr=False)
@@ -49,9 +49,9 @@ class File:
         is_text = self.content_type.startswith("text/") or self.content_type.endswith("json")
         return {
             hdrs.CONTENT_TYPE: self.content_type + ("; charset=utf-8" if is_text else ""),
-            # Asked for each time, and answered 304 as a rule: a new gateway's page never runs with an old one's script.
+            # Revalidated each time, so that a new page never runs with an old script.
             hdrs.CACHE_CONTROL: "no-cache",
-            # Weak: packed or not, it is the same file.
+            # Weak, because it is the same for the compressed file.
             hdrs.ETAG: f'W/"{self.etag}"',
             hdrs.VARY: hdrs.ACCEPT_ENCODING,
             "Content-Security-Policy": policy,
@@ -61,7 +61,7 @@ class File:
 
 
 def file(name: str, *, policy: str = POLICY) -> Handler:
-    """A handler that sends ``name`` of this package."""
+    """A handler that sends the file ``name`` of this package."""
 
     async def send(request: web.Request) -> web.StreamResponse:
         return respond(request, _read(name), policy=policy)
@@ -70,7 +70,7 @@ def file(name: str, *, policy: str = POLICY) -> Handler:
 
 
 def respond(request: web.Request, found: File, *, policy: str = POLICY) -> web.Response:
-    """The file, or 304 where the browser has it."""
+    """The file, or 304 if the browser has it."""
     known = request.if_none_match or ()
     if any(tag.value in (found.etag, "*") for tag in known):
         return web.Response(status=304, headers={hdrs.ETAG: f'W/"{found.etag}"', hdrs.CACHE_CONTROL: "no-cache"})

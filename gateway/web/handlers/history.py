@@ -1,4 +1,4 @@
-"""What has been said: pages of messages, a snapshot to go on from, and the whole of it as a file."""
+"""A session's history: pages of messages, snapshots and exports."""
 
 import asyncio
 import re
@@ -21,16 +21,16 @@ from gateway.wire.messages import Message
 from gateway.wire.sentences import Sentences
 from gateway.wire.times import timestamp
 
-#: An export is written in pieces of about this size.
+#: Exports are written in pieces of about this size.
 PIECE_BYTES: Final = 65_536
-#: A message that is larger is written out beside the event loop.
+#: Larger messages are formatted in a thread.
 LARGE_BYTES: Final = 32_768
-#: How long the client of an export may take nothing of it.
+#: How long the client of an export may read nothing.
 STALL_SECONDS: Final = 60.0
 
 
 async def messages(request: web.Request) -> web.Response:
-    """A page of the session's history, oldest first, or newest first with ``?order=desc``."""
+    """A page of the session's messages, oldest first, or newest first with ``?order=desc``."""
     session = await _session(request)
     page = await request.app[LOG].transcript.page(
         session.project_id,
@@ -43,14 +43,14 @@ async def messages(request: web.Request) -> web.Response:
 
 
 async def clear_messages(request: web.Request) -> web.Response:
-    """Forget the session's history as people read it; streams still resume from the log."""
+    """Delete the session's messages. Its events stay in the log."""
     session = await _session(request)
     await request.app[LOG].transcript.clear(session.project_id, session.id)
     return web.Response(status=204)
 
 
 async def snapshot(request: web.Request) -> web.Response:
-    """The session, what waits in it and its newest messages, with the cursor at which all of it is true."""
+    """The session with its open turn and permissions and its newest messages, all as of one cursor."""
     size = page_size(request)
     taken = await request.app[SESSIONS].snapshots.take(
         request[PROJECT].id, request.match_info["session_id"], limit=size
@@ -59,7 +59,7 @@ async def snapshot(request: web.Request) -> web.Response:
 
 
 async def export(request: web.Request) -> web.StreamResponse:
-    """The session's whole history as a file; one that cannot be finished is a broken transfer."""
+    """The session's whole history as a file. If it cannot be completed, the transfer breaks off."""
     session = await _session(request)
     form = _form(request)
     response = web.StreamResponse(
@@ -72,7 +72,7 @@ async def export(request: web.Request) -> web.StreamResponse:
         }
     )
     pieces = _pieces(session, request.app[LOG].transcript, form)
-    # What fails before anything is sent has an answer of its own.
+    # A failure before the first piece still gets an error response.
     first = await anext(pieces, b"")
     await response.prepare(request)
     if request.method != hdrs.METH_HEAD:
@@ -85,7 +85,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 @attrs.frozen(kw_only=True)
 class Form:
-    """A form that a history can be had in."""
+    """A file format of exports."""
 
     content_type: str
     suffix: str
@@ -145,7 +145,7 @@ async def _pieces(session: Session, transcript: Transcript, form: Form) -> Async
 
 
 def _some(parts: Iterator[bytes]) -> bytes:
-    """Some of them; nothing at the end."""
+    """About one piece of them; empty at the end."""
     taken: list[bytes] = []
     size = 0
     for part in parts:

@@ -1,7 +1,7 @@
-"""``Idempotency-Key``: a call that is sent again is answered as it was the first time, and done once.
+"""``Idempotency-Key``: a repeated call is done once and gets the first response again.
 
 draft-ietf-httpapi-idempotency-key-header-07: the header is a structured-field string (RFC 9651 3.3.3). Many clients
-send it without the quotes, so that is taken too.
+send it without quotes, which is accepted.
 """
 
 import re
@@ -27,14 +27,14 @@ _RIGHT = (
     '"8e03978e-40d5-43e8-bc93-6894a57f9324"'
 )
 
-#: Does what is asked, under a reserved id or, without a key, under whichever.
+#: Does the work, under the reserved id, or under any id if it is None.
 Work = Callable[[str | None], Awaitable[Answer]]
 
 
 async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, name: str) -> Answer:
-    """What ``work`` answers, in a task that no client can cancel; with a key, what it answered the first time.
+    """Run ``work`` in a task that outlives the client; with a key, give its first answer again.
 
-    The request's body must have been read. ``new_id`` makes the id that a key reserves.
+    The body must have been read. ``new_id`` makes the id that a key reserves.
     """
     key, tasks = _key(request), request.app[TASKS]
     if key is None:
@@ -49,7 +49,6 @@ async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, n
 
 
 def answer(value: Any, *, status: int = 200, location: str | None = None) -> Answer:
-    """``value`` as the JSON that a call is answered."""
     return Answer(status=status, body=views.encode(value), location=location)
 
 
@@ -63,7 +62,7 @@ async def _without_key(work: Work) -> Answer:
 
 
 def _key(request: web.Request) -> str | None:
-    """The key without its quotes: ``"a"`` and ``a`` are the same one."""
+    """The key without its quotes: ``"a"`` and ``a`` are the same key."""
     values = request.headers.getall(HEADER, ())
     if not values:
         return None

@@ -1,4 +1,4 @@
-"""The small plain pages at the end of a login in the browser: text and one form, nothing that runs."""
+"""The pages at the end of a login in the browser: text and one form, no script."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -18,12 +18,12 @@ _POLICY = (
 
 
 def page(status: int, title: str, *sentences: str) -> web.Response:
-    """A page that tells something. Whatever is foreign in it is shown as text."""
+    """A page of text; everything is escaped."""
     return _response(status, title, "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences), "no-referrer")
 
 
 def question(provider: str, *, user_id: str, agent_id: str, project_id: str) -> web.Response:
-    """Asks whether this login is the person's own: nobody else knows."""
+    """Asks whether the person at the browser began this login."""
     asked = (
         f"<p>You have logged in at {escape(provider)}. Shall your account be given to the user "
         f"<strong>{escape(user_id)}</strong> of this gateway, for the agent <strong>{escape(agent_id)}</strong> in the "
@@ -33,7 +33,7 @@ def question(provider: str, *, user_id: str, agent_id: str, project_id: str) -> 
         '<form method="post"><button name="answer" value="yes">Yes, that is me</button>'
         '<button name="answer" value="no">No</button></form>'
     )
-    # A form of a page without a referrer is sent without its origin, and refused as if it were a foreign page's.
+    # With "no-referrer" the form would be sent without its origin, and refused as a foreign page's.
     return _response(200, "Is this your login?", asked, "same-origin")
 
 

@@ -1,8 +1,8 @@
-"""What a browser sees that comes back from a provider: it brings the code, and is sent on to a page without any.
+"""The browser's return from a provider: it brings the code, and is redirected to a page without it.
 
-The address with the code in it is never shown: it is answered with 303 to a page whose address says nothing. Whoever
-the browser belongs to, the login's state says whose login it is; where the gateway cannot tell that they are the same,
-the page asks first. Otherwise anybody could send others through a login of theirs, and be given their account.
+The address with the code is never shown. The login's state tells whose login it is. If the gateway cannot tell that the
+browser belongs to the same user, the page asks first: otherwise attackers could send victims through a login of the
+attackers' own and get the victims' accounts.
 """
 
 from contextlib import AbstractContextManager
@@ -38,7 +38,7 @@ from gateway.wire.media import media_type
 async def arrive(request: web.Request) -> web.Response:
     """A provider sends a browser back."""
     if request.method == hdrs.METH_HEAD or "prefetch" in request.headers.get("Sec-Purpose", ""):
-        # Whoever only looks completes nothing.
+        # A prefetch must not complete the login.
         return web.Response(status=204)
     try:
         brought = _brought(request)
@@ -55,11 +55,11 @@ async def arrive(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """How a login stands, or the question whether it is the person's own."""
+    """The state of a login, or the question whether it is the user's own."""
     try:
         login = await _of_page(request)
     except LoginUnknown:
-        return page(404, "This page is over", "Look into the gateway for how your login stands.")
+        return page(404, "This page has expired", "The gateway shows the state of your login.")
     provider = request.app[OAUTH].providers.get(login.provider_id)
     name = provider.name if provider else login.provider_id
     if login.state == ARRIVED and login.is_live:
@@ -68,12 +68,12 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def answer(request: web.Request) -> web.Response:
-    """The person says whether the login is theirs."""
+    """The user's answer whether the login is theirs."""
     if media_type(request.headers.get(hdrs.CONTENT_TYPE)) != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("This takes the form that its own page sends.")
     logins, ticket = request.app[OAUTH].logins, request.match_info["ticket"]
     try:
-        # Ahead of the body: who guesses at tickets has none read.
+        # Before the body is read, so that guesses at tickets cost little.
         await _of_page(request)
         form = dict(parse_qsl((await read_raw(request, MAX_STRANGERS_BODY)).decode("ascii", "replace")))
         work = logins.confirm(ticket) if form.get("answer") == "yes" else logins.decline(ticket)
@@ -88,19 +88,19 @@ async def answer(request: web.Request) -> web.Response:
 
 
 async def problem(request: web.Request) -> web.Response:
-    """What is wrong with an answer that belongs to no login; nothing of it is repeated."""
+    """The error of a response that belongs to no login; none of its content is shown."""
     code = request.match_info["code"]
     title = accounts.titles().get(code, LoginUnknown.title())
     return page(400, "The login was not completed", f"{title} Begin it again in the gateway.")
 
 
 def _has_changed(request: web.Request, login: Login) -> None:
-    """For the audit: whose account it is about stands in none of these addresses."""
+    """For the audit, since these paths name neither project nor user."""
     request[CHANGED] = Changed(project_id=login.project_id, user_id=login.user_id)
 
 
 async def _of_page(request: web.Request) -> Login:
-    """The login that the page is of; ``LoginUnknown`` where there is none."""
+    """The login of the page's ticket, or ``LoginUnknown``."""
     ticket = request.match_info["ticket"]
     with _guarded(request, ticket):
         login = await request.app[OAUTH].logins.pending.by_page(ticket)
@@ -110,7 +110,7 @@ async def _of_page(request: web.Request) -> Login:
 
 
 def _guarded(request: web.Request, secret: str) -> AbstractContextManager[None]:
-    """Whoever guesses at the secrets of logins is slowed down: these routes ask nobody who they are."""
+    """Throttles guesses at secrets: these routes need no authentication."""
     client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
     return request.app[IDENTITY].throttle.guarding(client, secret, wrong=LoginUnknown)
 
@@ -134,19 +134,18 @@ def _brought(request: web.Request) -> Callback:
 
 
 async def _caller(request: web.Request) -> Caller | None:
-    """Whose browser this is, where it shows that."""
+    """The browser's user, if it is authenticated and may connect accounts."""
     presented = Presented(headers=request.headers, peer=request.remote, to_loopback=request[DESTINATION].asked.is_here)
     try:
         caller = await request.app[IDENTITY].identity.identify(presented)
         caller.check_reach(Role.OPERATOR)
     except (Unauthenticated, Forbidden):
-        # One with a token that connects no accounts is asked as anybody is.
         return None
     return caller
 
 
 def _sent_on(request: web.Request, place: str) -> web.Response:
-    """To ``/api/oauth/<place>``, relative to wherever a proxy has put us."""
+    """Redirect to ``/api/oauth/<place>``, relative, for proxies that strip a prefix."""
     ups = "../" * (request.rel_url.raw_path.count("/") - 2)
     headers = {
         hdrs.LOCATION: f"{ups}oauth/{place}",

@@ -1,4 +1,4 @@
-"""Members: who may use a project, and as what."""
+"""Members of projects and their roles."""
 
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ from gateway.web.keys import CALLER, PROJECT, ROLE, USER
 
 @attrs.frozen(kw_only=True)
 class MemberBody:
-    """What ``PUT …/members/{userId}`` takes."""
+    """Body of ``PUT …/members/{userId}``."""
 
     role: RoleWord
 
@@ -29,12 +29,12 @@ async def list_all(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    """One of them."""
+    """One member."""
     return views.answer(views.member(await request.app[IDENTITY].members.get(request[PROJECT].id, _user_id(request))))
 
 
 async def put(request: web.Request) -> web.Response:
-    """Make somebody a member, or change their role."""
+    """Add a member, or change their role."""
     user_id = _user_id(request)
     body = await read_body(request, MemberBody)
     membership = request.app[ADMINISTRATION].membership
@@ -44,9 +44,9 @@ async def put(request: web.Request) -> web.Response:
 
 
 async def remove(request: web.Request) -> web.Response:
-    """End a membership: an admin anybody's, everybody their own."""
+    """Remove a member: admins anybody, others themselves."""
     user_id = _user_id(request)
-    # A credential that may only look changes nothing, its own user's membership neither.
+    # A read-only credential cannot remove even its own user.
     leaves = user_id == request[USER] and request[CALLER].max_role > Role.VIEWER
     if not leaves and request[ROLE] < Role.ADMIN:
         raise InsufficientRole("Admins may remove anybody, others themselves.", role=request[ROLE].word, needed="admin")
@@ -58,5 +58,5 @@ def _user_id(request: web.Request) -> str:
     user_id = request.match_info["user_id"]
     flaw = flaw_of_user_id(user_id)
     if flaw is not None:
-        raise InvalidParameter(f"Nobody is called {user_id[:100]!r}: {flaw}.")
+        raise InvalidParameter(f"{user_id[:100]!r} is not a valid user id: {flaw}.")
     return user_id

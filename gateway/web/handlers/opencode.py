@@ -1,4 +1,4 @@
-"""OpenCode's own event stream: served from the log where a project records it, and passed through where not."""
+"""OpenCode's own event stream: from the log if the project records it, else forwarded."""
 
 import posixpath
 from typing import Final
@@ -16,17 +16,17 @@ from gateway.web.handlers.parameters import DIRECTORY, DIRECTORY_HEADER, FROM
 from gateway.web.handlers.requests import choice
 from gateway.web.keys import PROJECT
 
-#: OpenCode's own parameter for places that are no directories of its machine; nothing of them is recorded.
+#: OpenCode's parameter for remote workspaces, whose events are not recorded.
 _WORKSPACE: Final = "workspace"
 
 
 def events_or(passthrough: Handler) -> Handler:
-    """What answers for OpenCode's events; ``passthrough`` is for what is not recorded, and lets operators in alone."""
+    """A handler for OpenCode's events; ``passthrough`` handles what is not recorded, for operators only."""
 
     async def events(request: web.Request) -> web.StreamResponse:
-        """What OpenCode says, in its own form. Where the project has `recordOpencodeEvents`, each event has an `id`,
-        and a stream goes on after the last one that its client got; else it is what the container sends now, and needs
-        the role `operator`.
+        """OpenCode's own events. If the project has `recordOpencodeEvents`, each event has an `id` and streams resume
+        after the last one that the client got. Else the container's stream is forwarded, and the role `operator` is
+        needed.
         """
         if request[PROJECT].record_opencode_events and await _is_recorded(request):
             return await _recorded(request)
@@ -36,7 +36,7 @@ def events_or(passthrough: Handler) -> Handler:
 
 
 async def _is_recorded(request: web.Request) -> bool:
-    """Whether the client means the directory whose events are recorded."""
+    """Whether the request is for the directory whose events are recorded."""
     if _WORKSPACE in request.query:
         return False
     meant = request.query.get(DIRECTORY.name) or unquote(request.headers.get(DIRECTORY_HEADER.name, ""))
@@ -50,6 +50,6 @@ async def _is_recorded(request: web.Request) -> bool:
 async def _recorded(request: web.Request) -> web.StreamResponse:
     project_id = request[PROJECT].id
     if not last_event_id_of(request) and choice(request, FROM) != "start":
-        # What happens from its first event on is what a client has to hear of, so that it has to be recorded by then.
+        # The client may act as soon as the stream opens, so recording must have begun by then.
         await request.app[FOLLOWERS].opencode_connected(project_id)
     return await stream_log(request, LogId(project_id, OPENCODE), dialect=dialects.OPENCODE)

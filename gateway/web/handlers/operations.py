@@ -1,4 +1,4 @@
-"""What the machinery around a gateway asks: whether it lives, whether it can work, and what it does."""
+"""Health, readiness and metrics."""
 
 from collections.abc import Mapping
 
@@ -12,16 +12,16 @@ from gateway.web.destination import DESTINATION
 from gateway.web.handlers import shapes, views
 from gateway.web.keys import EXPOSITION, READINESS
 
-_NOT_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+_NO_STORE: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """This process lives: it takes connections and its event loop turns. What it depends on is not asked."""
-    return views.answer(shapes.Health(status="alive"), headers=_NOT_KEPT)
+    """Whether this process accepts requests; nothing that it depends on is checked."""
+    return views.answer(shapes.Health(status="alive"), headers=_NO_STORE)
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Whether requests should be sent here, with each part that this depends on; 503 where one of them is not ready."""
+    """Whether requests should be sent here, with the state of each part; 503 if one is not ready."""
     report = await request.app[READINESS].report()
     shown = shapes.Readiness(
         status="ready" if report.is_ready else "not_ready",
@@ -30,16 +30,16 @@ async def readyz(request: web.Request) -> web.Response:
             for name, reason in report.parts.items()
         },
     )
-    return views.answer(shown, status=200 if report.is_ready else 503, headers=_NOT_KEPT)
+    return views.answer(shown, status=200 if report.is_ready else 503, headers=_NO_STORE)
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """The figures for Prometheus; with several workers those of all of them, whichever is asked."""
+    """Metrics for Prometheus, summed over all workers."""
     scrapers, shown = request.app[IDENTITY].scrapers, request.headers.get(hdrs.AUTHORIZATION)
     if not scrapers.is_near(request.headers, request.remote, request[DESTINATION].asked):
         refusal = Forbidden(
-            "The figures are for the networks in metrics.allow, asked for by an address or a name in "
-            "identity.allowed_hosts, and for those who have metrics.token."
+            "Metrics are served to the networks in metrics.allow, at an address or a name in identity.allowed_hosts, "
+            "and to callers with metrics.token."
         )
         if shown is None:
             raise refusal
@@ -48,4 +48,4 @@ async def metrics(request: web.Request) -> web.Response:
             if not scrapers.has_token(shown):
                 raise refusal
     text = await request.app[EXPOSITION].text()
-    return web.Response(body=text, headers={**_NOT_KEPT, hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})
+    return web.Response(body=text, headers={**_NO_STORE, hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""The query parameters and headers that requests may have."""
+"""The query parameters and headers of requests."""
 
 from typing import Annotated, Literal
 
@@ -11,11 +11,11 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 LIMIT = Parameter(
     name="limit",
     kind=Annotated[int, Meta(ge=1, le=MAX_LIMIT, extra_json_schema={"default": DEFAULT_LIMIT})],
-    description="How many entries a page holds.",
+    description="Entries per page.",
 )
-AFTER = Parameter(name="after", kind=str, description="The `next` of the page before; else the first page.")
+AFTER = Parameter(name="after", kind=str, description="The `next` of the previous page.")
 AFTER_MESSAGE = Parameter(
-    name="after", kind=Annotated[int, Meta(ge=0, le=2**62)], description="The `next` of the page before."
+    name="after", kind=Annotated[int, Meta(ge=0, le=2**62)], description="The `next` of the previous page."
 )
 ORDER = Parameter(
     name="order",
@@ -25,33 +25,31 @@ ORDER = Parameter(
 INCLUDE_ENDED = Parameter(
     name="includeEnded",
     kind=Literal["true", "false", ""],
-    description="Whether sessions that have ended are listed, too. Without a value: true.",
+    description="Whether to include ended sessions. Without a value: true.",
 )
 FORMAT = Parameter(
-    name="format", kind=Literal["jsonl", "markdown"], description="The form of the file; else as `Accept` says."
+    name="format", kind=Literal["jsonl", "markdown"], description="The file's format; else `Accept` decides."
 )
 FROM = Parameter(
     name="from",
     kind=Annotated[Literal["head", "start"], Meta(extra_json_schema={"default": "head"})],
-    description="Where a stream begins that names no event: at the log's end, or at its beginning.",
+    description="Where a stream without an event id begins: at the log's end or at its beginning.",
 )
 LAST_EVENT_ID = Parameter(
-    name="lastEventId", kind=str, description="The same as the header `Last-Event-ID`, for clients that cannot send it."
+    name="lastEventId", kind=str, description="Like the header `Last-Event-ID`, for clients that cannot send it."
 )
-TICKET = Parameter(
-    name="ticket", kind=str, description="What `POST …/events/ticket` gave; for browsers, which can send no header."
-)
+TICKET = Parameter(name="ticket", kind=str, description="A ticket from `POST …/events/ticket`, for browsers.")
 
 PASSTHROUGH_TICKET_OF = Parameter(
     name="gatewayTicket",
     kind=str,
-    description="What `POST …/events/ticket` gave for the path; for browsers, which can send no header.",
+    description="A ticket from `POST …/events/ticket` for this path, for browsers.",
 )
 DIRECTORY = Parameter(
     name="directory",
     kind=str,
-    description="OpenCode's own: of which directory the events are. Those of the one where OpenCode was started are "
-    "recorded; those of any other pass as they come, without ids.",
+    description="OpenCode's own parameter: whose directory's events. Only those of the directory where OpenCode was "
+    "started are recorded; others are forwarded without ids.",
 )
 DIRECTORY_HEADER = Parameter(
     name="x-opencode-directory", kind=str, description="The same, percent-encoded.", place="header"
@@ -60,19 +58,19 @@ DIRECTORY_HEADER = Parameter(
 LAST_EVENT_ID_HEADER = Parameter(
     name="Last-Event-ID",
     kind=str,
-    description="The stream goes on right after this event. Browsers send it by themselves when they come back.",
+    description="The stream continues after this event. Browsers send it when they reconnect.",
     place="header",
 )
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     kind=Annotated[str, Meta(pattern='^("([ !#-\\[\\]-~]|\\\\["\\\\])+"|[!#-+\\--:<-\\[\\]-~]+)$', max_length=600)],
-    description="1 to 255 visible ASCII characters, best a random UUID in quotes. A call that is sent again with the "
-    "same key is done once, and answered as it was the first time.",
+    description="1 to 255 visible ASCII characters, best a random UUID in quotes. A call repeated with the same key "
+    "is done once and gets the same response.",
     place="header",
 )
 PREFER = Parameter(
     name="Prefer",
     kind=Annotated[str, Meta(extra_json_schema={"examples": ["wait=30"]})],
-    description="`wait=N`: answer when the turn is over, or after N seconds (RFC 7240).",
+    description="`wait=N`: respond when the turn has ended, or after N seconds (RFC 7240).",
     place="header",
 )

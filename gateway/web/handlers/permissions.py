@@ -1,4 +1,4 @@
-"""Permission requests: what waits, and an answer."""
+"""Permission requests and answers to them."""
 
 import attrs
 from aiohttp import web
@@ -14,7 +14,7 @@ from gateway.web.keys import PROJECT, USER
 
 @attrs.frozen(kw_only=True)
 class AnswerBody:
-    """What ``POST …/permission/{id}`` takes: one of the agent's options, or yes or no for this once."""
+    """Body of ``POST …/permission/{id}``: one of the agent's options, or yes or no, once."""
 
     option_id: str | None = None
     granted: bool | None = None
@@ -33,7 +33,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def answer(request: web.Request) -> web.Response:
-    """Answer a request; 202 where the container is away and gets the answer later."""
+    """Answer a request. 202 if the container is unreachable and gets the answer later."""
     body = await read_body(request, AnswerBody)
     if (body.option_id is None) == (body.granted is None):
         raise InvalidBody("$: give either optionId or granted")

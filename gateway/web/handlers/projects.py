@@ -37,7 +37,7 @@ _ADDRESSES = (("container_url", "containerUrl"), ("acp_url", "acpUrl"))
 
 @attrs.frozen(kw_only=True)
 class ProjectChanges:
-    """What ``PATCH /api/projects/{id}`` takes; what is left out stays, null takes away."""
+    """Body of ``PATCH /api/projects/{id}``: absent members stay, null removes."""
 
     name: ProjectName = _UNCHANGED
     container_url: Address = _UNCHANGED
@@ -55,25 +55,25 @@ class ProjectChanges:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Register a project under an id of its maker's choice, or a made one."""
+    """Register a project, with a chosen or a generated id."""
     _check_creator(request)
     new = await read_body(request, NewProject)
     _check(attrs.asdict(new, recurse=False))
     _check_mapping(request, new)
     await _check_reachable(request, attrs.asdict(new, recurse=False))
     created = await request.app[ADMINISTRATION].registration.create(request[USER], new)
-    # For the audit, which looks there for what the request was about.
+    # For the audit.
     request[PROJECT] = created
     shown = views.project(created, Role.ADMIN)
     return views.answer(shown, status=201, headers={"Location": f"/api/projects/{created.id}"})
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """The projects that the asker owns or is a member of, oldest first."""
+    """The projects that the caller owns or is a member of, oldest first."""
     size, caller = page_size(request), request[CALLER]
     after = text(request, AFTER)
     if after is not None:
-        # Of what a credential does not show it does not tell either that it exists.
+        # Do not reveal projects that the credential may not see.
         await known_place(request.app[PROJECTS].store.get(caller.user_id, after if caller.may_see(after) else ""))
     found = await request.app[PROJECTS].store.page(caller.user_id, only=caller.projects, after=after, limit=size + 1)
     shown = [views.project(one.project, min(one.role, caller.max_role)) for one in found]
@@ -87,8 +87,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    """Change a project's name, addresses, default agent, retention, what is answered without asking anybody, or whether
-    OpenCode's own events are recorded."""
+    """Change a project's settings."""
     changes = (await read_body(request, ProjectChanges)).given()
     _check(changes)
     if not changes:
@@ -96,7 +95,7 @@ async def update(request: web.Request) -> web.Response:
     addresses = {name: changes[name] for name, _ in _ADDRESSES if name in changes}
     moved = attrs.evolve(request[PROJECT], **addresses)
     if moved != request[PROJECT]:
-        # To have a project at another container is to register that.
+        # A new container needs the same rights as registering one.
         request[CALLER].check_reach(Role.ADMIN)
         _check_creator(request)
     _check_mapping(request, moved)
@@ -117,8 +116,8 @@ def _check_creator(request: web.Request) -> None:
     creators = request.app[SETTINGS].config.identity.project_creators
     if EVERYBODY not in creators and request[USER] not in creators:
         raise ProjectCreationDenied(
-            "The operator of this gateway says who registers containers (identity.project_creators), and has not named "
-            f"{request[USER]!r}."
+            f"identity.project_creators lists who may register containers on this gateway, and {request[USER]!r} is "
+            "not among them."
         )
 
 
@@ -136,16 +135,16 @@ def _check_address(text: str, member: str) -> None:
 
 
 def _refuse_to_move_secret(project: Project) -> None:
-    """A secret stays with the container that it is of: nobody gets to see it by moving the project to one of theirs."""
+    """Nobody learns a container's secret by moving the project to a container of their own."""
     if project.sealed_container_token is not None:
         raise InvalidBody(
-            "$.containerToken: the stored one belongs to the former address; give that of the new address with it, "
-            "or null where it has none"
+            "$.containerToken: the stored one belongs to the former address; send the one of the new address, or null "
+            "if it has none"
         )
 
 
 async def _check_reachable(request: web.Request, values: dict[str, Any]) -> None:
-    """Refuse an address that no connection would be made to, rather than let it be found out later."""
+    """Refuse an address that the policy forbids to connect to."""
     for name, member in _ADDRESSES:
         if values.get(name) is not None:
             try:
@@ -157,4 +156,4 @@ async def _check_reachable(request: web.Request, values: dict[str, Any]) -> None
 def _check_mapping(request: web.Request, project: Project | NewProject) -> None:
     port = acp_upstream(project, request.app[CONFIG].containers).port
     if not 0 < port < 65536:
-        raise InvalidBody(f"$.containerUrl: its ACP port would be {port}, which no port is; name the acpUrl as well")
+        raise InvalidBody(f"$.containerUrl: its ACP port would be {port}, which is not a port; send acpUrl as well")

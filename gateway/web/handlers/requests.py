@@ -1,4 +1,4 @@
-"""What comes in: bodies, query parameters and preferences, each checked with its place."""
+"""Reads and checks bodies, query parameters and preferences."""
 
 import asyncio
 import re
@@ -33,27 +33,27 @@ from gateway.wire.media import media_type
 
 T = TypeVar("T")
 
-#: Bytes of a body where its route says nothing else: prompts alone may hold files and images.
+#: Bytes of a body, except of prompts.
 MAX_BODY = 262_144
-#: The same before anybody has said who they are.
+#: Without authentication.
 MAX_STRANGERS_BODY = 1024
-#: A body as it came.
+#: The raw body.
 BODY = web.RequestKey("body", bytes)
-#: The preference of RFC 7240 4.3, up to the parameters that it may have.
+#: RFC 7240 4.3, without parameters.
 _WAIT = re.compile(r"(?:^|,)\s*wait(?![\w-])\s*(?:=\s*(\"[^\"]*\"|[^,;\s]*))?", re.IGNORECASE)
 MAX_WAIT = 999_999
 
 
 @attrs.frozen(kw_only=True)
 class NoBody:
-    """For routes that take no body."""
+    """For routes without a body."""
 
 
 async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = False, most: int = MAX_BODY) -> T:
-    """The JSON body as a value of ``cls``; no body at all is an empty object.
+    """The JSON body as a value of ``cls``; an empty body means ``{}``. The raw body becomes ``request[BODY]``.
 
-    Text with NUL is refused unless the body is passed on ``verbatim``: no process, path or database takes it.
-    ``most``: how many bytes it may have. As it came it is ``request[BODY]`` from then on.
+    NUL in texts is refused, because processes, paths and PostgreSQL do not accept it, unless the body is passed on
+    ``verbatim``. ``most`` is in bytes.
     """
     raw = request[BODY] = await read_raw(request, most)
     if not raw:
@@ -68,14 +68,14 @@ async def read_body(request: web.Request, cls: type[T], *, verbatim: bool = Fals
         refuse_twice(value, raw)
     except DecodeError as exc:
         raise InvalidBody(str(exc)) from exc
-    # JSON has it as an escape only.
+    # In JSON it is always escaped.
     if not verbatim and b"\\u0000" in raw and (place := _place_of_nul(value, "$")):
         raise InvalidBody(f"{place}: must not contain NUL")
     return body
 
 
 async def read_raw(request: web.Request, most: int) -> bytes:
-    """The body as it comes. ``BodyTooLarge`` where it has more than ``most`` bytes, before they are here."""
+    """The raw body; ``BodyTooLarge`` as soon as it exceeds ``most`` bytes."""
     most = min(most, request.client_max_size if USER in request else MAX_STRANGERS_BODY)
     pieces: list[bytes] = []
     size = request.content_length or 0
@@ -91,7 +91,7 @@ async def read_raw(request: web.Request, most: int) -> bytes:
                     pieces.append(piece)
                     size += len(piece)
                 if place is not None:
-                    # How much comes in chunks is known only now.
+                    # The size of a chunked body is known only now.
                     place.keep(size)
     except TimeoutError as exc:
         raise RequestStalled(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from exc
@@ -101,7 +101,7 @@ async def read_raw(request: web.Request, most: int) -> bytes:
 
 
 def forget_body(request: web.Request) -> None:
-    """Make room for other bodies, where a request goes on for long after its own has been used."""
+    """Release the body's memory while the request goes on for long."""
     request.pop(BODY, None)
     if BODY_PLACE in request:
         request[BODY_PLACE].leave()
@@ -124,20 +124,20 @@ def _place_of_nul(value: Any, place: str) -> str | None:
 
 
 def text(request: web.Request, parameter: Parameter) -> str | None:
-    """The parameter's value; it may come once."""
+    """The parameter's value; it may occur once."""
     values = request.query.getall(parameter.name, ())
     if len(values) > 1:
-        raise InvalidParameter(f"?{parameter.name}= comes more than once.")
+        raise InvalidParameter(f"?{parameter.name}= occurs more than once.")
     return values[0] if values else None
 
 
 def page_size(request: web.Request) -> int:
-    """``?limit=``, and never more than ``limits.page``."""
+    """``?limit=``, at most ``limits.page``."""
     return min(number(request, LIMIT) or DEFAULT_LIMIT, request.app[SETTINGS].config.limits.page)
 
 
 async def known_place(entry: Awaitable[object]) -> None:
-    """``?after=``: the entry after which a page begins must exist, or the page would be empty without a word."""
+    """``?after=`` must name an existing entry, else the page would silently be empty."""
     try:
         await entry
     except (NotFound, UnstorableText) as exc:
@@ -145,7 +145,7 @@ async def known_place(entry: Awaitable[object]) -> None:
 
 
 def number(request: web.Request, parameter: Parameter) -> int | None:
-    """The value of a parameter that is a whole number within limits."""
+    """A whole number within the parameter's limits."""
     given = text(request, parameter)
     if given is None:
         return None
@@ -156,7 +156,7 @@ def number(request: web.Request, parameter: Parameter) -> int | None:
 
 
 def choice(request: web.Request, parameter: Parameter) -> str | None:
-    """The value of a parameter that is one of some words."""
+    """One of the parameter's words."""
     given = text(request, parameter)
     words = get_args(parameter.kind if get_origin(parameter.kind) is Literal else get_args(parameter.kind)[0])
     if given is not None and given not in words:
@@ -176,7 +176,7 @@ def _limit(parameter: Parameter) -> Meta:
 
 
 def seconds_to_wait(request: web.Request) -> int | None:
-    """``Prefer: wait=N`` (RFC 7240 4.3); what else a client prefers is not an error."""
+    """``Prefer: wait=N`` (RFC 7240 4.3); other preferences are ignored."""
     match = _WAIT.search(",".join(request.headers.getall("Prefer", ())))
     if match is None:
         return None
@@ -188,10 +188,9 @@ def seconds_to_wait(request: web.Request) -> int | None:
 
 @contextmanager
 def telling_refusals() -> Iterator[None]:
-    """A container's refusals that its caller can do something about, in the container's own words.
+    """Pass on a container's 400, 409 and "agent not installed" (503), with its own text.
 
-    Malformed (a directory outside its workspace, say) is 400, a state that does not allow it 409, and an agent that
-    nobody has installed 503; whatever else it refuses with is a failure of the container.
+    Any other refusal is a failure of the container.
     """
     try:
         yield
@@ -200,7 +199,7 @@ def telling_refusals() -> Iterator[None]:
             raise RefusedByContainer(exc.text) from exc
         if exc.upstream_status == 409:
             raise ConflictInContainer(exc.text) from exc
-        # By its code: whatever stands in front of a container answers 503 while that is not there.
+        # By its code: a proxy in front of the container answers 503 as well.
         if exc.upstream_status == 503 and exc.upstream_code == AgentUnavailable.code:
             raise AgentUnavailable(exc.text) from exc
         raise

@@ -34,7 +34,7 @@ Title = Annotated[str, Meta(max_length=500)]
 
 @attrs.frozen(kw_only=True)
 class SessionBody:
-    """What ``POST …/session`` takes."""
+    """Body of ``POST …/session``."""
 
     agent_id: str | None = None
     working_directory: str | None = None
@@ -44,14 +44,14 @@ class SessionBody:
 
 @attrs.frozen(kw_only=True)
 class TitleBody:
-    """What ``PATCH …/session/{id}`` takes."""
+    """Body of ``PATCH …/session/{id}``."""
 
     title: Title | None
 
 
 @attrs.frozen(kw_only=True)
 class PromptBody:
-    """What ``POST …/prompt`` takes: text, or a list of ACP content blocks; whether it may wait for another turn."""
+    """Body of ``POST …/prompt``: text or ACP content blocks; whether to queue it if a turn is running."""
 
     prompt: Prompt = attrs.field(repr=False)
     queue: bool = False
@@ -59,13 +59,13 @@ class PromptBody:
 
 @attrs.frozen(kw_only=True)
 class CancelBody:
-    """What ``POST …/cancel`` takes: the turn that is meant, which may wait in the queue; else the running one."""
+    """Body of ``POST …/cancel``: a running or queued turn; by default the running one."""
 
     turn_id: str | None = None
 
 
 async def create(request: web.Request) -> web.Response:
-    """Create a session with the named agent, or the project's default one."""
+    """Create a session with the given agent, or the project's default agent."""
     body = await read_body(request, SessionBody)
     for index, server in enumerate(body.mcp_servers or []):
         check_mcp_server(server, f"$.mcpServers[{index}]")
@@ -82,7 +82,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """The project's sessions, newest first; those that have ended where asked for."""
+    """The project's sessions, newest first; ended ones only if requested."""
     size = page_size(request)
     after = text(request, AFTER)
     if after is not None:
@@ -98,19 +98,19 @@ async def list_all(request: web.Request) -> web.Response:
 
 
 async def list_in_container(request: web.Request) -> web.Response:
-    """Those of the container's sessions that are the project's, as it tells of them, by its own ids."""
+    """The project's sessions as the container lists them, with the container's ids."""
     with telling_refusals():
         found = await request.app[SESSIONS].sessions.in_container(request[PROJECT])
     return views.answer({"success": True, "data": {"sessions": found}})
 
 
 async def get(request: web.Request) -> web.Response:
-    """One session, with its running turn and the log's newest cursor."""
+    """One session, with its running turn and the log's current cursor."""
     return views.answer(views.session(await _session(request)))
 
 
 async def rename(request: web.Request) -> web.Response:
-    """Give a session a title."""
+    """Change a session's title."""
     body = await read_body(request, TitleBody)
     renamed = await request.app[SESSIONS].sessions.rename(
         request[PROJECT].id, request.match_info["session_id"], body.title
@@ -126,12 +126,12 @@ async def end(request: web.Request) -> web.Response:
 
 
 async def prompt(request: web.Request) -> web.Response:
-    """Send a prompt, or have it wait; it is stored before the agent sees it. ``Prefer: wait=N`` waits for its end."""
+    """Send or queue a prompt. It is stored before the agent gets it. ``Prefer: wait=N`` waits for the turn's end."""
     seconds = seconds_to_wait(request)
     accepted = await _accept(request)
     if seconds is None:
         return respond(accepted)
-    # What it waits for may want an answer of the same user.
+    # The turn may need further requests of the same user, which count against the same limit.
     forget_body(request)
     shown = parse_foreign_json(accepted.body)
     latest = await request.app[TURNS].wait(request[PROJECT].id, shown["turnId"], seconds)
@@ -141,7 +141,7 @@ async def prompt(request: web.Request) -> web.Response:
 
 
 async def _accept(request: web.Request) -> Answer:
-    """Take a prompt. A function of its own, so that nothing of the prompt is kept while its turn is waited for."""
+    """Accept a prompt. In its own function, so that the prompt is freed while the turn is waited for."""
     limits = request.app[PROJECTS].limits
     with limits.prompt():
         body = await read_body(request, PromptBody, verbatim=True, most=limits.prompt_bytes)
@@ -158,13 +158,13 @@ async def _accept(request: web.Request) -> Answer:
 
 
 async def turn(request: web.Request) -> web.Response:
-    """One turn of the session: whether it runs, and how it ended."""
+    """One turn of the session."""
     found = await request.app[TURNS].of_session(await _session(request), request.match_info["turn_id"])
     return views.answer(views.turn(found))
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """Have a turn stop; its end comes as an event. That it is over is no error."""
+    """Cancel a turn; its end comes as an event. Cancelling an ended turn is no error."""
     body = await read_body(request, CancelBody)
     session = await _session(request)
     work = request.app[TURNS].cancel(request[PROJECT], session, request[USER], body.turn_id)

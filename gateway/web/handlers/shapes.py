@@ -1,4 +1,4 @@
-"""What the API answers, as types: an answer is made from these, and so is its description."""
+"""The API's responses as types; the OpenAPI document is generated from them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -16,12 +16,12 @@ from gateway.wire.messages import EventMessageType, MessageRole
 CursorText = Annotated[
     str, Meta(pattern=r"^[0-9]{1,9}-[0-9]{1,18}$", description="A place in the project's log: `<epoch>-<seq>`.")
 ]
-Next = Annotated[str | None, Meta(description="The `after` of the page that follows; null on the last one.")]
+Next = Annotated[str | None, Meta(description="The `after` of the next page; null on the last page.")]
 
 
 @attrs.frozen(kw_only=True)
 class Project:
-    """A project: it stands for one container."""
+    """A project, which represents one container."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class Project:
     record_opencode_events: bool
     has_container_token: bool
     owner_id: str
-    role: Annotated[RoleWord, Meta(description="What the asker may do in it.")]
+    role: Annotated[RoleWord, Meta(description="The caller's role.")]
     created_at: datetime
     updated_at: datetime
 
@@ -50,7 +50,7 @@ class ProjectPage:
 
 @attrs.frozen(kw_only=True)
 class Member:
-    """Who may use a project, and as what."""
+    """A member of a project, or its owner."""
 
     user_id: str
     role: RoleWord
@@ -68,26 +68,26 @@ class MemberList:
 
 @attrs.frozen(kw_only=True)
 class AuditEntry:
-    """What somebody did to a project, or tried."""
+    """A change of a project, or a refused request."""
 
     id: str
     at: datetime
-    user_id: Annotated[str | None, Meta(description="Null where nobody knows.")]
-    mode: Annotated[str | None, Meta(description="How they had identified themselves.")]
-    token_id: Annotated[str | None, Meta(description="The API token that they had shown.")]
+    user_id: Annotated[str | None, Meta(description="Null if unknown.")]
+    mode: Annotated[str | None, Meta(description="How the caller was identified.")]
+    token_id: Annotated[str | None, Meta(description="The API token that was used.")]
     method: str
-    path: Annotated[str, Meta(description="Without its query.")]
-    outcome: Annotated[AuditOutcome, Meta(description="`left`: the client had gone before there was an answer.")]
+    path: Annotated[str, Meta(description="Without the query.")]
+    outcome: Annotated[AuditOutcome, Meta(description="`left`: the client disconnected before the response.")]
     status: int | None
-    code: Annotated[str | None, Meta(description="Of the problem that it was answered with.")]
-    address: Annotated[str | None, Meta(description="Where it came from.")]
+    code: Annotated[str | None, Meta(description="The error's code.")]
+    address: Annotated[str | None, Meta(description="The client's address.")]
     request_id: str
-    repeats: Annotated[int, Meta(description="How many like it came before, and are not here.")]
+    repeats: Annotated[int, Meta(description="How many similar ones before it were left out.")]
 
 
 @attrs.frozen(kw_only=True)
 class AuditPage:
-    """What was done to a project, newest first."""
+    """Audit entries, newest first."""
 
     entries: list[AuditEntry]
     next: Next
@@ -95,7 +95,7 @@ class AuditPage:
 
 @attrs.frozen(kw_only=True)
 class Agent:
-    """An agent of a project's container; ``stale``: as it was when the container was last there."""
+    """An agent of a project's container; ``stale``: as last known, since the container is unreachable."""
 
     id: str
     name: str
@@ -114,12 +114,12 @@ class AgentList:
     agents: list[Agent]
     default_agent_id: str | None
     stale: bool
-    omitted: Annotated[int, Meta(description="How many more the container lists than are taken of one.")]
+    omitted: Annotated[int, Meta(description="How many further agents of the container were left out.")]
 
 
 @attrs.frozen(kw_only=True)
 class Spawned:
-    """An agent's process that was started, as its container tells."""
+    """A started agent, as its container reports it."""
 
     id: Any = UNSET
     status: Any = UNSET
@@ -136,21 +136,21 @@ class RunningTurn:
 
 @attrs.frozen(kw_only=True)
 class Session:
-    """A session; ``cursor`` is where the project's log ends now, where a stream that follows this begins."""
+    """A session; ``cursor`` is the log's end as of this response, from which a stream can continue."""
 
     id: str
     project_id: str
     agent_id: str
     title: str | None
     working_directory: str | None
-    permissions: Annotated[str, Meta(description="The project's mode, or `container`: that answers by itself.")]
+    permissions: Annotated[str, Meta(description="The project's mode, or `container` if that decides by itself.")]
     status: Literal["idle", "running", "ended"]
     turn: RunningTurn | None
-    queue: Annotated[list[str], Meta(description="The turns that wait, the next one first.")]
+    queue: Annotated[list[str], Meta(description="Queued turns, the next one first.")]
     cursor: CursorText
     created_by: str
     credential_user_id: Annotated[
-        str | None, Meta(description="Whose credential it runs with: they alone prompt it. Null: nobody's.")
+        str | None, Meta(description="Whose credential it uses; only they may prompt it. Null: nobody's.")
     ]
     created_at: datetime
     updated_at: datetime
@@ -167,14 +167,14 @@ class SessionPage:
 
 @attrs.frozen(kw_only=True)
 class Turn:
-    """A turn: a prompt until its end."""
+    """A turn: a prompt and the agent's work on it."""
 
     id: str
     state: TurnState
-    stop_reason: Annotated[str | None, Meta(description="The agent's own (ACP).")]
-    failure: Annotated[str | None, Meta(description="The class of what went wrong.")]
+    stop_reason: Annotated[str | None, Meta(description="ACP's stop reason.")]
+    failure: Annotated[str | None, Meta(description="The kind of failure.")]
     message: str | None
-    prompt: Annotated[Any, Meta(description="What it will ask, as long as it waits.")]
+    prompt: Annotated[Any, Meta(description="The prompt, while it is queued.")]
     queued_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -182,7 +182,7 @@ class Turn:
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """A prompt that was stored. ``cursor`` is the place just before it; ``turn`` stands with ``Prefer: wait``."""
+    """An accepted prompt. ``cursor`` is just before it; ``turn`` is present with ``Prefer: wait``."""
 
     turn_id: str
     cursor: CursorText
@@ -193,23 +193,23 @@ class Accepted:
 
 @attrs.frozen(kw_only=True)
 class Cancelling:
-    """The turn that is cancelled; null where it is over."""
+    """The turn that is being cancelled; null if none runs."""
 
     turn_id: str | None
 
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """A message of the transcript; which members it has depends on its role."""
+    """A message; its members depend on its role."""
 
     id: str
     role: MessageRole
     turn_id: str | None
     at: datetime
     updated_at: datetime
-    content: Annotated[list[Any], Meta(description="ACP content blocks, of user, assistant and thought.")] = UNSET  # type: ignore[assignment]
-    message_id: Annotated[Any, Meta(description="The agent's own id for it, where it gave one.")] = UNSET
-    tool_call: Annotated[Any, Meta(description="ACP's tool call with all its updates, of tool.")] = UNSET
+    content: Annotated[list[Any], Meta(description="ACP content blocks (user, assistant, thought).")] = UNSET  # type: ignore[assignment]
+    message_id: Annotated[Any, Meta(description="The agent's own id for it, if any.")] = UNSET
+    tool_call: Annotated[Any, Meta(description="ACP's tool call with all updates applied (tool).")] = UNSET
     omitted: Annotated[list[str], Meta(description="Members of the tool call that were too large to keep.")] = UNSET  # type: ignore[assignment]
     entries: Annotated[Any, Meta(description="ACP's plan entries, of plan.")] = UNSET
     author: Annotated[str, Meta(description="Who wrote the prompt, of user.")] = UNSET  # type: ignore[assignment]
@@ -219,7 +219,7 @@ class Message:
 
 @attrs.frozen(kw_only=True)
 class MessagePage:
-    """A page of the transcript."""
+    """A page of messages."""
 
     messages: list[Message]
     next: Next
@@ -227,14 +227,14 @@ class MessagePage:
 
 @attrs.frozen(kw_only=True)
 class Permission:
-    """A permission request: an agent asks whether it may run a tool."""
+    """A permission request of an agent."""
 
     id: str
     session_id: str
     turn_id: str | None
     agent_id: str | None
-    tool_call: Annotated[Any, Meta(description="ACP's tool call, with what the log knows of it.")]
-    options: Annotated[Any, Meta(description="ACP's permission options, the agent's own.")]
+    tool_call: Annotated[Any, Meta(description="ACP's tool call, completed from the log.")]
+    options: Annotated[Any, Meta(description="ACP's permission options, as the agent sent them.")]
     state: PermissionState
     option_id: str | None
     resolved_by: Annotated[str | None, Meta(description="A user's id, or `rule`, `timeout`, `container` or `gateway`.")]
@@ -246,14 +246,14 @@ class Permission:
 
 @attrs.frozen(kw_only=True)
 class PermissionList:
-    """Permission requests that wait, oldest first."""
+    """Open permission requests, oldest first."""
 
     permissions: list[Permission]
 
 
 @attrs.frozen(kw_only=True)
 class Snapshot:
-    """A session as it is at ``cursor``: what streams on from there misses nothing and repeats nothing."""
+    """A session as of ``cursor``: a stream from there misses nothing and repeats nothing."""
 
     session: Session
     turn: RunningTurn | None
@@ -265,7 +265,7 @@ class Snapshot:
 
 @attrs.frozen(kw_only=True)
 class LoginBegun:
-    """What the person must do: open ``authorizeUrl``, enter ``userCode``, or bring a key to ``tokenUrl``."""
+    """What the user must do: open ``authorizeUrl``, enter ``userCode``, or send a key to ``tokenUrl``."""
 
     flow: str
     login_id: str | UnsetType = UNSET
@@ -287,7 +287,7 @@ class LoginBegun:
 
 @attrs.frozen(kw_only=True)
 class Credential:
-    """A person's account for an agent; of its secrets a fingerprint alone."""
+    """A user's credential for an agent, with a fingerprint in place of the secret."""
 
     agent_id: str
     token_type: str
@@ -318,7 +318,7 @@ class LoginState:
     flow: str
     provider: str | None
     state: str | None
-    code: Annotated[str | None, Meta(description="An error's code, where it ended with one.")]
+    code: Annotated[str | None, Meta(description="An error's code, if it failed.")]
     title: str | None
     detail: str | None
     scopes: list[str]
@@ -333,7 +333,7 @@ class LoginState:
 
 @attrs.frozen(kw_only=True)
 class LoginWay:
-    """A way in which an account can be connected."""
+    """A way to connect an account."""
 
     flow: str
     provider: str | UnsetType = UNSET
@@ -347,7 +347,7 @@ AuthState = Literal["none", "pending", "authorized", "denied", "expired", "faile
 
 @attrs.frozen(kw_only=True)
 class AuthStatus:
-    """What became of the login, and what the account is."""
+    """The state of the login and the account."""
 
     agent_id: str
     state: AuthState
@@ -358,7 +358,7 @@ class AuthStatus:
 
 @attrs.frozen(kw_only=True)
 class Revocation:
-    """What the provider said when it was told that the account is over."""
+    """The provider's answer to the revocation."""
 
     outcome: str
     message: str | None
@@ -366,7 +366,7 @@ class Revocation:
 
 @attrs.frozen(kw_only=True)
 class Disconnected:
-    """What was taken away."""
+    """What was deleted."""
 
     agent_id: str
     deleted: bool
@@ -376,7 +376,7 @@ class Disconnected:
 
 @attrs.frozen(kw_only=True)
 class Ticket:
-    """What opens one event stream, once."""
+    """A ticket that opens one event stream once."""
 
     ticket: str
     expires_at: datetime
@@ -385,27 +385,27 @@ class Ticket:
 
 @attrs.frozen(kw_only=True)
 class SignedIn:
-    """What a sign-in link was exchanged for: an API token that is good in this browser alone."""
+    """The API token that a sign-in link was exchanged for; it is valid only in this browser."""
 
-    token: Annotated[str, Meta(description="It opens together with the cookie that comes with this answer.")]
+    token: Annotated[str, Meta(description="Valid only together with the cookie of this response.")]
     user_id: str
     expires_at: datetime | None
 
 
 @attrs.frozen(kw_only=True)
 class Health:
-    """The process lives."""
+    """The process is alive."""
 
     status: Literal["alive"]
 
 
 @attrs.frozen(kw_only=True)
 class Part:
-    """A part that a gateway depends on."""
+    """A part that the gateway depends on."""
 
     ready: bool
     reason: Annotated[str | UnsetType, Meta(description="Why it is not ready.")] = UNSET
-    note: Annotated[str | UnsetType, Meta(description="What it cannot do although it is ready.")] = UNSET
+    note: Annotated[str | UnsetType, Meta(description="What does not work although it is ready.")] = UNSET
 
 
 @attrs.frozen(kw_only=True)

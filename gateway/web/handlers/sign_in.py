@@ -1,4 +1,4 @@
-"""Signing a browser in by a link that is good once, and out again."""
+"""Signs a browser in by a single-use link, and out again."""
 
 import logging
 
@@ -18,20 +18,20 @@ logger = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class SignInBody:
-    """What ``POST /api/sign-in`` takes: what stands behind ``#sign-in=`` of the link."""
+    """Body of ``POST /api/sign-in``: the part of the link after ``#sign-in=``."""
 
     link: str = attrs.field(repr=False)
 
 
 async def enter(request: web.Request) -> web.Response:
-    """An API token for the browser that has the link, which opens together with the cookie that comes with it."""
+    """Exchange a sign-in link for an API token, which is valid only together with the cookie of this response."""
     throttle = request.app[IDENTITY].throttle
     client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)
-    # Ahead of the body: a link is good once, so there is none that is known to be good.
+    # Before the body is read: there is no list of valid links to exempt from throttling.
     throttle.check(client, "")
     body = await read_body(request, SignInBody)
     if Tokens.name not in request.app[CONFIG].identity.modes:
-        raise NotFound("Nobody is signed in here: this gateway takes no API tokens.")
+        raise NotFound("This gateway does not accept API tokens, so nobody can sign in.")
     signed_in = await request.app[IDENTITY].sign_ins.exchange(body.link)
     if signed_in is None:
         throttle.failed(client)
@@ -44,11 +44,11 @@ async def enter(request: web.Request) -> web.Response:
 
 
 async def leave(request: web.Request) -> web.Response:
-    """Sign this browser out: the API token that it was given ends at once."""
+    """Sign this browser out: its API token is revoked at once."""
     await read_body(request, NoBody)
     token_id = request[CALLER].token_id
     if token_id is None or not await request.app[IDENTITY].sign_ins.end(token_id):
-        raise NotFound("You have not come by a sign-in link: there is nothing to end here.")
+        raise NotFound("This request does not use a sign-in link's token, so there is nothing to sign out of.")
     request.app[IDENTITY].access_monitor.look_now()
     request[SIGNED_IN] = "", 0
     return web.Response(status=204)

@@ -1,4 +1,4 @@
-"""Tickets: how a browser's ``EventSource`` or ``WebSocket`` opens a stream without sending a header."""
+"""Tickets, with which a browser's ``EventSource`` or ``WebSocket`` opens a stream without a header."""
 
 import re
 
@@ -14,21 +14,21 @@ from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import read_body
 from gateway.web.keys import CALLER, PASSTHROUGH_TICKET, PROJECT, ROLE, STREAM_TICKET
 
-#: A path of the container's as it stands in a URL (RFC 3986 3.3), without a query.
+#: A forwarded path (RFC 3986 3.3), without a query.
 _PATH = re.compile(r"/(opencode|acp)/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{1,500}")
 
 
 @attrs.frozen(kw_only=True)
 class TicketBody:
-    """What ``POST …/events/ticket`` takes: the session whose stream is meant, or the path of a stream or WebSocket of
-    the container, below the project; without either, the project's own stream."""
+    """Body of ``POST …/events/ticket``: a session, or the path of a container's stream or WebSocket below the project;
+    without either, the project's stream."""
 
     session_id: str | None = None
     path: str | None = None
 
 
 async def issue(request: web.Request) -> web.Response:
-    """A ticket for one stream, good once and for half a minute; the stream is opened at ``url``."""
+    """Issue a ticket for one stream, valid once for 30 seconds. Open the stream at ``url``."""
     body = await read_body(request, TicketBody)
     if body.path is not None:
         stream, parameter = _passed_through(request, body), PASSTHROUGH_TICKET
@@ -46,12 +46,12 @@ def _passed_through(request: web.Request, body: TicketBody) -> StreamOf:
         raise InvalidBody("$: give either sessionId or path")
     if body.path is None or not _PATH.fullmatch(body.path) or "/.." in body.path:
         raise InvalidBody(
-            "$.path: must be a path below the project, such as /opencode/event, encoded and with no query"
+            "$.path: must be a path below the project, such as /opencode/event, percent-encoded and without a query"
         )
     is_recorded = body.path == "/opencode/event" and request[PROJECT].record_opencode_events
     if request[ROLE] < Role.OPERATOR and not is_recorded:
         role, needed = request[ROLE].word, Role.OPERATOR.word
         raise InsufficientRole(
-            f"What the container streams needs the role {needed}; yours is {role}.", role=role, needed=needed
+            f"Streams of the container need the role {needed}; yours is {role}.", role=role, needed=needed
         )
     return StreamOf.passed_through(request[PROJECT].id, f"/api/projects/{request[PROJECT].id}{body.path}")

@@ -1,7 +1,7 @@
-"""What of a request goes into the audit: what changes something in a project, and what is refused.
+"""Writes changes of projects, and refused requests, into the audit.
 
-A request changes something by its method; by what its handler says of it, as with a login that a browser brings back
-by a GET; and where a container switches protocols, after which nobody reads what is said.
+A request is a change by its method; if its handler says so, as for a login that returns by GET; and if a container
+switches protocols, since what follows is not inspected.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from gateway.wire.codec import storable
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
 MAX_PATH = 500
-#: Refusals that say something of who asked. Others are mistakes, of no interest but to whoever makes them.
+#: Refusals that may matter for security; others are mistakes of the client.
 _TELLING = {401, 403, 429}
 
 
 @web.middleware
 async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Note what becomes of the request, before it is answered."""
+    """Record the request's outcome before it is answered."""
     changes = request.method not in _READING
     try:
         response = await handler(request)
@@ -48,7 +48,7 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def note_switch(request: web.Request, response: web.StreamResponse) -> None:
-    """Note a WebSocket before it is open (``on_response_prepare``)."""
+    """Record a WebSocket before it is open (``on_response_prepare``)."""
     if response.status == 101 and PROJECT in request:
         await request.app[IDENTITY].audit.note(_entry(request, "done", response.status, None))
 
@@ -56,7 +56,7 @@ async def note_switch(request: web.Request, response: web.StreamResponse) -> Non
 def _note_refusal(request: web.Request, exc: GatewayError, changes: bool) -> None:
     project_id = _project_of(request)
     if isinstance(exc, Unauthenticated):
-        # Who shows nothing has not tried anything.
+        # Requests without any credential are not recorded.
         is_noted = exc.error is not None
     else:
         is_noted = exc.status in _TELLING or exc.code == "project_not_found" or changes
@@ -87,7 +87,7 @@ def _outcome(status: int) -> AuditOutcome:
 
 
 def _project_of(request: web.Request) -> str | None:
-    """The id of the project that is meant, whether or not there is one; of one that was just made, too."""
+    """The id of the project in the request, which may not exist, or of the one just created."""
     if PROJECT in request:
         return request[PROJECT].id
     if CHANGED in request:

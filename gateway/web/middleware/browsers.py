@@ -1,4 +1,4 @@
-"""What browsers may: the gateway's names, pages of other origins, and CORS for the pages that are allowed."""
+"""Protects from web pages: checks the Host and the page's origin, and answers CORS for allowed origins."""
 
 from collections.abc import Sequence
 
@@ -12,28 +12,28 @@ from gateway.web.destination import DESTINATION
 from gateway.wire.pages import foreign_page
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD}
-#: What a page may send and read beyond what any page may (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
+#: Fields beyond the CORS-safelisted ones (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
 _SENT = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer"
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _READ = "X-Request-Id, Location, Retry-After, WWW-Authenticate, Preference-Applied"
-#: For how long a browser need not ask again; none keeps it longer than two hours.
+#: How long browsers cache a preflight; none caches longer than two hours.
 _PREFLIGHT_SECONDS = "7200"
 
 
 @web.middleware
 async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what a web page of another origin may be behind, before anybody is asked who they are."""
+    """Refuse requests of pages of other origins, before authentication."""
     asked = request[DESTINATION].asked
     if not asked.is_known:
-        # A foreign name that resolves to this machine is how a web page gets around the same-origin policy.
+        # DNS rebinding: a foreign name that resolves to this machine.
         raise Forbidden(
-            f"The Host '{asked.host}' is none of this gateway's; it has those of this machine, and the names (without "
-            "ports) in identity.allowed_hosts."
+            f"The Host '{asked.host}' is none of this gateway's: it answers to this machine's names and to those "
+            "(without ports) in identity.allowed_hosts."
         )
     origins = request.headers.getall(hdrs.ORIGIN, [])
     if origins and request.app[IDENTITY].sites.origins.issuperset(origins):
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
-            # It comes without credentials, so nobody can be asked who they are.
+            # Preflights have no credentials.
             return _preflight()
     else:
         _refuse_other_pages(request, asked, origins)
@@ -41,11 +41,11 @@ async def browsers(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def share(request: web.Request, response: web.StreamResponse) -> None:
-    """Let an allowed page read the answer, of whatever kind (``on_response_prepare``). A container has no say in it."""
+    """Let allowed pages read the response (``on_response_prepare``); containers cannot."""
     origins = request.app[IDENTITY].sites.origins
     if not origins:
         return
-    # Whatever is between must not give one page's answer to another.
+    # Caches must not give one page's response to another.
     response.headers.add(hdrs.VARY, hdrs.ORIGIN)
     origin = request.headers.get(hdrs.ORIGIN)
     if origin in origins:
@@ -66,10 +66,10 @@ def _preflight() -> web.Response:
 
 
 def _refuse_other_pages(request: web.Request, asked: Asked, origins: Sequence[str]) -> None:
-    """Reading is refused, too: in a container a GET may do anything, and a script or an image is read as it is run."""
+    """GET is refused, too: in a container it may do anything, and scripts and images need no CORS."""
     sites = request.headers.getall("Sec-Fetch-Site", [])
-    # A browser that says "same-origin" has compared the schemes. Else only a proxy that is known can tell that it has
-    # taken TLS away.
+    # With "same-origin" the browser has compared the schemes. Otherwise only a known proxy can tell that it
+    # terminates TLS.
     is_compared = {site.lower() for site in sites} == {"same-origin"}
     schemes = ANY_SCHEME if is_compared else (browser_scheme(request),)
 
@@ -79,13 +79,13 @@ def _refuse_other_pages(request: web.Request, asked: Asked, origins: Sequence[st
     page = foreign_page(origins, [] if _is_link(request) else sites, is_own)
     if page is not None:
         raise Forbidden(
-            f"{page} may do nothing here but link to this one. Pages of the gateway's own scheme, host and port may, "
-            "and those in identity.allowed_origins; behind a proxy with TLS, set server.public_url."
+            f"{page} may only link to this gateway. Pages of its own scheme, host and port may do more, and those in "
+            "identity.allowed_origins; behind a proxy with TLS, set server.public_url."
         )
 
 
 def _is_link(request: web.Request) -> bool:
-    """Whether the browser opens a page of its own for it: what a link may do anywhere."""
+    """Whether the browser navigates to it, as by a link."""
     headers = request.headers
     return (
         request.method in _READING
@@ -97,6 +97,6 @@ def _is_link(request: web.Request) -> bool:
 
 
 def browser_scheme(request: web.Request) -> str:
-    """The scheme by which the browser has asked, as far as it is known here."""
+    """The scheme that the browser uses, as far as the gateway knows."""
     seen = request.app[IDENTITY].proxies.scheme_of(request.headers, request.remote, request.scheme)
     return request.app[IDENTITY].sites.scheme(request[DESTINATION].asked.host, seen)

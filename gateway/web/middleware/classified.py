@@ -1,4 +1,4 @@
-"""The first look at a request: what it is for, for all who come after."""
+"""Classifies each request first, for all later middleware."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -8,6 +8,6 @@ from gateway.web.destination import DESTINATION, destination_of
 
 @web.middleware
 async def classified(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Note what the request is for; whether that could be told is for ``errors``, which answers."""
+    """Set the destination; ``errors`` refuses the request if that is ambiguous."""
     request[DESTINATION] = destination_of(request)
     return await handler(request)

@@ -1,4 +1,4 @@
-"""What a stream route answers instead of 429 and 5xx: an event stream that tells its client to come back, and ends.
+"""In place of 429 and 5xx, a stream route answers with an event stream that says ``retry:`` and ends.
 
 A browser's ``EventSource`` gives up for good on any status but 200 (WHATWG HTML, 9.2.3 "Processing model").
 """
@@ -18,7 +18,7 @@ _HEADERS = {hdrs.CACHE_CONTROL: "no-store, no-transform", "X-Accel-Buffering": "
 
 
 def must_come_back(request: web.Request, exc: GatewayError) -> bool:
-    """Whether a client of an event stream was to be told of something that passes."""
+    """Whether the response is a temporary error to a client of an event stream."""
     stream = request[DESTINATION].stream
     return (
         (exc.status >= 500 or exc.status == _TOO_MANY)
@@ -28,7 +28,7 @@ def must_come_back(request: web.Request, exc: GatewayError) -> bool:
 
 
 def come_back(request: web.Request) -> web.Response:
-    """One block with the id that the client has: some clients take a block without one for the loss of theirs."""
+    """One block with the client's own id: without an id some clients would lose theirs."""
     retry = round(1000 * request.app[CONFIG].events.retry * random.uniform(1, 3))
     known = Cursor.parse(request.headers.get("Last-Event-ID", ""))
     block = (request[DESTINATION].stream or OWN).heartbeat(known, retry=retry)
@@ -36,7 +36,7 @@ def come_back(request: web.Request) -> web.Response:
 
 
 def _is_recorded_for_a_browser(request: web.Request) -> bool:
-    """OpenCode's own clients come back from any status, and not from a stream that ends; they accept anything."""
+    """OpenCode's own clients, which accept any type, retry after any status, and not after a stream's end."""
     return (
         PROJECT in request
         and request[PROJECT].record_opencode_events

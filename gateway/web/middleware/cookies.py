@@ -1,10 +1,9 @@
-"""Cookies of containers, on their projects' own hosts: they come and go, and reach no further than that host.
+"""Cookies of containers on their projects' own hosts, and limited to those; the gateway's host has none of them.
 
-Below the gateway's own host there are none. On a project's host a browser sends what the container has set there, what
-a page has set by script, and what others have set for the whole domain. Where a proxy signs users in, one of the last
-is a user's session with that proxy. So there each cookie of a container goes out with a *mark*: a second cookie, which
-no script can read, with the first one's digest. Of what comes back the container gets what has a mark; it cannot make
-one for a cookie whose value it does not know.
+On a project's host a browser sends cookies that the container has set, that scripts have set, and that others have set
+for the whole domain; among the last may be a user's session with a proxy. So each cookie of a container is sent with a
+*mark*: a second, HttpOnly cookie with the digest of the first. Only cookies with a mark are forwarded. A container
+cannot make a mark for a cookie whose value it does not know.
 """
 
 import hashlib
@@ -14,22 +13,22 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-#: What the gateway's own cookies begin with. Containers are never sent such a one, and cannot set one.
+#: The prefix of the gateway's own cookies, which containers neither get nor set.
 OWN: Final = "acp_"
 _MARK: Final = "acp_mark_"
-#: Also behind what browsers give a meaning (``__Host-``, ``__Secure-``, …), and in any case.
+#: Also after a prefix with a meaning in browsers (``__Host-``, ``__Secure-``, …), in any case.
 _IS_OWN = re.compile(rf"(?:__[a-z-]+-)?{OWN}", re.IGNORECASE)
-#: Attributes that a mark has as its cookie has them: how long it lasts, and where it is sent.
+#: Attributes that a mark copies from its cookie.
 _SHARED: Final = frozenset({"expires", "max-age", "path", "secure", "samesite", "partitioned"})
-#: Characters of a ``Set-Cookie``, and attributes in it: browsers drop what is longer (RFC 6265bis 5.7), and know eight.
+#: Characters and attributes of a ``Set-Cookie``: browsers drop longer ones (RFC 6265bis 5.7), and know eight.
 MAX_COOKIE: Final = 8192
 MAX_ATTRIBUTES: Final = 20
-#: Cookies of one request that are looked at. Browsers keep some 180 for a host and the domains above it.
+#: Cookies of one request that are read. Browsers keep about 180 for a host and its parent domains.
 MAX_PAIRS: Final = 500
 
 
 def for_container(fields: Iterable[str], *, is_marked: bool) -> str:
-    """A request's cookies that the container gets, in their order; "" for none. Only ``MAX_PAIRS`` are looked at."""
+    """The request's cookies for the container, in order, out of the first ``MAX_PAIRS``; "" for none."""
     pairs = list(islice((pair.strip(" \t") for field in fields for pair in field.split(";")), MAX_PAIRS))
     marks = {value for name, value in map(_split, pairs) if name.startswith(_MARK)} if is_marked else set()
     if is_marked and not marks:
@@ -39,8 +38,8 @@ def for_container(fields: Iterable[str], *, is_marked: bool) -> str:
 
 
 def for_browser(set_cookie: str, *, is_marked: bool) -> Iterator[str]:
-    """A container's ``Set-Cookie`` for the host that it is sent from and no other, and its mark; nothing where it has
-    the name of a cookie of the gateway's, or none, or is longer than any that browsers keep."""
+    """A container's ``Set-Cookie`` without its domain, and its mark; nothing if it is too long, nameless or named like
+    one of the gateway's."""
     if len(set_cookie) > MAX_COOKIE:
         return
     pair, *attributes = (part.strip(" \t") for part in set_cookie.split(";", MAX_ATTRIBUTES + 1)[: MAX_ATTRIBUTES + 1])
@@ -55,12 +54,11 @@ def for_browser(set_cookie: str, *, is_marked: bool) -> Iterator[str]:
 
 
 def is_own(name: str) -> bool:
-    """Whether a cookie's name is one of the gateway's own."""
     return _IS_OWN.match(name) is not None
 
 
 def _split(pair: str) -> tuple[str, str]:
-    """A pair's name and value; a pair without ``=`` is a value, and has no name."""
+    """A pair's name and value; a pair without ``=`` is a value without a name."""
     name, equals, value = pair.partition("=")
     return (name.strip(" \t"), value.strip(" \t")) if equals else ("", name)
 

@@ -1,4 +1,4 @@
-"""Every failure as one kind of answer: a problem document (RFC 9457) with a stable code and the request's id."""
+"""Answers every failure with a problem document (RFC 9457) that has a stable code and the request's id."""
 
 import itertools
 import logging
@@ -20,17 +20,17 @@ from gateway.wire.codec import dump_foreign_json
 logger = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-#: Bytes of a problem document, and characters of its detail where it would have more.
+#: Bytes of a problem document, and characters of the detail if it would be larger.
 MAX_PROBLEM, MAX_DETAIL = 16_384, 1000
 _ALWAYS = ("type", "title", "status", "code", "detail", "instance", "requestId")
-#: A request's id is its process's and its number in it; randomness for each would cost a call into the kernel.
+#: A request's id is its process's id and a number: a random one for each would cost a system call.
 _PROCESS = secrets.token_hex(4)
 _NUMBERS = itertools.count(1)
 
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id, and turn what is raised into its answer."""
+    """Give the request an id, and turn exceptions into responses."""
     request[REQUEST_ID] = request_id = f"{_PROCESS}{next(_NUMBERS):08x}"
     begin_request(request_id, request.match_info)
     try:
@@ -39,7 +39,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except Exception as exc:
         if request.writer.output_size > 0:
-            # The answer has begun: aiohttp breaks the connection off, so that it does not look complete.
+            # The response has begun: aiohttp aborts the connection, so that it does not look complete.
             raise
         return _answer(request, _as_problem(request, exc))
     if not response.prepared:
@@ -68,7 +68,7 @@ def _problem(request: web.Request, exc: GatewayError) -> web.Response:
     }
     body = dump_foreign_json(problem) + b"\n"
     if len(body) > MAX_PROBLEM:
-        # Most of it repeats what a client or a container has said; its beginning says what is wrong.
+        # Long details quote clients or containers; the beginning says what is wrong.
         problem["detail"] = f"{problem['detail'][:MAX_DETAIL]}…"
         body = dump_foreign_json({name: problem[name] for name in _ALWAYS}) + b"\n"
     return web.Response(status=exc.status, body=body, content_type=PROBLEM, headers=exc.headers)
@@ -77,7 +77,7 @@ def _problem(request: web.Request, exc: GatewayError) -> web.Response:
 def _as_problem(request: web.Request, exc: Exception) -> GatewayError:
     match exc:
         case ForeignKeyViolation():
-            # Whatever refers to something refers to its project.
+            # All foreign keys lead to the project.
             return ProjectNotFound("The project has been deleted meanwhile.")
         case GatewayError():
             return exc
@@ -94,7 +94,7 @@ def _as_problem(request: web.Request, exc: Exception) -> GatewayError:
             return _Http(exc.status, exc.reason)
         case _:
             logger.error("request failed", exc_info=exc, extra=_where(request))
-            return GatewayError("This is a fault of the gateway; its log has more under the request's id.")
+            return GatewayError("This is a bug in the gateway; its log has details under the request's id.")
 
 
 class _Http(GatewayError):
@@ -102,7 +102,7 @@ class _Http(GatewayError):
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
-        self.status = status  # type: ignore[misc]  # one class for whatever else aiohttp answers
+        self.status = status  # type: ignore[misc]  # one class for all other statuses of aiohttp
         self.code = "http_error"  # type: ignore[misc]
 
 

@@ -1,9 +1,8 @@
-"""Which header fields of a request reach a container, and which of a container's answer reach whoever asked.
+"""Which header fields are forwarded to containers, and which of a container's response to the client.
 
-What a container gets is named here, whatever way callers are identified: single sign-on proxies add tokens and names
-of users under names of their own, and no list of those is ever whole. So is what comes back on the gateway's own host:
-browsers keep many fields for a whole origin, and learn new ones every year. On its project's own host a container has
-an origin to itself, so there only that is kept back which reaches beyond it.
+Requests: an allow list, because single sign-on proxies add users' names and tokens in fields that nobody can list.
+Responses on the gateway's host: an allow list, because many fields affect a whole origin, and browsers add new ones.
+Responses on a project's own host, which is an origin of its own: a deny list of what has effects beyond that origin.
 """
 
 from functools import lru_cache
@@ -18,36 +17,36 @@ from gateway.proxy.answer import Answer
 from gateway.proxy.headers import Passes, to_client
 from gateway.web.middleware.cookies import for_browser
 
-#: What a client says of its message, of the answer that it wants, of the trace and the page that it is part of.
+#: Fields about the message, the wanted response, tracing, and the page that the request is part of.
 _TO_CONTAINER: Final = frozenset(
     {
         # RFC 9110 8, 9530: the body.
         *("content-type", "content-length", "content-encoding", "content-language", "content-location"),
         *("content-range", "content-disposition", "content-digest", "content-md5", "digest", "repr-digest"),
-        # RFC 9110 12 to 14: which answer.
+        # RFC 9110 12 to 14: the wanted response.
         *("accept", "accept-charset", "accept-encoding", "accept-language", "range", "if-range"),
         *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
         *("want-content-digest", "want-digest", "want-repr-digest", "prefer", "priority", "save-data"),
-        # RFC 9110 7 and 10, 9111: who asks, and on which ways.
+        # RFC 9110 7 and 10, 9111: the client and the route.
         *("user-agent", "referer", "origin", "date", "via", "max-forwards", "cache-control", "pragma"),
         *("dnt", "sec-gpc", "sec-purpose", "purpose", "upgrade-insecure-requests"),
         *("access-control-request-headers", "access-control-request-method", "service-worker"),
-        # Event streams, calls that are sent again, traces.
+        # Event streams, idempotent retries, tracing.
         *("last-event-id", "idempotency-key", "traceparent", "tracestate", "x-request-id", "x-correlation-id"),
-        # What pages set so that no foreign form can be behind a request.
+        # Protection against cross-site request forgery.
         *("x-requested-with", "x-csrf-token", "x-csrftoken", "x-xsrf-token"),
         # RFC 4918: WebDAV.
         *("depth", "destination", "if", "lock-token", "overwrite", "timeout"),
     }
 )
-#: Browsers' own fields, which no page can set; and those of OpenCode, ACP and MCP.
+#: Fields that only browsers set, and those of OpenCode, ACP and MCP.
 _PREFIXES_TO_CONTAINER: Final = ("sec-fetch-", "sec-ch-", "sec-websocket-", "x-opencode-", "acp-", "mcp-")
-#: Which page a request comes from has been looked at here, and an agent host answers none: it is asked by the gateway.
+#: About the requesting page. The gateway has checked it, and agent hosts refuse pages.
 _OF_PAGES: Final = frozenset({"origin", "sec-fetch-"})
-#: With these a client is told that what it has stored is still right.
+#: They lead to 304 responses.
 _CONDITIONS: Final = frozenset({"if-none-match", "if-modified-since"})
 
-#: What an answer says of itself and of nothing else.
+#: Fields about the response alone.
 _ON_GATEWAYS_HOST: Final = frozenset(
     {
         *("content-type", "content-length", "content-encoding", "content-language", "content-location"),
@@ -56,26 +55,26 @@ _ON_GATEWAYS_HOST: Final = frozenset(
         *("preference-applied", "retry-after", "server", "vary", "via", "warning", "deprecation", "sunset"),
         *("ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
         *("x-request-id", "x-correlation-id", "x-next-cursor", "dav", "lock-token"),
-        # Whether a proxy in front may hold a stream back, which the container knows best.
+        # Whether a proxy in front may buffer the response, which the container knows best.
         "x-accel-buffering",
     }
 )
 _PREFIXES_ON_GATEWAYS_HOST: Final = ("sec-websocket-", "x-opencode-", "acp-", "mcp-")
 
-#: What reaches beyond the origin that a project's host is.
+#: Fields with effects beyond the project's host.
 _KEPT_FROM_PROJECTS_HOST: Final = frozenset(
     {
-        # Credentials are the gateway's to ask for; a container is not sent them.
+        # The gateway authenticates; containers do not get credentials.
         *("www-authenticate", "authentication-info"),
-        # Who may read an answer, or show it in a page, is the gateway's to say.
+        # The gateway decides which pages may read or embed a response.
         *("cross-origin-resource-policy", "timing-allow-origin"),
-        # Connections are the gateway's, or those of the proxy in front of it.
+        # Connections belong to the gateway or the proxy in front of it.
         *("alt-svc", "strict-transport-security", "public-key-pins", "public-key-pins-report-only", "expect-ct"),
-        # Kept for longer than a project has its name, and with subdomains.
+        # May outlive the project's name, and cover subdomains.
         *("nel", "report-to"),
-        # Takes the cookies of all hosts below the same registrable domain.
+        # Deletes the cookies of all hosts of the registrable domain.
         "clear-site-data",
-        # Commands to a proxy or a cache in front of the gateway; and below.
+        # Commands to a proxy or cache in front of the gateway; also among the prefixes.
         *("x-sendfile", "x-lighttpd-send-file", "x-reproxy-url", "x-reproxy-file"),
         *("cache-tag", "edge-cache-tag", "edge-control"),
     }
@@ -85,17 +84,16 @@ _PREFIXES_KEPT_FROM_PROJECTS_HOST: Final = (
     *("surrogate-", "x-accel-", "x-envoy-", "x-litespeed-"),
 )
 _BUFFERING: Final = "x-accel-buffering"
-#: RFC 9213: a cache's own ``Cache-Control``, under its own name.
+#: RFC 9213: a cache's own ``Cache-Control``, with the cache's name before it.
 _CACHES_OWN: Final = "cdn-cache-control"
 _REMEMBERED: Final = 1024
 
 
 @lru_cache(maxsize=8)
 def to_container(added: tuple[str, ...], *, conditional: bool, page: bool) -> Passes:
-    """Which fields a container gets: those that are known, and those that the operator has ``added``.
+    """Which fields a container gets: known ones, and those that the operator has ``added``.
 
-    ``conditional``: whether it may answer that what its client has stored is still right. ``page``: whether it is told
-    which page a request comes from.
+    ``conditional``: including conditions, which allow 304. ``page``: including those about the requesting page.
     """
     names = _TO_CONTAINER | {name.lower() for name in added}
     names = names if conditional else names - _CONDITIONS
@@ -105,9 +103,9 @@ def to_container(added: tuple[str, ...], *, conditional: bool, page: bool) -> Pa
 
 
 def on_gateways_host(answer: Answer) -> CIMultiDict[str]:
-    """An answer as it may come below the gateway's own host, where none is to be kept; see ``sandbox``."""
+    """The response's fields on the gateway's own host, where nothing may be cached; see ``sandbox``."""
     if answer.status == 304:
-        # Nobody has asked whether anything has changed. A browser would take what it stored before this rule was here.
+        # We forward no conditions. A browser would use what it has cached before this rule existed.
         raise UpstreamUnreachable("The project's container answered 304 to a request without a condition.")
     headers = to_client(answer.headers, passes=_passes_on_gateways_host)
     if "no-transform" in answer.headers.get(hdrs.CACHE_CONTROL, "").lower():
@@ -116,10 +114,10 @@ def on_gateways_host(answer: Answer) -> CIMultiDict[str]:
 
 
 def on_projects_host(answer: Answer, *, is_marked: bool) -> CIMultiDict[str]:
-    """An answer as it may come on the project's own host; ``is_marked``: see ``cookies``."""
+    """The response's fields on the project's own host; ``is_marked``: see ``cookies``."""
     headers = to_client(answer.headers, passes=_passes_on_projects_host)
     headers.add("Cross-Origin-Resource-Policy", "same-origin")
-    # Who may have it is decided anew for each request.
+    # Access is checked for each request.
     headers.add(hdrs.CACHE_CONTROL, "private")
     for cookie in answer.headers.getall(hdrs.SET_COOKIE, ()):
         headers.extend((hdrs.SET_COOKIE, one) for one in for_browser(cookie, is_marked=is_marked))
@@ -142,7 +140,7 @@ def _is_for_projects_host(name: str) -> bool:
 
 
 class _Remembered(dict[str, bool]):
-    """What has been decided, by a name as it was spelled: looked up for each field of each request."""
+    """Decisions by name as spelled; looked up for each field of each request."""
 
     def __init__(self, decide: Passes) -> None:
         super().__init__()
@@ -150,14 +148,14 @@ class _Remembered(dict[str, bool]):
 
     def __missing__(self, name: str) -> bool:
         passes = self._decide(name.lower())
-        # Anybody can invent names.
+        # Bounded, since clients can invent names.
         if len(self) < _REMEMBERED and len(name) <= MAX_FIELD_NAME:
             self[name] = passes
         return passes
 
 
 def _remembering(decide: Passes) -> Passes:
-    """``decide``, which takes names in lower case, for names in any."""
+    """``decide``, which takes lower-case names, for names in any case."""
     return _Remembered(decide).__getitem__
 
 

@@ -1,4 +1,4 @@
-"""Who asks: by a credential, or on an event stream by a pass."""
+"""Authenticates requests: by a credential, or on event streams by a ticket or its cookie."""
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -26,7 +26,7 @@ _COOKIE = web.RequestKey("stream_cookie", tuple[StreamOf, str])
 
 @web.middleware
 async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find out who sends the request; ``Unauthenticated`` where nobody knows."""
+    """Identify the caller, or raise ``Unauthenticated``."""
     if not request[DESTINATION].is_public:
         caller = await _identified(request)
         request[CALLER], request[USER] = caller, caller.user_id
@@ -66,17 +66,17 @@ async def _by_pass(request: web.Request) -> Caller | None:
 
 async def _whose_pass(request: web.Request, stream: StreamOf, ticket: str | None, cookie: str | None) -> Caller:
     tickets = request.app[IDENTITY].stream_tickets
-    # The ticket first: the cookie may be of whoever used this browser before.
+    # The ticket first: the cookie may belong to a former user of this browser.
     if ticket and (exchanged := await tickets.exchange(ticket, stream, cookie)):
         caller, request[_COOKIE] = exchanged[0], (stream, exchanged[1])
         return caller
     if cookie and (known := await tickets.find(cookie, stream)):
         return known
-    raise Unauthenticated("The ticket has been used, has expired, or is another stream's.", error="invalid_token")
+    raise Unauthenticated("The ticket was used, has expired, or is for another stream.", error="invalid_token")
 
 
 def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:
-    """The stream that the request is for, and where its ticket stands; None where no pass opens what it is for."""
+    """The stream that is requested and its ticket's query parameter; None if tickets do not apply."""
     destination = request[DESTINATION]
     project_id, endpoint = destination.project_id, destination.endpoint
     if project_id is None or endpoint is None or "\0" in request.path or not request.raw_path.isascii():
@@ -90,8 +90,8 @@ def _stream_of(request: web.Request) -> tuple[StreamOf, str] | None:
 
 
 async def give_cookie(request: web.Request, response: web.StreamResponse) -> None:
-    """What a ticket or a sign-in link was exchanged for, with whatever answer there is: those are gone
-    (``on_response_prepare``)."""
+    """Set the cookie that a ticket or sign-in link was exchanged for (``on_response_prepare``), even on errors: the
+    ticket is used up."""
     cookies = []
     if (given := request.get(_COOKIE)) is not None:
         stream, text = given
@@ -101,5 +101,5 @@ async def give_cookie(request: web.Request, response: web.StreamResponse) -> Non
         cookies.append(f"{cookie_name(request.headers.get(hdrs.HOST))}={text}; Path=/; Max-Age={seconds}")
     secure = "; Secure" if cookies and browser_scheme(request) == "https" else ""
     for cookie in cookies:
-        # aiohttp has written the response's own cookies into its head by now. Without Domain it is this host's alone.
+        # aiohttp has already written the response's own cookies. Without Domain it is limited to this host.
         response.headers.add(hdrs.SET_COOKIE, f"{cookie}; HttpOnly; SameSite=Strict{secure}")

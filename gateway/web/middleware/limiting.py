@@ -1,4 +1,4 @@
-"""How fast one user may ask, and how much at once."""
+"""Limits each user's request rate, and the bytes of bodies at once."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -10,7 +10,7 @@ from gateway.web.keys import BODIES, BODY_PLACE, USER
 
 @web.middleware
 async def limiting(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse a user's request where they come too fast, and count bodies: by user, or else by address."""
+    """Refuse requests that come too fast, and count bodies by user or, without authentication, by address."""
     user_id = request.get(USER)
     if user_id is None:
         client = request.app[IDENTITY].proxies.client_of(request.headers, request.remote)

@@ -1,7 +1,7 @@
-"""Requests that come around: a project's container can be this gateway itself, or lead back to it.
+"""Detects forwarding loops: a project's container can be this gateway itself, or lead back to it.
 
-Each request to a container says in ``Via`` (RFC 9110 7.6.3) which gateway has sent it, by a name that all processes and
-replicas on one database share. One that arrives with that name has been here before.
+Forwarded requests carry in ``Via`` (RFC 9110 7.6.3) a pseudonym that all processes and replicas on one database share.
+A request that arrives with it has been here before.
 """
 
 from typing import Final
@@ -12,13 +12,12 @@ from aiohttp.typedefs import Handler
 from gateway.errors import LoopDetected
 from gateway.web.keys import PSEUDONYM
 
-#: So many intermediaries stand in front of nobody's gateway.
 MAX_HOPS: Final = 30
 
 
 @web.middleware
 async def loops(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what has passed this gateway already, or too many others."""
+    """Refuse requests that have passed this gateway, or more than ``MAX_HOPS`` proxies."""
     if hdrs.VIA in request.headers:
         hops = ",".join(request.headers.getall(hdrs.VIA))
         if request.app[PSEUDONYM] in hops:

@@ -1,4 +1,4 @@
-"""What operators' machinery asks goes past identity: a probe has no account, and calls by whatever address it has."""
+"""Probes and scrapes bypass authentication: they have no account, and use any address."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -8,7 +8,7 @@ from gateway.web.destination import DESTINATION
 
 @web.middleware
 async def operations(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer such a route at once. On a project's own host its path is the container's, like any other."""
+    """Answer these routes at once. On a project's own host such paths are forwarded like any other."""
     destination = request[DESTINATION]
     if destination.endpoint is not None and destination.is_operations:
         return await destination.endpoint.handler(request)

@@ -1,4 +1,4 @@
-"""Query parameters: what a route does not know is refused, since a mistyped one would change nothing without a word."""
+"""Refuses unknown query parameters, because a mistyped one would silently change nothing."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -9,7 +9,7 @@ from gateway.web.destination import DESTINATION
 
 @web.middleware
 async def parameters(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse query parameters that the route's line in the table does not name."""
+    """Refuse query parameters that the route table does not name."""
     endpoint = request[DESTINATION].endpoint
     if request.query_string and endpoint is not None and not endpoint.is_public and not endpoint.is_passed_on:
         _check(request, endpoint.query)

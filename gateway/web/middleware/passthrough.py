@@ -1,13 +1,16 @@
-"""Passthrough: what has no handler of ours goes to the container as it is, its 404 and 405 included."""
+"""Passthrough: any path without a handler is forwarded to the container, whose 404 and 405 are returned unchanged."""
 
+from collections.abc import Callable
 from functools import partial
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from gateway.container.room import CONTAINERS
 from gateway.errors import NotFound
 from gateway.identity.local import LocalMode
 from gateway.projects.room import PROJECTS
+from gateway.proxy.answer import Answer
 from gateway.proxy.forward import forward
 from gateway.sessions.room import SESSIONS
 from gateway.web.keys import CALLER, CONFIG, PROJECT, ROUTE, USER
@@ -36,6 +39,29 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
     if is_acp and (session := named_session(route.target)) is not None:
         await request.app[SESSIONS].sessions.refuse_anothers(request[PROJECT].id, session, request[USER])
     token = request.app[CONTAINERS].token(request[PROJECT]) if is_acp else ""
+    added = (hdrs.AUTHORIZATION, f"Bearer {token}") if token else None
+    conditional = request.method not in _READING
+    return await _forward(request, on_gateways_host, added, conditional=conditional, page=not is_acp)
+
+
+async def _on_own_host(request: web.Request) -> web.StreamResponse:
+    # Unless in local mode, a proxy in front adds the credential: a user's name, a JWT or a token. Such a proxy has
+    # cookies of its own, which containers must not get.
+    is_marked = request[CALLER].mode != LocalMode.name
+    cookies = for_container(request.headers.getall(hdrs.COOKIE, ()), is_marked=is_marked)
+    added = (hdrs.COOKIE, cookies) if cookies else None
+    return await _forward(request, partial(on_projects_host, is_marked=is_marked), added, conditional=True, page=True)
+
+
+async def _forward(
+    request: web.Request,
+    returned: Callable[[Answer], CIMultiDict[str]],
+    added: tuple[str, str] | None,
+    *,
+    conditional: bool,
+    page: bool,
+) -> web.StreamResponse:
+    route = request[ROUTE]
     return await forward(
         request,
         request.app[PROJECTS].client,
@@ -44,31 +70,7 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
         timeouts=route.timeouts,
         scheme=browser_scheme(request),
         prefix=route.prefix,
-        passes=to_container(_added(request), conditional=request.method not in _READING, page=not is_acp),
-        extra_headers=[("Authorization", f"Bearer {token}")] if token else (),
-        returned=on_gateways_host,
+        passes=to_container(request.app[CONFIG].containers.forward_headers, conditional=conditional, page=page),
+        extra_headers=[added] if added else (),
+        returned=returned,
     )
-
-
-async def _on_own_host(request: web.Request) -> web.StreamResponse:
-    route = request[ROUTE]
-    # A browser has a credential there only where a proxy in front adds it: as a user's name, a JWT or a token. Such a
-    # proxy has cookies of its own, which are nothing for a container.
-    is_marked = request[CALLER].mode != LocalMode.name
-    cookies = for_container(request.headers.getall(hdrs.COOKIE, ()), is_marked=is_marked)
-    return await forward(
-        request,
-        request.app[PROJECTS].client,
-        route.upstream,
-        route.target,
-        timeouts=route.timeouts,
-        scheme=browser_scheme(request),
-        prefix="",
-        passes=to_container(_added(request), conditional=True, page=True),
-        extra_headers=[(hdrs.COOKIE, cookies)] if cookies else (),
-        returned=partial(on_projects_host, is_marked=is_marked),
-    )
-
-
-def _added(request: web.Request) -> tuple[str, ...]:
-    return request.app[CONFIG].containers.forward_headers

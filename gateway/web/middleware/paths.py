@@ -1,4 +1,4 @@
-"""A request's path as it may be told, logged and kept."""
+"""A request's path for logs, errors and the audit."""
 
 import re
 
@@ -8,5 +8,5 @@ _LOGIN_PAGE = re.compile(r"(/oauth/login/)[^/]+")
 
 
 def shown_path(request: web.BaseRequest) -> str:
-    """As it was sent, without the query; but that of a login's page has a ticket in it, which opens the page."""
+    """The raw path without the query, and without the secret ticket of a login's page."""
     return _LOGIN_PAGE.sub(r"\1***", request.rel_url.raw_path)

@@ -1,7 +1,6 @@
-"""The project that a request is for, looked up together with who asks and what they may do in it.
+"""Looks up the project of a request together with the caller's role in it, and refuses callers without the role.
 
-A browser that opens OpenCode's page below the gateway's own host is sent on to the project's own host, all of which is
-OpenCode's (``identity.sites``).
+A browser that opens OpenCode's page on the gateway's host is redirected to the project's own host (``identity.sites``).
 """
 
 from functools import lru_cache
@@ -52,7 +51,7 @@ _MISSING: dict[str, type[NotFound]] = {
 
 @web.middleware
 async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Look the project up together with who asks and what they may do in it, and say where its container is."""
+    """Authorize the request in its project, and set its route to the container."""
     destination = request[DESTINATION]
     project_id, target = destination.project_id, destination.target
     if project_id is None or destination.is_public:
@@ -73,7 +72,7 @@ async def project(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _watched(request: web.Request, handler: Handler, least: Role) -> web.StreamResponse:
-    """Have the request broken off where its caller loses the access that it was let in with."""
+    """Abort the request if its caller loses access meanwhile."""
 
     def end() -> None:
         if request.transport is not None:
@@ -89,7 +88,7 @@ async def _watched(request: web.Request, handler: Handler, least: Role) -> web.S
 
 
 def for_operators(handler: Handler) -> Handler:
-    """``handler`` for operators alone, below a route that lets in others, too."""
+    """``handler`` for operators only, behind a route with a lower minimum role."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         _check_role(request, Role.OPERATOR)
@@ -99,7 +98,7 @@ def for_operators(handler: Handler) -> Handler:
 
 
 async def _enter(request: web.Request, project_id: str, least: Role) -> Project:
-    """The project, if the caller may do there what the route wants. What is not theirs is not there."""
+    """The project, if the caller has the role there. Projects of others are reported as not found."""
     caller = request[CALLER]
     if not caller.may_see(project_id):
         raise ProjectNotFound(f"There is no project {project_id!r}.")
@@ -128,7 +127,7 @@ def _check_reach(request: web.Request) -> None:
 
 
 def _opens_a_page(request: web.Request) -> bool:
-    """Whether a browser asks in order to show the answer as a page (Fetch Metadata)."""
+    """Whether a browser navigates to it (Fetch Metadata)."""
     return request.method == hdrs.METH_GET and request.headers.get("Sec-Fetch-Dest") == "document"
 
 
@@ -142,7 +141,7 @@ def _to_own_host(request: web.Request, host: Host, *, target: str) -> web.Respon
 
 
 def _refuse_impossible_ids(request: web.Request) -> None:
-    """An id with NUL in it is nobody's; the database could not even be asked."""
+    """Ids with NUL do not exist, and PostgreSQL cannot look them up."""
     if "%00" not in request.raw_path:
         return
     for name, missing in _MISSING.items():
@@ -161,7 +160,7 @@ def _route(request: web.Request, found: Project, target: Target) -> Route:
 
 
 def _without_ticket(target: str) -> str:
-    """The rest of the query as it is."""
+    """The target without its ticket, otherwise unchanged."""
     path, mark, query = target.partition("?")
     rest = "&".join(part for part in query.split("&") if not part.startswith(f"{PASSTHROUGH_TICKET}="))
     return path + (mark if rest else "") + rest

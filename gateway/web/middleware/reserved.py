@@ -1,8 +1,8 @@
-"""What of a container's ACP port is reserved: a member's right to the passthrough is none to the others' credentials.
+"""Paths of a container's ACP port that are not forwarded, because they would give members other users' credentials.
 
-The gateway's own routes have been taken out by their exact spelling. What is left goes to a server that may read it in
-another way: Express ignores case and a slash at the end, others decode before they split, ``new URL`` resolves dots and
-turns backslashes. So what is not spelled plainly is passed on only where no reading of it could be meant here.
+The gateway's own routes match by exact spelling. Servers differ: Express ignores case and a trailing slash, others
+decode before they split, ``new URL`` resolves dots and converts backslashes. So an unusual spelling is forwarded only
+if no reading of it could mean a reserved path.
 """
 
 import re
@@ -14,44 +14,43 @@ from gateway.errors import Forbidden
 
 _ACCOUNTS: Final = "Accounts are connected by the gateway alone; see /agents/{id}/auth/start."
 _CREDENTIALS: Final = "Containers are given credentials by the gateway alone."
-#: What is the gateway's alone, whatever the method, and what its caller is told; ``*`` is any one name. What stands
-#: below it is meant, too. Below ``session/*`` the rest is for whoever may prompt that session.
-#: Not reserved, on purpose: ``health``, ``info`` and ``agents`` tell nothing that a member may not know, and any
-#: operator may have an agent stopped or ask for its status.
+#: Reserved paths, for any method and with everything below them, and the error's text; ``*`` is any one name.
+#: The rest of ``session/*`` is for those who may prompt that session.
+#: Not reserved: ``health``, ``info`` and ``agents``, which members may read, and stopping agents, which operators may.
 RESERVED: Final[Mapping[str, str]] = {
     "agents/*/auth": _ACCOUNTS,
     "agents/*/credential": _CREDENTIALS,
     "agents/*/spawn": _CREDENTIALS,
-    # As they come, other users' secrets are not masked in them, and they tell how to answer in those users' place.
-    "events": "Events are read from the gateway's log, at /events as it is spelled there.",
-    # Who has answered, and may, must stand in the log.
-    "permission/*": "Permission requests are answered through the gateway alone, by the ids that it has for them.",
-    "session/*/cancel": "Turns are cancelled through the gateway alone, by its own ids of sessions.",
-    # Takes variables and credentials for whatever conversation of the agent's it names.
-    "session/*/load": "Sessions are taken up by the gateway alone; the next prompt does that.",
-    # A container may be another project's, too: its sessions are nobody's business here.
-    "sessions": "The container's sessions are listed by GET /sessions, those of the project alone.",
-    "session/*/prompt": "Prompts are sent through the gateway alone, by its own ids of sessions.",
+    # Unmasked secrets of other users, and the ids with which to answer in their place.
+    "events": "Events are read from the gateway's log, at /events in exactly this spelling.",
+    # Answers must be authorized and logged.
+    "permission/*": "Permission requests are answered through the gateway alone, by the gateway's ids for them.",
+    "session/*/cancel": "Turns are cancelled through the gateway alone, by the gateway's ids of sessions.",
+    # It takes variables and credentials for any conversation of the agent.
+    "session/*/load": "Sessions are loaded by the gateway alone; the next prompt does that.",
+    # A container may serve several projects.
+    "sessions": "GET /sessions lists the container's sessions that belong to the project.",
+    "session/*/prompt": "Prompts are sent through the gateway alone, by the gateway's ids of sessions.",
 }
 _SESSION: Final = "session"
-#: What such a path begins with. All else is the container's.
+#: The first names of paths that need a look.
 _FIRST: Final = frozenset(path.partition("/")[0] for path in RESERVED) | {_SESSION}
 
-#: Names that mean the same to every server: no empty ones or dots, and encoded is nothing that has a meaning in paths.
+#: Spellings that all servers read alike: no empty names, no dots, and nothing encoded that has a meaning in paths.
 _PLAIN = re.compile(
     r"(?:/(?!\.\.?(?:/|\Z))(?:[\w.~!$&'()*+,=:@-]|%(?:2[0-246-9A-C]|3[ACDE]|40|5[BDE]|60|7[B-D]|[89A-F][0-9A-F]))+)+",
     re.ASCII | re.IGNORECASE,
 )
 _BETWEEN_NAMES = re.compile(r"[/\\;#?]")
 _CONTROLS = re.compile(r"[\x00-\x20\x7f]+")
-#: Nobody means a path that is percent-encoded more often.
+#: Paths that are percent-encoded more often are refused.
 _MOST_ENCODINGS = 3
 
 
 def named_session(target: str) -> str | None:
-    """The container's session that a target is below, for whose user alone it may be; None where it is anybody's.
+    """The container's session that a target is below, which only its user may access; None if there is none.
 
-    ``Forbidden`` where it is reserved.
+    ``Forbidden`` if the target is reserved.
     """
     path = target.partition("?")[0]
     if _PLAIN.fullmatch(path):
@@ -64,8 +63,8 @@ def named_session(target: str) -> str | None:
         return None
     listed = ", ".join(sorted(_FIRST))
     raise Forbidden(
-        f"What is below {listed} is passed on in its plain spelling only: in lower case, without a slash at the end, "
-        "empty names, dots, or anything encoded that need not be."
+        f"Paths below {listed} are forwarded in plain spelling only: lower case, no trailing slash, no empty names, no "
+        "dots, and no unnecessary percent-encoding."
     )
 
 
@@ -79,7 +78,7 @@ def _decided(names: list[str]) -> str | None:
 
 
 def _could_mean_what_is_reserved(path: str) -> bool:
-    """Whether a server could take any of its names, as often as it decodes them, for the first one."""
+    """Whether any server, however often it decodes, could read a reserved first name in it."""
     for _ in range(_MOST_ENCODINGS):
         decoded = unquote(path)
         if decoded == path:

@@ -1,8 +1,7 @@
-"""Whatever a container answers below the gateway's own host is never a page, or a script, of the gateway's origin.
+"""Responses of containers on the gateway's own host never become pages or scripts of the gateway's origin.
 
-That does not depend on what a request says of itself: a browser that has fetched something as data may show what it
-has kept of it as a page later. So every answer below the prefix is sandboxed, of whatever kind and by whomever, and
-none of them is kept.
+Every response below the prefix is sandboxed and not cached, whatever the request says: a browser may show as a page
+what it once fetched as data.
 """
 
 from typing import Final
@@ -12,13 +11,13 @@ from aiohttp import hdrs, web
 from gateway.errors import Forbidden
 from gateway.web.destination import DESTINATION
 
-#: A page gets an origin of its own, and not the gateway's cookies and API.
+#: A page gets an opaque origin, without the gateway's cookies and API.
 _SANDBOX: Final = "sandbox allow-scripts allow-forms allow-popups allow-downloads"
 
 
 async def sandbox(request: web.Request, response: web.StreamResponse) -> None:
     """``on_response_prepare``."""
-    # What is refused before anybody looks at it, by its ``Expect``, may be for anything.
+    # Requests refused for their ``Expect`` are not classified, so they count as below.
     if DESTINATION in request and not request[DESTINATION].is_below:
         return
     headers = response.headers
@@ -30,7 +29,7 @@ async def sandbox(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def refuse_service_workers(request: web.Request) -> None:
-    """A worker has the origin of its script's address, sandbox or not, and stays when its page is gone."""
+    """A service worker has the origin of its script's address, sandboxed or not, and outlives its page."""
     headers = request.headers
     if "Service-Worker" in headers or headers.get("Sec-Fetch-Dest") == "serviceworker":
-        raise Forbidden("A container's script is no service worker of the gateway's host; its project's host may be.")
+        raise Forbidden("Containers cannot register service workers on the gateway's host, only on the project's own.")

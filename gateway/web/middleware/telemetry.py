@@ -1,4 +1,4 @@
-"""What is measured of each request: by its route's template, never by its path."""
+"""Metrics, traces and access logs of requests, by route template and never by path."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ access = logging.getLogger("gateway.access")
 
 @web.middleware
 async def telemetry(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Time what the others do, and note its outcome."""
+    """Time the request, and record its outcome."""
     began = time.perf_counter()
     destination = request[DESTINATION]
     is_stream = destination.stream is not None
@@ -56,7 +56,7 @@ def _log(request: web.Request, response: web.StreamResponse | None, route: str, 
 
 
 def _bytes(request: web.Request, response: web.StreamResponse | None) -> int:
-    """Of the answer: its body where that is still to be sent, all of it where it has been."""
+    """Bytes of the response: of its body if it is still to be sent, else of all that was sent."""
     if WRITTEN in request:
         return request[WRITTEN]
     if response is not None and not response.prepared:
