@@ -1,4 +1,4 @@
-"""The agents of the catalogue and their processes: started, shared by one owner's sessions, stopped, and told about."""
+"""The agents of the catalogue and their processes, which one owner's sessions share; and their status events."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -18,11 +18,7 @@ from gateway.agenthost.settings import AgentHostConfig
 from gateway.agenthost.slots import Agent, Slot, Token
 from gateway.errors import AgentNotFound, AgentUnavailable, BadRequest, Conflict, GatewayError
 
-#: Why an owner's process ends.
-RENEWED = "credential_renewed"
-
-
-#: Why an owner's process makes room for another.
+#: Why a process is retired.
 RENEWED = "credential_renewed"
 
 
@@ -50,16 +46,16 @@ class Agents:
         return sum(agent.status == "running" for agent in self._agents.values())
 
     def list(self) -> list[dict[str, Any]]:
-        """As `GET /agents` tells them."""
+        """For `GET /agents`."""
         return [self._describe(agent) for agent in self._agents.values()]
 
     async def spawn(
         self, agent_id: str, env: dict[str, str] | None, cwd: Path | None, credential: Credential | None = None
     ) -> Agent:
-        """See that a shared process runs, with this environment and directory where they are given.
+        """Ensure that a shared process runs, with this environment and directory if given, for the credential's owner.
 
-        With a credential it is its owner's process. A process keeps the environment it was started with, so another
-        one takes its place; its sessions follow with their next prompt. Conflict while one of them runs a turn.
+        A process with another environment or directory is replaced; its sessions move with their next prompt. Conflict
+        while it runs a turn.
         """
         agent = self.get(agent_id)
         if credential is not None:
@@ -77,7 +73,7 @@ class Agents:
         return agent
 
     async def process(self, agent: Agent, slot: Slot) -> AgentLink:
-        """The slot's process with its owner's newest credential, started if need be."""
+        """The slot's process with its owner's newest credential, started if necessary."""
         async with slot.changing:
             return await self._fill(agent, slot)
 
@@ -87,16 +83,16 @@ class Agents:
             if slot.link is not None and slot.link.usable:
                 if slot.link.credential == credential:
                     return slot.link
-                # It was being started when a newer one came.
+                # A newer credential came while it was being started.
                 slot.link.retire(RENEWED)
             if slot.link is not None and not slot.link.turns:
                 await slot.link.end()
             slot.link = await self._start(agent, slot, credential)
 
     def give(self, agent: Agent, credential: Credential) -> bool:
-        """Keep an owner's credential for all of the owner's processes; False where the one that is known is as new.
+        """Keep an owner's credential; False if it is not newer than the known one.
 
-        Processes with an older one end, once their turns are over; their sessions follow with their next prompt.
+        Processes with an older one end after their turns; their sessions move with their next prompt.
         """
         known = agent.credentials.get(credential.owner)
         if known is not None and (credential == known or credential.version < known.version):
@@ -108,9 +104,9 @@ class Agents:
         return True
 
     async def renew(self, agent_id: str, credential: Credential) -> str:
-        """Keep a newer credential and have the owner's process with it running, if there is one that has no work.
+        """Keep a newer credential, and replace the owner's process if it is idle.
 
-        `replaced`, `after_turn` where the process works on, `kept` where none runs, `known` where it is not newer.
+        Returns `replaced`, `after_turn` if the process is working, `kept` if none runs, `known` if it is not newer.
         """
         agent = self.get(agent_id)
         slot = agent.slot(credential.owner)
@@ -126,7 +122,7 @@ class Agents:
         return "replaced"
 
     async def withdraw(self, agent_id: str, owner: str) -> bool:
-        """Forget an owner's credential and end what runs with it, turns too; whether there was one."""
+        """Forget an owner's credential and end its processes and turns; whether there was one."""
         agent = self.get(agent_id)
         known = agent.credentials.pop(owner, None)
         await self._end(agent.slots_of(owner), [link for link in agent.links if link.owner == owner])
@@ -135,7 +131,7 @@ class Agents:
         return known is not None
 
     def own_slot(self, agent: Agent, owner: str | None, env: dict[str, str], cwd: Path) -> Slot:
-        """A slot for one session; whoever asks for it gives it back with `give_up`."""
+        """A slot for one session; the caller must release it with `give_up`."""
         slot = Slot(owner=owner, env=env, cwd=cwd)
         agent.own.add(slot)
         return slot
@@ -154,7 +150,7 @@ class Agents:
         return agent
 
     async def _end(self, slots: Iterable[Slot], links: Iterable[AgentLink]) -> None:
-        """End these processes, and those that are being started for the slots."""
+        """End these processes, and those being started for the slots."""
 
         async def end(slot: Slot) -> None:
             async with slot.changing:
@@ -164,13 +160,13 @@ class Agents:
         await asyncio.gather(*map(end, slots), *(link.end() for link in links))
 
     async def close(self) -> None:
-        """End every process, and start none any more. May be called again."""
+        """End all processes and start no more. May be called again."""
         self._closing = True
         links = [link for agent in self._agents.values() for link in agent.links]
         await asyncio.gather(*(link.end() for link in links))
 
     def ended(self, link: AgentLink, text: str, *, stopped: bool) -> None:
-        """Tell of a process that has ended; one that never got to run is told of by its start."""
+        """Report the end of a process; one that failed to start is reported by `_start`."""
         agent = self.get(link.spec.id)
         if link not in agent.links:
             return
@@ -182,7 +178,7 @@ class Agents:
         self._tell(agent)
 
     def used(self, agent: Agent, owner: str | None) -> None:
-        """A session of this agent works: whatever it needed for that, it has."""
+        """A session of this agent works, so it has the credential that it needs."""
         agent.last_activity = now()
         agent.error = None
         if owner is None:
@@ -190,7 +186,7 @@ class Agents:
         self._tell(agent)
 
     def refused(self, agent: Agent, exc: AuthRequired, owner: str | None) -> None:
-        """The agent wants a credential, or another one. An owner's is no matter of the others'."""
+        """The agent requires a credential, or refuses the one it has, which only concerns that one's owner."""
         if owner is None:
             agent.needs_auth, agent.error = True, str(exc)
             self._tell(agent)
@@ -200,7 +196,7 @@ class Agents:
         self._journal.append("auth_required", data, agent_id=agent.spec.id, to_all=True)
 
     async def take_token(self, agent_id: str, token: str, expires_in: float | None) -> None:
-        """Keep a credential in memory for the agent's next process; one that is idle is ended, to make room for it."""
+        """Keep a credential in memory for the agent's next process; an idle process is ended."""
         agent = self.get(agent_id)
         if not agent.spec.credentials:
             raise BadRequest(f"{agent_id} takes no credential")
@@ -215,14 +211,14 @@ class Agents:
         self._journal.append("auth_complete", {"agentId": agent_id}, agent_id=agent_id, to_all=True)
 
     def authenticated(self, agent: Agent) -> bool:
-        """Whether the agent needs no credential, or has been given one; whether it is accepted shows in use."""
+        """Whether the agent needs no credential or has one; only use shows whether it is accepted."""
         spec = agent.spec
         given = {**spec.env, **agent.slot(None).env}
         has_token = agent.token is not None and agent.token.valid
         return not agent.needs_auth and (not spec.requires_auth or has_token or environment.has_credential(spec, given))
 
     def missing(self, agent: Agent) -> str | None:
-        """A sentence where the agent's program is not installed."""
+        """Why the agent cannot run: its program is not installed. None if it is."""
         env = environment.for_agent(agent.spec, self._config.environment, agent.slot(None).env)
         found = environment.find_program(agent.spec, env)
         return None if found else agent.spec.not_installed
@@ -255,7 +251,7 @@ class Agents:
             self.refused(agent, exc, slot.owner)
             raise
         except AgentUnavailable:
-            # Nothing has failed that could be tried again: it stays stopped, and `missing` says why.
+            # Not an error state: it stays stopped, and `missing` says why.
             raise
         except GatewayError as exc:
             agent.error = str(exc)

@@ -1,4 +1,4 @@
-"""The envelope of every answer, and who may ask."""
+"""The envelope of every response, and the shared secret."""
 
 import hmac
 import logging
@@ -23,7 +23,7 @@ def success(data: Any, *, status: int = 200, headers: dict[str, str] | None = No
 
 
 def failure(text: str, *, status: int, code: str, data: Any = None) -> web.Response:
-    """`code` is a stable word for programs; a client of the base contract reads `error` alone."""
+    """`code` is stable, for programs; clients of the base contract read only `error`."""
     envelope = {"success": False, "error": text, "code": code}
     if data is not None:
         envelope["data"] = data
@@ -32,7 +32,7 @@ def failure(text: str, *, status: int, code: str, data: Any = None) -> web.Respo
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every failure as an envelope."""
+    """Answer every failure with an envelope."""
     try:
         return await handler(request)
     except GatewayError as exc:
@@ -45,15 +45,15 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             answer.headers["Allow"] = exc.headers["Allow"]
         return answer
     except ConnectionError:
-        # The client has gone; there is nobody to tell.
+        # The client has disconnected.
         raise
     except Exception:
         logger.exception("a call failed", extra={"method": request.method, "path": request.path})
-        return failure("the agent host has failed; its log tells why", status=500, code="internal_error")
+        return failure("this is a bug in the agent host; its log has details", status=500, code="internal_error")
 
 
 def bearer(token: str | None) -> Middleware:
-    """Let nobody in without the shared secret, where there is one; `/health` is for everybody."""
+    """Require the shared secret, if there is one, except for `/health`."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The agent host as an application: `build_app(config)`.
+"""The agent host as an application: the container contract (`docs/container-contract.md`) with all capabilities.
 
 It speaks the container's contract on 4097, both parts, and finds out from each call which part its client knows.
 What a client has to ask for, so that one that knows only the base contract works unchanged:
@@ -53,7 +53,7 @@ __all__ = ["HOST", "AgentHostConfig", "build_app"]
 
 
 def build_app(config: AgentHostConfig) -> web.Application:
-    """The application; it owns every process that it starts, and ends them when it ends."""
+    """The application. It owns the processes that it starts, and ends them on shutdown."""
     around = [errors, browsers(config), bearer(config.token)]
     app = web.Application(middlewares=around, client_max_size=config.body_limit)
     app.add_routes(
@@ -100,5 +100,5 @@ def _host(config: AgentHostConfig) -> Callable[[web.Application], AsyncIterator[
 
 
 async def _close(app: web.Application) -> None:
-    # Before the server waits for its handlers: streams and prompts end when the host does.
+    # Before the server waits for its handlers, since streams and prompts end with the host.
     await app[HOST].close()

@@ -1,4 +1,4 @@
-"""What the calls take, and how a request is read into it."""
+"""The bodies of requests, and how they are read and checked."""
 
 import asyncio
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ _NEEDS = {"image": "image", "audio": "audio", "resource": "embeddedContext"}
 class SpawnBody:
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     working_directory: str | None = None
-    #: Makes the process its owner's; without, it is the one that all share who bring none.
+    #: Makes the process its owner's; without it, it is shared by all who send none.
     credential: Credential | None = None
 
 
@@ -40,14 +40,14 @@ class SessionBody:
     agent_id: str
     working_directory: str | None = None
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
-    #: Passed on to the agent as they are.
+    #: Passed on unchanged.
     mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
     credential: Credential | None = None
 
 
 @attrs.frozen(kw_only=True)
 class LoadBody:
-    """`agentId` and `acpSessionId` are for a session that this host does not know, from before its start."""
+    """`agentId` and `acpSessionId` are for a session from before this host's start."""
 
     agent_id: str | None = None
     acp_session_id: str | None = None
@@ -55,7 +55,7 @@ class LoadBody:
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     mcp_servers: list[dict[str, Any]] | None = attrs.field(default=None, repr=False)
     credential: Credential | None = None
-    #: Whether the history that the agent tells while it loads becomes events once more.
+    #: Whether the history that the agent replays while it loads becomes events again.
     replay: bool = False
 
 
@@ -63,9 +63,9 @@ class LoadBody:
 class PromptBody:
     #: A text or ACP content blocks.
     prompt: Any = attrs.field(default=None, repr=False)
-    #: What some containers read instead; clients send both.
+    #: Some containers read this instead; clients send both.
     text: str | None = attrs.field(default=None, repr=False)
-    #: The turn's id, where the client chooses it: a prompt that is sent again under the same id is not run again.
+    #: The turn's id, if the client chooses it: a prompt repeated with the same id is run once.
     turn_id: str | None = None
 
     def blocks(self) -> list[dict[str, Any]]:
@@ -98,13 +98,13 @@ class ModeBody:
 @attrs.frozen(kw_only=True)
 class ConfigBody:
     config_id: str
-    #: A string, or true and false for an option of that type.
+    #: A string or a boolean.
     value: Any
 
 
 @attrs.frozen(kw_only=True)
 class CancelBody:
-    #: The turn that is meant, where it may be over by now and another one run; else whichever runs.
+    #: Cancel only this turn; by default the running one.
     turn_id: str | None = None
 
 
@@ -114,9 +114,9 @@ class NoBody:
 
 
 async def read(request: web.Request, cls: type[T]) -> T:
-    """The request's body as a value; nothing at all is an empty object.
+    """The request's body as a value; an empty body means `{}`.
 
-    Raises InvalidBody with the place, BodyTooLarge, RequestStalled, UnsupportedMediaType.
+    Raises InvalidBody, BodyTooLarge, RequestStalled or UnsupportedMediaType.
     """
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -125,7 +125,7 @@ async def read(request: web.Request, cls: type[T]) -> T:
         raise RequestStalled(f"the body did not arrive within {BODY_SECONDS:g} seconds") from exc
     except web.HTTPRequestEntityTooLarge as exc:
         raise BodyTooLarge(f"the body is larger than {request.client_max_size} bytes") from exc
-    # A page of another origin can only send JSON where a preflight allows it, and none does here.
+    # Pages of other origins cannot send JSON without a preflight, which is never allowed.
     if raw and media_type(request.headers.get("Content-Type")) != "application/json":
         raise UnsupportedMediaType()
     try:
@@ -140,8 +140,8 @@ async def read(request: web.Request, cls: type[T]) -> T:
 
 
 def check_capabilities(blocks: list[dict[str, Any]], offered: dict[str, Any]) -> None:
-    """InvalidBody where a block is of a kind that the agent does not take."""
+    """InvalidBody if the agent does not accept a block's type."""
     for index, block in enumerate(blocks):
         needed = _NEEDS.get(block["type"])
         if needed is not None and offered.get(needed) is not True:
-            raise InvalidBody(f"$.prompt[{index}]: this agent takes no {block['type']} blocks")
+            raise InvalidBody(f"$.prompt[{index}]: this agent does not accept {block['type']} blocks")

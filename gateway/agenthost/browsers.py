@@ -1,7 +1,4 @@
-"""Which requests are answered at all: those sent to a name of this host's, by programs.
-
-The agent host has no page of its own, so what a web page asks for is never meant, with or without a token.
-"""
+"""Refuses requests to foreign host names (DNS rebinding), and all requests of web pages: the agent host has none."""
 
 from functools import partial
 
@@ -15,18 +12,16 @@ from gateway.wire.pages import foreign_page, hosts_asked, is_address, is_loopbac
 
 
 def browsers(config: AgentHostConfig) -> Middleware:
-    """Refuse other host names, and pages of other origins, whatever the method."""
-
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         host: Host | None = None
-        # Programs that speak HTTP/1.0 name no host; browsers always do.
+        # HTTP/1.0 clients may send no Host; browsers always do.
         for named in hosts_asked(request.raw_path, request.headers.get(hdrs.HOST)):
             host = parse_host(named)
             if host is None or not _is_own(host, config):
                 raise Forbidden(
-                    f"The Host {named[:100]!r} is none of this agent host's: it answers by this machine's names"
-                    f"{'' if config.loopback_only else ', by addresses,'} and by those in agent_host.allowed_hosts "
+                    f"The Host {named[:100]!r} is none of this agent host's: it answers to this machine's names"
+                    f"{'' if config.loopback_only else ', to addresses,'} and to those in agent_host.allowed_hosts "
                     "(ACP_GATEWAY_AGENT_HOST_ALLOWED_HOSTS)"
                 )
         page = foreign_page(
@@ -35,7 +30,7 @@ def browsers(config: AgentHostConfig) -> Middleware:
             partial(_is_page_of, host),
         )
         if page is not None:
-            raise Forbidden(f"{page} may not ask this agent host anything")
+            raise Forbidden(f"{page} may not call this agent host")
         return await handler(request)
 
     return middleware
@@ -44,7 +39,7 @@ def browsers(config: AgentHostConfig) -> Middleware:
 def _is_own(host: Host, config: AgentHostConfig) -> bool:
     if is_loopback(host.name) or is_named(host, config.allowed_hosts):
         return True
-    # In a container it is reached by addresses that it does not know itself, and no page can have an address rebound.
+    # A container does not know its own addresses, and addresses cannot be rebound.
     return is_address(host.name) and not config.loopback_only
 
 

@@ -1,6 +1,6 @@
-"""The agents this host can start: a table, and an operator's file that extends or overrides it.
+"""The agents that this host can start: a built-in table, and an operator's file that extends or overrides it.
 
-The file is TOML, one table an agent; a known id changes only the fields it names:
+The file is TOML with one table per agent; for a known id it changes only the named fields:
 
     [agents.my-agent]
     name = "My Agent"
@@ -29,13 +29,13 @@ from gateway.wire.codec import DecodeError, from_builtins, snake_names
 
 @attrs.frozen(kw_only=True)
 class Authenticate:
-    """ACP's `authenticate`, called after `initialize` where all of `needs` are set and the agent offers the method."""
+    """ACP's `authenticate`, called after `initialize` if all of `needs` are set and the agent offers the method."""
 
     method_id: str
-    #: Environment variables that this method reads. Without them it may open a browser and block for minutes.
+    #: Variables that this method reads. Without them it may open a browser and block for minutes.
     needs: tuple[str, ...] = ()
     meta: dict[str, Any] | None = None
-    #: Variables that the method wants beside the credential.
+    #: Variables to set in addition to the credential.
     env: dict[str, str] = attrs.field(factory=dict)
 
 
@@ -46,15 +46,15 @@ class AgentSpec:
     id: str
     name: str
     description: str = ""
-    #: The program and its arguments, as ACP over stdio.
+    #: A program, with arguments, that speaks ACP over stdio.
     command: tuple[str, ...]
-    #: Variables that carry a credential, the preferred one first. One given in a request unsets all the others.
+    #: Variables for a credential, the preferred one first. One that a request sets unsets all the others.
     credentials: tuple[str, ...] = ()
     requires_auth: bool = True
     authenticate: tuple[Authenticate, ...] = ()
-    #: Set for every process of this agent; a request's variables win over these.
+    #: Set for every process of this agent; a request's variables override them.
     env: dict[str, str] = attrs.field(factory=dict)
-    #: A sentence for who finds the program missing.
+    #: How to install the program.
     install: str = ""
 
     @property
@@ -66,12 +66,11 @@ def _npm(package: str) -> str:
     return f"install it with npm install -g {package}"
 
 
-# The demo runs wherever this package runs, installed or from a checkout.
+# So that the demo runs both installed and from a checkout.
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
-# Codex tries a refused key six times over a WebSocket and six times over HTTP, with pauses: 16 seconds. Fewer tries can
-# be had of a provider of one's own alone; so this is the built in one once more. Only with a key: without a credential
-# such a provider is taken to need none.
+# Codex tries a refused key twelve times in 16 seconds. Only custom providers can be configured to try less, so this
+# repeats the built-in one. It is set only with a key: without one, such a provider counts as needing none.
 _CODEX_FEW_RETRIES = {
     "CODEX_CONFIG": json.dumps(
         {
@@ -87,7 +86,7 @@ _CODEX_FEW_RETRIES = {
                         "OpenAI-Organization": "OPENAI_ORGANIZATION",
                         "OpenAI-Project": "OPENAI_PROJECT",
                     },
-                    # Each stream is begun with four tries of its own: a network that is away for seconds ends no turn.
+                    # Each stream is opened with four attempts, so short network failures end no turn.
                     "stream_max_retries": 3,
                 }
             },
@@ -102,11 +101,8 @@ _AGENTS = (
         description="Open source coding agent; its free models need no account.",
         command=("opencode", "acp"),
         credentials=(
-            "OPENCODE_AUTH_CONTENT",
-            "OPENCODE_API_KEY",
-            "ANTHROPIC_API_KEY",
-            "OPENAI_API_KEY",
-            "OPENROUTER_API_KEY",
+            *("OPENCODE_AUTH_CONTENT", "OPENCODE_API_KEY"),
+            *("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"),
         ),
         requires_auth=False,
         env={"OPENCODE_DISABLE_AUTOUPDATE": "true"},
@@ -117,9 +113,9 @@ _AGENTS = (
         name="Claude Code",
         description="Anthropic's coding agent, by way of claude-agent-acp.",
         command=("claude-agent-acp",),
-        # API_KEY wins over AUTH_TOKEN over OAUTH_TOKEN inside the agent: only the given one may be set.
+        # The agent prefers API_KEY to AUTH_TOKEN to OAUTH_TOKEN, so only the given one may be set.
         credentials=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
-        # By default a refused key is retried in silence for more than a minute.
+        # By default a refused key is silently retried for more than a minute.
         env={"CLAUDE_CODE_MAX_RETRIES": "2"},
         install=_npm("@agentclientprotocol/claude-agent-acp"),
     ),
@@ -129,11 +125,11 @@ _AGENTS = (
         description="OpenAI's coding agent, by way of codex-acp.",
         command=("codex-acp",),
         credentials=("OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN"),
-        # The key in the environment is read by this method only.
+        # Only this method reads the key from the environment.
         authenticate=(
             Authenticate(method_id="api-key", needs=("CODEX_API_KEY",), env=_CODEX_FEW_RETRIES),
             Authenticate(method_id="api-key", needs=("OPENAI_API_KEY",), env=_CODEX_FEW_RETRIES),
-            # The same in the older Rust adapter.
+            # For the older Rust adapter.
             Authenticate(method_id="codex-api-key", needs=("CODEX_API_KEY",)),
             Authenticate(method_id="openai-api-key", needs=("OPENAI_API_KEY",)),
         ),
@@ -149,9 +145,7 @@ _AGENTS = (
         authenticate=(
             Authenticate(method_id="vertex-ai", needs=("GOOGLE_API_KEY",), env={"GOOGLE_GENAI_USE_VERTEXAI": "true"}),
             Authenticate(
-                method_id="oauth-personal",
-                needs=("GOOGLE_CLOUD_ACCESS_TOKEN",),
-                env={"GOOGLE_GENAI_USE_GCA": "true"},
+                method_id="oauth-personal", needs=("GOOGLE_CLOUD_ACCESS_TOKEN",), env={"GOOGLE_GENAI_USE_GCA": "true"}
             ),
         ),
         install=_npm("@google/gemini-cli"),
@@ -170,11 +164,8 @@ _AGENTS = (
         description="GitHub's coding agent; takes a fine-grained token with the Copilot Requests permission.",
         command=("copilot", "--acp"),
         credentials=(
-            "COPILOT_GITHUB_TOKEN",
-            "GH_TOKEN",
-            "GITHUB_TOKEN",
-            "COPILOT_PROVIDER_API_KEY",
-            "COPILOT_PROVIDER_BEARER_TOKEN",
+            *("COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"),
+            *("COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BEARER_TOKEN"),
         ),
         install=_npm("@github/copilot"),
     ),
@@ -184,11 +175,7 @@ _AGENTS = (
         description="Open source agent for any model; needs GOOSE_PROVIDER and GOOSE_MODEL beside the provider's key.",
         command=("goose", "acp"),
         credentials=(
-            "ANTHROPIC_API_KEY",
-            "OPENAI_API_KEY",
-            "GOOGLE_API_KEY",
-            "OPENROUTER_API_KEY",
-            "DATABRICKS_TOKEN",
+            *("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY", "DATABRICKS_TOKEN"),
         ),
         install="install it from the releases of github.com/block/goose",
     ),
@@ -232,7 +219,7 @@ BUILT_IN: Mapping[str, AgentSpec] = MappingProxyType({spec.id: spec for spec in 
 
 @attrs.frozen(kw_only=True)
 class _Entry:
-    """One agent as an operator writes it; what is left out is taken from the built-in of the same id."""
+    """One agent of an operator's file; absent fields are taken from the built-in agent of the same id."""
 
     name: str | None = None
     description: str | None = None
@@ -250,7 +237,7 @@ class _File:
 
 
 def load(path: Path, base: Mapping[str, AgentSpec] = BUILT_IN) -> Mapping[str, AgentSpec]:
-    """`base` with the agents of an operator's file; `ConfigError` names the file and the place in it."""
+    """`base` with the agents of an operator's file; a `ConfigError` names the file and the place in it."""
     try:
         entries = from_builtins(_File, tomllib.loads(path.read_text("utf-8")), rename=snake_names).agents
         merged = dict(base)

@@ -1,4 +1,4 @@
-"""The client's half of ACP: what agents tell and ask, answered inside the workspace."""
+"""The client side of ACP: handles agents' notifications and requests, inside the workspace."""
 
 import asyncio
 import json
@@ -29,11 +29,11 @@ from gateway.wire.codec import parse_foreign_json
 
 logger = logging.getLogger(__name__)
 
-#: Updates that `session/load` tells again.
+#: Updates that agents replay during `session/load`.
 _HISTORY = frozenset(
     {"user_message_chunk", "agent_message_chunk", "agent_thought_chunk", "tool_call", "tool_call_update", "plan"}
 )
-#: Updates that are kept for sessions whose id the agent has not told us yet.
+#: Updates held for sessions whose id the agent has not returned yet.
 _HELD_AT_MOST = 1000
 #: Bytes that are told of a message that cannot be read, and the session that it is about.
 _SHOWN = 500
@@ -51,10 +51,10 @@ class _Update(msgspec.Struct):
 
 @attrs.define(eq=False)
 class _Routes:
-    """Which session an agent means, for one of its processes."""
+    """The sessions of one process by the agent's ids."""
 
     sessions: dict[str, Session] = attrs.field(factory=dict)
-    #: `session/new` calls under way. Agents tell of a session before they have answered with its id.
+    #: `session/new` calls in progress. Agents may send updates of a session before they return its id.
     opening: int = 0
     held: list[tuple[str, bytes]] = attrs.field(factory=list)
 
@@ -66,9 +66,9 @@ class Client:
         self._journal = journal
         self._permissions = permissions
         self._workspace = workspace
-        # Weak: a session may look for its way long after its agent's process has gone.
+        # Weak, because sessions may look here long after the process has ended.
         self._routes: WeakKeyDictionary[AgentLink, _Routes] = WeakKeyDictionary()
-        #: Called with the link, what is to be said of its end, and whether that was our wish.
+        #: Called with the link, a sentence about its end, and whether we stopped it.
         self.on_end: Callable[[AgentLink, str, bool], None] = lambda *_: None
         self._methods: dict[str, Callable[[AgentLink, dict[str, Any]], Any]] = {
             "session/request_permission": self._permission,
@@ -83,7 +83,7 @@ class Client:
 
     @contextmanager
     def opening(self, link: AgentLink) -> Iterator[None]:
-        """Around `session/new`: what the agent tells of an unknown session meanwhile may be of the new one."""
+        """Around `session/new`: updates of unknown sessions are held meanwhile, as they may be the new one's."""
         routes = self._of(link)
         routes.opening += 1
         try:
@@ -96,7 +96,7 @@ class Client:
                     self._emit(link, None, params)
 
     def bind(self, link: AgentLink, acp_id: str, session: Session) -> None:
-        """From now on the agent's `acp_id` is this session."""
+        """Map the agent's `acp_id` to this session."""
         self.unbind(session)
         routes = self._of(link)
         routes.sessions[acp_id] = session
@@ -110,10 +110,8 @@ class Client:
         if session.link is not None:
             self._of(session.link).sessions.pop(session.acp_id, None)
 
-    # What a link tells.
-
     def notified(self, link: AgentLink, method: str, params: bytes) -> None:
-        """Put a notification into the journal as it came."""
+        """Append a notification to the journal."""
         if method != "session/update":
             data = b'{"method":%b,"params":%b}' % (json.dumps(method).encode(), link.masker.mask(params))
             self._journal.append("agent_notification", data, agent_id=link.spec.id)
@@ -127,7 +125,7 @@ class Client:
             self._emit(link, session, params)
 
     def requested(self, link: AgentLink, method: str, params: Any) -> Any:
-        """A request in its place among the notifications; a permission's event must stand there too."""
+        """Called in order with the notifications, so that a permission's event keeps its place among them."""
         if method != "session/request_permission" or not isinstance(params, dict):
             return params
         session = self._of(link).sessions.get(str(params.get("sessionId")))
@@ -138,7 +136,7 @@ class Client:
         return self._permissions.ask(session.id, session.agent_id, link.masker.mask_value(params), refused=refused)
 
     async def answer(self, link: AgentLink, method: str, params: Any) -> Any:
-        """Answer an agent's request; RequestError where it cannot have what it asks."""
+        """Answer an agent's request, or raise RequestError."""
         if (answer := self._methods.get(method)) is None:
             raise RequestError(METHOD_NOT_FOUND, "Method not found", {"method": method})
         if isinstance(params, Permission):
@@ -194,14 +192,12 @@ class Client:
             "session_update", params, session_id=None if session is None else session.id, agent_id=link.spec.id
         )
 
-    # What an agent asks.
-
     async def _permission(self, link: AgentLink, params: dict[str, Any]) -> Any:
-        # `requested` takes up every request that is in order.
+        # `requested` has handled every valid request.
         raise BadRequest("needs the sessionId of a known session, and options, each with optionId, name and kind")
 
     async def _await_outcome(self, permission: Permission) -> dict[str, Any]:
-        # When the agent goes, so does this task; the request is settled by `ended`.
+        # This task ends with the agent; `ended` settles the request.
         return {"outcome": await asyncio.shield(permission.outcome)}
 
     async def _read(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
@@ -246,12 +242,12 @@ class Client:
 
 
 def _addressee(params: bytes) -> tuple[str, Any]:
-    """The agent's id of the session, and the kind of the update; empty where there is none."""
+    """The agent's session id and the update's kind, as far as they are there."""
     try:
         notification = msgspec.json.decode(params, type=_Update)
         return notification.session_id, notification.update.session_update
     except (msgspec.DecodeError, RecursionError):
-        # Not as the protocol has it, or with half an emoji in it; passed on all the same.
+        # Invalid by the protocol, or with an unpaired surrogate; passed on all the same.
         value = parse_foreign_json(params)
     if not isinstance(value, dict):
         return "", None

@@ -1,4 +1,4 @@
-"""A credential that a client gives an agent for one owner's processes, and what a process makes of it."""
+"""A credential for one owner's processes of an agent, and how it changes their environment."""
 
 import re
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ _TEXT_LIMIT = 256 * 1024
 
 @attrs.frozen(kw_only=True)
 class CredentialFile:
-    """A file that an agent reads its credential from, below the directory that a variable names."""
+    """A credential file, below the directory that a variable names."""
 
     variable: str
     path: str
     content: str = attrs.field(repr=False)
-    #: Octal, as chmod takes it; nobody but the owner.
+    #: Octal, as for chmod; for the owner only.
     mode: str = "0600"
 
 
@@ -32,25 +32,25 @@ class AuthenticateCall:
     """ACP's `authenticate`, called after `initialize`."""
 
     method_id: str
-    #: May hold the key itself, where the agent takes it so.
+    #: May contain the key itself.
     meta: dict[str, Any] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class Credential:
-    """All that makes an agent's process one owner's. The owner is opaque: processes of two owners are never one."""
+    """One owner's credential. The owner is an opaque name; owners never share a process."""
 
     owner: str
-    #: Counts up with each renewal; an older one never takes a newer one's place.
+    #: Increases with each renewal; an older one never replaces a newer one.
     version: int
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
-    #: Variables that the process must not have, wherever they would come from.
+    #: Variables that the process must not have, from any source.
     unset: tuple[str, ...] = ()
     authenticate: AuthenticateCall | None = None
     files: tuple[CredentialFile, ...] = attrs.field(default=(), repr=False)
 
     def check(self, place: str) -> None:
-        """InvalidBody with the place of what no process can be given."""
+        """InvalidBody, with the place, if no process can be given this."""
         if not _OWNER.fullmatch(self.owner):
             raise InvalidBody(f"{place}.owner: must have 1 to 200 letters, digits or any of ._:@-")
         if self.version < 0:
@@ -63,13 +63,13 @@ class Credential:
             _check_file(file, f"{place}.files[{index}]")
 
     def over(self, env: Mapping[str, str], directories: Mapping[str, str]) -> dict[str, str]:
-        """An environment with this credential in it and its rivals gone."""
+        """``env`` with this credential, and without those it replaces."""
         kept = {name: value for name, value in env.items() if name not in self.unset}
         return {**kept, **self.env, **directories}
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The values that must not stand in an error, a log or an event."""
+        """The values to mask in errors, logs and events."""
         values = [value for name, value in self.env.items() if is_secret(name)]
         values += [file.content for file in self.files]
         values += _texts(None if self.authenticate is None else self.authenticate.meta)
@@ -77,7 +77,7 @@ class Credential:
 
     @property
     def variables(self) -> frozenset[str]:
-        """Those that commands which the agent has run have no business with."""
+        """Variables that are kept from commands which the agent runs."""
         return frozenset({*filter(is_secret, self.env), *(file.variable for file in self.files)})
 
 
@@ -88,7 +88,7 @@ def _check_file(file: CredentialFile, place: str) -> None:
     if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in file.path:
         raise InvalidBody(f"{place}.path: must be a relative path without ..")
     if not _MODE.fullmatch(file.mode):
-        raise InvalidBody(f"{place}.mode: must be octal digits that let nobody but the owner in, such as 0600")
+        raise InvalidBody(f"{place}.mode: must be octal digits with rights for the owner only, such as 0600")
     if len(file.content) > _TEXT_LIMIT:
         raise InvalidBody(f"{place}.content: must have at most {_TEXT_LIMIT} characters")
 

@@ -1,4 +1,4 @@
-"""What an agent's process finds in its environment, and what must not be told about it."""
+"""The environment of agents' processes, and which of its values are secret."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ from gateway.agenthost.catalogue import AgentSpec
 from gateway.errors import InvalidBody
 from gateway.wire.masking import secrets_in
 
-#: What a program needs to find itself at home; anything else of the host's environment stays with the host.
+#: Variables of the host that every process gets; all others are kept from them.
 _PASSED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TERM", "COLORTERM", "TZ"),
@@ -24,12 +24,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def is_name(name: str) -> bool:
-    """Whether every shell and program takes this as a variable's name."""
+    """Whether it is a portable variable name."""
     return _NAME.fullmatch(name) is not None
 
 
 def check_variables(env: Mapping[str, str], place: str) -> None:
-    """InvalidBody with the place of a name or value that no process can be given."""
+    """InvalidBody, with the place, for a name or value that no process can have."""
     for name, value in env.items():
         if not is_name(name):
             raise InvalidBody(f"{place}: {name!r} cannot be a variable's name")
@@ -38,20 +38,20 @@ def check_variables(env: Mapping[str, str], place: str) -> None:
 
 
 def scrub(host: Mapping[str, str]) -> dict[str, str]:
-    """The part of the host's own environment that any program may see."""
+    """The part of the host's environment that any program may see."""
     return {
         name: value
         for name, value in host.items()
-        # Exported shell functions come as variables; no program needs them from here.
+        # Exported shell functions are variables, too.
         if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and not value.startswith("()")
     }
 
 
 def for_agent(spec: AgentSpec, host: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of an agent's process.
+    """The environment of an agent's process.
 
-    A credential that is given unsets the agent's other ones: agents prefer one over another by rules of their own,
-    and an inherited key would then be billed instead of the user's.
+    A given credential unsets the agent's other ones. Otherwise the agent might prefer an inherited key, which would be
+    billed instead of the user's.
     """
     configured = {**scrub(host), **spec.env}
     if any(given.get(name) for name in spec.credentials):
@@ -64,12 +64,12 @@ def for_agent(spec: AgentSpec, host: Mapping[str, str], given: Mapping[str, str]
 
 
 def without_credentials(spec: AgentSpec, env: Mapping[str, str], given: Collection[str] = ()) -> dict[str, str]:
-    """An agent's environment for the commands it has run: they have no business with its keys, nor those `given`."""
+    """The environment of commands that an agent runs, without its credentials and those `given`."""
     return {name: value for name, value in env.items() if name not in spec.credentials and name not in given}
 
 
 def find_program(spec: AgentSpec, env: Mapping[str, str]) -> str | None:
-    """The agent's program in the PATH of this environment; None where it is not installed."""
+    """The agent's program in the PATH of this environment, or None."""
     return shutil.which(spec.command[0], path=env.get("PATH", ""))
 
 
@@ -78,11 +78,11 @@ def has_credential(spec: AgentSpec, env: Mapping[str, str]) -> bool:
 
 
 def secrets_of(spec: AgentSpec, env: Mapping[str, str]) -> frozenset[str]:
-    """The values that must not stand in an error, a log or an event."""
+    """The values to mask in errors, logs and events."""
     named = [value for name, value in env.items() if name in spec.credentials or is_secret(name)]
     return frozenset(secret for value in named for secret in secrets_in(value))
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of this name holds a secret, to judge by its name."""
+    """Whether a variable probably holds a secret, by its name."""
     return _SECRET_NAME.search(name) is not None

@@ -1,4 +1,4 @@
-"""What goes wrong in the agent host, beside what `gateway.errors` already names."""
+"""The agent host's own errors, in addition to `gateway.errors`."""
 
 from typing import Any
 

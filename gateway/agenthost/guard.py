@@ -1,16 +1,14 @@
-"""Runs one program and leaves nothing of it behind, whatever happens to who started it.
+"""Runs one program and leaves nothing of it behind, even if its parent is killed.
 
     python -I -S guard.py LIFELINE COMMAND [ARGUMENT …]
 
-LIFELINE is the reading end of a pipe whose only writing end is in the agent host: when it ends, the host is gone
-(`kill -9` included) and the program is ended. The program gets standard input, output and error as they are, and a
-process group of its own. When it ends, the rest of its group is killed, and on Linux whatever it has detached. The
-guard ends as the program ended: with its exit status, or by its signal.
+LIFELINE is the reading end of a pipe whose only writing end is in the agent host. At its end the host is gone, by
+`kill -9` too, and the program is ended. The program inherits standard input, output and error, and gets its own process
+group. When it ends, the rest of its group is killed, and on Linux also its detached descendants. The guard exits with
+the program's exit status, or by its signal. On SIGTERM the group is terminated, on SIGUSR1 killed.
 
-The host sends SIGTERM to have the group terminated, SIGUSR1 to have it killed.
-
-This is a program and not a `preexec_fn`: that one runs between fork and exec in a process that may have threads
-(asyncio, uvloop), where taking any lock can deadlock. Standard library only, so that it starts in some 15 ms.
+It is not a `preexec_fn`: that runs between fork and exec in a process that may have threads, where taking a lock can
+deadlock. It uses the standard library only, and so starts in about 15 ms.
 """
 
 import contextlib
@@ -31,7 +29,7 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(lifeline: int, command: list[str]) -> None:
-    # uvloop leaves a second descriptor of each pipe to its children: the pipe would not end when they close it.
+    # uvloop leaks a second descriptor of each pipe into children, so the pipe would not end when they close theirs.
     os.closerange(3, lifeline)
     os.closerange(lifeline + 1, _MOST_DESCRIPTORS)
     os.set_inheritable(lifeline, False)
@@ -41,13 +39,13 @@ def main(lifeline: int, command: list[str]) -> None:
     signal.set_wakeup_fd(wake)
     for number in (*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    # Orphans of the program become children of the guard, so that it can find them.
+    # Orphans become children of the guard, so that it can find them.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     guard = os.getpid()
     child = os.fork()
     if child == 0:
         _become(command, guard)
-    # Both sides set the group, so that it exists for whoever needs it first.
+    # Both processes set the group, so that it exists for whichever runs first.
     with contextlib.suppress(OSError):
         os.setpgid(child, child)
     _let_go_of_stdio()
@@ -73,14 +71,14 @@ def _become(command: list[str], guard: int) -> None:
 
 
 def _let_go_of_stdio() -> None:
-    """The pipes must end when the program lets go of them, not when the guard does."""
+    """The pipes must end with the program, not with the guard."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
         os.dup2(null, stream)
 
 
 def _watch(child: int, lifeline: int, woken: int) -> int:
-    """The child's wait status, once it has ended and its group with it."""
+    """The child's wait status, once it and its group have ended."""
     watched = [lifeline, woken]
     kill_at: float | None = None
     while (status := _reap(child)) is None:
@@ -103,16 +101,16 @@ def _watch(child: int, lifeline: int, woken: int) -> int:
 
 
 def _reap(child: int) -> int | None:
-    """The child's wait status if it has ended, its group killed; adopted processes that have ended are reaped too."""
+    """The child's wait status if it has ended, with its group killed. Ended orphans are reaped, too."""
     if not hasattr(os, "waitid"):
-        # macOS before Python 3.13. The group's number is free again by now, but not taken that soon.
+        # macOS before Python 3.13. The group's number is free now, but is not reused that soon.
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             _signal_group(child, signal.SIGKILL)
         return status if pid else None
     while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         if ended.si_pid == child:
-            # Not reaped yet, so the group's number cannot be another's.
+            # Not reaped yet, so the group's number cannot have been reused.
             _signal_group(child, signal.SIGKILL)
             return os.waitpid(child, 0)[1]
         os.waitpid(ended.si_pid, 0)
@@ -125,7 +123,7 @@ def _signal_group(group: int, number: int) -> None:
 
 
 def _kill_orphans() -> None:
-    """Kill what the program has left in other groups and sessions. Killing one may orphan more, so again until none."""
+    """Kill descendants in other groups and sessions, until there are none: killing one may orphan more."""
     while orphans := _children():
         for pid in orphans:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -147,7 +145,7 @@ def _end_as(status: int) -> None:
     if not os.WIFSIGNALED(status):
         os._exit(os.WEXITSTATUS(status))
     number = os.WTERMSIG(status)
-    # The program's core is of interest, the guard's is not.
+    # No core dump of the guard.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if number != signal.SIGKILL:
         signal.signal(number, signal.SIG_DFL)
@@ -156,7 +154,7 @@ def _end_as(status: int) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Linux's prctl(2); elsewhere end of input and the lifeline have to do."""
+    """Linux's prctl(2); other systems rely on the lifeline and the end of input."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 

@@ -1,4 +1,4 @@
-"""The calls of the agent host: read, do, answer. `app.py` has the table of them."""
+"""The handlers of the agent host; `app.py` has the route table."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -21,27 +21,18 @@ from gateway.errors import AgentNotFound, BadRequest, InvalidBody, NotFound, Ses
 HOST = web.AppKey("host", AgentHost)
 
 CAPABILITIES = (
-    "event-ids",
-    "end-turn",
-    "permissions",
-    "session-env",
-    "content-blocks",
-    "turn-ids",
-    "modes",
-    "load-session",
-    "credentials",
+    *("event-ids", "end-turn", "permissions", "session-env", "content-blocks"),
+    *("turn-ids", "modes", "load-session", "credentials"),
 )
 _INVALID_PARAMS = -32602
 _RESOURCE_NOT_FOUND = -32002
 
 
 async def health(request: web.Request) -> web.Response:
-    """Whether this host answers."""
     return success({"status": "healthy", "timestamp": now()})
 
 
 async def info(request: web.Request) -> web.Response:
-    """What this host is and can."""
     host = request.app[HOST]
     return success(
         {
@@ -57,16 +48,12 @@ async def info(request: web.Request) -> web.Response:
     )
 
 
-# Agents.
-
-
 async def list_agents(request: web.Request) -> web.Response:
-    """Every agent of the catalogue."""
     return success({"agents": request.app[HOST].agents.list()})
 
 
 async def spawn_agent(request: web.Request) -> web.Response:
-    """Start an agent, initialised and authenticated, before any session needs it."""
+    """Start an agent, initialise and authenticate it."""
     host = request.app[HOST]
     body = await bodies.read(request, bodies.SpawnBody)
     cwd = None if body.working_directory is None else host.workspace.directory(body.working_directory)
@@ -76,7 +63,7 @@ async def spawn_agent(request: web.Request) -> web.Response:
 
 
 async def stop_agent(request: web.Request) -> web.Response:
-    """End every process of an agent."""
+    """End all processes of an agent."""
     host = request.app[HOST]
     await bodies.read(request, bodies.NoBody)
     agent = await host.tasks.complete(host.agents.stop(request.match_info["agent_id"]), name="stop")
@@ -84,7 +71,7 @@ async def stop_agent(request: web.Request) -> web.Response:
 
 
 async def renew_credential(request: web.Request) -> web.Response:
-    """Give an owner's processes a newer credential: one that has no work is replaced now, else after its turns."""
+    """Give an owner's processes a newer credential: idle ones are replaced now, others after their turns."""
     host = request.app[HOST]
     credential = await bodies.read(request, Credential)
     renew = host.agents.renew(request.match_info["agent_id"], credential)
@@ -93,14 +80,13 @@ async def renew_credential(request: web.Request) -> web.Response:
 
 
 async def withdraw_credential(request: web.Request) -> web.Response:
-    """Forget an owner's credential, and end what runs with it."""
+    """Forget an owner's credential, and end its processes."""
     host, owner = request.app[HOST], request.match_info["owner"]
     withdraw = host.agents.withdraw(request.match_info["agent_id"], owner)
     return success({"owner": owner, "withdrawn": await host.tasks.complete(withdraw, name="withdraw credential")})
 
 
 async def agent_status(request: web.Request) -> web.Response:
-    """How an agent is."""
     agent, host = _agent(request), request.app[HOST]
     return success(
         {
@@ -115,7 +101,7 @@ async def agent_status(request: web.Request) -> web.Response:
 
 
 async def begin_auth(request: web.Request) -> web.Response:
-    """How to give an agent its credential. This host runs no login of its own: that is the gateway's part."""
+    """How to give an agent a credential. The host itself runs no logins; the gateway does."""
     agent = _agent(request)
     await bodies.read(request, bodies.NoBody)
     if not agent.spec.credentials:
@@ -125,7 +111,7 @@ async def begin_auth(request: web.Request) -> web.Response:
 
 
 async def auth_status(request: web.Request) -> web.Response:
-    """Whether an agent has what it needs."""
+    """Whether an agent has the credential that it needs."""
     agent = _agent(request)
     answer: dict[str, object] = {"authenticated": request.app[HOST].agents.authenticated(agent)}
     if agent.token is not None and agent.token.expires_at is not None:
@@ -134,7 +120,7 @@ async def auth_status(request: web.Request) -> web.Response:
 
 
 async def take_token(request: web.Request) -> web.Response:
-    """Keep a credential, in memory, for the agent's next process."""
+    """Keep a credential in memory for the agent's next process."""
     host = request.app[HOST]
     body = await bodies.read(request, bodies.TokenBody)
     if not body.token or "\0" in body.token:
@@ -144,11 +130,8 @@ async def take_token(request: web.Request) -> web.Response:
     return success({"authenticated": True})
 
 
-# Sessions.
-
-
 async def create_session(request: web.Request) -> web.Response:
-    """A new session, its agent started if need be."""
+    """Create a session; its agent is started if necessary."""
     host = request.app[HOST]
     body = await bodies.read(request, bodies.SessionBody)
     try:
@@ -167,24 +150,21 @@ async def create_session(request: web.Request) -> web.Response:
 
 
 async def list_sessions(request: web.Request) -> web.Response:
-    """Every session of this host."""
     return success({"sessions": [session.describe() for session in request.app[HOST].sessions]})
 
 
 async def get_session(request: web.Request) -> web.Response:
-    """One session."""
     return success(_session(request).describe())
 
 
 async def delete_session(request: web.Request) -> web.Response:
-    """End a session."""
     host, session = request.app[HOST], _session(request)
     await host.tasks.complete(host.delete(session), name="delete session")
     return success({"id": session.id, "status": session.status})
 
 
 async def prompt(request: web.Request) -> web.Response:
-    """Begin a turn. With `Prefer: respond-async` the answer is 202 at once, else it is the turn's end."""
+    """Begin a turn. With `Prefer: respond-async` (RFC 7240) answer 202 at once, otherwise when the turn has ended."""
     host, session = request.app[HOST], _session(request)
     body = await bodies.read(request, bodies.PromptBody)
     blocks = body.blocks()
@@ -194,16 +174,16 @@ async def prompt(request: web.Request) -> web.Response:
     if _prefers_async(request):
         data = {"id": session.id, "turnId": turn.id}
         return success(data, status=202, headers={"Preference-Applied": "respond-async"})
-    # The turn goes on if this client goes.
+    # The turn continues if this client disconnects.
     end = await asyncio.shield(turn.end)
     if "error" in end:
         raise AgentFailed(end["error"]["message"], data=end)
-    # The base contract says "processing" here, though the turn is over.
+    # The base contract requires "processing" here, although the turn has ended.
     return success({"id": session.id, "status": "processing", **end})
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """Ask the agent to end its turn; the status tells whether it has."""
+    """Ask the agent to cancel its turn; the status says whether it has ended."""
     host, session = request.app[HOST], _session(request)
     turn_id = (await bodies.read(request, bodies.CancelBody)).turn_id
     if turn_id is None or (session.turn is not None and session.turn.id == turn_id):
@@ -220,7 +200,7 @@ async def set_mode(request: web.Request) -> web.Response:
 
 
 async def set_config(request: web.Request) -> web.Response:
-    """ACP's `session/set_config_option`; the answer has all options as they are now."""
+    """ACP's `session/set_config_option`; the response has all options."""
     session = _session(request)
     body = await bodies.read(request, bodies.ConfigBody)
     params = {"configId": body.config_id, "value": body.value}
@@ -233,9 +213,9 @@ async def set_config(request: web.Request) -> web.Response:
 
 
 async def load_session(request: web.Request) -> web.Response:
-    """ACP's `session/load`, for a session of this host or, with `agentId` and `acpSessionId`, one from before it.
+    """ACP's `session/load`, for a session of this host or, with `agentId` and `acpSessionId`, from before its start.
 
-    An agent that can only resume does that, where no replay is asked for; `how` tells.
+    Without `replay`, an agent that can only resume does that; `how` says so.
     """
     host = request.app[HOST]
     session_id = request.match_info["session_id"]
@@ -255,11 +235,8 @@ async def load_session(request: web.Request) -> web.Response:
     return success({**session.describe(), "how": "load", **extras})
 
 
-# Permissions and events.
-
-
 async def answer_permission(request: web.Request) -> web.Response:
-    """Settle a permission request: by option, as cancelled, or yes or no for this once."""
+    """Settle a permission request: by option, as cancelled, or by yes or no, once."""
     permissions = request.app[HOST].permissions
     request_id = request.match_info["request_id"]
     body = await bodies.read(request, bodies.PermissionBody)
@@ -277,7 +254,7 @@ async def answer_permission(request: web.Request) -> web.Response:
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """All events, or one session's and those that are of no session."""
+    """All events, or those of one session and of none."""
     session = _session(request) if "session_id" in request.match_info else None
     return await stream.serve(request, request.app[HOST], None if session is None else session.id)
 
@@ -312,7 +289,7 @@ async def _call(request: web.Request, session: Session, method: str, params: dic
 
 
 async def _asked(work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-    """What the agent answers; its refusal may be the caller's fault."""
+    """The agent's answer; some of its errors are the caller's fault."""
     try:
         return await work
     except AgentRefused as exc:

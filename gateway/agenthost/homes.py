@@ -1,8 +1,8 @@
-"""Directories for one owner's agent: the files of a credential while a process runs, and what the agent keeps there.
+"""Directories of one owner's agent: a credential's files while a process runs, and what the agent writes beside them.
 
-Outside the workspace, for nobody but this user of the system. The credential's own files go with the last process that
-reads them, or with the next start of the host where it was killed; what the agent has written beside them stays, so
-that its next process finds the sessions of the last.
+They are outside the workspace, and private to the host's user. The credential's files are deleted with the last process
+that reads them or, if the host was killed, at its next start. The agent's own files stay, so that its next process
+finds its sessions.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ class Home:
         self._users = 0
 
     def enter(self, files: Sequence[CredentialFile]) -> dict[str, str]:
-        """Write the files for another process: the variables that lead to them. `leave` takes them away again."""
+        """Write the files for one more process; the variables that lead to them. `leave` deletes them."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._users += 1
         directories = {file.variable: self._root / file.variable for file in files}
-        # First what is to be taken away, so that a host that is killed now leaves nothing behind that nobody knows of.
-        # Those of a former version, too: a process that reads them may still run.
+        # First the list of files to delete, so that none is forgotten if the host is killed now. It keeps the files of
+        # older versions, which a running process may still read.
         names = {*_written(self._root), *(f"{file.variable}/{file.path}" for file in files)}
         (self._root / _WRITTEN).write_text(json.dumps(sorted(names)))
         for file in files:
@@ -48,7 +48,7 @@ class Home:
             forget_files(self._root)
 
     def remove(self) -> None:
-        """Take all of it away, what the agent has written there too."""
+        """Delete everything, the agent's own files too."""
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _write(self, path: Path, file: CredentialFile) -> None:
@@ -56,7 +56,7 @@ class Home:
         for part in path.relative_to(self._root).parts[:-1]:
             parent /= part
             parent.mkdir(mode=0o700, exist_ok=True)
-        # In one step, beside one that a running process may be reading.
+        # Replaced atomically: a running process may be reading the old one.
         descriptor, name = tempfile.mkstemp(dir=parent, prefix=".new-")
         with open(descriptor, "w", encoding="utf-8") as new:
             new.write(file.content)
@@ -65,11 +65,11 @@ class Home:
 
 
 class Homes:
-    """All of them, by agent and owner."""
+    """All homes, by agent and owner."""
 
     def __init__(self, workspace: Path, environment: Mapping[str, str]) -> None:
         self._workspace = workspace
-        # Hosts of several workspaces may share a home; each clears away what was its own.
+        # Hosts of several workspaces may share a home directory; each deletes only its own files.
         self._name = f"{_NAME}/{_digest(str(workspace))}"
         self._environment = environment
         self._homes: dict[tuple[str, str], Home] = {}
@@ -77,17 +77,17 @@ class Homes:
     def of(self, agent_id: str, owner: str) -> Home:
         key = (agent_id, owner)
         if key not in self._homes:
-            # The owner's name is nothing for whoever lists the directory.
+            # Hashed, so that a listing does not show the owner's name.
             self._homes[key] = Home(self._root() / _digest("\0".join(key)))
         return self._homes[key]
 
     def remove(self, agent_id: str, owner: str) -> None:
-        """All that the agent has of this owner, with what it wrote there itself."""
+        """Delete the home of this agent and owner, the agent's own files too."""
         if (home := self._homes.pop((agent_id, owner), None)) is not None:
             home.remove()
 
     def clear(self) -> None:
-        """Take away what a host that was killed has left of credentials."""
+        """Delete credentials that a killed host has left."""
         for place in self._places():
             for root in (place / self._name).glob("*"):
                 forget_files(root)
@@ -99,7 +99,7 @@ class Homes:
         raise AgentFailed("there is no directory outside the workspace where a credential's files could be put")
 
     def _places(self) -> list[Path]:
-        """Where they may be, the one that outlives the container first."""
+        """Possible parent directories, persistent ones first."""
         state, home = self._environment.get("XDG_STATE_HOME"), self._environment.get("HOME")
         named = [state, None if home is None else f"{home}/.local/state", tempfile.gettempdir()]
         places = [Path(os.path.realpath(place)) for place in named if place]
@@ -107,13 +107,13 @@ class Homes:
 
 
 def _make_private(path: Path) -> bool:
-    """Have a directory that is ours alone; whether there is one now."""
+    """Create a private directory; whether it is one now."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.lstat()
     except OSError:
         return False
-    # A link or somebody else's directory may have been put there before.
+    # Somebody may have put a link or a directory of theirs there.
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and status.st_mode & 0o077 == 0
 
 
@@ -122,7 +122,7 @@ def _digest(name: str) -> str:
 
 
 def forget_files(root: Path) -> None:
-    """Remove the files of a credential that are known to stand below `root`."""
+    """Delete the listed credential files below `root`."""
     for path in _written(root):
         (root / path).unlink(missing_ok=True)
     (root / _WRITTEN).unlink(missing_ok=True)

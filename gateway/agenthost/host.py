@@ -1,4 +1,4 @@
-"""Sessions and turns, over the agents that run them."""
+"""Sessions and turns of the agent host."""
 
 import asyncio
 import logging
@@ -44,13 +44,13 @@ class AgentHost:
         self._closed = False
 
     async def close(self) -> None:
-        """End every agent, let every turn and every stream hear of it. May be called again."""
+        """End all agents, turns and streams. May be called again."""
         if self._closed:
             return
         self._closed = True
         await self.agents.close()
         await self.tasks.close()
-        # A start that was under way when the first round began may have got through.
+        # A process may have started during the first round.
         await self.agents.close()
         self.journal.close()
         self._lifeline.close()
@@ -65,7 +65,7 @@ class AgentHost:
         return session
 
     async def create(self, session: Session, credential: Credential | None = None) -> dict[str, Any]:
-        """A new session; with `env` in a process of its own. What the agent said of its modes is in the answer."""
+        """Create a session, with `env` in a process of its own. The answer includes the agent's modes."""
         self._give(session, credential)
         link = await self._placement.link_for(session)
         try:
@@ -84,7 +84,7 @@ class AgentHost:
         self.agents.give(self.agents.get(session.agent_id), credential)
 
     async def delete(self, session: Session) -> None:
-        """End a session: its turn is cancelled, the agent forgets it, a process of its own is ended."""
+        """End a session: cancel its turn, have the agent forget it, end a process of its own."""
         self._sessions.pop(session.id, None)
         session.status = "ended"
         if session.turn is not None:
@@ -92,17 +92,15 @@ class AgentHost:
         if session.turn_task is not None:
             session.turn_task.cancel()
             await asyncio.wait([session.turn_task])
-        # A call that is moving the session to another process finishes first; later ones find it ended.
+        # A call that moves the session to another process finishes first; later ones see that it has ended.
         async with session.moving:
             if session.link is not None and session.link.alive:
                 await self._placement.forget(session, session.link)
 
-    # Turns.
-
     def prompt(self, session: Session, blocks: Blocks, turn_id: str | None = None) -> Turn:
-        """Begin a turn; it runs to its end whoever waits for it. SessionBusy while another one runs.
+        """Begin a turn in a task of its own; SessionBusy while another one runs.
 
-        With the id of a turn that there was already, it is that turn, and nothing is run.
+        If there was a turn with this id already, return it and run nothing.
         """
         if turn_id is not None and (known := session.turns.get(turn_id)) is not None:
             return known
@@ -113,7 +111,7 @@ class AgentHost:
         return turn
 
     async def cancel(self, session: Session) -> None:
-        """Ask for the end of the turn, if one runs, and wait a while for it. What it has asked is cancelled."""
+        """Ask the agent to cancel the turn, cancel its permission requests, and wait a while for its end."""
         if (turn := session.turn) is None:
             if session.status == "processing":
                 session.status = "idle"
@@ -129,13 +127,14 @@ class AgentHost:
         try:
             end = await self._converse(session, turn, blocks)
         except asyncio.CancelledError:
-            # Only `delete` and `close` cancel this task, and both want its end told.
+            # Only `delete` and `close` cancel this task; the end must be reported.
             end = {"stopReason": "cancelled"}
         except GatewayError as exc:
             end = {"error": _failure(exc)}
         except Exception:
             logger.exception("a turn failed", extra={"session": session.id})
-            end = {"error": {"code": "internal_error", "message": "the agent host has failed; its log tells why"}}
+            message = "this is a bug in the agent host; its log has details"
+            end = {"error": {"code": "internal_error", "message": message}}
         finally:
             self._end_turn(session, turn, end)
 
@@ -147,7 +146,7 @@ class AgentHost:
         agent = self.agents.get(session.agent_id)
         try:
             with link.at_work():
-                # A turn may take hours; its limit is the agent's life, or somebody's cancel.
+                # No timeout: a turn may take hours, and ends with the agent or by a cancel.
                 answer = await link.request("session/prompt", {"sessionId": session.acp_id, "prompt": blocks})
         except AuthRequired as exc:
             self.agents.refused(agent, exc, link.owner)
@@ -166,12 +165,10 @@ class AgentHost:
         self.journal.append("session_end_turn", data, session_id=session.id, agent_id=session.agent_id)
         turn.end.set_result(data)
 
-    # Processes.
-
     async def connect(self, session: Session) -> AgentLink:
-        """A process that knows the session: the one it has, or another that takes it up where that takes no more work.
+        """A process that has the session: its current one, or another if that accepts no more work.
 
-        A turn that runs stays where it is.
+        A running turn stays where it is.
         """
         async with session.moving:
             if session.status == "ended":
@@ -192,7 +189,7 @@ class AgentHost:
             return link
 
     async def load(self, session: Session, credential: Credential | None, *, replay: bool) -> dict[str, Any]:
-        """ACP's `session/load` on the process that the session has or gets; with `replay` its history is told again."""
+        """ACP's `session/load` on the session's process; with `replay` its history becomes events again."""
         if session.turn is not None:
             raise SessionBusy()
         self._give(session, credential)
@@ -201,9 +198,9 @@ class AgentHost:
             return await self._placement.load(session, link, replay=replay)
 
     async def adopt(self, session: Session, credential: Credential | None, *, replay: bool) -> dict[str, Any]:
-        """Take up a session that this host does not know, from before its start, under the id it is to have.
+        """Restore a session from before this host's start.
 
-        NotImplementedYet where the agent can neither load nor resume it, AgentRefused where it does not.
+        NotImplementedYet if the agent can neither load nor resume sessions, AgentRefused if it refuses.
         """
         self._make_room(session)
         self._give(session, credential)
@@ -218,7 +215,7 @@ class AgentHost:
         return {"how": how, **extras}
 
     def _make_room(self, session: Session) -> None:
-        """One that the agent knows by the same id, which a client has taken up and forgotten, gives way."""
+        """Forget another session with the same agent id, which a client has restored before and abandoned."""
         if session.id in self._sessions:
             raise Conflict(f"there is a session {session.id} already")
         for other in self.sessions:
@@ -228,7 +225,7 @@ class AgentHost:
                 del self._sessions[other.id]
 
     async def call(self, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """One of ACP's calls on a session; NotImplementedYet where the agent does not have it."""
+        """Call an ACP method on a session; NotImplementedYet if the agent does not have it."""
         link = await self.connect(session)
         try:
             with link.at_work():

@@ -1,6 +1,6 @@
-"""The events of this host since it started: numbered, encoded once, bounded, replayable by id.
+"""The events of this host since its start: numbered, encoded once, bounded in number, replayable by id.
 
-An id is ``<bootId>-<n>``; n counts up by one from 1. A reader that falls behind what is kept is told so by a gap.
+An id is ``<bootId>-<n>`` with n = 1, 2, 3, … A reader that falls behind the oldest kept event gets a gap.
 """
 
 import asyncio
@@ -19,13 +19,12 @@ from gateway.wire.times import timestamp
 
 
 def now() -> str:
-    """The time as the contract writes it: UTC, milliseconds, Z."""
     return timestamp(datetime.now(UTC))
 
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One event, as it goes over the wire."""
+    """One encoded event."""
 
     number: int
     #: The session it belongs to; None goes to every stream, session streams too.
@@ -35,25 +34,25 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class Missing:
-    """What a reader asked for and cannot have, as a gap tells it."""
+    """What a gap says is missing."""
 
-    #: The first missing event's id, or what the reader sent where that is no id of ours.
+    #: The first missing event's id, or what the reader sent if it is not one of our ids.
     first: str
-    #: The last missing event's id; None where nobody can know it.
+    #: The last missing event's id; None if unknown.
     last: str | None
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class Start:
-    """Where a reader begins: after the event of this number, and what it has missed until there."""
+    """Where a reader starts: after this event number, and what it has missed before."""
 
     after: int
     missing: Missing | None = None
 
 
 class Journal:
-    """A ring of the newest events."""
+    """A ring buffer of the newest events."""
 
     def __init__(self, *, size: int, size_bytes: int) -> None:
         self.boot_id = secrets.token_hex(8)
@@ -72,7 +71,7 @@ class Journal:
 
     @property
     def oldest(self) -> int:
-        """The number of the oldest event that is kept, or that the first one will have."""
+        """The number of the oldest kept event, or of the next one if there is none."""
         return self._events[0].number if self._events else self._head + 1
 
     def id_of(self, number: int) -> str:
@@ -81,12 +80,12 @@ class Journal:
     def append(
         self, kind: str, data: Any, *, session_id: str | None = None, agent_id: str | None = None, to_all: bool = False
     ) -> int:
-        """Add an event and wake the readers; `data` is a value, or bytes that are its JSON already.
+        """Add an event and wake the readers; `data` is a value or JSON as bytes.
 
-        It goes to the streams of its session, or of every session where it has none or `to_all` is set.
+        It goes to its session's streams, or to all streams if it has no session or `to_all` is set.
         """
         number = self._head + 1
-        # Before the head moves: what cannot be framed takes no number, or readers would count a hole as an event.
+        # Before the head moves, so that an event that cannot be encoded leaves no hole.
         frame = event_frame(self.id_of(number), kind, data, session_id=session_id, agent_id=agent_id)
         self._head = number
         self._events.append(Event(number=number, session_id=None if to_all else session_id, frame=frame))
@@ -97,7 +96,7 @@ class Journal:
         return self._head
 
     def start(self, last_event_id: str | None) -> Start:
-        """Where to begin for a reader whose newest event was `last_event_id`; None begins with what comes next."""
+        """Where a reader with this `Last-Event-ID` starts; None means with the next event."""
         if last_event_id is None:
             return Start(after=self._head)
         boot_id, _, digits = last_event_id.rpartition("-")
@@ -109,7 +108,7 @@ class Journal:
         return self.after(number)
 
     def after(self, number: int) -> Start:
-        """Go on after an event of this boot; with a gap where the journal has dropped some since."""
+        """Continue after an event of this boot, with a gap if later ones were dropped."""
         if number + 1 >= self.oldest:
             return Start(after=number)
         last = self.oldest - 1
@@ -120,7 +119,7 @@ class Journal:
         return Start(after=self.oldest - 1, missing=Missing(first=first, last=None, reason=reason))
 
     def read(self, after: int, session_id: str | None, limit: int) -> tuple[bytes, int]:
-        """The frames after an event, some `limit` bytes of them, and the number that they reach to."""
+        """About `limit` bytes of frames after an event, and the number of the last event looked at."""
         frames: list[bytes] = []
         size = 0
         begin = max(0, after + 1 - self.oldest)
@@ -134,15 +133,15 @@ class Journal:
         return b"".join(frames), after
 
     async def moved(self, after: int) -> None:
-        """Wait for an event after this one, or for the end."""
+        """Wait for an event after this one, or for `close`."""
         while self._head <= after and not self.closed:
             if self._moved is None:
                 self._moved = asyncio.get_running_loop().create_future()
-            # One future for all readers: a reader that gives up must not cancel it for the others.
+            # Shielded, because all readers share the future.
             await asyncio.shield(self._moved)
 
     def close(self) -> None:
-        """Nothing more will come; readers end once they have what there is."""
+        """No more events; readers end after the last one."""
         self.closed = True
         self._wake()
 
@@ -155,7 +154,7 @@ class Journal:
 def event_frame(
     event_id: str, kind: str, data: Any, *, session_id: str | None = None, agent_id: str | None = None
 ) -> bytes:
-    """One event as a server-sent one: `id`, `event`, and the contract's envelope in one `data` line."""
+    """One server-sent event: `id`, `event`, and the contract's envelope in one `data` line."""
     raw = data if isinstance(data, bytes) else dump_foreign_json(data)
     head: dict[str, str] = {"type": kind}
     if session_id is not None:
@@ -163,14 +162,14 @@ def event_frame(
     if agent_id is not None:
         head["agentId"] = agent_id
     opening = msgspec.json.encode(head)[:-1]
-    # The contract has one data line. Raw line ends can only stand between JSON's tokens.
+    # In JSON, raw line ends can only be between tokens.
     raw = raw.replace(b"\r", b" ").replace(b"\n", b" ")
     envelope = b'%b,"data":%b,"timestamp":"%b"}' % (opening, raw, now().encode())
     return encode_event(event=kind, id=event_id, data=envelope)
 
 
 def gap_frame(journal: Journal, start: Start) -> bytes:
-    """`event: gap` for what a reader has missed; its id lets the reader resume after it."""
+    """A `gap` event; its id lets the reader resume after it."""
     assert start.missing is not None
     missing = start.missing
     data = {"from": missing.first, "to": missing.last, "reason": missing.reason}

@@ -37,7 +37,7 @@ _CAPABILITIES = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal"
 
 
 class ClientSide(Protocol):
-    """Who answers what the agent asks, and hears what it tells."""
+    """Handles the agent's notifications, requests and end."""
 
     def notified(self, link: "AgentLink", method: str, params: bytes) -> None: ...
 
@@ -52,11 +52,11 @@ class ClientSide(Protocol):
         """A message came of which no more can be told than that."""
 
     def ended(self, link: "AgentLink", text: str, *, stopped: bool) -> None:
-        """The agent is gone; `stopped` tells whether this was our wish."""
+        """The agent has ended; `stopped`: by us."""
 
 
 class AgentLink:
-    """An agent that runs. Whoever started it must await `end()`, also after the agent has died."""
+    """A running agent. Its creator must await `end()`, even after the agent has died."""
 
     def __init__(
         self, spec: AgentSpec, process: ChildProcess, client: ClientSide, config: AgentHostConfig, lifeline: Lifeline
@@ -64,17 +64,16 @@ class AgentLink:
         self.spec = spec
         self.process = process
         self.terminals = Terminals(lifeline, grace=config.stop_timeout)
-        #: What `initialize` answered.
+        #: The answer to `initialize`.
         self.agent: dict[str, Any] = {}
-        #: Prompts that it is working on, and sessions that are being put on it.
+        #: Prompts in progress, and sessions being placed on it.
         self.turns = 0
-        #: Whose credential it has, where it has one that somebody was given it for.
         self.credential: Credential | None = None
-        #: Why it takes no more work and ends once it has none.
+        #: Why it accepts no more work, and ends when it has none.
         self.retired: str | None = None
-        #: Environment for the commands that the agent has the host run.
+        #: For commands that the agent runs.
         self.terminal_env: dict[str, str] = {}
-        #: Takes its secrets out of what it says.
+        #: Masks its secrets in its output.
         self.masker = Masker()
         self._home: Home | None = None
         self._client = client
@@ -99,9 +98,9 @@ class AgentLink:
         credential: Credential | None = None,
         home: Home | None = None,
     ) -> "AgentLink":
-        """Spawn the agent, initialise it, and authenticate where its credential or its catalogue entry says so.
+        """Spawn the agent, initialise it, and authenticate if its credential or catalogue entry says so.
 
-        `home` is where the credential's files are put. Raises AgentUnavailable, AgentFailed, AgentDied, AgentTimeout.
+        `home` is for the credential's files. Raises AgentUnavailable, AgentFailed, AgentDied or AgentTimeout.
         """
         given = given_env if credential is None else {**given_env, **credential.env}
         env = environment.for_agent(spec, config.environment, given)
@@ -151,7 +150,7 @@ class AgentLink:
 
     @property
     def usable(self) -> bool:
-        """Whether it takes more work."""
+        """Whether it accepts more work."""
         return self.alive and self.retired is None
 
     @property
@@ -160,7 +159,7 @@ class AgentLink:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Around what must not be cut off because the process is to be replaced."""
+        """Around work that a retirement must not interrupt."""
         self.turns += 1
         try:
             yield
@@ -169,7 +168,7 @@ class AgentLink:
             self._end_where_retired()
 
     def retire(self, reason: str) -> None:
-        """Take no more work, and end as soon as what it works on is done."""
+        """Accept no more work, and end when the current work is done."""
         self.retired = reason
         self._end_where_retired()
 
@@ -184,13 +183,13 @@ class AgentLink:
         return _object(self.agent.get("agentCapabilities"))
 
     def has(self, name: str) -> bool:
-        """Whether the agent has announced one of ACP's `sessionCapabilities`."""
+        """Whether the agent has one of ACP's `sessionCapabilities`."""
         return _object(self.capabilities.get("sessionCapabilities")).get(name) is not None
 
     async def request(self, method: str, params: dict[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
-        """Call the agent. Without a timeout it may take as long as it lives.
+        """Call the agent; without a timeout, until it answers or ends.
 
-        Raises AgentDied or AgentStopped, AgentTimeout, AuthRequired, and AgentRefused for other errors of the agent.
+        Raises AgentDied, AgentStopped, AgentTimeout, AuthRequired, or AgentRefused for other errors of the agent.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -200,18 +199,18 @@ class AgentLink:
         except TimeoutError as exc:
             raise AgentTimeout(f"{self.spec.id}: no answer to {method} within {timeout:g} seconds") from exc
         except ConnectionError as exc:
-            # What broke the pipe is known only once the process has been waited for.
+            # The reason is known once the process has been waited for.
             text = await asyncio.shield(self._gone)
             raise (AgentStopped if self._stopping else AgentDied)(text) from exc
 
     async def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Tell the agent something; one that has gone need not know, and one that does not read cannot."""
+        """Send a notification; an agent that has ended or does not read is ignored."""
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(self._config.cancel_timeout):
                 await self._connection.notify(method, params)
 
     async def end(self) -> None:
-        """Stop the agent, if it still runs, and all that it has started. May be called again."""
+        """Stop the agent and everything that it has started. May be called again."""
         self._stopping = self._stopping or not self._output_ended.is_set()
         self._output_ended.set()
         await self._watcher
@@ -219,7 +218,7 @@ class AgentLink:
     def redact(self, text: str) -> str:
         return self.masker.mask_text(text)
 
-    # What the connection tells: `rpc.Peer`.
+    # `rpc.Peer`.
 
     def notified(self, method: str, params: bytes) -> None:
         self._client.notified(self, method, params)
@@ -264,7 +263,7 @@ class AgentLink:
             await self.request("authenticate", params, timeout=timeout)
 
     def _method(self, env: Mapping[str, str]) -> AuthenticateCall | None:
-        """The credential's method, or the first of the catalogue whose variables are set; only one that is offered."""
+        """The credential's method, or the catalogue's first one with its variables set, if the agent offers it."""
         offered = {_object(one).get("id") for one in self.agent.get("authMethods") or ()}
         wanted = None if self.credential is None else self.credential.authenticate
         if wanted is not None:
@@ -280,13 +279,13 @@ class AgentLink:
     def _refusal(self, exc: RequestError) -> AuthRequired | AgentRefused:
         detail = exc.data.get("details") if isinstance(exc.data, dict) else None
         text = self.redact(f"{exc}: {detail}" if isinstance(detail, str) and detail not in str(exc) else str(exc))
-        # Some agents pass their provider's HTTP status on as the code, or begin their details with it.
+        # Some agents use their provider's HTTP status as the code, or begin the details with it.
         if exc.code in _AUTH_REQUIRED or (isinstance(detail, str) and detail.startswith(_UNAUTHORIZED)):
             return AuthRequired(f"{self.spec.id}: {text}")
         return AgentRefused(f"{self.spec.id}: {text}", rpc_code=exc.code)
 
     async def _watch(self) -> None:
-        """Wait for the agent's end, see that nothing of it is left, and tell everybody why."""
+        """Wait for the agent's end, clean up, and report why it ended."""
         await self._output_ended.wait()
         text = f"{self.spec.id}: ended"
         try:
@@ -297,9 +296,9 @@ class AgentLink:
             self._gone.set_result(text)
 
     async def _clear_away(self) -> int | None:
-        """Leave no process behind; the exit status that the agent had before that, where it had one."""
+        """End all its processes; the agent's own exit status, if it had one."""
         if not self._stopping:
-            # It has closed its output; a moment later it has an exit status, or it gets one from us.
+            # It has closed its output: give it a moment to exit by itself.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._config.stop_timeout):
                     await self.process.wait()
@@ -326,7 +325,7 @@ class AgentLink:
             text = f"ended with exit status {returncode}"
         tail = self.redact(self.process.tail.text())
         if self.process.tail.full:
-            # It may begin in the middle of a secret, which is not found then.
+            # It may begin in the middle of a secret, which would not be recognised.
             tail = tail[max(map(len, self.masker.secrets), default=0) :]
         return f"{self.spec.id}: {text}" + (f"; its last words: {tail}" if tail else "")
 

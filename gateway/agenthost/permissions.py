@@ -1,4 +1,4 @@
-"""What agents ask and people decide. Only an explicit answer allows anything; everything else is a cancellation."""
+"""Permission requests of agents. Only an explicit answer allows anything; everything else cancels the request."""
 
 import asyncio
 import secrets
@@ -12,7 +12,7 @@ from gateway.agenthost.journal import Journal
 from gateway.errors import BadRequest, PermissionNotFound, PermissionSettled
 from gateway.wire.options import AMBIGUOUS, kinds_by_id, listed, option_of_kind
 
-#: Settled requests that are remembered, so that a second answer is told the outcome.
+#: How many settled requests are remembered, so that a second answer gets the outcome.
 _REMEMBERED = 1000
 
 Outcome = dict[str, Any]
@@ -21,7 +21,7 @@ CANCELLED: Outcome = {"outcome": "cancelled"}
 
 @attrs.define(eq=False, kw_only=True)
 class Permission:
-    """One request that waits for its outcome."""
+    """One open request."""
 
     id: str
     session_id: str
@@ -32,7 +32,7 @@ class Permission:
 
 
 class Permissions:
-    """All requests of this host, those that wait and the last ones that are settled."""
+    """Open requests, and the last settled ones."""
 
     def __init__(self, journal: Journal, *, timeout: float) -> None:
         self._journal = journal
@@ -41,9 +41,9 @@ class Permissions:
         self._settled: OrderedDict[str, Outcome] = OrderedDict()
 
     def ask(self, session_id: str, agent_id: str, params: Mapping[str, Any], *, refused: str | None) -> Permission:
-        """Take up an agent's `session/request_permission` and tell the streams of it.
+        """Accept an agent's `session/request_permission` and emit its event.
 
-        `refused` is the reason why it is cancelled at once, where there is one: its turn is being cancelled.
+        `refused`: cancel it at once for this reason, because its turn is being cancelled.
         """
         loop = asyncio.get_running_loop()
         permission = Permission(
@@ -55,7 +55,7 @@ class Permissions:
         )
         self._waiting[permission.id] = permission
         asked = {name: value for name, value in params.items() if name != "sessionId"}
-        # Behind what the agent says, which may have a member of that name as well.
+        # Last, in case the agent sends a member of the same name.
         self._emit(permission, "permission_request", asked | {"requestId": permission.id})
         if refused is not None:
             self._settle(permission, CANCELLED, refused)
@@ -70,14 +70,14 @@ class Permissions:
         if option_id not in kinds:
             raise BadRequest(f"$.optionId: there is no option {option_id!r} (known here: {listed(kinds)})")
         if kinds[option_id] is AMBIGUOUS:
-            raise BadRequest(f"$.optionId: {option_id!r} stands for options of several kinds; refuse the request")
+            raise BadRequest(f"$.optionId: several options of different kinds have the id {option_id!r}")
         return self._settle(permission, {"outcome": "selected", "optionId": option_id}, "answered")
 
     def grant(self, request_id: str, *, granted: bool) -> Outcome:
-        """Answer yes or no, for this once.
+        """Answer yes or no, once.
 
-        No is always possible: without an option for it, the request is cancelled. Yes is not: what stands first in
-        the list may allow more than was meant.
+        No is always possible: without an option for it, the request is cancelled. Yes needs an option of kind
+        `allow_once`, because any other might allow more.
         """
         permission = self._find(request_id)
         option_id = option_of_kind(permission.options, "allow_once" if granted else "reject_once")
@@ -97,7 +97,7 @@ class Permissions:
             self._settle(permission, CANCELLED, "withdrawn")
 
     def cancel_session(self, session_id: str, reason: str) -> None:
-        """Settle what a session waits for as cancelled; `reason` stands in the event."""
+        """Cancel a session's open requests; `reason` is in the event."""
         for permission in [one for one in self._waiting.values() if one.session_id == session_id]:
             self._settle(permission, CANCELLED, reason)
 

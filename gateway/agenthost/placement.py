@@ -1,4 +1,4 @@
-"""Which process has a session: opened in one, taken up by another, let go."""
+"""Which process has a session: opens, restores and releases sessions on processes."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Placement:
-    """Puts the sessions of one host on its agents' processes."""
+    """Places the sessions of one host on its agents' processes."""
 
     def __init__(self, agents: Agents, client: Client, config: AgentHostConfig) -> None:
         self._agents = agents
@@ -25,7 +25,7 @@ class Placement:
         self._config = config
 
     async def link_for(self, session: Session) -> AgentLink:
-        """The process for a session: its owner's, or one of its own where it has an environment."""
+        """The process for a session: its owner's, or one of its own if it has an environment."""
         agent = self._agents.get(session.agent_id)
         if session.env is None:
             return await self._agents.process(agent, agent.slot(session.owner))
@@ -34,14 +34,14 @@ class Placement:
         return await self._agents.process(agent, session.own)
 
     async def let_go(self, session: Session) -> None:
-        """No process has the session any more; one of its own is ended."""
+        """Take the session off its process; a process of its own is ended."""
         self._client.unbind(session)
         if session.own is not None:
             own, session.own = session.own, None
             await self._agents.give_up(self._agents.get(session.agent_id), own)
 
     async def forget(self, session: Session, link: AgentLink) -> None:
-        """Have the agent forget a session, where it can."""
+        """Have the agent close a session, if it can."""
         if link.has("close"):
             try:
                 await link.request("session/close", {"sessionId": session.acp_id}, timeout=self._config.cancel_timeout)
@@ -50,7 +50,7 @@ class Placement:
         await self.let_go(session)
 
     async def take_up(self, session: Session, link: AgentLink) -> str:
-        """Load or resume the session where the agent can, else begin anew under the same id; how it was done."""
+        """Load or resume the session if the agent can, otherwise open a new one; returns which."""
         try:
             how, _ = await self.restore(session, link, replay=False)
             return how
@@ -59,7 +59,7 @@ class Placement:
             return "new"
 
     async def restore(self, session: Session, link: AgentLink, *, replay: bool) -> tuple[str, dict[str, Any]]:
-        """Load the session, or else resume it: how it was done, and what the agent says of its modes."""
+        """Load the session, or else resume it; returns which, and the agent's modes."""
         failure: AgentRefused | AgentTimeout | NotImplementedYet
         failure = NotImplementedYet(f"{session.agent_id} can neither load nor resume sessions")
         ways: dict[str, Callable[[Session, AgentLink], Awaitable[dict[str, Any]]]] = {}
@@ -81,12 +81,12 @@ class Placement:
         return _extras(answer)
 
     async def load(self, session: Session, link: AgentLink, *, replay: bool) -> dict[str, Any]:
-        """ACP's `session/load`: what the agent says of its modes; with `replay` its history becomes events again."""
+        """ACP's `session/load`; returns the agent's modes. With `replay` its history becomes events again."""
         if link.capabilities.get("loadSession") is not True:
             raise NotImplementedYet(f"{session.agent_id} cannot load sessions")
         session.muted = not replay
-        # The history comes before the answer, so the session must be known already. Where it cannot be loaded, its
-        # next prompt finds it on this process, or is told that it is not there.
+        # Bound before, because the history comes before the answer. If loading fails, the next prompt shows whether
+        # this process has the session.
         self._client.bind(link, session.acp_id, session)
         try:
             return _extras(await self._place_on(link, session, "session/load", self._place(session)))
@@ -94,7 +94,7 @@ class Placement:
             session.muted = False
 
     async def open(self, session: Session, link: AgentLink) -> dict[str, Any]:
-        """ACP's `session/new`: what the agent says of its modes."""
+        """ACP's `session/new`; returns the agent's modes."""
         place = self._place(session)
         del place["sessionId"]
         with self._client.opening(link):
@@ -105,7 +105,7 @@ class Placement:
         return _extras(answer)
 
     async def _place_on(self, link: AgentLink, session: Session, method: str, place: dict[str, Any]) -> dict[str, Any]:
-        """One of the calls that give a session to a process; they show whether the agent has its credential."""
+        """Call a method that places a session; it also shows whether the agent has its credential."""
         agent = self._agents.get(session.agent_id)
         try:
             with link.at_work():

@@ -1,4 +1,4 @@
-"""A child process under the guard: its pipes, the end of what it said, and an orderly end of its own."""
+"""A child process under the guard: its pipes, the tail of its stderr, and an orderly end."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _GUARD = str(Path(__file__).with_name("guard.py"))
-#: Bytes of a process's stderr that are kept, to tell why it ended.
+#: Bytes of stderr that are kept, to explain why a process ended.
 TAIL_SIZE = 8 * 1024
 
 
@@ -45,12 +45,12 @@ class Tail:
 
     @property
     def full(self) -> bool:
-        """Whether something has been cut off, and the text begins anywhere."""
+        """Whether something was cut off."""
         return len(self._kept) == self._size
 
 
 class ChildProcess:
-    """A running program; `end()` must be awaited by whoever started it."""
+    """A running program; its creator must await `end()`."""
 
     def __init__(self, process: Process, *, grace: float) -> None:
         self._process = process
@@ -71,8 +71,8 @@ class ChildProcess:
     ) -> "ChildProcess":
         """Start `command` in a process group of its own.
 
-        Interactive: stdin and stdout are pipes and stderr goes to `tail`. Otherwise stdin is empty and stdout has both
-        outputs. `grace`: seconds for each step of ending it.
+        Interactive: stdin and stdout are pipes, and stderr goes to `tail`. Otherwise stdin is empty, and stdout has
+        both outputs. `grace`: seconds for each step of ending it.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -112,12 +112,12 @@ class ChildProcess:
         return await self._process.wait()
 
     def kill(self) -> None:
-        """Kill the program and its group; the guard sees to it and reports."""
+        """Have the guard kill the program and its group."""
         self._signal(signal.SIGUSR1)
 
     async def end(self) -> None:
         """Close stdin and wait, terminate and wait, kill and wait. Nobody else may be reading stdout any more."""
-        # A full pipe would keep the process from ending, and asyncio from noticing that it has.
+        # A full pipe would keep the process from ending, and asyncio from noticing its end.
         drain = asyncio.create_task(self._drain(self.stdout, lambda _: None))
         try:
             await self._end()

@@ -1,7 +1,6 @@
 """JSON-RPC with one agent.
 
-Notifications are handed over in the order of the wire, before the next answer is: when a prompt's answer arrives, all
-that came before it is in the journal.
+Messages are handled in the order of arrival: when a prompt is answered, all earlier notifications are in the journal.
 """
 
 import asyncio
@@ -43,16 +42,16 @@ class RequestError(Exception):
 
 
 class Peer(Protocol):
-    """Who is told what the agent sends."""
+    """Handles what the agent sends."""
 
     def notified(self, method: str, params: bytes) -> None:
-        """A notification; `params` is its JSON as it came."""
+        """A notification; `params` is raw JSON."""
 
     def requested(self, method: str, params: Any) -> Any:
-        """A request, in its place among the notifications; what is returned is what `answer` gets."""
+        """A request, in order with the notifications; the result is passed to `answer` as its `params`."""
 
     async def answer(self, method: str, params: Any) -> Any:
-        """The result of a request; RequestError where there is none."""
+        """The result of a request, or RequestError."""
 
     def withdrawn(self, params: Any) -> bool:
         """The agent takes a request back; `params` is what `requested` gave. Whether that has its answer now."""
@@ -61,11 +60,11 @@ class Peer(Protocol):
         """Something that is not JSON-RPC: banners and warnings that belong on stderr, or a broken message."""
 
     def ended(self, problem: str | None) -> None:
-        """Nothing more will come. `problem` tells why, where it is not the end of the output."""
+        """No more messages. `problem`: why, unless the output just ended."""
 
 
 class Connection:
-    """Requests in both directions. Whoever made it must await `close()`."""
+    """Requests in both directions. Its creator must await `close()`."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer, *, line_limit: int
@@ -74,7 +73,7 @@ class Connection:
         self._writer = writer
         self._peer = peer
         self._ids = count()
-        #: Each gets the result, or the exception to raise: one set as the future's own is logged if nobody awaits it.
+        #: Resolved to the result or an exception to raise. (`set_exception` would log it if nobody awaits.)
         self._pending: dict[int, asyncio.Future[Any]] = {}
         #: What the agent asked and has no answer to, by the id that it gave it, as JSON.
         self._asked: dict[str, tuple[Any, asyncio.Task[None]]] = {}
@@ -83,7 +82,7 @@ class Connection:
         self._tasks.start(self._receive(), name="read an agent's output")
 
     async def request(self, method: str, params: dict[str, Any]) -> Any:
-        """The agent's result. Raises RequestError for its error, and ConnectionError where it ends before."""
+        """The agent's result. Raises RequestError for its error, and ConnectionError if it ends first."""
         number = next(self._ids)
         self._pending[number] = answered = asyncio.get_running_loop().create_future()
         try:
@@ -99,7 +98,7 @@ class Connection:
         await self._send({"method": method, "params": params})
 
     async def close(self) -> None:
-        """Fail the requests under way, stop answering the agent's, and close its stdin."""
+        """Fail open requests, stop answering the agent's, and close its stdin."""
         self._end()
         self._writer.close()
         await self._tasks.close()
@@ -173,7 +172,6 @@ class Connection:
             await self._send({"id": request_id, "error": error})
 
     def _settle(self, message: Message) -> None:
-        """Give an answer to who waits for it."""
         if message.id is msgspec.UNSET:
             return
         answered = self._waiting_for(message.id)
@@ -214,13 +212,13 @@ class Connection:
         except Exception:
             logger.exception("a request of an agent failed", extra={"method": method})
             outcome = {"error": {"code": INTERNAL_ERROR, "message": "Internal error"}}
-        # An answer that the agent has not lived to read is nobody's failure.
+        # The agent may have ended meanwhile.
         with contextlib.suppress(ConnectionError):
             await self._send({"id": request_id, **outcome})
 
 
 def _error_of(error: Any) -> RequestError:
-    """What the agent answered in place of a result, of whatever form."""
+    """The agent's error, which may have any form."""
     if not isinstance(error, dict):
         error = {"message": str(error)}
     code, message = error.get("code"), error.get("message")

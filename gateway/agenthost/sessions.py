@@ -1,4 +1,4 @@
-"""What the host remembers of a session and of its turn."""
+"""Sessions and turns as the host remembers them."""
 
 import asyncio
 import secrets
@@ -21,45 +21,45 @@ _REMEMBERED_TURNS = 100
 
 @attrs.define(eq=False, kw_only=True)
 class Turn:
-    """One prompt, from its arrival to its end."""
+    """One prompt until its end."""
 
     id: str = attrs.field(factory=lambda: secrets.token_urlsafe(12))
-    #: What `session_end_turn` says: ``{turnId, stopReason …}`` or ``{turnId, error: {code, message}}``.
+    #: The data of `session_end_turn`: ``{turnId, stopReason …}`` or ``{turnId, error: {code, message}}``.
     end: "asyncio.Future[dict[str, Any]]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
     cancelled: bool = False
-    #: Whether the agent has the prompt, so that a cancellation must be told to it.
+    #: Whether the agent has the prompt and must be told of a cancellation.
     sent: bool = False
 
 
 @attrs.define(eq=False, kw_only=True)
 class Session:
-    """A conversation with one agent. It outlives the agent's process."""
+    """A conversation with one agent; it outlives the agent's process."""
 
     agent_id: str
     cwd: Path
     id: str = attrs.field(factory=lambda: secrets.token_urlsafe(12))
-    #: The agent's own id for it; events carry ours.
+    #: The agent's own id for it; events have ours.
     acp_id: str = ""
-    #: What an agent process of its own was given; None shares the agent's process.
+    #: Variables of a process of its own; None: it shares the agent's process.
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     #: Whose credential its process has; None: nobody's.
     owner: str | None = None
-    #: Where its own processes run.
+    #: The slot of its own processes.
     own: Slot | None = None
     mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
-    #: The process that knows it; when that has ended, the next prompt finds it another.
+    #: The process that has it; after its end, the next prompt finds another.
     link: AgentLink | None = None
-    #: What its agent says in pieces, for the secrets that are split over them.
+    #: Masks secrets that are split over several chunks.
     running: RunningText = attrs.field(factory=RunningText, repr=False)
     status: SessionStatus = "active"
     created_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     last_activity: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     message_count: int = 0
     turn: Turn | None = None
-    #: The last turns by id, so that a prompt that is sent twice is run once.
+    #: The last turns by id, so that a repeated prompt is run once.
     turns: OrderedDict[str, Turn] = attrs.field(factory=OrderedDict, repr=False)
     turn_task: "asyncio.Task[None] | None" = None
-    #: While the agent loads the session and tells its history again, which is in the journal's readers' hands already.
+    #: While the agent replays history that clients already have.
     muted: bool = False
     #: Held while the session moves from one process to another.
     moving: asyncio.Lock = attrs.field(factory=asyncio.Lock, repr=False)
@@ -79,7 +79,7 @@ class Session:
         self.last_activity = datetime.now(UTC)
 
     def describe(self) -> dict[str, Any]:
-        """As `GET /session/{id}` tells it."""
+        """For `GET /session/{id}`."""
         return {
             "id": self.id,
             "agentId": self.agent_id,

@@ -1,4 +1,4 @@
-"""An agent of the catalogue, and the places where its processes run."""
+"""An agent of the catalogue with its processes, which run in slots."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from gateway.agenthost.link import AgentLink
 
 @attrs.frozen(kw_only=True)
 class Token:
-    """A credential that was handed over by `auth/token`."""
+    """A credential from `auth/token`."""
 
     value: str = attrs.field(repr=False)
     expires_at: datetime | None = None
@@ -25,11 +25,11 @@ class Token:
 
 @attrs.define(eq=False, kw_only=True)
 class Slot:
-    """Where processes of an agent run, one after another: one that sessions share, or one session's own."""
+    """At most one process of an agent at a time, for an owner's sessions together or for one session alone."""
 
-    #: Whose sessions they are; None: of everybody who brings no credential.
+    #: None: for everybody who sends no credential.
     owner: str | None = None
-    #: What the process is given beside its owner's credential.
+    #: Variables in addition to the owner's credential.
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
     cwd: Path | None = None
     link: AgentLink | None = None
@@ -39,12 +39,12 @@ class Slot:
 
 @attrs.define(eq=False, kw_only=True)
 class Agent:
-    """One entry of the catalogue and what runs of it."""
+    """One agent of the catalogue and its processes."""
 
     spec: AgentSpec
-    #: The slots that sessions share, by owner.
+    #: Shared slots by owner.
     slots: dict[str | None, Slot] = attrs.field(factory=dict)
-    #: Those that one session alone uses.
+    #: Slots of single sessions.
     own: set[Slot] = attrs.field(factory=set)
     #: The newest credential of each owner.
     credentials: dict[str, Credential] = attrs.field(factory=dict, repr=False)
@@ -56,11 +56,11 @@ class Agent:
     error: str | None = None
     started_at: str | None = None
     last_activity: str | None = None
-    #: What the last `agent_status` event said.
+    #: The status in the last `agent_status` event.
     told: str = "stopped"
 
     def slot(self, owner: str | None) -> Slot:
-        """The slot of all of an owner's sessions that have no process of their own."""
+        """The shared slot of an owner."""
         return self.slots.setdefault(owner, Slot(owner=owner))
 
     def slots_of(self, owner: str) -> list[Slot]:

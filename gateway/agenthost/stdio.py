@@ -1,4 +1,4 @@
-"""What an agent writes to its stdout: lines of a bounded length, and the JSON-RPC messages in them."""
+"""An agent's stdout: bounded lines, and the JSON-RPC messages in them."""
 
 import asyncio
 import json
@@ -22,11 +22,11 @@ REPAIRED: Final = "acp-gateway/repaired"
 
 
 class LineTooLong(Exception):
-    """The agent sent a line longer than the host takes."""
+    """The agent sent a line that is too long."""
 
 
 class Message(msgspec.Struct):
-    """A request has an id and a method, a notification a method alone, an answer an id alone."""
+    """A request has an id and a method, a notification only a method, an answer only an id."""
 
     method: str | None = None
     id: Any = msgspec.UNSET
@@ -68,7 +68,7 @@ class Lines:
 def parse_message(line: bytes) -> Message:
     """ValueError where the line is none."""
     try:
-        # SSE frames and our JSON are UTF-8; so is NDJSON.
+        # JSON must be UTF-8.
         line.decode("utf-8")
         return _decoder.decode(line)
     except (msgspec.DecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The journal as server-sent events. A stream is a place in the journal: nothing waits for a client that is slow."""
+"""The journal as server-sent events. A stream is a position in the journal, so slow clients hold nothing up."""
 
 import asyncio
 import contextlib
@@ -15,21 +15,21 @@ _BATCH = 256 * 1024
 
 
 async def serve(request: web.Request, host: AgentHost, session_id: str | None) -> web.StreamResponse:
-    """Send what comes after `Last-Event-ID`, or from now on, until the client or the host goes.
+    """Send events after `Last-Event-ID`, or from now on, until the client disconnects or the host stops.
 
-    A client that leaves a write unread for `stall_timeout` seconds is dropped, and resumes by id. One that has fallen
-    behind what the journal keeps is told so by a gap.
+    A client that does not read for `stall_timeout` seconds is disconnected, and can resume. One that has fallen behind
+    the oldest kept event gets a gap.
     """
     config, journal = host.config, host.journal
     response = EventSourceResponse(ping_interval=config.heartbeat, send_timeout=config.stall_timeout)
     response.headers["Cache-Control"] = "no-store, no-transform"
-    # Before anything is awaited: what happens meanwhile is after this place.
+    # Before anything is awaited, so that no event is missed.
     start = journal.start(request.headers.get("Last-Event-ID"))
     await response.prepare(request)
     host.streams += 1
     try:
         async with response:
-            # aiohttp sends the headers with the first bytes; a client waits for them.
+            # aiohttp sends the headers with the first bytes.
             await response.write(encode_comment("stream open"))
             while response.is_connected():
                 frames, cursor = journal.read(start.after, session_id, _BATCH)
@@ -41,7 +41,7 @@ async def serve(request: web.Request, host: AgentHost, session_id: str | None) -
                 elif journal.closed:
                     break
                 if cursor == journal.head and not journal.closed:
-                    # The limit only serves to notice that the client has gone.
+                    # The timeout only serves to notice a disconnect.
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(config.heartbeat):
                             await journal.moved(cursor)

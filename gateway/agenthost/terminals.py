@@ -1,4 +1,4 @@
-"""Commands that an agent has the host run for it (ACP's `terminal/*`)."""
+"""Commands that the host runs for agents (ACP's `terminal/*`)."""
 
 import asyncio
 import codecs
@@ -12,15 +12,15 @@ from typing import Any
 from gateway.agenthost.process import ChildProcess, Lifeline
 from gateway.errors import Conflict, NotFound
 
-#: Bytes of output kept where the agent names no limit, and at most.
+#: Bytes of output that are kept, by default and at most.
 _DEFAULT_OUTPUT = 1024 * 1024
 _LARGEST_OUTPUT = 16 * 1024 * 1024
-#: Terminals that one agent process may have at a time.
+#: Terminals of one agent process at a time.
 _AT_ONCE = 64
 
 
 class Output:
-    """The end of a command's output, cut from the beginning at a character."""
+    """The end of a command's output, cut at a character."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -34,10 +34,10 @@ class Output:
             self.truncated = True
 
     def text(self, *, final: bool) -> str:
-        """The text so far; until it is final, a character that has only come in part is left for later."""
+        """The text so far; until it is final, without an incomplete last character."""
         begin = 0
         if self.truncated:
-            # A byte 10xxxxxx goes on with a character (RFC 3629 section 3) whose beginning is gone.
+            # 10xxxxxx continues a character (RFC 3629 section 3) whose beginning was cut off.
             while begin < min(3, len(self._kept)) and self._kept[begin] & 0xC0 == 0x80:
                 begin += 1
         return codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(self._kept[begin:]), final)
@@ -60,7 +60,7 @@ class Terminal:
         return answer
 
     async def wait(self) -> dict[str, Any]:
-        """ACP's `terminal/wait_for_exit` answer; as long as the command takes, the agent may kill it meanwhile."""
+        """ACP's `terminal/wait_for_exit` answer; no timeout, since the agent can kill the command."""
         await asyncio.shield(self._ended)
         return self._exit_status()
 
@@ -68,7 +68,7 @@ class Terminal:
         self._process.kill()
 
     async def release(self) -> None:
-        """End the command, if need be, and forget its output."""
+        """End the command, if necessary, and forget its output."""
         self._process.kill()
         try:
             await asyncio.shield(self._ended)
@@ -98,9 +98,9 @@ class Terminals:
     async def create(
         self, command: str, args: Sequence[str], *, cwd: Path, env: Mapping[str, str], output_limit: int | None
     ) -> str:
-        """Start a command and give the terminal's id.
+        """Start a command; returns the terminal's id.
 
-        Without arguments, a command that is no program is a line for the shell: some agents send one.
+        A command without arguments that is not a program is run by the shell: some agents send a command line.
         """
         if len(self._open) >= _AT_ONCE:
             raise Conflict(f"there are {_AT_ONCE} terminals already; release some")
@@ -126,5 +126,5 @@ class Terminals:
         await terminal.release()
 
     async def close(self) -> None:
-        """Release them all."""
+        """Release all."""
         await asyncio.gather(*(self.release(terminal_id) for terminal_id in list(self._open)))

@@ -1,4 +1,4 @@
-"""The one directory that agents' files, sessions and terminals stay in, symbolic links resolved first."""
+"""The directory that agents' files, sessions and terminals stay in, after symbolic links are resolved."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from gateway.agenthost.errors import OutsideWorkspace
 from gateway.errors import BadRequest, NotFound
 from gateway.wire.lines import lines_of
 
-#: Bytes of a file that an agent may read or write as text in one call.
+#: Bytes of a file that an agent may read in one call.
 FILE_LIMIT = 32 * 1024 * 1024
 
 
@@ -21,7 +21,7 @@ class Workspace:
         self.root = Path(os.path.realpath(root))
 
     def resolve(self, path: str) -> Path:
-        """Where a path really leads, existing or not; OutsideWorkspace where that is not inside the root."""
+        """The resolved path, existing or not; OutsideWorkspace if it is not inside the root."""
         if "\0" in path:
             raise BadRequest("a path cannot hold a NUL character")
         resolved = Path(os.path.realpath(self.root / path))
@@ -30,14 +30,14 @@ class Workspace:
         return resolved
 
     def directory(self, path: str | None) -> Path:
-        """An existing directory inside the workspace; the root itself for None. A relative path starts at the root."""
+        """An existing directory inside the workspace, relative to the root; None is the root."""
         resolved = self.root if path is None else self.resolve(path)
         if not resolved.is_dir():
             raise BadRequest(f"{path or resolved} is not a directory of the workspace")
         return resolved
 
     def read_text(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
-        """A file's text; with `line` (from 1) and `limit`, those lines of it. Blocks: call it in a thread."""
+        """A file's text, or `limit` lines from `line` (from 1). Blocking: call it in a thread."""
         try:
             with self._open(path, os.O_RDONLY) as file:
                 raw = file.read(FILE_LIMIT + 1)
@@ -55,14 +55,14 @@ class Workspace:
         return "".join(islice(lines_of(text), begin, None if limit is None else begin + limit))
 
     def write_text(self, path: str, content: str) -> None:
-        """Write a file, made with its directories where missing. Blocks: call it in a thread."""
+        """Write a file, creating missing directories. Blocking: call it in a thread."""
         data = content.encode("utf-8", "surrogatepass")
         self.resolve(path).parent.mkdir(parents=True, exist_ok=True)
         with self._open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
             file.write(data)
 
     def _open(self, path: str, flags: int) -> BinaryIO:
-        # The path is resolved: a link in its last place was put there since. A FIFO would wait for its other end.
+        # The path is resolved, so a link in its last place is new. O_NONBLOCK: a FIFO would wait for its other end.
         descriptor = os.open(self.resolve(path), flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)

@@ -125,7 +125,7 @@ async def test_wrong_body_is_refused_with_its_place(host: Host, path: str, body:
         ({"prompt": 5}, "$.prompt"),
         ({"prompt": ["x"]}, "$.prompt[0]"),
         ({"prompt": [{"type": "text"}]}, "$.prompt[0].text"),
-        ({"prompt": [{"type": "image", "data": "", "mimeType": "image/png"}]}, "takes no image"),
+        ({"prompt": [{"type": "image", "data": "", "mimeType": "image/png"}]}, "does not accept image"),
     ],
 )
 async def test_wrong_prompt_begins_no_turn(host: Host, body: object, told: str) -> None:

@@ -8,5 +8,5 @@ from gateway.agenthost.demo.rpc import Connection
 
 if __name__ == "__main__":
     Agent(Connection(sys.stdin.buffer, sys.stdout.buffer)).serve()
-    # Turns that still run have nobody left to tell. Waiting for their threads could take as long as they do.
+    # Not waiting for the threads of turns that still run.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The methods of ACP that an agent has, and which of them take a thread of their own."""
+"""The demo agent's ACP methods; prompts run in threads of their own."""
 
 import threading
 import traceback
@@ -32,7 +32,7 @@ class Agent:
         }
 
     def serve(self) -> None:
-        """Do what the client asks, until it closes its end."""
+        """Answer the client until it closes its end."""
         for message in self._client.messages():
             method = message["method"]
             params = message["params"] if isinstance(message.get("params"), dict) else {}
@@ -40,7 +40,7 @@ class Agent:
                 if method == "session/cancel":
                     self._cancel(params)
             elif method == "session/prompt":
-                # Cleared here, not in the turn's own thread: the next message may be a cancel.
+                # Cleared here and not in the turn's thread, because the next message may be a cancel.
                 if conversation := self._known(params):
                     conversation.cancelled.clear()
                 threading.Thread(target=self._answer, args=(message["id"], method, params), daemon=True).start()

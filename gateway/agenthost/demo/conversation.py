@@ -1,4 +1,4 @@
-"""A session: what was said, how the agent is set, and the file that keeps both after the process has ended."""
+"""A session: its history and settings, and the file that stores both."""
 
 import json
 import os
@@ -19,7 +19,7 @@ class Conversation:
         self.mode = "ask"
         self.speed = "instant"
         self.always_allowed = False
-        #: Who (`user` or `agent`) and what.
+        #: Role (`user` or `agent`) and text.
         self.history: list[tuple[str, str]] = []
         self.cancelled = threading.Event()
         self._saving = threading.Lock()
@@ -32,7 +32,7 @@ class Conversation:
 
     @classmethod
     def load(cls, session_id: str, cwd: str) -> "Conversation":
-        # The id comes from outside, and becomes the name of a file.
+        # The id becomes a file name.
         if not session_id.startswith("demo-") or not session_id[5:].isalnum():
             raise no_session(session_id)
         try:
@@ -48,7 +48,7 @@ class Conversation:
     def save(self) -> None:
         path = _state_file(self.id)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        # A turn may end while its client changes the mode; and `crash` ends the process at any time.
+        # A turn may end while the client changes the mode, and `crash` may end the process at any time.
         with self._saving:
             with open(f"{path}.new", "w", encoding="utf-8") as file:
                 json.dump({"mode": self.mode, "speed": self.speed, "history": self.history}, file)

@@ -1,4 +1,4 @@
-"""What a prompt has the agent do, line by line: the table that `help` says, and a function for each row."""
+"""What the lines of a prompt make the agent do: the table that `help` shows, and a function for each row."""
 
 import os
 import sys
@@ -12,15 +12,14 @@ from gateway.agenthost.demo.turn import Turn
 
 
 class Directive(NamedTuple):
-    #: What is written, and what is done.
     usage: str
     effect: str
-    #: Called with what stands behind the first word.
+    #: Called with the text after the first word.
     act: Callable[[Turn, str], None]
 
 
 def follow(turn: Turn, text: str) -> None:
-    """Do what each line says; where the first is no directive, play the scene."""
+    """Follow each line; if the first is no directive, play the scene."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or lines[0].split()[0].lower() not in _BY_VERB:
         _play_scene(turn, text)
@@ -106,7 +105,7 @@ def _crash(_: Turn, status: str) -> NoReturn:
     code = _whole(status or "1", "crash")
     sys.stderr.write("the demo agent was told to crash\n")
     sys.stderr.flush()
-    # What was sent so far is in the pipe already; nothing else gets a chance to tidy up.
+    # No cleanup; what was sent is already in the pipe.
     os._exit(code)
 
 
@@ -149,11 +148,7 @@ DIRECTIVES = (
     Directive("session", "says its own id of the session, its prompts so far, and its process", _session),
     Directive("fail TEXT", "answers the prompt with an error", _fail),
     Directive("crash STATUS", "ends at once, in the middle of the turn", _crash),
-    Directive(
-        "any other text",
-        "shows all this, asks permission to write demo-note.txt, waits for an answer",
-        _play_scene,
-    ),
+    Directive("any other text", "shows all this and asks permission to write demo-note.txt", _play_scene),
 )
 _BY_VERB = {one.usage.split()[0]: one for one in DIRECTIVES if one.act is not _play_scene}
 

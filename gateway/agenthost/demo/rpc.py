@@ -16,7 +16,7 @@ INTERNAL_ERROR = -32603
 
 
 class RpcError(Exception):
-    """A request was answered with an error, or is to be."""
+    """An error as the answer to a request, in either direction."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -27,14 +27,14 @@ class RpcError(Exception):
 
 
 class Connection:
-    """The client, as the agent sees it."""
+    """The connection to the client."""
 
     def __init__(self, reader: IO[bytes], writer: IO[bytes]) -> None:
         self._reader = reader
         self._writer = writer
         self._writing = threading.Lock()
         self._ids = count()
-        #: The answers to our requests; None until they arrive. `_changed` guards it.
+        #: Answers to our requests, None until they arrive; guarded by `_changed`.
         self._answers: dict[int, dict[str, Any] | None] = {}
         self._changed = threading.Condition()
 
@@ -57,10 +57,7 @@ class Connection:
         self._send({"method": method, "params": params})
 
     def request(self, method: str, params: dict[str, Any], *, until: Callable[[], bool] = lambda: False) -> Any:
-        """The result of a request; RpcError where the client refuses.
-
-        None where `until` becomes true first; it is looked at after each `wake`.
-        """
+        """The result of a request, or RpcError; None once `until`, checked after each `wake`, becomes true."""
         number = next(self._ids)
         with self._changed:
             self._answers[number] = None
@@ -75,7 +72,7 @@ class Connection:
         return answer.get("result")
 
     def wake(self) -> None:
-        """Have the threads that wait in `request` look at their `until`."""
+        """Have threads that wait in `request` check their `until`."""
         with self._changed:
             self._changed.notify_all()
 
@@ -85,7 +82,7 @@ class Connection:
 
     def _take_answer(self, message: dict[str, Any]) -> None:
         with self._changed:
-            # A request that was given up has no place here any more.
+            # The request may have been given up.
             if message.get("id") in self._answers:
                 self._answers[message["id"]] = message
                 self._changed.notify_all()
@@ -97,4 +94,4 @@ class Connection:
                 self._writer.write(line)
                 self._writer.flush()
             except BrokenPipeError:
-                pass  # The client reads no more. It will close its other end, too, and that ends `messages`.
+                pass  # The client does not read any more; it will close its other end, which ends `messages`.

@@ -1,4 +1,4 @@
-"""What the agent can do in a turn: tell the client something, or ask it for something."""
+"""What the agent can do in a turn: send updates to the client, and call its methods."""
 
 import os
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Turn:
         self._update(chunk("agent_thought_chunk", text))
 
     def show_plan(self, names: list[str], done: int) -> None:
-        """A plan with so many of its steps done, and the next one under way."""
+        """A plan with ``done`` completed steps, and the next one in progress."""
         states = ["completed"] * done + ["in_progress"] + ["pending"] * len(names)
         entries = [
             {"content": name, "priority": "medium", "status": state} for name, state in zip(names, states, strict=False)
@@ -47,20 +47,20 @@ class Turn:
         self._update({"sessionUpdate": "plan", "entries": entries})
 
     def pause(self) -> None:
-        """As long as the session's option says, between two chunks."""
+        """The session's pause between two chunks."""
         self.wait(SPEEDS[self.conversation.speed])
 
     def wait(self, seconds: float) -> None:
-        """Raises Cancelled as soon as the client cancels."""
+        """Sleep; raises Cancelled as soon as the client cancels."""
         if self.conversation.cancelled.wait(seconds):
             raise Cancelled
 
     def read(self, name: str) -> str:
-        """A file's content; RpcError where the client has none to give."""
+        """A file's content, or RpcError."""
         return str(self._request("fs/read_text_file", {"path": self._path(name)})["content"])
 
     def edit(self, name: str, text: str, *, ask: bool) -> None:
-        """Write a file as a tool call in steps, with a diff; and say how it went."""
+        """Write a file as a tool call with a diff, and say how it went."""
         path = self._path(name)
         try:
             old = self.read(name)
@@ -87,7 +87,7 @@ class Turn:
         self.say(f"I wrote {name}.\n")
 
     def run(self, command: str) -> None:
-        """Run a shell command in a terminal of the client, as a tool call; and say what it printed."""
+        """Run a shell command in the client's terminal as a tool call, and say its output."""
         terminal = self._request("terminal/create", {"command": "/bin/sh", "args": ["-c", command]})
         of_terminal = {"terminalId": terminal["terminalId"]}
         call = {"toolCallId": _call_id(), "title": command, "kind": "execute", "status": "in_progress"}
@@ -104,17 +104,17 @@ class Turn:
         self.say(output)
 
     def ask(self, question: str) -> bool:
-        """Whether the client allows what the question is about."""
+        """Whether the client allows what the question asks."""
         return self._is_allowed({"toolCallId": _call_id(), "title": question, "kind": "other"})
 
     def _is_allowed(self, call: dict[str, Any]) -> bool:
-        """Whether the client allows this tool call; it is not asked again once it has allowed all of them."""
+        """Whether the client allows this tool call; it is not asked again after "always"."""
         conversation = self.conversation
         if conversation.mode == "auto" or conversation.always_allowed:
             return True
         answer = self._request("session/request_permission", {"toolCall": call, "options": _OPTIONS})
         chosen = answer["outcome"].get("optionId")
-        # A client that cancels the turn cancels its requests too, and either may arrive first.
+        # Cancelling a turn cancels its requests, too, and either may arrive first.
         if chosen is None:
             self._check()
         conversation.always_allowed = chosen == "always"
