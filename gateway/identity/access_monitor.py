@@ -1,7 +1,6 @@
-"""What stays open, watched: a stream or WebSocket ends when whoever opened it may have it no more.
+"""Ends open streams, WebSockets and long responses when their callers lose access.
 
-A request is let in once. One that lasts, be it an event stream, a WebSocket or a long answer of a container, would go
-on for as long as its client likes, so one task looks again at all of them together, in one question to the database.
+Access is checked when a request begins. One task checks all open requests again, together in one query.
 """
 
 import asyncio
@@ -19,15 +18,15 @@ from gateway.identity.roles import Role
 
 logger = logging.getLogger(__name__)
 
-#: How long access that was withdrawn elsewhere may last; here it ends at once.
+#: How long access may outlast its withdrawal in another gateway; in this one it ends at once.
 SWEEP_SECONDS: Final = 15.0
-#: How many questions are asked at a time.
+#: Open requests per query.
 BATCH: Final = 1000
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class OpenRequest:
-    """A request under way: whose, in which project, as what at least, and how it is broken off."""
+    """An open request: its caller, project and minimum role, and how to abort it."""
 
     caller: Caller
     project_id: str
@@ -40,7 +39,7 @@ class OpenRequest:
 
 
 class AccessMonitor:
-    """All requests of this process that are under way. ``run`` is its task."""
+    """All open requests of this process. ``run`` is its task."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,14 +50,14 @@ class AccessMonitor:
         return len(self._open)
 
     def enter(self, request: OpenRequest) -> None:
-        """It is under way until it is told to ``leave``."""
+        """Watch the request until ``leave``."""
         self._open.add(request)
 
     def leave(self, request: OpenRequest) -> None:
         self._open.discard(request)
 
     def look_now(self) -> None:
-        """Something was withdrawn here: do not wait for the next time."""
+        """Check now, because access was withdrawn here."""
         self._changed.set()
 
     async def run(self) -> None:
@@ -72,13 +71,13 @@ class AccessMonitor:
         for start in range(0, len(keys), BATCH):
             allowed |= await self._ask(keys[start : start + BATCH])
         for request in list(self._open):
-            # One that came while the database was asked has just been let in.
+            # Requests that began during the query have just been checked.
             if request.key in allowed and (reason := _withdrawn(request, allowed[request.key])):
                 logger.info("ended: access was withdrawn", extra={"project": request.project_id, "reason": reason})
                 request.end()
 
     async def _ask(self, keys: Sequence[tuple[str, str, str | None]]) -> dict[tuple[str, str, str | None], Role | None]:
-        """The role that each has, None where it is none any more."""
+        """The role of each, None if it has none any more."""
         rows = await self._database.fetch_all(
             "recheck_access",
             project_ids=text_array(key[0] for key in keys),

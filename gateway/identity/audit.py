@@ -1,7 +1,7 @@
-"""The audit: who did what to which project, from where, with what outcome. Added to, never changed.
+"""The audit: who did what to which project, from where, with what outcome. Entries are never changed.
 
-Entries are written together, some milliseconds after they come, by one task; who has changed something is answered
-once that is noted. What only reads is not noted, unless it is refused.
+One task writes entries in batches, within milliseconds. A change is answered once its entry is written. Reads are
+recorded only if they are refused.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ AuditOutcome = Literal["done", "refused", "failed", "left"]
 
 MAX_WAITING: Final = 10_000
 BATCH: Final = 500
-#: How long somebody's answer waits for its entry at most, while the database is away.
+#: How long a response waits for its entry while the database is unavailable.
 WAIT_SECONDS: Final = 5.0
-#: The same refusal of the same caller is noted once in so many seconds, with how often it came meanwhile.
+#: Identical refusals of one caller are recorded once in this time, with their number.
 REPEAT_SECONDS: Final = 60.0
 MAX_REPEATED: Final = 10_000
 #: How often old entries are deleted, and how many at a time.
@@ -37,7 +37,7 @@ SWEEP_BATCH: Final = 10_000
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """Something that was done, or tried."""
+    """A change, or a refused request."""
 
     project_id: str | None
     user_id: str | None
@@ -45,7 +45,7 @@ class Entry:
     token_id: str | None
     method: str
     path: str
-    #: ``left``: its client has gone before there was an answer.
+    #: ``left``: the client disconnected before the response.
     outcome: AuditOutcome
     status: int | None
     code: str | None
@@ -55,13 +55,13 @@ class Entry:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What it has in common with those that repeat it."""
+        """Equal for repeated refusals."""
         return self.project_id, self.user_id, self.address, self.method, self.code
 
 
 @attrs.frozen(kw_only=True)
 class Noted(Entry):
-    """An entry as it is kept."""
+    """A stored entry."""
 
     id: int
     at: datetime
@@ -82,7 +82,7 @@ class Audit:
         self._repeated: Bounded[tuple[object, ...], tuple[float, int]] = Bounded(MAX_REPEATED)
 
     async def note(self, entry: Entry) -> None:
-        """Have it written, and wait until it is. That it cannot be is logged: what was done has been done."""
+        """Write an entry, and wait until it is stored. A failure is only logged: the change has already happened."""
         written = self.put(entry)
         if written is not None:
             try:
@@ -92,7 +92,7 @@ class Audit:
                 logger.warning("an audit entry waits for the database", extra={"request": entry.request_id})
 
     def put(self, entry: Entry) -> asyncio.Future[None] | None:
-        """Have it written, soon."""
+        """Queue an entry to be written."""
         if entry.outcome == "refused":
             repeats = self._count(entry)
             if repeats is None:
@@ -107,7 +107,7 @@ class Audit:
         return written
 
     async def page(self, project_id: str, *, before: int | None, limit: int) -> list[Noted]:
-        """A project's entries, newest first. Those of an earlier project of the same id are not among them."""
+        """A project's entries, newest first, without those of an earlier project with the same id."""
         rows = await self._database.fetch_all("list_audit_entries", project_id=project_id, before=before, limit=limit)
         return [Noted.from_row(row) for row in rows]
 
@@ -121,7 +121,7 @@ class Audit:
         await every(SWEEP_SECONDS, self._delete_old, failed="old audit entries not deleted")
 
     async def close(self) -> None:
-        """Write what still waits."""
+        """Write queued entries."""
         while rest := self._more():
             await self._write(rest)
 
@@ -153,7 +153,7 @@ class Audit:
             )
         except GatewayError as exc:
             if len(entries) > 1 and not isinstance(exc, DatabaseUnavailable):
-                # One of them cannot be stored, which must not cost the others.
+                # One of them cannot be stored; store the others.
                 for entry in entries:
                     await self._insert([entry])
                 return
@@ -165,7 +165,7 @@ class Audit:
             pass
 
     def _count(self, entry: Entry) -> int | None:
-        """How many like it have been left out before; None: this one is left out, too."""
+        """How many identical ones were left out before it; None: this one is left out, too."""
         now = time.monotonic()
         since, left_out = self._repeated.get(entry.kind, (float("-inf"), 0))
         again = now - since < REPEAT_SECONDS
@@ -174,5 +174,4 @@ class Audit:
 
 
 def _told(entry: Entry) -> dict[str, object]:
-    """What is left of an entry where it cannot be written: the log has it."""
     return {name: value for name, value in attrs.asdict(entry).items() if value is not None}

@@ -1,4 +1,4 @@
-"""Callers: who asks, how that was established, and what the credential they came with allows at most."""
+"""Callers: the user, how they were identified, and the limits of their credential."""
 
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -9,38 +9,38 @@ from multidict import CIMultiDictProxy
 from gateway.errors import InsufficientRole, TokenLimited
 from gateway.identity.roles import Role
 
-#: The one user where no operator has said who there are.
+#: The only user of a gateway without configured users.
 LOCAL_USER: Final = "local"
-#: Words that stand in the place of a user where nobody did it (``resolvedBy``): no user may be called so.
+#: They stand in place of a user id if no user acted (``resolvedBy``), so no user may have them.
 RESERVED: Final = frozenset({"rule", "timeout", "container", "gateway"})
 MAX_USER_ID: Final = 200
 
 
 @attrs.frozen(kw_only=True)
 class Caller:
-    """Who asks. A role in a project is theirs up to ``max_role``, and only in ``projects`` where those are named."""
+    """Who calls. Their roles are limited to ``max_role`` and, unless it is None, to ``projects``."""
 
     user_id: str
     mode: str
     max_role: Role = Role.ADMIN
     projects: frozenset[str] | None = None
-    #: When the credential ends; None: with the request.
+    #: Of the credential.
     expires_at: datetime | None = None
-    #: The API token that was shown, by its id.
+    #: The id of the API token that was used.
     token_id: str | None = None
 
     def may_see(self, project_id: str) -> bool:
         return self.projects is None or project_id in self.projects
 
     def check_reach(self, least: Role) -> None:
-        """Refuse a credential that is too limited for what concerns its user beyond one project.
+        """Check a credential for what concerns its user outside one project.
 
-        ``TokenLimited`` where it is limited to projects, ``InsufficientRole`` where it is to less than ``least``.
+        ``TokenLimited`` if it is limited to projects, ``InsufficientRole`` if it allows less than ``least``.
         """
         if self.projects is not None:
             raise TokenLimited(
-                f"This API token is limited to some projects, and this concerns all that {self.user_id!r} has; use a "
-                "token without such a limit."
+                f"This API token is limited to some projects, but this concerns everything of {self.user_id!r}; use a "
+                "token without that limit."
             )
         if self.max_role < least:
             raise InsufficientRole(
@@ -55,12 +55,12 @@ class Caller:
 
 @attrs.frozen(kw_only=True)
 class Presented:
-    """What a request says of who sends it."""
+    """What a request shows to identify its caller."""
 
     headers: CIMultiDictProxy[str] = attrs.field(repr=False)
-    #: The address that the connection comes from.
+    #: The connection's address.
     peer: str | None
-    #: Whether it was sent to one of this machine's own names.
+    #: Whether its Host is one of this machine's own names.
     to_loopback: bool
 
     @property
@@ -83,20 +83,21 @@ class Mode(Protocol):
     """A way to identify callers."""
 
     name: str
-    #: What it wants to be shown, for people.
+    #: The credential that it requires, for error messages.
     wants: str
 
     async def identify(self, presented: Presented) -> Caller | None:
-        """The caller; None where the request shows nothing that this mode knows. ``Unauthenticated`` where it shows
-        something that does not hold."""
+        """The caller; None if the request has no credential of this mode; ``Unauthenticated`` if that is not valid."""
 
 
-def flaw_of_user_id(user_id: str) -> str | None:
-    """Why nobody can be called so; None where they can."""
+def flaw_of_user_id(user_id: str, *, is_foreign: bool = False) -> str | None:
+    """Why this cannot be a user's id, or None. ``is_foreign``: named by a proxy or an issuer."""
     if not 1 <= len(user_id) <= MAX_USER_ID:
-        return f"a user's id has 1 to {MAX_USER_ID} characters"
+        return f"a user id has 1 to {MAX_USER_ID} characters"
     if not user_id.isprintable() or user_id != user_id.strip():
-        return "a user's id has no control characters, and no spaces at its ends"
+        return "a user id has no control characters, and no spaces at its ends"
     if user_id in RESERVED:
-        return f"{user_id!r} is a word of the gateway's own and nobody's id"
+        return f"{user_id!r} is reserved"
+    if is_foreign and user_id == LOCAL_USER:
+        return f"{LOCAL_USER!r} is the user of the gateway's own machine"
     return None

@@ -1,4 +1,4 @@
-"""Who asks, by whichever of the configured modes knows."""
+"""Identifies callers by the configured modes."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from gateway.identity.tokens import Tokens
 
 
 class Identity:
-    """The configured modes, tried one after the other; ``local``, which knows everybody, is the last."""
+    """The configured modes, tried in order; ``local``, which accepts everybody, comes last."""
 
     def __init__(self, modes: Sequence[Mode], throttle: Throttle, proxies: Proxies) -> None:
         self._modes = sorted(modes, key=lambda mode: mode.name == LocalMode.name)
@@ -23,8 +23,7 @@ class Identity:
         self._proxies = proxies
 
     async def identify(self, presented: Presented) -> Caller:
-        """The caller; ``Unauthenticated`` where no mode knows them, ``TooManyRequests`` where too much that came from
-        their address did not hold."""
+        """The caller; ``Unauthenticated`` if no mode identifies them, ``TooManyRequests`` after too many failures."""
         secret = presented.headers.get(hdrs.AUTHORIZATION)
         if secret is None:
             return await self._tried(presented)
@@ -45,8 +44,8 @@ class Identity:
             if caller is not None:
                 return caller
         if not self._modes:
-            raise Unauthenticated("This gateway knows nobody: its identity.modes is empty.")
-        raise Unauthenticated(f"The request must show {', or '.join(mode.wants for mode in self._modes)}.")
+            raise Unauthenticated("This gateway has no users: its identity.modes is empty.")
+        raise Unauthenticated(f"The request must have {', or '.join(mode.wants for mode in self._modes)}.")
 
 
 def configured(config: IdentityConfig, database: Database, throttle: Throttle, proxies: Proxies) -> Identity:

@@ -1,4 +1,4 @@
-"""The keys of an issuer of JWTs (JWKS, RFC 7517): fetched within limits, remembered while the issuer is away."""
+"""The keys of a JWT issuer (JWKS, RFC 7517): fetched within limits, kept while the issuer is unreachable."""
 
 import asyncio
 import logging
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS: Final = 5.0
 MAX_BYTES: Final = 262_144
 MAX_KEYS: Final = 100
-#: Keys are looked for anew after this, so that one that the issuer has taken back is not good for ever.
+#: Keys are fetched again after this time, so that withdrawn keys expire.
 FRESH_SECONDS: Final = 3600.0
-#: No two fetches are closer: a token may name any key, and must not make us ask the issuer each time.
+#: The minimum time between fetches, because tokens can name arbitrary keys.
 PAUSE_SECONDS: Final = 10.0
 
 
 class KeySet:
-    """An issuer's keys, by their id."""
+    """An issuer's keys by id."""
 
     def __init__(self, url: str, algorithms: Sequence[str]) -> None:
         self._url = url
@@ -34,15 +34,15 @@ class KeySet:
         self._turn = asyncio.Lock()
 
     async def find(self, key_id: str | None) -> jwt.PyJWK | None:
-        """The key of this id; a token without one is of the only key that there is.
+        """The key with this id; a token without an id uses the only key.
 
-        ``IdentityUnavailable`` where the issuer has never told its keys.
+        ``IdentityUnavailable`` if the keys have never been fetched.
         """
         now = time.monotonic()
         if now - self._fetched_at > FRESH_SECONDS or self._known(key_id) is None:
             await self._refresh()
         if not self._keys:
-            raise IdentityUnavailable("The issuer of tokens cannot be asked for its keys just now.")
+            raise IdentityUnavailable("The keys of the JWT issuer cannot be fetched now.")
         return self._known(key_id)
 
     def _known(self, key_id: str | None) -> jwt.PyJWK | None:
@@ -51,7 +51,7 @@ class KeySet:
         return self._keys.get(key_id)
 
     async def _refresh(self) -> None:
-        """Fetch the keys, one caller for all who wait, and not too often; what is known stays where that fails."""
+        """Fetch the keys, once for all waiting callers and not too often. If that fails, the known ones stay."""
         began = time.monotonic()
         async with self._turn:
             if self._tried_at > began or time.monotonic() - self._tried_at < PAUSE_SECONDS:
@@ -61,7 +61,8 @@ class KeySet:
                 self._keys = await self._fetch()
                 self._fetched_at = time.monotonic()
             except (aiohttp.ClientError, TimeoutError, DecodeError, ValueError) as exc:
-                logger.warning("an issuer's keys cannot be fetched", extra={"url": self._url, "error": _reason(exc)})
+                reason = str(exc) or type(exc).__name__
+                logger.warning("an issuer's keys cannot be fetched", extra={"url": self._url, "error": reason})
 
     async def _fetch(self) -> dict[str | None, jwt.PyJWK]:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
@@ -70,21 +71,21 @@ class KeySet:
             http.get(self._url, headers={"Accept": "application/json"}, allow_redirects=False) as response,
         ):
             if response.status != 200:
-                raise ValueError(f"the answer's status is {response.status}")
+                raise ValueError(f"the response's status is {response.status}")
             body = bytearray()
             async for piece in response.content.iter_any():
                 body += piece
                 if len(body) > MAX_BYTES:
-                    raise ValueError(f"the answer has more than {MAX_BYTES} bytes")
+                    raise ValueError(f"the response has more than {MAX_BYTES} bytes")
         return self._read(parse_json(bytes(body)))
 
     def _read(self, document: Any) -> dict[str | None, jwt.PyJWK]:
         entries = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(entries, list) or len(entries) > MAX_KEYS:
-            raise ValueError("the answer is no set of keys")
+            raise ValueError("the response is not a set of keys")
         found = {}
         for entry in entries:
-            # A set may hold keys for other uses and of kinds that we do not take: they are passed over.
+            # Keys for other uses and of unsupported types are skipped.
             if isinstance(entry, dict) and entry.get("use", "sig") == "sig" and entry.get("kty") != "oct":
                 try:
                     key = jwt.PyJWK(entry)
@@ -92,9 +93,5 @@ class KeySet:
                     continue
                 found[key.key_id] = key
         if not found:
-            raise ValueError("the answer has no key that can be used")
+            raise ValueError("the response has no usable key")
         return found
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__

@@ -1,7 +1,6 @@
-"""``proxy``: a fronting proxy has signed the user in, and names them in a header of each request.
+"""``proxy``: a proxy in front signs users in and names them in a header.
 
-The header is believed where the connection comes from one of the named addresses. From anywhere else it is as if it
-were not there: it could be anybody's.
+The header is trusted only on connections from the configured addresses, and otherwise ignored.
 """
 
 import re
@@ -11,13 +10,13 @@ from ipaddress import ip_address, ip_network
 from multidict import CIMultiDictProxy
 
 from gateway.errors import Unauthenticated
-from gateway.identity.caller import LOCAL_USER, Caller, Presented, flaw_of_user_id
+from gateway.identity.caller import Caller, Presented, flaw_of_user_id
 
 _WITH_PORT = re.compile(r"\[([^]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 class Proxies:
-    """The addresses of the fronting proxies that are believed."""
+    """The addresses of trusted proxies."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._networks = [ip_network(address) for address in addresses]
@@ -31,9 +30,9 @@ class Proxies:
         return any((mapped or address) in network for network in self._networks)
 
     def client_of(self, headers: CIMultiDictProxy[str], peer: str | None) -> str | None:
-        """The address of who asks: behind our proxies, the last one in ``X-Forwarded-For`` that is none of them.
+        """The client's address: behind our proxies, the last one in ``X-Forwarded-For`` that is none of them.
 
-        What stands there and is no address says nothing, and nothing of what stands before it is believed.
+        An entry that is not an address, and everything before it, is not trusted.
         """
         client = peer
         hops = [hop.strip() for value in headers.getall("X-Forwarded-For", ()) for hop in value.split(",")]
@@ -46,8 +45,7 @@ class Proxies:
         return client
 
     def scheme_of(self, headers: CIMultiDictProxy[str], peer: str | None, seen: str) -> str:
-        """The scheme by which a client has asked, where the connection to us has ``seen``: behind our proxies, what the
-        last one says in ``X-Forwarded-Proto``."""
+        """The scheme that the client used: behind our proxies, the last ``X-Forwarded-Proto``; otherwise ``seen``."""
         said = headers.getall("X-Forwarded-Proto", ())
         if not said or peer not in self:
             return seen
@@ -56,7 +54,7 @@ class Proxies:
 
 
 def _address(hop: str) -> str | None:
-    """The address alone: some proxies write the client's port behind it."""
+    """The address without the port that some proxies append."""
     match = _WITH_PORT.fullmatch(hop)
     text = (match[1] or match[2]) if match else hop
     try:
@@ -66,7 +64,7 @@ def _address(hop: str) -> str | None:
 
 
 class ProxyMode:
-    """Identifies those whom a proxy names."""
+    """Identifies the users that a proxy names."""
 
     name = "proxy"
     wants = "the user that a proxy in front of the gateway names"
@@ -80,12 +78,9 @@ class ProxyMode:
         if not named or presented.peer not in self._proxies:
             return None
         if len(named) > 1:
-            # One may be what the client had sent itself.
+            # The client may have sent one of them.
             raise Unauthenticated(f"The header {self._header} comes more than once; the proxy must replace it.")
         user_id = named[0]
-        flaw = flaw_of_user_id(user_id)
-        if flaw is None and user_id == LOCAL_USER:
-            flaw = f"{LOCAL_USER!r} is whoever uses the gateway's own machine"
-        if flaw is not None:
-            raise Unauthenticated(f"The user that the proxy names cannot be one: {flaw}.")
+        if (flaw := flaw_of_user_id(user_id, is_foreign=True)) is not None:
+            raise Unauthenticated(f"The proxy names an invalid user: {flaw}.")
         return Caller(user_id=user_id, mode=self.name)

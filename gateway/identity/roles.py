@@ -1,4 +1,4 @@
-"""What a person may do in a project: each role may all that those below it may."""
+"""Roles in a project; each includes the lower ones."""
 
 from enum import IntEnum
 from typing import Literal, cast
@@ -15,12 +15,12 @@ class Role(IntEnum):
 
     @property
     def word(self) -> RoleWord:
-        """The role as the API and the database name it."""
+        """Its name in the API and the database."""
         return cast(RoleWord, self.name.lower())
 
     @classmethod
     def named(cls, word: str) -> "Role":
-        """The role of that name, one of ``ROLE_WORDS``."""
+        """The role with this name, one of ``ROLE_WORDS``."""
         return cls[word.upper()]
 
 

@@ -1,4 +1,4 @@
-"""The room opened: who asks, from where, and what they may do."""
+"""Opens the identity room: authentication, members, the audit."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,13 +31,11 @@ class IdentityRoom:
     audit: Audit
     access_monitor: AccessMonitor
     throttle: Throttle
-    #: The proxies in front, behind which a request's client is.
     proxies: Proxies
     sites: Sites
     scrapers: Scrapers
 
     def change(self, config: Config) -> None:
-        """From now on it is this configuration."""
         self.sites.change(config.identity.allowed_hosts, config.identity.allowed_origins)
         self.scrapers.change(config.metrics)
 
@@ -52,7 +50,7 @@ async def open_identity(
     on_throttled: Callable[[], None],
     on_members_changed: Callable[[], None],
 ) -> AsyncIterator[IdentityRoom]:
-    """The callbacks must not block. On leaving, the audit's entries are written that have not been."""
+    """The callbacks must not block. On exit, queued audit entries are written."""
     config = settings.config
     proxies, throttle = Proxies(config.identity.proxy_addresses), Throttle(on_refused=on_throttled)
     access_monitor, audit = AccessMonitor(database), Audit(database, days=config.identity.audit_days)

@@ -1,4 +1,4 @@
-"""What of a configuration would let in whom nobody meant: refused at the start, with what would be right."""
+"""Refuses configurations at startup that would let in unintended callers."""
 
 from urllib.parse import urlsplit
 
@@ -10,17 +10,17 @@ from gateway.wire.hosts import parse_host
 
 
 def refuse_unsafe(config: Config) -> None:
-    """Raises ``ConfigError``."""
+    """Raises ``ConfigError``, which says what would be right."""
     identity, host = config.identity, config.server.host
     if ProxyMode.name in identity.modes and not identity.proxy_addresses:
         raise ConfigError(
-            "identity.modes names proxy, but identity.proxy_addresses is empty: name the addresses from which the "
-            f"header {identity.proxy_header} is to be believed"
+            "identity.modes contains proxy, but identity.proxy_addresses is empty: list the addresses from which the "
+            f"header {identity.proxy_header} is trusted"
         )
     if ProxyMode.name in identity.modes and identity.proxy_header.lower() in _forwarded(config):
         raise ConfigError(
-            f"containers.forward_headers names {identity.proxy_header}, in which the proxy names the user "
-            "(identity.proxy_header): containers are not told who asks, and somebody else might have sent it"
+            f"containers.forward_headers contains {identity.proxy_header}, in which the proxy names the user "
+            "(identity.proxy_header): it must not reach containers, and a client might have sent it"
         )
     if "jwt" in identity.modes:
         _refuse_incomplete(identity)
@@ -29,18 +29,18 @@ def refuse_unsafe(config: Config) -> None:
         return
     if not identity.modes:
         raise ConfigError(
-            f"server.host is {host!r}, but identity.modes is empty: say with it how those who reach the gateway "
-            "there identify themselves (tokens, jwt, proxy), or set server.host to 127.0.0.1 or ::1"
+            f"server.host is {host!r}, but identity.modes is empty: set it to how callers identify themselves (tokens, "
+            "jwt, proxy), or set server.host to 127.0.0.1 or ::1"
         )
     if LocalMode.name in identity.modes:
         raise ConfigError(
-            f"server.host is {host!r}, but identity.modes names local, for which whoever reaches the gateway is its "
-            "one user: set server.host to 127.0.0.1 or ::1, or identity.modes to tokens, jwt or proxy"
+            f"server.host is {host!r}, but identity.modes contains local, with which everybody who reaches the gateway "
+            "is its one user: set server.host to 127.0.0.1 or ::1, or identity.modes to tokens, jwt or proxy"
         )
     if not identity.allowed_hosts:
         raise ConfigError(
-            f"server.host is {host!r}, but identity.allowed_hosts is empty: name the hosts by which clients reach the "
-            "gateway, without ports; requests for other names are refused"
+            f"server.host is {host!r}, but identity.allowed_hosts is empty: list the host names, without ports, that "
+            "clients use for the gateway; requests for other names are refused"
         )
 
 
@@ -49,7 +49,7 @@ def _forwarded(config: Config) -> set[str]:
 
 
 def _refuse_shared_hosts(config: Config) -> None:
-    """A project's page would have the origin of the gateway, or the rights of a page that may do everything."""
+    """Otherwise a project's page would have the gateway's origin, or the rights of an allowed origin."""
     suffix = config.server.project_hosts.removeprefix("*").lower()
     if not suffix:
         return
@@ -72,14 +72,14 @@ def _host_of(address: str) -> str:
 def _refuse_incomplete(identity: IdentityConfig) -> None:
     for name in ("jwt_issuer", "jwt_audience", "jwt_jwks_url"):
         if not getattr(identity, name):
-            raise ConfigError(f"identity.modes names jwt, but identity.{name} is empty: a JWT could be anybody's")
+            raise ConfigError(f"identity.modes contains jwt, but identity.{name} is empty: anybody could make a JWT")
     try:
         url = urlsplit(identity.jwt_jwks_url)
         host = url.hostname or ""
     except ValueError:
-        raise ConfigError(f"identity.jwt_jwks_url: {identity.jwt_jwks_url!r} is no URL") from None
+        raise ConfigError(f"identity.jwt_jwks_url: {identity.jwt_jwks_url!r} is not a URL") from None
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
         raise ConfigError(
-            f"identity.jwt_jwks_url: {identity.jwt_jwks_url!r} must begin with https://, or whoever is in between "
-            "could put keys of their own there"
+            f"identity.jwt_jwks_url: {identity.jwt_jwks_url!r} must begin with https://, otherwise the keys could be "
+            "replaced on the way"
         )

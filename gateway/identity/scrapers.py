@@ -1,7 +1,6 @@
-"""Who may read the gateway's figures: named networks, or whoever has a token. By default this machine alone.
+"""Who may read the metrics: configured networks, by default this machine, or callers with the token.
 
-A web page whose name was made to lead here comes from a browser of such a network, so that without the token only
-names of the gateway's own are answered, and addresses, by which Prometheus finds it in a cluster.
+Against DNS rebinding, others must use one of the gateway's names or, as Prometheus does, an address.
 """
 
 import hmac
@@ -14,24 +13,23 @@ from gateway.identity.proxy import Proxies
 from gateway.identity.sites import Asked
 from gateway.wire.pages import is_address
 
-#: A request with one of these has come through somebody else's hands, and its sender's address says nothing.
+#: A request with one of these was forwarded, so the connection's address is not the client's.
 _PASSED_ON = ("Forwarded", hdrs.X_FORWARDED_FOR, "Via")
 
 
 class Scrapers:
-    """Decides for one configuration. ``proxies``: those whose word on a client's address is believed."""
+    """``proxies``: those that are trusted to name the client's address."""
 
     def __init__(self, config: MetricsConfig, proxies: Proxies) -> None:
         self._proxies = proxies
         self.change(config)
 
     def change(self, config: MetricsConfig) -> None:
-        """From now on it is this."""
         self._networks = Proxies(config.allow)
         self._token = config.token.encode()
 
     def is_near(self, headers: CIMultiDictProxy[str], peer: str | None, asked: Asked) -> bool:
-        """Whether it is asked from a network that may read them, by a name of the gateway's or by an address."""
+        """Whether the request comes from an allowed network, and uses one of the gateway's names or an address."""
         if peer not in self._proxies and any(name in headers for name in _PASSED_ON):
             return False
         if not asked.is_known and (asked.host is None or not is_address(asked.host.name)):
@@ -39,7 +37,7 @@ class Scrapers:
         return self._proxies.client_of(headers, peer) in self._networks
 
     def has_token(self, authorization: str) -> bool:
-        """Whether this is the token; there may be none."""
+        """Whether this is the configured token."""
         scheme, _, token = authorization.partition(" ")
         given = token.strip().encode("utf-8", "surrogateescape")
         return bool(self._token) and scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)

@@ -1,9 +1,8 @@
-"""Signing a browser in by a link, which is good once and for a quarter of an hour.
+"""Signs a browser in by a link, which is valid once, for 15 minutes.
 
-The link is exchanged for an API token and a cookie, neither of which opens anything without the other. The page keeps
-the token where pages of its own origin alone can read it, and sends it with each call, so that nothing another page has
-the browser send is taken for its user's; the cookie is kept from scripts, and the browser sends it. A browser sends
-cookies to every port of a host: whoever serves another port of it, an agent's own server say, is told half of it.
+The link is exchanged for an API token and a cookie, which are valid only together. The page stores the token where only
+its own origin can read it, and sends it with each call, which prevents cross-site request forgery. The cookie is
+HttpOnly. A browser sends cookies to every port of a host, so another server there learns only half of the credential.
 """
 
 import secrets
@@ -17,7 +16,6 @@ from gateway.identity.tokens import Token, digest_of, new_text, new_token_id
 LINK_SECONDS: Final = 900
 #: 30 days.
 BROWSER_SECONDS: Final = 2_592_000
-#: Longer than any link.
 MAX_LINK: Final = 100
 NAME: Final = "browser, by a link"
 
@@ -27,19 +25,19 @@ class SignedIn:
     """What a link was exchanged for."""
 
     token: Token
-    #: What opens with the token, and the cookie that goes with it.
+    #: The token's secret text, and the cookie that goes with it.
     text: str = attrs.field(repr=False)
     cookie: str = attrs.field(repr=False)
 
 
 class SignIns:
-    """Links and browsers of one database."""
+    """Sign-in links and signed-in browsers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def issue(self, user_id: str) -> str:
-        """A link for this user: what stands behind ``#sign-in=`` of the console's address."""
+        """A link for this user: the part after ``#sign-in=`` of the console's address."""
         link = secrets.token_urlsafe(32)
         await self._database.execute(
             "insert_sign_in_link", digest=digest_of(link), user_id=user_id, seconds=LINK_SECONDS
@@ -47,7 +45,7 @@ class SignIns:
         return link
 
     async def exchange(self, link: str) -> SignedIn | None:
-        """None where the link is not good, any more."""
+        """None if the link is invalid, used or expired."""
         if len(link) > MAX_LINK:
             return None
         text, cookie = new_text(), secrets.token_urlsafe(32)
@@ -63,14 +61,14 @@ class SignIns:
         return None if row is None else SignedIn(token=Token.from_row(row), text=text, cookie=cookie)
 
     async def end(self, token_id: str) -> bool:
-        """Sign the browser out that has this token; False where it is no browser's."""
+        """Sign the browser with this token out; False if it is not a browser's token."""
         return await self._database.fetch_one("revoke_browser", id=token_id) is not None
 
     async def end_all(self) -> None:
-        """Sign all browsers out that came by a link."""
+        """Sign all browsers out."""
         await self._database.execute("revoke_browsers")
 
 
 def address_of(base: str, link: str) -> str:
-    """The address to open. A browser keeps what is behind the # to itself: it is in no log, and no ``Referer``."""
+    """The address to open. Browsers do not send the part after #, so it is in no log and no ``Referer``."""
     return f"{base}/console#sign-in={link}"

@@ -1,14 +1,12 @@
-"""By which names the gateway is asked, and which web pages may ask: against rebinding, foreign pages and their like.
+"""The gateway's host names, and which web pages may call it.
 
-A page of another site can make a browser send requests, and a foreign name that resolves to this machine gets it
-around the same-origin policy: so each request must be sent to a name of the gateway's own, and must not come from a
-page of another origin, unless that is named (``identity.allowed_origins``). Another port is another origin.
+Against cross-site requests and DNS rebinding, each request must use a name of the gateway, and must not come from a
+page of another origin unless that is in ``identity.allowed_origins``. Another port is another origin.
 
-Each project has a host of its own: ``http://<id>.localhost:8080/`` is its container's OpenCode, from the root on, and
-``<id>`` below ``server.project_hosts``, where that is configured. A web page names its files and calls from the root,
-which no path prefix survives; and on a host of its own a container's page shares no origin with the gateway's API,
-which it could otherwise use as its reader. Browsers take ``*.localhost`` for this machine without asking anybody
-(RFC 6761 6.3).
+Each project has its own host, ``http://<id>.localhost:8080/`` and ``<id>`` below ``server.project_hosts``, where its
+OpenCode is served from the root. Web pages use paths from the root, so a path prefix does not work for them; and on its
+own host a container's page does not share an origin with the gateway's API. Browsers resolve ``*.localhost`` to this
+machine themselves (RFC 6761 6.3).
 """
 
 import re
@@ -19,7 +17,7 @@ from typing import Final
 import attrs
 
 from gateway.config.schema import is_loopback
-from gateway.wire.hosts import MAX_FIELD, Host, Origin, parse_host, parse_origin
+from gateway.wire.hosts import MAX_FIELD, Host, parse_host, parse_origin
 
 _LOCALHOST: Final = "localhost"
 #: A project's id that is a label of a host name (RFC 1035 2.3.4).
@@ -29,64 +27,62 @@ ANY_SCHEME: Final = ("http", "https")
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """What a request is addressed to."""
+    """The host that a request is addressed to."""
 
     host: Host | None
-    """None where the request does not say."""
+    #: The project whose own host this is; None on the gateway's host.
     project_id: str | None = None
-    """The project whose own host this is; None on the gateway's own."""
+    #: Whether the name always means this machine.
     is_here: bool = False
-    """Whether it is a name of this machine, and of none other."""
+    #: Whether it is a name of the gateway or of a project.
     is_known: bool = False
-    """Whether the gateway has this name at all."""
 
 
-#: No page sends a request without a ``Host`` field (HTTP/1.0): it is for this machine.
+#: Without a ``Host`` field (HTTP/1.0), which browsers always send.
 UNNAMED: Final = Asked(host=None, is_here=True, is_known=True)
 
 
 class Sites:
-    """The gateway's names, and the origins of pages that may use it."""
+    """The gateway's host names, and the allowed origins of pages."""
 
     def __init__(
         self, hosts: Sequence[str], origins: Sequence[str], *, project_hosts: str = "", public_url: str = ""
     ) -> None:
-        """``project_hosts``: ``*.agents.example.com``; ``public_url``: where browsers reach the gateway."""
+        """``project_hosts``, such as ``*.agents.example.com``; ``public_url``: the gateway's address in browsers."""
         self._domain = project_hosts.removeprefix("*.").lower()
         self._public = parse_origin("/".join(public_url.split("/", 3)[:3]))
         self.change(hosts, origins)
 
     def change(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
-        """From now on it is these."""
         self._hosts = frozenset(host.lower() for host in hosts)
         self.origins = frozenset(origins)
         self._asked: Callable[[str], Asked | None] = lru_cache(maxsize=1024)(self._read)
 
     def asked(self, field: str) -> Asked | None:
-        """What a ``Host`` field means; None where it names no host."""
+        """What a ``Host`` field means; None if it is malformed."""
         return self._asked(field) if len(field) <= MAX_FIELD else None
 
     def project_host(self, project_id: str, asked: Asked) -> Host | None:
-        """The project's own host, for whoever has asked the gateway by this one; None where it has none there."""
+        """The project's own host, for clients that use the gateway by ``asked``; None if there is none."""
         domain = _LOCALHOST if asked.is_here else self._domain
         if asked.host is None or not domain or not _LABEL.fullmatch(project_id):
             return None
         return Host(f"{project_id}.{domain}", asked.host.port)
 
     def scheme(self, host: Host | None, seen: str) -> str:
-        """The scheme by which browsers ask that host, where the request itself says ``seen``."""
+        """The scheme that browsers use for the host: that of ``public_url`` if it is the same host, else ``seen``."""
         public = self._public
         return public.scheme if public and host and public.host.is_same(host, public.scheme) else seen
 
     def welcome(self, origin: str, host: Host | None, schemes: Collection[str]) -> bool:
-        """Whether a page of ``origin`` may ask ``host``, which browsers reach by one of these schemes.
+        """Whether a page of ``origin`` may call ``host``, which browsers reach by one of these schemes.
 
-        A container's page, on its project's host, may ask that host alone.
+        A container's page, on its project's host, may call only that host.
         """
         if origin in self.origins:
             return True
         page = parse_origin(origin)
-        return page is not None and host is not None and _is_of(page, host, schemes)
+        return bool(page and host and page.scheme in schemes and page.host.is_same(host, page.scheme))
 
     def _read(self, field: str) -> Asked | None:
         host = parse_host(field)
@@ -105,7 +101,3 @@ class Sites:
         label, _, domain = name.partition(".")
         is_projects = domain in (_LOCALHOST, self._domain) and domain and _LABEL.fullmatch(label)
         return label if is_projects else None
-
-
-def _is_of(page: Origin, host: Host, schemes: Collection[str]) -> bool:
-    return page.scheme in schemes and page.host.is_same(host, page.scheme)

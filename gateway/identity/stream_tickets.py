@@ -1,14 +1,12 @@
-"""Stream tickets: how a browser's ``EventSource`` or ``WebSocket``, which can send no header, opens one stream.
+"""Stream tickets, with which a browser's ``EventSource`` or ``WebSocket`` opens one stream without a header.
 
-Someone who may read the stream gets a *ticket*, which is good for half a minute and once, and may stand in a URL. It is
-exchanged for a *cookie* of that stream's path, by which the browser comes back: a reconnect repeats the URL, whose
-ticket has gone by then. Both are bound to the user, the project and the stream, and are kept as digests, so that any
-gateway knows them. Each look-up asks in the same statement what the user's role and the API token are by now: a pass
-opens nothing that these would not.
+A *ticket* is valid once, for 30 seconds, in a URL. It is exchanged for a *cookie* limited to the stream's path, with
+which the browser reconnects, since a reconnect repeats the URL with the used ticket. Both are bound to the user, the
+project and the stream, and stored as digests, so that any gateway accepts them. Each look-up also checks, in the same
+statement, the user's current role and the API token.
 """
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,21 +20,20 @@ from gateway.db.pool import Database, Row
 from gateway.errors import ProjectNotFound, TooManyRequests
 from gateway.identity.caller import Caller
 from gateway.identity.roles import Role
-
-logger = logging.getLogger(__name__)
+from gateway.identity.tokens import digest_of
 
 TICKET_SECONDS: Final = 30
-#: As long a page may come back without a new ticket; no longer than the credential that it had got it with.
+#: How long a page may reconnect without a new ticket, unless the credential expires before.
 COOKIE_SECONDS: Final = 43_200
 SWEEP_SECONDS: Final = 300.0
 MAX_PASS: Final = 100
-#: Of one user in one project, at a time.
+#: Unused tickets per user and project.
 MAX_TICKETS: Final = 100
 
 
 @attrs.frozen
 class StreamOf:
-    """Which stream: its project, its path as it stands in a URL, and what one must be to have it."""
+    """A stream: its project, its path as in a URL, and the minimum role."""
 
     project_id: str
     path: str
@@ -44,7 +41,7 @@ class StreamOf:
 
     @classmethod
     def events(cls, project_id: str, session_id: str | None) -> "StreamOf":
-        """A stream of the gateway's own: a project's, or one session's."""
+        """One of the gateway's streams: a project's, or one session's."""
         base = f"/api/projects/{project_id}/acp/events"
         return cls(project_id, base if session_id is None else f"{base}/{quote(session_id, safe='')}", Role.VIEWER)
 
@@ -55,26 +52,26 @@ class StreamOf:
 
     @property
     def cookie(self) -> str:
-        """Its own name: what is below another stream's path is sent that one's cookie as well."""
+        """Its cookie's name, different for each path: browsers also send cookies of parent paths."""
         return f"acp_stream_{hashlib.sha256(self.path.encode()).hexdigest()[:12]}"
 
 
 class StreamTickets:
-    """All tickets and cookies of one database. ``sweep`` is its task."""
+    """All tickets and cookies. ``sweep`` is its task."""
 
     def __init__(self, database: Database, modes: Sequence[str]) -> None:
-        """``modes``: the ways of saying who one is that there are now; what was got in another one is over."""
+        """``modes``: the configured ones; tickets of other modes are invalid."""
         self._database = database
         self._modes = list(modes)
 
     async def issue(self, caller: Caller, stream: StreamOf) -> tuple[str, datetime]:
-        """A ticket, and until when it is good."""
+        """A ticket and its expiry."""
         text = secrets.token_urlsafe(32)
         row = await self._database.fetch_one(
             "insert_stream_ticket",
             project_id=stream.project_id,
             path=stream.path,
-            digest=_digest(text),
+            digest=digest_of(text),
             user_id=caller.user_id,
             mode=caller.mode,
             token_id=caller.token_id,
@@ -85,14 +82,14 @@ class StreamTickets:
         )
         if row is None:
             raise TooManyRequests(
-                f"{MAX_TICKETS} tickets of yours wait in this project to be used.",
+                f"You have {MAX_TICKETS} unused tickets in this project.",
                 headers={"Retry-After": str(TICKET_SECONDS)},
             )
         return text, row["expires_at"]
 
     async def exchange(self, ticket: str, stream: StreamOf, former: str | None) -> tuple[Caller, str] | None:
-        """Who got the ticket, and a cookie in its place and that of the ``former`` one; None where it is not good, for
-        this stream, any more."""
+        """The ticket's caller, and a cookie that replaces the ticket and the ``former`` cookie; None if the ticket is
+        not valid for this stream."""
         if len(ticket) > MAX_PASS:
             return None
         cookie = secrets.token_urlsafe(32)
@@ -100,29 +97,29 @@ class StreamTickets:
             "exchange_stream_ticket",
             project_id=stream.project_id,
             path=stream.path,
-            digest=_digest(ticket),
-            cookie=_digest(cookie),
-            former=_digest(former or ""),
+            digest=digest_of(ticket),
+            cookie=digest_of(cookie),
+            former=digest_of(former or ""),
             seconds=COOKIE_SECONDS,
             modes=self._modes,
         )
         return None if row is None else (_caller(row, stream), cookie)
 
     async def find(self, cookie: str, stream: StreamOf) -> Caller | None:
-        """Whose cookie it is; None where it is nobody's, for this stream, any more."""
+        """The cookie's caller; None if it is not valid for this stream."""
         if len(cookie) > MAX_PASS:
             return None
         row = await self._database.fetch_one(
             "find_stream_cookie",
             project_id=stream.project_id,
             path=stream.path,
-            digest=_digest(cookie),
+            digest=digest_of(cookie),
             modes=self._modes,
         )
         return None if row is None else _caller(row, stream)
 
     async def sweep(self) -> None:
-        """Forget what is no longer good, until cancelled."""
+        """Delete expired tickets and sign-ins, until cancelled."""
 
         async def delete() -> None:
             await self._database.execute("delete_ended_stream_passes")
@@ -132,7 +129,7 @@ class StreamTickets:
 
 
 def _caller(row: Row, stream: StreamOf) -> Caller:
-    """Whoever has a pass may have its stream, whatever else they may."""
+    """The caller of a ticket or cookie, limited to its project and its role."""
     if row["role"] is None:
         raise ProjectNotFound(f"There is no project {stream.project_id!r}.")
     limits = (row["max_role"], row["role"], row["token_role"] or row["max_role"])
@@ -144,7 +141,3 @@ def _caller(row: Row, stream: StreamOf) -> Caller:
         expires_at=row["expires_at"],
         token_id=row["token_id"],
     )
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

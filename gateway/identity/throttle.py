@@ -1,9 +1,8 @@
-"""Repeated failures slow a caller down: whoever shows credentials that do not hold, again and again, has to wait.
+"""Slows down clients that repeatedly send wrong secrets.
 
-A bucket for each client address: some failures at once, then one for every few seconds. Meanwhile nothing that is shown
-from there is looked at, which would tell whether it holds, except what has been found good from there a short time ago:
-people share addresses. Every secret that a stranger can show goes through here: credentials, tickets and cookies, the
-state and the page of a login, the token of ``/metrics``.
+Each client address has a token bucket of failures. While it is empty, no secret from there is checked, except those
+that were valid from there shortly before, because people share addresses. It covers all secrets that unauthenticated
+clients can send: credentials, tickets and cookies, the state and page of a login, the token of ``/metrics``.
 """
 
 import hashlib
@@ -17,18 +16,17 @@ from typing import Final
 from gateway.errors import GatewayError, TooManyRequests
 from gateway.wire.bounded import Bounded
 
-#: So many failures at once…
+#: Failures at once, and the time for one more.
 BURST: Final = 10
-#: … and one more after each of these.
 REFILL_SECONDS: Final = 6.0
 MAX_ADDRESSES: Final = 10_000
-#: How long a credential that was good is looked at in any case.
+#: How long a valid credential is exempt.
 KNOWN_SECONDS: Final = 600.0
 MAX_KNOWN: Final = 10_000
 
 
 class Throttle:
-    """The failures of each address, as far as they count still. Each process of a gateway has its own."""
+    """The recent failures by address, in this process."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, *, on_refused: Callable[[], None] = lambda: None
@@ -41,14 +39,14 @@ class Throttle:
         self._known: Bounded[bytes, float] = Bounded(MAX_KNOWN)
 
     def check(self, address: str | None, secret: str) -> None:
-        """``TooManyRequests`` where it is not to be looked at."""
+        """``TooManyRequests`` if the secret must not be checked now."""
         if not self._full_at:
             return
         wait = self._full_at.get(network_of(address), 0.0) - self._clock() - (BURST - 1) * REFILL_SECONDS
         if wait > 0 and self._known.get(_digest(address, secret), 0.0) < self._clock():
             self._on_refused()
             raise TooManyRequests(
-                "Too many credentials from this address did not hold.", headers={"Retry-After": str(math.ceil(wait))}
+                "Too many credentials from this address were wrong.", headers={"Retry-After": str(math.ceil(wait))}
             )
 
     def failed(self, address: str | None) -> None:
@@ -60,7 +58,7 @@ class Throttle:
 
     @contextmanager
     def guarding(self, address: str | None, secret: str, *, wrong: type[GatewayError]) -> Iterator[None]:
-        """Around whatever looks at a secret, and raises ``wrong`` where it does not hold."""
+        """Around the check of a secret, which raises ``wrong`` if it is not valid."""
         self.check(address, secret)
         try:
             yield
@@ -71,7 +69,7 @@ class Throttle:
 
 
 def network_of(address: str | None) -> str:
-    """Whom an address stands for: one IPv6 customer has a whole /64."""
+    """The network of one client: IPv6 customers have a whole /64."""
     try:
         parsed = ip_address(address or "")
     except ValueError:

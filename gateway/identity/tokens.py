@@ -1,6 +1,6 @@
-"""API tokens of our own: made for a user, shown once, kept as a digest, limited, expiring, revocable.
+"""API tokens: made for a user, shown once, stored as a digest, limited, expiring, revocable.
 
-A token is 256 random bits, so that its SHA-256 needs no salt and no slowness: there is nothing to guess.
+A token has 256 random bits, so a plain SHA-256 is enough.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ from gateway.wire.times import timestamp
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "acpgw_"
-#: How long a token that was looked up is taken as it was: a revocation counts after that at the latest.
+#: How long a token is cached, and so how long a revocation may take.
 REMEMBER_SECONDS: Final = 1.0
 MAX_REMEMBERED: Final = 10_000
-#: How far behind the time of the last use may be; noting each use would be a write for each request.
+#: The precision of the time of last use, which is not written for every request.
 USE_SECONDS: Final = 300.0
 MAX_TOKEN: Final = 200
 MAX_COOKIES: Final = 10
@@ -38,20 +38,20 @@ _ID: Final = re.compile("tok_[0-9a-f]{12}")
 
 @attrs.frozen(kw_only=True)
 class Token:
-    """A token as its table has it; what opens with it is in nobody's memory."""
+    """A stored token, without its secret text."""
 
     id: str
     user_id: str
     name: str | None
     max_role: Role
-    #: None: all that the user may use.
+    #: None: all of the user's.
     projects: frozenset[str] | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
     digest: bytes = attrs.field(repr=False)
-    #: Of the cookie without which it opens nothing; None: it needs none.
+    #: The digest of the cookie that it requires; None: none.
     cookie: bytes | None = attrs.field(repr=False)
 
     @classmethod
@@ -61,17 +61,17 @@ class Token:
         return cls(**values | {"max_role": Role.named(row["max_role"]), "projects": projects})
 
     def flaw(self) -> str | None:
-        """Why it opens nothing any more; None where it does."""
+        """Why it is not valid, or None."""
         if self.revoked_at is not None:
-            return f"has been revoked at {timestamp(self.revoked_at)}"
+            return f"was revoked at {timestamp(self.revoked_at)}"
         if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
-            return f"has expired at {timestamp(self.expires_at)}"
+            return f"expired at {timestamp(self.expires_at)}"
         return None
 
 
 @attrs.frozen(kw_only=True)
 class NewToken:
-    """What a token is made from."""
+    """The properties of a token to create."""
 
     user_id: str
     name: str | None = None
@@ -92,7 +92,7 @@ class Tokens:
         self._remembered: Bounded[bytes, tuple[Token, float]] = Bounded(MAX_REMEMBERED)
 
     async def create(self, new: NewToken) -> tuple[Token, str]:
-        """The token as it is kept, and the text that opens with it, which is never to be had again."""
+        """The stored token, and its secret text, which cannot be read again."""
         text = new_text()
         row = await self._database.fetch_one(
             "insert_api_token",
@@ -108,7 +108,7 @@ class Tokens:
         return Token.from_row(row), text
 
     async def replace(self, user_id: str, name: str, text: str, *, former: Token | None) -> None:
-        """Have ``text`` open what the user may use, in place of their tokens of this name and of ``former``."""
+        """Create a token with this ``text``, in place of the user's tokens of this name and of ``former``."""
         await self._database.execute(
             "replace_api_tokens",
             id=new_token_id(),
@@ -120,12 +120,12 @@ class Tokens:
         )
 
     async def list_all(self, user_id: str | None = None) -> list[Token]:
-        """All of them, or one user's, oldest first."""
+        """All tokens, or one user's, oldest first."""
         rows = await self._database.fetch_all("list_api_tokens", user_id=user_id)
         return [Token.from_row(row) for row in rows]
 
     async def revoke(self, token_id: str) -> Token:
-        """Have a token open nothing any more; one that is revoked stays so."""
+        """Revoke a token; safe to repeat."""
         row = await self._database.fetch_one("revoke_api_token", id=token_id) if _ID.fullmatch(token_id) else None
         if row is None:
             raise TokenNotFound(f"There is no token {token_id!r}.")
@@ -140,7 +140,7 @@ class Tokens:
         if token is None or flaw is not None:
             raise Unauthenticated(f"This API token {flaw}.", error="invalid_token")
         if token.cookie is not None and not _is_among(token.cookie, presented.cookies(cookie_name(presented.host))):
-            reason = "This API token is good in the browser that was signed in, and this one has no cookie of it."
+            reason = "This API token is valid only in the browser that was signed in; its cookie is missing here."
             raise Unauthenticated(reason, error="invalid_token")
         return Caller(
             user_id=token.user_id,
@@ -152,7 +152,7 @@ class Tokens:
         )
 
     async def find(self, text: str) -> Token | None:
-        """The token that this is, whether or not it is good."""
+        """The token with this text, valid or not."""
         if len(text) > MAX_TOKEN:
             return None
         digest = digest_of(text)
@@ -179,7 +179,7 @@ class Tokens:
 
 
 def new_text() -> str:
-    """What opens with a token that is yet to be made."""
+    """The secret text of a new token."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
@@ -188,13 +188,13 @@ def new_token_id() -> str:
 
 
 def cookie_name(host: str | None) -> str:
-    """What a browser's cookie is called. Browsers send one to all ports of a host, and two gateways may be there."""
+    """The sign-in cookie's name. It has the port, because browsers send cookies to all ports of a host."""
     named = parse_host(host or "")
     return "acp_browser" if named is None or named.port is None else f"acp_browser_{named.port}"
 
 
 def _is_among(digest: bytes, cookies: Sequence[str]) -> bool:
-    # Another port of the host may have set some of the same name.
+    # Servers on other ports may have set cookies of the same name.
     return any(hmac.compare_digest(digest, digest_of(cookie)) for cookie in cookies[:MAX_COOKIES])
 
 

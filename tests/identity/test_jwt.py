@@ -97,13 +97,13 @@ async def test_a_jwt_is_its_subject(gateway: Gateway, issuer: Issuer) -> None:
 WRONG: dict[str, dict[str, Any]] = {
     "has expired": {"exp": 1_700_000_000},
     "has no claim 'exp'": {"exp": None},
-    "is not good yet": {"nbf": 4_000_000_000},
-    "is of another issuer": {"iss": "https://evil.example"},
+    "is not valid yet": {"nbf": 4_000_000_000},
+    "is not from the issuer": {"iss": "https://evil.example"},
     "is not for this gateway": {"aud": "another"},
     "has no claim 'aud'": {"aud": None},
     "has no claim 'sub'": {"sub": None},
-    "names nobody": {"sub": "gateway"},
-    "is whoever uses the gateway's own machine": {"sub": "local"},
+    "has no valid user id": {"sub": "gateway"},
+    "is the user of the gateway's own machine": {"sub": "local"},
     "1 to 200 characters": {"sub": ""},
 }
 

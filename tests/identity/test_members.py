@@ -111,7 +111,7 @@ async def test_members_who_are_none_are_404(project: Project) -> None:
 async def test_who_can_be_nobody_is_refused_with_why(project: Project, user_id: str) -> None:
     answer = await put(project, user_id, "viewer")
     assert told(answer) == (400, "invalid_parameter")
-    assert "user's id" in answer.json["detail"] or "nobody's id" in answer.json["detail"]
+    assert "is not a valid user id" in answer.json["detail"]
 
 
 async def test_a_users_id_may_have_any_other_form(project: Project) -> None:

@@ -21,8 +21,8 @@ def configured(host: str, **identity: Any) -> Config:
     ("config", "said"),
     [
         (configured("0.0.0.0"), "identity.modes is empty"),
-        (configured("0.0.0.0", modes=("local",)), "identity.modes names local"),
-        (configured("::", modes=("tokens", "local"), allowed_hosts=("h",)), "identity.modes names local"),
+        (configured("0.0.0.0", modes=("local",)), "identity.modes contains local"),
+        (configured("::", modes=("tokens", "local"), allowed_hosts=("h",)), "identity.modes contains local"),
         (configured("10.0.0.7", modes=("tokens",)), "identity.allowed_hosts is empty"),
         (configured("127.0.0.1", modes=("proxy",)), "identity.proxy_addresses is empty"),
     ],
@@ -76,7 +76,7 @@ def test_names_beside_those_of_projects_are_the_gateways() -> None:
 
 def test_containers_are_not_told_whom_the_proxy_names_whatever_is_configured() -> None:
     containers = ContainersConfig(forward_headers=("x-forwarded-user",))
-    with pytest.raises(ConfigError, match=r"containers\.forward_headers names X-Forwarded-User"):
+    with pytest.raises(ConfigError, match=r"containers\.forward_headers contains X-Forwarded-User"):
         refuse_unsafe(Config(identity=PROXIED, containers=containers))
     refuse_unsafe(Config(containers=containers))
 
