@@ -1,1 +1,1 @@
-"""Following containers' event streams, under a lease for each project, into the log."""
+"""Follows containers' event streams into the log, under a lease per project."""

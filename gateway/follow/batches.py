@@ -1,4 +1,4 @@
-"""What is ready to be appended: while one append is under way, what comes is the next batch."""
+"""Batches for appending: what arrives during one append is the next batch."""
 
 import asyncio
 from collections import deque
@@ -6,7 +6,7 @@ from collections import deque
 from gateway.log.store import NewEvent
 
 MAX_EVENTS = 1_000
-#: A larger one, as PostgreSQL's text for arrays of bytes, would go to PostgreSQL in pieces.
+#: PostgreSQL would receive a larger one, as text of a bytea array, in several packets.
 MAX_BYTES = 500_000
 
 #: An event with its source's number.
@@ -14,7 +14,7 @@ Numbered = tuple[NewEvent, int | None]
 
 
 class Batches:
-    """Between one who adds events and one who appends them."""
+    """Between the task that adds events and the one that appends them."""
 
     def __init__(self) -> None:
         self._waiting: deque[Numbered] = deque()
@@ -30,7 +30,7 @@ class Batches:
 
     @property
     def has_more(self) -> bool:
-        """Whether something waits, beside what is being appended."""
+        """Whether events wait, besides those being appended."""
         return bool(self._waiting)
 
     @property
@@ -38,26 +38,26 @@ class Batches:
         return not self._waiting and not self._under_way
 
     async def handed_in(self) -> None:
-        """Have appended what was added; waits while too much is waiting already."""
+        """Submit what was added; waits while too much is waiting."""
         self._changed.set()
         while len(self._waiting) >= MAX_EVENTS or self._bytes >= MAX_BYTES:
             self._taken.clear()
             await self._taken.wait()
 
     async def stored(self) -> None:
-        """Wait until all that was added is stored."""
+        """Wait until everything that was added is stored."""
         self._changed.set()
         while self._waiting or self._under_way:
             self._taken.clear()
             await self._taken.wait()
 
     def end(self) -> None:
-        """Nothing will be added any more."""
+        """No more events will be added."""
         self._ended = True
         self._changed.set()
 
     async def next(self) -> list[Numbered]:
-        """The next batch, once there is one; empty at the end. Asking for it says that the one before is stored."""
+        """The next batch; empty at the end. The call means that the previous one is stored."""
         self._under_way = False
         self._taken.set()
         while not self._waiting:

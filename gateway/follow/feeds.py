@@ -1,7 +1,7 @@
-"""The feeds of a container: the event stream of its ACP port, and OpenCode's own; which log each goes into, and what is
-said there where it breaks.
+"""The feeds of a container: its ACP port's event stream, and OpenCode's own; the log of each, and what is recorded
+there when it breaks.
 
-One lease holds for both: who follows a container knows the secrets that it was given before it reads either.
+One lease covers both: the follower knows a container's secrets before it reads either.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ from gateway.wire.events import OPENCODE_EVENT, Gap
 
 
 class Stream(Protocol):
-    """Where a feed comes from."""
+    """Opens the stream of a feed."""
 
     async def read_facts(self) -> ContainerFacts: ...
 
@@ -31,18 +31,18 @@ class Stream(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Read]]: ...
 
 
-#: What OpenCode said so long before something of it was read last may still have been on its way.
+#: OpenCode's events may be in transit for this long before something of it is read.
 ON_ITS_WAY = timedelta(seconds=1)
 
 Find = Callable[[str], Awaitable[Stream]]
-#: Called once a container's stream is open, with the fence under which it is followed.
+#: Called when a container's stream is open, with the follower's fence.
 OnConnected = Callable[[str, ContainerFacts, int], Awaitable[None]]
-#: The same of OpenCode's; and whether that was after a break.
+#: The same for OpenCode's, and whether it was after a break.
 OnOpencodeConnected = Callable[[str, ContainerFacts, bool], Awaitable[None]]
 
 
 class Feed(ABC):
-    """One kind of feed, of whatever project."""
+    """One kind of feed, for any project."""
 
     def __init__(self, log: Log, leases: Leases, *, find: Find, translate: Translate) -> None:
         self._log = log
@@ -52,26 +52,26 @@ class Feed(ABC):
 
     @abstractmethod
     def log_id(self, project_id: str) -> LogId:
-        """The log that it goes into."""
+        """The log that it is recorded in."""
 
     @abstractmethod
     def gap(self, gap: Gap) -> NewEvent:
-        """How that log says that something is missing."""
+        """A gap as an event of that log."""
 
     @abstractmethod
     async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
-        """It is open: what may be missing before it stands in the log, and whoever waits for it goes on.
+        """The stream is open: record a gap if something may be missing, and notify those who wait.
 
-        Raises ``StaleFence`` where another process follows.
+        Raises ``StaleFence`` if another process follows.
         """
 
     @abstractmethod
     async def end(self, lease: Lease, stored_at: datetime) -> None:
-        """It is read no more, and brought something last at this time."""
+        """The stream has ended; the last event came at this time."""
 
 
 class AcpFeed(Feed):
-    """What a container says on its ACP port goes into the project's own log."""
+    """The ACP port's events, for the project's own log."""
 
     def __init__(
         self, log: Log, leases: Leases, *, find: Find, translate: Translate, on_connected: OnConnected
@@ -88,7 +88,7 @@ class AcpFeed(Feed):
     async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
         before = await self._leases.last_source(lease.project_id)
         await self._append_break(lease, source, before)
-        # Before anybody is told that the container is followed: a prompt that is sent from then on is of this boot.
+        # Before others learn that the container is followed: prompts that are sent from then on belong to this boot.
         await self._on_connected(lease.project_id, facts, lease.fence)
         await self._leases.connected(lease, source.boot, facts)
 
@@ -96,7 +96,7 @@ class AcpFeed(Feed):
         await self._leases.disconnected(lease)
 
     async def _append_break(self, lease: Lease, source: Source, before: str | None) -> None:
-        """Say in the log what may be missing: all since the break, or all that the container's last boot still had."""
+        """Record what may be missing: everything since the break, or what the container's last boot still had."""
         if before is None or (before == source.boot and source.numbered):
             return
         if before == UNNUMBERED or not source.numbered:
@@ -108,7 +108,7 @@ class AcpFeed(Feed):
 
 
 class OpencodeFeed(Feed):
-    """What OpenCode says on its own port goes into a log of its own. It numbers nothing: each break may be a loss."""
+    """OpenCode's own events, for a log of their own. They are not numbered, so each break may lose some."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class OpencodeFeed(Feed):
         stored_at = await self._leases.opencode_stored_at(lease.project_id)
         await self._on_connected(lease.project_id, facts, stored_at is not None)
         connected = self._leases.opencode_connected(lease, stored_at=datetime.now(UTC))
-        # One for each break: whoever is interrupted here has said it, or has not.
+        # One for each break.
         gaps = []
         if stored_at is not None:
             gaps.append(self.gap(Gap(reason="stream_interrupted"), since=stored_at - ON_ITS_WAY))

@@ -1,7 +1,7 @@
-"""The follower: reads one feed of a container and appends it to the feed's log, watched or not.
+"""The follower: reads one feed of a container and appends it to its log, watched or not.
 
-One per feed in the whole cluster, by lease. From a container that numbers its events it goes on at the mark that
-is committed, so that each is stored once; from one that does not, every break of the stream is a gap in the log.
+There is one per feed in the cluster, by lease. It continues after the committed mark of a container that numbers its
+events, so that each is stored once; otherwise every break of the stream is a gap.
 """
 
 import asyncio
@@ -25,23 +25,22 @@ from gateway.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-#: Between the attempts to open a stream. A container that nobody waits for, and that has not been there for long, is
-#: asked every few minutes.
+#: Pauses between attempts to open a stream. A container that nobody waits for is tried every few minutes after a long
+#: absence.
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 300.0
-#: How much longer each pause is than the one before, for one that has been there, and for one that nobody has seen yet.
+#: The factors between pauses, for a container that has been reached before and for one that has not.
 SEEN_FACTOR, UNSEEN_FACTOR = 2, 10
-#: At most so long while somebody waits for it: who makes a call that needs it, or whose turn is not over yet; or who
-#: watches its log.
+#: The longest pause while somebody needs the container (a call, or an open turn), or watches its log.
 ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS = 5.0, 30.0
-#: For how long somebody waits who does not say so again.
+#: How long a request counts as waiting.
 PATIENCE_SECONDS = 30.0
-#: A stream that lasted so long, or brought something, is opened again at once.
+#: A stream that lasted this long, or brought something, is reopened at once.
 SOUND_SECONDS = 2.0
 
 
 @attrs.frozen(kw_only=True)
 class Rules:
-    """A follower's settings."""
+    """The settings of a follower."""
 
     max_event_bytes: int
     silence: float
@@ -50,7 +49,7 @@ class Rules:
 
 
 class Follower:
-    """Follows a feed of one project's container for as long as ``run`` runs, under a lease that somebody else keeps."""
+    """Follows a feed of one project's container while ``run`` runs, under a lease that somebody else renews."""
 
     def __init__(self, lease: Lease, feed: Feed, log: Log, rules: Rules) -> None:
         self._lease = lease
@@ -58,14 +57,14 @@ class Follower:
         self._feed = feed
         self._log = log
         self._rules = rules
-        #: Why the last attempt failed, for those who wait for the connection.
+        #: Why the last attempt failed.
         self.failure: GatewayError | None = None
         self._recorder: Recorder | None = None
         self._stopping = False
-        #: Set when somebody waits for the container; and how long a pause may be until when, by the loop's clock.
+        #: Set when somebody waits for the container; and the longest pause, until a time of the loop's clock.
         self._waited_for = asyncio.Event()
         self._longest_pause, self._waited_until = MAX_BACKOFF_SECONDS, 0.0
-        #: What was logged last of why it cannot be followed: only another reason is news.
+        #: The failure that was logged last, so that only another one is logged.
         self._told: str | None = None
 
     @property
@@ -75,11 +74,11 @@ class Follower:
 
     @property
     def stored_at(self) -> datetime | None:
-        """All that the stream brought until then is stored; None while it is not read."""
+        """Everything that arrived until then is stored; None while the stream is not read."""
         return None if self._recorder is None else self._recorder.stored_at
 
     async def run(self) -> None:
-        """Follow, again and again, until stopped, or until the project is gone; ``StaleFence`` once another follows."""
+        """Follow until stopped, or until the project is deleted; ``StaleFence`` once another process follows."""
         about(project_id=self._project_id)
         loop = asyncio.get_running_loop()
         backoff, factor = MIN_BACKOFF_SECONDS, UNSEEN_FACTOR
@@ -95,7 +94,7 @@ class Follower:
                 self.failure = exc
                 self._tell(exc)
             if self._recorder is not None:
-                # One that ends whenever it is opened would fill the log with gaps.
+                # A stream that ends as soon as it is opened would fill the log with gaps.
                 if self._recorder.has_stored or loop.time() - began >= SOUND_SECONDS:
                     backoff = MIN_BACKOFF_SECONDS
                 factor = SEEN_FACTOR
@@ -108,7 +107,7 @@ class Follower:
                 backoff = min(backoff * factor, MAX_BACKOFF_SECONDS)
 
     def wait_for(self, *, at_most: float) -> None:
-        """Somebody waits for the container: it is tried again after ``at_most`` seconds, for some time from now on."""
+        """Somebody waits for the container: for some time, retry at least every ``at_most`` seconds."""
         now = asyncio.get_running_loop().time()
         if now >= self._waited_until or at_most <= self._longest_pause:
             self._longest_pause, self._waited_until = at_most, now + PATIENCE_SECONDS
@@ -134,7 +133,7 @@ class Follower:
             log_failure(logger, "container not followed", exc, level=logging.INFO, **about_log)
 
     def stop(self) -> bool:
-        """Read no more; whether ``run`` will end by itself, once what has been read is stored."""
+        """Stop reading; whether ``run`` will end by itself, once what was read is stored."""
         self._stopping = True
         if self._recorder is None:
             return False

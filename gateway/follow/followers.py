@@ -1,8 +1,8 @@
-"""Which containers this process follows: those of projects with a living session, those that somebody asks for, and
-those whose OpenCode is recorded. Of the latter OpenCode's own stream is followed, too, under the same lease.
+"""Decides which containers this process follows: those with an active session, those that somebody asked for, and those
+whose OpenCode is recorded, of which OpenCode's stream is followed under the same lease.
 
-A look at the leases, twice a second, takes those that are free; one statement for all projects, however many there
-are. Whoever asks, and a gateway that tells that it gives up its leases, have it look at once.
+Twice a second, one statement for all projects takes free leases. A request, or another gateway's notice that it
+releases leases, causes a look at once.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ from gateway.tasks import wait_for
 logger = logging.getLogger(__name__)
 
 REVIEW_SECONDS = 0.5
-#: Without a look for so long something is wrong: the database is away, say.
+#: Without a look for this long, something is wrong, such as the database.
 OVERDUE_SECONDS = 10.0
-#: A lease that is free may be locked for a moment, by an append or by another gateway that looks.
+#: A free lease may be locked for a moment, by an append or another gateway.
 RETRY_SECONDS, RETRIED_SECONDS = 0.05, 1.0
-#: How often all living sessions are read, and followers without a reason are let go.
+#: How often all active sessions are read, and followers without a reason are stopped.
 THOROUGH_SECONDS = 10.0
-#: How long somebody's asking is a reason to follow: a session, or a stream, is on its way.
+#: How long a request is a reason to follow, until a session or stream exists.
 ASKED_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
-#: After the database was away, before leases are taken that others may still hold.
+#: After a database outage, the former holders have this long to renew their leases.
 HOLDERS_FIRST_SECONDS = 1.0
 #: What has been read is stored before a container is handed over, for as long as that may take.
 LAST_WORDS_SECONDS = 0.3
-#: A database that does not answer has nobody wait for it who stops: leases run out by themselves.
+#: How long stopping waits for the database: leases also expire.
 RELEASE_SECONDS = 1.0
 
 
@@ -52,7 +52,7 @@ class _Reading:
     task: asyncio.Task[None]
 
     def stop(self) -> None:
-        """Have it end, at once or once what has been read is stored."""
+        """Stop, at once or when what was read is stored."""
         if not self.follower.stop():
             self.task.cancel()
 
@@ -68,7 +68,7 @@ class _Held:
         return [self.acp] if self.opencode is None else [self.acp, self.opencode]
 
     def wait_for(self, *, at_most: float) -> None:
-        """Somebody waits for what the container says."""
+        """Somebody waits for the container's events."""
         for reading in self.readings:
             reading.follower.wait_for(at_most=at_most)
 
@@ -78,7 +78,7 @@ class _Held:
 
 @attrs.frozen(kw_only=True)
 class Feeds:
-    """Where what is followed goes."""
+    """The feeds that are followed."""
 
     acp: AcpFeed
     opencode: OpencodeFeed
@@ -103,11 +103,11 @@ class Followers:
         self._rules = rules
         self._wakeups = wakeups
         self._held: dict[str, _Held] = {}
-        #: When each was last asked for, by the loop's clock.
+        #: When each was last requested, by the loop's clock.
         self._asked: dict[str, float] = {}
         self._look = asyncio.Event()
         self._thorough_at = 0.0
-        #: When the leases were looked at last, by the loop's clock.
+        #: When leases were last looked at, by the loop's clock.
         self._reviewed_at = -math.inf
         self._handed_over = asyncio.Event()
 
@@ -120,7 +120,7 @@ class Followers:
             thorough = asyncio.get_running_loop().time() >= self._thorough_at
             try:
                 if away:
-                    # All leases have run out, maybe; who holds them goes on first, with what was kept meanwhile.
+                    # All leases may have expired; their holders come first, with what they have buffered.
                     await self._keep_all()
                     await asyncio.sleep(HOLDERS_FIRST_SECONDS)
                     away = False
@@ -142,7 +142,7 @@ class Followers:
                 continue
 
     async def renew(self) -> None:
-        """Keep the leases until cancelled. A database that is away may come back before anybody else takes them."""
+        """Renew the leases until cancelled."""
         await every(self.leases.seconds / 3, self._keep_all, failed="leases not renewed")
 
     async def _keep_all(self) -> None:
@@ -161,26 +161,26 @@ class Followers:
                     reading.task.cancel()
 
     def held(self) -> list[str]:
-        """The projects whose lease this process holds, as far as it knows: their housekeeping is done here."""
+        """The projects whose lease this process holds, as far as it knows."""
         now = asyncio.get_running_loop().time()
         return [project_id for project_id, held in self._held.items() if held.lease.until > now]
 
     def counts(self) -> tuple[int, int]:
-        """How many streams of containers are followed here, and how many of them are being read."""
+        """How many containers' streams are followed here, and how many of them are being read."""
         readings = [reading for held in self._held.values() for reading in held.readings]
         return len(readings), sum(reading.follower.is_connected for reading in readings)
 
     @property
     def is_reviewed(self) -> bool:
-        """Whether the leases are looked at as they should be: else nobody here starts to follow a container."""
+        """Whether leases are looked at; otherwise no new container is followed here."""
         return asyncio.get_running_loop().time() - self._reviewed_at < OVERDUE_SECONDS
 
     def look(self) -> None:
-        """Look at the leases at once: some may be free."""
+        """Look at the leases at once, as some may be free."""
         self._look.set()
 
     def follow(self, project_id: str) -> None:
-        """Have this project's container followed from now on, here or elsewhere, while there is a reason to."""
+        """Have this project's container followed, here or elsewhere, while there is a reason."""
         now = asyncio.get_running_loop().time()
         before = self._asked.get(project_id, 0.0)
         self._asked[project_id] = now
@@ -188,23 +188,23 @@ class Followers:
             self._look.set()
 
     def stir(self, project_id: str) -> None:
-        """Somebody uses this project: where its container is followed here and is away, it may be back."""
+        """The project is being used: if its container is followed here and unreachable, retry soon."""
         if held := self._held.get(project_id):
             held.wait_for(at_most=ASKED_BACKOFF_SECONDS)
 
     async def connected(self, project_id: str) -> None:
-        """Wait until somebody, here or elsewhere, reads the container's stream: what it says from now on is recorded.
+        """Wait until some gateway reads the container's stream, so that its events are recorded from now on.
 
-        Raises why it does not, or ``UpstreamUnreachable``, after a few seconds.
+        Raises the reason if that fails, or ``UpstreamUnreachable`` after a few seconds.
         """
-        # The lease is the truth, here too: with another address of the container it has been taken back.
+        # Only the lease counts, here too: a change of the container's address revokes it.
         if not await self._comes(project_id, self.leases.is_connected):
             held = self._held.get(project_id)
             failure = held.acp.follower.failure if held else None
             raise failure or UpstreamUnreachable("The container's event stream cannot be read.")
 
     async def opencode_connected(self, project_id: str) -> None:
-        """The same of OpenCode's own stream, of a project that records it."""
+        """The same for OpenCode's own stream, if the project records it."""
         if not await self._comes(project_id, self.leases.is_opencode_connected):
             held = self._held.get(project_id)
             failure = held.opencode.follower.failure if held and held.opencode else None
@@ -221,17 +221,17 @@ class Followers:
         return await wait_for(comes, seconds=CONNECT_SECONDS)
 
     async def leave(self, project_id: str) -> None:
-        """Stop following this project's container, until there is a reason to again."""
+        """Stop following this project's container, until there is a reason again."""
         self._asked.pop(project_id, None)
         await self._stop([project_id])
 
     async def hand_over(self) -> None:
-        """Give all leases up, so that other gateways go on at once; this one follows nothing any more."""
+        """Release all leases, so that other gateways continue at once."""
         self._handed_over.set()
         await self._stop(list(self._held))
 
     async def _acquire(self, feed: Feed, *, everything: bool) -> bool:
-        """Take what is free and wanted; whether somebody has just asked for what is not followed here."""
+        """Take leases that are free and wanted; returns whether a project that was just requested is not followed here."""
         if self._handed_over.is_set():
             return False
         now = asyncio.get_running_loop().time()
@@ -249,7 +249,7 @@ class Followers:
         await self._database.execute("discard_stale_sessions")
         rows = await self._database.fetch_all("list_projects_to_follow", project_ids=list(self._held))
         watched = self._watched()
-        # Events of a turn that is under way are lost when the container keeps them no longer than the pause lasts.
+        # A turn's events are lost if the container keeps them for less than the pause.
         for row in rows:
             if row["is_busy"] and (held := self._held.get(row["id"])):
                 held.wait_for(at_most=ASKED_BACKOFF_SECONDS)
@@ -261,11 +261,11 @@ class Followers:
         self._thorough_at = asyncio.get_running_loop().time() + THOROUGH_SECONDS
 
     def _watched(self) -> set[str]:
-        """The projects that somebody watches a log of."""
+        """The projects with a watched log."""
         return {log_id.project_id for log_id in self._tails.watched()}
 
     async def _record(self, feed: Feed) -> None:
-        """Follow OpenCode, too, where that is wanted and nowhere else; streams of what is recorded no more end."""
+        """Also follow OpenCode where it is recorded; end streams that are no longer recorded."""
         watched = {log_id.project_id for log_id in self._tails.watched() if log_id.name == OPENCODE}
         following = {id: held.opencode for id, held in self._held.items() if held.opencode is not None}
         recorded = [id for id, reading in following.items() if not reading.task.done()]
@@ -297,7 +297,7 @@ class Followers:
         return _Reading(follower, task)
 
     def _ended(self, held: _Held) -> None:
-        """Whoever follows no longer does so for both."""
+        """The lease covers both feeds, so both end."""
         if self._held.get(held.lease.project_id) is held:
             del self._held[held.lease.project_id]
             if held.opencode is not None:
@@ -318,7 +318,7 @@ class Followers:
 
 
 async def _end(readings: list[_Reading]) -> None:
-    """What has been read is stored, for as long as that may take; then nothing runs on."""
+    """Wait a moment until what was read is stored, then cancel."""
     if not readings:
         return
     for reading in readings:

@@ -1,7 +1,7 @@
 """From one stream of a container into the log: read, translated, appended, each at its own pace.
 
-Reading never waits for the other two (see ``spool``). An event whose meaning has to be looked up is looked up once
-all that came before it is stored, because that is what it may be about.
+Reading never waits for the others (see ``spool``). An event that needs a look-up is looked up once all earlier events
+are stored.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ from gateway.wire.sse import OversizedEvent, SSEEvent
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.1
-#: So many events are handed in at once: what is appended meanwhile is the next batch.
+#: Events that are submitted at once; what arrives during an append is the next batch.
 MAX_HANDED_IN = 100
 
-#: Finds out what an event means that cannot be told from the event alone.
+#: Finds out what an event means if the event alone does not tell.
 LookUp = Callable[[], Awaitable[NewEvent | None]]
-#: What a container's event means for the log, or how that is found out; None where it means nothing. Numbers and
-#: sources are not its business.
+#: The log event of a container's event, or a function to find it; None if there is none. It does not see numbers and
+#: sources.
 Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
-#: Whether the container that is asked now is of the boot whose stream this is.
+#: Whether the container that answers now has the boot of this stream.
 IsSameBoot = Callable[[], Awaitable[bool]]
 
 
@@ -57,7 +57,7 @@ class Recorder:
         metrics: Metrics,
         gap: Callable[[Gap], NewEvent] = NewEvent.of,
     ) -> None:
-        """``gap``: how it is said in this log that something is missing."""
+        """``gap``: makes this log's event of a gap."""
         self._log_id = log_id
         self._project_id = log_id.project_id
         self._gap = gap
@@ -70,23 +70,23 @@ class Recorder:
         self._metrics = metrics
         self._batches = Batches()
         self._reading: asyncio.Task[None] | None = None
-        #: The number of the newest event that has been handed in.
+        #: The number of the newest submitted event.
         self._place = source.counted
         #: Whether the stream brought anything for the log.
         self.has_stored = False
-        #: All that the stream brought until then is stored.
+        #: Everything that arrived until then is stored.
         self.stored_at = self._read_at = datetime.now(UTC)
-        #: Whether something has been taken from the spool that is not handed in yet.
+        #: Whether something was taken from the spool and not submitted yet.
         self._in_hand = False
 
     async def record(self, reads: AsyncIterator[Read]) -> None:
-        """Store what the stream brings; when it ends, raises why, once all that it brought is stored."""
+        """Store what the stream brings; when it ends and all is stored, raise why."""
         self._reading = reading = asyncio.create_task(self._read(reads), name=f"read {self._log_id}")
         translating = asyncio.create_task(self._translate_all(), name=f"translate {self._log_id}")
         appending = asyncio.create_task(self._append_all(), name=f"append {self._log_id}")
         try:
             await asyncio.wait((reading, translating, appending), return_when=asyncio.FIRST_COMPLETED)
-            # Appending ends when the others have, or else because it cannot go on.
+            # Appending ends after the others, or with a failure.
             self._spool.end()
             await asyncio.wait((appending,))
         finally:
@@ -99,7 +99,7 @@ class Recorder:
             raise failure
 
     def stop(self) -> None:
-        """Read no more; ``record`` ends once what has been read is stored."""
+        """Stop reading; ``record`` ends once what was read is stored."""
         if self._reading is not None:
             self._reading.cancel()
 
@@ -130,13 +130,13 @@ class Recorder:
             self._batches.end()
 
     def _take(self, item: Item) -> Coroutine[Any, Any, None] | None:
-        """Hand in what an item means; what has to be waited for, where that cannot be told at once."""
+        """Submit an item; returns what must be awaited, if its meaning needs a look-up."""
         if isinstance(item, Dropped):
             self._add(self._gap(Gap(reason=item.reason, count=item.count)), None)
             return None
         number = self._source.number(item)
         if self._source.numbered and number is None:
-            # The container's own word on a gap says nothing new: the numbers tell it too.
+            # The container's own gap events add nothing: the numbers show gaps.
             return None if item.event == "gap" else self._pass_over(item)
         if number is not None:
             self._place = number
@@ -157,20 +157,20 @@ class Recorder:
         if meaning is not None:
             self._batches.add(meaning, self._source.count() if number is None else number)
         elif number is not None:
-            # It has been read, and means nothing for this log.
+            # Read, but not for this log.
             self._batches.add(NewEvent(type=NOTHING, data=b""), number)
 
     async def _pass_over(self, item: SSEEvent | OversizedEvent) -> None:
-        """An event without a number of this boot's: the container is another one by now, or else there is a gap.
+        """An event without a number of this boot: either the container has restarted, or there is a gap.
 
-        Its journal may tell it again each time, and whoever waited for a number would never get past it.
+        It cannot be waited for, because the container's journal may repeat it each time.
         """
         if isinstance(item, SSEEvent) and self._means_nothing(item):
             return
         await self._batches.stored()
         if not await self._is_same_boot():
             raise UpstreamUnreachable("The container restarted between two calls.")
-        # One for all of them that stand in the same place, however often they are told.
+        # One gap for all of them at the same place, however often they come.
         key = f"gap:{self._source.boot}:{self._place}:unnumbered"
         self._batches.add(NewEvent.of(Gap(reason="unnumbered", source=self._source.boot), key=key), None)
 
@@ -195,9 +195,9 @@ class Recorder:
             return
 
     def _failed(self, event: SSEEvent, number: int | None) -> NewEvent:
-        """One event that nobody foresaw must not hold up all that come after it, again and again.
+        """A failure that nobody foresaw with one event must not hold up all later ones.
 
-        It is left out: its secrets, if it has any, may not have been taken out.
+        The event is left out, since its secrets may not be masked.
         """
         logger.exception("event not translated", extra={"project": self._project_id, "event": event.event})
         return self._not_storable(number)
@@ -224,7 +224,7 @@ class Recorder:
                 self._metrics.committed((datetime.now(UTC) - batch[0][0].at).total_seconds())
                 return
             except (DatabaseUnavailable, OutcomeUnknown) as exc:
-                # Numbers make it harmless to repeat; the fence decides whether it is still wanted.
+                # Repeating is harmless because of numbers; the fence decides whether it is still allowed.
                 log_failure(logger, "append waits", exc, project=self._project_id)
                 await asyncio.sleep(RETRY_SECONDS)
             except (StaleFence, ProjectNotFound):
@@ -238,7 +238,7 @@ class Recorder:
             self.stored_at = self._read_at
 
     async def _append_singly(self, batch: Sequence[Numbered], exc: GatewayError, *, is_gap: bool) -> None:
-        """One of them cannot be stored as it is meant: it must not hold up the others, again and again."""
+        """One of them cannot be stored; it must not hold up the others."""
         if len(batch) > 1:
             for numbered in batch:
                 await self._append([numbered])

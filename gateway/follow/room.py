@@ -1,4 +1,4 @@
-"""The room opened: this process can follow containers. It begins once it is told into which feeds (``ingest``)."""
+"""Opens the followers; they begin once they are given their feeds (``ingest``)."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ FOLLOWERS = web.AppKey("followers", Followers)
 async def open_followers(
     database: Database, log: Log, streams: StreamsRoom, config: EventsConfig, metrics: Metrics, gateway_id: str
 ) -> AsyncIterator[Followers]:
-    """On leaving, all leases are given up. Raises ``ConfigError``."""
+    """On exit, all leases are released. Raises ``ConfigError``."""
     rules = Rules(
         max_event_bytes=config.max_event_bytes,
         silence=config.container_silence,

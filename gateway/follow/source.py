@@ -8,18 +8,18 @@ from gateway.log.store import Log
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
 UNNUMBERED = "unnumbered"
-#: What PostgreSQL's bigint takes, and Python reads as a number.
+#: PostgreSQL's bigint has room for these digits.
 MAX_DIGITS = 18
 
 
 @attrs.define
 class Source:
-    """Where events come from, and how they are numbered: by the container, or else by this follower as they come."""
+    """A source of events, numbered by the container or else by this follower in order of arrival."""
 
     numbered: bool
-    #: What the lease remembers: the container's boot, or that it has none.
+    #: As in the lease: the container's boot, or that it has none.
     boot: str
-    #: Under which the log keeps its mark. Our own numbers begin anew with each fence.
+    #: The key of the mark in the log. Our own numbers start again with each fence.
     name: str
     last_event_id: str | None
     counted: int
@@ -38,7 +38,7 @@ class Source:
         return cls(False, UNNUMBERED, name, None, await log.mark(log_id, name))
 
     def number(self, event: SSEEvent | OversizedEvent) -> int | None:
-        """The container's number of an event, ``<bootId>-<n>``; None where the event carries none of its own."""
+        """The container's number of an event, from ``<bootId>-<n>``; None if it has none of this boot."""
         id = event.id
         if id is None or not self.numbered or not id.startswith(self._prefix) or event.event == "gap":
             return None

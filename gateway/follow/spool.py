@@ -1,9 +1,8 @@
-"""What a container has said and the log has not taken yet: in memory up to a limit, beyond that in files.
+"""Buffers a container's events until the log has taken them: in memory up to a limit, then in files.
 
 It keeps PostgreSQL's pauses from reaching the container, which drops events when its reader lags. It is a buffer and
-no log: its files have no name, so that they go with the process. What a dead process had in them is in the journal of
-a container that numbers its events; of one that does not, the beginning went with the process's memory, and the next
-follower's gap tells that something is missing.
+not a log: its files have no name, so they vanish with the process. A container that numbers its events still has those
+of a dead process; for another, the next follower records a gap.
 """
 
 import asyncio
@@ -22,29 +21,29 @@ from gateway.config.schema import EventsConfig
 from gateway.errors import ConfigError, GatewayError
 from gateway.wire.sse import OversizedEvent, SSEEvent
 
-#: What an event costs in memory beside its data, roughly.
+#: Approximate memory of an event in addition to its data.
 EVENT_BYTES = 250
-#: Small reads are gathered into records of about this size.
+#: Small reads are combined into records of about this size.
 RECORD_BYTES = 65_536
-#: A file that has been read to its end is deleted; so the disk is given back in pieces of this size.
+#: Files are deleted when they have been read; so this is the unit in which disk space is released.
 FILE_BYTES = 16_777_216
 
 
 class SpoolFull(GatewayError):
-    """The database has been away for longer than what a container says meanwhile can be kept."""
+    """The database was unavailable for longer than the container's events could be buffered."""
 
     status, code = 503, "spool_full"
 
 
 class SpoolDamaged(GatewayError):
-    """What was kept in a file came back as something else."""
+    """A buffer file came back changed."""
 
     status, code = 500, "spool_damaged"
 
 
 @attrs.frozen
 class Dropped:
-    """Stands in the place of events that could not be kept."""
+    """Stands for events that were not kept."""
 
     count: int
     reason: str
@@ -56,8 +55,7 @@ Read = Sequence[SSEEvent | OversizedEvent]
 
 @attrs.frozen(kw_only=True)
 class SpoolLimits:
-    """For each project: bytes in memory, bytes in files beyond that, and where those are (None: where temporary files
-    are)."""
+    """For each project: bytes in memory, further bytes in files, and the files' directory (None: the temporary one)."""
 
     memory_bytes: int
     max_bytes: int
@@ -65,7 +63,7 @@ class SpoolLimits:
 
     @classmethod
     def of(cls, config: EventsConfig) -> Self:
-        """The limits that are configured; ``ConfigError`` where the directory is none."""
+        """The configured limits; ``ConfigError`` if the directory does not exist."""
         directory = Path(config.spool_dir) if config.spool_dir else None
         if directory is not None and not directory.is_dir():
             raise ConfigError(f"events.spool_dir: {config.spool_dir!r} is no directory; make it, or leave this empty")
@@ -81,9 +79,9 @@ class _Record:
 
 @attrs.define
 class _File:
-    """A file without a name: records are written at its end and read from its beginning.
+    """A file without a name: records are appended at the end and read from the start.
 
-    Unbuffered: of a record that did not fit on the disk nothing must be left to be written later.
+    Unbuffered, so that nothing of a record that does not fit on the disk is written later.
     """
 
     file: FileIO
@@ -100,7 +98,7 @@ class _File:
         self.records.append(_Record(len(raw), zlib.crc32(raw), count))
 
     def next(self) -> tuple[_Record, bytes | None]:
-        """The next record, and its bytes; None where they are not what was written."""
+        """The next record and its bytes; None if they were changed."""
         record = self.records.popleft()
         place, self.read = self.read, self.read + record.size
         try:
@@ -112,7 +110,7 @@ class _File:
 
 
 class Spool:
-    """First in, first out. ``sheds``: what does not fit is dropped and counted; else it is refused."""
+    """First in, first out. ``sheds``: what does not fit is dropped and counted, otherwise refused."""
 
     def __init__(self, limits: SpoolLimits, *, sheds: bool) -> None:
         self._limits = limits
@@ -121,7 +119,7 @@ class Spool:
         self._memory_bytes = 0
         self._files: deque[_File] = deque()
         self._file_bytes = 0
-        #: What comes after the files and is too small to be a record yet.
+        #: Items after the files, too small for a record.
         self._gathered: list[Item] = []
         self._gathered_bytes = 0
         self._dropped = 0
@@ -133,9 +131,9 @@ class Spool:
         return not (self._memory or self._files or self._gathered or self._dropped)
 
     def put(self, read: Read) -> None:
-        """Keep what came; ``SpoolFull`` where it does not fit and must not be dropped.
+        """Buffer a read; ``SpoolFull`` if it does not fit and must not be dropped.
 
-        Writes to files without waiting: they are in the system's page cache for as long as it has room.
+        File writes do not block while the page cache has room.
         """
         size = EVENT_BYTES * len(read) + sum([len(event.data) for event in read if isinstance(event, SSEEvent)])
         self._changed.set()
@@ -147,12 +145,12 @@ class Spool:
             self._refuse(read)
 
     def end(self) -> None:
-        """Nothing will come any more."""
+        """No more items will come."""
         self._ended = True
         self._changed.set()
 
     async def take(self) -> Sequence[Item] | None:
-        """What came first, some of it; None once all has been taken and nothing will come."""
+        """The oldest items; None at the end."""
         while True:
             if found := self._next():
                 return found
@@ -162,7 +160,6 @@ class Spool:
             await self._changed.wait()
 
     def close(self) -> None:
-        """Forget what is in it."""
         while self._files:
             self._files.pop().file.close()
 
@@ -185,7 +182,7 @@ class Spool:
         try:
             self._write()
         except OSError:
-            # The disk is full, say; it took no part of the record that we know of.
+            # For example a full disk; no part of the record counts as written.
             lost, self._gathered, self._gathered_bytes = self._gathered, [], 0
             self._refuse(lost)
 

@@ -1,4 +1,4 @@
-"""Long passages of the log that PostgreSQL has framed: nothing here looks at each event."""
+"""Long passages of the log that PostgreSQL has already framed, so that events are not handled one by one."""
 
 from typing import Final
 
@@ -10,24 +10,24 @@ from gateway.log.reading import NotKept
 from gateway.log.run import PIECE_BYTES, Run
 from gateway.wire.events import Cursor
 
-#: The events of a passage, where they are not large.
+#: Events of a passage, unless they are large.
 BLOCK_EVENTS: Final = 3_000
-#: What stands between the events of a passage, and has to follow the last.
+#: Between two events, and to be added after the last.
 _END: Final = b"}\n\n"
-#: How an event begins, after another one. No event's data has a line break in it.
+#: The start of the next event. Data of events has no line breaks.
 _NEXT: Final = b"\n\nid: "
-#: Of each event: its id, its type, its data, and the one that ends it.
+#: Lines per event: id, type, data, and an empty one.
 _LINES: Final = 4
 
 
 class Blocks:
-    """The blocks of all events after ``after``, one after the other, up to ``through``."""
+    """The blocks of all events after ``after`` up to ``through``."""
 
     def __init__(self, data: bytes, after: Cursor, through: int) -> None:
         self._data = data
         self._epoch, self._after = after.epoch, after.seq
         self.through = through
-        #: Where the event after each of these places begins.
+        #: After each of these events, where the next one begins.
         self._places = {after.seq: 0}
 
     @property
@@ -36,11 +36,11 @@ class Blocks:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it was not cut short, its events being large or the last ones; what comes next will be so, too."""
+        """Whether the passage was cut by the number of events. If not, its events were large or the last ones."""
         return self.through - self._after == BLOCK_EVENTS
 
     def piece(self, after: int) -> tuple[bytes, int]:
-        """The blocks that come next after a place, and the place behind them."""
+        """The next blocks after a place, and the place after them."""
         begin = self._places.get(after)
         if begin is None:
             begin = self._data.index(_NEXT + b"%d-%d\n" % (self._epoch, after + 1)) + 2
@@ -52,16 +52,16 @@ class Blocks:
             if last < 0:
                 return self._data[begin:], self.through
         end = last + 2
-        # The next event's number tells how far this goes: the log has no holes.
+        # The next event's number, less one: the log has no holes.
         through = int(self._data[end : self._data.index(b"\n", end)].rpartition(b"-")[2]) - 1
         self._places[through] = end
         return self._data[begin:end], through
 
 
 async def read_blocks(database: Database, log_id: LogId, after: Cursor) -> Blocks | None:
-    """The events after a place, at most 3,000 and about 1 MiB; None where they have to be read one by one.
+    """The events after a place, at most 3,000 and about 1 MiB; None if they must be read one by one.
 
-    Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
+    Raises ``NotKept`` if later events were deleted, and ``ProjectNotFound``.
     """
     row = await _row(database, "read_blocks", after, log_id)
     if row is None or row["blocks"] is None:
@@ -71,7 +71,7 @@ async def read_blocks(database: Database, log_id: LogId, after: Cursor) -> Block
 
 
 async def read_session_blocks(database: Database, log_id: LogId, after: Cursor, session_id: str) -> Run | None:
-    """The same of one session, with the project's gaps."""
+    """The same for one session, with the project's gaps."""
     row = await _row(database, "read_session_blocks", after, log_id, session_id=session_id)
     if row is None or row["blocks"] is None:
         return None
@@ -85,7 +85,7 @@ async def _row(database: Database, query: str, after: Cursor, log_id: LogId, **p
     try:
         row = await database.fetch_one(query, **log_id.params, after=after.seq, limit=BLOCK_EVENTS, **params)
     except UnstorableText:
-        # Some event's data is no UTF-8.
+        # Some data is not UTF-8.
         return None
     if row is None:
         raise ProjectNotFound()
@@ -95,5 +95,5 @@ async def _row(database: Database, query: str, after: Cursor, log_id: LogId, **p
 
 
 def _has(data: bytes, number: int) -> bool:
-    """Whether these are the blocks of so many events, none of whose data has line breaks."""
+    """Whether ``data`` has this number of blocks, and no data with line breaks."""
     return b"\r" not in data and data.count(b"\n") == _LINES * number

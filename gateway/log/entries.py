@@ -1,4 +1,4 @@
-"""What is to be appended to a log, and what an append has stored."""
+"""What is appended to a log, and what an append has stored."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -13,15 +13,15 @@ from gateway.wire.events import Cursor, Event, EventData
 
 @attrs.frozen
 class Effect:
-    """A named statement that must come true together with an event."""
+    """A named statement that is executed in the same transaction as an event."""
 
     query: str
     params: Mapping[str, Any]
-    #: Whether the append is to fail, with ``EffectRefused``, where the statement finds nothing to change.
+    #: Whether the append fails with ``EffectRefused`` if the statement changes nothing.
     required: bool = False
 
 
-#: The type of what is not stored: its source's number alone counts, so that it stands for no gap.
+#: The type of an event that is not stored, and whose source's number only advances the mark.
 NOTHING: Final = ""
 
 
@@ -30,9 +30,9 @@ def _now() -> datetime:
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that is to be appended. A Struct, because making a frozen attrs value took as long as reading one.
+    """An event to append. A Struct, because creating a frozen attrs value took as long as reading one.
 
-    ``key``: an event of this key is stored once, whoever reports it. ``number``: its source's own number.
+    An event with a ``key`` is stored once. ``number`` is its source's own number.
     """
 
     type: str
@@ -52,15 +52,14 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 @attrs.frozen(kw_only=True, eq=False)
 class Appended:
-    """What an append stored, in order, and the cursor behind it.
+    """What an append has stored, in order, and the cursor after it.
 
-    Its events are made when somebody asks for them: nobody does for most of what a container says unwatched.
+    Event objects are created on demand, because most events have no watcher.
     """
 
     cursor: Cursor
-    #: How many events they are.
     count: int
-    #: The types of its events, and maybe more.
+    #: The types of its events, and possibly more.
     types: frozenset[str]
     _make: Callable[[], tuple[Event, ...]] = attrs.field(alias="make")
 
@@ -69,5 +68,4 @@ class Appended:
         return self._make()
 
     def of(self, type: str) -> tuple[Event, ...]:
-        """Those of one type."""
         return tuple(event for event in self.events if event.type == type) if type in self.types else ()

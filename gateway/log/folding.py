@@ -1,8 +1,7 @@
-"""Fold the log into messages: what turns have left behind is written once each, and a reading of the rest.
+"""Folds the log into messages: what turns have left is written once, the rest is folded on reading.
 
-A fold goes turn by turn, and through a long turn in parts, so that no more than some megabytes of messages are in
-memory and a fold that dies has not worked in vain. One that never ran, because its gateway died, is made up for by the
-next review of any gateway.
+A fold proceeds turn by turn, and a long turn in parts, so that memory is bounded and a fold that dies has not worked in
+vain. Folds that did not happen because a gateway died are made up for by the next review of any gateway.
 """
 
 import asyncio
@@ -23,58 +22,58 @@ from gateway.tasks import Slice
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
 from gateway.wire.messages import Folder, Message, Update, changed_tool_call, update_of
 
-#: How often a fold begins again because what it was about to read has been folded and deleted meanwhile.
+#: How often a fold restarts because another one has folded the events that it was about to read.
 ATTEMPTS: Final = 3
-#: What is folded of a turn before it is written, although the turn goes on: a text, or a plan, then goes on in another
-#: message. Nobody reads more than that of what is not written.
+#: A running turn's part of this size is written, and its text or plan continues in another message. So readers never
+#: fold more than this.
 PART_BYTES: Final = 4_194_304
-#: Stored tool calls that are read at once, to go on with them. Each may be as large.
+#: Stored tool calls that are loaded at once. Each may be as large as ``MAX_TOOL_CALL``.
 LEARNED_AT_ONCE: Final = 1
-#: What one statement writes.
+#: Messages per statement.
 WRITTEN_MESSAGES: Final = 500
 WRITTEN_BYTES: Final = 1_048_576
 
 
 @attrs.frozen(kw_only=True)
 class Unfolded:
-    """The messages behind the place that the written ones cover the log to, oldest first."""
+    """The messages after the written ones, oldest first."""
 
     messages: list[Message]
     folded_to: int
 
 
 class Folding:
-    """Folds all sessions' events in one database."""
+    """Folds the events of all sessions."""
 
     def __init__(self, database: Database, log: Log) -> None:
         self._database = database
         self._log = log
 
     async def fold(self, project_id: str, session_id: str) -> None:
-        """Write what turns that have ended left in the log and in no message yet."""
+        """Write messages of ended turns that are not written yet."""
         ended = await self._database.fetch_all("list_unfolded_turns", project_id=project_id, session_id=session_id)
         fold = await self._fold(project_id, session_id, settle=False)
         if ended and fold is not None and not fold.lost:
             await self._database.execute("mark_folded", project_id=project_id, ids=[row["id"] for row in ended])
 
     async def settle(self, project_id: str, session_id: str) -> int | None:
-        """Write all but a running turn; the first event that no message covers then, or None where all are covered."""
+        """Write everything except a running turn; returns the first event that no message covers, or None."""
         fold = await self._fold(project_id, session_id, settle=True)
         if fold is None:
             return None
         return fold.folded_to + 1 if fold.lost else fold.turn_from
 
     async def review(self) -> None:
-        """Fold what turns left behind whose gateway died before it did."""
+        """Fold what was left by turns whose gateway has died."""
         rows = await self._database.fetch_all("list_unfolded_sessions")
         await of_each(rows, lambda row: self.fold(row["project_id"], row["session_id"]))
 
     async def shorten(self, project_id: str, session_id: str) -> None:
-        """Write what a running turn has left in the log, where that is much: see ``HistoryTooLong``."""
+        """Write a part of a running turn if it is long; see ``HistoryTooLong``."""
         await self._fold(project_id, session_id, settle=False)
 
     async def unfolded(self, project_id: str, session_id: str, *, within: Transaction | None = None) -> "Unfolded":
-        """The messages that no row covers yet. Raises ``HistoryTooLong`` where they are too many."""
+        """The messages that are not written yet. Raises ``HistoryTooLong`` if they are too large."""
         reader = within or self._database
         for last in (*[False] * (ATTEMPTS - 1), True):
             place = await reader.fetch_one("get_fold", project_id=project_id, session_id=session_id)
@@ -95,7 +94,7 @@ class Folding:
         raise AssertionError("unreachable")
 
     async def folded_to(self, project_id: str, session_id: str) -> int:
-        """How far the written messages cover the log; 0 where there is no such session."""
+        """The last event that written messages cover; 0 if there is no such session."""
         place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
         return 0 if place is None else int(place["folded_to"])
 
@@ -128,7 +127,7 @@ class Folding:
 
 @attrs.define
 class _Fold:
-    """One fold under way. ``settle``: what stands before a running turn, or where none runs, is written too."""
+    """One fold in progress. ``settle``: also write what comes before a running turn."""
 
     database: Database
     project_id: str
@@ -136,15 +135,14 @@ class _Fold:
     folded_to: int
     settle: bool
     folder: Folder = attrs.field(factory=Folder)
-    #: The newest event in the folder.
     newest: int | None = None
-    #: The first event of the turn that runs.
+    #: The first event of the running turn.
     turn_from: int | None = None
-    #: Somebody else folded meanwhile, or the history was cleared.
+    #: Somebody else has folded, or the history was cleared.
     lost: bool = False
 
     async def add(self, events: Sequence[Event]) -> None:
-        """Take events of which none but the last ends a turn and none but the first begins one."""
+        """Take events of which at most the last ends a turn, and at most the first begins one."""
         if events[0].type == TurnStarted.type:
             if self.settle and self.turn_from is None:
                 await self._write()
@@ -157,7 +155,7 @@ class _Fold:
                 if self.folder.size > PART_BYTES:
                     break
             if self.folder.size > PART_BYTES:
-                # What comes next may change what is written now.
+                # Later events may change what is written now.
                 await self._write()
         if events[-1].type == TurnEnded.type:
             self.turn_from = None
@@ -178,7 +176,7 @@ class _Fold:
             if fold is None or fold["folded_to"] != self.folded_to:
                 return False
             for some in _written_at_once(messages):
-                # Compressing takes a second for some megabytes, and needs nobody to wait for it.
+                # Compressing some megabytes takes a second.
                 columns = await asyncio.to_thread(_columns, some)
                 await transaction.execute(
                     "upsert_messages", project_id=self.project_id, session_id=self.session_id, **columns
@@ -196,9 +194,9 @@ class _Fold:
 
 @attrs.frozen
 class _Stored:
-    """The stored messages of a session's tool calls, which events may go on to change.
+    """The stored messages of a session's tool calls, which events may change.
 
-    Only those from ``before``: what was written meanwhile may have been folded from these very events.
+    Only those from ``before``, because later ones may have been folded from these events.
     """
 
     reader: Reader
@@ -207,7 +205,7 @@ class _Stored:
     before: int = attrs.field(kw_only=True)
 
     async def taken(self, folder: Folder, events: Sequence[Event]) -> AsyncIterator[Sequence[Event]]:
-        """Put the events into the folder, and tell of each part that is in it, which may have made it much larger."""
+        """Add the events to the folder, and yield each part that was added, since it may have grown a lot."""
         piece = Slice()
         updates: list[Update] = []
         for event in events:
@@ -241,7 +239,7 @@ class _Stored:
 
 
 def _with_few_calls(changed: Sequence[str | None], stored: Set[str]) -> Iterator[tuple[int, int]]:
-    """Where parts of events begin and end that change few of the stored tool calls; ``changed`` is what each does."""
+    """Cuts events into parts that change few stored tool calls; ``changed`` is the call that each event changes."""
     start, calls = 0, set[str]()
     for index, tool_call_id in enumerate(changed if stored else ()):
         if tool_call_id in stored and tool_call_id not in calls and tool_call_id is not None:
@@ -253,7 +251,7 @@ def _with_few_calls(changed: Sequence[str | None], stored: Set[str]) -> Iterator
 
 
 def _parts(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
-    """The events cut behind each end of a turn and before each beginning of one."""
+    """Cuts events after each end of a turn and before each beginning."""
     start = 0
     for index, event in enumerate(events):
         if event.type == TurnStarted.type and index > start:
@@ -272,7 +270,7 @@ def message_from_row(row: Row) -> Message:
 
 
 def _written_at_once(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Some at a time: one by one, the messages of a long turn would hold their session for long."""
+    """In batches: one statement for a long turn would lock its session for long."""
     some: list[Message] = []
     size = 0
     for message in messages:

@@ -1,4 +1,4 @@
-"""Long passages of packed events, framed from their packs' columns: for who is far behind."""
+"""Long passages of packed events, framed directly from the columns of their packs, for clients far behind."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,19 +12,18 @@ from gateway.log.reading import NotKept, event_of, is_cut
 from gateway.log.run import Run
 from gateway.wire.events import Cursor
 
-#: Packs that are read at once, where their events are not large.
+#: Packs that are read at once, unless their events are large.
 _PACKS: Final = 6
-#: No further pack is opened once the frames of those before it take so much.
+#: No further pack is read once the frames take this much.
 _BYTES: Final = 1_048_576
 
 
 async def read_packed(
     database: Database, log_id: LogId, after: Cursor, session_id: str | None
 ) -> tuple[Run, int] | None:
-    """The frames of the packs after a place with the rows among them, some 3,000 or 1 MiB, and how far they go.
+    """The frames of packed events after a place, with the rows among them, about 3,000 or 1 MiB, and how far they go.
 
-    None where no pack is left. Raises ``NotKept`` where events after that place have been deleted, and
-    ``ProjectNotFound``.
+    None if no pack is left. Raises ``NotKept`` if later events were deleted, and ``ProjectNotFound``.
     """
     rows = await database.fetch_all("read_packs", **log_id.params, after=after.seq, session_id=session_id, limit=_PACKS)
     if not rows:
@@ -45,7 +44,7 @@ async def read_packed(
 async def _open(
     packs: Sequence[Row], after: Cursor, session_id: str | None, limit: int
 ) -> tuple[list[tuple[int, bytes]], int]:
-    """The frames of as many packs as go on to ``limit`` or are large enough, up to there, and how far they go."""
+    """The frames of packs up to ``limit``, until they are large enough, and how far they go."""
     found: list[tuple[int, bytes]] = []
     size = 0
     for pack in packs:
@@ -56,6 +55,6 @@ async def _open(
             break
         if size >= _BYTES:
             return found, pack["seq"]
-        # Each takes some milliseconds: whoever else has something to do in this process has it done in between.
+        # Each takes milliseconds: let other tasks run.
         await asyncio.sleep(0)
     return [frame for frame in found if frame[0] <= limit], limit

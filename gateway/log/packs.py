@@ -1,12 +1,11 @@
-"""Packs: many old events in one row of compressed bytes, and those that were read last, decoded.
+"""Packs: many old events as one row of compressed bytes; and a cache of decoded packs.
 
-A pack is a byte that names its format and then zlib over msgpack, column by column because like compresses best beside
-like::
+A pack is a byte for its format, then zlib over msgpack, by column because similar values compress best together::
 
     [words, seqs, types, sessions, turns, agents, times, payloads]
 
-``seqs`` and ``times`` (microseconds since 1970) are differences to the one before; ``types`` to ``agents`` are places
-in ``words``, whose first is null; ``payloads`` are the events' data, byte for byte.
+``seqs`` and ``times`` (microseconds since 1970) are differences to the previous one; ``types`` to ``agents`` are
+indexes into ``words``, whose first is null; ``payloads`` are the events' data, unchanged.
 """
 
 import zlib
@@ -27,16 +26,16 @@ from gateway.wire.times import timestamp
 _FORMAT: Final = b"\x01"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-#: What an event takes beside its data, about.
+#: Approximate memory of an event in addition to its data.
 _EVENT_BYTES: Final = 500
-#: A message's body that is no longer is stored as it is; PostgreSQL does the same with what it would compress.
+#: Shorter message bodies are stored uncompressed, as PostgreSQL would do.
 SHORT_BYTES: Final = 2_000
 
 _Columns = tuple[list[str | None], list[int], list[int], list[int], list[int], list[int], list[int], list[bytes]]
 
 
 def encode(rows: Sequence[Row]) -> bytes:
-    """Events as they stand in the log's rows, in their order, as a pack."""
+    """Rows of events, in order, as a pack."""
     words: dict[str | None, int] = {None: 0}
 
     def places(column: str) -> list[int]:
@@ -50,7 +49,7 @@ def encode(rows: Sequence[Row]) -> bytes:
 
 
 def decode(encoded: bytes, epoch: int) -> tuple[Event, ...]:
-    """The events of a pack, of a log of this epoch. Raises ``ValueError`` for what is none."""
+    """The events of a pack. Raises ``ValueError`` if it is malformed."""
     words, seqs, types, sessions, turns, agents, times, payloads = _columns(encoded)
     kinds = zip(types, sessions, turns, agents, strict=True)
     return tuple(
@@ -60,9 +59,9 @@ def decode(encoded: bytes, epoch: int) -> tuple[Event, ...]:
 
 
 def frames(encoded: bytes, after: Cursor, session_id: str | None = None) -> list[tuple[int, bytes]]:
-    """The frames of a pack's events after a place, of all sessions or of one, each behind its number.
+    """The frames of a pack's events after a place, of all sessions or one, each with its number.
 
-    They are made of the columns, a fifth of what it takes to make events first. Raises ``ValueError`` as ``decode``.
+    Made from the columns, in a fifth of the time that event objects would take. Raises ``ValueError``.
     """
     words, seqs, types, sessions, turns, agents, times, payloads = _columns(encoded)
     kinds = [*zip(types, sessions, turns, agents, strict=True)]
@@ -88,7 +87,7 @@ def frames(encoded: bytes, after: Cursor, session_id: str | None = None) -> list
 
 @lru_cache(maxsize=1024)
 def _second(second: int) -> bytes:
-    """A second since 1970 as it stands in a timestamp, up to the point before its milliseconds."""
+    """A second since 1970 as in a timestamp, up to the point before the milliseconds."""
     return timestamp(_EPOCH + timedelta(seconds=second)).encode().removesuffix(b"000Z")
 
 
@@ -113,30 +112,30 @@ def _differences(values: list[int]) -> list[int]:
 
 
 def shrink(body: bytes) -> bytes:
-    """A message's body as it is stored: a long one compressed behind a byte that no JSON begins with."""
+    """A message's body for storage: compressed after a byte that JSON never begins with, if it is long."""
     return _FORMAT + zlib.compress(body, 9) if len(body) > SHORT_BYTES else body
 
 
 def restore(stored: bytes) -> bytes:
-    """What ``shrink`` was given."""
+    """The inverse of ``shrink``."""
     return zlib.decompress(memoryview(stored)[1:]) if stored[:1] == _FORMAT else stored
 
 
 class PackCache:
-    """The newest packs that were read, decoded once for all who replay the same part of a log."""
+    """The newest decoded packs, shared by all that replay the same part of a log."""
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        #: (log, its epoch, last seq) → the pack's events and what they take.
+        #: (log, epoch, last seq) → the events and their size.
         self._packs: OrderedDict[tuple[LogId, int, int], tuple[tuple[Event, ...], int]] = OrderedDict()
 
     def of(self, log_id: LogId, epoch: int) -> dict[int, tuple[Event, ...]]:
-        """The packs of a log that need not be read again, by their last seq."""
+        """The cached packs of a log by their last seq."""
         return {last: events for (*log, last), (events, _) in self._packs.items() if log == [log_id, epoch]}
 
     def take(self, log_id: LogId, epoch: int, last_seq: int, encoded: bytes) -> tuple[Event, ...]:
-        """The events of a pack that has been read."""
+        """The events of a pack, which are cached."""
         key = (log_id, epoch, last_seq)
         if known := self._packs.get(key):
             return known[0]

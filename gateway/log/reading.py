@@ -1,7 +1,7 @@
-"""Read the log: the events after a place, or the certainty that they are no longer kept.
+"""Reads the log: the events after a place, or the fact that they are no longer kept.
 
-Each read is one statement, so that what it finds and where the log begins are true at one moment: what is deleted
-meanwhile is never taken for a hole that is none.
+Each read is one statement, so that the events and the log's floor are consistent, and concurrent deletion never looks
+like a hole.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,19 @@ from gateway.log.ids import LogId
 from gateway.log.packs import PackCache
 from gateway.wire.events import Cursor, Event
 
-#: What the statements that read rows leave off at.
+#: The limits of statements that read rows.
 PAGE_EVENTS, PAGE_BYTES = 500, 262_144
-#: What the packs that are kept decoded may take.
+#: Bytes of decoded packs in the cache.
 CACHE_BYTES: Final = 16_777_216
 
-#: Who runs a named query.
+#: Runs named queries.
 Reader = Database | Transaction
 
 
 class NotKept(GatewayError):
-    """The log no longer holds what comes after that place.
+    """The log no longer has the events after this place.
 
-    Its events have been deleted, or the log is another one by now. ``epoch``, ``floor`` and ``head`` are where it
-    begins and ends, as in ``Head``.
+    They were deleted, or the log's epoch has changed. ``epoch``, ``floor`` and ``head`` are as in ``Head``.
     """
 
     status, code = 410, "not_kept"
@@ -37,15 +36,15 @@ class NotKept(GatewayError):
 
 
 class Reading:
-    """Reads all logs: rows, and packs of older events among them, which nobody above can tell from rows."""
+    """Reads logs: rows and packs, without a difference for callers."""
 
     def __init__(self) -> None:
         self._packs = PackCache(max_bytes=CACHE_BYTES)
 
     async def read(self, reader: Reader, log_id: LogId, after: Cursor, session_id: str | None = None) -> list[Event]:
-        """The next events after a place, at most some 1,000 and 512 KiB; of one session with the project's gaps.
+        """The next events after a place, at most about 1,000 and 512 KiB; of one session with the project's gaps.
 
-        Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
+        Raises ``NotKept`` if later events were deleted, and ``ProjectNotFound``.
         """
         while True:
             known = self._packs.of(log_id, after.epoch)
@@ -65,11 +64,11 @@ class Reading:
             ]
             if events:
                 return sorted(events, key=lambda event: event.seq)
-            # The session's events in this pack are all before that place.
+            # All of the session's events in this pack are before the place.
             after = Cursor(after.epoch, last)
 
     async def event(self, reader: Reader, log_id: LogId, cursor: Cursor, session_id: str) -> Event | None:
-        """The event of a session that stands at a place; None where it is not kept. Raises ``ProjectNotFound``."""
+        """The session's event at a place; None if it is not kept. Raises ``ProjectNotFound``."""
         row = await reader.fetch_one("read_event", **log_id.params, epoch=cursor.epoch, seq=cursor.seq)
         if row is not None:
             return event_of(row, cursor.epoch)
@@ -94,12 +93,11 @@ async def _rows(
 
 
 def is_cut(events: Sequence[Event]) -> bool:
-    """Whether a statement may have left out rows that stand before the pack's end."""
+    """Whether the statement's limits may have cut off rows before the pack's end."""
     return len(events) >= PAGE_EVENTS or sum(len(event.data) for event in events) >= PAGE_BYTES
 
 
 def event_of(row: Row, epoch: int) -> Event:
-    """An event as its row tells it."""
     return Event(
         cursor=Cursor(epoch, row["seq"]),
         type=row["type"],

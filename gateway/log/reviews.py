@@ -1,6 +1,6 @@
-"""The upkeep of all logs: what makes them smaller, and what a gateway that died left undone.
+"""Upkeep of all logs: makes them smaller, and completes what a dead gateway has left.
 
-Each gateway does it for any project; whoever is first holds a row's lock, and the others leave that project alone.
+Every gateway does it for every project; a row lock keeps two from doing the same.
 """
 
 import logging
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 async def of_each(rows: Sequence[Row], work: Callable[[Row], Awaitable[object]]) -> None:
-    """Do ``work`` for the project of each row; where it fails, the others have theirs all the same."""
+    """Do ``work`` for each row; a failure does not affect the other rows."""
     for row in rows:
         try:
             await work(row)

@@ -1,4 +1,4 @@
-"""The room opened: the log, and the messages that it is folded into. Nothing of it has to be closed."""
+"""Opens the log and its transcript; nothing has to be closed."""
 
 import attrs
 from aiohttp import web

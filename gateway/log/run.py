@@ -1,27 +1,27 @@
-"""Frames of events in the order of the log, found by place and by size without looking at each."""
+"""Frames of events in log order, found by place and size without looking at each."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, Self
 
-#: What is written to a client at once, at most, unless a single event is larger.
+#: The most that is written to a client at once, unless one event is larger.
 PIECE_BYTES: Final = 65_536
 
 
 class Run:
-    """Ready frames of a part of the log: of all its events, or of some."""
+    """Frames of a part of the log, of all its events or of some."""
 
     def __init__(self) -> None:
         self._seqs: list[int] = []
         self._frames: list[bytes] = []
-        #: Bytes up to and including each frame, counted from where the run once began.
+        #: Cumulative sizes of the frames, from the run's original start.
         self._ends: list[int] = []
         self._forgotten = 0
 
     @classmethod
     def of(cls, numbered: Sequence[tuple[int, bytes]]) -> Self:
-        """Frames in the order of the log, each behind its event's number."""
+        """From frames in log order, each with its event's number."""
         run = cls()
         run._seqs = [seq for seq, _ in numbered]
         run._frames = [frame for _, frame in numbered]
@@ -47,20 +47,20 @@ class Run:
         self._ends.append((self._ends[-1] if self._ends else self._forgotten) + len(frame))
 
     def excess(self, max_bytes: int) -> int:
-        """How many of the oldest must go for the rest to fit; the newest stays in any case."""
+        """How many of the oldest must be dropped to fit; the newest always stays."""
         if self.size <= max_bytes:
             return 0
         return min(bisect_right(self._ends, self._ends[-1] - max_bytes - 1) + 1, len(self) - 1)
 
     def forget(self, seq: int) -> None:
-        """Let go of all events up to this one."""
+        """Drop all events up to this one."""
         count = bisect_right(self._seqs, seq)
         if count:
             self._forgotten = self._ends[count - 1]
             del self._seqs[:count], self._frames[:count], self._ends[:count]
 
     def end(self, after: int, limit_bytes: int) -> int:
-        """The number of the last event that fits into ``limit_bytes`` after a place; at least the next one."""
+        """The last event that fits into ``limit_bytes`` after a place; at least the next one."""
         first = bisect_right(self._seqs, after)
         if first == len(self):
             return after
@@ -76,7 +76,7 @@ class Run:
         return self._frames[bisect_right(self._seqs, after) : bisect_right(self._seqs, through)]
 
     def merged(self, other: "Run", after: int, through: int) -> bytes:
-        """The frames of both between two places, in order."""
+        """The frames of both runs between two places, in order."""
         found = sorted((*self._numbered(after, through), *other._numbered(after, through)))
         return b"".join(frame for _, frame in found)
 

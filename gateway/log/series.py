@@ -1,7 +1,7 @@
-"""Events of one source that follow one another: what containers say most of the time, appended at half the cost.
+"""Consecutive events of one source, the usual case, appended at half the cost.
 
-What many of them share goes to PostgreSQL once, and their payloads in one piece. Its text is their bytes, where they
-are UTF-8 and the database can hold it; whatever is not has to be appended one by one.
+What they share is sent to PostgreSQL once, and their payloads as one string if they are UTF-8 that PostgreSQL can
+store. Otherwise they are appended one by one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from gateway.db.arrays import integer_array, text_array
 from gateway.log.entries import NOTHING, Appended, NewEvent
 from gateway.wire.events import Cursor, Event
 
-#: More kinds are no series any more: PostgreSQL counts its way through them for each event.
+#: With more kinds it is not faster, since PostgreSQL looks each event's kind up.
 MAX_KINDS = 32
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ _Kind = tuple[str, str | None, str | None, str | None]
 
 @attrs.frozen(kw_only=True)
 class Series:
-    """Such events, and which kind each of them is of, from 1."""
+    """The events, and the kind of each, from 1."""
 
     events: Sequence[NewEvent]
     kinds: Mapping[_Kind, int]
@@ -36,7 +36,7 @@ class Series:
 
     @classmethod
     def of(cls, events: Sequence[NewEvent], numbers: Sequence[int | None]) -> "Series | None":
-        """None where they are none: a number is missing, or something has to be looked at or comes true with one."""
+        """None if a number is missing, or an event has a key or an effect."""
         first = numbers[0] if numbers else None
         if first is None or list(numbers) != list(range(first, first + len(numbers))):
             return None
@@ -56,7 +56,7 @@ class Series:
         return cls(events=events, kinds=kinds, places=places, first=first, payloads=payloads)
 
     def params(self) -> dict[str, Any]:
-        """For ``append_series``, all but whose they are."""
+        """For ``append_series``, except the log and source."""
         types, sessions, turns, agents = zip(*self.kinds, strict=True)
         lengths = [len(event.data) for event in self.events]
         return {
@@ -73,7 +73,7 @@ class Series:
         }
 
     def stored(self, epoch: int, base: int, turns: Sequence[str | None]) -> Appended:
-        """What became of them; ``turns`` is of each kind."""
+        """What was stored; ``turns`` by kind."""
 
         def make() -> tuple[Event, ...]:
             return tuple(

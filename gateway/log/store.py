@@ -1,8 +1,7 @@
-"""Append to the log, and read from it. This is the only room that appends.
+"""Appends to the log, and reads from it. Nothing else appends.
 
-An append is one transaction: its events, and the ``effects`` that must come true with them (a turn's row, a
-permission's). Those who listen are told once it is committed; an append whose caller was cancelled meanwhile is
-found by polling the head.
+An append is one transaction with its events and their ``effects`` (changes of turns, permissions, …). Listeners are
+called after the commit. An append whose caller was cancelled meanwhile is found by polling the head.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,20 +28,20 @@ APPEND_ATTEMPTS = 3
 
 
 class StaleFence(GatewayError):
-    """Somebody else follows this container now."""
+    """Another gateway follows this container now."""
 
     status, code = 409, "stale_fence"
 
 
 class EffectRefused(GatewayError):
-    """What was to come true together with an event cannot any more."""
+    """An effect of the event is no longer possible."""
 
     status, code = 409, "effect_refused"
 
 
 @attrs.frozen(kw_only=True)
 class Head:
-    """Where a log begins and ends: events ``floor + 1`` to ``head`` are there."""
+    """Where a log begins and ends: it has the events ``floor + 1`` to ``head``."""
 
     epoch: int
     floor: int
@@ -57,7 +56,7 @@ Listener = Callable[[LogId, Appended], None]
 
 
 class Log:
-    """All logs in one database."""
+    """All logs of one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,7 +64,7 @@ class Log:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Have ``listener(log_id, appended)`` called after each commit of this process; it must not block."""
+        """Call ``listener(log_id, appended)`` after each commit of this process; it must not block."""
         self._listeners.append(listener)
 
     async def append(
@@ -78,11 +77,11 @@ class Log:
         fence: int | None = None,
         effects: Sequence[Effect] = (),
     ) -> Appended:
-        """Store ``events`` in this order, once; numbered ones of ``source`` are stored up to its mark only once.
+        """Store ``events`` in this order, once; numbered ones of ``source`` only beyond its mark.
 
-        ``numbers`` are the source's own, one for each event, where the events do not carry them.
-        An append whose outcome is unknown is repeated: what has a number or a key changes nothing the second time.
-        Raises ``StaleFence``, ``ProjectNotFound``, ``EffectRefused``, or what an effect violates.
+        ``numbers`` are the source's own, if the events do not carry them. An append with an unknown outcome is
+        repeated: events with a number or a key are stored once. Raises ``StaleFence``, ``ProjectNotFound``,
+        ``EffectRefused``, or what an effect violates.
         """
         numbered = [event.number for event in events] if numbers is None else numbers
         repeatable = all(number is not None or event.key for event, number in zip(events, numbered, strict=True))
@@ -116,11 +115,11 @@ class Log:
         return Head(epoch=row["epoch"], floor=row["floor"], head=row["head"])
 
     async def begin_epochs(self) -> None:
-        """After the database was restored from a backup: all clients begin anew instead of missing what was lost."""
+        """After a restore from a backup: all clients start anew, instead of missing what was lost."""
         await self._database.execute("begin_epochs")
 
     async def heads(self, log_ids: Collection[LogId]) -> dict[LogId, Cursor]:
-        """Where those of the logs end that there are."""
+        """The ends of those logs that exist."""
         params = {"project_ids": [one.project_id for one in log_ids], "logs": [one.name for one in log_ids]}
         rows = await self._database.fetch_all("get_heads", **params)
         return {LogId.of(row): Cursor(row["epoch"], row["head"]) for row in rows}
@@ -133,45 +132,45 @@ class Log:
         *,
         within: Transaction | None = None,
     ) -> list[Event]:
-        """The next events after a place, at most some 1,000 and 512 KiB; of one session with the project's gaps.
+        """The next events after a place, at most about 1,000 and 512 KiB; of one session with the project's gaps.
 
-        Raises ``NotKept`` where events after that place have been deleted, and ``ProjectNotFound``.
+        Raises ``NotKept`` if later events were deleted, and ``ProjectNotFound``.
         """
         return await self._reading.read(within or self._database, log_id, after, session_id)
 
     async def event(self, log_id: LogId, cursor: Cursor, session_id: str) -> Event | None:
-        """The event of a session that stands at a place; None where it is not kept. Raises ``ProjectNotFound``."""
+        """The session's event at a place; None if it is not kept. Raises ``ProjectNotFound``."""
         return await self._reading.event(self._database, log_id, cursor, session_id)
 
     async def blocks(self, log_id: LogId, after: Cursor) -> Blocks | None:
-        """Many of the events after a place, ready for a stream; None where they have to be read one by one.
+        """Many events after a place, ready for a stream; None if they must be read one by one.
 
         Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
         """
         if log_id.name != ACP:
-            # PostgreSQL frames our own events alone.
+            # PostgreSQL frames only the project's own log.
             return None
         return await read_blocks(self._database, log_id, after)
 
     async def session_blocks(self, log_id: LogId, after: Cursor, session_id: str) -> Run | None:
-        """The same of one session, with the project's gaps."""
+        """The same for one session, with the project's gaps."""
         return await read_session_blocks(self._database, log_id, after, session_id)
 
     async def packed(self, log_id: LogId, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
-        """The frames of many packed events after a place, and how far they go; None where no pack is left.
+        """The frames of many packed events after a place, and how far they go; None if no pack is left.
 
         Raises ``NotKept`` and ``ProjectNotFound`` as ``read`` does.
         """
         return await read_packed(self._database, log_id, after, session_id)
 
     async def mark(self, log_id: LogId, source: str) -> int:
-        """The number up to which a source's events are stored; 0 where none is."""
+        """The number up to which a source's events are stored; 0 if none are."""
         row = await self._database.fetch_one("get_source_mark", **log_id.params, source=source)
         return row["mark"] if row else 0
 
 
 async def _append_series(database: Database, whose: Mapping[str, Any], series: Series) -> Appended | None:
-    """None where nothing was stored, because they are not what the source's mark expects, or cannot be stored so."""
+    """None if nothing was stored, because the source's mark or the payloads do not fit."""
     try:
         row = await database.fetch_one("append_series", **whose, **series.params())
     except UnstorableText:
@@ -205,7 +204,7 @@ async def _append(
     if effects or any(event.effects for event in events):
         row = await database.transaction(work)
     else:
-        # A statement alone is a transaction, too, in one round trip; and whoever is paused holds no lock.
+        # A single statement is a transaction in one round trip, and holds no lock if this process is paused.
         row = await database.fetch_one("append_events", **params)
     assert row is not None
     return _appended(row, _stored(row, events))

@@ -1,6 +1,6 @@
-"""The transcript: a session's messages, as people read them.
+"""The transcript: a session's messages.
 
-A history is the messages that have been written and, folded on the fly, the end of the log that none of them covers.
+A history is the written messages and, folded on the fly, the end of the log that they do not cover.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,20 +17,20 @@ from gateway.log.store import Log
 from gateway.wire.messages import Message
 
 _END: Final = 2**62
-#: A page is as long as its client wants it, or as large as this, and one message more.
+#: The most bytes of a page, plus one message.
 PAGE_BYTES: Final = 2_097_152
 
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """Messages in the order asked for, and the id after which the next page begins; None on the last."""
+    """Messages in the requested order, and the id after which the next page begins; None on the last."""
 
     messages: tuple[Message, ...]
     next: str | None
 
 
 class Transcript:
-    """The messages of all sessions in one database."""
+    """The messages of all sessions."""
 
     def __init__(self, database: Database, log: Log, folding: Folding) -> None:
         self._database = database
@@ -47,16 +47,17 @@ class Transcript:
         newest_first: bool,
         within: Transaction | None = None,
     ) -> Page:
-        """One page of a session's history, after a message's id in the order asked for: ``limit`` messages, or some
-        megabytes of them.
+        """One page of a session's history, after a message's id in the requested order: ``limit`` messages, or some
+        megabytes.
 
-        Raises ``HistoryTooLong`` where it is read ``within`` a transaction; see ``Folding.shorten``.
+        Raises ``HistoryTooLong`` if it is read ``within`` a transaction; see ``Folding.shorten``.
         """
         for _ in range(ATTEMPTS):
-            # First what is not written: what is written meanwhile is then found twice, and shown as it was written.
+            # Unwritten messages first: what is written meanwhile is then found twice, and the written one is shown.
             recent = await self._recent(project_id, session_id, within)
             page = await self._page(project_id, session_id, recent.messages, after, limit, newest_first, within)
-            # A long turn is written in parts, and a text that is cut there would be shown whole, and its end again.
+            # Otherwise a part of a long turn was written meanwhile, and its text would be shown both whole and in
+            # parts.
             if within or await self._folding.folded_to(project_id, session_id) == recent.folded_to:
                 break
         return page
@@ -84,7 +85,7 @@ class Transcript:
         written = {row["first_seq"]: row for row in rows}
         seqs = sorted(written.keys() | newer.keys(), reverse=newest_first)
         if sum(len(row["body"]) for row in rows) >= PAGE_BYTES:
-            # There may be others behind the last one.
+            # There may be others after the last one.
             seqs = seqs[: seqs.index(rows[-1]["first_seq"]) + 1]
             more = True
         else:
@@ -101,14 +102,14 @@ class Transcript:
         return Page(messages=tuple(messages), next=messages[-1].id if more else None)
 
     async def all(self, project_id: str, session_id: str) -> AsyncIterator[Message]:
-        """A session's whole history, oldest first, with some of it in memory at a time.
+        """A session's whole history, oldest first, with a part of it in memory at a time.
 
-        Raises ``Conflict`` or ``SessionNotFound`` at the end of one that was cleared or deleted meanwhile.
+        Raises ``Conflict`` or ``SessionNotFound`` at the end if it was cleared or deleted meanwhile.
         """
         before = await self._cleared_to(project_id, session_id)
         last = 0
         while True:
-            # First what is not written: what is written meanwhile is then found twice, and never missed.
+            # Unwritten messages first: what is written meanwhile is then found twice, and never missed.
             recent = await self._recent(project_id, session_id, None)
             updated = {message.first_seq: message for message in recent.messages}
             async for message in self._written(project_id, session_id, after=last):
@@ -116,8 +117,8 @@ class Transcript:
                 yield _later(message, updated)
             if await self._folding.folded_to(project_id, session_id) == recent.folded_to:
                 break
-            # Something was written meanwhile, perhaps behind what has been told: go on from there. However often that
-            # is, each time only what was written since is left.
+            # Messages were written meanwhile, perhaps after what was yielded: continue from there. Each round only has
+            # what was written since.
         for message in recent.messages:
             if message.first_seq > last:
                 yield message
@@ -128,12 +129,12 @@ class Transcript:
         for _ in range(0 if within else ATTEMPTS):
             with suppress(HistoryTooLong):
                 return await self._folding.unfolded(project_id, session_id)
-            # Only now: what had been read until then is not kept any more.
+            # Only now, when what was read before is no longer referenced.
             await self._folding.shorten(project_id, session_id)
         return await self._folding.unfolded(project_id, session_id, within=within)
 
     async def clear(self, project_id: str, session_id: str) -> None:
-        """Forget the history up to now; the log, which streams resume from, stays."""
+        """Delete the history up to now; the log stays."""
         head = await self._log.head(LogId(project_id))
 
         async def work(transaction: Transaction) -> None:
@@ -161,7 +162,7 @@ class Transcript:
 
 
 def _later(written: Message, unwritten: Mapping[int, Message]) -> Message:
-    """A message as it is in rows, or a tool call as events that none covered went on with it: what goes further."""
+    """The message of the rows, or the one of the events if those continued its tool call: whichever is later."""
     if written.tool_call_id is None:
         return written
     other = unwritten.get(written.first_seq, written)

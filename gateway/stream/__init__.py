@@ -1,1 +1,1 @@
-"""The log's events, streamed to clients: from a cursor, live, in each dialect."""
+"""Streams the log's events to clients: from a cursor, live, in each dialect."""

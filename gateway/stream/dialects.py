@@ -1,4 +1,4 @@
-"""How a stream tells its client what stands in no log: that it lives, where the client is, that it must start anew."""
+"""How a stream sends what is not in the log: heartbeats, the client's cursor, resets."""
 
 import math
 from typing import Final, Protocol
@@ -10,7 +10,7 @@ from gateway.wire.events import Cursor, Heartbeat, Reset
 
 
 class Telling(Protocol):
-    """A block with the client's cursor, and after how many milliseconds it is to come back."""
+    """A block with the client's cursor, and the reconnection time in milliseconds."""
 
     def __call__(self, cursor: Cursor | None, *, retry: int | None = None) -> bytes: ...
 
@@ -21,9 +21,9 @@ class TellingReset(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Dialect:
-    """``begin``: the first block. ``longest_pause``: a heartbeat comes after so many seconds at the latest.
+    """``begin``: the first block. ``longest_pause``: the seconds between heartbeats.
 
-    ``comes_back_from_an_end``: whether clients do; else a stream that they are to come back to is broken off.
+    ``comes_back_from_an_end``: whether clients reconnect after a clean end; otherwise streams are broken off.
     """
 
     begin: Telling
@@ -40,7 +40,7 @@ OWN: Final = Dialect(
     longest_pause=math.inf,
     comes_back_from_an_end=True,
 )
-#: OpenCode's own SDK takes a clean end for the end of all, and comes back, with ``Last-Event-ID``, from any other.
+#: OpenCode's SDK gives up after a clean end, and reconnects with ``Last-Event-ID`` after any other.
 OPENCODE: Final = Dialect(
     begin=opencode.connected,
     heartbeat=opencode.heartbeat,

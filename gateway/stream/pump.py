@@ -1,8 +1,8 @@
-"""The pump: writes what is new in a project's log to all its live streams.
+"""The pump: writes what is new in a log to all its live streams.
 
-Those who are up to date all stand at one place, so that what comes next is joined and framed once for all of them and
-costs one write each. A round begins at the earliest as long after the last one as that took, so that a burst becomes
-few large writes. Who cannot keep up, or stands before what the tail holds, is let go, and catches up by itself.
+Streams that are up to date are at the same place, so the next events are framed once for all and cost one write each.
+The pause before a round is as long as the last round took, so that a burst becomes few large writes. A stream that
+lags, or is before the tail's start, is released and catches up by itself.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: The longest pause between two rounds.
 PAUSE_SECONDS: Final = 0.05
-#: Until the log is read again, after it could not be.
+#: The pause after the log could not be read.
 RETRY_SECONDS: Final = 0.25
 
 Framed = tuple[bytes, bytes]
@@ -43,10 +43,10 @@ class Pump:
         self._tail = tail
         self._metrics = metrics
         self._epoch = tail.epoch
-        #: All that are settled have got the log up to here.
+        #: The place of all settled streams.
         self.served = tail.loaded
         self._settled: dict[str | None, dict[Stream, None]] = {}
-        #: On their way to where the others are, or a little ahead of them.
+        #: Streams that approach the others' place, or are slightly ahead.
         self._others: dict[Stream, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -57,7 +57,7 @@ class Pump:
     def start(self) -> None:
         self._tail.keep()
         self._task = asyncio.create_task(
-            # Not about the request that happened to come first.
+            # Its log lines are not about the request that started it.
             self._run(),
             name=f"pump {self._log_id}",
             context=Context(),
@@ -71,7 +71,7 @@ class Pump:
             self._tail.let_go()
 
     async def carry(self, stream: Stream) -> None:
-        """Write to the stream until it is full, or must look for itself what has become of its place or project."""
+        """Write to the stream until it is full, or its place or project needs a look."""
         if not self.is_running:
             raise GatewayError("The pump that carried this stream has died.")
         stream.released = asyncio.get_running_loop().create_future()
@@ -84,7 +84,7 @@ class Pump:
             self._remove(stream)
 
     async def _run(self) -> None:
-        """Go round whenever there is something to do, until cancelled."""
+        """Run rounds whenever there is something to write, until cancelled."""
         about(project_id=self._log_id.project_id)
         loop = asyncio.get_running_loop()
         while True:
@@ -96,28 +96,28 @@ class Pump:
                 await self._load()
             started = loop.time()
             self._round(started)
-            # The loop does the writes that it has put off; they are what a round costs.
+            # Let the loop do deferred writes, which are the cost of a round.
             await asyncio.sleep(0)
             await asyncio.sleep(min(loop.time() - started, PAUSE_SECONDS))
 
     def _has_work(self) -> bool:
         tail = self._tail
         if tail.gone:
-            # Streams that nobody carries end by themselves, the last of them when its client has been given up.
+            # Streams that are not carried end by themselves.
             return bool(self._settled or self._others)
         if self._is_lost():
             return True
         return tail.head > self.served or any(stream.seq <= self.served for stream in self._others)
 
     def _is_lost(self) -> bool:
-        """Whether the tail goes on somewhere else than where the settled streams are."""
+        """Whether the tail no longer continues at the settled streams' place."""
         tail = self._tail
         if not self._settled and not self._others:
             self._epoch, self.served = tail.epoch, tail.loaded
         return tail.gone or tail.epoch != self._epoch or tail.since > self.served
 
     async def _load(self) -> None:
-        """Read what other processes appended, once for all."""
+        """Read what other processes appended, once for all streams."""
         tail = self._tail
         place = Cursor(tail.epoch, tail.loaded)
         try:
@@ -154,7 +154,7 @@ class Pump:
             tail.waiting_since = 0.0
 
     def _concerned(self, through: int) -> Iterable[str | None]:
-        """Whose streams get something of what comes next."""
+        """The sessions whose streams get something of what comes next."""
         owners = self._tail.owners(self.served, through)
         if None in owners:
             # It may be a gap, which concerns all.
@@ -221,5 +221,5 @@ class Pump:
             return
         logger.error("pump died", exc_info=task.exception(), extra={"project": self._log_id.project_id})
         self._task = None
-        # Its streams end, and their clients come back to another one.
+        # Its streams end, and their clients reconnect.
         self._release_all()

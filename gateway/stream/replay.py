@@ -1,8 +1,8 @@
-"""Reading the log for those whom the tail does not reach: a bounded number of reads at once, each for all who need it.
+"""Reads the log for streams before the tail's start: a bounded number of reads at once, each shared by all who need it.
 
-After a restart thousands of clients come back within a second, most of them from about the same place. Those at the
-same place share one read; those who begin at different ones begin it at a common place before them, and from there
-take the same steps. What has been read is kept for a moment.
+After a restart thousands of clients reconnect within a second, most of them near the same place. Streams at the same
+place share one read. Others start their reads at a common earlier place, and share all following ones. Results are kept
+for a moment.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from gateway.log.run import PIECE_BYTES, Run
 from gateway.log.store import Log
 from gateway.wire.events import Cursor
 
-#: Readers begin at multiples of this, where that brings them to their place in one read.
+#: Reads start at multiples of this, if that reaches the place in one read.
 STRIDE: Final = 500
-#: Who is so many events behind is sent what PostgreSQL has framed.
+#: A stream this many events behind gets what PostgreSQL has framed.
 FAR: Final = 2_000
 #: Bytes of frames that are kept.
 KEPT_BYTES: Final = 16_777_216
-#: What an entry costs beside its frames.
+#: Approximate memory of an entry in addition to its frames.
 _OVERHEAD: Final = 1_000
 
-#: A log, the session or None for all, and the place that was read from.
+#: A log, a session or None for all, and the place to read from.
 Key = tuple[LogId, str | None, Cursor]
 
 
 class Passage(Protocol):
-    """Ready frames of a part of the log, up to ``through``."""
+    """Frames of a part of the log, up to ``through``."""
 
     through: int
 
@@ -40,7 +40,7 @@ class Passage(Protocol):
     def size(self) -> int: ...
 
     def piece(self, after: int) -> tuple[bytes, int]:
-        """What is to be written next after a place, and the place behind it."""
+        """The next bytes after a place, and the place after them."""
         ...
 
 
@@ -63,7 +63,7 @@ class Frames:
 
 
 class Replays:
-    """Reads passages of logs, ``at_once`` at a time; whoever asks first is served first."""
+    """Reads passages of logs, ``at_once`` at a time, in order of request."""
 
     def __init__(self, log: Log, *, at_once: int) -> None:
         self._log = log
@@ -74,14 +74,14 @@ class Replays:
 
     @property
     def turn(self) -> asyncio.Semaphore:
-        """To be held by whoever else reads for a stream."""
+        """To be held by others that read for a stream."""
         return self._turn
 
     async def read(self, log_id: LogId, place: Cursor, session_id: str | None, head: int) -> Passage | None:
-        """What comes after a place, of all sessions or of one with the project's gaps; None where there is nothing.
+        """What comes after a place, of all sessions or of one with the project's gaps; None if there is nothing.
 
-        ``head`` is where the log is known to go: up to there nothing is missing, where a session has nothing more.
-        Raises ``NotKept``, ``ProjectNotFound``, and what the database raises.
+        Up to ``head`` nothing is missing if a session has nothing more. Raises ``NotKept``, ``ProjectNotFound``, and
+        database errors.
         """
         common = attrs.evolve(place, seq=place.seq - place.seq % STRIDE)
         key = (log_id, session_id, place)
@@ -96,17 +96,17 @@ class Replays:
         return passage if passage.through > place.seq else None
 
     def foresee(self, log_id: LogId, passage: Passage, place: Cursor, session_id: str | None, head: int) -> None:
-        """Begin to read what will be asked for after a passage that ends at ``place``, where nobody waits for it."""
+        """Start to read what will be requested after a passage that ends at ``place``, if no read is waiting."""
         places = [place]
         if isinstance(passage, Blocks) and passage.is_whole and head - place.seq >= FAR + BLOCK_EVENTS:
-            # PostgreSQL's framing takes longer than all the rest: two of its processes share it.
+            # PostgreSQL's framing is the slowest part: let two of its processes share it.
             places.append(attrs.evolve(place, seq=place.seq + BLOCK_EVENTS))
         for one in places:
             if not self._turn.locked():
                 self._begin((log_id, session_id, one), head)
 
     async def close(self) -> None:
-        """Cancel the reads under way and wait for them."""
+        """Cancel open reads."""
         tasks = set(self._reading.values())
         for task in tasks:
             task.cancel()
@@ -118,7 +118,7 @@ class Replays:
         return self._kept[key] if task is None else await asyncio.shield(task)
 
     def _begin(self, key: Key, head: int) -> "asyncio.Task[Passage] | None":
-        """The task that reads it, None where it is kept. Whoever asked first may leave while others wait for it."""
+        """The task that reads it; None if it is kept. The first requester may leave while others wait."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return None
@@ -137,14 +137,14 @@ class Replays:
             events = await self._log.read(log_id, place, session_id)
         run = Run.of([(event.seq, event.frame()) for event in events])
         if not events:
-            # Not kept: what comes next may be here in a moment.
+            # Not kept, since more may arrive at once.
             return Frames(run, place.seq if session_id is None else max(place.seq, head))
         passage = Frames(run, run.last)
         self._keep(key, passage)
         return passage
 
     async def _far(self, key: Key) -> Passage | None:
-        """A long passage, made without a look at each event; None where there is none, and they are read one by one."""
+        """A long passage, without a look at each event; None if events must be read one by one."""
         log_id, session_id, place = key
         if session_id is None and (blocks := await self._log.blocks(log_id, place)):
             return blocks
@@ -156,7 +156,7 @@ class Replays:
     def _ended(self, key: Key, task: asyncio.Task[Passage]) -> None:
         self._reading.pop(key, None)
         if not task.cancelled():
-            # Whoever waits for it hears of a failure; it may be that nobody does any more.
+            # Marks a failure as retrieved: perhaps nobody waits any more.
             task.exception()
 
     def _keep(self, key: Key, passage: Passage) -> None:

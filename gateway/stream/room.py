@@ -1,4 +1,4 @@
-"""The room opened: clients' streams, the tails that they read, and the wake-ups between gateways."""
+"""Opens clients' streams, the tails that they read, and the wake-ups between gateways."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

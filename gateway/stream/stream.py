@@ -1,7 +1,7 @@
-"""A stream: one client's cursor over the log, and the connection that it is written to.
+"""A stream: one client's cursor over the log, and its connection.
 
-The cursor is the only state. Whoever writes to a stream writes whole blocks and moves its cursor with them, so that a
-heartbeat between any two tells the client where it stands.
+The cursor is the only state. Writers write whole blocks and move the cursor with them, so that a heartbeat between any
+two has the right cursor.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from gateway.log.store import Head
 from gateway.stream.dialects import OWN, Dialect
 from gateway.wire.events import Cursor, Reset
 
-#: A connection that has more than this to send is given nothing more.
+#: A connection with more unsent bytes is given nothing more.
 FULL_BYTES: Final = 32_768
 
 
@@ -22,13 +22,13 @@ def chunked(data: bytes) -> bytes:
 
 
 class Carrier(Protocol):
-    """Who writes to many streams that stand at the same place."""
+    """Writes to many streams at the same place."""
 
     served: int
 
 
 class Stream:
-    """The events of a project, or of one session with the project's gaps, from a cursor on, to one client."""
+    """The events of a project, or of one session with the project's gaps, from a cursor on, for one client."""
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class Stream:
         self.dialect = dialect
         self.epoch = cursor.epoch
         self._seq = cursor.seq
-        #: While it is up to date, its place is that of all for whom this one writes.
+        #: While it is up to date, its place is the carrier's.
         self.carrier: Carrier | None = None
-        #: Done when the pump lets go of it.
+        #: Done when the pump releases it.
         self.released: asyncio.Future[None] | None = None
         #: Bytes written to the transport.
         self.written = 0
-        #: When it was last written to, by the loop's clock.
+        #: The time of the last write, by the loop's clock.
         self.wrote_at = asyncio.get_running_loop().time()
         self._taken = 0
         self._taken_at = self.wrote_at
@@ -73,16 +73,16 @@ class Stream:
         return self.transport.get_write_buffer_size() > FULL_BYTES
 
     def settle(self, carrier: Carrier) -> None:
-        """From now on the carrier's place is this one's."""
+        """Take the carrier's place from now on."""
         self.carrier = carrier
 
     def unsettle(self) -> None:
-        """Stay at the place where the carrier is now."""
+        """Keep the carrier's current place."""
         if self.carrier is not None:
             self._seq, self.carrier = self.carrier.served, None
 
     def write(self, data: bytes, cursor: Cursor | None = None) -> None:
-        """Write whole blocks, after which the client is at ``cursor``."""
+        """Write whole blocks, which take the client to ``cursor``."""
         if data:
             framed = chunked(data) if self.is_chunked else data
             self.transport.write(framed)
@@ -92,11 +92,11 @@ class Stream:
             self.epoch, self._seq = cursor.epoch, cursor.seq
 
     def beat(self, *, retry: int | None = None) -> None:
-        """Tell the client its cursor; ``retry``: and after how many milliseconds it is to come back."""
+        """Send a heartbeat with the cursor and, if ``retry`` is given, the reconnection time in milliseconds."""
         self.write(self.dialect.heartbeat(self.cursor, retry=retry))
 
     def has_stalled(self, now: float, seconds: float) -> bool:
-        """Whether its client has taken nothing of what waits for it in so many seconds. To be asked now and then."""
+        """Whether the client has read nothing for ``seconds``. To be called regularly."""
         waiting = self.transport.get_write_buffer_size()
         taken = self.written - waiting
         if not waiting or taken > self._taken:
@@ -105,9 +105,9 @@ class Stream:
 
 
 def judge(head: Head, text: str | None, *, from_start: bool) -> Cursor | Reset:
-    """Where a client that names ``text`` as its last event id begins, or the reset that it is told.
+    """Where a client with this last event id starts, or its reset.
 
-    With none it begins at the head, or at the log's start where it asks for that.
+    Without an id it starts at the head, or at the log's start if requested.
     """
     if not text:
         return Cursor(head.epoch, head.floor if from_start else head.head)
@@ -125,5 +125,5 @@ def judge(head: Head, text: str | None, *, from_start: bool) -> Cursor | Reset:
 
 
 def reset(head: Head, reason: str) -> Reset:
-    """A client is told to start again, and goes on at the head."""
+    """Tells a client to start again; it continues at the head."""
     return Reset(epoch=head.epoch, floor=head.floor, head=head.head, reason=reason)

@@ -1,7 +1,7 @@
 """All streams of this process: where each begins, who carries it, its heartbeats, and its end.
 
-A stream is carried by its project's pump while the tail reaches back to its cursor, and reads the log by itself until
-then. Between the two there is no seam: either writes what comes after the cursor, and moves it.
+The project's pump carries a stream while the tail reaches back to its cursor; until then the stream reads the log
+itself. Both write what comes after the cursor and move it, so nothing is lost in between.
 """
 
 import asyncio
@@ -28,21 +28,21 @@ from gateway.wire.events import Cursor, Reset
 
 logger = logging.getLogger(__name__)
 
-#: Until a stream reads again, after the database could not be used; twice as long at most.
+#: The pause after a failed read, up to twice as long.
 RETRY_SECONDS: Final = 0.25
-#: Where only a few streams are to end, they need not be spread over long.
+#: A few streams need not end spread over time.
 _PARTING_SECONDS: Final = 0.01
 
 
 class GatewayStopping(GatewayError):
-    """The gateway is stopping; come back."""
+    """The gateway is stopping; reconnect."""
 
     status, code = 503, "gateway_stopping"
 
 
 @attrs.define(eq=False)
 class Channel:
-    """What a log's streams share."""
+    """What the streams of one log share."""
 
     log_id: LogId
     tail: Tail
@@ -51,7 +51,7 @@ class Channel:
 
 
 class Streams:
-    """Owns the pumps, and knows every open stream. ``beat`` is its task; ``stop`` ends streams, ``close`` the rest."""
+    """Owns the pumps and all open streams. ``beat`` is its task; ``stop`` ends streams, ``close`` the rest."""
 
     def __init__(self, log: Log, tails: Tails, config: EventsConfig, *, reads_at_once: int, metrics: Metrics) -> None:
         self._log = log
@@ -60,7 +60,7 @@ class Streams:
         self._config = config
         self._replays = Replays(log, at_once=reads_at_once)
         self._channels: dict[LogId, Channel] = {}
-        #: The open streams, each with what ends its waiting.
+        #: The open streams, each with the timeout that ends its waiting.
         self._open: dict[Stream, asyncio.Timeout] = {}
         self._stopping = False
 
@@ -68,12 +68,12 @@ class Streams:
         return len(self._open)
 
     def buffered(self) -> list[int]:
-        """Bytes that wait in this process for each client to take them."""
+        """Unsent bytes of each stream in this process."""
         return [stream.transport.get_write_buffer_size() for stream in self._open]
 
     @asynccontextmanager
     async def channel(self, log_id: LogId) -> AsyncIterator[Channel]:
-        """What the log's streams share, for as long as this is open. Raises ``GatewayStopping``."""
+        """What the log's streams share, while this is open. Raises ``GatewayStopping``."""
         if self._stopping:
             raise GatewayStopping()
         async with self._tails.watch(log_id) as tail:
@@ -93,14 +93,14 @@ class Streams:
                         del self._channels[log_id]
 
     async def begin(self, channel: Channel, last_event_id: str | None, *, from_start: bool) -> Cursor | Reset:
-        """Where a client begins that names ``last_event_id``, or the reset that it is told.
+        """Where a client with this ``last_event_id`` starts, or its reset.
 
-        Raises ``ProjectNotFound`` and what the database raises.
+        Raises ``ProjectNotFound`` and database errors.
         """
         tail = channel.tail
         named = Cursor.parse(last_event_id) if last_event_id else None
         if named is not None and tail.reaches(named) and named.seq <= tail.head:
-            # No need to ask: it is there.
+            # No look-up is needed: the tail has it.
             return named
         async with self._replays.turn:
             head = await self._log.head(channel.log_id)
@@ -108,15 +108,15 @@ class Streams:
         return judge(head, last_event_id, from_start=from_start)
 
     async def serve(self, channel: Channel, stream: Stream) -> None:
-        """Write the log to the stream until the project is gone or the gateway stops.
+        """Write the log to the stream until the project is deleted or the gateway stops.
 
-        Its client's leaving cancels this. A client that takes nothing is cut off by ``beat``.
+        A disconnect cancels this. ``beat`` disconnects a client that does not read.
         """
         try:
             async with asyncio.timeout(None) as waiting:
                 self._open[stream] = waiting
                 if self._stopping:
-                    # It came between the first look and now.
+                    # ``stop`` was called in between.
                     self._part(stream)
                 while not (channel.tail.gone or stream.transport.is_closing()):
                     await self._advance(channel, stream)
@@ -145,7 +145,7 @@ class Streams:
         return min(self._config.heartbeat, stream.dialect.longest_pause)
 
     async def stop(self) -> None:
-        """Tell all clients to come back, not all at once, and let no more in."""
+        """Tell all clients to reconnect, spread over time, and accept no more."""
         self._stopping = True
         streams = list(self._open)
         random.shuffle(streams)
@@ -160,7 +160,6 @@ class Streams:
                 await asyncio.sleep(due - loop.time())
 
     async def close(self) -> None:
-        """Let nothing run on."""
         for channel in self._channels.values():
             channel.pump.stop()
         await self._replays.close()
@@ -184,7 +183,7 @@ class Streams:
                     self._replays.foresee(channel.log_id, passage, next_place, stream.session_id, head)
                 await _write(stream, passage)
             elif stream.seq < head:
-                # The log ends before what was known of it: it is another one, under the same epoch.
+                # The log ends before its known head: it is another log with the same epoch.
                 await self._reset(channel, stream, "beyond_head")
         except NotKept as exc:
             known = Head(epoch=exc.epoch, floor=exc.floor, head=exc.head)

@@ -1,8 +1,8 @@
-"""The newest events of each watched project in memory, and who waits for more.
+"""The newest events of each watched log in memory, and who waits for more.
 
-A tail is a hint and a cache, never the truth: it holds one unbroken run of events; whoever stands before that run
-reads from the database. Appends of this process arrive at once; those of other processes are found by a wake-up or by
-polling the watched heads, which is the guarantee, and are read once for all.
+A tail is a cache: it has one unbroken run of events, and streams before that run read the database. This process's
+appends arrive at once. Those of others are found by a wake-up or, as the guarantee, by polling the heads of watched
+logs; they are read once for all.
 """
 
 import asyncio
@@ -26,38 +26,38 @@ POLL_SECONDS = 1.0
 
 @attrs.define(eq=False)
 class Tail:
-    """One log's newest events: those after ``since`` and up to ``loaded``; the log goes on to ``head`` at least."""
+    """One log's newest events: those after ``since`` up to ``loaded``; the log goes on to ``head`` at least."""
 
     max_bytes: int
-    #: Until it has heard of the log, one that no log and no cursor has.
+    #: Until the log is known, a value that no log and no cursor has.
     epoch: int = -1
     head: int = 0
     since: int = 0
     loaded: int = 0
-    #: Whether somebody reads the events; else only the head is of interest.
+    #: Whether the events are read; otherwise only the head is.
     is_read: bool = False
     watchers: int = 0
-    #: Nothing will come any more: the project has been deleted, or, where ``ended``, does not want this log to go on.
+    #: No more events: the project was deleted or, if ``ended``, the log is no longer recorded.
     gone: bool = False
     ended: bool = False
-    #: Since when there is something that the live streams have not been written, by the monotonic clock; 0: nothing.
+    #: Since when live streams lack events, by the monotonic clock; 0: they do not.
     waiting_since: float = 0.0
-    #: Set at the next change, and then another one stands here.
+    #: Set at the next change, and then replaced.
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
     _all: Run = attrs.field(factory=Run)
     _owners: list[str | None] = attrs.field(factory=list)
     _sessions: dict[str, Run] = attrs.field(factory=dict)
-    #: The project's gaps: something of any session may be missing there.
+    #: The project's gaps, which concern every session.
     _gaps: Run = attrs.field(factory=Run)
 
     def extend(self, appended: Appended) -> None:
-        """Take what was committed here; what lies behind a hole, which others filled, is left to be loaded."""
+        """Take what was committed here; after a hole, which others have filled, it must be loaded."""
         self.move(appended.cursor, loading=self.is_read)
         if self.is_read:
             self.load(appended.events)
 
     def load(self, events: Iterable[Event]) -> None:
-        """Take the events that come next; others are known already, or have to wait for what is before them."""
+        """Take the next events; known ones, and those after a hole, are ignored."""
         if not self.is_read:
             return
         for event in events:
@@ -67,7 +67,7 @@ class Tail:
         self.wake()
 
     def move(self, head: Cursor, *, loading: bool = False) -> None:
-        """The log's head is at least here; with ``loading``, its events are about to be loaded."""
+        """The log's head is at least here; ``loading``: its events are about to be loaded."""
         if head.epoch > self.epoch:
             self.restart(head)
         elif head.epoch == self.epoch and head.seq > self.head:
@@ -80,7 +80,7 @@ class Tail:
                 self.wake()
 
     def restart(self, head: Cursor) -> None:
-        """Hold nothing, and begin at this place."""
+        """Drop everything and start at this place."""
         self._all, self._gaps = Run(), Run()
         self._owners.clear()
         self._sessions.clear()
@@ -89,34 +89,34 @@ class Tail:
         self.wake()
 
     def keep(self) -> None:
-        """Hold the events from here on: somebody reads them."""
+        """Keep events from here on."""
         self.is_read = True
 
     def let_go(self) -> None:
-        """Hold the head alone."""
+        """Keep only the head."""
         self.is_read = False
         self.restart(Cursor(self.epoch, self.head))
 
     def vanish(self) -> None:
-        """The project has been deleted: nothing will come any more."""
+        """The project has been deleted: no more events."""
         self.gone = True
         self.wake()
 
     def wake(self) -> None:
-        """Have everybody look who waits for a change."""
+        """Wake everybody who waits for a change."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
     def reaches(self, cursor: Cursor) -> bool:
-        """Whether all that comes after a place is here, or is about to be."""
+        """Whether everything after a place is here, or about to be."""
         return cursor.epoch == self.epoch and cursor.seq >= self.since
 
     def end(self, after: int, limit_bytes: int) -> int:
-        """How far the events after a place go in ``limit_bytes``; at least one event further, where there is one."""
+        """How far the events after a place go in ``limit_bytes``; at least one event, if there is one."""
         return self._all.end(after, limit_bytes)
 
     def owners(self, after: int, through: int) -> set[str | None]:
-        """The sessions that have events between two places; None among them stands for events of no session."""
+        """The sessions that have events between two places; None among them means events without a session."""
         return set(self._owners[after - self.since : through - self.since])
 
     def frames(self, session_id: str | None, after: int, through: int) -> bytes:
@@ -129,7 +129,7 @@ class Tail:
         return (own or Run()).merged(gaps, after, through)
 
     async def wait(self, cursor: Cursor, seconds: float) -> bool:
-        """Wait until the head is beyond a place; False when it took too long."""
+        """Wait until the head is after a place; False after ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
                 while (self.epoch, self.head) <= (cursor.epoch, cursor.seq) and not self.gone:
@@ -167,7 +167,7 @@ class Tail:
 
 
 class Tails:
-    """The tails of the logs that somebody watches, and the task that polls their heads."""
+    """The tails of watched logs, and the task that polls their heads."""
 
     def __init__(self, log: Log, *, max_bytes: int) -> None:
         self._log = log
@@ -176,7 +176,7 @@ class Tails:
 
     @asynccontextmanager
     async def watch(self, log_id: LogId) -> AsyncIterator[Tail]:
-        """The log's tail, kept up to date for as long as this is open."""
+        """The log's tail, kept up to date while this is open."""
         tail = self._tails.setdefault(log_id, Tail(max_bytes=self._max_bytes))
         tail.watchers += 1
         try:
@@ -190,13 +190,13 @@ class Tails:
         return list(self._tails)
 
     def end(self, log_id: LogId) -> None:
-        """Nothing will come to this log any more: who reads it is done."""
+        """No more events of this log: its readers end."""
         if tail := self._tails.get(log_id):
             tail.ended = True
             tail.vanish()
 
     def move(self, log_id: LogId, head: Cursor) -> None:
-        """Somebody says that this log goes on to ``head``."""
+        """The log's head is reported to be ``head``."""
         if tail := self._tails.get(log_id):
             tail.move(head)
 

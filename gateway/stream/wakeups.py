@@ -1,10 +1,10 @@
-"""Wake-ups between the gateways on one database: which logs have grown, and that leases have been given up.
+"""Wake-ups between the gateways on one database: which logs have grown, and that leases were released.
 
-They are hints: whoever misses one finds the same a little later by looking. They are sent after the commit, from a
-connection of their own, and at most every 25 ms: ``NOTIFY`` takes a lock of the whole database, which in the append
-itself would cost most of its speed. What is sent in between goes as one.
+They are hints: a gateway that misses one notices a little later by polling. They are sent after the commit, from a
+separate connection, at most every 25 ms and combined, because ``NOTIFY`` takes a lock of the whole database, and would
+slow appends down.
 
-One connection sends and listens. It is probed, because one that has frozen says nothing, not even that it has.
+One connection sends and listens. It is probed, because a frozen one would go unnoticed.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from gateway.wire.events import Cursor
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.025
-#: PostgreSQL takes payloads below 8,000 bytes.
+#: PostgreSQL's payloads are limited to 7,999 bytes.
 PAYLOAD_BYTES = 7_900
-#: How often a connection that has nothing to send is tried, and how long an answer may take.
+#: How often an idle connection is probed, and how long an answer may take.
 PROBE_SECONDS, ANSWER_SECONDS = 3.0, 3.0
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 2.0
 
@@ -32,10 +32,10 @@ RELEASED = "leases-released"
 
 
 class Wakeups:
-    """What this gateway tells the others and hears from them. ``run`` is its task."""
+    """What this gateway sends to the others and receives. ``run`` is its task."""
 
     def __init__(self, database: Database, *, gateway_id: str) -> None:
-        """``gateway_id``: a word without spaces; what comes back under it is our own."""
+        """``gateway_id``: a word without spaces; our own messages have it."""
         self._database = database
         self._gateway_id = gateway_id
         self._moved: dict[LogId, Cursor] = {}
@@ -43,15 +43,15 @@ class Wakeups:
         self._due = asyncio.Event()
         self._on_moved: list[Callable[[LogId, Cursor], None]] = []
         self._on_released: list[Callable[[], None]] = []
-        #: Set while the others are heard.
+        #: Set while listening.
         self.listening = asyncio.Event()
 
     def on_moved(self, listener: Callable[[LogId, Cursor], None]) -> None:
-        """Have ``listener(log_id, head)`` called when another gateway has appended; it must not block."""
+        """Call ``listener(log_id, head)`` when another gateway has appended; it must not block."""
         self._on_moved.append(listener)
 
     def on_released(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called when another gateway has given up leases; it must not block."""
+        """Call ``listener`` when another gateway has released leases; it must not block."""
         self._on_released.append(listener)
 
     def moved(self, log_id: LogId, appended: Appended) -> None:
@@ -65,7 +65,7 @@ class Wakeups:
         self._due.set()
 
     async def run(self) -> None:
-        """Tell and listen until cancelled; a connection that is lost is replaced."""
+        """Send and listen until cancelled; a lost connection is replaced."""
         backoff = MIN_BACKOFF_SECONDS
         while True:
             try:

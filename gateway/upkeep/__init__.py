@@ -1,1 +1,1 @@
-"""What keeps logs small and gateways' presence known: packing, retention, counting."""
+"""Keeps logs small and gateways' presence known: packing, retention, counting."""

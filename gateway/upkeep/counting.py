@@ -1,4 +1,4 @@
-"""What is committed, as figures."""
+"""Metrics of committed events."""
 
 import msgspec
 
@@ -23,7 +23,7 @@ _read_end = msgspec.json.Decoder(_End).decode
 
 
 def counting(metrics: Metrics) -> Listener:
-    """A listener that counts. What a gateway committed whose caller was cancelled meanwhile it does not hear of."""
+    """A listener that counts events. It misses commits whose caller was cancelled."""
 
     def listen(log_id: LogId, appended: Appended) -> None:
         metrics.recorded(appended.count)

@@ -1,7 +1,7 @@
-"""Pack old events: many rows become one of compressed bytes, and nobody who reads them sees a difference.
+"""Packs old events: many rows become one compressed row, without a difference for readers.
 
-Any gateway packs any log, one pack a transaction under the lock of the log's storage row; the log's head is
-not locked, so that appends go on. A reader's statement sees the rows or the pack.
+Any gateway packs any log, one pack per transaction under the lock of the log's storage row. The log's head is not
+locked, so appends continue. A reader's statement sees either the rows or the pack.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from gateway.log.reviews import of_each
 
 logger = logging.getLogger(__name__)
 
-#: Fewer events than these wait for more of them, unless they are as large as this.
+#: Fewer events than these are packed only if they have this size.
 LEAST_EVENTS: Final = 100
 LEAST_BYTES: Final = 65_536
 
@@ -31,13 +31,13 @@ class Packing:
     pack_after: float
 
     async def review(self) -> None:
-        """Pack what has become old enough, in all projects that nobody else is busy with."""
+        """Pack what is old enough, in all projects that no other gateway is packing."""
         await self.database.execute("settle_logs", least=LEAST_EVENTS)
         rows = await self.database.fetch_all("list_logs_to_pack", least=LEAST_EVENTS, seconds=self.pack_after)
         await of_each(rows, lambda row: self.pack(LogId.of(row)))
 
     async def pack(self, log_id: LogId) -> int:
-        """Pack what is old enough of a log; how many events that were."""
+        """Pack what is old enough in a log; returns the number of events."""
         number = 0
 
         async def work(transaction: Transaction) -> int:
@@ -72,7 +72,7 @@ async def _replace(transaction: Transaction, log_id: LogId, rows: Sequence[Row])
         number=len(rows),
         sessions=sorted({row["session_id"] for row in rows} - {None}),
         newest_at=max(row["at"] for row in rows),
-        # Compressing takes milliseconds, which the streams of this process need not wait for.
+        # Compressing takes milliseconds, during which streams would wait.
         encoded=await asyncio.to_thread(encode, rows),
     )
     if stored is None:

@@ -1,4 +1,4 @@
-"""Which gateways live: each renews a row by the database's clock, and one whose row has expired is dead.
+"""Which gateways are alive: each renews a row by the database's clock, and is dead once its row has expired.
 
 What a gateway holds (a turn whose prompt it sends, a process that it starts, a session that it takes up, an idempotency
 key) names it. This is the one heartbeat for all of it: another gateway takes over what ``gateway_lives`` in PostgreSQL
@@ -15,15 +15,15 @@ from gateway.db.pool import Database
 from gateway.errors import GatewayError
 from gateway.tasks import running
 
-#: Whoever stops waits no longer for a database that does not answer: its row expires by itself.
+#: How long stopping waits for the database: the row also expires.
 FAREWELL_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def present(database: Database, *, seconds: float) -> AsyncIterator[str]:
-    """Other gateways see this one while this is open. It counts as dead ``seconds`` after it was last heard of.
+    """While this is open, other gateways see this one as alive, and for ``seconds`` after its last renewal.
 
-    Gives its id, which is unique for a process and names it in whatever it holds.
+    Yields its id, which is unique per process.
     """
     gateway_id = f"gateway-{secrets.token_hex(8)}"
     await database.execute("forget_dead_gateways")
@@ -42,5 +42,5 @@ async def present(database: Database, *, seconds: float) -> AsyncIterator[str]:
 
 
 async def expire_gateways(database: Database) -> None:
-    """Before the only gateways on a database start: whoever was there is gone."""
+    """Before the only gateways on a database start: expire all former ones."""
     await database.execute("expire_gateways")

@@ -1,11 +1,10 @@
-"""Retention: what a project need not keep of its log is deleted from the log's beginning.
+"""Retention: deletes what a project need not keep from the beginning of its log.
 
-Two rules, each project's own or the gateway's: events (and messages) older than so many days go, and events beyond so
-many bytes go, the oldest first. An event that no message covers yet stays, and so does a turn that runs. In batches:
-each deletes its events and raises the log's floor in one transaction, so that whoever reads finds what follows its
-place or is told that it is no longer kept.
+There are two rules, the project's own or the gateway's: events and messages beyond an age, and events beyond a number
+of bytes. Events that no message covers yet stay, and so does a running turn. Each batch deletes events and raises the
+log's floor in one transaction, so that readers find the next events or learn that they are no longer kept.
 
-The keys of deleted events stay for a week, without their data: an event that is reported again is still stored once.
+The keys of deleted events are kept for a week without data, so that a repeated event is still stored once.
 """
 
 import logging
@@ -26,20 +25,20 @@ BATCH_EVENTS: Final = 5_000
 
 @attrs.frozen
 class Retaining:
-    """Applies the rules. ``default`` is the rule of projects that have none of their own."""
+    """Applies the rules. ``default`` is for projects without a rule of their own."""
 
     database: Database
     folding: Folding
     default: Retention
 
     async def review(self) -> None:
-        """Look after the logs that nobody has looked at for a minute."""
+        """Apply retention to logs that were not looked at for a minute."""
         some = self.default == Retention()
         rows = await self.database.fetch_all("claim_logs_with_rule" if some else "claim_logs_to_look_at")
         await of_each(rows, lambda row: self.apply(LogId.of(row), Retention.from_row(row["retention"]) or self.default))
 
     async def apply(self, log_id: LogId, rule: Retention) -> int:
-        """Delete what the rule lets go; how far the log's floor went up."""
+        """Apply a rule; returns by how much the log's floor has risen."""
         if rule == Retention():
             return 0
         place = await self.database.fetch_one("find_retention_cut", **log_id.params, **_limits(rule))
@@ -64,7 +63,7 @@ class Retaining:
         return max(0, cut - int(place["floor"]))
 
     async def _settled(self, log_id: LogId, cut: int) -> int:
-        """How far up to ``cut`` messages cover the log: what they do not cover stays."""
+        """How far up to ``cut`` messages cover the log."""
         if log_id.name != ACP:
             return cut  # it has no messages
         project_id = log_id.project_id
@@ -82,7 +81,7 @@ class Retaining:
             await transaction.execute("delete_packs_up_to", **place)
             await transaction.execute("delete_events_up_to", **place)
             await transaction.execute("empty_events_up_to", **place)
-            # Last, because whoever appends waits for this row.
+            # Last, because appends wait for this row.
             await transaction.execute("raise_floor", **place)
 
         await self.database.transaction(work)

@@ -1,4 +1,4 @@
-"""The room opened: logs are packed and cleaned up, and what is committed is counted."""
+"""Opens packing, retention and counting."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
