@@ -1,1 +1,1 @@
-"""Changes of projects, members and accounts, with what each brings with it in other rooms."""
+"""Changes of projects, members and accounts, with their effects in other rooms."""

@@ -1,4 +1,4 @@
-"""A user's account for an agent, kept and taken away."""
+"""Stores and disconnects users' accounts for agents."""
 
 from datetime import datetime
 
@@ -18,18 +18,18 @@ from gateway.wire.events import CredentialDisconnected
 
 @attrs.frozen(kw_only=True)
 class Disconnected:
-    """What became of an account that was taken away."""
+    """The result of disconnecting an account."""
 
     #: There was one.
     deleted: bool
-    #: A login was under way.
+    #: A login was pending.
     cancelled: bool
-    #: What its provider said; None where it was not told.
+    #: The provider's answer; None if it was not called.
     revoked: Revoked | None
 
 
 class Accounts:
-    """Each call goes on to its end even if its caller is cancelled."""
+    """Each call is completed even if its caller is cancelled."""
 
     def __init__(
         self, database: Database, credentials: Credentials, oauth: OAuthRoom, withdrawals: Withdrawals, tasks: Tasks
@@ -43,7 +43,7 @@ class Accounts:
     async def keep(
         self, whose: For, *, token_type: str, secret: str, provider_id: str | None, expires_at: datetime | None
     ) -> None:
-        """Keep an API key or a token that its person brought. A login under way is over then."""
+        """Store a pasted API key or token. It cancels a pending login."""
 
         async def work() -> None:
             saved = await self._credentials.save_agent_auth_token(
@@ -60,11 +60,11 @@ class Accounts:
         await self._tasks.complete(work(), name="keep token")
 
     async def disconnect(self, whose: For) -> Disconnected:
-        """Forget the account here, take it back from containers, and tell its provider where that can be told."""
+        """Delete the account here, take it back from containers, and revoke it at its provider if possible."""
         return await self._tasks.complete(self._disconnect(whose), name="disconnect")
 
     async def _disconnect(self, whose: For) -> Disconnected:
-        # First: a login that is just being completed either has stored its account by then, or stores none.
+        # First: a login that is just completing either has stored its account by then, or stores none.
         cancelled = await self._oauth.logins.pending.cancel(whose.user_id, whose.agent_id)
         known = await self._credentials.get_agent_auth_token(whose.user_id, whose.agent_id)
         provider = self._oauth.providers.get(known.provider_id) if known and known.token_type == "oauth" else None
@@ -73,7 +73,7 @@ class Accounts:
             try:
                 secrets = self._credentials.open_access_token(known), self._credentials.open_refresh_token(known)
             except (SecretUnreadable, VaultKeyMissing):
-                # What cannot be read can be forgotten all the same.
+                # An unreadable one can be deleted all the same.
                 provider = None
 
         async def work(transaction: Transaction) -> tuple[bool, Unrevoked | None]:

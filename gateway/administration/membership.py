@@ -6,7 +6,7 @@ from gateway.tasks import Tasks
 
 
 class Membership:
-    """Each call goes on to its end even if its caller is cancelled."""
+    """Each call is completed even if its caller is cancelled."""
 
     def __init__(self, members: Members, tasks: Tasks) -> None:
         self._members = members

@@ -35,7 +35,7 @@ _BYTEA_ARRAY = psycopg2.extensions.new_array_type(
 
 
 def let_go(cursor: Cursor) -> None:
-    """The cursor is not needed any more."""
+    """Release the cursor's memory."""
     del cursor._transaction
 
 
@@ -70,7 +70,7 @@ class MendedConnection(Connection):
         return not self._conn.closed and not self._conn.notices
 
     def settle(self) -> bool:
-        """After use: whether it can be used again, being open, outside of any transaction, and not worn."""
+        """After use: whether it can be used again: open, outside any transaction, and not worn."""
         self._conn.notices.clear()
         idle = psycopg2.extensions.TRANSACTION_STATUS_IDLE
         return not self.is_worn and not self._conn.closed and bool(self._conn.get_transaction_status() == idle)

@@ -1,9 +1,9 @@
-"""Whether the database can be used: told to the log when that changes, not each time that somebody finds it out.
+"""Whether the database is available; only changes are logged.
 
     database cannot be used          reason=Connection refused
     database can be used again       seconds=12.4
 
-Whoever waits for the database says nothing of it by itself: see ``log_failure``.
+Callers that wait for the database log nothing themselves: see ``log_failure``.
 """
 
 import logging
@@ -16,12 +16,13 @@ from gateway.errors import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: It is back once it has worked for so long: where connections are short, some succeed while others fail.
+#: It counts as available after this time without failures, since with few connections some may succeed while others
+#: fail.
 SOUND_SECONDS: Final = 1.0
 
 
 class Availability:
-    """What is known of one database."""
+    """The state of one database."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -29,7 +30,6 @@ class Availability:
         self._sound_since: float | None = None
 
     def failed(self, reason: str) -> None:
-        """It could not be used just now."""
         self._sound_since = None
         if self._away_since is None:
             self._away_since = self._clock()
@@ -42,19 +42,19 @@ class Availability:
         if self._sound_since is None:
             self._sound_since = now
         if now - self._sound_since >= SOUND_SECONDS:
-            # As much a warning as the other: who keeps nothing less would not learn that it is over.
+            # A warning as well, for those who log nothing less.
             away = round(self._sound_since - self._away_since, 1)
             logger.warning("database can be used again", extra={"seconds": away})
             self._away_since = self._sound_since = None
 
 
 def is_away(exc: BaseException) -> bool:
-    """Whether this says of the database as a whole that it cannot be used, which is told already."""
+    """Whether this means that the whole database is unavailable, which is logged elsewhere."""
     return isinstance(exc, DatabaseUnavailable) and not isinstance(exc, QueryTimeout | LostRace)
 
 
 def log_failure(
     logger: logging.Logger, message: str, exc: Exception, *, level: int = logging.WARNING, **extra: object
 ) -> None:
-    """Tell of something that failed and is tried again; for want of the database it is no news."""
+    """Log a failure that is retried, unless the database is unavailable."""
     logger.log(logging.DEBUG if is_away(exc) else level, message, extra={**extra, "error": str(exc)})

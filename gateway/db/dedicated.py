@@ -29,7 +29,7 @@ class Dedicated:
             raise unavailable("the connection was lost") from exc
 
     async def notification(self) -> str:
-        """The payload of the next notification. ``DatabaseUnavailable`` once the connection is gone."""
+        """The payload of the next notification. ``DatabaseUnavailable`` once the connection is lost."""
         try:
             notify = await self._connection.notifies.get()
         except psycopg2.Error as exc:

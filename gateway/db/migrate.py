@@ -81,7 +81,7 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
                 target.url, connect_timeout=_CONNECT_TIMEOUT, application_name="acp-gateway-migrate"
             )
         except self.driver.ProgrammingError:
-            # The driver's message repeats the URL, password included.
+            # The driver's message quotes the URL with its password.
             raise ConfigError(MALFORMED_URL) from None
         except self.DatabaseError as exc:
             raise unavailable(_reason(exc)) from exc

@@ -206,9 +206,9 @@ class Database:
 
     @asynccontextmanager
     async def dedicated(self, *, limit: float) -> AsyncIterator[Dedicated]:
-        """A connection beside the others, for one owner, closed afterwards; ``limit``: seconds for each statement.
+        """A separate connection for one owner, closed afterwards; ``limit``: seconds for each statement.
 
-        Connecting and each statement raise ``DatabaseUnavailable``; a statement that is cancelled costs the connection.
+        Connecting and each statement raise ``DatabaseUnavailable``; cancelling a statement closes the connection.
         """
         if self._closed:
             raise unavailable("the gateway is stopping")
@@ -340,7 +340,7 @@ def _log_failure(task: asyncio.Task[Any]) -> None:
         return
     exc = task.exception()
     if exc is not None:
-        # That the database was away is no fault of the work's; where in it that showed is of no use to anybody.
+        # With an unavailable database, a traceback does not help.
         trace = None if isinstance(exc, DatabaseUnavailable) else exc
         logger.error("database work failed after its caller had left", exc_info=trace, extra={"error": str(exc)})
 
@@ -349,7 +349,7 @@ def _parameters(url: str, statement_timeout: float) -> dict[str, str]:
     try:
         given = psycopg2.extensions.parse_dsn(url)
     except psycopg2.ProgrammingError:
-        # The driver's message repeats the URL, password included.
+        # The driver's message quotes the URL with its password.
         raise ConfigError(MALFORMED_URL) from None
     settings = {**_SERVER_OPTIONS, "statement_timeout": round(statement_timeout * 1000)}
     ours = " ".join(f"-c {name}={value}" for name, value in settings.items())

@@ -231,7 +231,7 @@ class Followers:
         await self._stop(list(self._held))
 
     async def _acquire(self, feed: Feed, *, everything: bool) -> bool:
-        """Take leases that are free and wanted; returns whether a project that was just requested is not followed here."""
+        """Take leases that are free and wanted; whether a project that was just requested is not followed here."""
         if self._handed_over.is_set():
             return False
         now = asyncio.get_running_loop().time()

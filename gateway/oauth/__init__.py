@@ -1,1 +1,3 @@
-"""Connecting accounts: logins by several flows, and tokens kept fresh. A core without I/O, aiohttp around it."""
+"""Connecting accounts: logins by several flows, and tokens kept fresh. The OAuth core does no I/O; aiohttp is around
+it.
+"""

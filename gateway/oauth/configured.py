@@ -1,4 +1,4 @@
-"""The providers as an operator has configured them: presets, changed by tables of the same name, and new ones."""
+"""The configured providers: presets, overridden by tables of the same name, and further ones."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ _CHOICES = {
 }
 _BODIES = {"exchange": (FORM, JSON), "refresh": (FORM, JSON), "revoke": (FORM, JSON, GITHUB)}
 _ADDRESSES = ("authorize_url", "token_url", "device_url", "device_token_url", "verification_url", "revoke_url")
-#: What a flow asks.
+#: The settings that each flow requires.
 _NEEDS = {
     PKCE: ("authorize_url", "token_url"),
     DEVICE: ("device_url", "token_url"),
@@ -42,29 +42,28 @@ _NEEDS = {
 
 
 class Providers:
-    """All providers that are configured, on or off, by id."""
+    """All configured providers by id, enabled or not."""
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = dict(providers)
 
     def change(self, others: "Providers") -> None:
-        """From now on it is these."""
         self._providers = dict(others._providers)
 
     def __iter__(self) -> Iterator[Provider]:
         return iter(self._providers.values())
 
     def get(self, provider_id: str | None) -> Provider | None:
-        """One of this id, on or off; tokens that it gave are refreshed and revoked either way."""
+        """The provider with this id, enabled or not: its tokens are still refreshed and revoked."""
         return None if provider_id is None else self._providers.get(provider_id)
 
     def serving(self, agent_id: str) -> list[Provider]:
-        """Those at which people can log in for this agent, in the order of the configuration."""
+        """The enabled providers for this agent, in the order of the configuration."""
         return [provider for provider in self if provider.is_on and agent_id in provider.agents]
 
 
 def configured(tables: Mapping[str, ProviderConfig], config: OAuthConfig) -> Providers:
-    """``ConfigError`` names each table and setting that is wrong, and what would be right."""
+    """The configured providers; a ``ConfigError`` names every wrong table and setting, and what would be right."""
     own = {name: _merged(name, table) for name, table in tables.items()}
     wrong = [
         f"providers.{name}.{flaw}"
@@ -115,7 +114,7 @@ def _flaws(one: Provider, *, allow_http_loopback: bool) -> Iterator[str]:
 
 
 def _missing(one: Provider) -> Iterator[str]:
-    """What a provider lacks at which people are to log in."""
+    """The settings that an enabled provider lacks."""
     if one.discover and not one.issuer and not one.token_url:
         yield "issuer: missing; its metadata says where the provider is asked, or name authorize_url and token_url"
     if not one.discover or not one.issuer:
@@ -134,7 +133,7 @@ def _missing(one: Provider) -> Iterator[str]:
 
 
 def flaw_of_address(address: str, allow_http_loopback: bool) -> str | None:
-    """Why a provider is not asked there; None where it may be."""
+    """Why the gateway does not call this address, or None."""
     parts = urlsplit(address.replace("{client_id}", "x"))
     if not is_web_address(address.replace("{client_id}", "x")) or "@" in parts.netloc or parts.fragment:
         return f"must be an https:// address, not {address!r}"

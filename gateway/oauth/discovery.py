@@ -1,4 +1,4 @@
-"""A provider's endpoints from its own metadata (OpenID Connect Discovery 1.0, RFC 8414)."""
+"""A provider's endpoints from its metadata (OpenID Connect Discovery 1.0, RFC 8414)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from gateway.oauth.protocol.provider import Provider
 from gateway.oauth.protocol.replies import NoReply, Reply, members_of
 from gateway.oauth.protocol.requests import Request
 
-#: How long metadata is taken as it was.
+#: How long metadata is cached.
 REMEMBER_SECONDS = 3600.0
 _NAMES = {
     "authorize_url": "authorization_endpoint",
@@ -24,7 +24,7 @@ _NAMES = {
 
 
 class Discovery:
-    """Fills in what a provider's configuration leaves to its metadata."""
+    """Completes providers with their metadata."""
 
     def __init__(self, edge: Edge, *, allow_http_loopback: bool) -> None:
         self._edge = edge
@@ -32,7 +32,7 @@ class Discovery:
         self._known: dict[str, tuple[Mapping[str, Any], float]] = {}
 
     async def completed(self, provider: Provider) -> Provider:
-        """Raises ``ProviderUnavailable`` or ``ProviderAnswerInvalid``."""
+        """The provider with its endpoints. Raises ``ProviderUnavailable`` or ``ProviderAnswerInvalid``."""
         if not provider.discover or not provider.issuer:
             return provider
         found = await self._metadata(provider)
@@ -62,7 +62,7 @@ class Discovery:
 
 
 def metadata_of(reply: Reply | NoReply, provider: Provider) -> Mapping[str, Any]:
-    """The metadata, if it is this issuer's own (RFC 8414 3.3): another's would send secrets elsewhere."""
+    """The metadata if it is the issuer's own (RFC 8414 3.3), since another's could redirect secrets."""
     if isinstance(reply, NoReply):
         raise ProviderUnavailable(f"The metadata of {provider.name} is not to be had: {reply.reason}.")
     found = members_of(reply) if reply.status == 200 else None

@@ -1,4 +1,4 @@
-"""Calls to providers over aiohttp: each is answered or not, and nothing else comes of it."""
+"""HTTP calls to providers over aiohttp; each returns a reply or no reply."""
 
 import asyncio
 import email.utils
@@ -17,17 +17,17 @@ from gateway.wire.media import media_type
 
 logger = logging.getLogger(__name__)
 
-#: No answer of a provider is nearly as long.
+#: Providers' responses are much shorter.
 MAX_ANSWER = 262_144
 CONNECT_SECONDS = 5.0
 MAX_RETRY_AFTER = 3600.0
 
 
 class Edge:
-    """The gateway's calls to providers; use as an async context manager.
+    """The client for providers; an async context manager.
 
-    No redirect is followed (it would take the secrets along), no proxy of the environment is used, no cookie is kept,
-    and no answer is read beyond ``MAX_ANSWER`` bytes.
+    It follows no redirects (they would forward secrets), uses no proxy of the environment, keeps no cookies, and reads
+    at most ``MAX_ANSWER`` bytes of a response.
     """
 
     def __init__(self, *, timeout: float) -> None:
@@ -49,7 +49,7 @@ class Edge:
             await self._http.close()
 
     async def send(self, request: Request) -> Reply | NoReply:
-        """What came back; it raises nothing."""
+        """The reply; raises nothing."""
         assert self._http is not None, "used outside its context"
         headers = {hdrs.ACCEPT_ENCODING: "identity", hdrs.USER_AGENT: "acp-gateway", **request.headers}
         try:

@@ -1,4 +1,4 @@
-"""What becomes of a person's credentials, told in the logs of the projects where it matters to somebody."""
+"""Events about users' credentials, in the logs of the projects that they concern."""
 
 import logging
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class News:
-    """Tells of a person's credential for an agent wherever they have sessions of it, and where they asked for it."""
+    """Emits events in every project where the user has sessions of the agent or asked for the credential."""
 
     def __init__(self, database: Database, log: Log) -> None:
         self._database = database
@@ -21,7 +21,7 @@ class News:
     async def tell(
         self, user_id: str, agent_id: str, data: EventData, *, key: str, project_id: str | None = None
     ) -> None:
-        """``key``: what makes this piece of news the same one, however often it is told."""
+        """``key``: an event with the same key is stored once."""
         try:
             rows = await self._database.fetch_all("list_projects_of_agent_user", user_id=user_id, agent_id=agent_id)
         except GatewayError as exc:
@@ -31,7 +31,7 @@ class News:
             await self.tell_in(project, agent_id, data, key=key)
 
     async def tell_in(self, project_id: str, agent_id: str, data: EventData, *, key: str) -> None:
-        """In one project only."""
+        """Emit in one project only."""
         await self._append(project_id, NewEvent.of(data, agent_id=agent_id, key=key))
 
     async def _append(self, project_id: str, event: NewEvent) -> None:

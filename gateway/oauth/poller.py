@@ -1,4 +1,4 @@
-"""Asks providers whether people have entered their codes: one gateway for each login, whichever gateways live."""
+"""Polls providers for device logins: one gateway per login."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ AT_ONCE = 20
 
 
 class Poller:
-    """Asks about device logins. ``run`` is a task of whoever owns this."""
+    """Polls device logins. Its owner runs ``run``."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Poller:
         self._edge = edge
         self._holder = holder
         self._timeout = timeout
-        # Whoever takes a login over must not ask while it is still being asked about.
+        # Longer than one poll, so that no two gateways poll at the same time.
         self._lease_seconds = 2 * timeout + 10
         self._clock = clock
         self._driver = Driver()
@@ -53,7 +53,7 @@ class Poller:
         await self._driver.run({"login": self._review}, seconds=LOOK_SECONDS)
 
     async def sweep(self) -> None:
-        """End logins that nobody completed and delete old ones, until cancelled."""
+        """Expire unfinished logins and delete old ones, until cancelled."""
         await every(SWEEP_SECONDS, self._logins.pending.sweep, failed="old logins not deleted")
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may renew a credential now: one gateway at a time, by the database's clock; and what became of earlier tries."""
+"""Which gateway may renew a credential, one at a time by the database's clock, and the results of earlier attempts."""
 
 import attrs
 
@@ -6,7 +6,7 @@ from gateway.credentials.store import AgentAuthToken
 from gateway.db.pool import Database
 from gateway.db.retry import retry_until_stored
 
-#: How long a gateway keeps trying to store what a provider tells only once.
+#: How long a gateway tries to store tokens, which a provider returns only once.
 STORE_SECONDS = 60.0
 
 
@@ -14,8 +14,8 @@ STORE_SECONDS = 60.0
 class Hold:
     """The right to renew a credential.
 
-    ``attempts``: tries of this version before; ``unanswered``: one of them may have been carried out without anybody
-    having heard of it.
+    ``attempts``: earlier ones for this version; ``unanswered``: one of them may have been carried out without a
+    response.
     """
 
     attempts: int
@@ -23,7 +23,7 @@ class Hold:
 
 
 class Renewals:
-    """The renewals under way in one database, as ``holder`` (unique for a process) takes and gives them back."""
+    """Renewals in progress, which ``holder`` (unique for a process) claims and releases."""
 
     def __init__(self, database: Database, *, holder: str, seconds: float) -> None:
         self._database = database
@@ -33,7 +33,7 @@ class Renewals:
         self._seconds = seconds
 
     async def hold(self, token: AgentAuthToken) -> Hold | None:
-        """None where somebody else renews it, it is too early for another try, or the credential is another by now."""
+        """None if another gateway renews it, the next attempt is not due, or the credential has changed."""
         row = await self._database.fetch_one(
             "hold_renewal", **_key(token), version=token.version, holder=self._holder, seconds=self._seconds
         )
@@ -42,7 +42,7 @@ class Renewals:
     async def release(
         self, token: AgentAuthToken, *, attempts: int = 0, wait: float = 0.0, unanswered: bool = False
     ) -> None:
-        """Give it back; of this version there have been ``attempts``, and the next may come after ``wait`` seconds."""
+        """Release it after ``attempts`` of this version; the next is due after ``wait`` seconds."""
 
         async def work() -> int:
             return await self._database.execute(
@@ -57,7 +57,7 @@ class Renewals:
         await retry_until_stored(work, seconds=STORE_SECONDS)
 
     async def wait_before(self, token: AgentAuthToken) -> float | None:
-        """In how many seconds it may be tried again; None where somebody is at it, or the credential is another."""
+        """Seconds until the next attempt; None if another gateway renews it, or the credential has changed."""
         row = await self._database.fetch_one("get_renewal", **_key(token))
         if row is None or row["held"] or row["version"] != token.version:
             return None

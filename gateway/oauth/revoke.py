@@ -23,23 +23,23 @@ from gateway.oauth.unrevoked import Unrevoked, UnrevokedTokens
 
 logger = logging.getLogger(__name__)
 
-#: How often it is looked what is to be told again, and how many are told at once.
+#: How often revocations are retried, and how many at once.
 LOOK_SECONDS, AT_ONCE = 2.0, 10
 REVOKED, RETRYING, REFUSED, UNSUPPORTED = "revoked", "retrying", "refused", "unsupported"
 
 
 @attrs.frozen(kw_only=True)
 class Revoked:
-    """What became of a revocation. ``outcome``: revoked, retrying, refused, or unsupported (it has no such call)."""
+    """The result of a revocation. ``outcome``: revoked, retrying, refused, or unsupported by the provider."""
 
     outcome: str
     message: str
 
 
 class Revocation:
-    """Revokes tokens. What a provider could not be told at once, any gateway that lives tells it later, a few times.
+    """Revokes tokens. A failed revocation is retried a few times by any gateway.
 
-    ``run`` is a task of whoever owns this.
+    Its owner runs ``run``.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Revocation:
             if isinstance(failure, Unavailable):
                 return failure
             failures.append(failure)
-        # Where the refresh token is over, all is: some take access tokens back by nothing but their end.
+        # With the refresh token everything ends; some providers cannot revoke access tokens.
         return failures[0]
 
     async def _later(self, provider: Provider, tokens: Unrevoked, reason: str) -> Revoked:
@@ -125,7 +125,7 @@ class Revocation:
             _give_up(tokens.provider_id)
 
     async def _is_over(self, tokens: Unrevoked) -> bool:
-        """Whether there is nothing more to be done: the provider was told, or refuses, or is none of ours any more."""
+        """Whether nothing more is to be done: it is revoked, refused, or its provider is no longer configured."""
         provider = self._providers.get(tokens.provider_id)
         if provider is None:
             _give_up(tokens.provider_id)

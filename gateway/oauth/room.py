@@ -1,4 +1,4 @@
-"""The room opened: what logs people in and keeps what they were given fresh, over one way out to providers."""
+"""Opens logins and renewals, with one HTTP client for providers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -45,7 +45,7 @@ async def open_oauth(
     metrics: Metrics,
     gateway_id: str,
 ) -> AsyncIterator[OAuthRoom]:
-    """On leaving, calls to providers that are under way are waited for. Raises ``ConfigError``."""
+    """On exit, open calls to providers are awaited. Raises ``ConfigError``."""
     config = settings.config.oauth
     providers = configured(settings.config.providers, config)
     settings.on_change(lambda changed: providers.change(configured(changed.providers, changed.oauth)))

@@ -17,7 +17,7 @@ CLAIM_SECONDS = 120.0
 
 @attrs.frozen(kw_only=True)
 class Unrevoked:
-    """One credential's tokens, on their way to be revoked once more."""
+    """One credential's tokens, to be revoked again."""
 
     id: str
     provider_id: str
@@ -44,7 +44,7 @@ class Unrevoked:
 
 
 class UnrevokedTokens:
-    """All of them in one database."""
+    """All of them, in the database."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
@@ -90,7 +90,7 @@ class UnrevokedTokens:
         await self._database.execute("delete_unrevoked_tokens", id=tokens.id)
 
     def opened(self, tokens: Unrevoked) -> tuple[str, str | None]:
-        """The access token, and the refresh token where there is one."""
+        """The access token, and the refresh token if there is one."""
         access = self._vault.open(tokens.sealed_access_token, _place(tokens.id, tokens.provider_id, ACCESS_TOKEN))
         if tokens.sealed_refresh_token is None:
             return access.decode(), None

@@ -1,4 +1,4 @@
-"""The ways to connect an account for an agent: at a provider, by what a person brings, or the agent's own."""
+"""The ways to connect an account for an agent: at a provider, by a pasted credential, or by the agent's own login."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _PASTES = {API_KEY: PASTE_API_KEY, TOKEN: PASTE_TOKEN}
 
 @attrs.frozen(kw_only=True)
 class Way:
-    """One way: at ``provider``, or by something of ``token_type`` that a person brings, which is what it ``asks``."""
+    """One way: at ``provider``, or by a credential of ``token_type``, which ``asks`` describes."""
 
     flow: str
     provider: Provider | None = None
@@ -25,7 +25,7 @@ class Way:
 
 
 def ways_for(agent_id: str, providers: Sequence[Provider], kinds: Sequence[str]) -> list[Way]:
-    """All ways, the preferred one first; the agent's own is always the last resort."""
+    """All ways, the preferred one first; the agent's own login is last."""
     at_providers = [Way(flow=flow, provider=provider) for provider in providers for flow in provider.usable_flows]
     pasted = [
         Way(flow=_PASTES[kind], token_type=kind, asks=asked_for(agent_id, kind)) for kind in kinds if kind in _PASTES
@@ -34,7 +34,7 @@ def ways_for(agent_id: str, providers: Sequence[Provider], kinds: Sequence[str])
 
 
 def chosen(ways: Sequence[Way], *, flow: str | None, provider_id: str | None) -> Way:
-    """The first way that is what was asked for; ``NoLoginHere`` tells which there are."""
+    """The first way that matches; ``NoLoginHere`` lists the existing ones."""
     for way in ways:
         fits_provider = provider_id is None or (way.provider is not None and way.provider.id == provider_id)
         if flow in (None, way.flow) and fits_provider:

@@ -1,1 +1,1 @@
-"""Permission requests: asked, decided by rules, answered by people, and brought to containers."""
+"""Permission requests: their rules, answers, and delivery to containers."""

@@ -1,4 +1,4 @@
-"""What a container's permission requests mean: the rows and events that they become, and how they are settled there."""
+"""A container's permission requests as rows and events, and how they are settled."""
 
 import hashlib
 import secrets
@@ -20,36 +20,36 @@ from gateway.wire.events import ContainerEvent, PermissionRequest
 CONTAINER = "container"
 #: Bytes of a request's options, and values in them: some hundred options.
 MAX_OPTION_BYTES, MAX_OPTION_VALUES = 65_536, 1000
-#: Requests of one session that wait for an answer. What an agent asks beyond that nobody is asked; it is in the log.
+#: Open requests per session. Further ones are not asked, and only recorded.
 MAX_UNSETTLED = 200
 #: An agent host's reasons to take a request back because nobody waits for its answer any more.
 _GONE = {"turn_cancelled", "turn_ended", "agent_died", "agent_stopped", "withdrawn"}
 
 
 class Asking:
-    """Permission requests of all containers that this process follows."""
+    """The permission requests of containers that this process follows."""
 
     def __init__(self, database: Database, log: Log, *, timeout: float) -> None:
-        """``timeout``: seconds that a request waits for somebody, where its project does not say."""
+        """``timeout``: seconds until a request is refused, unless its project has its own."""
         self._database = database
         self._merging = Merging(database, log)
         self._timeout = timeout
 
     async def requested(self, received: ReceivedEvent, facts: ContainerFacts) -> NewEvent:
-        """A request as it waits for an answer, or with the one that the project's policy gives it at once.
+        """A request, open or with the policy's answer.
 
-        What it leaves out of its call is taken from the log, for the policy and for people. Call it once all that the
-        container said before is stored.
+        What its tool call leaves out is taken from the log, for the policy and for people. To be called once all
+        earlier events are stored.
         """
         request_id = _request_id(received)
         request_key = _request_key(facts, received, request_id) if request_id else secrets.token_hex(32)
         event_key = f"permission_request:{request_key}" if request_id else None
-        # Without the capability the container tells of requests and allows them by itself.
+        # Without the capability, the container only reports requests that it has allowed.
         asks = facts.asks_permission
         if not await self._can_be_asked(received):
             return not_understood(received)
         merged = await self._merged(received)
-        # One that is no session of ours is nobody's here to answer for.
+        # A request outside our sessions is not answered.
         decision = None
         if asks and received.session_id is not None:
             options = received.member("options")
@@ -83,7 +83,7 @@ class Asking:
         return NewEvent.of(data, key=event_key, effects=(Effect("insert_permission", row),), **received.common)
 
     async def resolved(self, received: ReceivedEvent, facts: ContainerFacts) -> NewEvent | None:
-        """The outcome of a request; None where nobody has heard of it."""
+        """The outcome of a request; None if it is unknown."""
         request_key = _request_key(facts, received, _request_id(received) or "")
         permission = await self._database.fetch_one(
             "find_permission", project_id=received.project_id, request_key=request_key
@@ -103,7 +103,7 @@ class Asking:
         )
 
     async def _can_be_asked(self, received: ReceivedEvent) -> bool:
-        """Whether a person could still be shown it: it has few enough options, and few enough others wait."""
+        """Whether a person can be asked: it has few enough options, and few enough others are open."""
         options = received.raw_member("options")
         if len(options) > MAX_OPTION_BYTES or Census(options).has_more_than(MAX_OPTION_VALUES):
             return False
@@ -122,12 +122,12 @@ class Asking:
 
 
 def not_understood(received: ReceivedEvent) -> NewEvent:
-    """As the container said it."""
+    """The container's event, unchanged."""
     return NewEvent.of(ContainerEvent(event=received.type, data=msgspec.Raw(received.raw)), **received.common)
 
 
 def _request_id(received: ReceivedEvent) -> str | None:
-    """The container's id for a permission request, under whichever name; None where it has given none."""
+    """The container's id for a request, under either name; None if it has none."""
     for name in ("requestId", "permissionId", "id"):
         value = received.member(name)
         if value != "" and isinstance(value, str | int) and not isinstance(value, bool):
@@ -136,9 +136,9 @@ def _request_id(received: ReceivedEvent) -> str | None:
 
 
 def _request_key(facts: ContainerFacts, received: ReceivedEvent, request_id: str) -> str:
-    """Which request this is: a container that starts anew may count its requests from 1 again.
+    """The key of a request, with the boot, since a restarted container may count from 1 again.
 
-    A digest, because an index takes no more than some 2,700 bytes.
+    A digest, because an index entry has at most about 2,700 bytes.
     """
     scope = (facts.boot_id or "", received.container_session_id or "", request_id)
     return hashlib.sha256("\0".join(scope).encode()).hexdigest()

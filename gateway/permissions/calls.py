@@ -1,10 +1,10 @@
-"""The tool calls of a turn, as far as the log knows them when an agent asks leave for one of them. Pure.
+"""The tool calls of a turn, as far as the log knows them when an agent asks permission for one. Pure.
 
-A request may name no more than its call's id: the rest stands in the `tool_call` and the `tool_call_update`s before it.
+A request may contain only its call's id; the rest is in earlier `tool_call` and `tool_call_update`s.
 https://agentclientprotocol.com/protocol/tool-calls#requesting-permission
 
-Of each call all kinds are remembered that the agent has ever called it, because an agent that changes its word is
-judged by the strictest; of its other members what is short, and of the rest only in which event it was last told.
+Of each call all kinds are kept, because the strictest one counts if an agent changes them; of its other members short
+ones, and otherwise the number of the event that has the newest.
 """
 
 import hashlib
@@ -20,26 +20,26 @@ from gateway.permissions.policy import TOOL_KINDS
 from gateway.wire.codec import DecodeError, parse_foreign_json
 from gateway.wire.events import Event, Gap, PermissionRequest, SessionCreated, TurnEnded, TurnStarted
 
-#: Bytes that are remembered of one turn's calls. What comes when some have been forgotten may be about one of them.
+#: Bytes kept of one turn's calls. After some were dropped, a later request may be about one of them.
 MOST_BYTES: Final = 8_388_608
-#: Bytes of a call of which nothing is known but that it was told, of each kind, and of each value beside its JSON.
+#: Approximate bytes of a call, of each kind, and of each value in addition to its JSON.
 _CALL_BYTES, _KIND_BYTES, _VALUE_BYTES = 900, 70, 40
-#: A call with a longer id counts as one without.
+#: A call with a longer id counts as one without an id.
 LONGEST_ID: Final = 1_000
-#: JSON of a member that is no longer is remembered itself.
+#: Members with shorter JSON are kept themselves.
 SHORT_BYTES: Final = 256
-#: An event that is longer is not read again for the sake of a request.
+#: Longer events are not read again for a request.
 LONGEST_EVENT: Final = 2_097_152
-#: What the fast reader refuses is read again where it is no longer than this.
+#: Up to this length, events that the fast reader refuses are parsed leniently.
 _LONGEST_ODD: Final = 262_144
-#: JSON of a text of ``LONGEST_ID`` characters is no longer than this.
+#: The longest JSON of a string of ``LONGEST_ID`` characters.
 _LONGEST_WORD: Final = 6 * LONGEST_ID + 2
 
 _NULL: Final = msgspec.Raw(b"null")
 
 
 class Told(msgspec.Struct, rename="camel"):
-    """A tool call as one event has it. All of it stays JSON: most of it is never looked at, and may be large."""
+    """A tool call in one event, as raw JSON: most of it is never read, and may be large."""
 
     session_update: msgspec.Raw = _NULL
     tool_call_id: msgspec.Raw = _NULL
@@ -50,7 +50,7 @@ class Told(msgspec.Struct, rename="camel"):
     content: msgspec.Raw = _NULL
 
     def members(self) -> Mapping[str, msgspec.Raw]:
-        """What it says of the call, short members first; a request may leave all of it out."""
+        """Its members, short ones first; a request may leave any of them out."""
         values = {
             "title": self.title,
             "kind": self.kind,
@@ -62,7 +62,7 @@ class Told(msgspec.Struct, rename="camel"):
 
 
 class _Data(msgspec.Struct, rename="camel"):
-    """What an event that may tell of a call has: a `session_update` the one, a permission request the other."""
+    """The data of an event about a call: `update` in a `session_update`, `toolCall` in a permission request."""
 
     update: Told | None = None
     tool_call: Told | None = None
@@ -72,7 +72,7 @@ _read: Final = msgspec.json.Decoder(_Data).decode
 
 
 def told(event: Event) -> Told | None:
-    """What an event tells of a call; None where it is about none. Raises ``DecodeError`` where it cannot be read."""
+    """The call of an event; None if there is none. Raises ``DecodeError`` if it cannot be read."""
     try:
         data = _read(event.data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -81,7 +81,7 @@ def told(event: Event) -> Told | None:
 
 
 def _read_leniently(raw: bytes, exc: Exception) -> _Data:
-    """Half an emoji in a text, say."""
+    """For example with an unpaired surrogate."""
     if len(raw) > _LONGEST_ODD:
         raise DecodeError("neither readable nor short") from exc
     try:
@@ -92,33 +92,33 @@ def _read_leniently(raw: bytes, exc: Exception) -> _Data:
 
 @attrs.frozen
 class AskedCall:
-    """What a permission request itself says of its call."""
+    """The call in a permission request."""
 
-    #: A digest; None where it names none that the log could know.
+    #: A digest; None if the log cannot know the id.
     id: bytes | None
-    #: None for what is no kind of ACP's.
+    #: None if it is not one of ACP's kinds.
     kind: str | None
     names_kind: bool
 
     @classmethod
     def of(cls, members: Mapping[str, bytes]) -> "AskedCall":
-        """``members`` of the request's tool call, each as JSON."""
+        """``members`` of the request's tool call, as JSON."""
         call_id, kind = (msgspec.Raw(members.get(name, b"null")) for name in ("toolCallId", "kind"))
         return cls(id=_id(call_id), kind=_kind(_text(kind)), names_kind=not _is_null(kind))
 
 
 @attrs.define
 class KnownCall:
-    """What the log tells of a call."""
+    """What the log knows of a call."""
 
-    #: In the order in which they were told last; None for what is no kind of ACP's.
+    #: By the time of the last mention; None for a kind that is not ACP's.
     kinds: dict[str | None, None] = attrs.field(factory=dict)
-    #: Member → its JSON, or the number of the event that has told it last; None where that event is too long.
+    #: Member → its JSON, or the number of the newest event with it; None if that event is too long.
     members: dict[str, bytes | int | None] = attrs.field(factory=dict)
 
     @property
     def size(self) -> int:
-        """Bytes of memory, about."""
+        """Approximate bytes of memory."""
         values = (len(value) if isinstance(value, bytes) else 0 for value in self.members.values())
         return _CALL_BYTES + _KIND_BYTES * len(self.kinds) + _VALUE_BYTES * len(self.members) + sum(values)
 
@@ -128,12 +128,12 @@ class TurnCalls:
 
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        #: By a digest of the call's id: agents choose how long that is.
+        #: By a digest of the call's id, whose length agents choose.
         self._calls: OrderedDict[bytes, KnownCall] = OrderedDict()
         self._forgot = False
-        #: Bytes of memory, about.
+        #: Approximate bytes of memory.
         self.size = 0
-        #: Whether something may have been told of a call that is not known here.
+        #: Whether there may be calls that are not known here.
         self.incomplete = False
 
     def __len__(self) -> int:
@@ -142,7 +142,7 @@ class TurnCalls:
     def add(self, event: Event) -> None:
         """Take the session's next event, or a gap of its project."""
         if event.type in (SessionCreated.type, TurnStarted.type, TurnEnded.type):
-            # A call's id is unique in its turn at most.
+            # Ids are unique within a turn at most.
             self._calls.clear()
             self.size = 0
             self.incomplete = self._forgot = False
@@ -158,11 +158,11 @@ class TurnCalls:
                 self._learn(event, call, call_id)
 
     def get(self, asked: AskedCall) -> KnownCall | None:
-        """What is known of the call that a request is about; None where that is nothing."""
+        """What is known of the request's call, or None."""
         return None if asked.id is None else self._calls.get(asked.id)
 
     def kinds(self, asked: AskedCall) -> tuple[str | None, ...]:
-        """Each kind that the call of a request has been called, the newest first; None where it may be any."""
+        """Each kind that the request's call has had, the newest first; None if it may be any."""
         known = self.get(asked)
         kinds = {asked.kind: None} if asked.names_kind else {}
         if known is not None:
@@ -175,7 +175,7 @@ class TurnCalls:
 
     def _learn(self, event: Event, call: Told, call_id: bytes) -> None:
         if event.type == PermissionRequest.type and call_id not in self._calls:
-            # Requests about a call that nobody has told of say nothing about one another.
+            # Requests about unknown calls say nothing about each other.
             return
         known = self._calls.pop(call_id, None)
         if known is None:
@@ -188,7 +188,7 @@ class TurnCalls:
             known.kinds[kind] = None
         if event.type == "session_update":
             if _text(call.session_update) == "tool_call":
-                # Another call under the same id. What the one before it was counts all the same.
+                # Another call with the same id; the former one's kinds still count.
                 known.members.clear()
             known.members |= {name: _remembered(event, value) for name, value in call.members().items()}
         self._calls[call_id] = known
@@ -210,7 +210,7 @@ def _is_null(value: msgspec.Raw) -> bool:
 
 
 def _text(value: msgspec.Raw) -> str | None:
-    """A member that is a short text; None where it is anything else."""
+    """A short string; None for anything else."""
     if memoryview(value).nbytes > _LONGEST_WORD:
         return None
     try:
@@ -221,7 +221,7 @@ def _text(value: msgspec.Raw) -> str | None:
 
 
 def _id(value: msgspec.Raw) -> bytes | None:
-    """What a call is remembered under; None where it has no id that could be another event's, too."""
+    """The key of a call; None if its id is not usable."""
     text = _text(value)
     return None if text is None or len(text) > LONGEST_ID else hashlib.sha256(text.encode()).digest()
 

@@ -1,8 +1,8 @@
-"""Bringing answers to permission requests to their containers: each until the container has it, once.
+"""Delivers answers to permission requests to their containers, each until the container has it, once.
 
-An answer that has claimed its request stands in the database, so it outlives whoever took it. One gateway at a time
-brings it to the container: first the one that took it; where the container is away, the one that holds the project's
-lease, each second.
+An answer that has claimed its request is in the database, so it survives its gateway. One gateway at a time delivers
+it: first the one that accepted it, then, while the container is unreachable, the one with the project's lease, each
+second.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from gateway.permissions.policy import decide_now
 from gateway.wire.codec import parse_foreign_json, storable
 from gateway.wire.options import option_of_kind
 
-#: How long a container may take for one answer; a gateway that dies meanwhile keeps others from it for so long.
+#: The time limit of one attempt, and how long a dead gateway keeps others from it.
 ATTEMPT_SECONDS, HOLD_SECONDS = 10.0, 15.0
 
 
 @attrs.frozen(kw_only=True)
 class Answer(UnsettledRequest):
-    """A permission request with its answer: ``option_id``, or None to have it cancelled."""
+    """A permission request with its answer: ``option_id``, or None to cancel it."""
 
     container_request_id: str
     container_boot_id: str | None
-    #: All that the agent has called the call that it asks for.
+    #: All kinds that the agent has given the call.
     kinds: Sequence[str | None] | None
-    #: JSON of the agent's.
+    #: JSON.
     options: bytes
     option_id: str | None
     resolved_by: str
@@ -46,7 +46,7 @@ class Answer(UnsettledRequest):
 
 @attrs.frozen(kw_only=True)
 class _Outcome:
-    """How a request is settled; ``option_id`` None where it is cancelled. ``gone``: nobody waited for the answer."""
+    """The outcome of a request; ``option_id`` None: cancelled. ``gone``: it was withdrawn."""
 
     option_id: str | None
     resolved_by: str
@@ -57,7 +57,7 @@ _LOST = _Outcome(option_id=None, resolved_by=CONTAINER, gone=True)
 
 
 class Answers:
-    """Brings claimed answers to containers."""
+    """Delivers claimed answers to containers."""
 
     def __init__(self, database: Database, log: Log, containers: Containers, driver: Driver) -> None:
         self._database = database
@@ -66,9 +66,9 @@ class Answers:
         self._driver = driver
 
     async def bring(self, project_id: str, permission_id: str) -> None:
-        """Give the container the claimed answer, and the log the outcome that the container tells.
+        """Deliver the claimed answer, and append the container's outcome to the log.
 
-        Nothing happens while somebody else does. Raises ``UpstreamError`` where the container cannot take it now.
+        Nothing happens while another gateway does so. Raises ``UpstreamError`` if the container cannot take it now.
         """
         key = {"project_id": project_id, "id": permission_id}
         row = await self._database.fetch_one("begin_attempt", seconds=HOLD_SECONDS, **key)
@@ -84,14 +84,15 @@ class Answers:
             raise
 
     async def start_all(self, project_ids: Sequence[str]) -> None:
-        """Begin to bring what has an answer and is not on its way."""
+        """Start the delivery of answers that are not being delivered."""
         for row in await self._database.fetch_all("answers_to_bring", project_ids=list(project_ids)):
             self._driver.do(f"answer {row['id']}", partial(self.bring, row["project_id"], row["id"]))
 
     async def _as_decided_now(self, answer: Answer) -> Answer | None:
-        """An answer as it still stands; None where it has been settled meanwhile.
+        """The answer as it still holds; None if the request was settled meanwhile.
 
-        What a rule has allowed counts only as long as the project allows it: its container may have been away for long.
+        What a rule has allowed counts only while the project still allows it: the container may have been unreachable
+        for long.
         """
         if answer.rule is None:
             return answer
@@ -131,9 +132,9 @@ class Answers:
 
 
 async def _give(container: ContainerClient, answer: Answer) -> _Outcome:
-    """Give a container an answer; how the request is settled there now."""
+    """Give a container an answer; returns how the request is settled there."""
     boot_id = answer.container_boot_id
-    # Of another boot, the id may be another request's, which nobody has allowed.
+    # In another boot, the id may belong to another request.
     if boot_id is not None and (await container.read_facts()).boot_id != boot_id:
         return _LOST
     claimed = _Outcome(option_id=answer.option_id, resolved_by=answer.resolved_by)
@@ -149,9 +150,9 @@ async def _give(container: ContainerClient, answer: Answer) -> _Outcome:
 
 
 def _settled_there(data: Any, claimed: _Outcome) -> _Outcome:
-    """The outcome that a container tells of a request that is settled there already.
+    """The outcome of a request that the container says is already settled.
 
-    It may be ours, whose answer was lost on the way; else a timeout's or the turn's end, which give nothing.
+    It may be our own, whose response was lost, or else a timeout or the turn's end.
     """
     outcome = data.get("outcome") if isinstance(data, dict) else None
     if not isinstance(outcome, dict):

@@ -1,4 +1,4 @@
-"""How permission requests end, as the events that say so. Whoever reports it, it is stored once, under a key."""
+"""The events that end permission requests. An end is stored once, by key, whoever reports it."""
 
 from typing import Any, Self
 
@@ -10,20 +10,20 @@ from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import PermissionResolved
 
 GATEWAY = "gateway"
-#: Who answered where a project's rule or mode did.
+#: The resolver if a rule or the mode answered.
 RULE = "rule"
 
 
 @attrs.frozen(kw_only=True)
 class UnsettledRequest:
-    """A permission request that has no outcome yet, as far as telling its outcome needs it."""
+    """An open permission request, as far as its end needs it."""
 
     project_id: str
     id: str
     session_id: str
     turn_id: str | None
     agent_id: str | None
-    #: JSON of the rule or the mode that answered it.
+    #: JSON of the rule or mode that answered it.
     rule: bytes | None
 
     @classmethod
@@ -34,9 +34,9 @@ class UnsettledRequest:
 def permission_resolved(
     request: UnsettledRequest, *, outcome: str, option_id: str | None, resolved_by: str, gone: bool = False
 ) -> NewEvent:
-    """The outcome of a permission request (``selected`` or ``cancelled``) with its row's change.
+    """The end of a permission request (``selected`` or ``cancelled``) with its row's change.
 
-    ``gone``: it was taken back, as nobody waits for its answer any more.
+    ``gone``: it was withdrawn.
     """
     effect = {
         "project_id": request.project_id,
@@ -64,7 +64,7 @@ def permission_resolved(
 
 
 async def requests_taken_back(database: Database, project_id: str, session_id: str) -> list[NewEvent]:
-    """A session's permission requests, which nobody waits for any more."""
+    """Withdraws a session's open permission requests."""
     waiting = await database.fetch_all("unsettled_permissions", project_id=project_id, session_id=session_id)
     return [taken_back(UnsettledRequest.from_row(row)) for row in waiting]
 

@@ -1,4 +1,4 @@
-"""Permission requests, completed by what the log knows of the calls that they are about."""
+"""Completes permission requests from the log."""
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
@@ -16,18 +16,18 @@ from gateway.permissions.calls import AskedCall, Told, TurnCalls, told
 from gateway.wire.codec import DecodeError, dump_foreign_json, is_too_deep, members_of
 from gateway.wire.events import Cursor, Event
 
-#: Of what a request leaves out so much is stored with it: short requests about one long call could fill the disk.
+#: The bytes that a request is completed with, so that short requests about a long call cannot fill the disk.
 MOST_BYTES: Final = 1_048_576
-#: Member of a request's ``_meta``: the names of what was too long for that.
+#: Member of a request's ``_meta``: the names of omitted members.
 OMITTED: Final = "acp-gateway/omitted"
-#: Bytes of calls that are remembered, of one project's sessions and of all; a session by itself counts as some.
+#: Bytes of calls in memory, for one project and for all.
 _PROJECT_BYTES, _ALL_BYTES = 16_777_216, 33_554_432
 _SESSION_BYTES = 32_768
 
 
 @attrs.frozen(kw_only=True)
 class Merged:
-    """What an agent asks leave for: its request, completed; and each kind that the call may be, None where any."""
+    """A completed request; and each kind that the call may have, None if any."""
 
     #: JSON.
     tool_call: bytes
@@ -36,7 +36,7 @@ class Merged:
 
 @attrs.define
 class _Reading:
-    """How far a session's log has been read, and what it told."""
+    """How far a session's log has been read, and its calls."""
 
     cursor: Cursor
     calls: TurnCalls = attrs.field(factory=TurnCalls)
@@ -47,19 +47,19 @@ class _Reading:
 
 
 class Merging:
-    """Completes the requests of all containers that this process follows.
+    """Completes requests of the containers that this process follows.
 
-    The log is the memory: all that an agent said before it asked is stored by then. What has been read is remembered.
+    Everything that an agent said before it asked is in the log by then. What was read is cached.
     """
 
     def __init__(self, database: Database, log: Log) -> None:
         self._database = database
         self._log = log
-        #: By project and session, the one that was asked in last at the end.
+        #: By project and session; the most recently used is last.
         self._readings: OrderedDict[tuple[str, str], _Reading] = OrderedDict()
 
     async def complete(self, project_id: str, session_id: str, tool_call: bytes) -> Merged:
-        """A request's tool call, JSON of any shape, with what it leaves out as its turn has told it."""
+        """A request's tool call (JSON of any shape), completed from its turn."""
         try:
             reading = await self._read(project_id, session_id)
         except ProjectNotFound:
@@ -101,7 +101,7 @@ class Merging:
         return reading
 
     def _forget(self, keys: Sequence[tuple[str, str]], most_bytes: int) -> None:
-        """The first of these readings until the rest has no more than that; never the last one."""
+        """Drop readings in this order until the rest fits, but never the last."""
         held = sum(self._readings[key].size for key in keys)
         for key in keys[:-1]:
             if held <= most_bytes:
@@ -111,7 +111,7 @@ class Merging:
     async def _found(
         self, project_id: str, session_id: str, epoch: int, wanted: Mapping[str, bytes | int | None]
     ) -> dict[str, bytes]:
-        """JSON of the members that can be had."""
+        """The JSON of members, as far as available."""
         found = {name: place for name, place in wanted.items() if isinstance(place, bytes)}
         for seq in {place for place in wanted.values() if isinstance(place, int)}:
             event = await self._log.event(LogId(project_id), Cursor(epoch, seq), session_id)

@@ -1,7 +1,7 @@
-"""What a project has decided beforehand: its rules, and its mode where no rule matches.
+"""What a project has decided in advance: its rules, and its mode if no rule matches.
 
-Both go by the tool's kind, which is what the agent says of its own call (ACP, ToolKind): a claim, not a fact. Both
-choose among the request's own options, and only those that count for this once.
+Both depend on the tool's kind, which is the agent's claim (ACP, ToolKind) and not a fact. Both choose among the
+request's own options, and only those for once.
 https://agentclientprotocol.com/protocol/tool-calls#requesting-permission
 """
 
@@ -16,17 +16,17 @@ from gateway.wire.options import option_of_kind
 
 #: ACP's kinds of tool.
 TOOL_KINDS: Final = frozenset(get_args(RuleKind)) - {ANY_KIND}
-#: The kinds of tool that a mode allows; a mode that is not here allows nothing by itself.
+#: The kinds that a mode allows; other modes allow nothing.
 _ALLOWED: Final[dict[str, set[str]]] = {"accept-edits": {"edit"}, "full-auto": {ANY_KIND}}
-#: What a call may be whose kind is not known; the last is one that no rule names, as a later version of ACP may have.
+#: The kinds that a call of unknown kind may have; None stands for one that no rule names, as in a later version of ACP.
 _ANY: Final = (*sorted(TOOL_KINDS), None)
 
 
 @attrs.frozen(kw_only=True)
 class Decision:
-    """An answer that nobody had to be asked for; ``rule`` says by what, as the log tells it.
+    """An answer by the policy; ``rule`` is in the log.
 
-    ``option_id`` None refuses a request that has no option for a refusal: it is taken back.
+    ``option_id`` None cancels a request that has no option for a refusal.
     """
 
     option_id: str | None
@@ -35,20 +35,20 @@ class Decision:
 
 @attrs.frozen
 class _Verdict:
-    """What a rule or the mode says to one kind."""
+    """What a rule or the mode says about one kind."""
 
     action: str
     rule: dict[str, str]
 
 
 def decide(mode: str, rules: Iterable[PermissionRule], kinds: Sequence[str | None], options: Any) -> Decision | None:
-    """The answer to a request; None where a person is to be asked.
+    """The answer to a request; None to ask a person.
 
-    ``kinds`` is all that the agent has called the call, each of ``TOOL_KINDS``, or None where that is not known: then
-    it may be any. For each of them the first rule that matches counts, before the mode, and the strictest verdict is
-    the answer. In ``full-auto`` a rule that only may match has a person asked instead.
+    ``kinds`` is every kind that the agent has given the call, each of ``TOOL_KINDS``, or None if unknown, which may be
+    any. For each kind the first matching rule applies, before the mode, and the strictest verdict counts. In
+    ``full-auto``, a rule that may match leads to a question.
 
-    Where the request has no option that allows it for this once, a person is asked: what else is offered means more.
+    Without an option that allows it once, a person is asked, since other options allow more.
     """
     written = list(rules)
     known = [_verdict(mode, written, kind) for kind in kinds if kind is not None]
@@ -66,7 +66,7 @@ def decide(mode: str, rules: Iterable[PermissionRule], kinds: Sequence[str | Non
 async def decide_now(
     database: Database, project_id: str, session_id: str, kinds: Sequence[str | None], options: Any
 ) -> Decision | None:
-    """What the session's project says at this moment; None as well where the session has ended."""
+    """The policy's answer at this moment; None also if the session has ended."""
     row = await database.fetch_one("get_permission_policy", id=project_id, session_id=session_id)
     return None if row is None else decide(row["permission_mode"], rules_from(row["permission_rules"]), kinds, options)
 

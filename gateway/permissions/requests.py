@@ -34,7 +34,7 @@ from gateway.wire.times import timestamp
 
 logger = logging.getLogger(__name__)
 
-#: Who answered where nobody did in time.
+#: The resolver if nobody answered in time.
 TIMEOUT = "timeout"
 
 
@@ -49,22 +49,22 @@ class Permission:
     session_id: str
     turn_id: str | None
     agent_id: str | None
-    #: JSON of the agent's, as it came.
+    #: JSON of the agent.
     tool_call: msgspec.Raw
     options: msgspec.Raw
     state: PermissionState
     option_id: str | None
     resolved_by: str | None
-    #: The rule or the mode that has answered it.
+    #: The rule or mode that answered it.
     rule: Any
     requested_at: datetime
-    #: When it is refused if nobody answers.
+    #: When it is refused without an answer.
     expires_at: datetime | None
-    #: The reserved id of the answer that has claimed it, and when that was.
+    #: The reserved id of the answer that has claimed it, and when.
     answer_id: str | None
     answered_at: datetime | None
     resolved_at: datetime | None
-    #: It was taken back, as nobody waits for its answer any more.
+    #: It was withdrawn.
     gone: bool
 
     @classmethod
@@ -80,7 +80,7 @@ def new_answer_id() -> str:
 
 
 class Permissions:
-    """All permission requests in one database."""
+    """All permission requests."""
 
     def __init__(self, database: Database, log: Log, containers: Containers, driver: Driver) -> None:
         self._database = database
@@ -89,7 +89,7 @@ class Permissions:
         self._driver = driver
 
     async def waiting(self, project_id: str) -> list[Permission]:
-        """What waits for an answer, oldest first; of very many the first ones."""
+        """Open requests, oldest first, up to a limit."""
         rows = await self._database.fetch_all("list_permissions", project_id=project_id)
         return [Permission.from_row(row) for row in rows]
 
@@ -110,13 +110,13 @@ class Permissions:
         granted: bool | None,
         answer_id: str | None = None,
     ) -> Permission:
-        """Answer with one of the agent's options, or yes or no for this once. Run it in a task of its own.
+        """Answer with one of the agent's options, or yes or no, once. Run it in its own task.
 
-        An answer that has claimed the request under a reserved ``answer_id`` is brought to its end when it comes again.
+        A repeated answer with the same reserved ``answer_id`` is completed.
 
-        Raises ``PermissionSettled`` for every answer but the first, and ``PermissionGone`` where nobody waits for one
-        any more. Where the container is away the answer is kept and brought to it as soon as it is back; the permission
-        is ``answering`` until then.
+        Raises ``PermissionSettled`` for every answer but the first, and ``PermissionGone`` if the request was
+        withdrawn. If the container is unreachable, the answer is stored and delivered later; until then the permission
+        is ``answering``.
         """
         permission = await self.get(project.id, permission_id)
         chosen = _choose(permission, option_id, granted)
@@ -137,12 +137,12 @@ class Permissions:
             logger.info("answer not brought yet", extra={"permission": permission_id, "error": str(exc)})
         settled = await self.get(project.id, permission_id)
         if settled.resolved_by != user_id:
-            # The container had settled it before this answer came.
+            # The container had settled it before.
             raise _settled(settled)
         return settled
 
     async def connected(self, project_id: str, facts: ContainerFacts, fence: int) -> None:
-        """The container is followed (again): bring it its answers, and take back what another boot has asked."""
+        """The container is followed (again): deliver answers, and withdraw another boot's requests."""
         await self._database.execute("set_asks_permission", id=project_id, asks=facts.asks_permission)
         if facts.boot_id is not None:
             whose = {"project_id": project_id, "boot_id": facts.boot_id}
@@ -165,21 +165,21 @@ class Permissions:
         await self._answers.start_all(project_ids)
 
     def appended(self, log_id: LogId, appended: Appended) -> None:
-        """Bring what a rule has answered to its container at once; for ``Log.listen``."""
+        """Deliver a rule's answer at once; for ``Log.listen``."""
         if appended.of(PermissionRequest.type):
             step = partial(self._answers.start_all, [log_id.project_id])
             self._driver.do(f"answers of {log_id.project_id} at {appended.cursor}", step)
 
     async def _claim(self, project_id: str, permission_id: str, **claim: Any) -> bool:
-        """Whether this is the request's answer; another one has been given if it is not."""
+        """Claim the request for this answer; False if it has another."""
         row = await self._database.fetch_one("claim_permission", project_id=project_id, id=permission_id, **claim)
         return row is not None
 
 
 def _choose(permission: Permission, option_id: str | None, granted: bool | None) -> str | None:
-    """The option that is meant; None takes the request back.
+    """The chosen option; None cancels the request.
 
-    Yes or no is looked up by the options' kind and is for this once: what stands first may allow more than was meant.
+    Yes or no is looked up by the options' kind for once, since others allow more.
     """
     options = parse_foreign_json(bytes(permission.options))
     if option_id is not None:
@@ -199,7 +199,7 @@ def _choose(permission: Permission, option_id: str | None, granted: bool | None)
 
 
 def _settled(permission: Permission) -> GatewayError:
-    """Who has settled the request, when, and how."""
+    """Who has settled the request, when and how."""
     settled_at = permission.resolved_at or permission.answered_at
     assert settled_at is not None
     at = timestamp(settled_at)

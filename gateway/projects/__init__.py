@@ -1,1 +1,1 @@
-"""Projects: where their containers are, whose they are, what their limits are, and what leaves with them."""
+"""Projects: their containers' addresses, owners and limits, and what is deleted with them."""

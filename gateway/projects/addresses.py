@@ -1,8 +1,8 @@
-"""Whose container is where: the addresses of projects, as they resolve.
+"""Whose container is where: the addresses of projects, resolved.
 
-An address can be written in many ways. What counts is what it leads to: an IP address and a port, whatever the name,
-the scheme and the path. A project has two, those of OpenCode and of ACP; neither may be another owner's project's.
-Whoever registers a name may have it lead elsewhere later, so it is looked at again at each connection (``guard``).
+Spellings of an address differ, so what counts is the IP address and port that it leads to, not name, scheme or path. A
+project has two addresses, OpenCode's and ACP's; neither may belong to another owner's project. A name may lead
+elsewhere later, so it is checked again at each connection (``guard``).
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from gateway.wire.bounded import Bounded
 
 logger = logging.getLogger(__name__)
 
-#: How long a name may take to be looked up; one that takes longer is known by its name alone, until it is connected to.
+#: The time limit of a look-up; a slower name counts by its name until it is connected to.
 LOOKUP_SECONDS: Final = 2.0
-#: Of names that stand in somebody's way, so many are looked up again.
+#: How many conflicting names are looked up again.
 MAX_IN_THE_WAY: Final = 20
 MAX_REMEMBERED: Final = 10_000
-#: A server that listens on all of a machine's addresses is reached by each: they count as one.
+#: A server on all of a machine's addresses is reached by each, so they count as one.
 LOOPBACK: Final = "127.0.0.1"
 
 
 @attrs.frozen(kw_only=True)
 class Location:
-    """A host and port, and the addresses that the host stands for, as ``meanings`` has them."""
+    """A host and port, and the host's addresses as of ``meanings``."""
 
     host: str
     port: int
@@ -44,7 +44,7 @@ class Location:
 
 
 class Addresses:
-    """The addresses of all projects in one database. ``shared``: projects of several owners may have one container."""
+    """The addresses of all projects. ``shared``: owners may share a container."""
 
     def __init__(self, database: Database, *, shared: bool = False, lookup: Lookup = system_lookup) -> None:
         self._database = database
@@ -54,7 +54,7 @@ class Addresses:
         self._allowed: Bounded[tuple[str, int], frozenset[str]] = Bounded(MAX_REMEMBERED)
 
     async def locate(self, upstreams: Iterable[Upstream]) -> list[Location]:
-        """What these lead to now; before a transaction that claims them. ``ForbiddenAddress`` for what is none."""
+        """Where these lead now; before a transaction that claims them. Raises ``ForbiddenAddress``."""
         wanted = list(upstreams)
         hosts = sorted({upstream.host for upstream in wanted})
         found = dict(zip(hosts, await asyncio.gather(*map(self._meant, hosts)), strict=True))
@@ -66,8 +66,8 @@ class Addresses:
     async def claim(
         self, transaction: Transaction, project_id: str, locations: Sequence[Location], *, by: str | None
     ) -> None:
-        """Have the project be there, as the last step of a transaction. ``AddressTaken`` where that would be somebody
-        else's container: another owner's, or one that ``by``, who wants it, does not administer."""
+        """Record the project's locations, as the last step of a transaction. ``AddressTaken`` if one belongs to another
+        owner's project, or to one that ``by``, who requests it, does not administer."""
         await transaction.fetch_all("lock_addresses")
         if not self._shared:
             wanted = sorted({(one.port, address) for one in locations for address in one.addresses | {one.host}})
@@ -86,12 +86,12 @@ class Addresses:
         await self._write(transaction, project_id, locations)
 
     async def record(self, transaction: Transaction, project_id: str, locations: Sequence[Location]) -> None:
-        """The same where the gateway's operator says so, whosever it is."""
+        """The same without a check, because the operator says so."""
         await transaction.fetch_all("lock_addresses")
         await self._write(transaction, project_id, locations)
 
     async def guard(self, host: str, port: int, addresses: Sequence[str]) -> list[str]:
-        """Those of a name's addresses that are not another owner's, ahead of a connection to one of them."""
+        """Those of a name's addresses that do not belong to another owner, before a connection to one of them."""
         if self._shared:
             return list(addresses)
         name = canonical(host)
@@ -99,7 +99,7 @@ class Addresses:
         try:
             refused = await self._refused(Location(host=name, port=port, addresses=frozenset().union(*meant.values())))
         except GatewayError as exc:
-            # As before: those who follow containers go on while the database is away.
+            # As before: followers continue during a database outage.
             known = self._allowed.get((name, port), frozenset())
             if kept := [address for address in addresses if address in known]:
                 return kept
@@ -117,7 +117,7 @@ class Addresses:
         return await self._database.transaction(partial(self._move, location=location))
 
     async def _move(self, transaction: Transaction, *, location: Location) -> frozenset[str]:
-        """Have the projects of this host be where it leads now; gives the addresses that are another owner's."""
+        """Record where this host leads now for its projects; returns the addresses that belong to another owner."""
         place = {"host": location.host, "port": location.port}
         await transaction.fetch_all("lock_addresses")
         rows = await transaction.fetch_all("others_addresses", **place, addresses=sorted(location.addresses))
@@ -128,10 +128,10 @@ class Addresses:
         return refused
 
     async def _look_at_names_in_the_way(self, location: Location) -> None:
-        """A name may have left the address that it stood for when somebody last looked.
+        """A name may have left the address that it had before.
 
-        One that stands for nothing now keeps it: Docker's name server forgets a container while that is stopped, and
-        whoever asked in that moment would have it for good.
+        A name that does not resolve now keeps its address: Docker's name server forgets stopped containers, and
+        otherwise another owner could take it then.
         """
         place = {"host": location.host, "port": location.port}
         addresses = sorted(location.addresses)
@@ -146,7 +146,7 @@ class Addresses:
         return await self._resolved(canonical(host)) if address is None else meanings(str(address))
 
     async def _resolved(self, name: str) -> frozenset[str]:
-        """What a name stands for; nothing where there is no such name, or that cannot be told now."""
+        """A name's addresses; empty if there is none, or it cannot be looked up now."""
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await self._lookup(name)
@@ -170,7 +170,7 @@ class Addresses:
 
 
 def address_policy(config: ContainersConfig) -> AddressPolicy:
-    """Where containers may be; ``ConfigError`` with the entry that is wrong."""
+    """Where containers may be; a ``ConfigError`` names the wrong entry."""
     try:
         return AddressPolicy.parse(config.allow)
     except ValueError as exc:
@@ -178,14 +178,14 @@ def address_policy(config: ContainersConfig) -> AddressPolicy:
 
 
 def canonical(host: str) -> str:
-    """A host as two spellings of it have it in common, short of looking it up."""
+    """A host in canonical spelling, without a look-up."""
     return host.lower().rstrip(".")
 
 
 async def leads_here(host: str, lookup: Lookup = system_lookup) -> bool:
-    """Whether a host is this machine, in whatever spelling; False of a name that nobody knows now."""
+    """Whether a host is this machine, in any spelling; False if its name does not resolve now."""
     name = canonical(host.strip("[]"))
-    # Not every resolver knows these, and none may say otherwise (RFC 6761 6.3).
+    # Not every resolver knows these, which always mean this machine (RFC 6761 6.3).
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -194,14 +194,14 @@ async def leads_here(host: str, lookup: Lookup = system_lookup) -> bool:
     except (OSError, UnicodeError, TimeoutError):
         return False
     here = meanings(LOOPBACK)
-    # Who connects to the unspecified address connects to this machine.
+    # A connection to the unspecified address reaches this machine.
     return any(meanings(text) & here or ipaddress.ip_address(text).is_unspecified for text in found)
 
 
 def meanings(text: str) -> frozenset[str]:
-    """An IP address in the forms that are compared: each that it leads to, all of this machine's own as one."""
+    """An IP address in the forms that are compared; all of this machine's own count as one."""
     found = set[str]()
-    # Without its zone, which names an interface of this machine.
+    # Without the zone, which names an interface.
     for address in readings(ipaddress.ip_address(text.partition("%")[0])):
         if address.is_loopback:
             found |= {LOOPBACK, _this_machine()}
@@ -213,12 +213,12 @@ def meanings(text: str) -> frozenset[str]:
 
 
 def _this_machine() -> str:
-    """A word for all of its addresses. By its name, as gateways on other machines have loopback addresses, too."""
+    """A word for all of its addresses, by its host name, since other gateways' machines also have loopback addresses."""
     return f"own:{socket.gethostname()}"
 
 
 def _is_own(address: Address) -> bool:
-    """Whether it is an address of this machine: what it sends there comes from there. Nothing is sent for that."""
+    """Whether it is an address of this machine, by the source address that a packet there would have. Nothing is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         try:

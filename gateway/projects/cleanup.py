@@ -1,7 +1,7 @@
-"""What is left of deleted projects: their events and messages, which may be too many for one transaction.
+"""Deletes what is left of deleted projects: events and messages, possibly too many for one transaction.
 
-A project is gone once its row is; what remains bears a name that nobody can look up, and goes in batches: at once where
-that is soon done, else behind. Whoever dies in between, the next review goes on.
+A project is gone with its row. What remains has a key that nobody can look up, and is deleted in batches, partly in the
+background. If a gateway dies, the next review continues.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from gateway.db.pool import Database, Transaction
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS: Final = 5_000
-#: A pack is as large as some hundred events.
+#: A pack is about as large as some hundred events.
 BATCH_PACKS: Final = 200
 REVIEW_SECONDS: Final = 10.0
 
 
 class Remains:
-    """The remains of all deleted projects in one database."""
+    """The remains of deleted projects."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def review(self) -> None:
-        """Go on with what is left, for some seconds a project."""
+        """Delete what is left, for some seconds per project."""
         for row in await self._database.fetch_all("list_deleted_projects"):
             await self.remove(row["project_id"], seconds=REVIEW_SECONDS)
 
     async def remove(self, project_id: str, *, seconds: float) -> bool:
-        """Delete what is left of a project, for so long; whether nothing is."""
+        """Delete what is left of a project, for ``seconds``; whether nothing is left."""
         until = asyncio.get_running_loop().time() + seconds
 
         async def work(transaction: Transaction) -> bool:

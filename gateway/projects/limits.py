@@ -1,8 +1,7 @@
-"""How much one user, or one project, may have at once. Each limit is a setting, and 0 is none.
+"""Limits of what one user or project may use at once. Each is a setting; 0 means no limit.
 
-Requests and streams are counted by each process for itself; turns and sessions in the database. Two requests that come
-in at the same moment may both be let in where one place was left: a limit keeps load down, it is no promise. That on
-projects is one: it is counted where they are made.
+Requests and streams are counted per process, turns and sessions in the database. Simultaneous requests may slightly
+exceed a limit, except the one on projects, which is exact.
 """
 
 import math
@@ -21,16 +20,16 @@ from gateway.errors import BodyTooLarge, PromptTooLarge, TooManyRequests, TooMan
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.bounded import Bounded
 
-#: A user who has made no request for so long can burst again.
+#: After this time without requests, a user can burst again.
 BURST_SECONDS: Final = 10.0
-#: So many users' rates are remembered; those who come least are forgotten first.
+#: Users whose rates are remembered; the least recent ones are dropped.
 MAX_USERS: Final = 10_000
-#: A turn may last for hours: when a place is free cannot be told.
+#: Turns may last for hours, so this is only a guess.
 RETRY_SECONDS: Final = 5
 
 
 class Limits:
-    """Refuses what is too much."""
+    """Refuses what exceeds a limit."""
 
     def __init__(self, settings: Settings, database: Database, metrics: Metrics) -> None:
         self._settings = settings
@@ -44,11 +43,11 @@ class Limits:
         return self._settings.config.limits
 
     async def request(self, user_id: str) -> None:
-        """Count a user's request; ``TooManyRequests`` where they come too fast."""
+        """Count a user's request; ``TooManyRequests`` if they come too fast."""
         rate = self._config.requests_per_second
         if not rate:
             return
-        # A bucket that holds less than one request would never let one in; it is filled as slowly as its rate says.
+        # A bucket for less than one request would never admit any.
         burst = max(1.0, rate * BURST_SECONDS)
         bucket = self._buckets.get(user_id)
         if bucket is None or (bucket.max_rate, bucket.time_period) != (burst, burst / rate):
@@ -65,10 +64,10 @@ class Limits:
         await bucket.acquire()
 
     async def turn(self, project_id: str, user_id: str, turn_id: str | None, *, waits: bool = False) -> None:
-        """``TooManyTurns`` where another one of the project, or of the user, must not begin.
+        """``TooManyTurns`` if the project or user must not begin another one.
 
-        One that has begun under its reserved id is none: who sends a call again is told what became of it. ``waits``:
-        it will wait for its place then, and nothing is refused.
+        A turn that has begun under its reserved id does not count: a retry gets its result. ``waits``: it will be
+        queued, so nothing is refused.
         """
         config = self._config
         if not (config.turns_per_user or config.turns_per_project):
@@ -87,11 +86,11 @@ class Limits:
                 )
 
     def most_turns(self) -> dict[str, int]:
-        """How many may run at once, for the statement that begins one which has waited; 0 is no limit."""
+        """The maximum numbers, for the statement that begins a queued turn; 0 means no limit."""
         return {"turns_per_user": self._config.turns_per_user, "turns_per_project": self._config.turns_per_project}
 
     async def session(self, project_id: str, session_id: str | None) -> None:
-        """``TooManySessions`` where the project must not have another living one; ``session_id`` as for ``turn``."""
+        """``TooManySessions`` if the project must not have another open one; ``session_id`` as for ``turn``."""
         limit = self._config.sessions_per_project
         if not limit:
             return
@@ -101,17 +100,17 @@ class Limits:
             raise TooManySessions(f"A project has at most {limit} living sessions; end one of them.", limit=limit)
 
     def most_projects(self) -> int:
-        """How many one user may own, for whoever makes one; 0 is no limit."""
+        """How many projects one user may own; 0 means no limit."""
         return self._config.projects_per_user
 
     @property
     def prompt_bytes(self) -> int:
-        """How many bytes a prompt may have, where ``server.max_body_bytes`` is not less."""
+        """The largest prompt, unless ``server.max_body_bytes`` is smaller."""
         return self._config.prompt_bytes or sys.maxsize
 
     @contextmanager
     def prompt(self) -> Iterator[None]:
-        """Around reading a prompt: ``PromptTooLarge`` where it has more bytes than it may have."""
+        """Around reading a prompt: ``PromptTooLarge`` if it is too large."""
         try:
             yield
         except BodyTooLarge as exc:
@@ -123,7 +122,7 @@ class Limits:
 
     @contextmanager
     def stream(self, user_id: str) -> Iterator[None]:
-        """A place for one event stream of the user's; ``TooManyStreams`` where all are taken."""
+        """Around one event stream of the user; ``TooManyStreams`` if there are too many."""
         limit = self._config.streams_per_user
         if limit and self._streams[user_id] >= limit:
             self._metrics.refused("streams_per_user")

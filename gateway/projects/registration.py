@@ -1,4 +1,4 @@
-"""The project of a container that is named on the command line: there at each start, with the container's address."""
+"""Registers the container that is named on the command line, at each start."""
 
 from gateway.errors import ProjectNotFound
 from gateway.identity.caller import LOCAL_USER
@@ -8,7 +8,7 @@ from gateway.projects.store import NewProject, Projects
 async def register(
     projects: Projects, project_id: str, address: str, *, owner: str | None = None, default_agent_id: str | None = None
 ) -> None:
-    """Have the project point at this address; what else was set of it stays, its owner too unless one is named."""
+    """Point the project at this address; other settings stay, its owner too unless one is given."""
     try:
         known = await projects.get_for_follower(project_id)
     except ProjectNotFound:

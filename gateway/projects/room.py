@@ -1,4 +1,4 @@
-"""The room opened: projects, the limits on what they may use, and the client that reaches their containers."""
+"""Opens projects, their limits, and the HTTP client for their containers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ from gateway.telemetry.upstreams import Upstreams
 class ProjectsRoom:
     store: Projects
     limits: Limits
-    #: Connects to projects' containers only, where ``containers.allow`` has them.
+    #: Connects only to addresses in ``containers.allow``.
     client: Client
 
 
@@ -32,7 +32,7 @@ PROJECTS = web.AppKey("projects", ProjectsRoom)
 async def open_projects(
     database: Database, vault: Vault, settings: Settings, telemetry: Telemetry, via: str
 ) -> AsyncIterator[ProjectsRoom]:
-    """``via`` is how the client names this gateway in ``Via``. Raises ``ConfigError``."""
+    """``via`` is the gateway's pseudonym in ``Via``. Raises ``ConfigError``."""
     config = settings.config.containers
     addresses = Addresses(database, shared=config.shared)
     observer = Upstreams(telemetry.metrics, telemetry.tracing)

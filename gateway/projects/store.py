@@ -1,4 +1,4 @@
-"""Projects: whose they are, where their containers stand, and which agent is asked when none is named."""
+"""Projects: their owners, their containers' addresses, and their settings."""
 
 import json
 import logging
@@ -35,9 +35,9 @@ ProjectId = Annotated[str, matching(r"[a-z0-9-]{1,64}", "must be 1 to 64 of a-z,
 ProjectName = Annotated[str, Meta(min_length=1, max_length=200)]
 Address = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
 AgentId = Annotated[str, Meta(min_length=1)]
-#: What happens to a permission request that no rule matches; see ``sessions.policy``.
+#: What happens to a permission request that no rule matches; see ``permissions/policy.py``.
 PermissionMode = Literal["ask", "accept-edits", "full-auto"]
-#: ``*``, which is any, and ACP's kinds of tool, https://agentclientprotocol.com/protocol/schema#toolkind.
+#: ``*`` (any), and ACP's tool kinds, https://agentclientprotocol.com/protocol/schema#toolkind.
 RuleKind = Literal["*", "read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other"]
 RuleAction = Literal["allow", "reject", "ask"]
 ANY_KIND: RuleKind = "*"
@@ -50,7 +50,7 @@ PermissionTimeout = Annotated[float, Meta(ge=1, le=604_800, description="Seconds
 
 @attrs.frozen(kw_only=True)
 class PermissionRule:
-    """What to answer when an agent asks for a tool of ``kind`` (``*``: any)."""
+    """How to answer a permission request for a tool of ``kind`` (``*``: any)."""
 
     kind: RuleKind
     action: RuleAction
@@ -61,11 +61,11 @@ PermissionRules = Annotated[list[PermissionRule], Meta(max_length=100)]
 
 @attrs.frozen(kw_only=True)
 class Retention:
-    """How much of a project's log is kept; None: nothing is deleted for it."""
+    """How much of a project's log is kept; None: no limit."""
 
-    #: Events and messages that are older go.
+    #: Older events and messages are deleted.
     max_age_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
-    #: Of stored events, packed ones as they are packed: beyond it the oldest go. Messages stay.
+    #: Of stored events, as compressed: beyond it the oldest are deleted. Messages stay.
     max_bytes: Annotated[int, Meta(ge=1, le=2**60)] | None = None
 
     @classmethod
@@ -111,11 +111,11 @@ class Project(Location):
     retention: Retention | None = None
     permission_mode: PermissionMode = "ask"
     permission_rules: Sequence[PermissionRule] = ()
-    #: Seconds until a request that nobody answers is refused; None: as the gateway is set.
+    #: Seconds until an unanswered request is refused; None: the gateway's setting.
     permission_timeout: float | None = None
-    #: Whether what its OpenCode says on its own event stream is recorded.
+    #: Whether OpenCode's own event stream is recorded.
     record_opencode_events: bool = False
-    #: Where its OpenCode works, once that has been recorded: whose events those are.
+    #: The directory whose OpenCode events are recorded, once known.
     opencode_directory: str | None = None
     created_at: datetime
     updated_at: datetime
@@ -137,7 +137,7 @@ class Project(Location):
 
 @attrs.frozen
 class Access:
-    """A project, and what somebody may do in it."""
+    """A project, and a user's role in it."""
 
     project: Project
     role: Role
@@ -149,7 +149,7 @@ class Access:
 
 @attrs.frozen(kw_only=True)
 class Change:
-    """What became of a change. ``was_followed``: somebody followed its container at another address."""
+    """The result of a change. ``was_followed``: its container was followed at another address."""
 
     project: Project
     was_followed: bool
@@ -157,7 +157,7 @@ class Change:
 
 @attrs.frozen(kw_only=True)
 class NewProject:
-    """What a project is made from, and the body of ``POST /api/projects``."""
+    """The properties of a project to create, and the body of ``POST /api/projects``."""
 
     id: ProjectId | None = None
     name: ProjectName | None = None
@@ -173,19 +173,19 @@ class NewProject:
 
 
 def rules_from(column: Any) -> tuple[PermissionRule, ...]:
-    """The rules as their column has them."""
+    """The rules from their column."""
     return tuple(PermissionRule(**rule) for rule in column)
 
 
-#: How long a project that was looked up is taken as it was, and the asker's role in it. Every request looks them up; a
-#: change made through another gateway is seen after this at the latest, one made here at once.
+#: How long a project and a caller's role are cached. A change through another gateway takes effect after this at the
+#: latest, a change here at once.
 REMEMBER_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
-#: How long whoever deletes a project waits for the last of its rows to go.
+#: How long the deletion of a project waits until all rows are deleted.
 REMOVE_SECONDS = 1.0
-#: How many projects are looked at at a time where all are.
+#: Projects per page, where all are looked at.
 PAGE = 500
-#: Of what is wrong before a start, no more lines are logged.
+#: The most warnings that are logged at the start.
 MAX_WARNINGS = 20
 
 
@@ -193,7 +193,7 @@ _CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name !=
 
 
 class Projects:
-    """All projects in one database; each is looked up together with who asks.
+    """All projects; each is looked up together with its caller.
 
     Without a ``vault`` no container's secret is stored or opened. ``config`` maps addresses to ports.
     """
@@ -215,10 +215,10 @@ class Projects:
         self._changes = 0
 
     async def create(self, owner_id: str, new: NewProject, *, most: int = 0, by_operator: bool = False) -> Project:
-        """Raises ``ProjectExists`` where the id is taken, by whomever, ``AddressTaken`` where the container is another
-        owner's, ``TooManyProjects`` where its owner has ``most`` already (0: any number).
+        """Raises ``ProjectExists``, ``AddressTaken`` if the container belongs to another owner, and ``TooManyProjects``
+        if the owner has ``most`` already (0: no limit).
 
-        ``by_operator``: they have named the container, whosever it is.
+        ``by_operator``: the operator has named the container, whoever owns it.
         """
         locations = await self._addresses.locate(self._upstreams(new))
         project_id = new.id or f"project-{secrets.token_hex(6)}"
@@ -229,7 +229,7 @@ class Projects:
         async def work(transaction: Transaction) -> Row:
             row = await transaction.fetch_one("insert_project", **values)
             assert row is not None
-            # Only now: where another of this id was just being deleted, the insert has waited for that.
+            # Only now, since the insert waits for a concurrent deletion of the same id.
             if await transaction.fetch_one("find_deleted_project", project_id=project_id):
                 detail = f"The project {project_id!r} has been deleted, but its events are still being removed."
                 raise ProjectExists(detail, headers={"Retry-After": "5"})
@@ -237,7 +237,7 @@ class Projects:
                 await self._addresses.record(transaction, project_id, locations)
             else:
                 await self._addresses.claim(transaction, project_id, locations, by=owner_id)
-            # Under the lock of addresses, so that of two at once the second is counted.
+            # Under the lock of addresses, so that concurrent creations are counted.
             owned = await transaction.fetch_one("count_projects_of", owner_id=owner_id) if most else None
             if owned is not None and owned["owned"] > most:
                 raise TooManyProjects(f"One user may own {most} projects here; delete one of yours.", limit=most)
@@ -249,7 +249,7 @@ class Projects:
             raise ProjectExists(f"A project with the id {project_id!r} exists already; choose another.") from exc
 
     async def access(self, user_id: str, project_id: str) -> Access:
-        """A project that the user owns or is a member of. Raises ``ProjectNotFound``."""
+        """The caller's access to a project. Raises ``ProjectNotFound``."""
         known = self._remembered.get((user_id, project_id))
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -258,22 +258,22 @@ class Projects:
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
         found = Access.from_row(row)
-        # What was changed while it was read may be newer.
+        # Not cached if there was a change during the read.
         return self._remember(user_id, found) if changes == self._changes else found
 
     async def get(self, user_id: str, project_id: str) -> Project:
-        """The same without the role."""
+        """The project alone."""
         return (await self.access(user_id, project_id)).project
 
     async def get_for_follower(self, project_id: str) -> Project:
-        """A project whoever owns it; for work that no request asked for."""
+        """A project, whoever owns it; for background work."""
         row = await self._database.fetch_one("get_project_for_follower", id=project_id)
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")
         return Project.from_row(row)
 
     async def page(self, user_id: str, *, only: Collection[str] | None, after: str | None, limit: int) -> list[Access]:
-        """Those that the user owns or is a member of, and is not kept from by ``only``."""
+        """The projects that the user owns or is a member of, limited to ``only`` if given."""
         named = None if only is None else sorted(only)
         rows = await self._database.fetch_all("list_projects", user_id=user_id, only=named, after=after, limit=limit)
         return [Access.from_row(row) for row in rows]
@@ -281,17 +281,16 @@ class Projects:
     async def update(
         self, user_id: str, project_id: str, changes: Mapping[str, Any], *, by_operator: bool = False
     ) -> Change:
-        """Change what ``changes`` names: any member of ``NewProject`` but its id. Only an admin may.
+        """Change the members of ``NewProject`` that ``changes`` names, except the id. Only an admin may.
 
-        A container's secret belongs to its address: it does not open once that is another. ``AddressTaken`` as for
-        ``create``.
+        A container's secret is bound to its address, and does not open at another. ``AddressTaken`` as for ``create``.
         """
         addresses = {name: changes[name] for name in ("container_url", "acp_url") if name in changes}
         moved = attrs.evolve(await self.get_for_follower(project_id), **addresses) if addresses else None
         locations = await self._addresses.locate(self._upstreams(moved)) if moved else []
 
         async def work(transaction: Transaction) -> Change:
-            # Held to the end: whoever gives this container a credential was before this and is seen, or is refused.
+            # Locked to the end: a concurrent ``lend`` to this container comes before and is seen, or is refused.
             row = await transaction.fetch_one("lock_project", id=project_id, user_id=user_id)
             if row is None:
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
@@ -321,9 +320,9 @@ class Projects:
         return change
 
     async def settle_addresses(self) -> None:
-        """Before any gateway starts: know where all containers are, and warn of those that several owners have.
+        """Before any gateway starts: record where all containers are, and warn of those shared by owners.
 
-        A project may be from before that was kept, or other ports are configured than before.
+        Old projects have no record, and configured ports may have changed.
         """
         after: str | None = None
         while rows := await self._database.fetch_all("projects_with_addresses", after=after, limit=PAGE):
@@ -346,26 +345,26 @@ class Projects:
         await self._database.transaction(lambda transaction: self._addresses.record(transaction, project.id, locations))
 
     def _upstreams(self, project: "Project | NewProject") -> tuple[Upstream, ...]:
-        """Where its container is: OpenCode's port, and ACP's."""
+        """Its container's addresses: OpenCode's port and ACP's."""
         return opencode_upstream(project, self._config), acp_upstream(project, self._config)
 
     async def give(self, project_id: str, user_id: str) -> None:
-        """Make somebody the project's owner; for whoever runs the gateway, no user of it may."""
+        """Make a user the project's owner; only for the gateway's operator."""
         await self._database.execute("set_project_owner", id=project_id, owner_id=user_id)
         self.forget()
 
     async def delete(self, user_id: str, project_id: str) -> None:
-        """The project and all that hangs on it: sessions, log, messages, members. Only an admin may.
+        """Delete the project with its sessions, log, messages and members. Only an admin may.
 
-        It is gone at once; where its log is long, the last of its rows go later.
+        It is gone at once; the rest of a long log is deleted later.
         """
 
         async def work(transaction: Transaction) -> None:
             await transaction.fetch_all("lock_storage_of_logs", project_id=project_id)
-            # An append either came before and is deleted here, or finds no head and is refused.
+            # A concurrent append either came before and is deleted here, or finds no head and is refused.
             if not await transaction.fetch_all("lock_logs", id=project_id, user_id=user_id):
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
-            # Who folds a session holds it and then writes messages: they are here before the remains are looked for.
+            # A concurrent fold holds its session; its messages are written before the remains are looked for.
             await transaction.fetch_all("lock_sessions", project_id=project_id)
             given = {"project_id": project_id, "user_id": None, "agent_id": None, "has_moved": False}
             await transaction.execute("withdraw_credentials", **given)
@@ -386,16 +385,16 @@ class Projects:
         return self._vault.open(sealed, container_token_place(project.id, project.acp_address)).decode()
 
     def _sealed(self, token: str | None, project_id: str, address: str) -> dict[str, Any]:
-        """The columns of a container's secret; ``VaultNotConfigured`` where there is no key to seal it with."""
+        """The columns of a container's secret; ``VaultNotConfigured`` without a key."""
         if token is None:
             return {"sealed_container_token": None, "container_token_key_id": None}
         sealed = self._vault.seal(token.encode(), container_token_place(project_id, address))
         return {"sealed_container_token": sealed.ciphertext, "container_token_key_id": sealed.key_id}
 
     def forget(self) -> None:
-        """Look everything up anew, because something has changed: who may do what, or a project.
+        """Clear the cache, because roles or a project have changed.
 
-        Of two changes at once the later one may be told of first: neither is remembered, the next reader looks.
+        Concurrent reads are not cached either.
         """
         self._changes += 1
         self._remembered.clear()
@@ -406,7 +405,7 @@ class Projects:
 
 
 def container_token_place(project_id: str, acp_address: str) -> Place:
-    """Bound to the address: who moves a project to a container of their own does not get the former one's secret."""
+    """Bound to the address, so that moving a project to another container does not reveal the former one's secret."""
     return Place(table="projects", row=(project_id, acp_address), field="container_token")
 
 
@@ -427,8 +426,8 @@ def opencode_upstream(project: Location | NewProject, config: ContainersConfig) 
 def acp_upstream(project: Location | NewProject, config: ContainersConfig) -> Upstream:
     """Where the project's container speaks ACP: the address it names outright, else the mapped port (4096 → 4097).
 
-    An address with another port is mapped by the same distance (5000 → 5001), so that several containers on one host
-    keep their pairs apart.
+    Other ports are mapped by the same distance (5000 → 5001), so that several containers on one host keep their pairs
+    apart.
     """
     if project.acp_url:
         return Upstream.parse(project.acp_url)

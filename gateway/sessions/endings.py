@@ -62,6 +62,6 @@ def queued_turn_ended(turn: Turn, ended: TurnEnded) -> NewEvent:
 
 
 async def all_endings(database: Database, turn: Turn, ended: TurnEnded) -> list[NewEvent]:
-    """What the gateway itself says at the end of a turn: its permission requests are taken back, and it is over."""
+    """How often the end of a session is retried while prompts keep coming."""
     withdrawn = await requests_taken_back(database, turn.project_id, turn.session_id)
     return [*withdrawn, turn_ended(turn, ended)]

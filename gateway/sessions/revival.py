@@ -1,7 +1,7 @@
-"""Taking up a session that its container has lost: it restarted, forgot an idle one, or the agent's process died.
+"""Restoring a session that its container has lost: it restarted, forgot an idle one, or the agent's process died.
 
-The agent is asked to load or resume its own session where the container can do that (``load-session``) and the agent's
-id for it is known; else it begins anew. The log tells which.
+The agent loads or resumes its own session if the container can do that (``load-session``) and the agent's id is known;
+otherwise a new one is opened. The log says which.
 """
 
 import logging
@@ -28,8 +28,8 @@ from gateway.wire.events import SessionRestored
 
 logger = logging.getLogger(__name__)
 
-#: Answers that say that the agent cannot take the session up, or will not: it has lost it too, say. What else goes
-#: wrong may go better with the next prompt, and an agent that forgets cannot be made to remember again.
+#: Statuses that mean that the agent cannot load the session. After other failures the next prompt may succeed, so the
+#: agent's memory is not given up.
 _CANNOT_LOAD = {400, 404, 501}
 _AGENT_REFUSED = "agent_error"
 
@@ -51,7 +51,7 @@ class Living:
 
 
 class Revival:
-    """Gives a session a container session that lives."""
+    """Gives a session a working container session."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Revival:
         self._database = database
         self._log = log
         self._containers = containers
-        #: (project, session) that this process is taking up.
+        #: (project, session) that this process is restoring.
         self._under_way: set[tuple[str, str]] = set()
 
     async def living(self, project: Project, session: Session, container: Container) -> Living:
-        """The container session to prompt: the session's own, or another where that is lost, which the log tells.
+        """The container session to prompt: the session's own, or another if that is lost, which the log tells.
 
-        The container is not asked for one that was made in this boot; where it has lost that, it refuses the prompt.
+        A session of the present boot is not checked; if the container has lost it, it refuses the prompt.
         """
         if session.container_boot_id != container.boot_id:
             container = await self._containers.identify(project)
@@ -87,7 +87,7 @@ class Revival:
         return await self._replaced(project, session, container, reason, chosen)
 
     async def instead(self, project: Project, session_id: str, refused: str) -> Living:
-        """Another container session for one that was just prompted, and that the container does not know."""
+        """Another container session after the container did not know the one that was prompted."""
         row = await self._database.fetch_one("get_session", project_id=project.id, id=session_id)
         session = None if row is None else Session.from_row(row)
         if session is None or session.status == "ended":
@@ -102,7 +102,7 @@ class Revival:
     async def _prepare(
         self, project: Project, session: Session, container: Container
     ) -> tuple[Chosen | None, str | None]:
-        """The credential that the session runs with; and why its agent's process had to be started anew."""
+        """The session's credential, and why its agent's process had to be restarted."""
         chosen = await self._injecting.for_session(project, session.agent_id, session.credential_user_id)
         return chosen, await self._processes.keep(project, session.agent_id, chosen, container)
 
@@ -117,7 +117,7 @@ class Revival:
             raise _being_taken_up()
         self._under_way.add(place)
         try:
-            # What it was found to be some time ago is not enough for what it is given now.
+            # Facts from some time ago are not enough to pass on a credential.
             container = await self._containers.identify(project)
             made = await self._replace(project, session, container, reason or _reason(session, container), chosen)
         finally:
@@ -129,7 +129,7 @@ class Revival:
     ) -> str:
         known = session.container_session_id
         key = {"project_id": project.id, "id": session.id, "gateway_id": self._gateway_id}
-        # One of those who find it lost takes it up; what that says before its id is stored waits for it.
+        # Only one caller restores it; events of the new session wait until its id is stored.
         if await self._database.fetch_one("unbind_session", known=known, **key) is None:
             raise _being_taken_up()
         try:

@@ -43,7 +43,7 @@ END_ATTEMPTS = 10
 
 @attrs.frozen(kw_only=True)
 class Session:
-    """A session of a project, with its running turn, those that wait, and the place where the log ends now."""
+    """A session with its running turn, queued turns, and the log's current end."""
 
     id: str
     project_id: str
@@ -53,20 +53,20 @@ class Session:
     container_session_id: str | None
     #: The boot of the container that has it.
     container_boot_id: str | None
-    #: The agent's own id for it, where it is known.
+    #: The agent's own id, if known.
     acp_session_id: str | None
     #: Whose credential it runs with; None: nobody's.
     credential_user_id: str | None
-    #: Whether it was made with MCP servers. They may hold secrets and are not kept.
+    #: Whether it was created with MCP servers, which may contain secrets and are not stored.
     has_mcp_servers: bool
     working_directory: str | None
     title: str | None
-    #: Who answers permission requests: the container by itself, or the project's mode.
+    #: Who answers permission requests: the container itself, or the project's mode.
     permissions: str
     status: str
     turn_id: str | None
     turn_started_at: datetime | None
-    #: The turns that wait, the next one first.
+    #: Queued turns, the next one first.
     queue: list[str]
     cursor: Cursor
     created_at: datetime
@@ -81,7 +81,7 @@ class Session:
 
 @attrs.frozen(kw_only=True)
 class NewSession:
-    """What a session is made from; the project's default agent where none is named."""
+    """The properties of a session to create; without an agent, the project's default agent."""
 
     agent_id: str | None = None
     working_directory: str | None = None
@@ -94,7 +94,7 @@ def new_session_id() -> str:
 
 
 class Sessions:
-    """All sessions in one database; each is looked up together with its project."""
+    """All sessions; each is looked up together with its project."""
 
     def __init__(
         self,
@@ -115,10 +115,10 @@ class Sessions:
     async def create(
         self, project: Project, user_id: str, new: NewSession, *, session_id: str | None = None
     ) -> Session:
-        """Create the session in the container, and then here, or nowhere; under ``session_id`` where that is reserved.
+        """Create the session in the container and then here; under ``session_id`` if that is reserved.
 
-        Run it in a task of its own: half-way through, the container has a session that nobody knows. A session that
-        exists under a reserved id is given as it is.
+        Run it in its own task: half-way through, the container has a session that is not stored. If a session exists
+        under a reserved id, it is returned.
         """
         if session_id is not None:
             with suppress(SessionNotFound):
@@ -140,7 +140,7 @@ class Sessions:
             **row,
         )
         try:
-            # First somebody must read the container's events: what it says of the new session may come but once.
+            # The container's events must be read first, since it may report on the new session only once.
             await self._followers.connected(project.id)
             container = await self._containers.identify(project)
             await self._processes.start(project, agent_id, chosen, container)
@@ -173,7 +173,7 @@ class Sessions:
         return Session.from_row(row)
 
     async def refuse_anothers(self, project_id: str, container_session_id: str, user_id: str) -> None:
-        """Refuse what would reach a container's session that costs somebody else, or one that nothing is known of."""
+        """Refuse access to a container's session that uses another user's credential, or is unknown."""
         row = await self._database.fetch_one(
             "who_pays_for_container_session", project_id=project_id, container_session_id=container_session_id
         )
@@ -184,7 +184,7 @@ class Sessions:
                 raise NotYourCredential(f"The session runs with {whose}'s credential, so only {whose} may do this.")
 
     async def in_container(self, project: Project) -> list[dict[str, Any]]:
-        """Those of the container's sessions that are the project's, as the container tells of them."""
+        """The container's sessions that belong to the project, as the container lists them."""
         listed = await self._containers.of(project).listed_sessions()
         ids = [one["id"] for one in listed]
         rows = await self._database.fetch_all("own_container_sessions", project_id=project.id, ids=ids)
@@ -244,7 +244,7 @@ class Sessions:
         try:
             await self._containers.of(project).end_session(session.container_session_id)
         except UpstreamError as exc:
-            # A container that is away or has forgotten the session cannot keep its people from ending it.
+            # An unreachable container, or one that has forgotten the session, must not prevent its end.
             reason = exc.text if isinstance(exc, ContainerRefused) else str(exc)
             logger.info(
                 "session not ended in container",

@@ -1,4 +1,4 @@
-"""A snapshot: what a session is at one place in the log, to go on from by streaming what comes after it."""
+"""A snapshot: a session as of one place in the log, from which its stream continues."""
 
 from contextlib import suppress
 
@@ -14,7 +14,7 @@ from gateway.sessions.sessions import Session
 
 @attrs.frozen(kw_only=True)
 class Snapshot:
-    """A session, what waits for an answer in it and its newest messages, all true at ``session.cursor``."""
+    """A session, its open permission requests and its newest messages, all as of ``session.cursor``."""
 
     session: Session
     permissions: tuple[Permission, ...]

@@ -1,1 +1,1 @@
-"""OAuth as its RFCs have it: requests and replies as values, with no input or output."""
+"""OAuth by its RFCs: requests and replies as values, without I/O."""

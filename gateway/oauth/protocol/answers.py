@@ -1,4 +1,4 @@
-"""From what came back to what it means. Each oddity that providers are known for is a branch here, none is an error."""
+"""Interprets providers' responses. Their known deviations are branches here."""
 
 import re
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ from gateway.oauth.protocol.outcomes import (
 from gateway.oauth.protocol.provider import Provider
 from gateway.oauth.protocol.replies import NoReply, Reply, description_of, error_of, members_of, presentable, seconds
 
-#: A token that lasts longer is taken for one without an end: nobody renews it, and calendars end.
+#: A token with a longer lifetime counts as never expiring.
 FOREVER = timedelta(days=3650).total_seconds()
 MAX_TOKEN = 65_536
-#: RFC 8628 3.2: five seconds where the provider names none; fifteen minutes where it does not say how long.
+#: RFC 8628 3.2: the default interval is five seconds. Without an expiry, fifteen minutes.
 DEFAULT_INTERVAL, MAX_INTERVAL = 5.0, 60.0
 DEFAULT_DEVICE_SECONDS, MAX_DEVICE_SECONDS = 900.0, 3600.0
 
-#: Other words for what RFC 6749 and RFC 8628 have a word for.
+#: Other names for errors of RFC 6749 and RFC 8628.
 _SYNONYMS = {
     "token_expired": "expired_token",
     "bad_verification_code": "invalid_grant",
@@ -42,7 +42,7 @@ _SYNONYMS = {
     "redirect_uri_mismatch": "invalid_redirect_uri",
 }
 _TRANSIENT = {"temporarily_unavailable", "server_error", "rate_limit_exceeded", "too_many_requests"}
-#: Where an answer refuses and has no word for why.
+#: For a refusal without an error code.
 UNNAMED = "refused"
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _USER_CODE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?")
@@ -51,7 +51,7 @@ _USER_CODE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?")
 def token_answer(
     reply: Reply | NoReply, provider: Provider, *, now: datetime, secrets: tuple[str, ...] = ()
 ) -> TokenAnswer:
-    """What a token endpoint answered."""
+    """The outcome of a call to a token endpoint."""
     members = _sound(reply, secrets)
     if not isinstance(members, Mapping):
         return members
@@ -59,7 +59,7 @@ def token_answer(
 
 
 def device_answer(reply: Reply | NoReply, *, secrets: tuple[str, ...] = ()) -> DeviceGranted | Failure:
-    """What a device authorization endpoint answered (RFC 8628 3.2)."""
+    """The outcome of a call to a device authorization endpoint (RFC 8628 3.2)."""
     members = _of_a_device(reply, secrets)
     if not isinstance(members, Mapping):
         return members
@@ -99,7 +99,7 @@ def device_granted(
 def openai_device_answer(
     reply: Reply | NoReply, provider: Provider, *, secrets: tuple[str, ...] = ()
 ) -> DeviceGranted | Failure:
-    """OpenAI's own form of the same: other names, and the interval is text."""
+    """OpenAI's variant: other names, and the interval as a string."""
     members = _of_a_device(reply, secrets)
     if not isinstance(members, Mapping):
         return members
@@ -113,7 +113,7 @@ def openai_device_answer(
 
 
 def openai_poll_answer(reply: Reply | NoReply, *, secrets: tuple[str, ...] = ()) -> CodeGranted | Waiting | Failure:
-    """OpenAI's answer to whether the code has been entered: 403 and 404 say not yet."""
+    """OpenAI's answer to whether the code was entered: 403 and 404 mean not yet."""
     if isinstance(reply, Reply) and reply.status in (403, 404):
         told = members_of(reply) or {}
         if error_of(told) == "access_denied":
@@ -129,12 +129,12 @@ def openai_poll_answer(reply: Reply | NoReply, *, secrets: tuple[str, ...] = ())
 
 
 def revocation_answer(reply: Reply | NoReply, *, secrets: tuple[str, ...] = ()) -> Failure | None:
-    """What a revocation endpoint answered; None: it is done (RFC 7009 2.2: also where the token was unknown)."""
+    """The outcome of a revocation; None: done, or the token was unknown (RFC 7009 2.2)."""
     if isinstance(reply, Reply):
         if 200 <= reply.status < 300:
             return None
         if reply.status == 503:
-            # RFC 7009 2.2.1: the token is still good.
+            # RFC 7009 2.2.1: the token is still valid.
             return Unavailable(reason=_status(reply), retry_after=reply.retry_after)
     members = _sound(reply, secrets)
     if isinstance(members, Refused | Unavailable | Malformed):
@@ -143,7 +143,7 @@ def revocation_answer(reply: Reply | NoReply, *, secrets: tuple[str, ...] = ()) 
 
 
 def is_web_address(value: Any) -> bool:
-    """Whether people can be sent there: https, or this very machine."""
+    """Whether users can be sent there: https, or this machine."""
     if not isinstance(value, str) or len(value) > 2048 or not _TOKEN.fullmatch(value):
         return False
     try:
@@ -159,7 +159,7 @@ def is_loopback_name(host: str) -> bool:
 
 
 def _sound(reply: Reply | NoReply, secrets: tuple[str, ...]) -> Mapping[str, Any] | Waiting | Failure:
-    """The members of an answer that says yes; else what it says instead."""
+    """The members of a successful response, otherwise what it means."""
     if isinstance(reply, NoReply):
         return Unavailable(reason=reply.reason, unanswered=reply.sent)
     if 300 <= reply.status < 400:
@@ -174,7 +174,7 @@ def _sound(reply: Reply | NoReply, secrets: tuple[str, ...]) -> Mapping[str, Any
         return Unavailable(reason=_status(reply), retry_after=reply.retry_after, unanswered=True)
     if reply.status >= 400:
         if members is None:
-            # A page of whoever stands before the provider decides nothing.
+            # An error page of a proxy decides nothing.
             return Unavailable(reason=_status(reply))
         return Refused(error=UNNAMED, description=description_of(members, secrets))
     if members is None:
@@ -221,8 +221,8 @@ def _granted(
 def _end(
     members: Mapping[str, Any], access: str, provider: Provider, now: datetime, date: datetime | None
 ) -> datetime | None:
-    """When the access token ends, by our clock. Lengths of time need no other clock to be right; where a token tells
-    only a time, its own beginning or the provider's ``Date`` says how long that is."""
+    """When the access token expires, by our clock. A lifetime does not depend on clocks; a JWT's ``exp`` is converted
+    to one with its ``iat`` or the response's ``Date``."""
     told = seconds(members.get("expires_in"))
     if provider.expiry.from_jwt_exp and (claims := claims_of(access)) is not None:
         exp, iat = claims.get("exp"), claims.get("iat")
@@ -246,7 +246,7 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
 
 
 def _scopes(value: Any) -> tuple[str, ...] | None:
-    """Parted by spaces (RFC 6749 3.3), or by commas as GitHub does, or as a list; None where it says nothing."""
+    """Separated by spaces (RFC 6749 3.3), by commas (GitHub), or a list; None if absent."""
     if isinstance(value, list):
         value = " ".join(word for word in value if isinstance(word, str))
     if not isinstance(value, str) or not value.strip():

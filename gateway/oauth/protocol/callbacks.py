@@ -1,4 +1,4 @@
-"""What a browser brings back from a provider, or a person pastes: an address, ``code#state``, or a code alone."""
+"""What a browser brings back from a provider, or a user pastes: an address, ``code#state``, or a code."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-#: No provider's answer is longer.
+#: Longer than any provider's response.
 MAX_PASTED = 8192
 _SPACES = re.compile(r"\s+")
 _WORD = re.compile(r"[\x21-\x7e]+")
@@ -14,12 +14,12 @@ _KNOWN = ("code", "state", "iss", "error", "error_description")
 
 
 class UnreadableCallback(ValueError):
-    """This is no answer of a provider; ``str()`` says what is wrong and what would be right."""
+    """This is not a provider's response; ``str()`` says what is wrong and what would be right."""
 
 
 @attrs.frozen(kw_only=True)
 class Callback:
-    """A provider's answer to a login: a code or an error, and what ties it to the login."""
+    """A provider's response to a login: a code or an error, with its state."""
 
     code: str | None = attrs.field(default=None, repr=False)
     error: str | None = None
@@ -29,13 +29,13 @@ class Callback:
 
     @classmethod
     def of_query(cls, pairs: Sequence[tuple[str, str]]) -> "Callback":
-        """From the parameters of the address that the provider sent the browser to."""
+        """From the query parameters of the redirect."""
         told: dict[str, str] = {}
         for name, value in pairs:
             if name not in _KNOWN:
                 continue
             if name in told:
-                # RFC 6749 3.1: none comes more than once. Whoever adds a second one wants one of two to be checked.
+                # RFC 6749 3.1: parameters must not be repeated. An attacker may hope that another one is checked.
                 raise UnreadableCallback(f"{name} comes more than once")
             told[name] = value
         answer = cls(
@@ -53,7 +53,7 @@ class Callback:
 
     @classmethod
     def of_pasted(cls, text: str) -> "Callback":
-        """From what a person pasted; spaces and line breaks that copying brought in are none of the answer's."""
+        """From pasted text; spaces and line breaks from copying are removed."""
         if len(text) > MAX_PASTED:
             raise UnreadableCallback(f"it is longer than {MAX_PASTED} characters")
         text = _SPACES.sub("", text).strip("\"'<>")

@@ -1,4 +1,4 @@
-"""What a JSON Web Token says, unverified: read only where it came over TLS from the provider's own token endpoint."""
+"""The claims of a JWT, unverified: only for tokens from the provider's own token endpoint, over TLS."""
 
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ MAX_SUBJECT = 255
 
 
 def claims_of(token: Any) -> Mapping[str, Any] | None:
-    """The claims; None where this is no such token."""
+    """The claims; None if it is not a JWT."""
     parts = token.split(".") if isinstance(token, str) else []
     if len(parts) != 3:
         return None
@@ -23,7 +23,7 @@ def claims_of(token: Any) -> Mapping[str, Any] | None:
 
 
 def subject_of(claims: Mapping[str, Any] | None) -> str | None:
-    """Whom it is about."""
+    """The subject."""
     subject = claims.get("sub") if claims else None
     fits = isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT and subject.isprintable()
     return subject if fits else None

@@ -1,4 +1,4 @@
-"""Asking again and again whether a person has entered the code, as RFC 8628 3.5 wants it; the clock is the caller's."""
+"""Polling for a device login as in RFC 8628 3.5; the caller has the clock."""
 
 from datetime import datetime, timedelta
 
@@ -6,14 +6,14 @@ import attrs
 
 from gateway.oauth.protocol.outcomes import CodeGranted, Granted, Malformed, Refused, Unavailable, Waiting
 
-#: What slow_down adds, for all questions to come.
+#: Seconds that slow_down adds to the interval.
 SLOW_DOWN = 5.0
 MAX_BACKOFF = 60.0
 
 
 @attrs.frozen(kw_only=True)
 class Polling:
-    """A login that waits: how often it is asked about, until when, and how many questions in a row had no answer."""
+    """A waiting login: its interval, its expiry, and the number of polls in a row without an answer."""
 
     interval: float
     next_at: datetime
@@ -28,7 +28,7 @@ class Polling:
     def after(
         self, answer: Granted | CodeGranted | Waiting | Refused | Unavailable | Malformed, now: datetime
     ) -> "Polling | Granted | CodeGranted | Refused":
-        """What an answer that came at ``now`` leads to: another question later, or the end."""
+        """What an outcome at ``now`` leads to: another poll, or the end."""
         match answer:
             case Granted() | CodeGranted() | Refused():
                 return answer
@@ -46,7 +46,7 @@ class Polling:
     def _slower(self, answer: Waiting) -> float:
         if not answer.slow_down:
             return self.interval
-        # A provider that names its new interval means at least that one.
+        # A new interval of the provider is a minimum.
         return max(self.interval + SLOW_DOWN, answer.interval or 0.0)
 
     def _asked_again(self, wait: float, now: datetime) -> "Polling | Refused":

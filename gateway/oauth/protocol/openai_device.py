@@ -1,7 +1,7 @@
-"""OpenAI's device login, which is not RFC 8628: JSON bodies, and an authorization code in the end.
+"""OpenAI's device login, which is not RFC 8628: it has JSON bodies and ends with an authorization code.
 
-The provider makes the code's verifier itself, and gives both once the person has entered the code; they are exchanged
-as in any other login, for an address of the provider's own.
+The provider makes the PKCE verifier, and returns it with the code once the user has entered the device code. They are
+exchanged as usual, with a redirect URI of the provider.
 """
 
 from urllib.parse import urlsplit, urlunsplit
@@ -11,7 +11,7 @@ import msgspec
 from gateway.oauth.protocol.provider import Provider
 from gateway.oauth.protocol.requests import Request
 
-#: It does not say how long its codes last.
+#: OpenAI does not say how long its codes are valid.
 EXPIRES_SECONDS = 900.0
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
@@ -27,6 +27,6 @@ def poll(provider: Provider, *, device_code: str, user_code: str) -> Request:
 
 
 def redirect_uri(provider: Provider) -> str:
-    """The address that its codes are made for."""
+    """The redirect URI that its codes are bound to."""
     parts = urlsplit(provider.token_url)
     return urlunsplit((parts.scheme, parts.netloc, "/deviceauth/callback", "", ""))

@@ -1,4 +1,4 @@
-"""What a provider's answer means, as values; whatever a provider sends becomes one of these."""
+"""The outcomes of calls to providers, as values."""
 
 from datetime import datetime
 
@@ -7,20 +7,20 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Granted:
-    """Tokens. What the provider did not say is None."""
+    """Tokens; None for what the provider does not say."""
 
     access_token: str = attrs.field(repr=False)
     refresh_token: str | None = attrs.field(default=None, repr=False)
     expires_at: datetime | None = None
     refresh_expires_at: datetime | None = None
     scopes: tuple[str, ...] | None = None
-    #: Whom the provider knows the user as.
+    #: The user's name at the provider.
     subject: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class DeviceGranted:
-    """A code to show to a person, and one to ask with whether they have entered it."""
+    """A user code to show, and a device code to poll with."""
 
     device_code: str = attrs.field(repr=False)
     user_code: str
@@ -32,7 +32,7 @@ class DeviceGranted:
 
 @attrs.frozen(kw_only=True)
 class CodeGranted:
-    """A device login that ends with an authorization code and the verifier that the provider made for it."""
+    """The end of a device login with an authorization code and the provider's PKCE verifier."""
 
     code: str = attrs.field(repr=False)
     verifier: str = attrs.field(repr=False)
@@ -40,7 +40,7 @@ class CodeGranted:
 
 @attrs.frozen(kw_only=True)
 class Waiting:
-    """The person has not decided yet. ``interval``: seconds between questions, where the provider asks for its own."""
+    """The user has not decided yet. ``interval``: seconds between polls, if the provider names them."""
 
     slow_down: bool = False
     interval: float | None = None
@@ -48,18 +48,18 @@ class Waiting:
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """The provider said no, for good. ``error``: a word of RFC 6749 or RFC 8628, whatever the provider calls it."""
+    """The provider refused for good. ``error``: an error code of RFC 6749 or RFC 8628."""
 
     error: str
-    #: What it said beside that, fit to be shown: no secrets, no control characters, short.
+    #: The provider's explanation, safe to show: masked, short, without control characters.
     description: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Unavailable:
-    """No answer that decides anything; asked again it may be another.
+    """No decision; a retry may give one.
 
-    ``unanswered``: the request may have been carried out all the same.
+    ``unanswered``: the request may still have been carried out.
     """
 
     reason: str
@@ -69,7 +69,7 @@ class Unavailable:
 
 @attrs.frozen(kw_only=True)
 class Malformed:
-    """An answer that is none; whether the request was carried out cannot be told."""
+    """An invalid response; the request may have been carried out."""
 
     reason: str
 

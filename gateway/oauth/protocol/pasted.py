@@ -1,7 +1,7 @@
-"""Credentials that people bring themselves: what each agent takes, and whether what was pasted can be that.
+"""Credentials that users paste: what each agent accepts, and whether a text can be that.
 
-A credential of the wrong kind is not refused by the agent but sent in the wrong place, and its person sees a failure
-minutes later that says nothing. So what can be told apart is told apart here.
+Agents do not refuse a credential of the wrong kind, but send it to the wrong place, and the user gets an obscure
+failure later. So it is checked here.
 """
 
 import json
@@ -16,7 +16,7 @@ from gateway.wire.masking import MASK
 MAX_PASTED = 32_768
 _ONE_WORD = re.compile(r"[\x21-\x7e]+")
 
-#: What people are asked for.
+#: What users are asked for.
 _ASKED = {
     ("claude-code", API_KEY): "an API key of the Claude console (sk-ant-api…)",
     ("claude-code", TOKEN): "the token that `claude setup-token` prints where you are logged in (sk-ant-oat…)",
@@ -29,7 +29,7 @@ _ASKED = {
     ("opencode", TOKEN): "the content of an auth.json of OpenCode",
     ("auggie", TOKEN): "the session that `auggie token print` shows, as JSON",
 }
-#: What can be told by its beginning, the longest first.
+#: Credentials that are recognised by a prefix, longest first.
 _KNOWN = {
     "sk-svcacct-": "an API key of the OpenAI platform",
     "github_pat_": "a fine-grained GitHub token",
@@ -41,7 +41,7 @@ _KNOWN = {
     "ghp_": "a classic GitHub token",
     "gho_": "a token of a GitHub OAuth app",
 }
-#: Which of them an agent takes as which kind. Others may be of a provider that nothing is known of, and are stored.
+#: Which of them an agent accepts as which kind. Unrecognised ones may be of any provider, and are stored.
 _TAKES: dict[tuple[str, str], tuple[str, ...]] = {
     ("claude-code", API_KEY): ("sk-ant-api",),
     ("claude-code", TOKEN): ("sk-ant-oat",),
@@ -51,9 +51,10 @@ _TAKES: dict[tuple[str, str], tuple[str, ...]] = {
     ("copilot", API_KEY): ("github_pat_", "gho_"),
     ("copilot", TOKEN): ("github_pat_", "gho_"),
 }
-#: Shorter, or with fewer different characters, is no key of any provider, but a word in the texts that it is masked in.
+#: A shorter text, or one with fewer different characters, is not a key but a word, which masking would remove
+#: everywhere.
 _SHORTEST, _DIFFERENT = 12, 6
-#: Letters alone are a word below this length; the shortest keys that are known have twelve more.
+#: Letters alone are a word below this length; the shortest known keys are twelve longer.
 _SHORTEST_OF_LETTERS = 20
 
 
@@ -64,7 +65,7 @@ def asked_for(agent_id: str, token_type: str) -> str:
 
 
 def kind_of(agent_id: str, pasted: str, token_type: str | None, kinds: Sequence[str]) -> str:
-    """The kind of what was pasted, of those that people can bring; ``CredentialRefused`` where it is none."""
+    """The kind of the pasted credential; ``CredentialRefused`` if it cannot be one."""
     known = [kind for kind in kinds if kind in (API_KEY, TOKEN)]
     if not known:
         raise CredentialRefused(f"This gateway knows no API key and no token that it could give to {agent_id}.")
@@ -72,13 +73,13 @@ def kind_of(agent_id: str, pasted: str, token_type: str | None, kinds: Sequence[
         fitting = (kind for kind in known if not _is_another(agent_id, kind, pasted))
         return next(fitting, known[0])
     if token_type not in known:
-        # Without what it is: who mixes members up has put the credential there.
+        # Without quoting the value, which may be the credential itself.
         raise CredentialRefused(f"$.tokenType: {agent_id} takes {' or '.join(known)}, and not what stands there.")
     return token_type
 
 
 def checked(agent_id: str, token_type: str, pasted: str) -> str:
-    """The credential without the spaces around it; ``CredentialRefused`` says why it can be none."""
+    """The stripped credential; ``CredentialRefused`` says why it cannot be one."""
     token = pasted.strip()
     if not token or len(token) > MAX_PASTED:
         raise CredentialRefused(f"$.token: must have 1 to {MAX_PASTED} characters.")
@@ -92,7 +93,7 @@ def checked(agent_id: str, token_type: str, pasted: str) -> str:
 
 
 def _is_another(agent_id: str, token_type: str, pasted: str) -> bool:
-    """Whether its beginning says that it is something else."""
+    """Whether its prefix shows that it is something else."""
     known = _beginning(pasted)
     if known is None:
         return False
@@ -104,7 +105,7 @@ def _beginning(pasted: str) -> str | None:
 
 
 def _what_it_is(agent_id: str, token_type: str, token: str) -> str:
-    """The same in words, with what would be right."""
+    """What it is, and what would be right."""
     known = _beginning(token)
     assert known is not None
     kinds = [kind for agent, kind in _TAKES if agent == agent_id] or [token_type]
@@ -116,9 +117,9 @@ def _what_it_is(agent_id: str, token_type: str, token: str) -> str:
 
 
 def _too_plain(token: str) -> str:
-    """Why no provider makes such a key; nothing where one may.
+    """Why this cannot be a key, or "".
 
-    What is stored is taken out of all that agents say, so a word would be missed there, and nothing be kept secret.
+    Stored credentials are masked in agents' output, so a plain word would be masked everywhere.
     """
     if len(token) < _SHORTEST:
         return f"has {len(token)} characters, and no key has fewer than {_SHORTEST}."

@@ -1,4 +1,4 @@
-"""Proof Key for Code Exchange (RFC 7636), and the other random words of a login. ``S256`` only: never plain."""
+"""Proof Key for Code Exchange (RFC 7636), and a login's other random values. Only ``S256``."""
 
 import hashlib
 import re
@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import attrs
 
-#: Gives a word of URL-safe characters from so many random bytes.
+#: Returns URL-safe characters from this number of random bytes.
 Randomness = Callable[[int], str]
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 @attrs.frozen(kw_only=True)
 class Verifier:
-    """A secret of one login, and what the provider is told of it beforehand."""
+    """A login's secret verifier, and its challenge."""
 
     value: str = attrs.field(repr=False)
 
@@ -33,10 +33,10 @@ class Verifier:
 
 
 def new_state(randomness: Randomness = secrets.token_urlsafe) -> str:
-    """What ties an answer to its login; nothing else is ever used for it, the verifier least of all."""
+    """Ties a response to its login; used for nothing else."""
     return randomness(32)
 
 
 def hash_of(word: str) -> bytes:
-    """What is kept of a random word that is to be recognised: looked up by it, nobody learns the word by timing."""
+    """The stored digest of a random value, for look-ups without timing leaks."""
     return hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()

@@ -1,7 +1,7 @@
-"""What is known of providers. Client ids are the operator's own: none is built in.
+"""Known providers. No client ids are built in; operators have their own.
 
-Those whose owners forbid that other programs log people in to what their own command line uses are off, and say why;
-an operator who has an agreement, or another reason, enables them by name.
+Presets whose owners forbid logins by other programs are disabled, and say why. An operator with permission can enable
+them.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from gateway.oauth.protocol.provider import (
     Provider,
 )
 
-#: What a provider of the operator's own begins with.
+#: The base of an operator's own provider.
 GENERIC = "oidc"
 
 _GITHUB = Provider(
@@ -104,7 +104,7 @@ _OIDC = Provider(
     name="OpenID Connect",
     flows=(PKCE,),
     scopes=("openid", "offline_access"),
-    # OpenID Connect Core 11: without it a request for offline_access is ignored.
+    # OpenID Connect Core 11: otherwise offline_access is ignored.
     extra_authorize_params={"prompt": "consent"},
     discover=True,
 )

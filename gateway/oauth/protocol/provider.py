@@ -1,10 +1,10 @@
-"""A provider as a value: where it is asked, and the dialect of OAuth that it speaks."""
+"""A provider as a value: its endpoints, and its dialect of OAuth."""
 
 import attrs
 
 PKCE, DEVICE, OPENAI_DEVICE = FLOWS = ("pkce", "device", "openai_device")
-#: Where the browser is sent after the login: to the gateway (one address for each provider, or one for each agent of
-#: each project); to an address of the person's own machine or a page of the provider, from which they paste.
+#: Where the browser goes after the login: to the gateway (an address per provider, or per agent and project), or to a
+#: local address or a page of the provider, from which the user pastes.
 GATEWAY_CALLBACK, PROJECT_CALLBACK, LOOPBACK_PASTE, PROVIDER_PAGE_PASTE = REDIRECT_MODES = (
     "gateway_callback",
     "project_callback",
@@ -17,7 +17,7 @@ S256, NO_PKCE = "S256", "none"
 
 @attrs.frozen(kw_only=True)
 class Bodies:
-    """How bodies are written, where providers differ. ``revoke`` may be ``github``: its own call, not RFC 7009."""
+    """The formats of bodies. ``revoke`` may be ``github``, which is not RFC 7009."""
 
     exchange: str = FORM
     refresh: str = FORM
@@ -30,11 +30,11 @@ class Bodies:
 
 @attrs.frozen(kw_only=True)
 class Expiry:
-    """When a token ends, where the answer does not say it in ``expires_in``."""
+    """When a token expires if the response has no ``expires_in``."""
 
-    #: Seconds; None: it does not end, as far as is known.
+    #: Seconds; None: it does not expire, as far as is known.
     default_ttl: float | None = None
-    #: Seconds before its end from which on a token is renewed at the latest.
+    #: A token is renewed at the latest this many seconds before it expires.
     skew: float = 60.0
     #: Whether the access token is a JWT whose ``exp`` counts.
     from_jwt_exp: bool = False
@@ -42,16 +42,16 @@ class Expiry:
 
 @attrs.frozen(kw_only=True)
 class Provider:
-    """An OAuth provider as this gateway uses it."""
+    """An OAuth provider."""
 
     id: str
     name: str
-    #: Which ways to log in it has, the preferred one first.
+    #: Supported flows, the preferred one first.
     flows: tuple[str, ...]
     authorize_url: str = ""
     token_url: str = ""
     device_url: str = ""
-    #: ``openai_device`` only: where it is asked whether the person has entered the code, and where they do.
+    #: ``openai_device`` only: where to poll, and where the user enters the code.
     device_token_url: str = ""
     verification_url: str = ""
     revoke_url: str = ""
@@ -59,16 +59,16 @@ class Provider:
     client_secret: str = attrs.field(default="", repr=False)
     #: How the client secret is sent: body or basic.
     client_auth: str = "body"
-    #: Whether the authorization code flow works with a client secret only.
+    #: Whether the authorization code flow requires a client secret.
     needs_secret: bool = False
     scopes: tuple[str, ...] = ()
     pkce: str = S256
     redirect_mode: str = GATEWAY_CALLBACK
-    #: Where the browser is sent in the two modes that paste.
+    #: For the two paste modes.
     redirect_uri: str = ""
     extra_authorize_params: dict[str, str] = attrs.field(factory=dict)
     bodies: Bodies = attrs.field(factory=Bodies)
-    #: What ``iss`` must be where the provider sends it, and whether it must (RFC 9207).
+    #: The expected ``iss``, and whether it is required (RFC 9207).
     issuer: str = ""
     require_iss: bool = False
     #: Whether the endpoints are read from the issuer's metadata (OpenID Connect Discovery, RFC 8414).
@@ -82,7 +82,7 @@ class Provider:
 
     @property
     def is_on(self) -> bool:
-        """Whether people can log in at it: it is enabled, and we are somebody there."""
+        """Whether users can log in: it is enabled and has a client id."""
         return self.enabled and bool(self.client_id) and bool(self.usable_flows)
 
     @property
@@ -91,7 +91,7 @@ class Provider:
 
     @property
     def pastes(self) -> bool:
-        """Whether the browser ends at a place from which the person brings the code."""
+        """Whether the user must paste the code."""
         return self.redirect_mode in (LOOPBACK_PASTE, PROVIDER_PAGE_PASTE)
 
     @property

@@ -1,4 +1,4 @@
-"""What came back from a provider, and the first look at it: nothing of its shape is trusted."""
+"""Providers' replies, whose shape is not trusted."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,10 @@ import attrs
 from gateway.wire.census import Census
 from gateway.wire.codec import MAX_DEPTH, MAX_VALUES, DecodeError, parse_foreign_json
 
-#: Shown of what a provider says, at most.
+#: Characters of a provider's text that are shown.
 MAX_SHOWN = 200
 REDACTED = "[redacted]"
-#: Long words of these characters are more likely secrets than prose.
+#: Long words of these characters are probably secrets.
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_~+/=-]{24,}(?:\.[A-Za-z0-9_~+/=-]+)*|eyJ[A-Za-z0-9_.=-]+")
 _SECONDS = re.compile(r"\s*[+-]?\d{1,15}(\.\d{1,9})?\s*", re.ASCII)
 _NAME = re.compile(r"[\w.:-]{1,64}", re.ASCII)
@@ -23,33 +23,33 @@ _NAME = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 @attrs.frozen(kw_only=True)
 class Reply:
-    """An answer over HTTP, whole."""
+    """A complete HTTP response."""
 
     status: int
     content_type: str = ""
     body: bytes = attrs.field(default=b"", repr=False)
     retry_after: float | None = None
-    #: The provider's clock, by its ``Date``: a hint.
+    #: The ``Date``, as a hint at the provider's clock.
     date: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
 class NoReply:
-    """No answer. ``sent``: the request may have arrived and been carried out."""
+    """No response. ``sent``: the request may have been carried out."""
 
     reason: str
     sent: bool
 
 
 def members_of(reply: Reply) -> Mapping[str, Any] | None:
-    """The members of a JSON object or a form, whatever the answer says it is; None where it is neither."""
+    """The members of a JSON object or a form, whatever its media type; None if it is neither."""
     if (found := _json_object(reply.body)) is not None:
         return found
     return _form(reply.body)
 
 
 def error_of(members: Mapping[str, Any]) -> str | None:
-    """The word for what went wrong, where the answer has one; some providers put it into an object."""
+    """The error code, if any; some providers nest it in an object."""
     error = members.get("error")
     if isinstance(error, dict):
         error = next((error[name] for name in ("code", "type", "error") if _is_word(error.get(name))), "unnamed")
@@ -59,7 +59,7 @@ def error_of(members: Mapping[str, Any]) -> str | None:
 
 
 def description_of(members: Mapping[str, Any], secrets: Iterable[str]) -> str:
-    """What the provider says for people, without anything that is or looks like a secret."""
+    """The provider's explanation, without anything that is or looks like a secret."""
     error = members.get("error")
     nested = error.get("message") if isinstance(error, dict) else None
     told = (members.get(name) for name in ("error_description", "detail", "message", "title"))
@@ -67,18 +67,18 @@ def description_of(members: Mapping[str, Any], secrets: Iterable[str]) -> str:
 
 
 def presentable(text: str, secrets: Iterable[str] = ()) -> str:
-    """Foreign text on one line, short, masked: to be escaped by whoever puts it on a page."""
+    """Foreign text on one line, short and masked; it must still be escaped for HTML."""
     for secret in secrets:
         if len(secret) >= 4:
             text = text.replace(secret, REDACTED)
     text = _TOKEN_LIKE.sub(REDACTED, text[: 20 * MAX_SHOWN])
-    # What is not printable turns lines around, breaks them, or hides.
+    # Unprintable characters could reverse, break or hide text.
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1].rstrip()}…"
 
 
 def seconds(value: Any) -> float | None:
-    """A length of time as a number or as text; None for what is none, or none that lies ahead."""
+    """A duration as a number or a string; None if it is neither or not positive."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str):
@@ -113,5 +113,5 @@ def _form(body: bytes) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     known = {name for name, _ in pairs if _NAME.fullmatch(name)}
-    # A member that comes twice is none that could be trusted; a page of prose has no such names at all.
+    # A repeated member is not trusted.
     return dict(pairs) if len(known) == len(pairs) else None

@@ -1,4 +1,4 @@
-"""What a provider is sent: the URL that a browser is sent to, and each call, as values."""
+"""Requests to providers as values: the authorization URL, and each call."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """A call to a provider. ``secrets``: what of it must be found in nothing that is shown of the answer."""
+    """A call to a provider. ``secrets``: values to mask in what is shown of the response."""
 
     method: str = "POST"
     url: str
@@ -27,7 +27,7 @@ class Request:
 def authorize_url(
     provider: Provider, *, redirect_uri: str, state: str, verifier: Verifier, scopes: tuple[str, ...]
 ) -> str:
-    """Where the browser goes to log in (RFC 6749 4.1.1, RFC 7636 4.3)."""
+    """The authorization URL (RFC 6749 4.1.1, RFC 7636 4.3)."""
     asked = {
         "response_type": "code",
         "client_id": provider.client_id,
@@ -37,16 +37,16 @@ def authorize_url(
     }
     if provider.pkce != NO_PKCE:
         asked |= {"code_challenge": verifier.challenge, "code_challenge_method": "S256"}
-    # What the operator adds replaces nothing that the login's safety hangs on.
+    # The operator's parameters cannot override those that the login's security depends on.
     asked = {**provider.extra_authorize_params, **{name: value for name, value in asked.items() if value}}
     parts = urlsplit(provider.authorize_url)
-    # A space is %20: a few servers take the plus of forms for itself.
+    # Spaces as %20, because some servers do not decode "+".
     query = "&".join(filter(None, (parts.query, urlencode(asked, quote_via=quote))))
     return urlunsplit(parts._replace(query=query))
 
 
 def exchange(provider: Provider, *, code: str, verifier: str | None, redirect_uri: str, state: str | None) -> Request:
-    """The code for tokens (RFC 6749 4.1.3, RFC 7636 4.5)."""
+    """The code exchange (RFC 6749 4.1.3, RFC 7636 4.5)."""
     sent = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if verifier is not None and provider.pkce != NO_PKCE:
         sent["code_verifier"] = verifier
@@ -57,7 +57,7 @@ def exchange(provider: Provider, *, code: str, verifier: str | None, redirect_ur
 
 
 def refresh(provider: Provider, *, refresh_token: str, scopes: tuple[str, ...]) -> Request:
-    """A refresh token for new tokens (RFC 6749 6)."""
+    """The refresh (RFC 6749 6)."""
     sent = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     if provider.bodies.scope_on_refresh and scopes:
         sent["scope"] = " ".join(scopes)
@@ -65,19 +65,19 @@ def refresh(provider: Provider, *, refresh_token: str, scopes: tuple[str, ...]) 
 
 
 def device_authorization(provider: Provider, *, scopes: tuple[str, ...]) -> Request:
-    """A code for a person to enter elsewhere (RFC 8628 3.1)."""
+    """The device authorization (RFC 8628 3.1)."""
     sent = {"scope": " ".join(scopes)} if scopes else {}
     return _call(provider, provider.device_url, sent, "form", ())
 
 
 def device_poll(provider: Provider, *, device_code: str) -> Request:
-    """Whether the person has entered the code (RFC 8628 3.4)."""
+    """A poll of a device login (RFC 8628 3.4)."""
     sent = {"grant_type": DEVICE_GRANT, "device_code": device_code}
     return _call(provider, provider.token_url, sent, "form", (device_code,))
 
 
 def revoke(provider: Provider, *, token: str, hint: str) -> Request:
-    """An end to a token (RFC 7009 2.1), or GitHub's own call for it."""
+    """The revocation of a token (RFC 7009 2.1), or GitHub's own call for it."""
     if provider.bodies.revoke == GITHUB:
         url = provider.revoke_url.replace("{client_id}", quote(provider.client_id, safe=""))
         headers = {"Accept": "application/vnd.github+json", "Content-Type": "application/json"} | _basic(provider)

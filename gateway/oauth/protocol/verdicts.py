@@ -1,4 +1,4 @@
-"""What a failure of a provider means for a person: an error that says what went wrong and what to do about it."""
+"""What a provider's failure means for a user: an error that says what went wrong and what to do."""
 
 from gateway.errors import (
     DeviceFlowDisabled,
@@ -13,7 +13,7 @@ from gateway.errors import (
 from gateway.oauth.protocol.outcomes import Failure, Malformed, Refused, Unavailable
 from gateway.oauth.protocol.provider import Provider
 
-#: What only the gateway's operator can mend.
+#: Errors that only the operator can fix.
 OPERATORS = frozenset(
     {"invalid_client", "invalid_scope", "invalid_redirect_uri", "unsupported_grant_type", "unsupported_response_type",
      "invalid_request", "invalid_target"}
@@ -51,7 +51,7 @@ def verdict(failure: Failure, provider: Provider) -> GatewayError:
 
 
 def outcome_of(error: GatewayError) -> str:
-    """The state in which a login ends with this."""
+    """The login's state for an error."""
     if isinstance(error, LoginDenied):
         return DENIED
     return EXPIRED if isinstance(error, LoginExpired) else FAILED
