@@ -1,4 +1,4 @@
-"""A container's answer to a call, read whole: only so much of it, and counted before anything is made of it."""
+"""Reads a container's response: bounded in bytes, and in values before it is parsed."""
 
 import aiohttp
 import attrs
@@ -9,14 +9,14 @@ from gateway.wire.census import Census
 
 @attrs.frozen(kw_only=True)
 class AnswerLimit:
-    """How large an answer may be, and how many JSON values it may have."""
+    """Limits of a response: bytes, and JSON values."""
 
     max_bytes: int
     max_values: int
 
 
 async def read_answer(content: aiohttp.StreamReader, limit: AnswerLimit) -> bytes:
-    """All of it; ``UpstreamFailed`` where it is too much."""
+    """The whole response; ``UpstreamFailed`` if it exceeds the limit."""
     pieces: list[bytes] = []
     size = 0
     async for piece in content.iter_any():

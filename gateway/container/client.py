@@ -29,21 +29,20 @@ from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_jso
 from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 
 CONTROL_SECONDS = 30.0
-#: Starting an agent may install or log in; a container that needs longer has a problem of its own.
+#: Starting an agent may install something or log in.
 SPAWN_SECONDS = 120.0
-#: How large an answer may be, and how many values it may have; that of a whole turn, or of all sessions, may be larger.
+#: Limits of a response; larger for a whole turn and for all sessions.
 ANSWER = AnswerLimit(max_bytes=1_048_576, max_values=20_000)
 LONG_ANSWER = AnswerLimit(max_bytes=4_194_304, max_values=100_000)
-#: The base contract pings every 30 s, a container with ids at least every 15 s: the former may be silent for so much
-#: longer.
+#: The base contract pings every 30 s, a container with event ids at least every 15 s.
 SLOWER_PINGS = 2
 
 
 class ContainerRefused(UpstreamFailed):
     """The project's container answered with an error.
 
-    ``data``: what it says beside it, any JSON; the outcome of a permission request that is settled, say.
-    ``upstream_code``: its word for programs, any JSON; the base contract has none.
+    ``data``: further JSON, such as the outcome of a settled permission request. ``upstream_code``: its error code, any
+    JSON; the base contract has none.
     """
 
     def __init__(self, status: int, text: str, data: Any = None, code: Any = None):
@@ -54,13 +53,13 @@ class ContainerRefused(UpstreamFailed):
         self.upstream_code = code
 
 
-#: Takes secrets that the container was given out of an answer.
+#: Masks a container's secrets in a response.
 Mask = Callable[[bytes], Awaitable[bytes]]
 
 
 @attrs.frozen(kw_only=True)
 class Reach:
-    """How a container is reached. ``mask`` takes secrets that it was given out of its answers."""
+    """How to reach a container. ``mask`` masks its secrets in responses."""
 
     client: Client
     upstream: Upstream
@@ -70,14 +69,14 @@ class Reach:
 
 
 class ContainerClient:
-    """A container's ACP port. Raises ``UpstreamError`` kinds; ``ContainerRefused`` where it answered with an error."""
+    """A container's ACP port. Raises ``UpstreamError`` kinds; ``ContainerRefused`` if it answers with an error."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._headers = {"Authorization": f"Bearer {reach.token}"} if reach.token else {}
 
     async def read_facts(self) -> ContainerFacts:
-        """What the container is now."""
+        """The container's present facts."""
         return ContainerFacts.from_info(as_object(await self._call("GET", "/info")))
 
     async def agents(self) -> ListedAgents:
@@ -91,28 +90,28 @@ class ContainerClient:
         return as_object(await self._call("POST", f"/agents/{quote(agent_id, safe='')}/stop", {}))
 
     async def renew_credential(self, agent_id: str, credential: Mapping[str, Any]) -> None:
-        """Give an owner's processes a newer credential; one that works on a turn has it after that."""
+        """Give an owner's processes a newer credential; busy ones get it after their turns."""
         path = f"/agents/{quote(agent_id, safe='')}/credential"
         await self._call("POST", path, credential, seconds=SPAWN_SECONDS)
 
     async def withdraw_credential(self, agent_id: str, owner: str) -> None:
-        """Have an owner's credential forgotten, and end what runs with it."""
+        """Have an owner's credential forgotten, and its processes ended."""
         await self._call("DELETE", f"/agents/{quote(agent_id, safe='')}/credential/{quote(owner, safe='')}")
 
     async def agent_status(self, agent_id: str) -> dict[str, Any]:
         return as_object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/status"))
 
     async def begin_auth(self, agent_id: str) -> dict[str, Any]:
-        """Have the container run a login of its own; what it says of how: ``authUrl``, ``userCode``, ``message``."""
+        """Have the container run its own login; its answer may have ``authUrl``, ``userCode``, ``message``."""
         return as_object(await self._call("POST", f"/agents/{quote(agent_id, safe='')}/auth/init", {}))
 
     async def is_authenticated(self, agent_id: str) -> bool:
-        """Whether the agent has what it needs, as the container sees it."""
+        """Whether the container says that the agent has a credential."""
         data = as_object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/auth/status"))
         return data.get("authenticated") is True
 
     async def give_token(self, agent_id: str, token: str) -> None:
-        """What a person brought back from the container's own login."""
+        """Pass on what the user brought back from the container's own login."""
         await self._call("POST", f"/agents/{quote(agent_id, safe='')}/auth/token", {"token": token})
 
     async def create_session(self, options: Mapping[str, Any]) -> ContainerSession:
@@ -124,27 +123,27 @@ class ContainerClient:
         return ContainerSession(id=session_id, acp_id=name(data, "acpSessionId"))
 
     async def load_session(self, session_id: str, options: Mapping[str, Any]) -> ContainerSession:
-        """Take up a session that the container does not know, under an id of ours; the agent remembers it.
+        """Restore a session that the container does not know, under an id of ours.
 
-        ``options``: ``agentId`` and ``acpSessionId``, and what it was made with. What was said is not told again.
+        ``options``: ``agentId`` and ``acpSessionId``, and those of its creation. Its history is not repeated.
         """
         data = as_object(await self._call("POST", f"{session_path(session_id)}/load", options, seconds=SPAWN_SECONDS))
         how = name(data, "how") or "load"
         return ContainerSession(id=session_id, acp_id=name(data, "acpSessionId") or options["acpSessionId"], how=how)
 
     async def sessions(self) -> set[str]:
-        """The ids of all sessions that the container has."""
+        """The ids of the container's sessions."""
         return {one["id"] for one in await self.listed_sessions()}
 
     async def listed_sessions(self) -> list[dict[str, Any]]:
-        """All sessions that the container has, as it tells of them."""
+        """The container's sessions as it describes them."""
         listed = as_object(await self._call("GET", "/sessions", limit=LONG_ANSWER)).get("sessions")
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise UpstreamFailed("The container's answer has no list of sessions.")
         return [one for one in listed if is_name(one.get("id"))]
 
     async def session_status(self, session_id: str) -> str | None:
-        """active, idle, processing, ended or error; None where the container knows no such session."""
+        """active, idle, processing, ended or error; None if the container does not know the session."""
         try:
             data = as_object(await self._call("GET", session_path(session_id)))
         except ContainerRefused as exc:
@@ -160,12 +159,12 @@ class ContainerClient:
         await self._call("DELETE", session_path(session_id))
 
     async def cancel(self, session_id: str, turn_id: str | None = None) -> None:
-        """Ask for the end of the session's turn; with ``turn_id`` of that one only, where the container takes it."""
+        """Ask for the end of the session's turn, only of ``turn_id`` if the container supports it."""
         body = {} if turn_id is None else {"turnId": turn_id}
         await self._call("POST", f"{session_path(session_id)}/cancel", body)
 
     async def answer_permission(self, request_id: str, option_id: str | None) -> None:
-        """Give the answer; ``option_id`` None takes the request back."""
+        """Give the answer; ``option_id`` None cancels the request."""
         answer = {"cancelled": True} if option_id is None else {"optionId": option_id}
         await self._call("POST", f"/permission/{quote(request_id, safe='')}", answer)
 
@@ -173,10 +172,10 @@ class ContainerClient:
     async def events(
         self, facts: ContainerFacts, last_event_id: str | None, *, max_event_bytes: int, silence: float
     ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
-        """The container's event stream, open once this is entered; each item is what one read brought, maybe nothing.
+        """The container's event stream, open once entered; each item is the events of one read, perhaps none.
 
-        Ends with ``UpstreamUnreachable`` when the stream ends, ``UpstreamTimeout`` when it is silent for ``silence``
-        seconds (twice that where it numbers no events).
+        Raises ``UpstreamUnreachable`` when the stream ends, ``UpstreamTimeout`` when it is silent for ``silence``
+        seconds (twice that if it does not number events).
         """
         headers = dict(self._headers)
         if last_event_id is not None:
@@ -204,7 +203,7 @@ class ContainerClient:
         headers: Mapping[str, str] | None = None,
         limit: AnswerLimit = ANSWER,
     ) -> Any:
-        """One call; ``seconds`` until the answer begins, None for a turn that may take hours."""
+        """One call; ``seconds`` until the response begins, None for a turn."""
         raw = None if body is None else dump_foreign_json(body)
         sent = {**self._headers, **(headers or {}), "Accept": "application/json"}
         if raw is not None:

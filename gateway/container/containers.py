@@ -1,4 +1,4 @@
-"""From a project to its container, and what the container said of itself and its agents."""
+"""Finds a project's container, and caches what it said of itself and its agents."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,30 +17,30 @@ from gateway.projects.store import Location, Project, Projects, acp_upstream, op
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
 
-#: So many agents are named to who asks for one that there is not.
+#: Agents that an error names.
 _NAMED = 20
 
 
 @attrs.frozen(kw_only=True)
 class Agents:
-    """A project's agents; ``stale``: its container is away and this is what it said last."""
+    """A project's agents; ``stale``: the last known ones, since the container is unreachable."""
 
     agents: tuple[ContainerAgent, ...]
     stale: bool
-    #: How many more the container lists than are taken of one.
+    #: How many further agents were left out.
     omitted: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class OwnHost:
-    """The agent host that was started with this gateway: its address, and the secret that it has of this start."""
+    """The agent host that this gateway has started: its address, and its secret."""
 
     upstream: Upstream
     token: str = attrs.field(repr=False)
 
 
 class Containers:
-    """Finds a project's container, and remembers what it says."""
+    """Finds projects' containers, and caches their facts."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class Containers:
         return ContainerClient(self._reach(project))
 
     async def get(self, project: Project) -> Container:
-        """The container as whoever follows it has found it, without asking it; asked now where nobody follows it.
+        """The container with the facts that its follower has read; they are read now if nobody follows it.
 
-        It may be another one by now, for the moment in which nobody has noticed yet. That is good enough for a prompt:
-        the other one does not know its session, and says so.
+        It may have restarted unnoticed. That is good enough for a prompt: the container then refuses the unknown
+        session.
         """
         where = {"container_url": project.container_url, "acp_url": project.acp_url}
         row = await self._database.fetch_one("get_container_facts", project_id=project.id, **where)
@@ -81,14 +81,14 @@ class Containers:
     def token(self, project: Location) -> str:
         """The secret that goes to the container's ACP port with each call: its own, else the general one, if any.
 
-        That of our own agent host goes to its address and to no other: whoever registers a container names one.
+        The secret of our own agent host goes only to its address.
         """
         if self._own_host is not None and acp_upstream(project, self._config) == self._own_host.upstream:
             return self._own_host.token
         return self._projects.container_token(project) or self._config.token
 
     def opencode(self, project: Project) -> OpenCode:
-        """OpenCode's own API in the project's container, which may have none."""
+        """OpenCode's API in the project's container, if it has one."""
         return OpenCode(
             self._client,
             opencode_upstream(project, self._config),
@@ -113,19 +113,19 @@ class Containers:
         )
 
     async def project(self, project_id: str) -> Project:
-        """A project, whoever owns it, as its address is now; for work that no request asked for."""
+        """A project with its present address, whoever owns it; for background work."""
         return await self._projects.get_for_follower(project_id)
 
     async def find(self, project_id: str) -> ContainerClient:
-        """The container as the project's address is now; for the follower."""
+        """The container at the project's present address; for the follower."""
         return self.of(await self.project(project_id))
 
     async def find_opencode(self, project_id: str) -> OpenCode:
-        """The same of its OpenCode."""
+        """The same for its OpenCode."""
         return self.opencode(await self.project(project_id))
 
     async def agents(self, project: Project) -> Agents:
-        """The container's agents; where it is away what it said last, and its failure where it never said anything."""
+        """The container's agents; the last known ones while it is unreachable, or its failure if there are none."""
         try:
             listed = await self.of(project).agents()
         except UpstreamError:
@@ -143,11 +143,11 @@ class Containers:
         return _find(listed.agents, agent_id)
 
     async def listed(self, project: Project, agent_id: str) -> ContainerAgent:
-        """One agent as its container lists it, or as it last did while it is away."""
+        """One agent as its container lists it, or did last while it is unreachable."""
         return _find((await self.agents(project)).agents, agent_id)
 
     async def start(self, project: Project, agent_id: str) -> bool:
-        """Have the agent running; True where it was not, and had to be started."""
+        """Start the agent if it is not running; whether it had to be started."""
         agent = await self.agent(project, agent_id)
         if agent.status == "running":
             return False

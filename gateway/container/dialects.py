@@ -1,9 +1,8 @@
 """The two kinds of container behind one interface: our agent host, and one of the base contract.
 
-``end-turn`` in a container's facts makes the difference: an agent host answers a prompt at once, tells its end by an
-event, and looks after its agents' processes itself. A container of the base contract answers when the turn is over, and
-has one process for each agent. Further capabilities are independent of that and of each other. Nobody outside of this
-room asks for them: what follows from them is a method here.
+They differ by ``end-turn``. An agent host answers a prompt at once, reports its end by an event, and manages agents'
+processes itself. A container of the base contract answers when the turn is over, and has one process per agent. Other
+capabilities are independent. Code outside of this room does not ask for them: their effects are methods here.
 """
 
 import asyncio
@@ -18,29 +17,29 @@ from gateway.errors import CredentialUnusable, InvalidBody
 
 #: Content blocks, as ACP has them.
 Blocks = Sequence[Mapping[str, Any]]
-#: What of a credential goes out with a call; None: nothing.
+#: The part of a credential that goes into a call; None: nothing.
 Members = Mapping[str, Any] | None
 #: How a credential is given by one kind of call: ``for_session``, ``for_process`` and ``for_renewal`` of a container.
 #: ``CredentialUnusable`` where it cannot be.
 Form = Callable[[Credential], Members]
 
-#: What a container's session does, as far as it tells. ``cancelled``: nothing, as it was asked; ``lost``: it is gone.
+#: What a container's session does. ``cancelled``: its turn was cancelled; ``lost``: it does not exist any more.
 SessionState = Literal["working", "idle", "cancelled", "lost"]
 
 
 class LostAnswer(Enum):
-    """What is to be done about a prompt whose answer was lost, and which may have arrived."""
+    """What to do about a prompt that may have arrived but whose response was lost."""
 
-    #: It is sent once more: the container knows it by its turn's id, and runs it once.
+    #: Send it again: the container knows the turn's id, and runs it once.
     SEND_AGAIN = "send_again"
-    #: Its end comes as an event, if it has arrived.
+    #: If it has arrived, its end comes as an event.
     WAIT_FOR_END = "wait_for_end"
-    #: Its end was the answer: the container is asked what became of it.
+    #: The response was its end: ask the container about it.
     INQUIRE = "inquire"
 
 
 class Container(ContainerClient, ABC):
-    """A project's container of which is known what it is."""
+    """A container whose kind is known."""
 
     def __init__(self, reach: Reach, facts: ContainerFacts) -> None:
         super().__init__(reach)
@@ -53,42 +52,42 @@ class Container(ContainerClient, ABC):
     # Prompts.
 
     def check_prompt(self, blocks: Blocks) -> None:
-        """Raises ``InvalidBody`` for what the container does not take in a prompt."""
+        """Raises ``InvalidBody`` if the container does not accept a prompt's content."""
         if not self._has("content-blocks") and any(block.get("type") != "text" for block in blocks):
             raise InvalidBody("$.prompt: this project's container takes text only")
 
     @abstractmethod
     async def prompt(self, session_id: str, blocks: Blocks, turn_id: str) -> str | None:
-        """Run a turn, however long it takes; gives the container's id for it where its end comes as an event.
+        """Run a turn, however long it takes; returns the container's id of it if its end comes as an event.
 
-        None means that the turn is over. ``turn_id`` is ours, for a container that takes it.
+        None means that the turn is over. ``turn_id`` is ours, for containers that take it.
         """
 
     @property
     @abstractmethod
     def lost_answer(self) -> LostAnswer:
-        """What is to be done where a prompt's answer is lost."""
+        """What to do after a prompt's response was lost."""
 
     @abstractmethod
     async def session_state(self, session_id: str) -> SessionState:
         """What a session does now."""
 
     async def cancel_turn(self, session_id: str, turn_id: str) -> None:
-        """Ask for the end of the session's turn, and of no other one where the container tells them apart."""
+        """Ask for the end of this turn, or of whichever the session runs if the container does not know turn ids."""
         await self.cancel(session_id, turn_id if self._has("turn-ids") else None)
 
     async def take_up(self, session_id: str, options: Mapping[str, Any]) -> ContainerSession | None:
-        """``load_session``; None where the container takes up no session that it does not know."""
+        """``load_session``; None if the container cannot restore sessions."""
         return await self.load_session(session_id, options) if self._has("load-session") else None
 
     # Agents' processes, and the credentials that they run with.
 
-    #: Whether each agent has one process, which is started with one person's credential and keeps it.
+    #: Whether each agent has one process, which keeps the credential that it was started with.
     shares_processes: bool
 
     @abstractmethod
     async def stop_agent(self, agent_id: str, session_ids: Sequence[str]) -> None:
-        """End the processes of an agent, which has these sessions here; the next one knows none of them."""
+        """End an agent's processes; these are its sessions here, which the next process does not know."""
 
     @abstractmethod
     def for_process(self, credential: Credential) -> Members:
@@ -107,10 +106,10 @@ class Container(ContainerClient, ABC):
         return credential.to_json() if self._has("credentials") else None
 
     async def take_back(self, credentials: Sequence[tuple[str, str]], agents: Sequence[str]) -> None:
-        """Have credentials, by agent and owner, forgotten, and what runs with them end.
+        """Have credentials, by agent and owner, forgotten, and their processes ended.
 
-        A container that keeps no credentials is told to stop the ``agents`` instead, whose processes have them. Raises
-        the first failure once all has been tried, ``ContainerRefused`` only where there is no other.
+        A container that keeps no credentials is told to stop the ``agents`` instead. Raises the first failure once all
+        have been tried, ``ContainerRefused`` only if there is no other.
         """
         if self._has("credentials"):
             calls = [self.withdraw_credential(agent_id, owner) for agent_id, owner in credentials]
@@ -136,7 +135,7 @@ class Container(ContainerClient, ABC):
 
 
 class AgentHost(Container):
-    """A container that tells the end of a turn by an event."""
+    """A container that reports the end of a turn by an event."""
 
     shares_processes = False
 
@@ -160,7 +159,7 @@ class AgentHost(Container):
                 return "idle"
 
     async def stop_agent(self, agent_id: str, session_ids: Sequence[str]) -> None:
-        # It takes its sessions up again in another process.
+        # Its sessions continue in another process.
         await self.stop(agent_id)
 
     def for_process(self, credential: Credential) -> Members:
@@ -171,7 +170,7 @@ class AgentHost(Container):
 
 
 class BaseContract(Container):
-    """A container that answers a prompt when its turn is over, hours later maybe, with no event for it."""
+    """A container that answers a prompt when its turn is over, and has no event for it."""
 
     shares_processes = True
 
@@ -192,13 +191,13 @@ class BaseContract(Container):
             case "idle":
                 return "cancelled"
             case _:
-                # It says ``processing`` when its turn is over, too.
+                # It also says ``processing`` when the turn is over.
                 return "working"
 
     async def stop_agent(self, agent_id: str, session_ids: Sequence[str]) -> None:
         await self.stop(agent_id)
         for session_id in session_ids:
-            # The next process knows none of them, which the container lists all the same.
+            # The container still lists them, but the next process does not know them.
             try:
                 await self.end_session(session_id)
             except ContainerRefused:
@@ -208,7 +207,7 @@ class BaseContract(Container):
         return {"env": credential.variables()}
 
     def _without_a_way(self) -> Members:
-        # The agent's process has it.
+        # The process has it already.
         return None
 
 

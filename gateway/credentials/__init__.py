@@ -1,1 +1,1 @@
-"""Users' tokens for agents: kept sealed, and the names under which agents read them."""
+"""Users' credentials for agents: stored sealed, and how agents read them."""

@@ -28,10 +28,10 @@ import attrs
 from gateway.errors import ConfigError
 from gateway.wire.codec import DecodeError, from_builtins, snake_names
 
-#: Kinds of token: a key of the provider's console, one of an OAuth flow, one that a person made elsewhere and pasted.
+#: Kinds of credential: an API key, an OAuth token, a token that the user pasted.
 API_KEY, OAUTH, TOKEN = "api_key", "oauth", "token"
 _PLACE = re.compile(r"\{(token|provider|account|expires_ms|now)(:json)?\}")
-#: OAuth tokens of OpenAI say in a claim of this name whose they are.
+#: OpenAI's OAuth tokens name the account in this claim.
 _OPENAI_CLAIM = "https://api.openai.com/auth"
 
 
@@ -40,13 +40,13 @@ class Authenticate:
     """ACP's ``authenticate``, called once the process is initialised."""
 
     method_id: str
-    #: ``_meta`` of the call, where the agent takes its key in it.
+    #: ``_meta`` of the call, if the agent takes its key there.
     meta: dict[str, Any] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class File:
-    """A file below the directory that a variable names; that directory is the process's own."""
+    """A file below the directory that a variable names, which the process has for itself."""
 
     variable: str
     path: str
@@ -55,17 +55,17 @@ class File:
 
 @attrs.frozen(kw_only=True)
 class Injection:
-    """What makes an agent's process one person's."""
+    """What gives a user's credential to an agent's process."""
 
     env: dict[str, str] = attrs.field(repr=False)
     unset: tuple[str, ...] = ()
     authenticate: Authenticate | None = None
     files: tuple[File, ...] = ()
-    #: The same for a container that takes nothing but variables; None where that cannot be said in variables.
+    #: The same for a container that takes only variables; None if it needs more.
     alone: dict[str, str] | None = attrs.field(default=None, repr=False)
 
     def variables_alone(self) -> dict[str, str] | None:
-        """For a container of the base contract. It cannot unset a variable; empty is the nearest to it."""
+        """For a container of the base contract. It cannot unset a variable; empty is the nearest."""
         if self.alone is None:
             return None
         return {**dict.fromkeys(self.unset, ""), **self.env, **self.alone}
@@ -73,30 +73,29 @@ class Injection:
 
 @attrs.frozen(kw_only=True)
 class Way:
-    """How one agent takes one kind of token.
+    """How one agent takes one kind of credential.
 
-    In texts ``{token}`` is the token, ``{provider}`` its provider's name, ``{account}`` the account that a token of
-    OpenAI names, ``{expires_ms}`` its end in milliseconds since 1970 and ``{now}`` the time; ``{token:json}`` and the
-    like are spelled for the inside of a JSON string.
+    In texts ``{token}`` is the token, ``{provider}`` its provider's name, ``{account}`` the account in an OpenAI token,
+    ``{expires_ms}`` its expiry in milliseconds since 1970 and ``{now}`` the time; ``{token:json}`` and the like are
+    escaped for a JSON string.
     """
 
     agent: str
     token_type: str
-    #: Of this provider's tokens alone; None: of any.
+    #: Only for this provider's tokens; None: for all.
     provider: str | None = None
     env: dict[str, str] = attrs.field(factory=dict)
     unset: tuple[str, ...] = ()
     authenticate: Authenticate | None = None
     files: tuple[File, ...] = ()
-    #: Further variables that stand for ``authenticate`` and ``files`` where a container takes only variables. A way
-    #: that has neither needs none.
+    #: Variables in place of ``authenticate`` and ``files``, for containers that take only variables.
     alone: dict[str, str] | None = None
 
     def fits(self, agent_id: str, token_type: str, provider: str | None) -> bool:
         return (self.agent, self.token_type) == (agent_id, token_type) and self.provider in (None, provider)
 
     def filled(self, values: Mapping[str, str]) -> Injection:
-        """With a token's values in their places."""
+        """With a token's values filled in."""
         fill = _Filler(values)
         alone = self.alone
         if alone is None and self.authenticate is None and not self.files:
@@ -112,7 +111,7 @@ class Way:
 
 
 class _Filler:
-    """Puts a token's values into the places of texts."""
+    """Fills a token's values into texts."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -134,7 +133,7 @@ class Catalogue:
     """All ways, an operator's first."""
 
     def __init__(self, ways: Iterable[Way] = ()) -> None:
-        # The more specific first: one provider's way before that of any.
+        # Ways for one provider come before general ones.
         self._ways = [*sorted(ways, key=_is_general), *sorted(BUILT_IN, key=_is_general)]
 
     def injection(
@@ -146,14 +145,14 @@ class Catalogue:
         provider: str | None = None,
         expires_at: datetime | None = None,
     ) -> Injection | None:
-        """What gives the token to the agent; None where the agent takes no such token."""
+        """How to give the token to the agent; None if the agent does not take it."""
         for way in self._ways:
             if way.fits(agent_id, token_type, provider):
                 return way.filled(_values(token, provider, expires_at))
         return None
 
     def kinds(self, agent_id: str) -> list[str]:
-        """The kinds of token that there is a way for."""
+        """The kinds of credential that the agent takes."""
         return list(dict.fromkeys(way.token_type for way in self._ways if way.agent == agent_id))
 
 
@@ -163,7 +162,7 @@ class _File:
 
 
 def load(path: Path) -> Catalogue:
-    """The catalogue with the entries of an operator's file; ``ConfigError`` names the file and the place in it."""
+    """The catalogue with an operator's file; a ``ConfigError`` names the file and the place in it."""
     try:
         ways = from_builtins(_File, tomllib.loads(path.read_text("utf-8")), rename=snake_names).ways
         for index, way in enumerate(ways):
@@ -190,7 +189,7 @@ def _values(token: str, provider: str | None, expires_at: datetime | None) -> di
 
 
 def _openai_account(token: str) -> str:
-    """Nobody trusts what this says: the agent sends it back to who has issued the token."""
+    """Not verified: the agent only sends it back to the issuer."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -200,7 +199,7 @@ def _openai_account(token: str) -> str:
     return account if isinstance(account, str) else ""
 
 
-# What any of an agent's ways sets, and what would take precedence over it, or be sent beside it.
+# Variables that any of an agent's ways sets, or that would override it or be sent with it.
 _ANTHROPIC = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 _CLAUDE = (*_ANTHROPIC, "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "AWS_BEARER_TOKEN_BEDROCK")
 _CODEX = ("CODEX_API_KEY", "OPENAI_API_KEY", "CODEX_ACCESS_TOKEN")
@@ -218,13 +217,13 @@ _OPENCODE = (
 _GOOSE = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY", "DATABRICKS_TOKEN")
 _QWEN = ("OPENAI_API_KEY", "DASHSCOPE_API_KEY")
 
-# A refused key is retried in silence otherwise, for more than a minute.
+# Otherwise a refused key is silently retried for more than a minute.
 _FEW_RETRIES = {"CLAUDE_CODE_MAX_RETRIES": "1"}
-# Codex writes what it is given into its home; kept in memory, or read from there and no further.
+# Codex writes credentials into its home directory; this keeps them in memory, or read-only.
 _CODEX_IN_MEMORY = File(variable="CODEX_HOME", path="config.toml", content='cli_auth_credentials_store = "ephemeral"\n')
 _CODEX_FROM_FILE = File(variable="CODEX_HOME", path="config.toml", content='cli_auth_credentials_store = "file"\n')
-# Without a refresh token: only one may refresh, and that is the gateway. It wants an id token and reads of it what the
-# access token says too.
+# Without a refresh token, because only the gateway refreshes. Codex requires an id token, for claims that the access
+# token has, too.
 _CODEX_AUTH = File(
     variable="CODEX_HOME",
     path="auth.json",
@@ -238,7 +237,7 @@ _OPENCODE_CHATGPT = (
     '{"openai":{"type":"oauth","refresh":"","access":"{token:json}","expires":{expires_ms},'
     '"accountId":"{account:json}"}}'
 )
-#: Providers that OpenCode knows by these names and takes a key of.
+#: Providers that OpenCode knows by these names, and takes a key for.
 _OPENCODE_PROVIDERS = ("anthropic", "openai", "openrouter", "google", "groq", "mistral", "deepseek", "xai")
 _GOOSE_PROVIDERS = {
     "anthropic": "ANTHROPIC_API_KEY",
@@ -281,20 +280,20 @@ BUILT_IN: tuple[Way, ...] = (
         token_type=API_KEY,
         env={"CODEX_API_KEY": "{token}"},
         unset=_CODEX,
-        # The variable is read by this method only.
+        # Only this method reads the variable.
         authenticate=Authenticate(method_id="api-key"),
         files=(_CODEX_IN_MEMORY,),
         alone={"DEFAULT_AUTH_REQUEST": '{"methodId":"api-key"}'},
     ),
     Way(agent="codex", token_type=OAUTH, unset=_CODEX, files=(_CODEX_FROM_FILE, _CODEX_AUTH)),
-    # An access token that a Business or Enterprise workspace has issued.
+    # An access token of a Business or Enterprise workspace.
     _variable("codex", TOKEN, "CODEX_ACCESS_TOKEN", _CODEX),
     Way(
         agent="gemini",
         token_type=API_KEY,
         env={"GEMINI_API_KEY": "{token}"},
         unset=_GEMINI,
-        # Without it an older choice in the agent's own settings would stand.
+        # Overrides an older choice in the agent's own settings.
         authenticate=Authenticate(method_id="gemini-api-key"),
         alone={},
     ),

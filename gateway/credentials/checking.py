@@ -1,7 +1,7 @@
-"""Are these keys the ones that this database was sealed with? Asked at each start, before anything is sealed.
+"""Checks at each start that the keys are those that this database was sealed with.
 
-A key is known by a constant that it has sealed when it was first used. Another key under the same id does not open it,
-and would otherwise be noticed by the first user whose token does not open, after others have been sealed with it.
+A key is recognised by a constant that it sealed when it was first used. Otherwise another key under the same id would
+be noticed only when a user's token does not open.
 """
 
 from gateway.credentials.keyring import Key, Keys
@@ -13,7 +13,7 @@ _CHECK = b"acp-gateway"
 
 
 async def check_keys(database: Database, keys: Keys) -> None:
-    """``ConfigError`` that names the key where one is missing that the database needs, or one is not what it was."""
+    """``ConfigError`` that names a key that is missing or has changed."""
     ring = keys.ring
     if missing := await missing_keys(database, keys):
         raise ConfigError(
@@ -26,7 +26,7 @@ async def check_keys(database: Database, keys: Keys) -> None:
 
 
 async def know_keys(database: Database, keys: Keys, ring: list[Key]) -> None:
-    """Have the database know these keys, the new ones from now on; ``ConfigError`` where one is another than it was."""
+    """Register these keys in the database; ``ConfigError`` if one has changed."""
     vault = Vault(keys)
     known = await _known(database)
     new = [key for key in ring if key.id not in known]
@@ -44,13 +44,13 @@ async def know_keys(database: Database, keys: Keys, ring: list[Key]) -> None:
 
 
 async def missing_keys(database: Database, keys: Keys) -> list[str]:
-    """The ids of the keys that the database needs and nobody has given us."""
+    """The ids of keys that the database needs and this gateway lacks."""
     ring = keys.ring
     return [key_id for key_id in await used_keys(database) if ring is None or ring.get(key_id) is None]
 
 
 async def used_keys(database: Database) -> dict[str, int]:
-    """The ids of the keys that seal something, each with how many rows."""
+    """The ids of keys in use, with the number of rows that each has sealed."""
     return {row["key_id"]: row["rows"] for row in await database.fetch_all("count_sealed")}
 
 

@@ -1,7 +1,7 @@
-"""The vault's keys: a ring of which one key, the current one, seals and any opens, from a file or from a variable.
+"""The vault's keys: a ring in which the current key seals and any opens, from a file or a variable.
 
-Both have the same form, ``id:base64`` of 32 bytes, in a file one a line (``#`` begins a comment), in the variable
-divided by commas or spaces. The current one has a ``*`` before its id; where none has, it is the first.
+Both have the form ``id:base64`` of 32 bytes, one per line in a file (``#`` begins a comment), separated by commas or
+spaces in a variable. The current key has a ``*`` before its id; by default it is the first.
 """
 
 import base64
@@ -26,7 +26,7 @@ from gateway.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 KEY_BYTES = 32
-#: Its name beside the embedded PostgreSQL, where no other is configured.
+#: The default name, beside the embedded PostgreSQL.
 FILE_NAME = "vault.keys"
 KEYS_VARIABLE = "ACP_GATEWAY_VAULT_KEYS"
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
@@ -40,7 +40,7 @@ _HEADER = """\
 
 @attrs.frozen
 class Key:
-    """One key; its id stands beside all that it has sealed."""
+    """One key; its id is stored with everything that it has sealed."""
 
     id: str
     secret: bytes = attrs.field(repr=False)
@@ -55,16 +55,16 @@ class Key:
 
 
 class KeyRing:
-    """One or more keys in the order in which they were made, one of them the current one."""
+    """Keys by age; one of them is current."""
 
     def __init__(self, keys: Iterable[Key], current_id: str | None = None) -> None:
-        """``current_id``: None where it is the first."""
+        """``current_id``: None means the first."""
         self._keys = {key.id: key for key in keys}
         self._current_id = current_id or next(iter(self._keys))
 
     @classmethod
     def parse(cls, text: str, source: str) -> "KeyRing":
-        """``ConfigError`` names ``source`` and the place in it, and quotes nothing: it may be half of a key."""
+        """A ``ConfigError`` names ``source`` and the place in it, and quotes nothing, which might be part of a key."""
         keys: dict[str, Key] = {}
         current_id = None
         for place, entry in _entries(text):
@@ -103,16 +103,16 @@ class KeyRing:
         return iter(self._keys.values())
 
     def with_new(self, key: Key) -> "KeyRing":
-        """The ring with one more key, which seals nothing yet."""
+        """The ring with a further key, which seals nothing yet."""
         return KeyRing([*self._keys.values(), key], self._current_id)
 
     def with_current(self, key_id: str) -> "KeyRing":
-        """The ring with this key as the one that seals."""
+        """The ring with this key as the current one."""
         return KeyRing(self._keys.values(), key_id)
 
 
 def _entries(text: str) -> Iterator[tuple[str, str]]:
-    """Each entry with its place; comments begin with # and end with their line."""
+    """Each entry with its place; comments begin with # and end with the line."""
     for number, line in enumerate(text.splitlines(), 1):
         for entry in line.partition("#")[0].replace(",", " ").split():
             yield f"line {number}", entry
@@ -135,7 +135,7 @@ def _key(entry: str, place: str) -> Key:
 
 
 class Keys:
-    """Where the keys come from, and the ring as it is now: a file is read again when it has changed."""
+    """The source of the keys and the present ring: a changed file is read again."""
 
     def __init__(self, *, file: Path | None = None, ring: KeyRing | None = None) -> None:
         self.file = file
@@ -144,7 +144,7 @@ class Keys:
 
     @classmethod
     def load(cls, config: VaultConfig) -> "Keys":
-        """The configured keys, or none. ``ConfigError`` where they cannot be used."""
+        """The configured keys, if any. Raises ``ConfigError``."""
         if config.keys and config.key_file:
             raise ConfigError(f"vault.key_file and vault.keys ({KEYS_VARIABLE}) are both set; keep one of them")
         if config.keys:
@@ -161,7 +161,7 @@ class Keys:
         return self._ring
 
     def refresh(self) -> KeyRing | None:
-        """The ring, read again where its file is another one; the former where that cannot be used just now."""
+        """The ring, read again if its file has changed; the former one if that cannot be read."""
         if self.file is not None and _signature(self.file) != self._seen:
             try:
                 self._read()
@@ -175,7 +175,7 @@ class Keys:
         seen = _signature(self.file)
         ring = read_file(self.file)
         for key in self._ring or ():
-            # What this gateway knows a key for has been compared with the database at its start.
+            # Known keys were compared with the database at the start.
             if ring.get(key.id) not in (None, key):
                 raise ConfigError(f"vault.key_file: {self.file}: the key {key.id!r} is not the one that it was")
         self._ring, self._seen = ring, seen
@@ -190,7 +190,7 @@ def _signature(file: Path) -> tuple[int, ...] | None:
 
 
 def read_file(file: Path) -> KeyRing:
-    """The keys in a file that only its owner can read, or, where it is root's, its group."""
+    """The keys in a file that only its owner, or root's group, can read."""
     try:
         with file.open(encoding="utf-8") as stream:
             _refuse_readable(file, os.fstat(stream.fileno()))
@@ -210,7 +210,7 @@ def read_file(file: Path) -> KeyRing:
 def _refuse_readable(file: Path, found: os.stat_result) -> None:
     if os.name != "posix":
         return
-    # A mounted secret is root's and readable by the group that the gateway is put into.
+    # A mounted secret belongs to root, and is readable by the gateway's group.
     allowed = 0o640 if found.st_uid == 0 and os.geteuid() != 0 else 0o600
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077 & ~allowed:
@@ -221,7 +221,7 @@ def _refuse_readable(file: Path, found: os.stat_result) -> None:
 
 
 def write_file(file: Path, ring: KeyRing) -> None:
-    """Put the ring in the file's place at once and for good: a power cut leaves the former or this one, whole."""
+    """Replace the file atomically and durably."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # made with mode 0600
     except OSError as exc:
@@ -241,7 +241,7 @@ def write_file(file: Path, ring: KeyRing) -> None:
 
 @contextmanager
 def changing(file: Path) -> Iterator[None]:
-    """Nobody else changes the file meanwhile."""
+    """Locks the file against concurrent changes."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(file.parent, os.O_RDONLY)

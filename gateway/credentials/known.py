@@ -1,8 +1,7 @@
-"""The secrets that containers were given, so that what comes back from them can be stored without.
+"""The secrets that containers were given, so that they can be masked in what comes back.
 
-Which ones, the database says: who gives a container a credential is one gateway, who follows it may be another, so that
-one learns of it before the container is given anything. There they are sealed, each version as it was given, and the
-former ones for as long as something may run with them: whoever takes over, or starts again, knows them all.
+The database has them, because one gateway may give a credential and another follow the container, which must know it
+first. They are sealed, each version as given, and former ones stay while something may run with them.
 """
 
 import logging
@@ -22,14 +21,13 @@ from gateway.wire.masking import Masker, secrets_in
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-#: How often it is looked for secrets that nothing can run with any more.
+#: How often secrets that are no longer needed are looked for.
 FORGET_SECONDS = 600.0
-#: How long a secret is masked at least after it was replaced or deleted.
+#: How long a secret is masked at least after its replacement or deletion.
 KEPT_SECONDS = 6 * 3600.0
-#: How many former secrets of somebody's for an agent are masked for the sake of sessions that are older than they: what
-#: is searched for more of them would slow all of a project's events down.
+#: Former secrets per user and agent that are masked for older sessions; more would slow down all events.
 MOST_FORMER = 100
-#: How long what this process is about to give may not be written down yet.
+#: How long a secret may be known here before it is in the database.
 UNWRITTEN_SECONDS = 60.0
 
 #: Agent and user.
@@ -45,10 +43,10 @@ class _Secret:
 
 @attrs.define
 class Known:
-    """What is known of one project."""
+    """The known secrets of one project."""
 
     secrets: dict[tuple[_Whose, int], _Secret] = attrs.field(factory=dict, repr=False)
-    #: Whether that is all that the project's container was given, and not only what this process is about to give.
+    #: Whether these are all secrets of the project's container, and not only those about to be given.
     is_loaded: bool = False
     _masker: Masker | None = None
 
@@ -63,7 +61,7 @@ class Known:
         self._masker = None
 
     def keep(self, written: Set[tuple[_Whose, int]]) -> None:
-        """Forget what is not written down, but for what may be at any moment."""
+        """Forget what is not in the database, except what may be written at any moment."""
         latest = time.monotonic() - UNWRITTEN_SECONDS
         kept = {key: secret for key, secret in self.secrets.items() if key in written or secret.since > latest}
         if len(kept) < len(self.secrets):
@@ -82,26 +80,26 @@ class KnownSecrets:
         self._missed = False
 
     def masker(self, project_id: str) -> Masker:
-        """What takes a project's secrets out, by what is known here; see ``load``."""
+        """Masks a project's secrets that are known here; see ``load``."""
         known = self._projects.get(project_id)
         return _NOTHING if known is None else known.masker
 
     async def mask(self, project_id: str, raw: bytes) -> bytes:
-        """An answer of the project's container without its secrets."""
+        """A response of the project's container, masked."""
         known = self._projects.get(project_id)
         if known is None or not known.is_loaded:
             await self.load(project_id)
         return await in_slices(self.masker(project_id).masking(raw))
 
     async def load(self, project_id: str) -> None:
-        """Know all that the project's container was given. Its follower does so before it reads."""
+        """Load all secrets that the project's container was given. Its follower does so before it reads."""
         rows = await self._database.fetch_all("given_secrets", project_ids=[project_id])
         known = self._projects.setdefault(project_id, Known())
         await self._learn(rows)
         known.is_loaded = True
 
     def learn(self, project_id: str, token: AgentAuthToken) -> None:
-        """Know the secret of a credential that this process is about to give."""
+        """Add the secret of a credential that this process is about to give."""
         self._open(project_id, token.agent_id, token.user_id, token.version, token.sealed_access_token)
 
     async def keep_up(self) -> None:
@@ -120,7 +118,7 @@ class KnownSecrets:
             self._missed = False
 
     async def _learn(self, rows: Iterable[Row]) -> None:
-        """Know these, and tell who gives them: of each its own version, and none that cannot be opened."""
+        """Add these, and acknowledge each readable version to the gateway that gives it."""
         learned = [row for row in rows if row["project_id"] in self._projects and self._knows(row)]
         if learned:
             await self._database.execute(

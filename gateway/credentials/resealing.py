@@ -1,7 +1,7 @@
-"""All that is stored under former keys, sealed again under the current one while gateways run.
+"""Seals everything under former keys again with the current one, while gateways run.
 
-Each row is replaced only if it is still as it was read, so that what is saved meanwhile wins, and each stands for
-itself, so that a rotation that was killed goes on where it was.
+A row is replaced only if it is unchanged since it was read. Each row stands alone, so an interrupted rotation can be
+continued.
 """
 
 import logging
@@ -16,7 +16,7 @@ from gateway.errors import SecretUnreadable, VaultKeyMissing
 logger = logging.getLogger(__name__)
 
 BATCH = 200
-#: What gateways save under a former key while it happens is found by another look; more of them wait for the next run.
+#: Each pass finds what gateways have sealed with a former key meanwhile.
 PASSES = 5
 
 
@@ -26,9 +26,9 @@ class SealedTable:
 
     name: str
     fields: tuple[str, ...]
-    #: Whether a row says which key has sealed it; else each of its secrets does.
+    #: Whether a row has the key's id; otherwise each secret does.
     has_key_column: bool = True
-    #: The table that its secrets are sealed to, where that is another.
+    #: The table that its secrets are bound to, if it is another.
     place: str = ""
 
 
@@ -44,17 +44,17 @@ TABLES = (
 
 @attrs.define
 class Resealed:
-    """What became of it."""
+    """The result of a rotation."""
 
     rows: int = 0
-    #: Rows that do not open, and stay as they are: table and id.
+    #: Rows that do not open, and are left: table and id.
     unreadable: set[tuple[str, tuple[str, ...]]] = attrs.field(factory=set)
-    #: Whether everything that opens is under the current key.
+    #: Whether everything that opens is sealed with the current key.
     complete: bool = False
 
 
 async def reseal(database: Database, vault: Vault) -> Resealed:
-    """Seal everything under the current key that is not."""
+    """Seal everything with the current key."""
     done = Resealed()
     for _ in range(PASSES):
         found = False
@@ -76,7 +76,7 @@ async def reseal(database: Database, vault: Vault) -> Resealed:
 
 
 async def forget(database: Database, key_id: str) -> int:
-    """Delete all that this key has sealed; how many rows that was."""
+    """Delete everything that this key has sealed; returns the number of rows."""
     return sum([await database.execute(f"forget_{table.name}", key_id=key_id) for table in TABLES])
 
 
@@ -91,7 +91,7 @@ async def _former(database: Database, vault: Vault, table: SealedTable) -> Async
 
 
 async def _reseal_row(database: Database, vault: Vault, table: SealedTable, row: Row) -> int:
-    """1 where the row was still as it was read, else 0."""
+    """1 if the row was unchanged, else 0."""
     values: dict[str, object] = {"id": row["id"]}
     key_id = None
     for field in table.fields:

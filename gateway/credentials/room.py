@@ -1,4 +1,4 @@
-"""The room opened: the vault with its keys, the credentials in it, and what containers have been given of them."""
+"""Opens the vault with its keys, the credentials, and the known secrets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ CREDENTIALS = web.AppKey("credentials", CredentialsRoom)
 
 @asynccontextmanager
 async def open_credentials(database: Database, config: Config, gateway_id: str) -> AsyncIterator[CredentialsRoom]:
-    """Raises ``ConfigError``, and ``StartError`` where a key is missing that has sealed something."""
+    """Raises ``ConfigError``, and ``StartError`` if a key that was used is missing."""
     keys = Keys.load(config.vault)
     await check_keys(database, keys)
     vault = Vault(keys)

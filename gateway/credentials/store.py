@@ -1,7 +1,7 @@
-"""Users' credentials for agents, as rows: sealed on the way in, opened one at a time by who uses them.
+"""Users' credentials for agents, as rows: sealed on the way in, opened one at a time.
 
-An ``AgentAuthToken`` holds no readable secret. Each change of one has a ``version`` of its own, higher than all before
-in the whole table, so that whoever works on what he has read (a refresh takes seconds) overwrites nothing newer.
+An ``AgentAuthToken`` has no readable secret. Each change gets a ``version`` higher than all before in the table, so
+that slow work on an older one (a refresh takes seconds) overwrites nothing newer.
 """
 
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ from gateway.credentials.catalogue import Catalogue, Injection
 from gateway.credentials.vault import Place, Sealed, Vault
 from gateway.db.pool import Database, Row, Transaction
 
-#: A token this close to its end is taken for expired: it must still hold when the agent uses it.
+#: A token this close to its expiry counts as expired, since the agent still has to use it.
 EXPIRY_SKEW = timedelta(seconds=60)
 ACCESS_TOKEN, REFRESH_TOKEN = "access_token", "refresh_token"
-#: Kinds of token: a key of the provider's console, one of an OAuth flow, one that a person pasted.
+#: Kinds of credential: an API key, an OAuth token, a token that the user pasted.
 API_KEY, OAUTH, TOKEN = TOKEN_TYPES = ("api_key", "oauth", "token")
 AUTHORIZED, NEEDS_REAUTH = "authorized", "needs_reauth"
 
@@ -31,19 +31,19 @@ class AgentAuthToken:
     token_type: str
     sealed_access_token: Sealed = attrs.field(repr=False)
     sealed_refresh_token: Sealed | None = attrs.field(default=None, repr=False)
-    #: Whose token it is, by the configuration's name; None for one that nobody can refresh.
+    #: The provider's configured name; None if it cannot be refreshed.
     provider_id: str | None = None
-    #: Whom the provider knows the user as, where it says so.
+    #: The user's name at the provider.
     subject: str | None = None
     scopes: tuple[str, ...] = ()
     #: None: it does not expire, as far as is known.
     expires_at: datetime | None = None
     refresh_expires_at: datetime | None = None
-    #: ``authorized``, or ``needs_reauth``: a person must connect the account again.
+    #: ``authorized``, or ``needs_reauth``: the user must connect the account again.
     state: str = AUTHORIZED
     state_reason: str | None = None
     version: int
-    #: Tells one secret from another, and nothing of either.
+    #: Distinguishes secrets without revealing anything.
     fingerprint: str
     created_at: datetime
     updated_at: datetime
@@ -62,11 +62,11 @@ class AgentAuthToken:
         )
 
     def is_expired(self, now: datetime | None = None) -> bool:
-        """Whether it needs a refresh: its end has come, or comes within a minute."""
+        """Whether it expires within a minute, or has."""
         return self.expires_at is not None and self.expires_at <= (now or datetime.now(UTC)) + EXPIRY_SKEW
 
     def is_usable(self, now: datetime | None = None) -> bool:
-        """Whether an agent can be given it, if need be after a refresh."""
+        """Whether an agent can be given it, perhaps after a refresh."""
         if self.state != AUTHORIZED:
             return False
         return not self.is_expired(now) or self._can_be_refreshed(now or datetime.now(UTC))
@@ -77,9 +77,9 @@ class AgentAuthToken:
 
 
 class Credentials:
-    """All credentials in one database; a user has one for each agent.
+    """All credentials; a user has one per agent.
 
-    Storing raises ``VaultNotConfigured`` where there is no key, opening ``VaultKeyMissing`` or ``SecretUnreadable``.
+    Storing raises ``VaultNotConfigured`` without a key, opening ``VaultKeyMissing`` or ``SecretUnreadable``.
     """
 
     def __init__(self, database: Database, vault: Vault, catalogue: Catalogue | None = None) -> None:
@@ -182,15 +182,15 @@ class Credentials:
         return token.is_expired()
 
     def kinds_for_agent(self, agent_id: str) -> list[str]:
-        """The kinds of token that the agent can be given."""
+        """The kinds of credential that the agent takes."""
         return self._catalogue.kinds(agent_id)
 
     def way_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
-        """How the agent is given this credential, with nothing in its places; None where it takes no such one."""
+        """How the agent takes this credential, not filled in; None if it does not."""
         return self._injection(agent_id, token, "")
 
     def get_env_vars_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
-        """What gives the agent this credential, variables and all; None where it takes no such one."""
+        """What gives the agent this credential, filled in; None if it does not take it."""
         return self._injection(agent_id, token, self.open_access_token(token))
 
     def _injection(self, agent_id: str, token: AgentAuthToken, secret: str) -> Injection | None:

@@ -1,8 +1,8 @@
-"""Secrets sealed and opened: XChaCha20-Poly1305 from libsodium, each secret bound to the place where it is stored.
+"""Seals and opens secrets: XChaCha20-Poly1305 from libsodium, each bound to the place where it is stored.
 
-A sealed secret is ``0x01``, the length of its key's id and the id, then libsodium's nonce, ciphertext and tag. What is
-authenticated beside it is that header and the place: table, key of the row and field, each with its length before it so
-that no two places look the same. Moved to another user's row, another agent's or another field, it does not open.
+A sealed secret is ``0x01``, the length of its key's id and the id, then libsodium's nonce, ciphertext and tag. The
+associated data is that header and the place: table, primary key and field, each with its length. It does not open in
+another row or field.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _FINGERPRINT_BYTES = 4
 
 @attrs.frozen(kw_only=True)
 class Place:
-    """Where a secret is stored; it opens nowhere else."""
+    """Where a secret is stored; it opens only there."""
 
     table: str
     #: The row's primary key.
@@ -46,11 +46,11 @@ class Sealed:
 
     @property
     def key_id(self) -> str:
-        """``SecretUnreadable`` where these bytes are no sealed secret."""
+        """Raises ``SecretUnreadable`` if these bytes are not a sealed secret."""
         return self.split()[0]
 
     def split(self) -> tuple[str, bytes, bytes]:
-        """The key's id, the header it stands in, and what follows."""
+        """The key's id, the header, and the rest."""
         data = self.ciphertext
         end = 2 + data[1] if len(data) > 1 else 0
         if not end or data[0] != _VERSION or len(data) < end:
@@ -59,7 +59,7 @@ class Sealed:
 
 
 class Vault:
-    """Seals with the current key and opens with any of the ring. The only room where a secret becomes readable."""
+    """Seals with the current key and opens with any of the ring. The only code that makes secrets readable."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -75,22 +75,22 @@ class Vault:
         return ring.ids if ring else []
 
     def seal(self, plaintext: bytes, place: Place) -> Sealed:
-        """``VaultNotConfigured`` where there is no key."""
+        """Raises ``VaultNotConfigured`` without a key."""
         return self.seal_with(self._current(), plaintext, place)
 
     def seal_with(self, key: Key, plaintext: bytes, place: Place) -> Sealed:
         key_id = key.id.encode("ascii")
         header = bytes((_VERSION, len(key_id))) + key_id
-        # The nonce is random, and long enough for that.
+        # The random nonce is long enough not to repeat.
         return Sealed(header + Aead(key.secret).encrypt(plaintext, aad=header + place.encoded()))
 
     def open(self, sealed: Sealed, place: Place) -> bytes:
-        """``VaultKeyMissing`` where its key is not in the ring, ``SecretUnreadable`` where it does not open here."""
+        """``VaultKeyMissing`` if its key is not in the ring, ``SecretUnreadable`` if it does not open here."""
         key_id, header, rest = sealed.split()
         return self._decrypt(self._key(key_id), header, rest, place)
 
     def opens_with(self, key: Key, sealed: Sealed, place: Place) -> bool:
-        """Whether this very key has sealed it."""
+        """Whether this key has sealed it."""
         _, header, rest = sealed.split()
         try:
             self._decrypt(key, header, rest, place)
@@ -99,7 +99,7 @@ class Vault:
         return True
 
     def fingerprint(self, plaintext: bytes, user_id: str) -> str:
-        """Tells a user's secrets apart and gives nothing away without the key; it changes with the key."""
+        """Distinguishes a user's secrets; it reveals nothing without the key, and changes with it."""
         digest = hashlib.blake2b(
             _prefixed((user_id,)) + plaintext,
             digest_size=_FINGERPRINT_BYTES,
@@ -121,7 +121,7 @@ class Vault:
     def _key(self, key_id: str) -> Key:
         key = self.key_of(key_id)
         if key is None:
-            # Another gateway may have been given a newer key than this one has seen.
+            # Another gateway may have a newer key file.
             ring = self._keys.refresh()
             key = ring.get(key_id) if ring else None
         if key is None:
@@ -134,7 +134,7 @@ class Vault:
         try:
             return Aead(key.secret).decrypt(rest, aad=header + place.encoded())
         except (CryptoError, ValueError):  # the latter where it is too short to be anything
-            # From None: nothing of what was tried belongs into a log.
+            # From None, so that nothing of the attempt is logged.
             raise SecretUnreadable(
                 f"The stored {place.field.replace('_', ' ')} does not open: it was changed or moved, or the key "
                 f"{key.id!r} is not the one that sealed it. Store it again."

@@ -213,12 +213,12 @@ def meanings(text: str) -> frozenset[str]:
 
 
 def _this_machine() -> str:
-    """A word for all of its addresses, by its host name, since other gateways' machines also have loopback addresses."""
+    """A word for all of its addresses, with its host name, since other machines also have loopback addresses."""
     return f"own:{socket.gethostname()}"
 
 
 def _is_own(address: Address) -> bool:
-    """Whether it is an address of this machine, by the source address that a packet there would have. Nothing is sent."""
+    """Whether it is an address of this machine, by the source address of a packet to it. Nothing is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         try:
