@@ -292,7 +292,7 @@ def test_after_a_backup_was_restored_a_client_with_an_older_cursor_is_told_to_be
         assert call("POST", f"{place.url}/api/projects", body)[0] == 201
         assert "reset" not in told()
     restored = run_to_end("migrate", "--restored", *data, directory=place.directory)
-    assert (restored.status, "begin anew" in restored.stdout) == (0, True)
+    assert (restored.status, "start anew" in restored.stdout) == (0, True)
     with run("serve", "--port", str(place.port), *data, directory=place.directory, environ=often) as program:
         program.wait_until_says(GATEWAY)
         assert "event: reset" in told()

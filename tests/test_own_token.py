@@ -284,14 +284,14 @@ def test_two_gateways_do_not_keep_their_tokens_in_one_place(here: Here) -> None:
         options = ["--port", str(here.place.container_port), "--data-dir", str(here.data_dir)]
         environ = {**UNSAID, **here.environ}
         sentence = run_to_end("serve", *options, directory=here.place.directory, environ=environ).sentence()
-        assert "keeps its token in" in sentence
+        assert "has its token in" in sentence
         assert call("GET", f"{here.url}/api/projects", headers=here.token)[0] == 200
 
 
 def test_where_it_is_said_to_be_open_it_is_and_says_what_that_means(here: Here) -> None:
     with here.serve(ACP_GATEWAY_IDENTITY_MODES="local") as program:
         assert call("GET", f"{here.url}/api/projects")[0] == 200
-        assert "identity      local: every program on this machine, its agents too," in program.said()
+        assert "identity      local: every program on this machine, agents too," in program.said()
         assert not (here.data_dir / TOKEN_FILE).exists()
 
 
@@ -321,7 +321,7 @@ def test_where_agents_would_be_users_it_does_not_start(here: Here) -> None:
     options = ["--container", "http://localhost.:4097", "--port", str(here.place.port)]
     environ = {**here.environ, "ACP_GATEWAY_IDENTITY_MODES": "local"}
     ended = run_to_end("serve", *options, directory=here.place.directory, environ=environ)
-    assert "agents there would be the gateway's one user" in ended.sentence()
+    assert "its agents would be the gateway's one user" in ended.sentence()
 
 
 @contextmanager

@@ -249,7 +249,7 @@ def test_it_stops_all_of_itself_while_a_turn_runs_and_a_stream_is_open(prepared:
         assert (status, answer["turn"]["state"]) == (202, "running")
         assert psutil.wait_procs(descendants, timeout=0)[1] == []
         assert "Traceback" not in program.complained()
-        assert "everything is kept" in program.said()
+        assert "all data is kept" in program.said()
 
 
 def test_what_kill_9_leaves_is_put_right_by_the_next_start(prepared: Place) -> None:

@@ -15,20 +15,20 @@ from gateway.server.run import address, bind, serving, stop_on_signals
 
 
 async def agent_host(config: Config, say: Say) -> None:
-    """The agent host alone, as it runs inside a container."""
+    """Run the agent host until a signal."""
     stopped = stop_on_signals()
     settings = config.agent_host
     if not settings.token and not is_loopback(settings.host):
         raise ConfigError(
-            f"The agent host runs programs for whoever reaches it: to listen on {settings.host} set ACP_HOST_TOKEN, "
-            "and the same secret as containers.token of the gateway"
+            f"Everybody who reaches the agent host could run programs with it: to listen on {settings.host} set "
+            "ACP_HOST_TOKEN, and the same secret as containers.token of the gateway"
         )
     with bind(settings.host, settings.port, purpose="The agent host", option="--port") as sock:
         workspace = workspace_of(config)
         async with serving(agent_host_app(config, workspace), sock, shutdown_timeout=5):
             say(f"agent host    http://{address(settings.host, settings.port)} (workspace {workspace})")
             if not settings.token:
-                say("no secret     every program on this machine may have agents work; ACP_HOST_TOKEN sets one")
+                say("no secret     every program on this machine may use it; ACP_HOST_TOKEN sets a secret")
             await stopped.wait()
 
 

@@ -1,4 +1,4 @@
-"""The database that a command works on: the one that the configuration names, or the embedded one; up to date."""
+"""Opens the configured or embedded database, migrated."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 async def open_database(
     config: Config, say: Say, *, names_migrations: bool = False
 ) -> AsyncIterator[tuple[Config, EmbeddedPostgres | None]]:
-    """The configuration with a database that is there and up to date: the configured one, else the embedded one."""
+    """Start the embedded database unless another is configured, migrate it, and yield the complete configuration."""
     server = None
     if not config.database.url:
         directory = data_dir(config)
@@ -33,7 +33,7 @@ async def open_database(
         config = attrs.evolve(config, database=attrs.evolve(config.database, url=server.url))
         config = with_keys_beside_data(config)
     else:
-        say("PostgreSQL    the one that database.url names")
+        say("PostgreSQL    as set by database.url")
     try:
         applied = await asyncio.to_thread(migrate, config.database.url)
         for name in applied:
@@ -48,12 +48,12 @@ async def open_database(
 
 @asynccontextmanager
 async def reach_database(config: Config) -> AsyncIterator[Database]:
-    """The database, for a command that changes something in it and ends: whether or not a gateway runs on it."""
+    """The database for a short command, with or without a running gateway."""
     if not config.database.url:
         directory = data_dir(config)
         if not is_data_dir(directory):
             raise StartError(
-                f"There is no database in {directory}: name the gateway's own with --config FILE or --data-dir DIR, or "
+                f"There is no database in {directory}: set the gateway's with --config FILE or --data-dir DIR, or "
                 "start the gateway once"
             )
         running = await asyncio.to_thread(url_of_running, directory)
@@ -66,7 +66,7 @@ async def reach_database(config: Config) -> AsyncIterator[Database]:
 
 
 def with_keys_beside_data(config: Config) -> Config:
-    """The configuration with the vault's keys in the data directory, unless it says where they are."""
+    """The configuration with the vault's keys in the data directory, unless it sets another place."""
     if config.vault.key_file or config.vault.keys:
         return config
     file = data_dir(config) / FILE_NAME
@@ -74,9 +74,9 @@ def with_keys_beside_data(config: Config) -> Config:
 
 
 async def migrate_database(config: Config, say: Say, *, restored: bool) -> None:
-    """Bring the database's schema up to date, and stop; ``restored``: it was restored from a backup."""
+    """Migrate the database; ``restored``: it was restored from a backup."""
     async with open_database(config, say, names_migrations=True) as (found, _):
         if restored:
             async with await Database.open(found.database.url, size=1) as database:
                 await Log(database).begin_epochs()
-            say("restored      every client that comes back is told to begin anew")
+            say("restored      reconnecting clients are told to start anew")

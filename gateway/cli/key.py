@@ -1,4 +1,4 @@
-"""``acp-gateway key new | rotate | list | forget``: the vault's keys, while gateways run or not. None is ever shown."""
+"""``acp-gateway key new | rotate | list | forget``: the vault's keys. None is ever shown."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from gateway.errors import StartError, UsageError
 from gateway.wire.codec import dump_json
 
 _NO_FILE = (
-    "No key file is configured: name one as key_file of [vault] (or ACP_GATEWAY_VAULT_KEY_FILE), for all gateways on "
-    "this database"
+    "No key file is configured: set key_file of [vault] (or ACP_GATEWAY_VAULT_KEY_FILE) for all gateways on this "
+    "database"
 )
 
 
 async def new_key(config: Config, say: Say) -> None:
-    """Add a key to the file, or make the file with a first one. It seals nothing until ``rotate``."""
+    """Add a key to the file, or create the file with a first key. It seals nothing until ``rotate``."""
     config = _located(config)
     if config.vault.keys:
         raise UsageError(
@@ -37,11 +37,11 @@ async def new_key(config: Config, say: Say) -> None:
     if is_first:
         say("It is the first, so it seals what is stored from now on. Keep a copy of the file: without it that is lost")
     else:
-        say("It seals nothing yet. Give this file to every gateway on this database, then run: acp-gateway key rotate")
+        say("It seals nothing yet. Copy this file to every gateway on this database, then run: acp-gateway key rotate")
 
 
 async def rotate_keys(config: Config, say: Say, *, key_id: str | None) -> None:
-    """Make the newest key the current one, or ``key_id``, and seal all rows again that others seal."""
+    """Make the newest key (or ``key_id``) the current one, and seal all rows again with it."""
     config = _located(config)
     async with reach_database(config) as database:
         await check_keys(database, _loaded(config))
@@ -69,7 +69,7 @@ async def rotate_keys(config: Config, say: Say, *, key_id: str | None) -> None:
 
 
 async def list_keys(config: Config, say: Say, *, as_json: bool) -> None:
-    """Show the keys by their ids, which is current, and how many rows each seals."""
+    """List the keys' ids, which is current, and how many rows each has sealed."""
     config = _located(config)
     keys = Keys.load(config.vault)
     async with reach_database(config) as database:
@@ -103,7 +103,7 @@ _COLUMNS: Final = (Column("ID", "id"), Column("STATE", _state), Column("ROWS IT 
 
 
 async def forget_key(config: Config, say: Say, *, key_id: str) -> None:
-    """Delete what a key has sealed that is lost, so that gateways start again."""
+    """Delete what a lost key has sealed, so that gateways can start again."""
     config = _located(config)
     ring = Keys.load(config.vault).ring
     if ring is not None and ring.get(key_id) is not None:
@@ -114,7 +114,7 @@ async def forget_key(config: Config, say: Say, *, key_id: str) -> None:
 
 
 def _located(config: Config) -> Config:
-    """The configuration with the key file that gateways with it use."""
+    """The configuration with the key file that its gateways use."""
     return config if config.database.url else with_keys_beside_data(config)
 
 

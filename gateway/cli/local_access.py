@@ -1,12 +1,12 @@
-"""How programs of the same user find a gateway on this machine, and the token that it was started with.
+"""How programs of the same user find a gateway on this machine, and its token.
 
     <data_dir>/
       local.token       an API token for the user `local`, mode 0600
-      local.id          which directory this is, to gateways on the same database
-      gateway.address   where the gateway listens that has the file locked (flock), as long as it runs
+      local.id          identifies this directory to gateways on the same database
+      gateway.address   the address of the running gateway, which has the file locked (flock)
 
-A program sends the token to that address alone and only while the file is locked: whoever else listens there, once the
-gateway has gone, is told nothing.
+Programs send the token only to that address, and only while the file is locked. So it does not reach another program
+that listens there later.
 """
 
 import fcntl
@@ -28,24 +28,24 @@ from gateway.errors import StartError
 TOKEN_FILE: Final = "local.token"
 ID_FILE: Final = "local.id"
 ADDRESS_FILE: Final = "gateway.address"
-#: More than a token is long, and its line end.
+#: More bytes than a token has.
 _MOST: Final = 1000
-#: Somebody may just be looking whether it is locked.
+#: Another program may just be checking the lock.
 _TRIES, _PAUSE = 20, 0.05
 _ID: Final = re.compile("[0-9a-f]{12}")
 
 
 @attrs.frozen(kw_only=True)
 class Kept:
-    """A token as its file has it."""
+    """A token of a file."""
 
     text: str = attrs.field(repr=False)
-    #: Whether nobody else can have read it.
+    #: Whether no other user can have read it.
     is_private: bool
 
 
 def read_token(data_dir: Path) -> Kept | None:
-    """None where there is no such file, or none that can be read."""
+    """None if there is no readable file."""
     try:
         with open(
             data_dir / TOKEN_FILE, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW)
@@ -59,12 +59,12 @@ def read_token(data_dir: Path) -> Kept | None:
 
 
 def write_token(data_dir: Path, text: str) -> None:
-    """Put it in the file's place at once, readable by its owner alone."""
+    """Replace the file atomically, readable only by its owner."""
     _put(data_dir / TOKEN_FILE, text, "The gateway's token")
 
 
 def id_of(data_dir: Path) -> str:
-    """What the directory is called in the database; its path may be another gateway's, too, on another machine."""
+    """The directory's id in the database; its path may also exist on another machine."""
     file = data_dir / ID_FILE
     with suppress(OSError, UnicodeDecodeError):
         kept = file.read_text(encoding="ascii").strip()
@@ -91,8 +91,8 @@ def _put(file: Path, text: str, what: str) -> None:
 
 @contextmanager
 def announced(data_dir: Path, address: str) -> Iterator[None]:
-    """Programs of this user find the gateway at this address, as long as this is open; ``StartError`` where another
-    gateway is there already."""
+    """While this is open, programs of this user find the gateway at this address; ``StartError`` if another gateway
+    uses the directory."""
     file = data_dir / ADDRESS_FILE
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,8 +102,8 @@ def announced(data_dir: Path, address: str) -> Iterator[None]:
     try:
         if not _lock(descriptor):
             raise StartError(
-                f"Another gateway keeps its token in {data_dir}: give this one a --data-dir of its own, or say with "
-                "identity.modes how its callers identify themselves"
+                f"Another gateway has its token in {data_dir}: give this one another --data-dir, or set identity.modes "
+                "to how its callers identify themselves"
             )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{address}\n".encode())
@@ -113,7 +113,7 @@ def announced(data_dir: Path, address: str) -> Iterator[None]:
 
 
 def address_in(data_dir: Path) -> str | None:
-    """Where the gateway listens that keeps its token there; None where none runs."""
+    """The address of the running gateway of this directory, or None."""
     try:
         descriptor = os.open(data_dir / ADDRESS_FILE, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:

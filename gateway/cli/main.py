@@ -35,7 +35,7 @@ from gateway.telemetry import logging as logs
 
 logger = logging.getLogger(__name__)
 
-#: Whether the gateway is installed here, or the agent host alone (deploy/agent-host).
+#: False if only the agent host is installed (deploy/agent-host).
 HAS_GATEWAY: Final = find_spec("gateway.app") is not None
 #: In the order of ``--help``.
 COMMANDS: Final = (
@@ -46,33 +46,33 @@ COMMANDS: Final = (
 DESCRIPTION = """\
 One HTTP server in front of the containers where coding agents run.
 
-  acp-gateway up                                        everything on this machine, with a demo agent to talk to
+  acp-gateway up                                        everything on this machine, with a demo agent
   acp-gateway serve --container http://127.0.0.1:4096   beside one container (sidecar)
-  acp-gateway serve --config config.toml                in front of many, with a PostgreSQL of your own
+  acp-gateway serve --config config.toml                in front of many, with your own PostgreSQL
   acp-gateway agent-host                                inside a container: runs agents on port 4097
-  acp-gateway migrate                                   bring the database's schema up to date, and stop
-  acp-gateway token create --user alice                 an API token, for identity.modes = ["tokens"]
-  acp-gateway project register URL --owner alice        a container as alice's project, whoever else may register any
-  acp-gateway key list                                  the keys that stored secrets are sealed with
+  acp-gateway migrate                                   migrate the database's schema, and exit
+  acp-gateway token create --user alice                 create an API token, for identity.modes = ["tokens"]
+  acp-gateway project register URL --owner alice        register a container as alice's project
+  acp-gateway key list                                  list the keys that seal stored secrets
 
-With a gateway that runs (--url or ACP_GATEWAY_URL; ACP_GATEWAY_TOKEN where it wants one that is not found by itself):
+With a running gateway (--url or ACP_GATEWAY_URL; and ACP_GATEWAY_TOKEN, unless commands find its token themselves):
 
-  acp-gateway prompt demo "fix the tests"               the turn as it runs; permissions are asked for here
+  acp-gateway prompt demo "fix the tests"               send a prompt, show the turn, answer permission requests
   acp-gateway project|agent|session|events|permission|auth …
 
-Every setting stands in config.example.toml. ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, for example
-ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for a PostgreSQL of your own; options override both.
-Ctrl-C or SIGTERM stops whatever runs. "acp-gateway COMMAND --help" tells of a command's options."""
+All settings are in config.example.toml. ACP_GATEWAY_<TABLE>_<SETTING> variables override the file, for example
+ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for your own PostgreSQL; options override both.
+Ctrl-C or SIGTERM stops the program. "acp-gateway COMMAND --help" shows a command's options."""
 
 DESCRIPTION_OF_HOST = """\
-The agent host alone, for a project's container: "acp-gateway agent-host" runs agents on port 4097. The gateway and its
-other commands are in the distribution acp-session-gateway.
+Only the agent host is installed, for a project's container: "acp-gateway agent-host" runs agents on port 4097. The
+gateway and its other commands are in the distribution acp-session-gateway.
 
 Settings are variables such as ACP_GATEWAY_AGENT_HOST_PORT, or a TOML file with a table [agent_host]."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command. Exit status: 0 done, 1 it could not be done (one sentence on standard error), 2 wrong usage."""
+    """Run a command. Exit status: 0 success, 1 failure (with a sentence on standard error), 2 wrong usage."""
     _mend_standard_streams()
     options = _parser().parse_args(arguments)
     try:
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _ask_running_gateway(options: argparse.Namespace) -> int:
-    """What people do with a gateway that runs; it takes no configuration of a gateway's own."""
+    """Commands that call a running gateway need no gateway configuration."""
     import asyncio
 
     with _importing():
@@ -129,18 +129,18 @@ def _importing() -> Iterator[None]:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    # The rooms behind the commands take a moment to import; --help and a wrong option need none of them.
+    # Imported late, because --help does not need it.
     from gateway.server import run as serving
 
     serving.run(work)
 
 
 def _mend_standard_streams() -> None:
-    """Closed ones lead nowhere from now on: a socket would get their number otherwise, and be printed into."""
+    """Open closed ones to /dev/null: otherwise a socket would get their number, and output would be sent to it."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     for stream in (sys.stdout, sys.stderr):
-        # A path may hold what the terminal's encoding does not.
+        # Paths may contain characters that the terminal's encoding lacks.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

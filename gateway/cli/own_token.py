@@ -1,4 +1,4 @@
-"""The token of a gateway whose operator has not said how callers identify themselves."""
+"""The token of a gateway without identity.modes."""
 
 from pathlib import Path
 
@@ -17,17 +17,17 @@ def wants_own_token(config: Config) -> bool:
 
 
 def with_tokens(config: Config) -> Config:
-    """The configuration of a gateway that takes its own token, where nothing else is said."""
+    """The configuration with the mode ``tokens`` if it names none."""
     if not wants_own_token(config):
         return config
     return attrs.evolve(config, identity=attrs.evolve(config.identity, modes=(Tokens.name,)))
 
 
 async def have_own_token(config: Config, data_dir: Path) -> str:
-    """Have a token for the local user in its file, and give a link that signs a browser in.
+    """Create a token for the local user if necessary; returns a link that signs a browser in.
 
-    Browsers that were signed in by a former start are no more: whoever listened on the port in between may have been
-    told what they send.
+    Signs out the browsers of former starts: another program may have listened on the port meanwhile, and have received
+    their tokens.
     """
     async with await Database.open(config.database.url, size=1) as database:
         await _keep_token(Tokens(database), data_dir)
@@ -42,8 +42,8 @@ async def _keep_token(tokens: Tokens, data_dir: Path) -> None:
     is_good = known is not None and known.flaw() is None and known.user_id == LOCAL_USER
     if kept is not None and kept.is_private and is_good:
         return
-    # No token is good that is in no file. Those of other directories belong to other gateways on the same database.
+    # Tokens that are in no file are revoked, except those of other directories, which belong to other gateways.
     name, text = f"made by serve, in {TOKEN_FILE} of {id_of(data_dir)}", new_text()
     write_token(data_dir, text)
-    # Where the file was not private, others may have read the former one.
+    # The former one is revoked, too: if its file was not private, others may have read it.
     await tokens.replace(LOCAL_USER, name, text, former=known if is_good else None)

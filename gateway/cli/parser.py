@@ -1,4 +1,4 @@
-"""A parser of command lines that tells of the command that somebody typed, not of the whole program."""
+"""A command line parser whose errors are about the command that was typed, not about the whole program."""
 
 import argparse
 import difflib
@@ -7,21 +7,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
-#: What stands for the command in the usage of a group of them.
+#: In place of the command in the usage of a group.
 COMMAND: Final = "COMMAND"
-#: As wide as the longest of our commands, so that each has one line in a list.
+#: The width of the longest command, so that each has one line in a list.
 _NAME_WIDTH: Final = 16
 _CHOICE: Final = re.compile(r"invalid choice: '(?P<typed>[^']*)' \(choose from (?P<known>.*)\)$")
 
 
 class Parser(argparse.ArgumentParser):
-    """Parsers below it are of this class, too."""
+    """Subparsers are of this class, too."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(formatter_class=_Formatter, **given)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """argparse hands what a command does not know up to the program, which would then show its own usage."""
+        """Report unknown options here: argparse passes them up to the program, which would show its own usage."""
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown[0])}")
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if message.endswith(f"required: {COMMAND}"):
-            # Who names no command wants to know which there are.
+            # Without a command, list the commands.
             self.print_help(sys.stderr)
             self.exit(2)
         if found := _CHOICE.search(message):
@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _hint(typed: str, known: Sequence[str]) -> str:
-    """The dashes of options are alike in all of them, and say nothing."""
+    """A suggestion. The dashes of options are ignored, because all have them."""
     words = {word.lstrip("-"): word for word in known}
     close = difflib.get_close_matches(typed.lstrip("-"), words, n=1)
     return f" (did you mean {words[close[0]]}?)" if close else ""
@@ -51,5 +51,5 @@ def _hint(typed: str, known: Sequence[str]) -> str:
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str, **given: Any) -> None:
         super().__init__(prog, **given)
-        # argparse forgets how far the names of commands are indented, and breaks lines after the longest ones.
+        # argparse ignores the indentation of commands, and would break lines after the longest ones.
         self._action_max_length = _NAME_WIDTH

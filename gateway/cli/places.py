@@ -15,11 +15,11 @@ def data_dir(config: Config) -> Path:
     try:
         return default_data_dir(environment())
     except RuntimeError:
-        raise StartError("There is no home directory to keep the data in; name a directory with --data-dir") from None
+        raise StartError("There is no home directory for the data; set a directory with --data-dir") from None
 
 
 def refuse_second(data_dir: Path) -> None:
-    """Before the ports are tried: to be told of those, one after the other, would help nobody here."""
+    """To be called before ports are bound, whose errors would be less helpful."""
     owner = owner_of(data_dir)
     if owner is not None:
         raise StartError(

@@ -1,7 +1,4 @@
-"""``acp-gateway project register | move``: containers that the operator names, whoever may do so over HTTP.
-
-They work on the database, whether a gateway runs on it or not.
-"""
+"""``acp-gateway project register | move``: for operators, directly in the database; the gateway need not run."""
 
 from typing import Any
 
@@ -30,7 +27,7 @@ async def register(
     agent_id: str | None,
     as_json: bool,
 ) -> None:
-    """Make a project of a container, for its owner."""
+    """Register a container as a project."""
     flaw = flaw_of_user_id(owner)
     if flaw is not None:
         raise UsageError(f"--owner {owner!r}: {flaw}")
@@ -64,13 +61,13 @@ def _check_addresses(config: Config, address: str, acp_address: str | None) -> N
             try:
                 policy.check_literal(Upstream.parse(text).host)
             except ValueError as exc:
-                raise UsageError(f"{what}: {exc}") from exc  # without it: there may be a password in it
+                raise UsageError(f"{what}: {exc}") from exc  # without the address, which may contain a password
 
 
 def _check_mapping(config: Config, project: NewProject) -> None:
     port = acp_upstream(project, config.containers).port
     if not 0 < port < 65536:
-        raise UsageError(f"the ACP port would be {port}, which no port is; name the ACP address with --acp-url")
+        raise UsageError(f"the ACP port would be {port}, which is not a port; set the ACP address with --acp-url")
 
 
 def _new_project(**members: Any) -> NewProject:

@@ -1,4 +1,4 @@
-"""A gateway that runs: where it answers, and how long."""
+"""What up and serve have in common while they run."""
 
 import asyncio
 import socket
@@ -12,11 +12,9 @@ from gateway.db.embedded import EmbeddedPostgres
 from gateway.errors import StartError
 from gateway.server.run import address
 
-#: How often a running gateway looks whether its PostgreSQL is still there.
+#: How often the embedded PostgreSQL is checked.
 LOOK_SECONDS = 1.0
-
-
-#: All addresses of a machine, none of which is one to ask; on the machine itself its loopback is.
+#: Wildcard addresses cannot be connected to everywhere; loopback can, on this machine.
 _ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -25,19 +23,19 @@ def url_of(settings: ServerConfig | AgentHostConfig) -> str:
 
 
 def base_of(server: ServerConfig) -> str:
-    """Where people reach a gateway: as its operator says, else where it listens."""
+    """The gateway's address for people: its public URL, or where it listens."""
     return server.public_url or f"http://{address(_ALL.get(server.host, server.host), server.port)}"
 
 
 def address_of(sock: socket.socket) -> str:
-    """Where a socket listens, by its number: a name may lead elsewhere, too."""
+    """Where a socket listens, as an IP address, since a name might lead elsewhere."""
     host, port = sock.getsockname()[:2]
     return f"http://{address(host, port)}"
 
 
 def say_open(say: Say, modes: Sequence[str]) -> None:
-    """What ``local`` means; ``docs/security.md`` has more of it."""
-    what = "every program on this machine, its agents too, may use the gateway as its one user"
+    """Explain the mode ``local``."""
+    what = "every program on this machine, agents too, may use the gateway as its one user"
     say(f"identity      {', '.join(modes)}: {what}")
 
 
@@ -51,13 +49,13 @@ def say_ready(say: Say, base: str, console: str, began: float) -> None:
 async def until(
     stopped: asyncio.Event, postgres: EmbeddedPostgres | None, check: Callable[[], None] = lambda: None
 ) -> None:
-    """Wait for the signal to stop; ``check`` raises where something ends that cannot be done without.
+    """Wait for the signal to stop; ``check`` raises if something essential has ended.
 
-    ``StartError`` where that is the embedded PostgreSQL.
+    ``StartError`` if the embedded PostgreSQL has ended.
     """
     while not stopped.is_set():
         check()
         if postgres is not None and postgres.pid is None:
-            raise StartError("PostgreSQL has ended by itself; its log says why. Start again: what was stored is kept")
+            raise StartError("PostgreSQL has ended by itself; its log says why. Start again; all data is kept")
         with suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), LOOK_SECONDS)

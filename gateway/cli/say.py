@@ -1,4 +1,4 @@
-"""Telling the person at the terminal."""
+"""Output for people."""
 
 import os
 import sys
@@ -8,9 +8,9 @@ Say = Callable[[str], None]
 
 
 def say(line: str) -> None:
-    """Print it; that nobody reads it is no reason to stop."""
+    """Print a line; a closed pipe is no reason to stop."""
     try:
         print(line, flush=True)
     except OSError:
-        # `| head -1`, a full disk. Python would complain at its end of what it could not write.
+        # `| head -1`, or a full disk. Python would complain at exit about unwritten output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``acp-gateway serve``: the gateway alone, in this process or in several."""
+"""``acp-gateway serve``: the gateway, in this process or in several."""
 
 import asyncio
 import shlex
@@ -48,10 +48,10 @@ async def serve(
     read: Callable[[], Config],
     same_database: str,
 ) -> None:
-    """The gateway alone; with ``container``, in front of that one, which belongs to ``owner``.
+    """Run the gateway; ``container`` is registered as a project of ``owner``.
 
-    ``read`` gives the configuration as it is then; SIGHUP asks for it. ``same_database``: the options with which other
-    commands work on this one's database.
+    ``read`` loads the configuration again on SIGHUP. ``same_database``: options with which other commands use this
+    database.
     """
     began = time.monotonic()
     stopped = stop_on_signals()
@@ -97,7 +97,7 @@ async def serve(
         say(f"gateway       {url_of(config.server)}")
         if makes_token:
             say(f"token         {data_dir(config) / TOKEN_FILE} ({_how_commands_find_it(config)})")
-            say(f"sign-in link  good once, for 15 minutes; another: acp-gateway token link{same_database}")
+            say(f"sign-in link  valid once, for 15 minutes; another: acp-gateway token link{same_database}")
         elif Tokens.name in config.identity.modes and not await _has_tokens(config):
             say(f"no token yet  acp-gateway token create --user NAME{same_database}")
         say_ready(say, base_of(config.server), console, began)
@@ -120,7 +120,7 @@ async def _has_tokens(config: Config) -> bool:
 
 @attrs.frozen(kw_only=True)
 class _Served:
-    """A gateway that runs: ``check`` raises why it cannot go on, ``change`` has it take other settings."""
+    """A running gateway: ``check`` raises if it cannot go on, ``change`` applies settings."""
 
     check: Callable[[], None]
     change: Callable[[Changes], None]
@@ -130,7 +130,7 @@ class _Served:
 async def _serving(
     config: Config, sockets: Sequence[socket], stopped: asyncio.Event, say: Say
 ) -> AsyncIterator[_Served]:
-    """The gateway on these sockets: in this process, or where there are several in as many workers."""
+    """The gateway on these sockets: in this process, or with several sockets in as many workers."""
     if len(sockets) == 1:
         settings = Settings(config)
         settings.on_change(lambda changed: logs.configure(changed.logging))
@@ -158,7 +158,7 @@ def _check_owner(config: Config, container: str | None, owner: str | None) -> No
             raise ConfigError(f"--owner {owner!r}: {flaw}")
     elif container is not None and config.identity.modes and LocalMode.name not in config.identity.modes:
         raise ConfigError(
-            "--container makes a project, and identity.modes do not name local, whose it would be: name its owner with "
+            "--container registers a project, which needs an owner because identity.modes does not contain local: set "
             "--owner"
         )
 
@@ -168,9 +168,9 @@ async def _refuse_agents_as_users(config: Config, container: str | None) -> None
         return
     if await leads_here(_address_of(container).host):
         raise ConfigError(
-            "identity.modes names local, and --container is on this machine: agents there would be the gateway's one "
-            "user, too, and answer their own permission requests. Leave identity.modes out, and serve makes a token; "
-            "or name tokens, jwt or proxy"
+            "identity.modes contains local, and --container is on this machine: its agents would be the gateway's one "
+            "user, too, and could answer their own permission requests. Leave identity.modes out, so that serve "
+            "creates a token, or set it to tokens, jwt or proxy"
         )
 
 
@@ -178,11 +178,11 @@ def _address_of(container: str) -> Upstream:
     try:
         return Upstream.parse(container)
     except ValueError as exc:
-        raise ConfigError(f"--container: {exc}") from exc  # without the address: there may be a password in it
+        raise ConfigError(f"--container: {exc}") from exc  # without the address, which may contain a password
 
 
 def _allowing(config: Config, container: Upstream) -> Config:
-    """The configuration with this one more address that containers may have: its operator has named it."""
+    """The configuration with the operator's container added to the allowed addresses."""
     try:
         AddressPolicy.parse([container.host]).check_literal(container.host)
     except ValueError as exc:

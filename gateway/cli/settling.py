@@ -1,4 +1,4 @@
-"""What must be before any gateway process starts."""
+"""Prepares the database and keys before gateway processes start."""
 
 import asyncio
 import logging
@@ -24,9 +24,9 @@ SIDECAR_PROJECT = "default"
 async def settle(
     config: Config, postgres: EmbeddedPostgres | None, say: Say, container: str | None = None, owner: str | None = None
 ) -> None:
-    """Keys, the sidecar's project; and nobody holds what dead ones held.
+    """Check the keys, register the sidecar's container, and release what dead gateways held.
 
-    A PostgreSQL of our own has no other user: what a gateway that was killed held is free at once.
+    The embedded PostgreSQL has no other gateways, so all leases are free at once.
     """
     async with await Database.open(config.database.url, size=1) as database:
         if postgres is not None:
@@ -50,13 +50,13 @@ async def settle(
 async def _warn_of_log(database: Database) -> None:
     if statements := await database.log_advice():
         logger.warning(
-            "PostgreSQL's log gets the text of statements that fail, and prompts in it; its administrator can run: %s",
+            "PostgreSQL logs failed statements, which contain prompts; its administrator can prevent that: %s",
             statements,
         )
 
 
 async def _make_first_key(config: Config, database: Database, say: Say) -> None:
-    """A key in the data directory, where none is configured and nothing is sealed yet: a lost one is not replaced."""
+    """Create a key in the data directory if none is configured, unless something is sealed with one that was lost."""
     if config.vault.key_file and not await used_keys(database):
         await asyncio.to_thread(_make_missing_key, config, say)
 
@@ -66,4 +66,4 @@ def _make_missing_key(config: Config, say: Say) -> None:
     if not file.exists() and file == data_dir(config) / FILE_NAME:
         with changing(file):
             write_file(file, KeyRing([Key.make()]))
-        say(f"vault key     {file} (made just now: keep a copy of it, without it stored tokens are lost)")
+        say(f"vault key     {file} (new: keep a copy, without it stored tokens are lost)")

@@ -1,4 +1,4 @@
-"""``acp-gateway token …``: made, listed, revoked; whether a gateway runs on the database or not."""
+"""``acp-gateway token …``: directly in the database, with or without a running gateway."""
 
 import re
 import sys
@@ -48,7 +48,7 @@ async def create_token(
     name: str | None,
     as_json: bool,
 ) -> None:
-    """Make a token and show it, this once."""
+    """Create a token and print it."""
     flaw = flaw_of_user_id(user_id)
     if flaw is not None:
         raise UsageError(f"--user {user_id!r}: {flaw}")
@@ -69,13 +69,13 @@ async def create_token(
     else:
         say(f"token     {text}")
         say(_described(token))
-        say("It is not shown again. Clients send it as:  Authorization: Bearer acpgw_…")
+        say("It cannot be shown again. Clients send it as:  Authorization: Bearer acpgw_…")
         say("For acp-gateway's own commands:  export ACP_GATEWAY_TOKEN=acpgw_…")
     _warn_where_none_is_taken(config)
 
 
 async def make_link(config: Config, say: Say, *, user_id: str, url: str | None, as_json: bool) -> None:
-    """Make a link that signs a browser in, once, and show it."""
+    """Create a link that signs a browser in, and print it."""
     flaw = flaw_of_user_id(user_id)
     if flaw is not None:
         raise UsageError(f"--user {user_id!r}: {flaw}")
@@ -90,20 +90,20 @@ async def make_link(config: Config, say: Say, *, user_id: str, url: str | None, 
         say(dump_json({"userId": user_id, "url": link, "expiresInSeconds": LINK_SECONDS}).decode())
     else:
         say(link)
-        sys.stderr.write(f"Open it in a browser within {LINK_SECONDS // 60} minutes; it is good once.\n")
+        sys.stderr.write(f"Open it in a browser within {LINK_SECONDS // 60} minutes; it is valid once.\n")
     _warn_where_none_is_taken(config)
 
 
 def _warn_where_none_is_taken(config: Config) -> None:
     if config.identity.modes and Tokens.name not in config.identity.modes:
         sys.stderr.write(
-            "acp-gateway: the configuration that this command was given does not name tokens in identity.modes; "
-            "a gateway with another one may (--config)\n"
+            "acp-gateway: identity.modes does not contain tokens in this command's configuration; if the gateway has "
+            "another one, use --config\n"
         )
 
 
 async def list_tokens(config: Config, say: Say, *, user_id: str | None, as_json: bool) -> None:
-    """Show what tokens there are, without what opens with them."""
+    """List tokens without their secrets."""
     async with reach_database(config) as database:
         tokens = await Tokens(database).list_all(user_id)
     if as_json:
@@ -118,7 +118,7 @@ async def list_tokens(config: Config, say: Say, *, user_id: str | None, as_json:
 
 
 async def revoke_token(config: Config, say: Say, *, token_id: str, as_json: bool) -> None:
-    """Have a token open nothing any more."""
+    """Revoke a token."""
     async with reach_database(config) as database:
         token = await Tokens(database).revoke(token_id)
     say(dump_json(_shown(token)).decode() if as_json else _described(token))

@@ -1,4 +1,4 @@
-"""``acp-gateway up``: the whole product on this machine."""
+"""``acp-gateway up``: everything on this machine."""
 
 import secrets
 import shlex
@@ -33,7 +33,7 @@ DEMO_PROJECT = DEMO_AGENT = "demo"
 
 
 async def up(config: Config, say: Say, *, container_port: int) -> None:
-    """The whole product on this machine: PostgreSQL, an agent host in a container's place, the gateway, a project."""
+    """Run PostgreSQL, an agent host in place of a container, the gateway, and a project."""
     began = time.monotonic()
     stopped = stop_on_signals()
     refuse_unsafe(config)
@@ -64,22 +64,22 @@ async def up(config: Config, say: Say, *, container_port: int) -> None:
         say(_first_steps(base))
         await until(stopped, postgres)
         say("\nstopping")
-    say("stopped; start again with the same command, everything is kept")
+    say("stopped; start again with the same command, all data is kept")
 
 
 def _side_by_side(config: Config, container_port: int) -> Config:
-    """The configuration with an agent host on this machine in the place of a container's two ports."""
+    """The configuration with a local agent host in place of a container's two ports."""
     if not 1 <= container_port <= 65534:
         raise ConfigError(
             f"--container-port: must be from 1 to 65534 (the agent host takes the next one), not {container_port}"
         )
     if config.server.port in (container_port, container_port + 1):
         raise ConfigError(
-            f"--port {config.server.port} is one of the two ports that stand for the container's "
-            f"({container_port} and {container_port + 1}); choose another --port or --container-port"
+            f"--port {config.server.port} is one of the two container ports ({container_port} and "
+            f"{container_port + 1}); choose another --port or --container-port"
         )
-    # Every program of this machine reaches it: without a secret it would run what any of them likes. Each start has its
-    # own, in this process's memory and nowhere else, unless the operator has set one.
+    # Every program on this machine can reach the agent host, so it gets a secret: a new one for each start, only in
+    # this process's memory, unless the operator has set one.
     token = config.agent_host.token or secrets.token_urlsafe(32)
     host = attrs.evolve(config.agent_host, host="127.0.0.1", port=container_port + 1, token=token)
     containers = attrs.evolve(config.containers, opencode_port=container_port, acp_port=container_port + 1)
@@ -87,7 +87,7 @@ def _side_by_side(config: Config, container_port: int) -> Config:
 
 
 def _bind_both(config: Config, stack: AsyncExitStack) -> tuple[socket, socket]:
-    """The gateway's socket and the agent host's; whoever has to choose other ports hears of both at once."""
+    """The gateway's socket and the agent host's; an error reports both ports at once."""
     sockets, failures, others = [], [], []
     for settings, port, purpose, option in (
         (config.server, config.server.port, "The gateway", "--port"),
@@ -104,22 +104,19 @@ def _bind_both(config: Config, stack: AsyncExitStack) -> tuple[socket, socket]:
 
 
 def _for_local_user(config: Config) -> Config:
-    """``up`` is one user's, on this machine.
-
-    A token would keep nobody out: its agents run as the user of the system that it runs as, and could read its file.
-    """
+    """``up`` has one user, without a token: agents run as the same system user, and could read its file."""
     if not config.identity.modes:
         return attrs.evolve(config, identity=attrs.evolve(config.identity, modes=(LocalMode.name,)))
     if LocalMode.name not in config.identity.modes:
         raise ConfigError(
-            f"identity.modes names {', '.join(config.identity.modes)}, but up is for the one user of this machine: "
-            "name local too, or use serve"
+            f"identity.modes is {', '.join(config.identity.modes)}, but up is for the one user of this machine: add "
+            "local, or use serve"
         )
     return config
 
 
 def _first_steps(base: str) -> str:
-    # Under make it is not in the PATH.
+    # With make it is not in the PATH.
     program = sys.argv[0] if Path(sys.argv[0]).name == "acp-gateway" else "acp-gateway"
     acp = f"{base}/api/projects/{DEMO_PROJECT}/acp"
     json = "-H 'Content-Type: application/json'"

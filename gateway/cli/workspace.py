@@ -13,7 +13,7 @@ def workspace_of(config: Config) -> Path:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise StartError(
-            f"The workspace {workspace} cannot be made: {reason}; choose another with --workspace"
+            f"The workspace {workspace} cannot be created: {reason}; choose another with --workspace"
         ) from exc
     return workspace
 

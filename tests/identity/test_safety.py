@@ -91,7 +91,7 @@ def test_a_sidecar_without_a_local_user_wants_an_owner(tmp_path: Path) -> None:
     container = ["--container", "http://127.0.0.1:4096"]
     assert "--owner" in serve(tmp_path, *container, ACP_GATEWAY_IDENTITY_MODES="tokens")
     for address in ("http://127.0.0.1:4096", "http://localhost:4096", "http://[::1]:4096"):
-        assert "serve makes a token" in serve(tmp_path, "--container", address, ACP_GATEWAY_IDENTITY_MODES="local")
+        assert "serve creates a token" in serve(tmp_path, "--container", address, ACP_GATEWAY_IDENTITY_MODES="local")
     assert "--owner 'rule'" in serve(tmp_path, *container, "--owner", "rule")
     assert "--owner 'alice': it goes with --container" in serve(tmp_path, "--owner", "alice")
 

@@ -202,7 +202,7 @@ def test_tokens_are_made_while_a_gateway_runs_on_the_embedded_database_and_while
 
     nowhere = make()
     assert nowhere.status == 1
-    assert f"There is no database in {place.data_dir}: name the gateway's own with --config" in nowhere.stderr
+    assert f"There is no database in {place.data_dir}: set the gateway's with --config" in nowhere.stderr
     with place.up():
         made = [make()]
     made.append(make())

@@ -63,7 +63,7 @@ def test_no_key_on_standard_input_says_how_it_is_given(place: Place) -> None:
 def test_a_secret_is_no_argument_and_is_not_repeated(place: Place) -> None:
     refused = script(place, "auth", "token", "demo", "codex", KEY)
     assert refused.returncode == 2
-    assert f"give a new one on standard input: {COMMAND}" in refused.stderr
+    assert f"send a new one on standard input: {COMMAND}" in refused.stderr
     assert KEY not in refused.stdout + refused.stderr
     assert told_state(place) == "none"
     assert "given" not in script(place, "auth", "token", "--help").stdout

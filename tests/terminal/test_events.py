@@ -40,7 +40,7 @@ async def test_events_say_when_the_gateway_goes_away_and_go_on_when_it_is_back(d
             async with asyncio.timeout(60):
                 types = [json.loads(await process.stdout.readline())["type"]]
                 front.is_away = True
-                assert b"the gateway is away" in await process.stderr.readline()
+                assert b"the gateway is unreachable" in await process.stderr.readline()
                 await demo.prompt(session, "say hello")
                 front.is_away = False
                 assert await process.stderr.readline() == b"the gateway is back\n"

@@ -5,16 +5,15 @@ from typing import Any
 from gateway.cli.commands.options import calling, command, workspace
 
 DESCRIPTION = """\
-Runs agents inside a container and speaks the container's contract on port 4097. With ACP_HOST_TOKEN set, every call
-needs that secret; to listen on other addresses than this machine's it must be set. The gateway's containers.token is
-the same secret."""
+Run agents inside a container, by the container contract, on port 4097. With ACP_HOST_TOKEN every call needs this
+secret. It is required to listen on other addresses than loopback. The gateway's containers.token must be the same."""
 
 
 def add(commands: Any) -> None:
     host = command(
         commands,
         "agent-host",
-        "runs agents inside a container, on port 4097",
+        "run agents inside a container, on port 4097",
         DESCRIPTION,
         calling("gateway.cli.agent_host", "agent_host"),
         listens_by="agent_host",

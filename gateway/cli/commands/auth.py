@@ -6,8 +6,8 @@ from typing import Any
 from gateway.cli.commands.options import asking, group_of
 
 TOKEN = """\
-Keep an API key or token for an agent. It is read from standard input, or asked for without showing it where that is a
-terminal; never from an argument, which every process on this machine could read:
+Store an API key or token for an agent. It is read from standard input, without echo if that is a terminal. It cannot
+be an argument, because every process on this machine could read it:
 
   acp-gateway auth token demo claude-code < key.txt"""
 
@@ -15,18 +15,18 @@ terminal; never from an argument, which every process on this machine could read
 def add(commands: Any) -> None:
     group = group_of(commands, "auth", "your accounts for agents")
     for name, action, summary in (
-        ("status", "auth_status", "show what your account for an agent is"),
+        ("status", "auth_status", "show the state of your account for an agent"),
         ("login", "log_in", "connect your account for an agent"),
-        ("token", "give_token", "connect it by an API key or token, read from standard input"),
+        ("token", "give_token", "connect it with an API key or token from standard input"),
         ("logout", "log_out", "disconnect it"),
     ):
         command = asking(group, name, action, summary, TOKEN if name == "token" else None)
         command.add_argument("project")
         command.add_argument("agent")
         if name == "token":
-            # Taken for what it is, so that it is refused without being repeated.
+            # Accepted by the parser, so that it can be refused without being quoted.
             command.add_argument("given", nargs="*", help=argparse.SUPPRESS)
         if name == "login":
-            command.add_argument("--flow", help="which way, where there are several")
-            command.add_argument("--provider", help="with which provider, where there are several")
-    asking(group, "list", "list_credentials", "show all your accounts; of their secrets fingerprints alone")
+            command.add_argument("--flow", help="which flow, if there are several")
+            command.add_argument("--provider", help="which provider, if there are several")
+    asking(group, "list", "list_credentials", "list your accounts, with fingerprints in place of secrets")

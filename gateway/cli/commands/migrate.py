@@ -5,19 +5,18 @@ from typing import Any
 from gateway.cli.commands.options import calling, command, data_dir
 
 DESCRIPTION = """\
-Bring the database's schema up to date, and stop. "up" and "serve" do this by themselves at every start; it is safe
-while others do the same.
+Migrate the database's schema, and exit. "up" and "serve" do this at every start. It is safe to run concurrently.
 
-After you have restored the database from a backup, run it with --restored before you start any gateway: clients may
-have seen events that the backup has not, and are then told to begin anew. Without it they would miss what comes under
-the same numbers."""
+After you have restored the database from a backup, run it with --restored before you start a gateway: clients may have
+seen events that the backup lacks, and are then told to start anew. Otherwise they would miss new events with the same
+numbers."""
 
 
 def add(commands: Any) -> None:
     migrate = command(
         commands,
         "migrate",
-        "bring the database's schema up to date, and stop",
+        "migrate the database's schema, and exit",
         DESCRIPTION,
         calling("gateway.cli.database", "migrate_database"),
     )

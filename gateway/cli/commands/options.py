@@ -1,6 +1,6 @@
-"""What the commands' options have in common.
+"""What commands and their options have in common.
 
-Nothing is imported here, or in any other module of this folder, that takes time: ``--help`` needs none of it.
+The modules of this folder import nothing slow, which ``--help`` does not need.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from gateway.errors import ConfigError
 
 Run = Callable[[argparse.Namespace, Config], Coroutine[Any, Any, None]]
 
-#: Options that stand for settings: the option, its table (None: whichever the command listens by), and its setting.
+#: Options that override settings: option, table (None: the one that the command listens by), setting.
 _SETTINGS: Final = (
     ("host", None, "host"),
     ("port", None, "port"),
@@ -29,14 +29,14 @@ _SETTINGS: Final = (
     ("workspace", "agent_host", "workspace"),
     ("catalogue", "agent_host", "catalogue"),
 )
-#: What is not for the function that a command calls: it is in its configuration.
+#: Not passed to a command's function, because they are in its configuration.
 NOT_GIVEN: Final = {"config", "run", "listens_by", *(option for option, _, _ in _SETTINGS)}
 
 
 def command(
     commands: Any, name: str, summary: str, description: str, run: Run, *, listens_by: str = "server"
 ) -> argparse.ArgumentParser:
-    """A command that has a configuration. ``listens_by``: the table that ``--host`` and ``--port`` belong to."""
+    """A command with a configuration. ``listens_by``: the table of ``--host`` and ``--port``."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description)
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see config.example.toml")
     parser.set_defaults(run=run, listens_by=listens_by)
@@ -44,7 +44,7 @@ def command(
 
 
 def calling(module: str, function: str) -> Run:
-    """Imports the function when the command is run, and calls it with the configuration, ``say``, and the options."""
+    """Import the function when the command runs, and call it with the configuration, ``say`` and the options."""
     return partial(_call, module, function)
 
 
@@ -55,7 +55,7 @@ def _call(module: str, function: str, options: argparse.Namespace, config: Confi
 
 
 def configured(options: argparse.Namespace) -> Config:
-    """The configuration with what the command line overrides."""
+    """The configuration with the command line's overrides."""
     config = load(options.config)
     for option, table, setting in _SETTINGS:
         value = getattr(options, option, None)
@@ -69,7 +69,7 @@ def data_dir(parser: argparse.ArgumentParser) -> None:
         "--data-dir",
         type=_named,
         metavar="DIR",
-        help="where the embedded PostgreSQL keeps its data, unless database.url names another "
+        help="the data directory of the embedded PostgreSQL, unless database.url is set "
         "(default ~/.local/share/acp-gateway, for root /var/lib/acp-gateway)",
     )
 
@@ -90,7 +90,7 @@ def group_of(commands: Any, name: str, summary: str, description: str | None = N
 
 
 def asking(commands: Any, name: str, action: str, summary: str, text: str | None = None) -> argparse.ArgumentParser:
-    """A command that asks a gateway that runs; ``action`` is what it does in ``cli.terminal.actions``."""
+    """A command that calls a running gateway by the function ``action`` of ``cli.terminal.actions``."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=text or sentence(summary))
     parser.add_argument("--url", help="the gateway's address (default $ACP_GATEWAY_URL, else http://127.0.0.1:8080)")
     parser.add_argument(
@@ -108,7 +108,7 @@ def sentence(summary: str) -> str:
 
 
 def _named(directory: str) -> str:
-    # What a shell makes of an unset variable must not mean the default directory.
+    # An unset variable of a shell script must not mean the default directory.
     if not directory:
         raise argparse.ArgumentTypeError("must not be empty")
     return directory

@@ -1,4 +1,4 @@
-"""``acp-gateway project …``: of a gateway that runs, or in its database."""
+"""``acp-gateway project …``: by a running gateway, or in its database."""
 
 from typing import Any
 
@@ -7,45 +7,44 @@ from gateway.cli.commands.options import as_json, asking, calling, command, data
 MODULE = "gateway.cli.project"
 
 REGISTER = """\
-Register a container as a project of a user's. This works on the database that the configuration names, or on the
-embedded one, also while a gateway runs on it, and whoever identity.project_creators names. What it refuses is what
-containers.allow does not allow, and another owner's container."""
+Register a container as a user's project, directly in the configured or embedded database, whether or not a gateway is
+running, and regardless of identity.project_creators. Addresses outside of containers.allow and another owner's
+container are refused."""
 
 MOVE = """\
-Have a project be at another container, in the database as "project register" does. Its secret (containerToken) is
-forgotten, and the former container is told to give back what it was given of users' credentials, for up to two minutes
-where it does not answer."""
+Move a project to another container, directly in the database as "project register" does. Its containerToken is deleted.
+The former container is told to return users' credentials, for up to two minutes if it does not answer."""
 
 
 def add(commands: Any) -> None:
-    group = group_of(commands, "project", "projects: of a running gateway, or in its database")
-    asking(group, "list", "list_projects", "show your projects")
+    group = group_of(commands, "project", "projects, by a running gateway or in its database")
+    asking(group, "list", "list_projects", "list your projects")
     asking(group, "get", "get_project", "show one").add_argument("project")
     create = asking(group, "create", "create_project", "register a container as a project")
     create.add_argument("container", metavar="CONTAINER_URL", help="for example http://127.0.0.1:4096")
-    create.add_argument("--id", help="1 to 64 of a-z, 0-9 and - (default: a made one)")
-    create.add_argument("--name", help="for people")
+    create.add_argument("--id", help="1 to 64 of a-z, 0-9 and - (default: generated)")
+    create.add_argument("--name", help="a display name")
     create.add_argument("--agent", help="the default agent of its sessions")
     create.add_argument(
-        "--record-opencode-events", action="store_true", help="have OpenCode's own events recorded, so that they resume"
+        "--record-opencode-events", action="store_true", help="record OpenCode's own events, so that its clients resume"
     )
-    asking(group, "delete", "delete_project", "remove one with all that is stored of it").add_argument("project")
+    asking(group, "delete", "delete_project", "delete one with its sessions and history").add_argument("project")
     register = command(
         group, "register", "register a container, in the gateway's database", REGISTER, calling(MODULE, "register")
     )
     register.add_argument("address", metavar="CONTAINER_URL", help="for example http://10.0.0.5:4096")
-    register.add_argument("--owner", required=True, metavar="USER", help="whose it is")
+    register.add_argument("--owner", required=True, metavar="USER", help="its owner")
     register.add_argument(
-        "--id", dest="project_id", metavar="ID", help="1 to 64 of a-z, 0-9 and - (default: a made one)"
+        "--id", dest="project_id", metavar="ID", help="1 to 64 of a-z, 0-9 and - (default: generated)"
     )
-    register.add_argument("--name", metavar="NAME", help="for people")
+    register.add_argument("--name", metavar="NAME", help="a display name")
     register.add_argument("--agent", dest="agent_id", metavar="ID", help="the default agent of its sessions")
-    move = command(group, "move", "have a project be at another container", MOVE, calling(MODULE, "move"))
+    move = command(group, "move", "move a project to another container", MOVE, calling(MODULE, "move"))
     move.add_argument("project_id", metavar="PROJECT")
     move.add_argument("address", metavar="CONTAINER_URL", help="for example http://10.0.0.6:4096")
     for parser in (register, move):
         parser.add_argument(
-            "--acp-url", dest="acp_address", metavar="URL", help="where it speaks ACP (default: the next port)"
+            "--acp-url", dest="acp_address", metavar="URL", help="its ACP address (default: the next port)"
         )
         as_json(parser)
         data_dir(parser)

@@ -1,4 +1,4 @@
-"""Accounts for agents: how each stands, and how one is connected or taken away."""
+"""Accounts for agents: their state, and connecting and disconnecting them."""
 
 import argparse
 import asyncio
@@ -18,9 +18,9 @@ from gateway.cli.terminal.text import cell, local_time
 from gateway.errors import UsageError
 
 Options = argparse.Namespace
-#: How often a login is asked after, where nothing says how often.
+#: The interval of polls of a login, by default.
 LOGIN_SECONDS: Final = 3.0
-_PASTE: Final = "If the browser does not come back by itself, paste the address or the code that it ended with:"
+_PASTE: Final = "If the browser does not return by itself, paste the address or the code that it ended with:"
 NO_ACCOUNTS: Final = (
     "No account is connected. Connect one: acp-gateway auth login PROJECT AGENT "
     "(acp-gateway agent list PROJECT shows the agents)"
@@ -42,7 +42,7 @@ async def auth_status(options: Options, client: Client, screen: Screen) -> int:
 
 
 def status_lines(found: Mapping[str, Any], project_id: str) -> list[str]:
-    """How an account stands, and what can be done about it."""
+    """The state of an account, and what can be done about it."""
     lines = [f"{found['agentId']}: {ACCOUNT_STATES.get(found['state'], found['state'])}"]
     login, credential = found["login"] or {}, found["credential"]
     if found["state"] == "pending" or (found["state"] != "authorized" and login.get("title")):
@@ -113,7 +113,7 @@ async def log_in(options: Options, client: Client, screen: Screen) -> int:
 
 
 async def _log_in_with_key(options: Options, client: Client, screen: Screen) -> int:
-    """Ask for a key where somebody can be asked; else say which is wanted, and how it is given."""
+    """Ask for a key in a terminal; otherwise say which is required, and how to send it."""
     ways = (await _call(options, client, "GET", "/status"))["ways"]
     wanted = ", or ".join(way["asks"] for way in ways if way.get("asks") and options.flow in (None, way["flow"]))
     screen.note(f"{options.agent} takes {wanted}.", "bold")
@@ -135,7 +135,7 @@ def _tell_what_to_do(begun: Mapping[str, Any], screen: Screen) -> None:
 
 
 async def _end_of_login(options: Options, client: Client, screen: Screen, begun: Mapping[str, Any]) -> Any:
-    """What has become of the login, once it is over; what the browser ended with is asked for where it is wanted."""
+    """Wait for the end of the login; returns the status. Asks for what must be pasted."""
     asking: asyncio.Task[None] | None = None
     if screen.can_ask and (begun.get("pasteBack") or begun["flow"] == "agent"):
         asking = asyncio.create_task(_ask_for_callback(options, client, screen), name="ask what the browser ended with")
@@ -172,8 +172,8 @@ async def give_token(options: Options, client: Client, screen: Screen) -> None:
     place = f"{options.project} {options.agent}"
     if options.given:
         raise UsageError(
-            f"A key is no argument: others on this machine can read those, and your shell keeps them. Take this one "
-            f"back at its provider, and give a new one on standard input: {key_command(place)}"
+            f"A key must not be an argument: others on this machine can read it, and your shell stores it. Revoke this "
+            f"one at its provider, and send a new one on standard input: {key_command(place)}"
         )
     await _keep_token(options, client, screen)
 
@@ -199,7 +199,7 @@ async def log_out(options: Options, client: Client, screen: Screen) -> None:
     gone = await _call(options, client, "DELETE", "")
     words = "disconnected" if gone["deleted"] else "no account was connected"
     if gone["loginCancelled"]:
-        words += "; the login that waited is over"
+        words += "; the pending login is cancelled"
     if (gone["revocation"] or {}).get("message"):
         words += f". {gone['revocation']['message']}"
     say(options, screen, gone, f"{options.agent}: {words}")

@@ -1,4 +1,4 @@
-"""What each command does."""
+"""The commands that call a running gateway."""
 
 import argparse
 import asyncio
@@ -23,13 +23,13 @@ from gateway.proxy.upstream import Upstream
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 NO_PROJECTS: Final = "There are no projects. Register a container: acp-gateway project create http://127.0.0.1:4096"
-#: Where connecting an account begins, as a problem tells it.
+#: ``authStart`` of a problem.
 _ACCOUNT: Final = re.compile(r"/api/projects/([^/]+)/acp/agents/([^/]+)/auth/start")
 Options = argparse.Namespace
 
 
 async def run(options: Options, environ: Mapping[str, str]) -> int:
-    """The exit status of a command."""
+    """Run a command; returns the exit status."""
     screen = Screen.of_process(environ)
     _refuse_what_is_no_text(options)
     url = _url(options, environ)
@@ -45,13 +45,13 @@ async def run(options: Options, environ: Mapping[str, str]) -> int:
 
 
 def _refuse_what_is_no_text(options: Options) -> None:
-    """Bytes that are no UTF-8 can stand in no path, header or body."""
+    """Arguments that are not UTF-8 cannot be sent."""
     for name, value in vars(options).items():
         if isinstance(value, str) and not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError as exc:
-                raise UsageError(f"{name}: {value!r} is no text in UTF-8") from exc
+                raise UsageError(f"{name}: {value!r} is not UTF-8") from exc
 
 
 def _url(options: Options, environ: Mapping[str, str]) -> str:
@@ -59,13 +59,13 @@ def _url(options: Options, environ: Mapping[str, str]) -> str:
     try:
         Upstream.parse(url)
     except ValueError as exc:
-        # Without the address: there may be a password in it.
+        # Without the address, which may contain a password.
         raise UsageError(f"{'--url' if options.url else 'ACP_GATEWAY_URL'}: {exc}") from exc
     return url
 
 
 def next_step(refused: Refused) -> str | None:
-    """What helps where something is refused."""
+    """What to do about a refusal, or None."""
     if refused.reason == "unauthenticated":
         return "Set ACP_GATEWAY_TOKEN, or name a file with --token-file (local.token in the gateway's --data-dir, say)."
     if place := _ACCOUNT.fullmatch(str(refused.problem.get("authStart"))):
@@ -106,7 +106,7 @@ async def delete_project(options: Options, client: Client, screen: Screen) -> No
 async def list_agents(options: Options, client: Client, screen: Screen) -> None:
     found = await _project(options, client).call("GET", "/agents")
     if found["stale"] and not options.json:
-        screen.note("the container is away; this is what it said last", "yellow")
+        screen.note("the container is unreachable; this is its last known state", "yellow")
     agents = found["agents"] if options.json else lists.agents(found["agents"])
     show_list(options, screen, agents, lists.AGENTS, empty=f"The container of {options.project} has no agents")
 
@@ -201,7 +201,7 @@ async def _session_for(options: Options, project: Project, text: str) -> str:
 
 async def follow_events(options: Options, client: Client, screen: Screen) -> None:
     project = _project(options, client)
-    # A stream waits for a gateway that is away; where there has been none, somebody has mistyped an address.
+    # A stream would wait for an unreachable gateway; this shows a mistyped address.
     await client.call("GET", project.path)
     if not (options.json or options.from_start or options.after):
         screen.note("events from now on; Ctrl-C ends it", "dim")
@@ -238,7 +238,7 @@ async def _all(client: Client, path: str, name: str, query: Mapping[str, str]) -
     while True:
         page = await client.call("GET", path, query={"limit": "200", **query, **({"after": after} if after else {})})
         if not isinstance(page, dict) or name not in page:
-            raise Unreachable(f"What answers at {client.url} is no gateway.")
+            raise Unreachable(f"The server at {client.url} is not a gateway.")
         found += page[name]
         after = page["next"]
         if after is None:

@@ -1,4 +1,4 @@
-"""What an agent asks leave for, as lines: nobody should have to allow what they have not seen."""
+"""A tool call as lines, so that people see what they allow."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -12,13 +12,13 @@ _OMITTED: Final = "acp-gateway/omitted"
 
 
 def call_title(tool_call: Any) -> str | None:
-    """What the agent calls its call, where it is called anything."""
+    """The tool call's title, if any."""
     title = tool_call.get("title") if isinstance(tool_call, dict) else None
     return title if isinstance(title, str) else None
 
 
 def lines_of(tool_call: Any) -> list[str]:
-    """The kind of tool, where it works, and what it would run or change; a tool call may have any shape."""
+    """The kind, the paths, and what it would run or change; a tool call may have any shape."""
     if not isinstance(tool_call, dict):
         return []
     kind, paths = tool_call.get("kind"), list(_paths(tool_call))

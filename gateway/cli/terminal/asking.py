@@ -1,4 +1,4 @@
-"""Permissions, asked for in the terminal: the agent's own options, and no answer by accident."""
+"""Asks for permissions in the terminal: shows the agent's options, and takes no answer by accident."""
 
 import asyncio
 import os
@@ -14,9 +14,9 @@ from gateway.cli.terminal.screen import Screen
 
 
 async def ask(screen: Screen, project: Project, permission_id: str, tool_call: Any, options: Any) -> None:
-    """Ask until one of the options is chosen, and bring the answer; until cancelled, since others may answer it.
+    """Ask until an option is chosen, and send the answer. Cancelled if somebody else answers.
 
-    Agents ask for several things at once: each is shown when it is its turn, and none that was settled before.
+    Of several requests, each is shown when it is its turn, unless it was settled before.
     """
     async with screen.questions:
         await _ask(screen, project, permission_id, tool_call, options)
@@ -30,7 +30,7 @@ async def _ask(screen: Screen, project: Project, permission_id: str, tool_call: 
     for number, option in enumerate(named, 1):
         screen.note(f"  {number}) {option.get('name') or option.get('optionId')}")
     while True:
-        # Nobody allows what they have not seen: what was typed before, for whatever it was meant, is no answer to this.
+        # What was typed before the question was shown is no answer to it.
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         words = f"1-{len(named)}, y (allow once) or n (refuse):" if named else "y (allow once) or n (refuse):"
         chosen = choice(await ask_line(screen, words), named)
@@ -47,12 +47,12 @@ async def _ask(screen: Screen, project: Project, permission_id: str, tool_call: 
 
 
 def _is_settled(exc: Refused | Unreachable) -> bool:
-    """Whether somebody was faster, or nobody waits for an answer any more: its event says which."""
+    """Whether somebody else has answered, or the request was withdrawn; an event says which."""
     return isinstance(exc, Refused) and 400 < exc.answered < 500 and exc.answered != 429
 
 
 def choice(typed: str, options: Sequence[Any]) -> dict[str, Any] | None:
-    """What somebody typed as the API takes it; None where it is no answer. An empty line is none."""
+    """The typed answer for the API; None if it is not one. An empty line is not."""
     word = typed.strip().lower()
     if word in ("y", "yes"):
         return {"granted": True}
@@ -64,7 +64,7 @@ def choice(typed: str, options: Sequence[Any]) -> dict[str, Any] | None:
 
 
 async def ask_line(screen: Screen, question: str) -> str:
-    """What is typed behind a question; nothing for Ctrl-D."""
+    """The line that is typed after a question; empty for Ctrl-D."""
     screen.ask(question)
     typed = await _typed_line()
     if typed:
@@ -73,7 +73,7 @@ async def ask_line(screen: Screen, question: str) -> str:
 
 
 async def _typed_line() -> str:
-    """A line from the terminal, without a thread that could not be stopped; an empty one for Ctrl-D."""
+    """A line from the terminal, without a thread, which could not be stopped."""
     loop = asyncio.get_running_loop()
     descriptor = sys.stdin.fileno()
     typed: asyncio.Future[str] = loop.create_future()
@@ -91,7 +91,7 @@ async def _typed_line() -> str:
             loop.remove_reader(descriptor)
             typed.set_result(raw.decode("utf-8", "replace"))
         elif not piece:
-            # The terminal is gone, and with it whoever could answer: others may still.
+            # The terminal is gone; others may still answer.
             loop.remove_reader(descriptor)
 
     loop.add_reader(descriptor, read)

@@ -1,4 +1,4 @@
-"""What a command shows of who it is: an API token that was given, or the one of a gateway of this user's own."""
+"""The API token of a command: the given one, or that of this user's own gateway."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from gateway.cli.local_access import TOKEN_FILE, address_in, read_token
 from gateway.errors import ConfigError
 
 DATA_DIR_VARIABLE: Final = "ACP_GATEWAY_EMBEDDED_DATA_DIR"
-#: What a header can hold of it (RFC 6750 2.1).
+#: What a header can contain (RFC 6750 2.1).
 _TOKEN: Final = re.compile("[!-~]+")
 
 
 def token_for(url: str, token_file: str | None, environ: Mapping[str, str]) -> str | None:
-    """The token to send to ``url``. It is in no option: every process on the machine can read those.
+    """The token for ``url``. It is not an option, because every process on the machine can read those.
 
-    Where none is given, a gateway of this user's at that address has put one into its data directory.
+    By default, the one that this user's gateway at that address has put into its data directory.
     """
     variable = environ.get("ACP_GATEWAY_TOKEN")
     path = token_file or (None if variable else environ.get("ACP_GATEWAY_TOKEN_FILE"))
@@ -36,13 +36,13 @@ def _read(path: str) -> str:
 def _checked(text: str, what: str) -> str | None:
     token = text.strip()
     if token and not _TOKEN.fullmatch(token):
-        # It may be a secret all the same: nothing of it is shown.
+        # Not quoted, because it may still be a secret.
         raise ConfigError(f"{what} must be printable ASCII characters, with no spaces and line breaks between them.")
     return token or None
 
 
 def usual_data_dir(environ: Mapping[str, str]) -> Path:
-    """Where a command looks for the gateway's; RuntimeError where there is no home directory."""
+    """Where commands look for the gateway's data directory; RuntimeError if there is no home directory."""
     from gateway.db.embedded import default_data_dir
 
     return Path(environ.get(DATA_DIR_VARIABLE) or default_data_dir(environ)).expanduser().absolute()
@@ -51,7 +51,7 @@ def usual_data_dir(environ: Mapping[str, str]) -> Path:
 def _found(url: str, environ: Mapping[str, str]) -> str | None:
     try:
         data_dir = usual_data_dir(environ)
-        # At another address, or another port of this machine, might be anybody.
+        # Anybody might listen at another address or port.
         if address_in(data_dir) != _address(url):
             return None
     except (RuntimeError, ValueError):

@@ -1,4 +1,4 @@
-"""What stands in the lists of the commands: their columns, and what to do where there is nothing to list."""
+"""The columns of commands' lists."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -54,12 +54,12 @@ ACCOUNTS: Final = (
 
 
 def is_missing(agent: Row) -> bool:
-    """Whether it cannot be started as it is; its error says what to do."""
+    """Whether it is not installed; its error says what to do."""
     return agent.get("status") == "stopped" and bool(agent.get("error"))
 
 
 def agents(found: Iterable[Row]) -> list[Row]:
-    """Those that can be used before those that are not installed."""
+    """Installed agents first."""
     return sorted(found, key=is_missing)
 
 
@@ -74,7 +74,7 @@ def _account(agent: Row) -> str:
 
 
 def _reason(agent: Row) -> Any:
-    """Its error, without its own name before it."""
+    """Its error, without its id."""
     return str(agent.get("error") or "").removeprefix(f"{agent.get('id')}: ")
 
 
@@ -88,12 +88,12 @@ AGENTS: Final = (
 
 
 def answer(permission: Row) -> str:
-    """How a permission request was answered: the name of the agent's option, and by whom."""
+    """How a permission request was answered, and by whom."""
     return answer_words(permission, permission.get("options"))
 
 
 def answer_words(resolved: Row, options: Any) -> str:
-    """``resolved`` has the option's id, or how it ended without one; ``options`` are those that the agent gave."""
+    """``resolved`` has the option's id or the outcome; ``options`` are the agent's."""
     known = [one for one in options if isinstance(one, dict)] if isinstance(options, list) else []
     chosen = resolved.get("optionId")
     named = next((one.get("name") for one in known if one.get("optionId") == chosen), None) if chosen else None

@@ -1,4 +1,4 @@
-"""What is written to a terminal: the answer on standard output, all else on standard error; colours where they help."""
+"""Writes to a terminal: the answer to standard output, everything else to standard error, with colours if possible."""
 
 import asyncio
 import json
@@ -16,20 +16,20 @@ _STYLES: Final = {"dim": "2", "bold": "1", "green": "32", "red": "31", "yellow":
 
 @attrs.define(kw_only=True)
 class Screen:
-    """Both streams of a terminal, or of a script."""
+    """Standard output and error."""
 
     out: TextIO
     err: TextIO
     colours: bool
-    #: Whether somebody can be asked.
+    #: Whether there is a terminal for questions.
     can_ask: bool
-    #: Whether both go to one place, where they must not stand in each other's lines.
+    #: Whether both go to the same place, and must not mix in one line.
     is_shared: bool
-    #: Held by whatever is asked just now: a terminal takes one answer at a time, and in the order of the questions.
+    #: Held during a question: a terminal takes one answer at a time, in order.
     questions: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-    #: What stands in the last line, which has not ended.
+    #: What the last line has, if it has not ended.
     _line: Literal["answer", "thought", "question"] | None = attrs.field(default=None, init=False)
-    #: Whether the answer has stopped in the middle of a line, whatever came since.
+    #: Whether the answer's last line has not ended.
     _is_amid_answer: bool = attrs.field(default=False, init=False)
 
     @classmethod
@@ -44,7 +44,7 @@ class Screen:
         )
 
     def answer(self, text: str) -> None:
-        """A piece of the agent's answer: standard output has these and nothing else, word for word."""
+        """A piece of the agent's answer, the only content of standard output."""
         text = clean(text)
         if text:
             self._leave_line(going_on_with="answer")
@@ -53,7 +53,7 @@ class Screen:
             self._line = "answer" if self._is_amid_answer else None
 
     def thought(self, text: str) -> None:
-        """A piece of what the agent thinks."""
+        """A piece of the agent's thoughts."""
         text = clean(text)
         if text.strip() or (text and self._line == "thought"):
             self._leave_line(going_on_with="thought")
@@ -61,7 +61,7 @@ class Screen:
             self._line = None if text.endswith("\n") else "thought"
 
     def end_message(self) -> None:
-        """What the agent said or thought is whole, and so is its last line, wherever it goes."""
+        """The message is complete: end its last line, on either stream."""
         if self._is_amid_answer and (self._line == "answer" or not self.is_shared):
             self._write(self.out, "\n")
             self._line = None if self._line == "answer" else self._line
@@ -70,22 +70,22 @@ class Screen:
             self._leave_line()
 
     def note(self, text: str, style: str = "") -> None:
-        """A line of what happens."""
+        """A line about what happens."""
         self._leave_line()
         self._write(self.err, self.styled(clean(text), style) + "\n")
 
     def ask(self, text: str) -> None:
-        """A question, whose answer is typed behind it."""
+        """A question; its answer is typed after it."""
         self._leave_line()
         self._write(self.err, self.styled(clean(text), "bold") + " ")
         self._line = "question"
 
     def entered(self) -> None:
-        """The answer was typed, and the terminal has ended its line."""
+        """The answer was typed, and so its line has ended."""
         self._line = None
 
     def _leave_line(self, going_on_with: str = "") -> None:
-        """Something else comes. In the middle of the answer only those who see both get a new line for it."""
+        """End the last line before something else, but not the answer's if standard output goes elsewhere."""
         if self._line not in (None, going_on_with):
             if self._line != "answer" or self.is_shared:
                 self._write(self.err, "\n")
@@ -96,11 +96,11 @@ class Screen:
         self._write(self.out, json.dumps(value, ensure_ascii=True, separators=(",", ":")) + "\n")
 
     def json_text(self, text: str) -> None:
-        """A piece of JSON as it is, but for what a terminal would obey: that is escaped, and means the same."""
+        """A piece of JSON, with control characters escaped, which means the same."""
         self._write(self.out, escaped(text))
 
     def lines(self, lines: Iterable[str]) -> None:
-        """What was asked for, a line each."""
+        """The lines of a result."""
         self._leave_line()
         for line in lines:
             self._write(self.out, f"{clean(line)}\n")
@@ -113,6 +113,6 @@ class Screen:
             stream.write(text)
             stream.flush()
         except BrokenPipeError:
-            # `| head -1`: nobody reads any more, and Python would complain at its end of what it could not write.
+            # `| head -1`. Python would complain at exit about unwritten output.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise SystemExit(141) from None

@@ -1,4 +1,4 @@
-"""How commands show what the gateway answered: JSON for scripts, and for people lists and members under each other."""
+"""Shows the gateway's answers: as JSON for scripts, as lists and members for people."""
 
 import argparse
 import re
@@ -15,7 +15,7 @@ _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 def show_list(
     options: argparse.Namespace, screen: Screen, rows: Sequence[Any], columns: Sequence[Column], *, empty: str
 ) -> None:
-    """``empty``: what to say, and what to do next, where there is nothing."""
+    """``empty``: the text for an empty list, with what to do next."""
     if options.json:
         screen.json(rows)
     elif rows:
@@ -32,7 +32,7 @@ def show_members(options: argparse.Namespace, screen: Screen, value: Any) -> Non
 
 
 def say(options: argparse.Namespace, screen: Screen, value: Any, text: str, style: str = "") -> None:
-    """A sentence for people in the place of what the gateway answered, which may be nothing (None)."""
+    """A sentence for people; for scripts the gateway's answer, unless it is None."""
     if not options.json:
         screen.note(text, style)
     elif value is not None:
@@ -40,13 +40,13 @@ def say(options: argparse.Namespace, screen: Screen, value: Any, text: str, styl
 
 
 def away_notes(screen: Screen) -> Callable[[str | None], None]:
-    """Says when the gateway goes away and when it is back: a stream that only waits looks as if all were well."""
+    """Notes when the gateway becomes unreachable and when it is back."""
 
     def tell(why: str | None) -> None:
         if why is None:
             screen.note("the gateway is back", "dim")
         else:
-            screen.note(f"the gateway is away; what happens is shown as soon as it is back ({why})", "yellow")
+            screen.note(f"the gateway is unreachable; events are shown when it is back ({why})", "yellow")
 
     return tell
 
@@ -57,7 +57,7 @@ def members(named: Mapping[str, str]) -> list[str]:
 
 
 def _words(name: str) -> str:
-    """``containerUrl`` as words."""
+    """A member's name as words."""
     return " ".join(part if part.isupper() else part.lower() for part in _WORD.split(name)).replace("url", "URL")
 
 

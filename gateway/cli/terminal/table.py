@@ -1,4 +1,4 @@
-"""Lists for people: a heading over each column, and the columns under each other."""
+"""Lists for people, as tables with headings."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 @attrs.frozen
 class Column:
-    """A column, and what of a row stands in it: the member of that name, or what ``of`` makes of the row."""
+    """A column with a row's member ``of``, or what the function ``of`` makes of the row."""
 
     heading: str
     of: str | Callable[[Row], Any]
@@ -22,7 +22,7 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Row]) -> list[str]:
-    """Its lines, the headings first. What may be long belongs into the last column."""
+    """The lines of a table, headings first. Long texts belong in the last column."""
     lines = [[column.heading for column in columns], *([column.text(row) for column in columns] for row in rows)]
     widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
     return ["  ".join(map(str.ljust, texts, widths)).rstrip() for texts in lines]

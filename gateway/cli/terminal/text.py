@@ -1,4 +1,4 @@
-"""Values as text for people: what agents say is made harmless, and times are those of the clock on the wall."""
+"""Values as text for people: agents' text without control characters, and times in the local zone."""
 
 import json
 import re
@@ -6,24 +6,24 @@ from typing import Any, Final
 
 from gateway.wire.times import parse_timestamp
 
-#: What agents say may hold anything; a terminal would obey it. Line ends and tabs stay.
+#: Control characters, which a terminal would obey, except line ends and tabs.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-#: Of a text that stands for a longer one.
+#: Of a shortened text.
 MOST_CHARACTERS: Final = 60
 
 
 def clean(text: object) -> str:
-    """Foreign text as it can be shown: nothing in it moves the cursor, changes a colour or turns the line round."""
+    """Foreign text without what moves the cursor, changes colours or reverses lines."""
     return _CONTROL.sub("", str(text).replace("\r\n", "\n"))
 
 
 def escaped(json_text: str) -> str:
-    """JSON with the same in it as escapes. Such characters stand in its strings alone, so that it says the same."""
+    """JSON with these characters escaped; they can only be in its strings, so it means the same."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
 
 
 def cell(value: Any) -> str:
-    """Any value as a piece of one line."""
+    """Any value on one line."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
@@ -33,7 +33,7 @@ def cell(value: Any) -> str:
 
 
 def local_time(value: Any) -> str:
-    """A time of the API's in this machine's zone, to the second; what is none, as it is."""
+    """A time of the API in the local zone, to the second; anything else unchanged."""
     at = parse_timestamp(value)
     return cell(value) if at is None else f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
@@ -44,6 +44,6 @@ def shortened(text: Any) -> str:
 
 
 def title_of(prompt: str) -> str | None:
-    """The title of a session that a prompt begins: the first line that says something."""
+    """The title of a new session: the prompt's first line that is not empty."""
     first = next(filter(str.strip, prompt.splitlines()), "")
     return shortened(first) if first else None

@@ -19,10 +19,10 @@ _MARKS: Final = {"pending": "○", "in_progress": "◐", "completed": "●", "fa
 
 
 class Turn:
-    """Shows what belongs to one turn, and answers what it asks."""
+    """Shows one turn, and answers its permission requests."""
 
     def __init__(self, screen: Screen, project: Project, session_id: str, turn_id: str, *, grants: bool | None) -> None:
-        """``grants``: what to answer to all that is asked; None: ask."""
+        """``grants``: the answer to all permission requests; None: ask."""
         self._screen = screen
         self._project = project
         self._session_id = session_id
@@ -33,13 +33,13 @@ class Turn:
         self._statuses: dict[str, str] = {}
         self._options: dict[str, Any] = {}
         self._plan: set[str] = set()
-        #: What the agent says just now; something else begins where this changes.
+        #: The current message; a new one begins when it changes.
         self._part: object = None
         self._cancels = 0
         self._stopping: asyncio.Task[None] | None = None
 
     async def show(self, cursor: str, *, as_json: bool) -> int:
-        """Until the turn is over; the exit status that says how."""
+        """Show the turn until it ends; returns the exit status."""
         events = self._project.events(self._session_id, after=cursor, on_away=away_notes(self._screen))
         with self._on_interrupt():
             try:
@@ -153,13 +153,13 @@ class Turn:
                 self._show_plan(update["entries"])
 
     def _begin(self, part: object) -> None:
-        """As messages are told apart in a session's history: not by what changes in what was there before."""
+        """Begin a message where the session's history would, and not for updates of an earlier one."""
         if part != self._part:
             self._part = part
             self._screen.end_message()
 
     def _show_plan(self, entries: list[Any]) -> None:
-        """An agent sends all of its plan each time; what is new in it is worth a line."""
+        """An agent sends its whole plan each time; show what is new."""
         if not self._plan:
             self._begin("plan")
         plan = [
@@ -173,7 +173,7 @@ class Turn:
         self._plan = set(plan)
 
     def _tool(self, update: dict[str, Any]) -> None:
-        """A line when it begins, and one when its status changes."""
+        """A line at the start of a tool call and for each new status."""
         key = str(update.get("toolCallId"))
         if key not in self._statuses:
             self._begin(("tool", key))
@@ -197,7 +197,7 @@ class Turn:
         return CANCELLED if outcome == "cancelled" else FAILED
 
     async def _end_by_asking(self) -> int:
-        """The stream began anew: what became of the turn is asked for, what it said meanwhile is in the history."""
+        """After a reset, poll for the turn's end; the history has what was missed."""
         while True:
             found = await self._project.call("GET", f"/session/{self._session_id}/turns/{self._id}")
             if found["endedAt"]:
