@@ -1,1 +1,1 @@
-"""What operators see of a running gateway: readiness, figures, log lines, traces."""
+"""What operators see of a running gateway: readiness, metrics, log lines, traces."""

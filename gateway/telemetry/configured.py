@@ -1,4 +1,4 @@
-"""Traces as they are configured."""
+"""Tracing as configured."""
 
 from gateway import __version__
 from gateway.config.schema import TracingConfig
@@ -7,7 +7,7 @@ from gateway.telemetry.tracing import PassedOn, Tracing
 
 
 def tracing(config: TracingConfig) -> Tracing:
-    """What notes spans where an endpoint is named, else only passes on what requests carry."""
+    """Exports spans if an endpoint is configured; otherwise only passes trace contexts on."""
     if not config.endpoint:
         return PassedOn()
     try:

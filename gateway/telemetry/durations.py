@@ -1,6 +1,6 @@
-"""Histograms for hot paths: the event loop's thread alone observes, so that there is nothing to lock.
+"""Histograms for hot paths: only the event loop's thread observes, so there is no lock.
 
-prometheus-client's own take a microsecond for each value, of which a small request has four; these a seventh of that.
+prometheus-client's take a microsecond for each value, of which a small request has four; these a seventh of that.
 """
 
 from bisect import bisect_left
@@ -15,7 +15,7 @@ QUICK: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 
 
 class Durations:
-    """How often what took how long."""
+    """A histogram of durations."""
 
     __slots__ = ("_bounds", "_counts", "_sum")
 
@@ -29,7 +29,7 @@ class Durations:
         self._sum += seconds
 
     def buckets(self) -> Iterator[tuple[str, float]]:
-        """As the exposition format wants them: how many were at most so long."""
+        """Cumulative counts, as the exposition format requires."""
         bounds = [*map(str, self._bounds), "+Inf"]
         return zip(bounds, map(float, accumulate(self._counts)), strict=True)
 
@@ -39,7 +39,7 @@ class Durations:
 
 
 def family(name: str, text: str, labels: Sequence[str], children: Mapping[Any, Durations]) -> HistogramMetricFamily:
-    """Such histograms under one name, each with its labels' values."""
+    """Histograms under one name, each with its label values."""
     made = HistogramMetricFamily(name, text, labels=labels)
     for values, child in children.items():
         made.add_metric(values, list(child.buckets()), child.sum)

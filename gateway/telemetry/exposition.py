@@ -1,8 +1,8 @@
-"""The figures as Prometheus reads them: of this process, or of all workers on its port, whichever is asked.
+"""Metrics for Prometheus: of this process, or of all workers on its port.
 
-A scrape reaches any one of the workers. It asks the others through sockets in a directory that only this user can
-enter, and tells each one's figures with the label ``worker``: a number that a replaced worker passes on, so that a
-counter that begins anew is seen as what it is.
+A scrape reaches one of the workers. It asks the others through sockets in a directory that only this user can enter,
+and marks each one's metrics with the label ``worker``: a number that a replacement inherits, so that its new counters
+are seen as resets.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from gateway.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-#: A worker that does not tell within this time is left out.
+#: A worker that does not answer in this time is left out.
 TELL_SECONDS: Final = 2.0
 
 
@@ -40,18 +40,18 @@ class Seat:
 
 
 class Exposition:
-    """Tells ``metrics``; ``refresh`` is awaited before, for what has to be looked up. Use within ``open``."""
+    """Serves ``metrics``; ``refresh`` is awaited first, for what must be looked up. Use within ``open``."""
 
     def __init__(self, metrics: Metrics, refresh: Callable[[], Awaitable[None]], seat: Seat | None) -> None:
         self._metrics = metrics
         self._refresh = refresh
         self._seat = seat
-        #: Held by the one scrape that is made now: many at once would leave nobody else a turn between them.
+        #: Held during a scrape: several at once would block other requests for long.
         self._scraping = asyncio.Lock()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Tell the other workers, where there are any, for as long as this is open."""
+        """Answer the other workers, if there are any, while this is open."""
         if self._seat is None:
             yield
             return
@@ -65,13 +65,13 @@ class Exposition:
             server.close()
 
     async def text(self) -> bytes:
-        """What a scrape is answered."""
+        """The answer to a scrape."""
         async with self._scraping:
             if self._seat is None:
                 families: Sequence[Metric] = await self._own()
             else:
                 families = await self._of_all(self._seat)
-            # Many lines: others have their turn meanwhile.
+            # Many lines: in a thread, so that others can run.
             return await asyncio.to_thread(generate_latest, _Told(families))
 
     async def _own(self) -> list[Metric]:
@@ -111,7 +111,7 @@ async def _ask(path: str) -> list[Metric] | None:
         async with asyncio.timeout(TELL_SECONDS):
             reader, writer = await asyncio.open_unix_connection(path)
             try:
-                # Another worker of ours, of the same version: nobody else can enter the directory.
+                # From another worker of the same version: only this user can enter the directory.
                 told: list[Metric] = pickle.loads(await reader.read())
                 return told
             finally:
@@ -120,7 +120,7 @@ async def _ask(path: str) -> list[Metric] | None:
 
 
 def _merged(told: Mapping[str, Iterable[Metric]]) -> list[Metric]:
-    """Each family once, with the samples of all."""
+    """Each family once, with the samples of all workers."""
     merged: dict[str, Metric] = {}
     for worker, families in told.items():
         for one in families:

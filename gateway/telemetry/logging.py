@@ -1,4 +1,4 @@
-"""Log lines, for people or as JSON: time, level, room, event, fields. Ids only, never a prompt, a secret or a body."""
+"""Log lines, as text or JSON: time, level, room, event, fields. Only ids, never a prompt, a secret or a body."""
 
 import json
 import logging
@@ -14,9 +14,9 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskN
 
 
 def configure(config: LoggingConfig) -> None:
-    """Log to standard error: the gateway's own rooms from the level on, what it is built on from warning on.
+    """Log to standard error: the gateway's rooms from the level on, libraries from warning on.
 
-    At debug some packages would log what passes through them, and that is users' data.
+    At debug some libraries would log what passes through them: users' data.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if config.format == "json" else _Line())
@@ -36,7 +36,7 @@ class _Line(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        # What a line always has comes last: no field takes its place.
+        # The fixed members come last, so that no field replaces them.
         entry = {
             **_fields(record),
             "time": _at(record),
@@ -50,7 +50,7 @@ class _Json(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What the work is about, and what the line says itself."""
+    """The current ids, and the line's own fields."""
     said = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     return {**present(), **said}
 

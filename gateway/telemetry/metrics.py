@@ -1,7 +1,6 @@
-"""The figures of one process. No id stands in a label, nor anything else of which there is no end of values.
+"""The metrics of one process. Labels hold no ids, nor other unbounded values.
 
-All of it is written from the event loop's thread. What has to be looked up when somebody reads is a gauge that is given
-as a function.
+All are written by the event loop's thread. What must be looked up on a scrape is a gauge with a function.
 """
 
 from collections import defaultdict
@@ -17,16 +16,16 @@ from prometheus_client.registry import Collector
 from gateway.telemetry.durations import Durations, family
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: In the place of a status: the client left before there was one; the answer broke off.
+#: Instead of a status: the client left before there was one; the answer broke off.
 LEFT: Final = "left"
 BROKEN: Final = "broken"
 #: Containers may answer with any number.
 _STATUSES: Final = frozenset({*(str(status.value) for status in HTTPStatus), LEFT, BROKEN})
-#: What containers and agents say of themselves may stand in a label, for so many different words; then it is "other".
+#: Distinct values of a label that come from containers and agents; further ones become "other".
 MAX_WORDS: Final = 40
 OTHER: Final = "other"
 
-#: A gauge's values now, by the values of its labels.
+#: A gauge's current values, by label values.
 Gauge = Callable[[], Mapping[tuple[str, ...], float]]
 
 
@@ -87,18 +86,18 @@ _LAG = _Family(
 
 
 class Metrics:
-    """What is counted and timed, with the registry that tells it. Make one for each application."""
+    """Counters and histograms with their registry. Make one for each application."""
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self._counts: dict[_Family, defaultdict[tuple[str, ...], float]] = {one: defaultdict(float) for one in COUNTERS}
         self._counts[_EVENTS][()] = 0.0
-        # A counter that comes into being at 1 has not risen, for Prometheus: what is rare begins at 0.
+        # For Prometheus a counter that appears with 1 has not risen: rare ones begin at 0.
         for one, words in ((_GAPS, GAP_REASONS), (_REFRESHES, REFRESH_OUTCOMES), (_REFUSALS, LIMITS)):
             for word in words:
                 self._counts[one][word,] = 0.0
         self._counts[_TURNS].update(dict.fromkeys(TURN_ENDS, 0.0))
-        #: What a label has said, the gateway's own words first: however much containers make up, those are told.
+        #: Values that a label has had, the gateway's own first: those always fit.
         self._words: dict[str, set[str]] = defaultdict(
             set, reason=set(GAP_REASONS), refresh=set(REFRESH_OUTCOMES), failure={failure for _, failure in TURN_ENDS}
         )
@@ -114,7 +113,7 @@ class Metrics:
         self._gauges.append((_Family(name, text, labels), values))
 
     def request(self, method: str, route: str, status: str, seconds: float | None) -> None:
-        """A request has been answered; ``seconds`` None: how long it lasted means nothing."""
+        """A request was answered; ``seconds`` None: its duration means nothing."""
         if method not in _METHODS:
             method = OTHER
         if status not in _STATUSES:
@@ -127,7 +126,7 @@ class Metrics:
             durations.observe(seconds)
 
     def phase(self, name: str, seconds: float) -> None:
-        """A container took so long to ``connect``, until its ``headers``, or for its ``body``."""
+        """How long a container took to ``connect``, until its ``headers``, or for its ``body``."""
         self._phases[name,].observe(seconds)
 
     def upstream_failed(self, code: str) -> None:
@@ -149,11 +148,11 @@ class Metrics:
         self._counts[_REFUSALS][limit,] += 1
 
     def committed(self, seconds: float) -> None:
-        """A container's event was committed so long after it happened; its clock may be ahead of ours."""
+        """A container's event was committed this long after it happened; clocks may differ."""
         self._lags["container_to_commit",].observe(max(seconds, 0.0))
 
     def shown(self, seconds: float) -> None:
-        """Live streams were written what this process had known of for so long."""
+        """Live streams were sent an event that this process had known of for this long."""
         self._lags["commit_to_client",].observe(seconds)
 
     def _word(self, label: str, word: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether this process can do its work, part by part. Asking is cheap, however often it is done, and quick."""
+"""Whether this process can work, part by part. Asking is cheap and quick, however often."""
 
 import asyncio
 import logging
@@ -11,18 +11,18 @@ from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
 
-#: For so long what was found stands for what is.
+#: How long a result is reused.
 FRESH_SECONDS: Final = 1.0
-#: A part that says nothing for so long is not ready.
+#: A part that does not answer in this time is not ready.
 LIMIT_SECONDS: Final = 2.0
 
-#: Why a part is not ready, for anybody to read; None where it is.
+#: Why a part is not ready, for anybody to read; None if it is.
 Check = Callable[[], Awaitable[str | None]]
 
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """Why each part by its name is not ready, None where it is; and what one that is cannot do all the same."""
+    """Why each part is not ready, or None; and limitations of parts that are."""
 
     parts: Mapping[str, str | None]
     notes: Mapping[str, str] = attrs.field(factory=dict)
@@ -33,12 +33,12 @@ class Report:
 
 
 class Readiness:
-    """Looks at the parts; ``stop`` says that the process is about to end, which nothing takes back."""
+    """Checks the parts; ``stop`` marks the process as ending, for good."""
 
     def __init__(
         self, checks: Mapping[str, Check], notes: Mapping[str, Callable[[], str | None]] | None = None
     ) -> None:
-        """``notes``: what a part cannot do although it is ready; None where it can do all."""
+        """``notes``: what a ready part cannot do; None if it can do all."""
         self._checks = checks
         self._notes = notes or {}
         self._report: Report | None = None
@@ -50,7 +50,7 @@ class Readiness:
         self._stopping = True
 
     async def report(self) -> Report:
-        """What is known, or what is found now; those who ask at the same time share one look."""
+        """The recent or a new result; concurrent callers share one check."""
         if self._stopping:
             return Report(parts={"gateway": "It is stopping."})
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The room opened: this process's metrics and traces."""
+"""The room opened: this process's metrics and tracing."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ TELEMETRY = web.AppKey("telemetry", Telemetry)
 
 @asynccontextmanager
 async def open_telemetry(config: TracingConfig) -> AsyncIterator[Telemetry]:
-    """On leaving, the spans that have not been sent yet are sent. Raises ``ConfigError``."""
+    """On leaving, pending spans are sent. Raises ``ConfigError``."""
     telemetry = Telemetry(metrics=Metrics(__version__), tracing=tracing(config))
     try:
         yield telemetry

@@ -1,4 +1,4 @@
-"""Traces with OpenTelemetry. Imported where they are configured only: its packages are an extra.
+"""Tracing with OpenTelemetry. Imported only if configured: its packages are an extra.
 
 A span has a route's template and ids, never a path, a query or a body.
 """
@@ -24,13 +24,13 @@ from gateway.telemetry.tracing import carried
 logger = logging.getLogger(__name__)
 
 EXPORT_SECONDS: Final = 5.0
-#: The last spans are handed in within this, or left.
+#: Spans that cannot be sent in this time at the end are lost.
 CLOSE_SECONDS: Final = 5.0
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
 class _Span:
-    """One of OpenTelemetry's, as the rooms that are watched know it."""
+    """An OpenTelemetry span, as the instrumented rooms use it."""
 
     def __init__(self, span: trace.Span, method: str) -> None:
         self._span = span
@@ -55,7 +55,7 @@ class _Span:
 
 
 class Traces:
-    """Sends spans to an OTLP endpoint in the background; where that is away they are dropped, and nobody waits."""
+    """Sends spans to an OTLP endpoint in the background; while that is unreachable they are dropped."""
 
     def __init__(self, *, endpoint: str, authorization: str, service: str, version: str, ratio: float) -> None:
         resource = Resource.create({"service.name": service, "service.version": version})
@@ -69,11 +69,11 @@ class Traces:
     def begin_request(self, method: str, headers: Mapping[str, str], *, is_stream: bool) -> _Span | None:
         parent = _PROPAGATOR.extract(carried(headers))
         if is_stream:
-            # It lasts as long as its client stays, which is nobody's time.
+            # It lasts as long as its client stays, which is not a duration of ours.
             context.attach(parent)
             return None
         span = self._tracer.start_span(method, parent, SpanKind.SERVER, {"http.request.method": method})
-        # The request's task ends with it, and so does what is attached here.
+        # It ends with the request's task, as does its context.
         context.attach(trace.set_span_in_context(span, parent))
         return _Span(span, method)
 

@@ -1,6 +1,6 @@
-"""W3C Trace Context: what a request says of the trace that it is part of goes on to the containers that it reaches.
+"""W3C Trace Context: a request's trace context is passed on to the containers, with or without tracing here.
 
-Whether or not this gateway traces. Where it does, ``spans`` has a tracing of its own.
+``spans`` has the implementation that exports.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
-#: Version 00, as it is; of later ones what they have in common with it (Trace Context 3.2.4).
+#: Version 00 exactly; of later ones the part in common (Trace Context 3.2.4).
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?")
 _MAX_STATE: Final = 512
 _CARRIED: ContextVar[Mapping[str, str]] = ContextVar("trace context")
@@ -20,24 +20,24 @@ _NOTHING: Final[Mapping[str, str]] = {}
 class Span(Protocol):
     """A request to us, or one of ours to a container, while it lasts."""
 
-    #: What its own requests carry.
+    #: Headers for requests within it.
     headers: Mapping[str, str]
 
     def end(self, status: int | None, *, route: str | None = None, failure: str | None = None) -> None:
-        """It is over: answered with a status, or failed with a code."""
+        """It ended: with a status, or failed with a code."""
 
 
 class Tracing(Protocol):
-    """Begins spans; None where there is nothing to note and nothing to pass on."""
+    """Begins spans; None if there is nothing to record or pass on."""
 
     def begin_request(self, method: str, headers: Mapping[str, str], *, is_stream: bool) -> Span | None:
-        """Somebody's request to us. What this task and those that it starts do is part of it."""
+        """A request to us. This task's work, and that of its children, is part of it."""
 
     def begin_call(self, method: str, host: str, port: int) -> Span | None:
-        """A request of ours to a container, as part of what this task is part of."""
+        """A request of ours to a container, within the current span."""
 
     async def close(self) -> None:
-        """Hand in what has been noted."""
+        """Send pending spans."""
 
 
 class _Carried:
@@ -45,11 +45,11 @@ class _Carried:
         self.headers = headers
 
     def end(self, status: int | None, *, route: str | None = None, failure: str | None = None) -> None:
-        """Nothing has been noted."""
+        """Nothing was recorded."""
 
 
 class PassedOn:
-    """Notes nothing itself."""
+    """Records nothing itself."""
 
     def begin_request(self, method: str, headers: Mapping[str, str], *, is_stream: bool) -> Span | None:
         if TRACEPARENT in headers:
@@ -61,11 +61,11 @@ class PassedOn:
         return _Carried(headers) if headers else None
 
     async def close(self) -> None:
-        """There is nothing to hand in."""
+        """Nothing is pending."""
 
 
 def carried(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """What of a request's headers is a trace context; nothing where it is none."""
+    """The trace context of a request's headers; empty if there is none."""
     parent = headers.get(TRACEPARENT, "").strip()
     if not _TRACEPARENT.fullmatch(parent) or (parent.startswith("00") and len(parent) != 55):
         return _NOTHING

@@ -1,11 +1,11 @@
-"""What is measured and traced of the gateway's requests to containers: the client's observer."""
+"""Metrics and spans of the gateway's requests to containers: the client's observer."""
 
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Span, Tracing
 
 
 class Upstreams:
-    """Tells the figures and the traces."""
+    """Reports to metrics and tracing."""
 
     def __init__(self, metrics: Metrics, tracing: Tracing) -> None:
         self.phase = metrics.phase

@@ -1,4 +1,4 @@
-"""JSON to attrs values and back, strictly: camelCase outside, snake_case inside, nothing guessed.
+"""JSON to attrs values and back, strictly: camelCase outside, snake_case inside.
 
 ``"5"`` is not a number, an unknown member is an error, and an error names the place: ``$.mcpServers[0].name: …``.
 """
@@ -20,21 +20,21 @@ from gateway.wire.times import timestamp
 
 T = TypeVar("T")
 
-#: Lists and objects in one another. Real messages have some ten; Python gives up at a depth that changes with the
-#: caller's own, so what is read here could not be written there.
+#: Nesting of lists and objects. Real messages have about ten levels. Python's own limit depends on the caller's stack
+#: depth, so what was read here could not always be written elsewhere.
 MAX_DEPTH = 128
-#: Values in one document of a client's. Real ones have some hundred.
+#: Values in one document from a client. Real ones have some hundred.
 MAX_VALUES = 10_000
-#: Values in what a container or agent says, up to which each member of it is looked at.
+#: Documents of containers and agents with more values than this are read for known members only.
 MAX_FOREIGN_VALUES = 20_000
-#: So many flaws of a document are named; the others are counted.
+#: Flaws of a document that an error describes; more are counted.
 MAX_FLAWS = 5
-#: Characters of a name or a text that an error repeats.
+#: Characters of a name or string that an error repeats.
 MAX_SHOWN = 100
 
 
 class DecodeError(ValueError):
-    """What came in does not fit; ``str()`` says where and what would."""
+    """Invalid input; ``str()`` says where, and what is expected."""
 
 
 def to_camel(name: str) -> str:
@@ -43,8 +43,8 @@ def to_camel(name: str) -> str:
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON of any kind; ``DecodeError`` where it is none, has more than ``MAX_VALUES`` values, or is nested more
-    than ``MAX_DEPTH`` deep."""
+    """JSON of any kind; ``DecodeError`` if it is invalid, has more than ``MAX_VALUES`` values, or is nested more than
+    ``MAX_DEPTH`` deep."""
     census = Census(raw)
     if census.has_more_than(MAX_VALUES):
         raise DecodeError(f"$: too much in it (at most {MAX_VALUES} values)")
@@ -65,8 +65,7 @@ def is_too_deep(raw: bytes) -> bool:
 
 
 def refuse_twice(value: Any, raw: bytes) -> None:
-    """``DecodeError`` where a member of ``raw``, which was read as ``value``, comes twice: one of them is lost in it
-    without a word."""
+    """``DecodeError`` if an object in ``raw``, parsed as ``value``, repeats a name: one value would be lost."""
     if Census(raw).members > sum(len(one) for one in _all(value) if isinstance(one, dict)):
         json.loads(raw, object_pairs_hook=_once)
 
@@ -80,7 +79,7 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _all(value: Any) -> Iterator[Any]:
-    """The value, and all that are in it."""
+    """The value, and all values in it."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -96,7 +95,7 @@ def _too_deep() -> DecodeError:
 
 
 def parse_foreign_json(raw: bytes | msgspec.Raw) -> Any:
-    """JSON of a container or agent, which may hold lone surrogates (``"\\ud800"``) that strict readers refuse."""
+    """JSON of a container or agent, which may contain lone surrogates (``"\ud800"``) that strict parsers refuse."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -107,16 +106,16 @@ def parse_foreign_json(raw: bytes | msgspec.Raw) -> Any:
 
 
 def members_of(raw: bytes | msgspec.Raw) -> dict[str, bytes]:
-    """The members of an object of a container's or agent's, each as it came; none where it is no object.
+    """The members of a container's or agent's object, unparsed; none if it is not an object.
 
-    Of one with more than ``MAX_FOREIGN_VALUES`` in it these are the members that the protocols know, and none where it
-    also has what strict readers refuse.
+    With more than ``MAX_FOREIGN_VALUES`` values, only members that the protocols know; none if it also contains what
+    strict parsers refuse.
     """
     return {name: bytes(value) for name, value in raw_members(raw).items()}
 
 
 def raw_members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """The same without a copy of each: what ``raw`` is a part of stays in memory for as long as one of them does."""
+    """Like ``members_of`` without copies: each member keeps all of ``raw`` in memory."""
     document = bytes(raw)
     if not document.lstrip(_JSON_SPACE).startswith(b"{"):
         return {}
@@ -135,8 +134,7 @@ def _read_known_members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 _JSON_SPACE = b" \t\r\n"
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-#: What ACP and the container's contract call what the gateway reads. A flood of other members is passed over as it is
-#: read, with nothing made of it.
+#: The members of ACP and the container contract that the gateway reads. Any number of others is skipped while parsing.
 _KNOWN_NAMES = (
     *("_meta", "acpSessionId", "agentId", "content", "description", "entries", "error", "from", "how"),
     *("id", "kind", "locations", "message", "messageId", "options", "outcome", "owner", "permissionId"),
@@ -153,7 +151,7 @@ _read_known = msgspec.json.Decoder(
 
 
 def _no_number(_: str) -> None:
-    """NaN and Infinity are no JSON, whatever wrote them: null, as what msgspec makes of them."""
+    """NaN and Infinity are not JSON: null, as in msgspec."""
 
 
 def _finite(text: str) -> float | None:
@@ -162,7 +160,7 @@ def _finite(text: str) -> float | None:
 
 
 def dump_foreign_json(value: Any) -> bytes:
-    """The counterpart: lone surrogates leave as the escapes that they came in."""
+    """The counterpart: lone surrogates are written as the escapes that they came in."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -170,14 +168,14 @@ def dump_foreign_json(value: Any) -> bytes:
 
 
 def _parsed(value: Any) -> Any:
-    """A value that is kept as the bytes that it came in."""
+    """A value that is kept as its bytes."""
     if not isinstance(value, msgspec.Raw):
         raise TypeError(f"{type(value).__name__} is no JSON")
     return parse_foreign_json(value)
 
 
 def storable(text: str) -> str:
-    """Foreign text as PostgreSQL can hold it and UTF-8 can carry it: no NUL, no half of a surrogate pair."""
+    """Foreign text as PostgreSQL and UTF-8 can hold it: without NUL and lone surrogates."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
@@ -217,7 +215,7 @@ def to_builtins(value: Any) -> Any:
 
 
 def _is_ours(*values: Any) -> bool:
-    """Whether these are attrs values. What came from agents is JSON already, and may be long."""
+    """Whether these are attrs values. Values of agents are JSON already, and may be long."""
     return bool(values) and attrs.has(type(values[0]))
 
 
@@ -231,7 +229,7 @@ _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or fal
 
 
 class _Reading:
-    """One document while it is read. Flaws are collected with their places, so that all are reported at once."""
+    """One document while it is read. Flaws are collected with their places, so that they are reported together."""
 
     def __init__(self, rename: Callable[[str], str]) -> None:
         self._rename = rename
@@ -239,7 +237,7 @@ class _Reading:
         self.count = 0
 
     def read(self, kind: Any, value: Any, place: str) -> Any:
-        """``value`` as ``kind`` has it; whatever comes back after a flaw is not used."""
+        """``value`` as ``kind`` requires; after a flaw the result is not used."""
         if kind is Any:
             return value
         if kind in _PRIMITIVES:
@@ -291,7 +289,7 @@ class _Reading:
         kind, *rest = parts
         limits, before = [limit for limit in rest if isinstance(limit, msgspec.Meta)], self.count
         if isinstance(value, list | dict):
-            # Before its entries are looked at one by one.
+            # Before the entries are checked one by one.
             reasons = [flaw_of_length(value, limit) for limit in limits]
             read = None if any(reasons) else self.read(kind, value, place)
         else:

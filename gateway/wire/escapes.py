@@ -1,7 +1,7 @@
-"""A text's JSON escapes undone, with the way back to where each stood.
+"""JSON escapes in text undone, with a map back to the original places.
 
-Writers of JSON may escape any character. So that one spelling finds them all, every character is given its usual one:
-as it is, but for those that never stand so.
+JSON may escape any character. To find all spellings, each character gets its usual one: unescaped, unless JSON requires
+an escape.
 """
 
 import json
@@ -12,12 +12,12 @@ import attrs
 
 from gateway.wire.steps import Steps
 
-#: A step ends after so many escapes.
+#: Escapes in one step.
 _STEP_ESCAPES = 500
 _ESCAPED = r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|/"
-#: Escapes as JSON has them: a backslash that is escaped begins none.
+#: JSON escapes; an escaped backslash does not begin one.
 ESCAPES = re.compile(_ESCAPED + r"|\\)")
-#: Whatever may be one: a text may begin in the midst of a JSON, and what stands before it is then no escape.
+#: Anything that may be one: a text may begin inside a JSON string, so that what precedes is unknown.
 ESCAPES_ANYWHERE = re.compile(_ESCAPED + ")")
 
 #: Begin and end.
@@ -26,19 +26,19 @@ Place = tuple[int, int]
 
 @attrs.frozen(kw_only=True)
 class Respelled:
-    """A text with the usual spelling for every character that had another."""
+    """A text with the usual spelling of each character."""
 
     text: str = attrs.field(repr=False)
-    #: Where such characters stand here, one after the other, and where they stood.
+    #: Where such characters are here, in order, and where they were.
     _here: list[Place]
     _there: list[Place]
 
     def origin(self, place: Place) -> Place:
-        """Where something stood, with the whole of each escape that it had a part of."""
+        """The original place, including the whole of each escape that it has a part of."""
         return self._origin(place[0], end=False), self._origin(place[1], end=True)
 
     def _origin(self, position: int, *, end: bool) -> int:
-        # An end is behind a character, and belongs to that.
+        # An end is after a character, and belongs to that.
         index = bisect_right(self._here, position - end, key=lambda here: here[0]) - 1
         if index < 0:
             return position
@@ -49,7 +49,7 @@ class Respelled:
 
 
 def respelling(text: str, escapes: re.Pattern[str]) -> Steps[Respelled | None]:
-    """The text in usual spelling; None: it is already."""
+    """The text in usual spelling; None if it is already."""
     parts: list[str] = []
     here: list[Place] = []
     there: list[Place] = []

@@ -17,7 +17,7 @@ from gateway.wire.codec import dump_foreign_json, to_camel
 from gateway.wire.sse import encode_event
 from gateway.wire.times import timestamp
 
-#: A block whose data has no line breaks: epoch, seq, how it begins (``begin_frame``), its time, its data.
+#: A block whose data has no line breaks: epoch, seq, beginning (``begin_frame``), time, data.
 FRAME: Final = b'id: %d-%d\n%b,"at":"%b","data":%b}\n\n'
 
 #: What OpenCode itself says, recorded in a log of its own: clients get the data as it is, with an id.
@@ -44,7 +44,7 @@ class Cursor:
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One entry of a project's log."""
+    """An entry of a project's log."""
 
     cursor: Cursor
     type: str
@@ -76,25 +76,25 @@ class Event:
 
 @lru_cache(maxsize=4096)
 def _members(type: str, session_id: str | None, turn_id: str | None, agent_id: str | None) -> bytes:
-    """The members of an envelope that many events have in common; it is left open."""
+    """The members of an envelope that many events share; it is left open."""
     members = {"type": type, "sessionId": session_id, "turnId": turn_id, "agentId": agent_id}
     return msgspec.json.encode({name: value for name, value in members.items() if value is not None})[:-1]
 
 
 @lru_cache(maxsize=4096)
 def begin_frame(type: str, session_id: str | None, turn_id: str | None, agent_id: str | None) -> bytes:
-    """A block as it begins after its id, up to where the members are that each event has of its own."""
+    """A block after its id, up to the members that differ in each event."""
     return encode_event(event=type, data=_members(type, session_id, turn_id, agent_id)).removesuffix(b"\n\n")
 
 
 @attrs.frozen(kw_only=True)
 class EventData:
-    """What the gateway itself puts into an event."""
+    """What the gateway itself writes into an event."""
 
     type: ClassVar[str]
 
     def to_json(self) -> bytes:
-        # What is a value of an agent's is JSON, and may be long: nobody looks into it.
+        # Values of agents are JSON already, and may be long: they are not parsed.
         return dump_foreign_json(
             {to_camel(field.name): getattr(self, field.name) for field in attrs.fields(type(self))}
         )

@@ -1,7 +1,7 @@
-"""Host names as HTTP writes them: one strict reading of a ``Host`` field and of an ``Origin``.
+"""Host names in HTTP: one strict parser for ``Host`` and ``Origin``.
 
-Programs differ in what they make of ``a/b``, ``a@b`` or ``a b`` in the place of a name, and a difference between two of
-them is a way around both. So whatever is not plainly a name, an address and a port is nothing here.
+Programs differ in how they read ``a/b``, ``a@b`` or ``a b`` as a name, and such differences can be exploited. So
+anything but a plain name or address with an optional port is refused.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-#: The longest name that the domain name system has, and a port.
+#: The longest domain name, and a port.
 MAX_FIELD: Final = 253 + 6
 _FIELD = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::(?P<port>[1-9][0-9]{0,4}))?")
 _LABELS = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
@@ -22,18 +22,18 @@ _ENDS_IN_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")
 
 @attrs.frozen
 class Host:
-    """A host, and a port where one was named."""
+    """A host, and the port if it is given."""
 
     name: str
     """A name in lower case, an IPv4 address, or an IPv6 address without brackets."""
     port: int | None = None
 
     def port_for(self, scheme: str) -> int | None:
-        """The port that is meant with this scheme."""
+        """The port with this scheme."""
         return DEFAULT_PORTS.get(scheme) if self.port is None else self.port
 
     def is_same(self, other: "Host", scheme: str) -> bool:
-        """Whether both are the same with this scheme: port 443 need not be named in ``https``."""
+        """Whether both are equal with this scheme: ``https`` implies port 443."""
         return self.name == other.name and self.port_for(scheme) == other.port_for(scheme)
 
     def __str__(self) -> str:
@@ -43,19 +43,19 @@ class Host:
 
 @attrs.frozen
 class Origin:
-    """Where a web page is from, https://html.spec.whatwg.org/multipage/browsers.html#concept-origin-tuple."""
+    """The origin of a web page, https://html.spec.whatwg.org/multipage/browsers.html#concept-origin-tuple."""
 
     scheme: str
     host: Host
 
 
 def parse_host(field: str) -> Host | None:
-    """A ``Host`` field, or the authority of a URL without user information; None where it is neither."""
+    """A ``Host`` field, or the authority of a URL without user information; None if it is neither."""
     return _parse_host(field) if len(field) <= MAX_FIELD else None
 
 
 def parse_origin(field: str) -> Origin | None:
-    """An ``Origin`` field of a page that was loaded over HTTP; None for any other, ``null`` too."""
+    """The ``Origin`` of a page that was loaded over HTTP; None for any other, including ``null``."""
     scheme, _, rest = field.partition("://")
     host = parse_host(rest) if scheme in DEFAULT_PORTS else None
     return None if host is None else Origin(scheme, host)

@@ -1,6 +1,6 @@
-"""What a value may be beyond its type, said once in the type: ``Annotated[str, Meta(max_length=200)]``.
+"""Limits of a value beyond its type, as part of the type: ``Annotated[str, Meta(max_length=200)]``.
 
-``Meta`` is msgspec's. The codec refuses what does not fit, and the API's description shows the same limits.
+``Meta`` is msgspec's. The codec checks the limits, and the API description shows them.
 """
 
 import re
@@ -8,19 +8,19 @@ from typing import Any
 
 from msgspec import Meta
 
-#: How long a request's body may take to arrive, however steadily, at the gateway and at the agent host.
+#: Time for a request's body to arrive, at the gateway and at the agent host.
 BODY_SECONDS = 120.0
-#: In ``Meta.extra``: the limit in words, for a pattern.
+#: In ``Meta.extra``: a pattern's meaning in words.
 IN_WORDS = "in_words"
 
 
 def matching(pattern: str, in_words: str, **more: Any) -> Meta:
-    """Text that matches the whole of ``pattern``, which ``in_words`` ("must be …") explains."""
+    """Text that matches ``pattern`` completely; ``in_words`` ("must be …") explains it."""
     return Meta(pattern=f"^(?:{pattern})$", extra={IN_WORDS: in_words}, **more)
 
 
 def flaw(value: Any, limit: Meta) -> str | None:
-    """Why ``value`` is outside of the limit; None where it is within."""
+    """Why ``value`` exceeds the limit; None if it does not."""
     if limit.pattern is not None and not re.fullmatch(limit.pattern, value):
         return str((limit.extra or {})[IN_WORDS])
     if (limit.ge is not None and value < limit.ge) or (limit.le is not None and value > limit.le):
@@ -29,7 +29,7 @@ def flaw(value: Any, limit: Meta) -> str | None:
 
 
 def flaw_of_length(value: Any, limit: Meta) -> str | None:
-    """Why ``value`` is too short or too long; None where it is neither."""
+    """Why ``value`` is too short or too long; None if it is neither."""
     low, high = limit.min_length or 0, limit.max_length
     if (not low and high is None) or low <= len(value) <= (len(value) if high is None else high):
         return None

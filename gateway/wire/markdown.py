@@ -1,10 +1,10 @@
 """Messages as Markdown, for people (CommonMark 0.31).
 
-What somebody else wrote cannot leave its place: text is quoted, line by line, so that a fence or heading in it ends
-with the quotation; anything else stands in a fence longer than any inside of it.
+Foreign text cannot leave its place: text is quoted line by line, so that a fence or heading in it ends with the
+quotation; anything else is in a fence longer than any inside.
 
-A message may be megabytes of line ends. It is written beside the event loop, in a thread, and nothing here keeps the
-interpreter for long: no single call makes a list of all lines, or looks for a pattern through all of a text.
+A message may be megabytes of line breaks. It is written in a thread, and no single call holds the interpreter for long:
+none makes a list of all lines or searches a whole text for a pattern.
 """
 
 import json
@@ -64,7 +64,7 @@ def message(value: Message, sentences: Sentences) -> Iterator[str]:
 
 
 def inline(text: object) -> str:
-    """Text on one line in which nothing means anything to Markdown; of a long one its beginning."""
+    """Text on one line with all Markdown escaped; shortened if it is long."""
     shown = str(text)
     if len(shown) > MAX_INLINE:
         shown = f"{shown[:MAX_INLINE]}…"
@@ -77,7 +77,7 @@ def quote(text: str) -> Iterator[str]:
 
 
 def fence(text: str, language: str = "") -> Iterator[str]:
-    """Text as it is, in a fence that nothing in it closes."""
+    """Text in a fence that nothing in it closes."""
     longest = max((len(run[0]) for run in _FENCE.finditer(text)), default=0)
     marks = "`" * max(3, longest + 1)
     yield f"{marks}{language}\n"
@@ -86,7 +86,7 @@ def fence(text: str, language: str = "") -> Iterator[str]:
 
 
 def _marked(text: str, mark: str, *, strip: bool = False) -> Iterator[str]:
-    """Each line behind a mark."""
+    """Each line after a mark."""
     lines = _lines(text)
     end = ""
     while some := list(islice(lines, _LINES_AT_ONCE)):
@@ -186,7 +186,7 @@ def _json(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from fence(value)
         return
-    # Half a surrogate pair, which JSON may hold and UTF-8 may not, stays escaped.
+    # Lone surrogates, which JSON may have and UTF-8 may not, stay escaped.
     text = json.dumps(value, indent=2, ensure_ascii=False)
     yield from fence(text.encode("utf-8", "backslashreplace").decode(), "json")
 

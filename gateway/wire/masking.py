@@ -1,10 +1,10 @@
-"""Secret values taken out of what agents say: in JSON as it came, in texts, and in texts that come piece by piece.
+"""Secrets masked in what agents say: in JSON, in texts, and in texts that arrive in pieces.
 
-A secret is found as it is and in the spellings that JSON has for it; not in an encoding of an agent's own, such as
-base64. What is masked is `***`, in place: a secret that is a common word or a number may garble texts, but changes no
-member's name, no number, and no document's structure.
+A secret is found literally and in JSON's spellings of it, but not in an agent's own encoding, such as base64. It is
+replaced by `***`: a secret that is a common word or a number may garble texts, but never changes a member's name, a
+number, or a document's structure.
 
-What it costs, whoever wrote the text decides: so all of it is done in steps (``wire.steps``), each bounded.
+The cost depends on foreign text, so all work is done in bounded steps (``wire.steps``).
 """
 
 import json
@@ -19,28 +19,28 @@ from gateway.wire.steps import Steps, at_once
 from gateway.wire.strings import changing_texts, putting_text
 
 MASK = "***"
-#: Shorter values are words that stand in any text; hiding them would garble it and protect nothing.
+#: Shorter values occur in any text; masking them would garble it and protect nothing.
 SHORTEST_SECRET = 6
-#: Shorter texts inside a credential that is JSON are its names and kinds, not its tokens.
+#: Shorter strings in a credential that is JSON are its names and kinds, not its tokens.
 _SHORTEST_INNER_SECRET = 16
-#: Shorter values, and those without digits, may be a member's name; without its name a member means nothing.
+#: Shorter values, and those without digits, may be a member's name, and are not masked there.
 _SHORTEST_IN_NAMES = 20
-#: A text with more places to hide than that is hidden whole.
+#: A text with more places to mask is masked completely.
 _MOST_PLACES = 10_000
-#: A step ends after so many turns of a loop, or after a look through all of a text that is longer than that.
+#: Iterations of a loop in one step; a search through a text longer than this is a step of its own.
 _STEP_TURNS, _STEP_CHARACTERS = 500, 65_536
-#: So much of a secret's beginning may be told before it is recognised: many tokens begin alike.
+#: Characters of a secret that may be shown before it is recognized: many tokens begin alike.
 _TOLD = 8
-#: Where a `session/update` has the piece of a text that it is.
+#: The place of a text piece in a `session/update`.
 PIECE = ("update", "content", "text")
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk", "user_message_chunk")
 _LIKE_A_CHUNK = b"_chunk"
-#: What stands in events that come again and again, each time with all of a text that still grows.
+#: Kinds of events that repeat the whole of a text that grows.
 _GROWING = (b'"tool_call_update"', b'"message.part.updated"')
 
 
 def secrets_in(value: str) -> frozenset[str]:
-    """A credential's value and, where that is JSON such as a whole session, the longer texts in it."""
+    """A credential's value and, if that is JSON such as a whole session, the longer strings in it."""
     texts = {value, value.strip()}
     if value.lstrip().startswith(("{", "[")):
         with suppress(DecodeError, UnicodeEncodeError):
@@ -65,10 +65,10 @@ def _texts_in(document: Any) -> Iterable[str]:
 
 
 class _Texts:
-    """Masks a set of secrets in texts, also in a text that is JSON itself."""
+    """Masks a set of secrets in texts, including texts that are JSON."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # The longest first: one secret may hold another.
+        # Longest first: one secret may contain another.
         self.secrets = tuple(sorted(set(secrets), key=len, reverse=True))
         self.spelled = tuple(
             dict.fromkeys(spelled for secret in self.secrets for spelled in (secret, *_spellings(secret)))
@@ -91,14 +91,14 @@ class _Texts:
         if masked != text:
             for secret in self.secrets:
                 if secret in masked:
-                    # What the masks have left makes up another one.
+                    # What is left around the masks forms another secret.
                     return MASK
                 if is_long:
                     yield
         return masked
 
     def masking_end(self, text: str) -> Steps[str]:
-        """The text without its end from a secret's first characters on, where that is how a secret goes on."""
+        """The text without the beginning of a secret at its end."""
         shown = len(text)
         for spelled in self.spelled:
             place = text.find(spelled[: _TOLD + 1], max(0, len(text) - len(spelled) + 1))
@@ -121,7 +121,7 @@ class _Texts:
 
 
 class Masker:
-    """Masks one set of secrets. Costs one search for each of them, and nothing where there are none."""
+    """Masks a set of secrets. It costs a search for each, and nothing more if none is found."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._values = _Texts(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
@@ -144,9 +144,9 @@ class Masker:
         return bool(self.secrets)
 
     def masking(self, raw: bytes) -> Steps[bytes]:
-        """JSON without the secrets in its texts, and all else as it came; the same object where there is none in it.
+        """JSON without the secrets in its strings, otherwise unchanged; the same object if there are none.
 
-        What is no number and no name by any measure is masked as a member's name, too.
+        A secret that cannot be an ordinary name is masked in members' names, too.
         """
         if not (yield from self._looking(self._needles, raw)):
             return raw
@@ -155,20 +155,20 @@ class Masker:
         return (yield from changing_texts(raw, self._values.masking, self._names.masking))
 
     def mask(self, raw: bytes) -> bytes:
-        """The same at once."""
+        """Like ``masking``, at once."""
         return at_once(self.masking(raw))
 
     def mask_text(self, text: str) -> str:
         return at_once(self._values.masking(text))
 
     def masking_growing(self, raw: bytes) -> Steps[bytes]:
-        """An event without the secrets that a text in it ends amid, where its texts grow from event to event."""
+        """An event without the beginnings of secrets at the end of its growing texts."""
         if not any(kind in raw for kind in _GROWING) or not (yield from self._looking(self._beginnings, raw)):
             return raw
         return (yield from changing_texts(raw, self._values.masking_end, None)) if _is_json(raw) else raw
 
     def _looking(self, needles: Iterable[bytes], raw: bytes) -> Steps[bool]:
-        """Whether any may be in it."""
+        """Whether any of these occurs."""
         is_long = len(raw) > _STEP_CHARACTERS
         for needle in needles:
             if needle in raw:
@@ -178,7 +178,7 @@ class Masker:
         return bool(self.secrets) and b"\\" in raw and self._unusual.search(raw) is not None
 
     def _masking_bytes(self, raw: bytes) -> Steps[bytes]:
-        """What is no JSON is one text."""
+        """Invalid JSON is treated as one text."""
         masked = raw
         for needle in self._needles:
             masked = masked.replace(needle, MASK.encode())
@@ -196,9 +196,8 @@ class Masker:
         return value if masked is raw else parse_foreign_json(masked)
 
     def begun(self, text: str) -> tuple[str, int, int]:
-        """Of the secret that the longest end of this text begins: itself, how long that end is, and how much of it may
-        be told.
-        """
+        """The secret that the longest end of this text begins: itself, the length of that end, and how much of it may
+        be shown."""
         begun, longest, told = "", 0, 0
         for secret in self.secrets:
             found = _begun(text, secret, longest)
@@ -208,18 +207,18 @@ class Masker:
 
 
 class RunningText:
-    """Texts that come in pieces, each kind for itself: a secret may be split over any number of them.
+    """Texts that arrive in pieces, by kind: a secret may be split over any number of them.
 
-    No piece is held back, so up to eight characters of a secret's beginning may have been told when it shows.
+    No piece is held back, so up to eight characters of a secret may have been shown when it is recognized.
     """
 
     def __init__(self) -> None:
-        #: Kind → the end of what was said: of which secret it is the beginning, how much of it, and whether some of it
-        #: has been masked. It is no copy: a secret may be long, and an agent may begin it in very many texts.
+        #: Kind → the end of the text so far: the secret that it begins, how much of it, and whether part of it is
+        #: masked. No copy: secrets may be long, and an agent may begin one in very many texts.
         self._ends: dict[str, tuple[str, int, bool]] = {}
 
     def masking(self, kind: str, piece: str, masker: Masker) -> Steps[str]:
-        """The next piece, as it may be told."""
+        """The next piece, masked."""
         secret, length, in_mask = self._ends.get(kind, ("", 0, False))
         whole = secret[:length] + piece
         hidden = yield from _finding_places(whole, masker.secrets)
@@ -240,11 +239,11 @@ class RunningText:
         self._ends.clear()
 
     def update(self, raw: bytes, masker: Masker) -> bytes:
-        """An agent's `session/update` without the secrets, also those that are split over several of them."""
+        """An agent's `session/update` without the secrets, including those split over several updates."""
         return at_once(self.updating(raw, masker))
 
     def updating(self, raw: bytes, masker: Masker) -> Steps[bytes]:
-        """The same in steps."""
+        """Like ``update``, in steps."""
         raw = yield from masker.masking(raw)
         told = (yield from self.telling(_parsed(raw), masker)) if masker and self.is_due(raw) else None
         if told is not None:
@@ -257,7 +256,7 @@ class RunningText:
         return _LIKE_A_CHUNK in raw
 
     def telling(self, notification: Any, masker: Masker) -> Steps[str | None]:
-        """What may be told of the piece of a text that a `session/update` is; None: all of it, or it is none."""
+        """The masked piece of text in a `session/update`; None if nothing changes, or it has none."""
         try:
             update = notification["update"]
             kind, content = update["sessionUpdate"], update["content"]
@@ -271,8 +270,8 @@ class RunningText:
 
 
 def _begun(text: str, secret: str, longest: int) -> int:
-    """How long the longest end of a text is that a secret begins with, where it is longer than ``longest``; or 0."""
-    # An end is copied to be compared: not for each place of a character that any text is full of.
+    """The length of the longest end of a text that begins a secret, if more than ``longest``; otherwise 0."""
+    # An end is copied to be compared: not at each place of a common character.
     begin = secret[: _TOLD + 1]
     place = text.find(begin, max(0, len(text) - len(secret) + 1))
     while place != -1 and len(text) - place > longest:
@@ -301,7 +300,7 @@ def _parsed(raw: bytes) -> Any:
 
 
 def _finding_places(text: str, secrets: Iterable[str]) -> Steps[list[Place] | None]:
-    """Where they are; None where there are too many of them to say."""
+    """The places of all secrets; None if there are too many."""
     found: list[Place] = []
     is_long = len(text) > _STEP_CHARACTERS
     for secret in secrets:
@@ -319,7 +318,7 @@ def _finding_places(text: str, secrets: Iterable[str]) -> Steps[list[Place] | No
 
 
 def _merged(places: Iterable[Place]) -> list[Place]:
-    """Those that overlap as one."""
+    """Overlapping places as one."""
     merged: list[Place] = []
     for begin, end in sorted(places):
         if merged and begin < merged[-1][1]:
@@ -330,7 +329,7 @@ def _merged(places: Iterable[Place]) -> list[Place]:
 
 
 def _without(whole: str, begin: int, hidden: list[Place], *, in_mask: bool) -> str:
-    """`whole` from `begin` on without the hidden places; `in_mask`: a mask stands just before it already."""
+    """`whole` from `begin` on without the hidden places; `in_mask`: a mask precedes already."""
     parts: list[str] = []
     place = begin
     for start, end in sorted(hidden):
@@ -352,9 +351,9 @@ def _spellings(text: str) -> Iterable[str]:
 
 
 def _unusual(secrets: Iterable[str]) -> str:
-    """A pattern for escapes that may spell a character of a secret in another way than ``_spellings``.
+    """A pattern for escapes that may spell a character of a secret differently from ``_spellings``.
 
-    Those of control characters only where a secret has some: what terminals print is full of them.
+    Control characters only if a secret has some: terminal output is full of them.
     """
     characters = {character for secret in secrets for character in secret}
     plain = all(" " <= character <= "~" for character in characters)

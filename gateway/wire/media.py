@@ -7,8 +7,8 @@ MAX_MEDIA_TYPE: Final = 255
 
 
 def media_type(field: str | None) -> str:
-    """Without its parameters, in lower case; "" where there is none.
+    """Without parameters, in lower case; "" if there is none.
 
-    aiohttp has the standard library's reader of mail do this, which takes seconds for 8 KB that a stranger can choose.
+    aiohttp uses the standard library's mail parser, which takes seconds for a hostile field of 8 KB.
     """
     return (field or "").partition(";")[0][:MAX_MEDIA_TYPE].strip().lower()

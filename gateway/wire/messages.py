@@ -29,13 +29,13 @@ from gateway.wire.codec import (
 from gateway.wire.events import Event, TurnEnded, TurnStarted
 from gateway.wire.times import timestamp
 
-#: An id of the agent's that is longer is stored as its digest: an index takes no more than some 2,700 bytes.
+#: A longer id of an agent's is stored as its digest: an index allows some 2,700 bytes.
 _MAX_ID = 200
-#: Bytes that a message has before a text goes on in the next one, and that a tool call may have.
+#: Bytes of a message before a text goes on in the next one, and of a tool call.
 MAX_TEXT, MAX_TOOL_CALL = 1_048_576, 4_194_304
-#: Members of a tool call; ACP knows some ten. And so many are named that were not kept.
+#: Members of a tool call (ACP has about ten), and names that ``omitted`` lists.
 MAX_MEMBERS, MAX_OMITTED = 64, 20
-#: What a message takes beside what it says, about.
+#: Approximate memory of a message beside its content.
 DRAFT_BYTES = 4_000
 #: Bytes.
 _PIECE = 65_536
@@ -75,7 +75,7 @@ _TEXT_ROLES: dict[str, MessageRole] = {
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """One message of a session; ``first_seq`` to ``last_seq`` is the range of events that it covers."""
+    """A message of a session, from the events ``first_seq`` to ``last_seq``."""
 
     first_seq: int
     last_seq: int
@@ -92,7 +92,7 @@ class Message:
         return str(self.first_seq)
 
     def to_json(self) -> Iterator[bytes]:
-        """It as JSON, in pieces, without a look into its body."""
+        """As JSON, in pieces, without parsing the body."""
         head = {"id": self.id, "role": self.role, "turnId": self.turn_id}
         times = {"at": timestamp(self.at), "updatedAt": timestamp(self.updated_at)}
         yield dump_foreign_json(head | times)[:-1] + b","
@@ -100,25 +100,24 @@ class Message:
             yield self.body[start : start + _PIECE]
 
 
-#: A part of a JSON document, as it came; and ACP's update by its members.
+#: A part of a JSON document, unparsed; and an ACP update by its members.
 _Json = bytes
 Update = Mapping[str, _Json]
 
 
 @attrs.define(kw_only=True)
 class _Draft:
-    """A message that may still grow. What nobody looks into is kept as it came: as values it would be fifty times as
-    large."""
+    """A message that may still grow. Content is kept unparsed: values would take fifty times the memory."""
 
     first: Event
     last: Event
     role: MessageRole
     message_id: _Json | None = None
     tool_call_id: str | None = None
-    #: Content blocks; the text of adjacent text blocks is kept in pieces, so that a long message folds in linear time.
+    #: Content blocks; adjacent text is kept in pieces, so that a long message takes linear time.
     blocks: list[_Json] = attrs.field(factory=list)
     pieces: list[str] = attrs.field(factory=list)
-    #: A tool call's members, and the names of those that were too large to keep.
+    #: A tool call's members, and the names of those too large to keep.
     members: dict[str, _Json] = attrs.field(factory=dict)
     omitted: list[str] = attrs.field(factory=list)
     entries: _Json = b"[]"
@@ -189,9 +188,9 @@ class _Draft:
 
 
 class Folder:
-    """Folds one session's events, in their order, into messages.
+    """Folds a session's events, in order, into messages.
 
-    ``known`` are stored messages of tool calls that these events may go on to change.
+    ``known`` are stored messages of tool calls that these events may change.
     """
 
     def __init__(self, known: Iterable[Message] = ()) -> None:
@@ -200,7 +199,7 @@ class Folder:
         self._tools: dict[str, _Draft] = {}
         self._plans: dict[str | None, _Draft] = {}
         self._known: dict[str, Message] = {}
-        #: What the messages take, about.
+        #: Approximate memory of the messages.
         self.size = 0
         self._folds: Mapping[str, Callable[[Event, Update], None]] = {
             **dict.fromkeys(_TEXT_ROLES, self._fold_text),
@@ -210,8 +209,7 @@ class Folder:
         self.learn(known)
 
     def add(self, event: Event, update: Update) -> None:
-        """Take the next event of the session with the update that it brings; kinds without a message are passed
-        over."""
+        """Add the session's next event and its update; kinds without a message are skipped."""
         if event.type in (TurnStarted.type, TurnEnded.type):
             self._text = None
             self._plans.pop(None, None)
@@ -231,11 +229,11 @@ class Folder:
         return self._tools.keys() | self._known.keys()
 
     def learn(self, known: Iterable[Message]) -> None:
-        """Take stored messages of tool calls that the next events may go on to change."""
+        """Add stored messages of tool calls that the next events may change."""
         self._known.update({message.tool_call_id: message for message in known if message.tool_call_id is not None})
 
     def messages(self) -> Iterator[Message]:
-        """All messages so far, oldest first. Each leaves the folder when it is given, and takes no memory twice."""
+        """All messages so far, oldest first. Each is removed when it is yielded, so that none is in memory twice."""
         drafts = sorted(self._drafts, key=lambda draft: draft.first.seq, reverse=True)
         for one in (self._drafts, self._tools, self._plans):
             one.clear()
@@ -312,7 +310,7 @@ class Folder:
         first = attrs.evolve(
             event, cursor=attrs.evolve(event.cursor, seq=known.first_seq), turn_id=known.turn_id, at=known.at
         )
-        # It has begun long ago: the text of now goes on behind it, as it does where all is folded at once.
+        # It began earlier: new text follows, as if all had been folded at once.
         body = raw_members(known.body)
         members = members_of(body.get("toolCall", b"{}"))
         return _Draft(
@@ -342,7 +340,7 @@ def _begins_call(update: Update) -> bool:
 
 
 def _tool_call_id(update: Update) -> str:
-    """An id is a text; an agent that has another kind of value there means the same by the same."""
+    """An id is a string; other values there are used as strings."""
     raw = update.get("toolCallId", b"null")
     if len(raw) > _MAX_ID and not raw.startswith(b'"'):
         return hashlib.sha256(raw).hexdigest()
@@ -352,7 +350,7 @@ def _tool_call_id(update: Update) -> str:
 
 
 def update_of(event: Event) -> Update:
-    """The update that an event brings; empty for what is none, or is nested so deeply that no page could show it."""
+    """The update in an event; empty if there is none, or it is nested too deeply for a page to show."""
     if event.type != "session_update":
         return {}
     try:
@@ -373,12 +371,12 @@ def _items(raw: _Json) -> list[_Json]:
 
 
 def _plain_text(block: _Json) -> str | None:
-    """What a block says that is a text and nothing else."""
+    """The text of a block that has nothing else."""
     try:
         return _read_text_block(block).text
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
-    # Half a surrogate pair is no reason to take it for something else.
+    # A lone surrogate does not make it something else.
     if b"\\u" not in block or len(members_of(block)) != 2:
         return None
     value = parse_foreign_json(block)
@@ -387,7 +385,7 @@ def _plain_text(block: _Json) -> str | None:
 
 
 def _text(raw: _Json | None) -> str | None:
-    """A short text; None for what is none."""
+    """A short string; otherwise None."""
     if raw is None or len(raw) > _MAX_ID or not raw.startswith(b'"'):
         return None
     value: str = parse_foreign_json(raw)

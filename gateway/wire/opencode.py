@@ -1,8 +1,8 @@
-"""OpenCode's own event stream, as a project's container has it on its other port and the gateway serves it again.
+"""OpenCode's own event stream, which a project's container serves on its other port and the gateway serves again.
 
-Each block is a line of data, ``{"id", "type", "properties"}``, and no ``event:``; seen with OpenCode 1.18. What the
-gateway itself says there has the same form, so that whoever reads all data as OpenCode's events can pass it over:
-``gateway.gap`` and ``gateway.reset``. The ids of blocks are the gateway's cursors; OpenCode gives its blocks none.
+Each block is a line of data, ``{"id", "type", "properties"}``, without ``event:``; seen with OpenCode 1.18. The
+gateway's own events have the same form, so that clients can skip them: ``gateway.gap`` and ``gateway.reset``. Blocks
+have the gateway's cursors as ids; OpenCode's have none.
 """
 
 import secrets
@@ -14,14 +14,14 @@ from gateway.wire.events import Cursor, Gap, Reset
 from gateway.wire.sse import encode_event
 from gateway.wire.times import timestamp
 
-#: How often OpenCode says that its stream lives; clients of it may give up after a little more.
+#: How often OpenCode sends a heartbeat; its clients may give up a little later.
 HEARTBEAT_SECONDS: Final = 10.0
 CONNECTED: Final = "server.connected"
 HEARTBEAT: Final = "server.heartbeat"
 
 
 def connected(cursor: Cursor | None, *, retry: int | None = None) -> bytes:
-    """What a client of OpenCode's expects first; without ``cursor`` it keeps the id that it has."""
+    """The first event that OpenCode's clients expect; without ``cursor`` they keep their last id."""
     return _block(cursor, _event(CONNECTED, {}), retry)
 
 
@@ -30,13 +30,13 @@ def heartbeat(cursor: Cursor | None, *, retry: int | None = None) -> bytes:
 
 
 def reset(told: Reset) -> bytes:
-    """To one client: its cursor cannot be continued, and it goes on at the head."""
+    """To one client: its cursor cannot be continued; the stream goes on at the head."""
     properties = {"epoch": told.epoch, "floor": told.floor, "head": told.head, "reason": told.reason}
     return _block(Cursor(told.epoch, told.head), _event("gateway.reset", properties), None)
 
 
 def gap(what: Gap, *, since: datetime | None = None, until: datetime | None = None) -> bytes:
-    """The data of an event that says: here something may be missing, of what OpenCode said in that time."""
+    """The data of an event that says that OpenCode's events of that time may be missing."""
     properties = {
         "reason": what.reason,
         "from": None if since is None else timestamp(since),
@@ -47,7 +47,7 @@ def gap(what: Gap, *, since: datetime | None = None, until: datetime | None = No
 
 
 def _event(type: str, properties: dict[str, Any]) -> bytes:
-    # OpenCode's ids are as long, and begin so.
+    # The form of OpenCode's ids.
     return dump_json({"id": f"evt_{secrets.token_hex(13)}", "type": type, "properties": properties})
 
 

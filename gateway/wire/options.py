@@ -1,4 +1,4 @@
-"""The options of a permission request, as an agent has written them: JSON of any shape.
+"""The options of a permission request, as an agent wrote them: any JSON.
 
 https://agentclientprotocol.com/protocol/tool-calls#permission-options
 """
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from gateway.wire.codec import storable
 
-#: The kind of an id that options of different kinds have: nobody knows what it would allow.
+#: The kind of an id that options of different kinds share: it is unknown what it would allow.
 AMBIGUOUS: Final = object()
 
 
 def kinds_by_id(options: Any) -> dict[str, Any]:
-    """What each option's id stands for; options without one, or with one that cannot be answered with, are left out."""
+    """The kind of each option id; options without an id that can be answered with are left out."""
     kinds: dict[str, Any] = {}
     for option in options if isinstance(options, list) else ():
         option_id = option.get("optionId") if isinstance(option, dict) else None
@@ -31,5 +31,5 @@ def listed(option_ids: Collection[str]) -> str:
 
 
 def option_of_kind(options: Any, kind: str) -> str | None:
-    """The id of the first option of this kind, and of no other."""
+    """The id of the first option of this kind, if no other kind has it."""
     return next((option_id for option_id, known in kinds_by_id(options).items() if known == kind), None)

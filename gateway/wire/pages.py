@@ -1,9 +1,8 @@
-"""Which requests a web page of another site is behind, and which names are a server's own.
+"""Which requests come from a web page of another site, and which host names are a server's own.
 
-A page can have its visitor's browser send requests to servers of the visitor's own machine. Browsers say so
-(``Origin``, ``Sec-Fetch-Site``), but for a page whose own name was made to resolve to that machine: to a browser it is
-then the server's own page, and only the name in ``Host`` tells. So a server answers by its own names alone (DNS
-rebinding), and no page of another origin. An address cannot be rebound.
+A page can make its visitor's browser send requests to servers on the visitor's machine. Browsers show this (``Origin``,
+``Sec-Fetch-Site``), unless the page's own name resolves to that machine (DNS rebinding): only ``Host`` then tells. So a
+server accepts its own names only, and no page of another origin. An address cannot be rebound.
 """
 
 import ipaddress
@@ -13,14 +12,14 @@ from functools import lru_cache
 
 from gateway.wire.hosts import Host
 
-#: What ``Sec-Fetch-Site`` says where no other page is behind a request; "none": whoever typed the address.
+#: ``Sec-Fetch-Site`` if no other page is behind a request; "none": the address was typed.
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 
 def hosts_asked(target: str, field: str | None) -> list[str]:
-    """All that a request says of the host that it is for: its ``Host`` field, and a target with a host in it.
+    """Each host that a request names: in ``Host``, and in an absolute target.
 
-    The latter is what counts to a server (RFC 9112 3.2.2), and the former what many read: both must be right.
+    Servers use the target (RFC 9112 3.2.2) and many programs the field: both must be right.
     """
     hosts = [] if field is None else [field]
     if not target.startswith("/") and "://" in target:
@@ -29,14 +28,14 @@ def hosts_asked(target: str, field: str | None) -> list[str]:
 
 
 def is_named(host: Host, names: Iterable[str]) -> bool:
-    """Whether one of the names is this host's; ``*.example.org`` is every name below that one."""
+    """Whether one of the names is this host; ``*.example.org`` is every name below that one."""
     return any(
         host.name.endswith(name[1:]) if name.startswith("*.") else host.name == name for name in map(str.lower, names)
     )
 
 
 def foreign_page(origins: Sequence[str], sites: Sequence[str], is_own: Callable[[str], bool]) -> str | None:
-    """Which page of another origin a request comes from, for people; None where it comes from none.
+    """The page of another origin that sent a request, for people; None if there is none.
 
     ``origins`` and ``sites``: all its fields ``Origin`` and ``Sec-Fetch-Site``; programs send neither.
     """
@@ -47,13 +46,13 @@ def foreign_page(origins: Sequence[str], sites: Sequence[str], is_own: Callable[
 
 
 def is_address(name: str) -> bool:
-    """Whether it is an address and no name; IPv6 without brackets."""
+    """Whether it is an address; IPv6 without brackets."""
     return _address(name) is not None
 
 
 @lru_cache(maxsize=1024)
 def is_loopback(name: str) -> bool:
-    """Whether a name or an address, in brackets or not, is this machine's own."""
+    """Whether a name or an address, in brackets or not, is loopback."""
     address = _address(name.strip("[]"))
     if address is None:
         return name == "localhost"

@@ -13,17 +13,17 @@ from gateway.wire.census import Census
 
 BOM = b"\xef\xbb\xbf"
 DEFAULT_MAX_EVENT_BYTES = 4 * 1024 * 1024
-#: JSON values in an event: what it becomes in Python takes a hundred bytes for each, and time.
+#: JSON values in an event: each takes about a hundred bytes in Python, and time.
 DEFAULT_MAX_EVENT_VALUES = 100_000
 
-# int() refuses more than 4,300 digits, and nobody waits 10**18 ms: such a value is no reconnection time.
+# int() refuses more than 4,300 digits, and nobody waits 10**18 ms: such a value is ignored.
 _MAX_RETRY_DIGITS = 18
 
-#: A whole block as most servers write it: its lines need not be looked at one by one.
+#: A whole block as most servers write it, taken without reading line by line.
 _COMMON_BLOCK = re.compile(rb"(?:id: ?([^\n\0]*)\n)?(?:event: ?([^\n]*)\n)?data: ?([^\n]*)\n\n")
 
 
-#: Lines that say nothing where no block has begun: empty ones, and comments.
+#: Lines without effect between blocks: empty ones, and comments.
 _NOTHING = re.compile(rb"(?:(?::[^\n]*+)?+\n)++")
 
 
@@ -32,18 +32,18 @@ class SSEEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     event: str = "message"
     data: str
-    #: The last event id in force, this block's or an earlier one's; None until the stream has named one.
+    #: The current last event id, from this or an earlier block; None if there is none yet.
     id: str | None = None
-    #: Reconnection time that this block set, in milliseconds.
+    #: Reconnection time that this block sets, in milliseconds.
     retry: int | None = None
 
 
 @attrs.frozen(kw_only=True)
 class OversizedEvent:
-    """Stands in the place of an event that was skipped because it was too large to keep."""
+    """An event that was skipped because it is too large to keep."""
 
     event: str = "message"
-    #: As in ``SSEEvent``, so that a reader knows where to go on.
+    #: As in ``SSEEvent``, for the reader's cursor.
     id: str | None = None
     #: Bytes of its lines, without line ends and comments.
     size: int
@@ -52,10 +52,9 @@ class OversizedEvent:
 class SSEParser:
     """Turns an event stream into events, however its bytes are cut.
 
-    Takes time linear in what is fed, and holds at most one event of ``max_event_bytes`` (the bytes of its lines
-    without line ends and comments). What is larger, or has more than ``max_event_values`` values where its data is
-    JSON, is skipped whole and reported as an ``OversizedEvent``.
-    A block that no empty line has ended is not an event.
+    Takes linear time, and holds at most one event of ``max_event_bytes`` (its lines without line ends and comments).
+    Larger events, and JSON data with more than ``max_event_values`` values, are skipped and reported as
+    ``OversizedEvent``. A block without an empty line at its end is not an event.
     """
 
     def __init__(
@@ -66,9 +65,9 @@ class SSEParser:
     ) -> None:
         self.max_event_bytes = max_event_bytes
         self.max_event_values = max_event_values
-        #: The last event id of the blocks that are complete: what a reconnect sends as ``Last-Event-ID``.
+        #: The last event id of complete blocks, for ``Last-Event-ID``.
         self.last_event_id: str | None = None
-        #: The last reconnection time that the stream has set, in milliseconds, with or without an event.
+        #: The stream's last reconnection time in milliseconds, with or without an event.
         self.retry: int | None = None
 
         self._at_start = True
@@ -83,7 +82,7 @@ class SSEParser:
         """The events that ``data`` completes, in order."""
         if self._at_start:
             data = self._without_bom(data)
-        # A CR ends its line at once; the LF that may follow in a later read belongs to it.
+        # A CR ends its line at once; an LF in a later read belongs to it.
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
@@ -103,7 +102,7 @@ class SSEParser:
         return events
 
     def _take_common_blocks(self, data: bytes, place: int, events: list[SSEEvent | OversizedEvent]) -> int:
-        """Take blocks for as long as they are common ones; where the next one begins."""
+        """Take common blocks; returns where the next other block begins."""
         while found := _COMMON_BLOCK.match(data, place):
             end = found.end()
             if end - place > self.max_event_bytes:
@@ -119,7 +118,7 @@ class SSEParser:
         return place
 
     def _take_lines(self, data: bytes, place: int, events: list[SSEEvent | OversizedEvent]) -> int:
-        """Take lines to the end of their block, or of the data; where the next block begins."""
+        """Take lines to the end of their block, or of the data; returns where the next block begins."""
         while (end := data.find(b"\n", place)) >= 0:
             if self._line_bytes:
                 self._extend_line(data[place:end])
@@ -148,7 +147,7 @@ class SSEParser:
         elif not self._line:
             self._line += piece[:1]
         else:
-            # Too long to keep: its first byte still tells a comment from a field.
+            # Too long to keep: the first byte still tells a comment from a field.
             del self._line[1:]
 
     def _end_line(self, events: list[SSEEvent | OversizedEvent]) -> None:
@@ -158,7 +157,7 @@ class SSEParser:
         self._take_line(line, size, events)
 
     def _take_line(self, line: bytes, size: int, events: list[SSEEvent | OversizedEvent]) -> None:
-        """``line`` may be cut when its ``size`` is more than an event may have."""
+        """``line`` may be cut if its ``size`` exceeds the limit of an event."""
         if not size:
             self._end_block(events)
             return
@@ -188,7 +187,7 @@ class SSEParser:
     def _end_block(self, events: list[SSEEvent | OversizedEvent]) -> None:
         self.last_event_id = self._id
         event = _text(self._event) or "message"
-        # UTF-8 never has a CR or LF inside a character, so lines decode apart as they would together.
+        # UTF-8 has no CR or LF inside a character, so lines can be decoded together.
         data = b"\n".join(self._data)
         if self._size > self.max_event_bytes or self._has_too_much(data):
             events.append(OversizedEvent(event=event, id=self._id, size=self._size))
@@ -208,10 +207,10 @@ class SSEParser:
 
 
 def encode_event(*, event: str | None, data: bytes | str, id: str | None = None, retry: int | None = None) -> bytes:
-    """One event as the bytes of its block.
+    """An event as its block.
 
-    ``data`` that is bytes must be UTF-8; its line ends of any kind arrive as LF. ValueError when ``event`` or ``id``
-    holds a line end or NUL, which the format has no way to say, or when ``retry`` (milliseconds) is negative.
+    ``data`` as bytes must be UTF-8; any line end arrives as LF. ValueError if ``event`` or ``id`` has a line end or
+    NUL, which the format cannot express, or if ``retry`` (milliseconds) is negative.
     """
     raw = data.encode() if isinstance(data, str) else data
     if b"\r" in raw:
@@ -229,7 +228,7 @@ def encode_event(*, event: str | None, data: bytes | str, id: str | None = None,
 
 
 def encode_comment(text: str) -> bytes:
-    """A comment: no client sees it, but bytes have moved. Line ends start further comment lines."""
+    """A comment: clients do not see it, but bytes are sent. Line ends begin further comment lines."""
     raw = text.encode().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return b": %b\n\n" % raw.replace(b"\n", b"\n: ")
 

@@ -1,7 +1,7 @@
-"""Work in steps: whoever has it done decides whether others have their turn between two of them.
+"""Work in steps, between which the caller may let others run.
 
-A generator that yields nothing, now and then, and returns what comes of the work. ``at_once`` does it in one go; an
-event loop's way is ``gateway.tasks``.
+A generator that yields nothing now and then, and returns the result. ``at_once`` runs it without pause;
+``gateway.tasks`` runs it on an event loop.
 """
 
 from collections.abc import Generator
@@ -13,7 +13,7 @@ Steps = Generator[None, None, T]
 
 
 def at_once(steps: Steps[T]) -> T:
-    """What comes of the work, done without a pause."""
+    """The result, without a pause."""
     while True:
         try:
             next(steps)

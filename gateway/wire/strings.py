@@ -1,7 +1,7 @@
-"""The texts of a JSON document changed in place: every other byte of it stays as it came.
+"""Strings of a JSON document replaced in place: every other byte stays.
 
-Numbers, their spelling, names and their order are the writer's own. Who reads a document and writes it again loses what
-Python has no number for (1e400), what its floats cannot hold, and members that come twice.
+Numbers, their spelling, names and their order belong to the writer. Parsing and writing again would lose numbers that
+Python cannot represent (1e400, precision of floats) and repeated members.
 """
 
 import re
@@ -10,21 +10,21 @@ from collections.abc import Callable, Sequence
 from gateway.wire.codec import dump_foreign_json, parse_foreign_json
 from gateway.wire.steps import Steps
 
-#: A text, and what follows it where it is a member's name. What has matched is not looked at again in another way: with
-#: a place to come back to for each escape, a text full of them takes a hundred times its size in memory.
+#: A string, and the colon if it is a member's name. Matches are possessive: with a place to backtrack to for each
+#: escape, a string full of them takes a hundred times its size in memory.
 _TEXT = rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")([ \t\r\n]*+:)?'
 _TEXTS = re.compile(_TEXT)
 _TEXTS_AND_BOUNDS = re.compile(_TEXT + rb"|[{}\[\]]")
 
 Change = Callable[[str], Steps[str]]
-#: A step ends after so many texts.
+#: Strings in one step.
 _STEP_TEXTS = 200
 
 
 def changing_texts(raw: bytes, values: Change, names: Change | None) -> Steps[bytes]:
-    """The document with each text as ``values`` and each member's name as ``names`` has it, where names change at all.
+    """The document with each string replaced by ``values`` and each member's name by ``names``, if given.
 
-    It must be one that ``parse_foreign_json`` reads. The same object where nothing changes.
+    It must be JSON that ``parse_foreign_json`` reads. Returns the same object if nothing changes.
     """
     pieces: list[bytes] = []
     place = 0
@@ -44,7 +44,7 @@ def changing_texts(raw: bytes, values: Change, names: Change | None) -> Steps[by
 
 
 def putting_text(raw: bytes, path: Sequence[str], text: str) -> Steps[bytes]:
-    """The document with another text at a place below objects, where it has one; of several there, the last counts."""
+    """The document with another string at this path, if it has one; the last of repeated members counts."""
     place = None
     depth = matched = 0  # how deep we are, and how many of the path's names lead here
     for number, found in enumerate(_TEXTS_AND_BOUNDS.finditer(raw)):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-#: What can be shown in every zone: nearer to the ends of the calendar, a change of zone leaves it.
+#: Valid in every zone: nearer to the calendar's ends a change of zone would leave it.
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -15,7 +15,7 @@ def timestamp(at: datetime) -> str:
 
 
 def parse_timestamp(text: Any) -> datetime | None:
-    """An RFC 3339 time with its zone, from 1970 to 9998 (UTC); else None."""
+    """An RFC 3339 time with its zone, from 1970 to 9998 (UTC); otherwise None."""
     if not isinstance(text, str):
         return None
     try:
