@@ -1,1 +1,1 @@
-"""The generic core: HTTP, event streams and WebSockets through one hop; knows no project and no database."""
+"""The generic core: HTTP, event streams and WebSockets over one hop, without projects or a database."""

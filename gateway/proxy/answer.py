@@ -1,4 +1,4 @@
-"""What an upstream answered."""
+"""An upstream's answer."""
 
 import aiohttp
 from aiohttp import hdrs
@@ -10,7 +10,7 @@ MAX_MEDIA_TYPE = 255
 
 
 class Answer:
-    """An answer as its headers are here; ``content`` is its body as it comes, with the coding that it has."""
+    """An answer whose headers have arrived; ``content`` is its body, still encoded."""
 
     __slots__ = ("connection", "content", "headers", "reason", "status")
 
@@ -23,20 +23,20 @@ class Answer:
 
     @property
     def content_type(self) -> str:
-        """Without its parameters, in lower case; "" where there is none."""
+        """Without parameters, in lower case; "" if there is none."""
         return self.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0][:MAX_MEDIA_TYPE].strip().lower()
 
     @property
     def ends_by_itself(self) -> bool:
-        """Whether its end is the end of something that was asked for: no event stream, no other protocol."""
+        """Whether the body has an end: it is not an event stream or another protocol."""
         return self.status != 101 and self.content_type != "text/event-stream"
 
     async def read(self) -> bytes:
-        """All of the body."""
+        """The whole body."""
         return await self.content.read()
 
     def limit_silence(self, seconds: float | None) -> None:
-        """From now on reading fails once the upstream was silent for ``seconds``; a slow reader is no silence."""
+        """From now on reading fails if the upstream is silent for ``seconds``; a slow reader does not count."""
         protocol, transport = self.connection.protocol, self.connection.transport
         if protocol is None or transport is None or self.content.is_eof():
             return  # the whole answer is here already

@@ -1,11 +1,10 @@
-"""The one client that sends requests to containers.
+"""The only client that sends requests to containers.
 
-``Client.open`` is the only door to a container, for forwarded requests and for our own calls alike; what can go wrong
-behind it is one of ``UpstreamUnreachable`` (502), ``UpstreamForbidden`` (502), ``UpstreamRefused`` (503) and
-``UpstreamTimeout`` (504).
+``Client.open`` serves forwarded requests and our own calls alike. It fails with ``UpstreamUnreachable`` (502),
+``UpstreamForbidden`` (502), ``UpstreamRefused`` (503) or ``UpstreamTimeout`` (504).
 
-Connections are aiohttp's, from its ``TCPConnector``; what its ``ClientSession`` does around a request (cookies,
-redirects, proxies, tracing, URLs) is not for a proxy, and was half of what a small request cost.
+Connections come from aiohttp's ``TCPConnector``; what its ``ClientSession`` adds (cookies, redirects, proxies, tracing,
+URLs) is not for a proxy, and was half the cost of a small request.
 """
 
 import asyncio
@@ -31,12 +30,12 @@ from gateway.proxy.policy import AddressPolicy, ForbiddenAddress, never
 from gateway.proxy.resolver import Guard, Lookup, PolicyResolver, system_lookup
 from gateway.proxy.upstream import Timeouts, Upstream
 
-#: How long whoever registers an address waits until its name is resolved.
+#: Time to resolve the name of an address that is being registered.
 _CHECK_SECONDS = 2.0
 
 
 class Client:
-    """The gateway's connections to its containers; use as an async context manager, within the loop that uses it."""
+    """The gateway's connections to containers: an async context manager, for one event loop."""
 
     def __init__(
         self,
@@ -48,9 +47,9 @@ class Client:
         observer: Observer | None = None,
         via: str = "",
     ) -> None:
-        """``tls`` replaces the system's trust store for https upstreams, ``lookup`` how it resolves names.
+        """``tls`` replaces the system's trust store for https upstreams, ``lookup`` the name resolution.
 
-        ``guard`` has the last word on where a name may lead; ``via`` is what this proxy calls itself in each request.
+        ``guard`` decides last where a name may lead; ``via`` is this proxy's name in each request.
         """
         self._policy = policy
         self._lookup = lookup
@@ -60,14 +59,14 @@ class Client:
         self._via = via
         self._connector: aiohttp.TCPConnector | None = None
         self._limits = Limits()
-        #: What a connector is asked with says where to connect to; it is never sent itself.
+        #: A connector needs a request to know where to connect to; this one is never sent.
         self._door = lru_cache(maxsize=4096)(self._checked_door)
 
     async def __aenter__(self) -> Self:
         self._connector = aiohttp.TCPConnector(
             limit=0,
             ssl=self._tls or True,
-            # Node closes idle connections after 5 s: let go first, or a request meets a connection going away.
+            # Node closes idle connections after 5 s: close earlier, or a request meets a closing connection.
             keepalive_timeout=4,
             resolver=self._resolver,
             socket_factory=_open_socket,
@@ -83,7 +82,7 @@ class Client:
             await self._connector.close()
 
     def allow(self, policy: AddressPolicy) -> None:
-        """From now on connect only where this allows it. What is connected already stays."""
+        """From now on connect only where this allows it. Open connections stay."""
         self._policy = self._resolver.policy = policy
         self._door.cache_clear()
         if self._connector is not None:
@@ -99,14 +98,14 @@ class Client:
         body: bytes | AsyncIterable[bytes] | None = None,
         timeouts: Timeouts,
     ) -> Exchange:
-        """Send a request; ``async with`` gives the answer as soon as its headers are here, unread and undecoded.
+        """Send a request; ``async with`` gives the answer when its headers have arrived, unread and undecoded.
 
-        Leaving the context early closes the connection, which is how a request is given up. Redirects are answers like
-        any other. Reading the body inside the context fails with the same errors: broken off is
-        ``UpstreamUnreachable``, silent for longer than ``timeouts.idle`` is ``UpstreamTimeout``. A body without
-        ``Content-Length`` and chunking ends where the connection ends: that it was cut short cannot be seen.
-        ``UpstreamForbidden`` where it is at an address that the policy does not allow: nothing is sent then.
-        ``RequestStalled`` (408) when ``body`` gives nothing for ``timeouts.idle``; an error of ``body`` comes as it is.
+        Leaving the context early closes the connection and so cancels the request. Redirects are not followed. Reading
+        the body inside the context fails with the same errors: ``UpstreamUnreachable`` if it breaks off,
+        ``UpstreamTimeout`` if it is silent for longer than ``timeouts.idle``. A body without ``Content-Length`` and
+        chunking ends with the connection: truncation cannot be seen. ``UpstreamForbidden`` if the policy does not allow
+        the address: nothing is sent then. ``RequestStalled`` (408) if ``body`` yields nothing for ``timeouts.idle``;
+        its own errors pass through.
         """
         assert self._connector is not None, "the client is used outside its context"
         return Exchange(
@@ -124,9 +123,9 @@ class Client:
         )
 
     async def check(self, upstream: Upstream) -> None:
-        """``ForbiddenAddress`` where it must not be connected to, as far as can be told now.
+        """``ForbiddenAddress`` if it must not be connected to, as far as known now.
 
-        A name that does not resolve yet is let pass: each connection asks again.
+        A name that does not resolve yet passes: each connection checks again.
         """
         if self._policy.check_literal(upstream.host) or self._policy.allows_name(upstream.host):
             return
@@ -139,7 +138,7 @@ class Client:
 
     def _checked_door(self, upstream: Upstream) -> aiohttp.ClientRequest:
         try:
-            # An address needs no resolver, and so does not come by there.
+            # Literal addresses skip the resolver, and so its check.
             self._policy.check_literal(upstream.host)
         except ForbiddenAddress as exc:
             raise UpstreamForbidden(f"The gateway does not connect there: {exc}.") from exc
@@ -152,9 +151,9 @@ def _door(upstream: Upstream) -> aiohttp.ClientRequest:
 
 
 def _open_socket(address: tuple[Any, ...]) -> socket.socket:
-    """A socket that notices a container which has vanished without a word, and one that takes nothing for minutes."""
+    """A socket that notices a vanished container, and one that reads nothing for minutes."""
     family, kind, protocol, _, where = address
-    # Whichever way it came here.
+    # However it got here.
     if never(ipaddress.ip_address(where[0].partition("%")[0])):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     sock = socket.socket(family, kind, protocol)

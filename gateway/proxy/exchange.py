@@ -1,4 +1,4 @@
-"""One request to an upstream and its answer, on a connection that is theirs alone meanwhile."""
+"""A request to an upstream and its answer, on a connection of their own meanwhile."""
 
 import asyncio
 import time
@@ -21,18 +21,17 @@ from gateway.proxy.observer import Call, Observer
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Timeouts, Upstream
 
-# RFC 9110 9.2.1: only these may reach a container twice without harm, which happens where a connection that was kept
-# open drops as the next request goes out on it.
+# RFC 9110 9.2.1: only these may be sent again, when a kept connection closes just as a request goes out on it.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# RFC 9110 8.6: a request of these without a body says so.
+# RFC 9110 8.6: without a body these send ``Content-Length: 0``.
 _USUALLY_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-#: Interim answers (1xx) to one request: an upstream that sends them without end is not waited for.
+#: Interim answers (1xx) to one request: more are an error.
 MAX_INTERIM = 16
 _DROPPED = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
 
 
 class Exchange:
-    """See ``Client.open``: sends when it is entered, gives the answer, lets go of the connection when it is left."""
+    """See ``Client.open``: sends on entry, yields the answer, releases the connection on exit."""
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class Exchange:
         self._timeouts = timeouts
         self._observer = observer
         self._via = via
-        #: Since when the present phase lasts, by a finer clock than the loop's.
+        #: Start of the current phase, by a finer clock than the loop's.
         self._since = 0.0
         self._call: Call | None = None
         self._failure: str | None = None
@@ -187,7 +186,7 @@ class Exchange:
             if not len(protocol):
                 self._connection = connection
                 return connection, protocol
-            # The upstream said something while nobody had asked: it would be taken for the answer to what we ask now.
+            # Data that came unasked would be taken for the answer to this request.
             connection.close()
 
     async def _send(self, protocol: ResponseHandler) -> None:
@@ -199,7 +198,7 @@ class Exchange:
         if self._call is not None:
             headers.update(self._call.headers)
         if self._via:
-            # RFC 9110 7.6.3: behind those that it has passed before.
+            # RFC 9110 7.6.3: after the proxies before us.
             headers[hdrs.VIA] = ", ".join([*headers.getall(hdrs.VIA, ()), f"1.1 {self._via}"])
         if isinstance(body, bytes):
             headers[hdrs.CONTENT_LENGTH] = str(len(body))
@@ -213,14 +212,14 @@ class Exchange:
         if body is None:
             writer.send_headers()
         elif isinstance(body, bytes):
-            # It is in memory as it is: written out in one piece with the head, and nobody waits until it is taken.
+            # It is in memory: written together with the head, without waiting.
             await writer.write(body, drain=False)
         else:
             self._upload = _Upload(self, self._limits, self._timeouts)
             self._upload.start(body, writer, protocol)
 
     async def _close(self) -> None:
-        """Keep the connection for others where request and answer are complete, else end it."""
+        """Keep the connection if request and answer are complete, otherwise close it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -234,7 +233,7 @@ class Exchange:
 
 
 class _Upload:
-    """A request's body on its way up, in a task of its own: the limit moves on while the bytes do."""
+    """A request's body being sent, in a task of its own: each piece renews the time limit."""
 
     def __init__(self, exchange: Exchange, limits: Limits, timeouts: Timeouts) -> None:
         self._exchange = exchange
@@ -250,7 +249,7 @@ class _Upload:
         self._task = asyncio.create_task(self._run(aiter(source), writer, protocol), name="upload")
 
     async def stop(self) -> None:
-        # Who reads the source next must find nobody else reading it.
+        # Another reader of the source must not meet this one.
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait((self._task,))

@@ -1,6 +1,6 @@
-"""``Expect: 100-continue``: the body is asked for when someone wants it, not before.
+"""``Expect: 100-continue``: the body is requested when it is needed, not before.
 
-aiohttp's own handler answers 100 before any middleware has run, so a client would upload a gigabyte to be told 404.
+aiohttp's own handler answers 100 before any middleware has run: a client would upload a gigabyte to receive 404.
 """
 
 from aiohttp import hdrs, web
@@ -10,7 +10,7 @@ _UNANSWERED = web.RequestKey("expect-unanswered", bool)
 
 
 async def leave_to_reader(request: web.Request) -> None:
-    """An ``expect_handler`` for routes whose handler calls ``ask_for_body``; ``forward`` does so by itself."""
+    """An ``expect_handler`` for routes whose handler calls ``ask_for_body``; ``forward`` does so itself."""
     if request.version < HttpVersion11:
         return  # RFC 9110 10.1.1: an HTTP/1.0 client does not wait
     if request.headers[hdrs.EXPECT].lower() != "100-continue":
@@ -19,7 +19,7 @@ async def leave_to_reader(request: web.Request) -> None:
 
 
 def ask_for_body(request: web.Request) -> None:
-    """Tell a client that waits for it to send its body; any other client is sending already."""
+    """Tell a client that waits for it to send its body; others send already."""
     if request.get(_UNANSWERED) and request.transport is not None:
         request[_UNANSWERED] = False
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,4 +1,4 @@
-"""What went wrong with an upstream, as one of our errors with a sentence that names it."""
+"""Failures of an upstream as our errors, with a sentence that names it."""
 
 import errno
 
@@ -10,7 +10,7 @@ from gateway.proxy.upstream import Upstream
 
 
 def as_upstream_error(exc: Exception, upstream: Upstream) -> UpstreamError:
-    """``unsent``: nothing of the request has left us."""
+    """``unsent``: nothing of the request has been sent."""
     error = _told(exc, upstream)
     error.unsent = isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return error

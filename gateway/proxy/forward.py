@@ -1,8 +1,7 @@
-"""One request through the gateway: streamed both ways, changed in nothing but what belongs to a hop.
+"""One request through the gateway: streamed both ways, changed only where a hop must.
 
-What cannot be kept: an answer whose end is the end of the upstream's connection (no ``Content-Length``, no chunking)
-may have been cut short without anyone seeing it, RFC 9112 8; trailers and interim answers (1xx) stay behind; a
-``304`` loses its ``Content-Length``.
+Limits: an answer that ends with the upstream's connection (no ``Content-Length``, no chunking) may be truncated without
+notice, RFC 9112 8; trailers and interim answers (1xx) are not forwarded; a ``304`` loses its ``Content-Length``.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ from gateway.proxy.upstream import Timeouts, Upstream
 
 logger = logging.getLogger(__name__)
 
-#: What became of a request: its answer is an event stream, which lasts as long as its client likes; it broke off.
+#: The answer is an event stream, which lasts as long as its client likes; or it broke off.
 STREAMED = web.RequestKey("streamed", bool)
 BROKEN_OFF = web.RequestKey("broken_off", bool)
 
@@ -43,16 +42,16 @@ async def forward(
     extra_headers: Iterable[tuple[str, str]] = (),
     returned: Returned = unchanged,
 ) -> web.StreamResponse:
-    """Send ``request`` to ``target`` (raw path and query) below ``upstream``, and its answer back; WebSockets too.
+    """Send ``request`` to ``target`` (raw path and query) below ``upstream``, and return its answer; WebSockets too.
 
-    ``scheme`` is that by which the client has asked, for ``X-Forwarded-Proto``; ``prefix`` the path that was cut off to
-    get ``target``, for ``X-Forwarded-Prefix``. ``passes`` says which fields of the client's the upstream gets;
-    ``extra_headers`` are set in place of the client's. ``returned`` gives the fields of an answer that the client gets.
+    ``scheme`` is the client's, for ``X-Forwarded-Proto``; ``prefix`` the path that was removed to get ``target``, for
+    ``X-Forwarded-Prefix``. ``passes`` selects the client's fields for the upstream; ``extra_headers`` replace the
+    client's. ``returned`` gives the answer's fields for the client.
 
-    Before the answer has begun, failures are raised: ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``,
-    ``RequestStalled``, ``BadRequest``. After that nothing can be said any more, so the client's connection is aborted:
-    a truncated answer stays one. Attach ``expect.leave_to_reader`` to the route, and a client that sends
-    ``Expect: 100-continue`` uploads nothing before the upstream is there.
+    Until the answer begins, failures are raised: ``UpstreamUnreachable``, ``UpstreamRefused``, ``UpstreamTimeout``,
+    ``RequestStalled``, ``BadRequest``. Later the client's connection is aborted, so that it sees a truncated answer.
+    With ``expect.leave_to_reader`` on the route, a client that sends ``Expect: 100-continue`` uploads nothing before
+    the upstream is connected.
     """
     response: web.StreamResponse | None = None
     try:
@@ -81,8 +80,8 @@ async def forward(
 def _request_headers(
     request: web.Request, scheme: str, prefix: str, passes: Passes, extra: Iterable[tuple[str, str]]
 ) -> CIMultiDict[str]:
-    # The field as it is: request.host would be whatever the target names, and without either (HTTP/1.0) the name of
-    # this machine, by a blocking look-up.
+    # The raw field: request.host would be the target's host, and without either (HTTP/1.0) this machine's name, by a
+    # blocking look-up.
     host = request.headers.get(hdrs.HOST)
     headers = to_upstream(
         request.headers, client=request.remote, scheme=scheme, host=host, prefix=prefix, passes=passes
@@ -127,12 +126,12 @@ def _is_event_stream(answer: Answer) -> bool:
 
 
 class _Body:
-    """The client's request body, asked for when the upstream's connection is there to take it."""
+    """The client's request body, requested once the upstream's connection is open."""
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
-        # aiohttp keeps a request's head back until there is a piece of its body, which a client may send late or only
-        # after seeing the answer's head: an empty piece lets the head go.
+        # aiohttp holds a request's head until there is a piece of its body, which may come late or only after the
+        # answer's head: an empty piece releases it.
         self._head_waits = request.content.total_bytes == 0
 
     def __aiter__(self) -> Self:

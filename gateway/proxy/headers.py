@@ -1,4 +1,4 @@
-"""Which header fields cross the gateway, and how a head is written."""
+"""Which header fields are forwarded, and how a head is written."""
 
 import re
 from collections.abc import Callable
@@ -7,20 +7,20 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
-#: Whether a field of this name, as it was spelled, crosses.
+#: Whether a field of this name, as spelled, is forwarded.
 Passes = Callable[[str], bool]
 
-#: How large the head of a container's answer may be: bytes of a line or a field, and how many fields. That is more
-#: than aiohttp takes by default, and what clients may send to the gateway (``gateway.server.heads``).
+#: Limits of a container's answer: bytes of a line or a field, and number of fields. More than aiohttp's defaults, and
+#: than clients may send to the gateway (``gateway.server.heads``).
 MAX_LINE = MAX_FIELD = 32_768
 MAX_HEADERS = 200
 #: Bytes of an answer's whole head.
 MAX_HEAD = 262_144
 
-#: Bytes that are no UTF-8, as aiohttp reads them.
+#: Bytes that are not UTF-8, as aiohttp reads them.
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
-# RFC 9110 7.6.1, with the fields that older clients send without naming them in Connection.
+# RFC 9110 7.6.1, and fields that older clients send without naming them in Connection.
 HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -35,8 +35,8 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-# Authorization and Cookie are the user's towards the gateway, no container's business. Host is the next hop's own,
-# Expect is answered here, and how a container was addressed is for us to say.
+# Authorization and Cookie are for the gateway only. Host and Expect belong to a hop, and forwarding fields are ours to
+# write.
 _NOT_FOR_UPSTREAM = HOP_BY_HOP | {
     "authorization",
     "cookie",
@@ -50,7 +50,7 @@ _WITHOUT_CLIENTS = _NOT_FOR_UPSTREAM | {"x-forwarded-for"}
 
 
 def everything(name: str) -> bool:
-    """All that is not of one hop, or the gateway's own affair."""
+    """All but fields of one hop, and the gateway's own."""
     return True
 
 
@@ -63,10 +63,10 @@ def to_upstream(
     prefix: str,
     passes: Passes = everything,
 ) -> CIMultiDict[str]:
-    """A request's fields as the container may see them, repeats, spelling and order kept.
+    """A request's fields for the container; repeats, spelling and order are kept.
 
-    ``client`` is the address of who connected to us, ``scheme`` and ``host`` what it asked for (where it said so),
-    ``prefix`` the path that was cut off the front of the target ("" for none).
+    ``client`` is the connected address, ``scheme`` and ``host`` what it requested (if it said), ``prefix`` the path
+    removed from the target ("" for none).
     """
     drop = _dropped(headers, _NOT_FOR_UPSTREAM if client is None else _WITHOUT_CLIENTS)
     kept = [
@@ -85,17 +85,17 @@ def to_upstream(
 
 
 def to_client(headers: Headers, *, passes: Passes = everything) -> CIMultiDict[str]:
-    """An answer's fields as the client may see them, repeats, spelling and order kept."""
+    """An answer's fields for the client; repeats, spelling and order are kept."""
     drop = _dropped(headers, HOP_BY_HOP)
     return CIMultiDict([(name, value) for name, value in headers.items() if passes(name) and name.lower() not in drop])
 
 
 async def write_head(writer: AbstractStreamWriter, start: str, headers: CIMultiDict[str]) -> None:
-    """Write a head as aiohttp does, and leave it in the writer until the body begins.
+    """Write a head as aiohttp does, and keep it in the writer until the body begins.
 
-    aiohttp reads bytes that are no UTF-8 as lone surrogates (PEP 383) and leaves those out when it writes. What is
-    decided by a value would then not hold for what is sent: ``Dom\xffain=x`` would be sent as ``Domain=x``. So a head
-    with such bytes is written here.
+    aiohttp reads bytes that are not UTF-8 as lone surrogates (PEP 383) and drops those on writing. A check of a value
+    would then not hold for what is sent: ``Domÿain=x`` would become ``Domain=x``. So a head with such bytes is written
+    here.
     """
     await writer.write_headers(start, headers)
     if _ESCAPED.search("".join([start, *headers.values()])):
@@ -104,11 +104,11 @@ async def write_head(writer: AbstractStreamWriter, start: str, headers: CIMultiD
 
 
 def _dropped(headers: Headers, drop: frozenset[str]) -> frozenset[str]:
-    """``drop`` with what these headers say themselves belongs to one hop."""
+    """``drop``, and the fields that these headers declare as hop-by-hop."""
     if "Connection" in headers:
         drop = drop.union(_named_in_connection(headers))
     if "Transfer-Encoding" in headers:
-        # RFC 9112 6.3: chunking overrides the length, and a proxy must not pass both on.
+        # RFC 9112 6.3: chunking overrides the length, and a proxy must not forward both.
         drop = drop.union(("content-length",))
     return drop
 

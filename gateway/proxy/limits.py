@@ -1,21 +1,21 @@
-"""Time limits of many waits on one timer of the loop; one for each request would cost more than sending it."""
+"""Time limits of many waits on one timer of the loop; one timer each would cost more than sending a request."""
 
 import asyncio
 from math import inf
 from typing import Protocol
 
-#: The timer fires at most this often, in seconds: a limit is told of so much late at the most.
+#: The timer fires at most this often, in seconds: limits are late by this much at most.
 GRAIN = 0.02
 
 
 class Limited(Protocol):
-    """What waits; ``expire`` is called once, when its time is over."""
+    """A wait; ``expire`` is called once, when its time is over."""
 
     def expire(self) -> None: ...
 
 
 class Limits:
-    """When each of those who wait has waited long enough. Only within a running loop."""
+    """The ends of all waits. Use within a running loop."""
 
     def __init__(self) -> None:
         self._ends: dict[Limited, float] = {}
@@ -23,7 +23,7 @@ class Limits:
         self._fires = inf
 
     def set(self, waiting: Limited, end: float | None) -> None:
-        """``waiting`` expires at ``end``, by the loop's clock, in place of what was said before; None: not at all."""
+        """``waiting`` expires at ``end``, by the loop's clock, instead of earlier settings; None: never."""
         if end is None:
             self._ends.pop(waiting, None)
             return
@@ -43,7 +43,7 @@ class Limits:
         self._timer = asyncio.get_running_loop().call_at(when, self._review)
 
     def _review(self) -> None:
-        # The timer is not moved when a wait ends or its end is put off: by now most have.
+        # The timer is not moved when a wait ends or is prolonged: by now most have been.
         self._timer, self._fires = None, inf
         now = asyncio.get_running_loop().time()
         for waiting in [waiting for waiting, end in self._ends.items() if end <= now]:

@@ -1,4 +1,4 @@
-"""What a server must be run with whose requests are forwarded."""
+"""Options for a server that forwards requests."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,11 +9,11 @@ READ_BUFFER = 65_536
 
 SERVER_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
-        # Compressed request bodies pass as they are.
+        # Compressed request bodies pass unchanged.
         "auto_decompress": False,
-        # A client that goes away cancels its request, and with it the upstream's.
+        # A client that disconnects cancels its request, and so the upstream's.
         "handler_cancellation": True,
-        # What is kept of a body that nobody reads yet.
+        # Buffer of a body that is not being read.
         "read_bufsize": READ_BUFFER,
     }
 )

@@ -1,7 +1,7 @@
-"""Which addresses a container may have: what a gateway connects to is decided here, by address and not by spelling.
+"""Which addresses a container may have, decided by address and not by spelling.
 
-A project's address is written by a user. Without a limit it would name the cloud's metadata service, or whatever else
-trusts the machine that the gateway runs on.
+Users register addresses. Without limits one could be the cloud's metadata service, or anything that trusts this
+machine.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ import attrs
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: Never connected to, whatever is allowed; each with what it is.
+#: Never connected to, whatever is allowed; each with a description.
 NEVER: tuple[tuple[str, str], ...] = (
     ("0.0.0.0/8", "unspecified"),
     ("169.254.0.0/16", "link-local, where clouds keep their metadata"),
@@ -52,7 +52,7 @@ class ForbiddenAddress(ValueError):
 
 @attrs.frozen
 class AddressPolicy:
-    """The networks and names that containers may be at. A name may stand for any address but those of NEVER."""
+    """Allowed networks and names of containers. A name may resolve to any address but those of NEVER."""
 
     networks: tuple[Network, ...] = ()
     #: Lower case: ``name.example``, ``*.example`` for every name below that, ``*`` for every name.
@@ -60,7 +60,7 @@ class AddressPolicy:
 
     @classmethod
     def parse(cls, allow: Iterable[str]) -> Self:
-        """``ValueError`` with the entry that is neither a network nor a name, or that can have no effect."""
+        """``ValueError`` with the entry that is neither a network nor a name, or has no effect."""
         networks: list[Network] = []
         names: list[str] = []
         for entry in allow:
@@ -80,7 +80,7 @@ class AddressPolicy:
         )
 
     def check_literal(self, host: str) -> bool:
-        """Whether ``host`` is an address rather than a name; ``ForbiddenAddress`` where it is one and must not be."""
+        """Whether ``host`` is an address; ``ForbiddenAddress`` if it is a forbidden one."""
         address = literal(host)
         if address is None:
             return False
@@ -88,7 +88,7 @@ class AddressPolicy:
         return True
 
     def allowed(self, host: str, addresses: Iterable[str]) -> list[str]:
-        """Those of a name's addresses that may be connected to; ``ForbiddenAddress`` where none may."""
+        """The name's addresses that may be connected to; ``ForbiddenAddress`` if none may."""
         named, kept, refusal = self.allows_name(host), list[str](), None
         for text in addresses:
             try:
@@ -112,7 +112,7 @@ class AddressPolicy:
 
 @lru_cache(maxsize=4096)
 def never(address: Address) -> str | None:
-    """What an address is that nobody may connect to; None for any other."""
+    """The description of an address of NEVER; None for any other."""
     for network, what in _NEVER:
         if address in network:
             return what
@@ -120,11 +120,11 @@ def never(address: Address) -> str | None:
 
 
 def readings(address: Address) -> Iterator[Address]:
-    """The address, and those that it leads to by way of a translator or a tunnel."""
+    """The address, and those that it leads to through a translator or tunnel."""
     if isinstance(address, ipaddress.IPv4Address):
         yield address
         return
-    # Without its zone: that picks an interface, and not another kind of address.
+    # Without its zone, which only selects an interface.
     address = ipaddress.IPv6Address(int(address))
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
@@ -140,7 +140,7 @@ def readings(address: Address) -> Iterator[Address]:
 
 
 def literal(host: str) -> Address | None:
-    """The address that ``host`` is; None for a name. What a C library takes for an address must be written as one."""
+    """The address that ``host`` is; None for a name. Whatever a C library takes for an address must be a proper one."""
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:

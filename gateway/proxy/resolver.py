@@ -1,4 +1,4 @@
-"""Names of containers become addresses here, once for each connection, and only allowed ones come out."""
+"""Resolves container names, once for each connection, to allowed addresses only."""
 
 import asyncio
 import socket
@@ -9,20 +9,20 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.proxy.policy import AddressPolicy, ForbiddenAddress
 
-#: A name's addresses, each with its family.
+#: A name's addresses with their families.
 Lookup = Callable[[str], Awaitable[list[tuple[int, str]]]]
-#: Those of a name's addresses that may be connected to on a port, whatever else is allowed. ``OSError`` where it cannot
-#: be told.
+#: The addresses of a name that may be connected to on a port, in addition to the policy. ``OSError`` if that cannot be
+#: determined.
 Guard = Callable[[str, int, Sequence[str]], Awaitable[Sequence[str]]]
-#: Addresses of one name. Whoever registers a name decides how many it has, and each costs work at every connection.
+#: Addresses of one name. Its owner decides how many it has, and each costs work at every connection.
 MAX_ADDRESSES: Final = 32
 
 
 async def system_lookup(host: str) -> list[tuple[int, str]]:
-    """As the machine resolves names; ``OSError`` where it cannot.
+    """The system's resolution; ``OSError`` if it fails.
 
-    Of a name with more than ``MAX_ADDRESSES`` these are the same ones each time, whatever the order of the answer. The
-    others do not exist for this gateway: they are neither compared with other projects' nor connected to.
+    Of more than ``MAX_ADDRESSES`` the same ones are kept each time, in any order of the answer. The others are ignored:
+    neither compared with other projects' nor connected to.
     """
     infos = await asyncio.get_running_loop().getaddrinfo(
         host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
@@ -35,9 +35,9 @@ async def system_lookup(host: str) -> list[tuple[int, str]]:
 
 
 class PolicyResolver(AbstractResolver):
-    """What is connected to is an address that was checked: nobody asks for the name a second time.
+    """Connections go to the address that was checked: the name is not resolved again.
 
-    ``ForbiddenAddress`` where all that the name stands for is forbidden.
+    ``ForbiddenAddress`` if all addresses are forbidden.
     """
 
     def __init__(self, policy: AddressPolicy, lookup: Lookup, guard: Guard | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The answer that a client gets for a forwarded request."""
+"""The client's answer to a forwarded request."""
 
 import re
 from collections.abc import Callable
@@ -11,30 +11,29 @@ from gateway.errors import UpstreamUnreachable
 from gateway.proxy.answer import Answer
 from gateway.proxy.headers import to_client, write_head
 
-#: Which fields a client gets for an answer.
+#: Which fields the client gets.
 Returned = Callable[[Answer], CIMultiDict[str]]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def unchanged(answer: Answer) -> CIMultiDict[str]:
-    """All that are not of one hop."""
+    """All fields but those of one hop."""
     return to_client(answer.headers)
 
 
 class ForwardedResponse(web.StreamResponse):
-    """Says what the upstream said, and no more: aiohttp would add a Server and a Content-Type of its own.
+    """The upstream's answer and no more: aiohttp would add Server and Content-Type.
 
-    ``prepare`` leaves the head in the writer, to go out with the first piece of the body; where there is none yet,
-    ``send_headers`` of the writer lets it go.
+    ``prepare`` keeps the head in the writer, to be sent with the first piece of the body; ``send_headers`` of the
+    writer sends it earlier.
     """
 
     @classmethod
     def of(cls, answer: Answer, returned: Returned) -> Self:
-        """The upstream's status, and of its header fields what is ``returned``; ``UpstreamUnreachable`` where they are
-        not HTTP."""
+        """The upstream's status, and the ``returned`` fields; ``UpstreamUnreachable`` if they are not HTTP."""
         headers = returned(answer)
-        # aiohttp reads control characters but refuses to write them, when it is too late to say so.
+        # aiohttp reads control characters but refuses to write them, when it is too late for an error.
         if _CONTROL.search("".join([answer.reason or "", *headers.values()])):
             raise UpstreamUnreachable("The project's container answered with something that is not HTTP.")
         return cls(status=answer.status, reason=answer.reason, headers=headers)

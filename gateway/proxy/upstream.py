@@ -17,7 +17,7 @@ _DOT_SEGMENT = re.compile(r"/(\.|%2e){1,2}(/|$)", re.IGNORECASE)
 
 @attrs.frozen(kw_only=True, cache_hash=True)
 class Upstream:
-    """A base URL that requests are sent below."""
+    """The base URL of requests."""
 
     scheme: str  # "http" or "https"
     host: str  # a name, an IPv4 address, or an IPv6 address without brackets
@@ -27,7 +27,7 @@ class Upstream:
     @classmethod
     @lru_cache(maxsize=4096)  # an address is parsed for every request to it
     def parse(cls, text: str) -> Self:
-        """``http://host``, ``https://[::1]:4096/base``; ``ValueError`` with a sentence that says what is wrong."""
+        """``http://host``, ``https://[::1]:4096/base``; ``ValueError`` with a sentence about the mistake."""
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("the address must be plain ASCII without spaces")
         scheme, colon, rest = text.partition("://")
@@ -58,9 +58,9 @@ class Upstream:
         return f"{self.scheme}://{self.authority}{self.prefix}"
 
     def path_for(self, target: str) -> str:
-        """What to ask this address for to get ``target``, a raw path and query, which is kept byte for byte.
+        """The path to request for ``target``, a raw path and query, which is kept byte for byte.
 
-        ``BadRequest`` where the target would climb out of this address's own path prefix.
+        ``BadRequest`` if the target would leave this address's path prefix.
         """
         if not target.startswith("/"):
             if target and not target.startswith("?"):
@@ -84,7 +84,7 @@ def _split_authority(text: str, default_port: int) -> tuple[str, int]:
 
 
 def _is_name(text: str) -> bool:
-    """Whether DNS can have it (RFC 1035 2.3.4); on others resolvers fail in ways of their own."""
+    """Whether DNS allows it (RFC 1035 2.3.4); resolvers fail differently on others."""
     return len(text) <= 253 and all(1 <= len(label) <= 63 for label in text.removesuffix(".").split("."))
 
 
@@ -98,7 +98,7 @@ def _is_ipv6(text: str) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """How long each part of an exchange may take, in seconds. There is no limit on the whole."""
+    """Time limits of the parts of an exchange, in seconds. The whole has none."""
 
     connect: float
     """Until there is a connection: name lookup, TCP and TLS."""

@@ -1,8 +1,8 @@
 """WebSockets through the gateway: the handshake as HTTP, then bytes.
 
-After the 101 nothing is parsed. Frames, fragments, extensions, pings, close codes and their reasons pass because they
-are bytes, a message of any size costs no more memory than the buffers, and a side that vanishes without a close frame
-has vanished for the other side too (which then reports 1006, as RFC 6455 7.1.5 wants).
+After the 101 nothing is parsed. Frames, fragments, extensions, pings, close codes and reasons pass as bytes; a message
+of any size takes only the buffers' memory; and a side that vanishes without a close frame is closed for the other side
+too (which reports 1006, as RFC 6455 7.1.5 requires).
 """
 
 import asyncio
@@ -35,7 +35,7 @@ def is_handshake(request: web.BaseRequest) -> bool:
 
 
 async def tunnel(request: web.Request, answer: Answer, returned: Returned) -> web.StreamResponse:
-    """Pass the upstream's 101 on, then bytes both ways until either side has gone."""
+    """Forward the upstream's 101, then bytes both ways until either side is closed."""
     connection = answer.connection
     if connection is None or connection.protocol is None or connection.transport is None:
         raise UpstreamUnreachable("The project's container switched protocols without saying to which.")
@@ -55,7 +55,7 @@ async def tunnel(request: web.Request, answer: Answer, returned: Returned) -> we
 
 
 class _Side:
-    """One end of the tunnel: what it sent, to be read, and a writer towards it."""
+    """One end of the tunnel: received bytes to read, and a writer."""
 
     def __init__(self, protocol: Any, transport: asyncio.Transport | None) -> None:
         loop = asyncio.get_running_loop()
@@ -72,18 +72,18 @@ class _Side:
         if self._transport is None:
             return
         self._transport.close()
-        # close() waits for its buffer to be taken; a side that takes nothing must not keep the socket.
+        # close() waits for its buffer to be sent; a side that reads nothing must not keep the socket.
         asyncio.get_running_loop().call_later(_GRACE, _give_up, self._transport)
 
 
 def _give_up(transport: asyncio.Transport) -> None:
-    # Python 3.11's transports cannot be aborted once they have closed, and do not tell: what is closed holds no bytes.
+    # Python 3.11's transports cannot be aborted after closing, and do not say so: a closed one holds no bytes.
     if transport.get_write_buffer_size():
         transport.abort()
 
 
 class _Feed:
-    """What aiohttp calls a parser: takes the bytes that arrive after the handshake."""
+    """A parser for aiohttp: takes the bytes after the handshake."""
 
     def __init__(self, reader: aiohttp.StreamReader) -> None:
         self._reader = reader
@@ -106,8 +106,8 @@ async def _both_ways(up: _Side, down: _Side) -> None:
         for end in await asyncio.gather(*pumps, return_exceptions=True):
             if isinstance(end, Exception) and not isinstance(end, ConnectionError):
                 logger.error("websocket tunnel failed", exc_info=end)
-        # A close frame and the end of the connection can arrive together, and the end cancels us: what was received
-        # is delivered all the same.
+        # A close frame and the end of the connection can arrive together, and the end cancels us: received bytes are
+        # sent all the same.
         _flush(down, up)
         _flush(up, down)
 

@@ -1,10 +1,9 @@
-"""Connections of clients, by aiohttp, with a bound that it has none for: a request's whole head, in bytes and in time.
+"""Clients' connections, by aiohttp, with a limit that it lacks: for a request's whole head, in bytes and time.
 
-aiohttp bounds each line and field, and how many there are; all of them at their largest would be a megabyte for each
-connection of anybody, for as long as it is idle.
+aiohttp limits each line and field, and their number; together they could take a megabyte for each idle connection.
 
-What cannot be read is answered here, because no request comes of it that a handler could have. Nothing of it is
-repeated, neither in the answer nor in the log: a field that is too long may have a secret in it.
+Invalid requests are answered here, since no handler gets them. Nothing of them is repeated in the answer or the log: a
+field that is too long may contain a secret.
 """
 
 import asyncio
@@ -21,18 +20,18 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a whole head. nginx takes 32 KiB, Node.js 16.
+#: Bytes of a whole head. nginx allows 32 KiB, Node.js 16.
 MAX_HEAD: Final = 65_536
-#: Bytes of all heads together that are under way. Beyond that only short ones are waited for.
+#: Bytes of all incomplete heads together. Beyond that only short ones may continue.
 MAX_HEADS: Final = 16_777_216
 SHORT_HEAD: Final = 8192
-#: aiohttp's own limits, for messages: bytes of the first line and of each field, and fields.
+#: aiohttp's own limits, for messages: bytes of the first line and of each field, and number of fields.
 MAX_FIELD: Final = 8190
 MAX_FIELDS: Final = 128
-#: How long a head may take to arrive, from its first byte on.
+#: Time for a head to arrive, from its first byte.
 HEAD_SECONDS: Final = 20.0
-#: How long what else comes is read, and thrown away, where a head is refused. Whoever is still sending when the
-#: connection is closed may never see the answer (RFC 9112 9.6).
+#: How long further data is read and dropped after a head was refused: a client that still sends when the connection is
+#: closed may never see the answer (RFC 9112 9.6).
 LINGER_SECONDS: Final = 5.0
 _EMPTY_LINE: Final = b"\r\n\r\n"
 
@@ -40,30 +39,30 @@ _EMPTY_LINE: Final = b"\r\n\r\n"
 class Connection(RequestHandler):
     """A client's connection."""
 
-    #: Bytes of the heads that are under way on all of them.
+    #: Bytes of incomplete heads on all connections.
     under_way: ClassVar[int] = 0
 
     __slots__ = ("_body", "_body_length", "_head_bytes", "_head_ends", "_is_refused", "_last_bytes", "_unread")
 
     def __init__(self, server: web.Server) -> None:
         super().__init__(server, loop=server._loop, **server._kwargs)
-        #: Of the head that is under way; and what ends the connection if it is not here by then.
+        #: Bytes of the current head, and the timer that ends the connection.
         self._head_bytes = 0
         self._head_ends: asyncio.TimerHandle | None = None
         self._is_refused = False
-        #: Of the request whose head came last, and its length where the head says that; then comes the next head.
+        #: The body of the last request, and its length if declared; the next head follows.
         self._body: StreamReader = EMPTY_PAYLOAD
         self._body_length: int | None = None
-        #: An empty line may come in two pieces.
+        #: An empty line may arrive in two pieces.
         self._last_bytes = b""
-        #: Bytes behind the last empty line which aiohttp keeps until requests before them are handled.
+        #: Bytes after the last empty line that aiohttp keeps until earlier requests are handled.
         self._unread = 0
 
     def data_received(self, data: bytes) -> None:
-        """A piece of what the client sends; an empty one where aiohttp goes on with what it has kept.
+        """Data from the client; empty if aiohttp goes on with what it kept.
 
-        aiohttp does not tell where in a piece a request ends. Each head ends with an empty line, and so does each
-        chunked body: behind the last empty line of a piece no request begins and ends. So it is read in two parts.
+        aiohttp does not say where a request ends. Each head ends with an empty line, and so does each chunked body:
+        after the last empty line of a piece no request begins and ends. So a piece is read in two parts.
         """
         if self._is_refused:
             return
@@ -99,7 +98,7 @@ class Connection(RequestHandler):
             return
         unread, self._unread = self._unread, 0
         if unread and not self._upgraded and self._body.is_eof():
-            # Some of it may be of a body, and is counted too much. Few clients send so much before they are answered.
+            # Parts of a body may be counted too. Few clients send so much before they are answered.
             self._count_head(unread)
 
     def _note_body(self, message: Any, body: StreamReader) -> None:
@@ -108,13 +107,13 @@ class Connection(RequestHandler):
             self._body_length = int(length)
 
     def _of_body(self, size: int) -> int:
-        """How many of the next bytes are of the body that is under way; all that may be."""
+        """How many of the next bytes belong to the current body, at most."""
         if self._body.is_eof():
             return 0
         return size if self._body_length is None else min(size, self._body_length - self._body.total_bytes)
 
     def _count_head_in(self, begun: bytes) -> None:
-        """What some clients send after a body, an empty line, must not end its answer (RFC 9112 2.2)."""
+        """An empty line after a body, which some clients send, must not end its answer (RFC 9112 2.2)."""
         is_idle = self._waiter is not None and not self._waiter.done()
         if begun and (is_idle or self._head_bytes or begun.strip(b"\r\n")):
             self._count_head(len(begun))
@@ -122,15 +121,14 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Drop what came behind a request for another protocol that is declined: aiohttp would read it past the bounds
-        here. Clients wait for that answer."""
+        """Drop data after a declined upgrade: aiohttp would read it without these limits. Clients wait for that answer."""
         if self._upgraded and self._payload_parser is None and self._message_tail.strip(b"\r\n"):
             self._message_tail = b""
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def _count_head(self, size: int) -> None:
-        """Also of a request that comes while another is handled."""
+        """Also for a request that arrives while another is handled."""
         self._head_bytes += size
         Connection.under_way += size
         if self._head_bytes > MAX_HEAD or (Connection.under_way > MAX_HEADS and self._head_bytes > SHORT_HEAD):
@@ -171,7 +169,7 @@ class Connection(RequestHandler):
             self._head_ends = None
 
     def _refuse_large_ones(self, came: int) -> None:
-        """Of the heads that came last. In how many pieces they came makes no difference, nor that others wait."""
+        """Checks the latest heads, however many pieces they came in, even if others wait."""
         waiting = 0
         for place, (message, _) in enumerate(self._messages):
             waiting += _size(message)
@@ -180,7 +178,7 @@ class Connection(RequestHandler):
 
 
 def _size(message: Any) -> int:
-    """With what stands between names and values, and after them."""
+    """Including separators."""
     fields = getattr(message, "raw_headers", ())
     return len(getattr(message, "path", "")) + sum(len(name) + len(value) + len(": \r\n") for name, value in fields)
 

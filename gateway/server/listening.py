@@ -1,8 +1,8 @@
-"""Accepts connections for a server, and goes on accepting when descriptors have run out and come back.
+"""Accepts connections, and continues after descriptors ran out.
 
-Neither asyncio's nor uvloop's own server does: uvloop's closes its listening socket for good at the first failure, and
-both take the very last descriptor, so that what is under way (the database, containers) finds none. Here clients wait
-in the kernel's queue while fewer than ``RESERVED`` descriptors are left.
+asyncio's and uvloop's servers do not: uvloop's closes its listening socket for good at the first failure, and both take
+the last descriptor, so that running work (database, containers) finds none. Here clients wait in the kernel's queue
+while fewer than ``RESERVED`` descriptors are left.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ from gateway.server.heads import Connection
 
 logger = logging.getLogger(__name__)
 
-#: Descriptors that no client gets: for connections to PostgreSQL and to containers, and for files.
+#: Descriptors kept for connections to PostgreSQL and to containers, and for files.
 RESERVED = 64
 RETRY_SECONDS = 0.1
-#: How long a server that stops waits for clients to take the last bytes of their answers.
+#: How long a stopping server waits for clients to read the last bytes.
 FLUSH_SECONDS = 1.0
-#: Connections that are accepted before other work has its turn.
+#: Connections that are accepted in a row before other work runs.
 _BURST = 64
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 _Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
-#: As many as a gateway asks for where the system's administrator allows them: each stream needs one.
+#: The limit that a gateway requests: each stream needs one.
 WANTED = 65_536
 
 
 def allow_descriptors() -> None:
-    """Raise this process's limit, which is often 1,024, as far as the hard one lets it."""
+    """Raise this process's limit, often 1,024, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -85,12 +85,12 @@ class Accepting(web.BaseSite):
         await super().stop()
 
     async def finish(self) -> None:
-        """End what is left of all connections: one that is closed stays open until its client has taken the rest.
+        """Close all connections: a closed one stays open until its client has read the rest.
 
         Clients that read have a moment for that.
         """
         end = time.monotonic() + FLUSH_SECONDS
-        # A transport tells nobody when it has written all of it.
+        # A transport does not report when it has written everything.
         while any(transport.get_write_buffer_size() for transport in self._opened) and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         for transport in list(self._opened):
@@ -114,13 +114,13 @@ class Accepting(web.BaseSite):
             self._open(client)
 
     def _is_short(self) -> bool:
-        # The kernel gives the lowest number that is free.
+        # The kernel returns the lowest free number.
         probe = os.dup(self._sock.fileno())
         os.close(probe)
         return probe >= self._lowest_reserved
 
     def _pause(self, reason: str) -> None:
-        """Leave those who come in the kernel's queue for a moment; a readable socket would be told again at once."""
+        """Leave clients in the kernel's queue for a moment; a readable socket would be reported again at once."""
         if not self._paused:
             logger.warning("connections wait to be accepted", extra={"reason": reason})
         self._paused = True

@@ -23,10 +23,10 @@ from gateway.web.leaving import LEAVE
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
-#: Seconds that stopping may take beyond what requests are given; then what still runs is left behind.
+#: Seconds that stopping may take beyond the time for requests; then what still runs is abandoned.
 GRACE = 5.0
-#: How long a connection may be without a request under way: idle, or with a head that comes byte by byte (aiohttp has
-#: no limit for that alone). More than what nginx keeps one for, or it would send into one that is just being closed.
+#: How long a connection may be without a complete request: idle, or with a slow head (aiohttp has no limit for that
+#: alone). More than nginx's, which would otherwise send into a closing one.
 IDLE_SECONDS = 75.0
 #: M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h: bytes, and heaps of threads.
 _MALLOC = {-3: 300_000, -8: 1}
@@ -35,24 +35,24 @@ _PORT_IS_WRONG = (errno.EADDRINUSE, errno.EACCES)
 
 
 def bind(host: str, port: int, *, purpose: str, option: str) -> socket.socket:
-    """A listening socket; ``StartError`` in one sentence where the address cannot be had."""
+    """A listening socket; ``StartError`` in one sentence if the address is not available."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
-        # The address stands in some of the texts already: create_server appends it to strerror.
+        # Some texts have the address already: create_server appends it to strerror.
         reason = (exc.strerror or str(exc)).split(" (while", 1)[0].lower()
         advice = f"choose another port with {option} PORT" if exc.errno in _PORT_IS_WRONG else "choose another address"
         raise StartError(f"{purpose} cannot listen on {address(host, port)}: {reason}; {advice}") from exc
 
 
 def bind_shared(host: str, port: int, count: int, *, purpose: str, option: str) -> list[socket.socket]:
-    """Listening sockets of ``count`` processes on one port, among which the kernel divides who connects, evenly.
+    """Listening sockets of ``count`` processes on one port; the kernel divides connections among them evenly.
 
-    A single socket that all of them accept from would give most of a rush to the first who wakes, and streams stay
-    where they began. What waits in the queue of a process that has died waits for the next one that gets its socket.
+    A single shared socket would give most of a burst to the first that wakes, and streams stay where they began.
+    Clients in the queue of a process that died wait for the next one with its socket.
     """
-    # Where somebody listens already this fails, as those below would not for a process of the same user.
+    # This fails if the port is in use; those below would not for a process of the same user.
     sock = bind(host, port, purpose=purpose, option=option)
     if count == 1:
         return [sock]
@@ -62,17 +62,17 @@ def bind_shared(host: str, port: int, count: int, *, purpose: str, option: str) 
 
 
 def address(host: str, port: int) -> str:
-    """``host:port`` as it stands in a URL."""
+    """``host:port`` as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @asynccontextmanager
 async def serving(app: web.Application, sock: socket.socket, *, shutdown_timeout: float) -> AsyncIterator[None]:
-    """``app`` answers on ``sock`` for as long as this is open; requests have ``shutdown_timeout`` after that.
+    """``app`` answers on ``sock`` while this is open; requests have ``shutdown_timeout`` after that.
 
-    An application with ``LEAVE`` is told first that this is about to end.
+    An application with ``LEAVE`` is told before.
     """
-    # aiohttp takes it twice: for requests to end by themselves, and for their handlers once they are cancelled.
+    # aiohttp uses it twice: for requests to end, and for their handlers after cancellation.
     runner = web.AppRunner(
         app, access_log=None, shutdown_timeout=shutdown_timeout / 2, keepalive_timeout=IDLE_SECONDS, **SERVER_OPTIONS
     )
@@ -85,7 +85,7 @@ async def serving(app: web.Application, sock: socket.socket, *, shutdown_timeout
         if leave := app.get(LEAVE):
             await leave()
     finally:
-        # Streams are told to come back first, and take that long at most too.
+        # Streams are told to reconnect first, which takes this long at most, too.
         await _clean_up(runner, 2 * shutdown_timeout + GRACE)
         if site is not None:
             await site.finish()
@@ -101,24 +101,24 @@ async def _clean_up(runner: web.AppRunner, seconds: float) -> None:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Set when somebody wants this program to stop: Ctrl-C, SIGTERM, or the terminal is closed.
+    """Set when the program should stop: Ctrl-C, SIGTERM, or the terminal is closed.
 
-    From now on none of these signals ends the program by itself; a second one does not interrupt the stopping.
+    From now on these signals do not end the program; a second one does not interrupt the stopping.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in _SIGNALS:
         number = getattr(signal, name, None)
-        # Under nohup the closing of the terminal is ignored, and stays so.
+        # Under nohup the closing of the terminal stays ignored.
         if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
             loop.add_signal_handler(number, stopped.set)
     return stopped
 
 
 def reload_on_hangup() -> asyncio.Event:
-    """Set when SIGHUP asks for the configuration to be read again, from now on; clear it to hear of the next.
+    """Set when SIGHUP asks to read the configuration again; clear it to hear of the next.
 
-    With a terminal SIGHUP is its closing, and stays a reason to stop.
+    With a terminal SIGHUP means its closing, and still stops the program.
     """
     wanted = asyncio.Event()
     number = getattr(signal, "SIGHUP", None)
@@ -128,10 +128,10 @@ def reload_on_hangup() -> asyncio.Event:
 
 
 def _give_memory_back() -> None:
-    """Have large blocks come from the system one by one, and go back there as soon as they are free.
+    """Have large blocks allocated by the system one by one, and returned when they are free.
 
-    By itself the GNU C library takes blocks of up to 32 MB from its heap once the first of them was freed, and with the
-    small ones that come to stand between them a few events of 4 MB keep 100 MB for good.
+    By default the GNU C library takes blocks of up to 32 MB from its heap once the first of them was freed; with small
+    ones between them a few events of 4 MB keep 100 MB for good.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -148,9 +148,9 @@ def _has_terminal() -> bool:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a program's work to its end, in the fastest event loop that there is."""
+    """Run a program to its end, on the fastest event loop available."""
     _give_memory_back()
-    # What has been imported stays: the garbage collector need not walk it again, nor look after every few requests.
+    # Imported objects stay: the garbage collector need not visit them, nor run after every few requests.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

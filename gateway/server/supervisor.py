@@ -1,7 +1,7 @@
-"""Keeps several gateway processes running on one port, and ends them all when it is told to, or when it dies.
+"""Keeps several gateway processes running on one port, and ends them all when it is told to, or dies.
 
-Each worker has a listening socket of its own (see ``run.bind_shared``), which the supervisor holds open too: who
-connects while a worker is being replaced waits for the new one and is not refused.
+Each worker has its own listening socket (see ``run.bind_shared``), which the supervisor holds open too: clients that
+connect while a worker is replaced wait for the new one and are not refused.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ from gateway.telemetry.exposition import Seat
 
 logger = logging.getLogger(__name__)
 
-#: A worker that lived for so many seconds was sound; it is replaced at once.
+#: A worker that lived this long was healthy; it is replaced at once.
 SOUND_SECONDS = 10.0
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 5.0
-#: Each worker may die for a reason of its own; when all have twice in this time, the reason is one of the whole.
+#: Workers may die for reasons of their own; if all do twice in this time, the reason is a common one.
 DEATHS_EACH, LEAST_DEATHS, DEATHS_SECONDS = 2, 5, 30.0
-#: Where the package is that this process runs, so that its workers run the same.
+#: The directory of this process's package, so that workers run the same.
 _PLACE = Path(__file__).resolve().parents[2]
 
 
 class _Worker:
-    """A started worker; who started it awaits ``ended``."""
+    """A started worker; whoever starts it awaits ``ended``."""
 
     def __init__(self, process: Process, link: asyncio.StreamReader, keep: asyncio.StreamWriter) -> None:
         self._process = process
@@ -51,12 +51,12 @@ class _Worker:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                # Not from the working directory: a directory named gateway may be anybody's there.
+                # Not from the working directory, which may hold any directory named gateway.
                 *("-P", "-m", "gateway.server.worker", str(theirs.fileno()), str(sock.fileno())),
                 stdin=DEVNULL,
                 pass_fds=(theirs.fileno(), sock.fileno()),
                 env={**environment(), "PYTHONPATH": _python_path()},
-                # Ctrl-C reaches the whole foreground group: it is the supervisor's to tell the workers.
+                # Ctrl-C reaches the whole foreground group, but the supervisor stops the workers.
                 start_new_session=True,
             )
         except OSError:
@@ -69,7 +69,7 @@ class _Worker:
         return cls(process, reader, writer)
 
     async def is_ready(self) -> bool:
-        """Wait until it serves; False: it has ended before."""
+        """Wait until it serves; False: it ended before."""
         try:
             return await self._link.readline() == worker.READY
         except OSError:
@@ -82,7 +82,7 @@ class _Worker:
         return f"status {status}" if status >= 0 else signal.Signals(-status).name
 
     def change(self, changes: Changes) -> None:
-        """Have it take these settings."""
+        """Send it these settings."""
         self._keep.write(worker.packed(changes))
 
     def signal(self, number: signal.Signals) -> None:
@@ -91,10 +91,10 @@ class _Worker:
 
 
 class Supervisor:
-    """Owns the workers. ``supervising`` makes one."""
+    """Owns the workers; see ``supervising``."""
 
     def __init__(self, config: Config, sockets: Sequence[socket.socket], directory: Path) -> None:
-        """``directory``: where the workers find each other."""
+        """``directory``: for the workers' sockets."""
         self._config = config
         self._sockets = sockets
         self._seats = [Seat(number=number, count=len(sockets), directory=directory) for number in range(len(sockets))]
@@ -109,7 +109,7 @@ class Supervisor:
         return sorted(one.pid for one in self._workers)
 
     async def start(self, stopped: asyncio.Event) -> None:
-        """Start the workers and wait until all serve, or until ``stopped``. ``StartError`` where one cannot."""
+        """Start the workers and wait until all serve, or until ``stopped``. ``StartError`` if one cannot."""
         for seat, sock, ready in zip(self._seats, self._sockets, self._ready, strict=True):
             self._keeping.append(asyncio.create_task(self._keep(seat, sock, ready), name=f"keep worker {seat.number}"))
         waiting = [asyncio.create_task(ready.wait()) for ready in self._ready]
@@ -126,37 +126,37 @@ class Supervisor:
         self.check()
 
     def change(self, changes: Changes) -> None:
-        """Have all workers, and those that are yet to come, take these settings."""
+        """Send these settings to all workers, and to future ones."""
         self._config = changed(self._config, changes)
         for one in self._workers:
             one.change(changes)
 
     def check(self) -> None:
-        """``StartError`` where the workers cannot be kept running."""
+        """``StartError`` if the workers cannot be kept running."""
         for task in self._keeping:
             if task.done():
                 task.result()
 
     async def stop(self) -> None:
-        """End all workers: in order, as ``server.shutdown_timeout`` allows, then by force."""
+        """End all workers: orderly, as ``server.shutdown_timeout`` allows, then by force."""
         self._stopping.set()
         for sock in self._sockets:
             sock.close()
         server = self._config.server
-        # A worker ends by itself within GRACE; a little more, and it must be stuck.
+        # A worker ends by itself within GRACE; much later it must be stuck.
         patience = server.stop_delay + 2 * (server.shutdown_timeout + GRACE)
         for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
             for one in self._workers:
                 one.signal(number)
             _, late = await asyncio.wait(self._keeping, timeout=seconds)
             if not late:
-                # One failure has been told; that others failed for the same reason need not be.
+                # One failure was reported; the others probably have the same reason.
                 await asyncio.gather(*self._keeping, return_exceptions=True)
                 return
         logger.error("workers do not end", extra={"workers": self.pids})
 
     async def _keep(self, seat: Seat, sock: socket.socket, ready: asyncio.Event) -> None:
-        """One worker after another on this socket."""
+        """Replace workers on this socket as they end."""
         backoff = 0.0
         while not self._stopping.is_set():
             born = time.monotonic()
@@ -172,14 +172,14 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), backoff)
 
     async def _live(self, seat: Seat, sock: socket.socket, ready: asyncio.Event) -> str:
-        """One worker, from its start to its end; how that was."""
+        """One worker, from start to end; returns how it ended."""
         given = self._config
         try:
             one = await _Worker.start(given, seat, sock)
         except OSError as exc:  # no memory, no descriptors, no processes: just now
             return str(exc.strerror)
         self._workers.add(one)
-        # What was changed while its process was being started, when it was none of the workers yet.
+        # Changes made while its process was started, before it was among the workers.
         if changes := differences(given, self._config):
             one.change(changes)
         if self._stopping.is_set():
@@ -210,7 +210,7 @@ class Supervisor:
 async def supervising(
     config: Config, sockets: Sequence[socket.socket], stopped: asyncio.Event
 ) -> AsyncIterator[Supervisor]:
-    """Workers on these sockets, which are closed at the end, for as long as this is open."""
+    """Workers on these sockets, which are closed at the end, while this is open."""
     with TemporaryDirectory(prefix="acp-gateway-") as directory:
         supervisor = Supervisor(config, sockets, Path(directory))
         try:

@@ -1,7 +1,7 @@
 """One of several gateway processes on one port, as ``supervisor`` starts it: ``worker.py LINK SOCKET``.
 
-LINK is the worker's end of a pair of sockets: the supervisor sends the configuration over it, the worker a line once it
-serves, and when it ends, the supervisor is gone (`kill -9` included) and the worker ends too.
+LINK is a socket pair's end: the supervisor sends the configuration, the worker a line once it serves, and when it
+closes, the supervisor is gone (`kill -9` included) and the worker ends too.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from gateway.telemetry.exposition import Seat
 
 READY = b"ready\n"
 _LENGTH = struct.Struct("!I")
-#: How long a worker whose supervisor has gone may take to end in order.
+#: How long a worker without a supervisor may take to end orderly.
 ORPHAN_SECONDS = 1.5
 _RETRY_SECONDS = 0.5
 
 
 def packed(value: tuple[Config, Seat] | Changes) -> bytes:
-    """What a worker is told as it goes over a link: no command line and no environment shows its secrets."""
+    """A message on a link: command lines and environments would show its secrets."""
     data = pickle.dumps(value)
     return _LENGTH.pack(len(data)) + data
 
@@ -56,14 +56,14 @@ def _receive(link: socket.socket) -> tuple[Config, Seat]:
 
 
 def _next(stream: Any) -> Any:
-    """The next value; None where the supervisor has gone."""
+    """The next value; None if the supervisor is gone."""
     head = _exactly(stream, _LENGTH.size)
     data = head and _exactly(stream, *_LENGTH.unpack(head))
     return pickle.loads(data) if data else None
 
 
 def _exactly(stream: Any, size: int) -> bytes:
-    """So many bytes, and not one more; none where the stream ends before."""
+    """Exactly this many bytes; none if the stream ends before."""
     data = b""
     while len(data) < size:
         if not (piece := stream.read(size - len(data))):
@@ -77,7 +77,7 @@ async def _work(config: Config, seat: Seat, link: socket.socket, sock: socket.so
     settings = Settings(config)
     settings.on_change(lambda changed: logs.configure(changed.logging))
     watching = (link, asyncio.get_running_loop(), settings, stopped)
-    # A thread, so that even a worker whose loop is stuck ends.
+    # A thread, so that a worker with a stuck loop ends too.
     threading.Thread(target=_hear_supervisor, args=watching, name="supervisor", daemon=True).start()
     await _until_database_answers(config, stopped)
     if stopped.is_set():
@@ -91,7 +91,7 @@ async def _work(config: Config, seat: Seat, link: socket.socket, sock: socket.so
 def _hear_supervisor(
     link: socket.socket, loop: asyncio.AbstractEventLoop, settings: Settings, stopped: asyncio.Event
 ) -> None:
-    """Take the changes of settings that it sends, and end with it."""
+    """Take changes of settings, and end with the link."""
     with suppress(OSError, RuntimeError), link.makefile("rb") as stream:
         while (changes := _next(stream)) is not None:
             loop.call_soon_threadsafe(settings.change, changes)
@@ -102,7 +102,7 @@ def _hear_supervisor(
 
 
 async def _until_database_answers(config: Config, stopped: asyncio.Event) -> None:
-    """A worker that replaces another may start while PostgreSQL is away; that it can be reached has been seen."""
+    """A replacement may start while PostgreSQL is unreachable; it was reachable before."""
     while not stopped.is_set():
         try:
             database = await Database.open(config.database.url, size=1, connect_timeout=config.database.connect_timeout)
