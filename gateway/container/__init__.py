@@ -1,1 +1,1 @@
-"""The far side: what a project container speaks on its ACP port, as methods and values."""
+"""A project container's ACP port, as methods and values."""

@@ -1,11 +1,10 @@
-"""OpenCode's own API on a container's other port (4096): what it remembers of a session that ``opencode acp`` runs.
+"""OpenCode's own API on a container's other port (4096): what it stores of a session that ``opencode acp`` runs.
 
 ``opencode serve`` and ``opencode acp`` of one home share their storage, and ACP's session id is OpenCode's own (seen
 with OpenCode 1.18): ``GET /session/{id}`` gives ``{id, directory, …}``, ``GET /session/{id}/message`` all messages
-``{info: {id, role, parentID?, time: {created, completed?}, finish?, error?}, parts: [{type, …}]}``, oldest first. The
-text of a part is stored when the part has ended. ``GET /path`` tells where it works, ``GET /event`` is the stream of
-what happens there: without ids, begun by ``server.connected``, with a ``server.heartbeat`` each 10 s. Nothing here is
-trusted to have its shape.
+``{info: {id, role, parentID?, time: {created, completed?}, finish?, error?}, parts: [{type, …}]}``, oldest first. A
+part's text is stored when the part ends. ``GET /path`` gives its directory, ``GET /event`` its event stream: without
+ids, begun by ``server.connected``, with a ``server.heartbeat`` each 10 s.
 """
 
 import asyncio
@@ -30,19 +29,19 @@ from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 from gateway.wire.steps import Steps
 
 HISTORY = AnswerLimit(max_bytes=4_194_304, max_values=100_000)
-#: A step ends after so many messages, or parts of one.
+#: Messages, or parts of one, in a step.
 _STEP: Final = 200
 ASK_SECONDS = 10.0
 #: Characters.
 SHORT_EVENT = 500
 
-#: A message of the assistant that finished so is followed by another one.
+#: An assistant's message that finishes like this is followed by another.
 _GOES_ON = {None, "tool-calls", "unknown"}
 
 
 @attrs.frozen(kw_only=True)
 class Text:
-    """Something that the agent said, or thought; of one message."""
+    """Something that the agent said or thought in one message."""
 
     message_id: str
     text: str
@@ -51,7 +50,7 @@ class Text:
 
 @attrs.frozen(kw_only=True)
 class ToolCall:
-    """A tool that the agent called. ``status``: pending, running, completed or error."""
+    """A tool call. ``status``: pending, running, completed or error."""
 
     call_id: str
     tool: str
@@ -65,25 +64,25 @@ class ToolCall:
 
 @attrs.define(kw_only=True)
 class Exchange:
-    """A prompt and all that came of it, in order."""
+    """A prompt and everything that followed it, in order."""
 
     prompt: str
     items: list[Text | ToolCall] = attrs.field(factory=list)
-    #: The last message of the assistant, as it is.
+    #: The assistant's last message, unchanged.
     last: dict[str, Any] = attrs.field(factory=dict)
-    #: Whether OpenCode itself has put something in between: it has compacted the session, say.
+    #: Whether OpenCode inserted something: it compacted the session, for example.
     mixed: bool = False
 
     @property
     def finish(self) -> str | None:
-        """Why the model's last answer ended, once it is the turn's last: stop, length, …; None before that."""
+        """Why the turn's final answer ended: stop, length, …; None before that."""
         finish = self.last.get("finish")
         over = isinstance(_object(self.last.get("time")).get("completed"), int | float)
         return finish if over and isinstance(finish, str) and finish not in _GOES_ON else None
 
     @property
     def error(self) -> tuple[str, str] | None:
-        """The name of the error that the turn ended with, and its message."""
+        """The name and message of the error that the turn ended with."""
         error = _object(self.last.get("error"))
         if not isinstance(name := error.get("name"), str):
             return None
@@ -97,7 +96,7 @@ class Exchange:
 
 @attrs.frozen(kw_only=True)
 class History:
-    """A session as OpenCode remembers it."""
+    """A session as OpenCode stores it."""
 
     directory: str
     exchanges: tuple[Exchange, ...]
@@ -113,7 +112,7 @@ class OpenCode:
         self._timeouts = attrs.evolve(timeouts, headers=ASK_SECONDS)
 
     async def history(self, session_id: str) -> History | None:
-        """The session of this id; None where there is none, or what is there is not OpenCode."""
+        """The session with this id; None if there is none, or the port is not OpenCode's."""
         path = f"/session/{quote(session_id, safe='')}"
         session = _object(await self._get(path))
         directory = session.get("directory")
@@ -125,7 +124,7 @@ class OpenCode:
         return History(directory=directory, exchanges=tuple(await in_slices(exchanges(messages))))
 
     async def directory(self) -> str:
-        """Where it works when nobody says otherwise: whose events ``events`` brings."""
+        """Its default directory, whose events ``events`` yields."""
         directory = _object(await self._get("/path")).get("directory")
         if not isinstance(directory, str) or not directory:
             raise UpstreamFailed(
@@ -134,7 +133,7 @@ class OpenCode:
         return storable(directory)
 
     async def read_facts(self) -> ContainerFacts:
-        """What it is, as a feed: it numbers nothing."""
+        """Its facts as a feed: its events have no ids."""
         directory = await self.directory()
         return ContainerFacts(boot_id=None, capabilities=frozenset(), working_directory=directory)
 
@@ -142,10 +141,10 @@ class OpenCode:
     async def events(
         self, facts: ContainerFacts, last_event_id: str | None, *, max_event_bytes: int, silence: float
     ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
-        """What happens in its directory, open once this is entered; each item is what one read brought, maybe nothing.
+        """The events of its directory, open on entry; each item holds the events of one read, maybe none.
 
-        Ends with ``UpstreamUnreachable`` when the stream ends, and with ``UpstreamTimeout`` when it is silent for
-        ``silence`` seconds after a heartbeat. Older versions have none: they may be silent for as long as any answer.
+        Ends with ``UpstreamUnreachable`` when the stream ends, and with ``UpstreamTimeout`` after ``silence`` seconds,
+        once there was a heartbeat. Older versions send none: they may be silent for as long as any answer.
         """
         async with opened(self._client, self._upstream, "/event", headers={}, timeouts=self._timeouts) as stream:
             parser = SSEParser(max_event_bytes=max_event_bytes)
@@ -181,7 +180,7 @@ class OpenCode:
 
 
 def is_of_type(event: SSEEvent | OversizedEvent, type: str) -> bool:
-    """Whether this is one of OpenCode's short events, as those about the stream itself are."""
+    """Whether this is a short event of this type, as those about the stream itself are."""
     if not isinstance(event, SSEEvent) or len(event.data) > SHORT_EVENT or type not in event.data:
         return False
     try:
@@ -191,7 +190,7 @@ def is_of_type(event: SSEEvent | OversizedEvent, type: str) -> bool:
 
 
 def exchanges(messages: Any) -> Steps[Sequence[Exchange]]:
-    """The messages as prompts with what came of each; what has another shape is passed over, and marks its exchange."""
+    """The messages as prompts with what followed each; unknown shapes are skipped, and mark their exchange."""
     found: list[Exchange] = []
     for number, message in enumerate(messages if isinstance(messages, list) else []):
         if number % _STEP == 0:

@@ -1,4 +1,4 @@
-"""An event stream of a container, read as it comes."""
+"""Reads a container's event stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +10,7 @@ from gateway.errors import UpstreamFailed
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
 
-#: What is parsed before others have their turn: a piece of it may be an event a few bytes long, or an empty line.
+#: Bytes parsed before others may run: events may be a few bytes long.
 PIECE_BYTES = 16_384
 
 
@@ -18,19 +18,19 @@ PIECE_BYTES = 16_384
 async def opened(
     client: Client, upstream: Upstream, path: str, *, headers: Mapping[str, str], timeouts: Timeouts
 ) -> AsyncIterator[aiohttp.StreamReader]:
-    """The stream's bytes, once it is open. Raises ``UpstreamError`` kinds."""
+    """The open stream's bytes. Raises ``UpstreamError`` kinds."""
     sent = {**headers, "Accept": "text/event-stream"}
     async with client.open("GET", upstream, path, headers=sent, timeouts=timeouts) as response:
         if response.status != 200 or response.content_type != "text/event-stream":
             raise UpstreamFailed(f"The container's event stream answered {response.status} {response.content_type}.")
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            # Nobody asked for it, and a few bytes of it may be gigabytes of events.
+            # A few compressed bytes may be gigabytes of events.
             raise UpstreamFailed("The container compresses its event stream, which it was not asked to.")
         yield response.content
 
 
 async def pieces(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """What comes, cut so small that others have their turn in between."""
+    """The data in small pieces, so that others can run in between."""
     async for data in stream.iter_any():
         for start in range(0, len(data), PIECE_BYTES):
             if start:

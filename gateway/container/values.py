@@ -1,4 +1,4 @@
-"""What a container tells of itself, its agents and its sessions, and the credential that it is given, as values."""
+"""What a container says of itself, its agents and sessions, and the credential that it is given, as values."""
 
 from itertools import islice
 from typing import Any
@@ -10,28 +10,28 @@ from gateway.db.pool import Row
 from gateway.errors import CredentialUnusable
 from gateway.wire.codec import storable
 
-#: Agents of one container that are taken; the rest is counted.
+#: Agents of one container that are listed; the rest is counted.
 MAX_AGENTS = 1000
-#: What it can beyond the base contract: so many words of so many characters.
+#: Capabilities beyond the base contract: how many, and characters of each.
 MAX_CAPABILITIES, MAX_CAPABILITY = 100, 100
-#: Bytes. An id that is longer is taken for none.
+#: Bytes. Longer ids are ignored.
 MAX_NAME_BYTES = 255
-#: Characters of a path. One that is longer is taken for none.
+#: Characters. Longer paths are ignored.
 MAX_PATH = 4096
-#: Characters of what is told of an agent, and of why something was refused.
+#: Characters of an agent's description, and of the reason for a refusal.
 MAX_TOLD = 1000
 
 
 @attrs.frozen(kw_only=True)
 class ContainerFacts:
-    """What a container is: its boot, and what it can beyond the base contract. The same for as long as a boot lasts.
+    """A container's boot and its capabilities beyond the base contract; constant for a boot.
 
-    Which capability leads to what is decided in this room: see ``gateway.container.dialects``.
+    Only this room decides what a capability changes: see ``gateway.container.dialects``.
     """
 
     boot_id: str | None
     capabilities: frozenset[str]
-    #: Where its agents work when no session says otherwise, if it tells.
+    #: Where its agents work if a session does not say, if it tells.
     working_directory: str | None = None
 
     @classmethod
@@ -56,24 +56,24 @@ class ContainerFacts:
 
     @property
     def journal(self) -> str | None:
-        """The boot whose numbers its events carry, so that it can tell them again; None where they carry none."""
+        """The boot that its events' ids belong to, so that it can repeat them; None if they have no ids."""
         return self.boot_id if "event-ids" in self.capabilities else None
 
     @property
     def asks_permission(self) -> bool:
-        """Its permission requests wait for an answer. Without it they are told once they are decided."""
+        """Its permission requests wait for an answer. Otherwise they are reported once decided."""
         return "permissions" in self.capabilities
 
     def may_end_any_turn(self, turn_id: Any) -> bool:
-        """Whether an end of a turn that names this one may be any turn's: the container knows none of our ids."""
+        """Whether a turn's end with this id may be any turn's: the container does not know our ids."""
         return turn_id is None or "turn-ids" not in self.capabilities
 
 
 @attrs.frozen(kw_only=True)
 class ContainerSession:
-    """A session as its container has it.
+    """A session in its container.
 
-    ``acp_id``: the agent's own id for it, where the container tells it. ``how``: load or resume, where it was taken up.
+    ``acp_id``: the agent's own id, if the container tells it. ``how``: load or resume, if it was restored.
     """
 
     id: str
@@ -108,7 +108,7 @@ class ContainerAgent:
 
 @attrs.frozen(kw_only=True)
 class ListedAgents:
-    """The agents that a container lists; ``omitted``: how many more they are than are taken of one."""
+    """A container's agents; ``omitted``: how many more it listed than are kept."""
 
     agents: tuple[ContainerAgent, ...]
     omitted: int = 0
@@ -123,7 +123,7 @@ class ListedAgents:
 
 @attrs.frozen(kw_only=True)
 class Credential:
-    """A user's credential for an agent, as a container is given it. ``owner``: what the container knows the user as."""
+    """A user's credential for an agent, as a container gets it. ``owner``: the container's name for the user."""
 
     agent_id: str
     owner: str
@@ -131,7 +131,7 @@ class Credential:
     injection: Injection = attrs.field(repr=False)
 
     def variables(self) -> dict[str, str]:
-        """For a container that takes nothing else; ``CredentialUnusable`` where these cannot say it."""
+        """For a container that takes only variables; ``CredentialUnusable`` if they cannot express it."""
         variables = self.injection.variables_alone()
         if variables is None:
             raise CredentialUnusable(
@@ -141,7 +141,7 @@ class Credential:
         return variables
 
     def to_json(self) -> dict[str, Any]:
-        """As a container with ``credentials`` takes it."""
+        """For a container with ``credentials``."""
         call = self.injection.authenticate
         return {
             "owner": self.owner,
@@ -156,12 +156,12 @@ class Credential:
 
 
 def is_name(value: Any) -> bool:
-    """Whether a container's id of something can be remembered: longer ones find no place in an index."""
+    """Whether a container's id can be stored: longer ones do not fit an index."""
     return isinstance(value, str) and value != "" and storable(value) == value and len(value.encode()) <= MAX_NAME_BYTES
 
 
 def name(listed: dict[str, Any], member: str) -> str | None:
-    """An id; None where there is none that can be remembered."""
+    """An id; None if there is none that can be stored."""
     value = listed.get(member)
     return value if is_name(value) else None
 

@@ -1,1 +1,1 @@
-"""What containers say becomes events of the log: masked, translated, reconciled."""
+"""Containers' events become events of the log: masked, translated, reconciled."""

@@ -1,4 +1,4 @@
-"""What containers say, without the secrets that they were given: masked before anybody looks at what it means."""
+"""Masks the secrets that a container was given in what it says, before anything reads it."""
 
 import logging
 from functools import partial
@@ -22,12 +22,12 @@ from gateway.wire.strings import putting_text
 logger = logging.getLogger(__name__)
 
 _MAX_REMEMBERED = 1_000
-#: Characters of an event that is not masked in one go.
+#: Characters of an event that is masked in steps.
 LARGE_EVENT = 16_384
 
 
 class Masking:
-    """Stands before the translation of all projects that this process follows."""
+    """Precedes the translation of all projects that this process follows."""
 
     def __init__(self, known: KnownSecrets, translate: Translate) -> None:
         self._known = known
@@ -36,9 +36,9 @@ class Masking:
         self._running: Bounded[tuple[str, str], RunningText] = Bounded(_MAX_REMEMBERED)
 
     async def connected(self, project_id: str) -> None:
-        """Know what this project's container was given, before it is read."""
+        """Know the container's secrets before it is read."""
         await self._known.load(project_id)
-        # It may tell again what it has told; what went on then begins anew.
+        # It may repeat events; texts in progress begin anew.
         for key in [key for key in self._running if key[0] == project_id]:
             del self._running[key]
 
@@ -51,13 +51,13 @@ class Masking:
         return self._translated(project_id, at_once(self._masking(project_id, event, masker)))
 
     def _in_its_time(self, project_id: str, event: SSEEvent, masker: Masker) -> LookUp:
-        """Its agent may have filled it with all that has to be looked at one by one."""
+        """Its agent may have filled it with what takes many steps."""
         masked: SSEEvent | None = None
 
         async def look_up() -> NewEvent | None:
             nonlocal masked
             if masked is None:
-                # Once, however often this begins again without a database: what was said before it is known only once.
+                # Once, even if this is repeated without a database: the text so far is only known now.
                 masked = await in_slices(self._masking(project_id, event, masker))
             meaning = self._translated(project_id, masked)
             return await meaning() if callable(meaning) else meaning
@@ -105,6 +105,6 @@ async def _looked_up(project_id: str, masked: SSEEvent, look_up: LookUp) -> NewE
 
 
 def _kept(project_id: str, masked: SSEEvent) -> NewEvent:
-    """What a fault of ours keeps from being translated. Its secrets have been taken out."""
+    """An event that a bug of ours keeps from being translated, masked."""
     logger.exception("event not understood", extra={"project": project_id, "event": masked.event})
     return untranslated(masked)

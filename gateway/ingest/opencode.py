@@ -1,7 +1,7 @@
-"""What OpenCode says on its own event stream, as it is recorded: as it came, but for secrets and heartbeats.
+"""OpenCode's own events as they are recorded: unchanged, but for secrets and heartbeats.
 
-``server.connected`` is what each stream begins with, and the gateway's streams begin so by themselves. The one behind
-a break is recorded: it has clients look anew at what they may have missed.
+``server.connected`` begins each stream, and the gateway's own streams as well. The one after a break is recorded: it
+makes clients reload what they may have missed.
 """
 
 import hashlib
@@ -24,30 +24,30 @@ from gateway.wire.sse import SSEEvent
 from gateway.wire.steps import Steps, at_once
 
 _MAX_REMEMBERED = 10_000
-#: How the type of an event ends that brings the next piece of a text; the piece is its property ``delta``.
+#: The end of an event's type that brings the next piece of a text; the piece is its property ``delta``.
 _DELTA = ".delta"
-#: Has all of a part as it is now and, from some versions, the piece that is new as well.
+#: It has the whole part and, in some versions, the new piece as well.
 _PART = "message.part.updated"
 
-#: A step ends after so many properties.
+#: Properties in a step.
 _STEP_PROPERTIES = 500
 
-#: A project, and a digest of what says of which text an event brings a piece.
+#: A project, and a digest that identifies the text of a piece.
 _Text = tuple[str, bytes]
 
 
 class Recording:
-    """Takes what the OpenCode of each project says that this process follows."""
+    """Takes OpenCode's events of each project that this process follows."""
 
     def __init__(self, database: Database, known: KnownSecrets) -> None:
         self._database = database
         self._known = known
-        #: Projects where the next ``server.connected`` is behind a break.
+        #: Projects whose next ``server.connected`` is after a break.
         self._broken: set[str] = set()
         self._running: Bounded[_Text, RunningText] = Bounded(_MAX_REMEMBERED)
 
     async def connected(self, project_id: str, facts: ContainerFacts, after_break: bool) -> None:
-        """Know what the project's container was given, before it is read, and where OpenCode works."""
+        """Know the container's secrets, and OpenCode's directory, before it is read."""
         await self._known.load(project_id)
         await self._database.execute("set_opencode_directory", id=project_id, directory=facts.working_directory)
         if after_break:
@@ -106,9 +106,9 @@ class Recording:
 
 
 def _naming(type: str, properties: dict[str, Any]) -> Steps[bytes]:
-    """A digest of an event's type and of the properties that say of which text it brings a piece.
+    """A digest of an event's type and of the properties that identify the text of its piece.
 
-    OpenCode decides how many there are and how long they are, so only the digest is remembered.
+    OpenCode decides how many and how long they are, so only the digest is kept.
     """
     named = {name: value for name, value in properties.items() if name != "delta" and isinstance(value, str)}
     match properties.get("part"):

@@ -1,7 +1,7 @@
-"""After a break of a stream without ids: what its container can still tell, put into the log.
+"""After a break of a stream without ids: write what the container can still tell into the log.
 
-What it said meanwhile is gone, and a gap says so. How its agents are and which sessions it has can be asked, before
-anything that comes on the new stream is taken: what the stream tells is newer. Done again it changes nothing.
+Its events meanwhile are lost, and a gap says so. Its agents and sessions are requested before the new stream is read,
+which is newer. Repeating it changes nothing.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from gateway.wire.events import ContainerEvent, TurnEnded
 
 logger = logging.getLogger(__name__)
 
-#: What the container takes longer to tell is left: its stream waits meanwhile.
+#: Answers that take longer are skipped: the stream waits meanwhile.
 ASK_SECONDS = 3.0
 
 SESSION_LOST = TurnEnded(
@@ -30,7 +30,7 @@ SESSION_LOST = TurnEnded(
 
 
 class Reconciliation:
-    """Brings the log up to what containers without ids say of themselves."""
+    """Updates the log from containers whose events have no ids."""
 
     def __init__(self, database: Database, log: Log, containers: Containers) -> None:
         self._database = database
@@ -38,11 +38,11 @@ class Reconciliation:
         self._containers = containers
 
     async def connected(self, project_id: str, facts: ContainerFacts, fence: int) -> None:
-        """To be called when a container's stream is open and nothing of it has been read yet."""
+        """Call it when a container's stream is open and still unread."""
         if facts.journal is not None:
             return  # it replays what was missed
         container = await self._containers.find(project_id)
-        # First ours, then its: one that is made in between is in none of the lists, or in the container's alone.
+        # Ours first: a session created in between is in neither list, or in the container's alone.
         sessions = await self._database.fetch_all("bound_sessions", project_id=project_id)
         try:
             async with asyncio.timeout(ASK_SECONDS):
@@ -56,7 +56,7 @@ class Reconciliation:
         await self._tell_lost(project_id, lost, fence)
 
     async def _tell_agents(self, project_id: str, agents: Sequence[ContainerAgent], fence: int) -> None:
-        """An ``agent_status`` for each agent that is another way than the log had it last."""
+        """An ``agent_status`` for each agent whose status differs from the log's last."""
         rows = await self._database.fetch_all("list_agents", project_id=project_id)
         known = {row["agent_id"]: row["status"] for row in rows}
         told = []
@@ -83,7 +83,7 @@ class Reconciliation:
             await self._log.append(LogId(project_id), told, fence=fence)
 
     async def _tell_lost(self, project_id: str, sessions: Sequence[Row], fence: int) -> None:
-        """A ``session_lost`` for each session that the container does not have any more, and the end of its turn."""
+        """A ``session_lost`` for each session that the container no longer has, and its turn's end."""
         for row in sessions:
             lost = NewEvent.of(
                 ContainerEvent(event="session_lost", data={"containerSessionId": row["container_session_id"]}),

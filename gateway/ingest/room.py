@@ -1,4 +1,4 @@
-"""The room opened: what containers say is read, masked, translated, and recorded."""
+"""The room opened: containers' events are read, masked, translated, and recorded."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,7 +42,7 @@ async def open_ingest(
     recording = Recording(database, known)
 
     async def connected(project_id: str, facts: ContainerFacts, fence: int) -> None:
-        """What happens, in this order, once a container's stream is open and before anything of it is read."""
+        """In this order, when a container's stream is open and still unread."""
         await masking.connected(project_id)
         translator.connected(project_id, facts)
         await reconciliation.connected(project_id, facts, fence)

@@ -1,1 +1,1 @@
-"""Whose credential an agent's process or session runs with, and how it gets there and away again."""
+"""Whose credential an agent's process or session runs with; gives and withdraws it."""

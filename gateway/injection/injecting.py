@@ -1,10 +1,9 @@
-"""Users' credentials on their way to containers: the only way out of the vault.
+"""Gives users' credentials to containers: the only way out of the vault.
 
-A session runs with the credential of whoever made it, or with nobody's. It is handed over at the address where its user
-has had it used: whoever moves the project gets it nowhere else, until that user acts there themselves. Our agent host
-keeps a process for each owner of one. A container of the base contract has one process for each agent, which takes
-variables when it is started and never again: it is one person's until it is stopped, and whoever else wants it is told
-so.
+A session runs with its creator's credential, or with none. A credential is given only at the address where its user had
+it used: after a project moved, not until that user acts there. Our agent host keeps a process for each owner. A
+container of the base contract has one process for each agent, whose variables are set when it starts: it is one
+person's until it is stopped, and others are refused.
 """
 
 import asyncio
@@ -41,7 +40,7 @@ logger = logging.getLogger(__name__)
 #: How long whoever follows a container may take to know a secret before that container is given it.
 KNOWN_SECONDS = 5.0
 
-#: How often a credential is read again that is replaced on its way.
+#: How often a credential is read again if it was replaced meanwhile.
 READS = 3
 
 #: A user's credential for an agent, refreshed where that is due; raises ``AuthRequired`` where there is none.
@@ -50,13 +49,13 @@ Fresh = Callable[[str, str], Awaitable[AgentAuthToken]]
 
 @attrs.frozen(kw_only=True)
 class Chosen:
-    """A user's credential, sealed still, that something is to run with in a project's container."""
+    """A user's sealed credential that something is to run with in a project's container."""
 
     project: Project
     agent_id: str
     user_id: str
     token: AgentAuthToken
-    #: How its agent takes it, with nothing in the token's places.
+    #: How its agent takes it, with empty tokens.
     blank: Injection
 
     @property
@@ -65,23 +64,23 @@ class Chosen:
 
     @property
     def row(self) -> dict[str, Any]:
-        """What names its row."""
+        """The key of its row."""
         return {"project_id": self.project.id, "agent_id": self.agent_id, "user_id": self.user_id}
 
     @property
     def place(self) -> dict[str, Any]:
-        """Where the container is that it is for."""
+        """The container's address that it is for."""
         return {"container_url": self.project.container_url, "acp_url": self.project.acp_url}
 
     def given_by(self, form: Form) -> bool:
-        """Whether a call of this form has it in it. Raises ``CredentialUnusable`` where it cannot be given so."""
+        """Whether a call of this form contains it. Raises ``CredentialUnusable`` if it cannot be given so."""
         credential = Credential(agent_id=self.agent_id, owner="", version=self.version, injection=self.blank)
         return form(credential) is not None
 
 
 @attrs.frozen(kw_only=True)
 class Lent:
-    """What a call to a container has of a credential; nothing where it has none. ``version`` is the credential's."""
+    """A credential's part in a call to a container; empty if there is none. ``version`` is the credential's."""
 
     members: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     version: int | None = None
@@ -89,9 +88,9 @@ class Lent:
 
 @attrs.frozen(kw_only=True)
 class _Announced:
-    """A credential that its container may be given now: whoever follows the container masks it.
+    """A credential that its container may be given now: the container's follower masks it.
 
-    ``owner``: what the container knows the user as. ``taken``: this version was given before, to the boot ``boot_id``.
+    ``owner``: the container's name for the user. ``taken``: this version was given before, to the boot ``boot_id``.
     """
 
     chosen: Chosen
@@ -123,19 +122,19 @@ class Injecting:
         self._withdrawals = withdrawals
 
     def can_give(self, agent_id: str) -> bool:
-        """Whether there is any way to give the agent a credential, and so a process of it may have somebody's."""
+        """Whether the agent can be given a credential, so that its process may have somebody's."""
         return bool(self._credentials.kinds_for_agent(agent_id))
 
     async def for_agent(
         self, project: Project, agent: ContainerAgent, user_id: str, *, needed: bool | None = None
     ) -> Chosen | None:
-        """What a new session or process of this user runs with, who asks for it; None: with nothing of anybody's.
+        """What a new session or process that this user requests runs with; None: no credential.
 
-        ``AuthRequired`` where the agent wants a credential, the container has none for everybody, and the user has
-        none that can be used; also where the user's own has run out: another one must not be billed in its place.
+        ``AuthRequired`` if the agent needs one, the container has none for everybody, and the user has none that works;
+        also if the user's own has expired: another must not be billed instead.
         """
         if needed is None:
-            # One that is not installed is for the container to say.
+            # The container reports an agent that is not installed.
             is_missing = agent.status == "stopped" and agent.error is not None
             needed = agent.requires_auth and not agent.authenticated and not is_missing
         chosen = await self._find(project, agent.id, user_id, needed=needed)
@@ -144,28 +143,27 @@ class Injecting:
         return chosen
 
     async def agree(self, project: Project, agent_id: str, user_id: str) -> None:
-        """The user asks for work with their credential, where the project is now: there it may be handed over.
+        """The user asks for work with their credential at the project's present address: there it may be given.
 
-        For what a user does themselves; what waited for its turn, and renewals, say nothing new.
+        Only for a user's own actions, not for queued prompts and renewals.
         """
         key = {"project_id": project.id, "agent_id": agent_id, "user_id": user_id}
         await self._database.execute("agree_to_address", **key, address=project.acp_address)
 
     async def for_session(self, project: Project, agent_id: str, user_id: str | None) -> Chosen | None:
-        """What a session goes on with; ``AuthRequired`` where that is gone."""
+        """The session's credential; ``AuthRequired`` if it is gone."""
         return None if user_id is None else await self._find(project, agent_id, user_id, needed=True)
 
     @asynccontextmanager
     async def lend(self, chosen: Chosen | None, container: Container, form: Form) -> AsyncIterator[Lent]:
-        """Give a container a credential: the only way that one goes out. The call that does is made within.
+        """Give a container a credential; the call that does is made within. No other code does.
 
-        ``form``: which kind of call that is, a method of the container. What is lent is the credential as it is now,
-        opened for this call alone, and known to whoever masks what the container says. Once the call has gone well the
-        container has it; what was to be taken back meanwhile is taken back then.
+        ``form``: the kind of call, a method of the container. The credential is read now, opened for this call alone,
+        and known to the container's masking. When the call succeeds the container has it; a withdrawal in the meantime
+        is then carried out.
 
-        Raises ``CredentialUnusable`` where it cannot be given so, ``AuthRequired`` where it was taken back, or the
-        container is not the project's any more; ``ContainerMoved`` where its user has not asked for work at this
-        address.
+        Raises ``CredentialUnusable`` if it cannot be given so, ``AuthRequired`` if it was withdrawn or the container is
+        no longer the project's; ``ContainerMoved`` if its user has not asked for work at this address.
         """
         if chosen is None:
             yield Lent()
@@ -179,7 +177,7 @@ class Injecting:
             await self._note_taken(chosen, announced.owner, container)
 
     async def hand_over(self, chosen: Chosen | None, container: Container) -> None:
-        """See that a container which keeps credentials has this version, ahead of a prompt."""
+        """Ensure, before a prompt, that a container which keeps credentials has this version."""
         if chosen is None or not chosen.given_by(container.for_renewal):
             return
         announced = await self._announce(chosen)
@@ -212,14 +210,14 @@ class Injecting:
                 f"The gateway knows no way to give {agent_id} a credential of kind {token.token_type}; "
                 "docs/agents.md tells how to describe one (credentials.catalogue)."
             )
-        # What cannot be opened could not be masked either.
+        # What cannot be opened cannot be masked either.
         self._known.learn(project.id, token)
         return Chosen(project=project, agent_id=agent_id, user_id=user_id, token=token, blank=blank)
 
     async def _announce(self, chosen: Chosen) -> _Announced:
-        """Before a container is given a secret: whoever follows it masks it.
+        """Before a container is given a secret: wait until its follower masks it.
 
-        What was replaced since it was read is read again, and the newer one is to be given.
+        If it was replaced meanwhile, it is read again.
         """
         for _ in range(READS):
             self._known.learn(chosen.project.id, chosen.token)
@@ -245,7 +243,7 @@ class Injecting:
         raise _auth_required(chosen.project, chosen.agent_id, AuthRequired(text))
 
     def _open(self, announced: _Announced, form: Form) -> Mapping[str, Any]:
-        """What the call has in it; its secret is readable from here on."""
+        """The credential's part of the call; its secret is readable from here on."""
         chosen = announced.chosen
         injection = self._credentials.get_env_vars_for_agent(chosen.agent_id, chosen.token)
         assert injection is not None
@@ -255,7 +253,7 @@ class Injecting:
         return form(credential) or {}
 
     async def _note_taken(self, chosen: Chosen, owner: str | None, container: Container) -> None:
-        """The container has it; what was to be taken back while it was on its way is taken back now."""
+        """The container has it; a withdrawal in the meantime is carried out now."""
         row = await self._database.fetch_one(
             "credential_taken",
             **chosen.row,
@@ -301,13 +299,13 @@ class Injecting:
             chosen = await self.for_session(project, agent_id, user_id)
             await self.hand_over(chosen, await self._containers.identify(project))
         except GatewayError as exc:
-            # It is tried again with the session's next prompt.
+            # The session's next prompt tries again.
             extra = {"project": project_id, "agent": agent_id, "error": str(exc)}
             logger.info("credential not renewed in container yet", extra=extra)
 
 
 def _auth_required(project: Project, agent_id: str, exc: AuthRequired) -> AuthRequired:
-    """The same with where to go from there."""
+    """The same error, with where to connect an account."""
     start = f"/api/projects/{project.id}/acp/agents/{agent_id}/auth/start"
     challenge = {"WWW-Authenticate": 'Agent-Credential realm="acp-gateway"'}
     return type(exc)(exc.detail, headers=challenge, **{**exc.members, "authStart": start})

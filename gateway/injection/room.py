@@ -1,4 +1,4 @@
-"""The room opened: users' credentials on their way to containers, and the processes that run with them."""
+"""The room opened: credentials given to containers, and the processes that run with them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -121,7 +121,7 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Drop data after a declined upgrade: aiohttp would read it without these limits. Clients wait for that answer."""
+        """Drop data after a declined upgrade: aiohttp would read it without limits. Clients wait for the answer."""
         if self._upgraded and self._payload_parser is None and self._message_tail.strip(b"\r\n"):
             self._message_tail = b""
             resp.force_close()
