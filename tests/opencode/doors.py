@@ -207,6 +207,10 @@ class GatewayDoor(Door):
             return None
         return Asked(id=requests[-1]["data"]["permissionId"], options=requests[-1]["data"]["options"])
 
+    async def roles(self, session_id: str) -> list[str]:
+        """Who said each message of a session; of an event its type."""
+        return [message.get("event", message["role"]) for message in await self.messages(session_id)]
+
     async def messages(self, session_id: str) -> list[dict[str, Any]]:
         """The whole transcript of a session, page by page."""
         path, found = f"{self.acp}/session/{session_id}/messages", []

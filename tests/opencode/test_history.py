@@ -102,8 +102,9 @@ async def test_the_end_of_a_turn_that_fell_into_a_break_is_filled_in(project: Pr
     marked = [event["data"] for event in project.door.of(session, "session_update") if "_meta" in event["data"]]
     assert len(marked) == told["updates"] == 3
     assert {event["_meta"]["acp-gateway"]["reconciled"]["gap"] for event in marked} == {told["gap"]}
-    messages = await project.door.messages(session)
-    assert [message["role"] for message in messages] == ["user", "assistant", "assistant", "tool", "assistant"]
+    assert await project.door.roles(session) == [
+        *("user", "assistant", "gap", "assistant", "tool", "assistant", "container_event"),
+    ]
 
 
 async def test_the_middle_of_a_turn_that_fell_into_a_break_is_filled_in_when_it_is_over(project: Project) -> None:

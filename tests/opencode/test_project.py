@@ -77,7 +77,8 @@ async def test_stored_tool_call_has_its_input_status_and_output(project):
     await project.door.answer(asked, asked.option("allow_once"))
     await project.door.end(turn)
     messages = await project.door.messages(session)
-    assert [message["role"] for message in messages] == ["user", "tool", "assistant"]
+    asked_and_answered = ["permission_request", "permission_resolved"]
+    assert await project.door.roles(session) == ["user", "tool", *asked_and_answered, "assistant"]
     call = messages[1]["toolCall"]
     assert (call["status"], call["rawInput"]["command"]) == ("completed", "echo told")
     assert call["rawOutput"]["output"] == "told\n"
