@@ -9,6 +9,7 @@ answered to whoever read them.
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,31 @@ def seq_of(event_id: str) -> int:
     return int(event_id.partition("-")[2])
 
 
+#: An event in an export: in Markdown, sentences that are emphasised; in JSON Lines, a line.
+EVENT = re.compile(r'^(?:## [^\n]+\n\n(?:\*[^\n]+\*\n\n)+|\{"id":"\d+","role":"event",[^\n]+\n)', re.MULTILINE)
+
+
+#: How an export showed a new file with one line that ends, and how it does now.
+FORMER_DIFF = ("@@ -0,0 +1,2 @@\n+hello\n+\n", "@@ -0,0 +1 @@\n+hello\n")
+
+
+def _as_before(body: Any) -> Any:
+    """Without what messages have had since: events among them, and authors."""
+    if isinstance(body, dict) and "messages" in body:
+        body = {**body, "messages": [one for one in body["messages"] if one["role"] != "event"]}
+        for one in body["messages"]:
+            one.pop("author", None)
+    return body
+
+
 async def test_all_that_was_stored_is_answered_as_before(gateway: Gateway) -> None:
     for former in FORMER["answers"]:
         answer = await asking(gateway, former["user"]).call("GET", former["path"])
         assert answer.status == former["status"]
         if answer.status == 200:
             is_json = answer.headers["Content-Type"].split(";")[0] == "application/json"
-            assert (answer.json if is_json else answer.body.decode()) == former["body"]
+            shown = _as_before(answer.json) if is_json else EVENT.sub("", answer.body.decode())
+            assert shown == (former["body"] if is_json else former["body"].replace(*FORMER_DIFF))
 
 
 async def test_all_events_are_streamed_with_the_ids_that_they_had(gateway: Gateway) -> None:

@@ -26,7 +26,7 @@ from gateway.wire.codec import (
     raw_members,
     storable,
 )
-from gateway.wire.events import Event, TurnEnded, TurnStarted
+from gateway.wire.events import Event, Gap, TurnEnded, TurnStarted
 from gateway.wire.times import timestamp
 
 #: A longer id of an agent's is stored as its digest: an index allows some 2,700 bytes.
@@ -327,7 +327,9 @@ class Folder:
 def _is_told(event: Event) -> bool:
     """Whether an event is a message."""
     is_completed = event.type == TurnEnded.type and members_of(event.data).get("outcome") == b'"completed"'
-    return event.type in _EVENTS and not is_completed
+    # Of what is the project's, a session's readers are told of gaps alone.
+    is_sessions = event.session_id is not None or event.type == Gap.type
+    return event.type in _EVENTS and is_sessions and not is_completed
 
 
 def changed_tool_call(update: Update) -> str | None:

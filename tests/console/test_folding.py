@@ -39,36 +39,50 @@ async def assert_is_the_same_after_a_reload(page: Console) -> None:
     await expect(page.answers.locator(".prose")).to_have_text(streamed)
 
 
-async def test_a_permission_request_parts_no_message(page: Console, scripted_project: Project) -> None:
-    session_id = await open_session(page, scripted_project)
-    steps = [says("The conclu"), ["call", "session/request_permission", ASKS], says("sion.")]
-    await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
-    await page.dock.get_by_role("button", name="Yes").click()
-    await expect(page.answers).to_contain_text("sion.")
-    await assert_is_the_same_after_a_reload(page)
-
-
-async def test_a_message_goes_on_after_a_reload_while_a_permission_waits(
+async def test_a_permission_request_stands_between_what_is_said_before_and_after(
     page: Console, scripted_project: Project
 ) -> None:
     session_id = await open_session(page, scripted_project)
-    steps = [says("The conclu"), ["call", "session/request_permission", ASKS], says("sion.")]
+    steps = [says("Before."), ["call", "session/request_permission", ASKS], says("After.")]
+    await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
+    await page.dock.get_by_role("button", name="Yes").click()
+    await expect(page.answers.last).to_contain_text("After.")
+    await assert_is_the_same_after_a_reload(page)
+    await expect(page.transcript.locator(".permission-line")).to_contain_text("Yes, by local")
+    assert await order_of(page, "Before.", "Permission:", "After.")
+
+
+async def test_a_permission_that_waits_while_the_page_is_read_again_is_asked_once_and_shown_once(
+    page: Console, scripted_project: Project
+) -> None:
+    session_id = await open_session(page, scripted_project)
+    steps = [says("Before."), ["call", "session/request_permission", ASKS], says("After.")]
     await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
     await expect(page.dock.get_by_role("button", name="Yes")).to_be_visible()
     await page.page.reload()
+    await expect(page.transcript.locator(".permission-line")).to_have_count(1)
     await page.dock.get_by_role("button", name="Yes").click()
-    await expect(page.answers).to_contain_text("sion.")
+    await expect(page.answers.last).to_contain_text("After.")
     await assert_is_the_same_after_a_reload(page)
+    await expect(page.transcript.locator(".permission-line")).to_have_count(1)
+    assert await order_of(page, "Before.", "Permission:", "After.")
 
 
-async def test_what_is_noted_between_parts_no_message(page: Console, scripted_project: Project) -> None:
+async def test_what_is_noted_stands_in_its_place_also_after_a_reload(page: Console, scripted_project: Project) -> None:
     session_id = await open_session(page, scripted_project)
-    steps = [says("The conclu"), ["until-cancel"], says("sion.")]
+    steps = [says("Before."), ["until-cancel"], says("After.")]
     await scripted_project.prompt(session_id, json.dumps(steps), wait=None)
-    await expect(page.answers).to_contain_text("conclu")
+    await expect(page.answers).to_contain_text("Before.")
     await page.page.get_by_role("button", name="Stop", exact=True).click()
-    await expect(page.answers).to_contain_text("sion.")
+    await expect(page.answers.last).to_contain_text("After.")
     await assert_is_the_same_after_a_reload(page)
+    assert await order_of(page, "Before.", "wants this turn to stop", "After.")
+
+
+async def order_of(page: Console, *said: str) -> bool:
+    """Whether the transcript shows these one after the other, behind the prompt that has them, too."""
+    places = [(await page.transcript.inner_text()).rfind(one) for one in said]
+    return -1 not in places and places == sorted(places)
 
 
 async def test_a_tool_call_that_stands_further_up_than_was_read_is_shown_once_and_where_it_began(

@@ -31,6 +31,24 @@ import {
  */
 const STATES = new Set(["available_commands_update", "config_option_update", "session_info_update", "usage_update"]);
 
+/**
+ * What is told of a session alone, where it has one.
+ *
+ * @type {Set<string>}
+ */
+const OF_SESSIONS = new Set([
+    "permission_request",
+    "permission_resolved",
+    "session_restored",
+    "session_ended",
+    "turn_cancelling",
+    "turn_stalling",
+    "agent_stopping",
+    "auth_required",
+    "auth_complete",
+    "container_event",
+]);
+
 export class Transcript {
     /**
      * Oldest first; what belongs to no turn stands in turns without an id.
@@ -114,6 +132,7 @@ export class Transcript {
 
     /** @param {LogEvent} event */
     #fold(event) {
+        if (event.sessionId === null && OF_SESSIONS.has(event.type)) return;
         switch (event.type) {
             case "turn_started":
                 return this.#turnStarted(event);
