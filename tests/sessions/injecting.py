@@ -101,8 +101,8 @@ async def session_of(project: Project, user: str, agent: str = "keyed") -> str:
 
 
 def has_process_with(key: str) -> bool:
-    """Whether a process of this machine has the key in its environment."""
-    for process in psutil.process_iter():
+    """Whether a process below this one has the key in its environment; other tests use the same keys beside it."""
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if process.environ().get("A_KEY") == key:
                 return True
