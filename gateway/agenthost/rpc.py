@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.agenthost.stdio import Lines, LineTooLong, Message, parse_message, recover
+from gateway.agenthost.stdio import Lines, LineTooLong, Message, Recovered, parse_message, recover
 from gateway.tasks import Tasks
 from gateway.wire.codec import parse_foreign_json
 
@@ -134,15 +134,17 @@ class Connection:
 
     def _accept(self, line: bytes) -> None:
         try:
-            self._take(parse_message(line))
+            found = Recovered([parse_message(line)], b"")
         except ValueError:
             found = recover(line)
-            for message in found.messages:
-                with contextlib.suppress(ValueError):
-                    self._take(message)
-            if found.rest:
-                self._peer.unreadable(found.rest)
-                self._fail_answered(found.rest)
+        for message in found.messages:
+            try:
+                self._take(message)
+            except ValueError:
+                self._peer.unreadable(line)
+        if found.rest:
+            self._peer.unreadable(found.rest)
+            self._fail_answered(found.rest)
 
     def _take(self, message: Message) -> None:
         if message.method is None:
@@ -153,11 +155,16 @@ class Connection:
             task = self._tasks.start(answering, name="answer an agent")
             key = json.dumps(message.id)
             self._asked[key] = (params, task)
-            task.add_done_callback(lambda _: self._asked.pop(key, None))
+            task.add_done_callback(lambda done: self._forget(key, done))
         elif message.method == CANCEL_REQUEST:
             self._withdraw(parse_foreign_json(bytes(message.params)))
         else:
             self._peer.notified(message.method, bytes(message.params))
+
+    def _forget(self, key: str, done: asyncio.Task[None]) -> None:
+        """An agent may have used the id again meanwhile."""
+        if key in self._asked and self._asked[key][1] is done:
+            del self._asked[key]
 
     def _withdraw(self, params: Any) -> None:
         request_id = params.get("id", params.get("requestId")) if isinstance(params, dict) else None
@@ -173,7 +180,7 @@ class Connection:
 
     def _settle(self, message: Message) -> None:
         if message.id is msgspec.UNSET:
-            return
+            raise ValueError("neither a request nor an answer")
         answered = self._waiting_for(message.id)
         if answered is None or answered.done():
             return

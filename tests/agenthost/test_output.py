@@ -99,6 +99,14 @@ async def test_what_is_told_of_a_lost_message_has_no_secrets_in_it(open_host: Op
                 assert secret[:size] not in lost.data["text"], place
 
 
+@pytest.mark.parametrize("answer_id", ["[]", "{}", "true", '"r1"'])
+async def test_an_answer_that_nobody_waits_for_is_told_to_be_lost(host: Host, answer_id: str) -> None:
+    line = f'{{"jsonrpc":"2.0","id":{answer_id},"result":{{"text":"said"}}}}\n'
+    told = await told_of(host, raw(line.encode()))
+    assert [one.type for one in told] == ["agent_output_lost", "session_end_turn"]
+    assert "said" in told[0].data["text"]
+
+
 async def test_banners_and_warnings_are_no_loss(host: Host) -> None:
     told = await told_of(host, *(raw(line + b"\n") for line in (b"Welcome!", b"{}", b'{"level":"info"}', b"\xff\xff")))
     assert [one.type for one in told] == ["session_end_turn"]
