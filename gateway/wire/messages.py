@@ -209,7 +209,12 @@ class Folder:
         self.learn(known)
 
     def add(self, event: Event, update: Update) -> None:
-        """Add the session's next event and its update; kinds without a message are skipped."""
+        """Add the session's next event and its update.
+
+        Kinds without a message are skipped, and so are events of the whole project other than gaps.
+        """
+        if event.session_id is None and event.type != Gap.type:
+            return
         if event.type in (TurnStarted.type, TurnEnded.type):
             self._text = None
             self._plans.pop(None, None)
@@ -327,9 +332,7 @@ class Folder:
 def _is_told(event: Event) -> bool:
     """Whether an event is a message."""
     is_completed = event.type == TurnEnded.type and members_of(event.data).get("outcome") == b'"completed"'
-    # Of what is the project's, a session's readers are told of gaps alone.
-    is_sessions = event.session_id is not None or event.type == Gap.type
-    return event.type in _EVENTS and is_sessions and not is_completed
+    return event.type in _EVENTS and not is_completed
 
 
 def changed_tool_call(update: Update) -> str | None:

@@ -31,24 +31,6 @@ import {
  */
 const STATES = new Set(["available_commands_update", "config_option_update", "session_info_update", "usage_update"]);
 
-/**
- * What is told of a session alone, where it has one.
- *
- * @type {Set<string>}
- */
-const OF_SESSIONS = new Set([
-    "permission_request",
-    "permission_resolved",
-    "session_restored",
-    "session_ended",
-    "turn_cancelling",
-    "turn_stalling",
-    "agent_stopping",
-    "auth_required",
-    "auth_complete",
-    "container_event",
-]);
-
 export class Transcript {
     /**
      * Oldest first; what belongs to no turn stands in turns without an id.
@@ -117,6 +99,8 @@ export class Transcript {
     apply(event) {
         if (event.seq <= this.#cursor) return;
         this.#cursor = event.seq;
+        // What has no session is about the whole project: a gap is everybody's.
+        if (event.sessionId === null && event.type !== "gap") return;
         try {
             this.#fold(event);
         } catch {
@@ -132,7 +116,6 @@ export class Transcript {
 
     /** @param {LogEvent} event */
     #fold(event) {
-        if (event.sessionId === null && OF_SESSIONS.has(event.type)) return;
         switch (event.type) {
             case "turn_started":
                 return this.#turnStarted(event);

@@ -98,9 +98,7 @@ export class Transcripts {
     /** @param {LogEvent} event */
     apply(event) {
         for (const [id, entry] of this.#entries) {
-            // What has no session is about the whole project: a gap is everybody's.
             if (event.sessionId && event.sessionId !== id) continue;
-            if (!event.sessionId && event.type !== "gap") continue;
             if (entry.transcript) {
                 entry.transcript.apply(event);
                 this.#changed(entry.transcript);
