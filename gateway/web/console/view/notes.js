@@ -20,6 +20,7 @@ const GAPS = {
     agent_output: "The agent wrote something that cannot be read.",
     oversized: "An event was larger than the gateway takes.",
     not_storable: "An event could not be stored.",
+    unnumbered: "The container sent events without a new number.",
     spool_full: "The database was away for longer than could be kept.",
     spool_damaged: "What was kept while the database was away came back changed.",
 };
@@ -27,6 +28,7 @@ const RESTORED = {
     container_restarted: "the container had restarted",
     container_forgot: "the container had forgotten it",
     agent_restarted: "the agent had restarted",
+    credential_renewed: "its credential had been renewed",
 };
 
 /**
