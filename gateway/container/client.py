@@ -216,9 +216,18 @@ class ContainerClient:
         return _open_envelope(response.status, await self._reach.mask(raw))
 
 
+def _utf_8(raw: bytes) -> bytes:
+    """An answer that has come counts, also where an agent's words in it are not UTF-8: those bytes are replaced."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace").encode()
+    return raw
+
+
 def _open_envelope(status: int, raw: bytes) -> Any:
     try:
-        envelope = parse_foreign_json(raw)
+        envelope = parse_foreign_json(_utf_8(raw))
     except DecodeError:
         if status >= 400:
             raise ContainerRefused(status, storable(raw[:200].decode("utf-8", "replace"))) from None

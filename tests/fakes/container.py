@@ -140,6 +140,8 @@ class FakeContainer:
         self.sessions: dict[str, Session] = {}
         self.streams: list[Stream] = []
         self.port = 0
+        #: Of the bodies of its answers.
+        self.encoding = "utf-8"
         self._failures: list[tuple[str, str, int]] = []
         self._cut_next_answer = False
         self._awake = asyncio.Event()
@@ -431,7 +433,8 @@ class FakeContainer:
         else:
             if isinstance(data, web.StreamResponse):
                 return data
-            response = web.json_response({"success": True, "data": data})
+            text = json.dumps({"success": True, "data": data}, ensure_ascii=self.encoding == "utf-8")
+            response = web.Response(body=text.encode(self.encoding), content_type="application/json")
         await self._awake.wait()
         return await self._cut(request, response) if self._cut_next_answer else response
 

@@ -123,6 +123,17 @@ async def test_an_answer_that_breaks_off_is_a_failure_of_the_container(
     problem(await base_project.call("GET", "/agents"), 502, "upstream_unreachable")
 
 
+async def test_an_answer_counts_also_where_a_text_in_it_is_not_utf_8(
+    base_project: Project, base_container: FakeContainer
+) -> None:
+    session = await base_project.create_session()
+    base_container.agents["demo"].name = "caf\xe9"
+    base_container.encoding = "latin-1"
+    [demo] = [one for one in (await base_project.call("GET", "/agents")).json["agents"] if one["id"] == "demo"]
+    assert demo["name"] == "caf\ufffd"
+    assert (await base_project.prompt(session, "say h\xe9llo"))["turn"]["state"] == "completed"
+
+
 async def test_a_directory_outside_the_workspace_is_the_callers_mistake(host_project: Project, tmp_path: Path) -> None:
     for directory in ("..", "/", "missing", str(tmp_path)):
         body = {"workingDirectory": directory}
