@@ -1,4 +1,4 @@
--- Whoever sends a request again goes on with those that were being worked on.
+-- A retry continues the calls that were being worked on.
 
 update idempotency_keys set held_until = now() where held_until is null;
 alter table idempotency_keys alter column held_until set not null;

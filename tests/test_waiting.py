@@ -1,4 +1,4 @@
-"""Whoever waits for something finds it soon, and waits no longer than they want."""
+"""`wait_for` finds what it waits for soon, and waits no longer than it is told to."""
 
 import asyncio
 import time

@@ -113,7 +113,7 @@ class Containers:
         )
 
     async def project(self, project_id: str) -> Project:
-        """A project with its present address, whoever owns it; for background work."""
+        """A project with its present address. It checks no access: for background work."""
         return await self._projects.get_for_follower(project_id)
 
     async def find(self, project_id: str) -> ContainerClient:

@@ -30,7 +30,7 @@ Review = Callable[[], Awaitable[float | None]]
 
 
 class Driver:
-    """Runs reviews, and the steps that they start. ``run`` is a task of whoever owns this; ``close`` ends the steps."""
+    """Runs reviews, and the steps that they start. Its owner runs ``run`` in a task; ``close`` ends the steps."""
 
     def __init__(self) -> None:
         self._tasks = Tasks()
@@ -69,7 +69,7 @@ class Driver:
             return await review()
         except GatewayError as exc:
             log_failure(logger, f"{name} maintenance failed", exc)
-        except Exception:
+        except Exception:  # a bug in one review must not end the others
             logger.exception(f"{name} maintenance failed")
         return None
 

@@ -205,8 +205,8 @@ select user_id, role, false, added_by, added_at
 from project_members where project_id = %(project_id)s and user_id = %(user_id)s;
 
 -- put_member --
--- Makes somebody a member or changes their role, as long as whoever wants it is an admin, and they are not the owner. A
--- viewer's agents lose their credentials.
+-- Makes a user a member or changes their role, if the caller is an admin and the user is not the owner. A viewer's agents
+-- lose their credentials.
 with put as (insert into project_members as m (project_id, user_id, role, added_by)
 select p.id, %(user_id)s, %(role)s, %(by)s from projects p
 where p.id = %(project_id)s and p.owner_id <> %(user_id)s and project_role(p.id, %(by)s) = 'admin'
@@ -219,7 +219,7 @@ select user_id, role, false as is_owner, added_by, added_at, is_new,
 from put;
 
 -- remove_member --
--- Ends a membership, as long as whoever wants it is an admin, or it is their own. Their agents lose their credentials.
+-- Ends a membership, if the caller is an admin or the member. The member's agents lose their credentials.
 with removed as (
     delete from project_members
     where project_id = %(project_id)s and user_id = %(user_id)s
@@ -2095,7 +2095,7 @@ delete from pending_logins where id in (
     select id from pending_logins where created_at < now() - interval '1 day' and ended_at is not null limit 1000);
 
 -- insert_unrevoked_tokens --
--- A provider is to be told that tokens are over; whoever stores them may do so before the time.
+-- A provider is to be told that tokens are over; the gateway that stores them may do so before the time.
 insert into unrevoked_tokens (id, provider_id, sealed_access_token, sealed_refresh_token, key_id, next_at)
 values (%(id)s, %(provider_id)s, %(sealed_access_token)s, %(sealed_refresh_token)s, %(key_id)s,
     clock_timestamp() + make_interval(secs => %(wait)s))

@@ -62,7 +62,7 @@ class AccessMonitor:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        # Where it fails, nobody is thrown out: who may what cannot be told just now.
+        # If the database cannot be asked, nobody loses access: their roles are not known now.
         await every(SWEEP_SECONDS, self._look, failed="access not looked at again", woken=self._changed)
 
     async def _look(self) -> None:

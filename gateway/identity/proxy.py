@@ -30,7 +30,7 @@ class Proxies:
         return any((mapped or address) in network for network in self._networks)
 
     def client_of(self, headers: CIMultiDictProxy[str], peer: str | None) -> str | None:
-        """The client's address: behind our proxies, the last one in ``X-Forwarded-For`` that is none of them.
+        """The client's address: the last one in ``X-Forwarded-For`` that is not a trusted proxy's.
 
         An entry that is not an address, and everything before it, is not trusted.
         """

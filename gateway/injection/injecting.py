@@ -210,7 +210,7 @@ class Injecting:
                 f"The gateway knows no way to give {agent_id} a credential of kind {token.token_type}; "
                 "docs/agents.md tells how to describe one (credentials.catalogue)."
             )
-        # What cannot be opened cannot be masked either.
+        # A secret that cannot be decrypted cannot be masked, either.
         self._known.learn(project.id, token)
         return Chosen(project=project, agent_id=agent_id, user_id=user_id, token=token, blank=blank)
 

@@ -62,7 +62,7 @@ class Withdrawal:
 
 
 class Withdrawals:
-    """All of them in one database. ``run`` is a task of whoever owns this."""
+    """All of them in one database. Its owner runs ``run`` in a task."""
 
     def __init__(self, database: Database, containers: Containers) -> None:
         self._database = database

@@ -49,7 +49,7 @@ class _Changed(Exception):
 
 
 class Refresher:
-    """Gives credentials that can be used now, renews those that end soon. ``run`` is a task of whoever owns this."""
+    """Gives credentials that can be used now, renews those that end soon. Its owner runs ``run`` in a task."""
 
     def __init__(
         self,

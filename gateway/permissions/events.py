@@ -1,4 +1,4 @@
-"""The events that end permission requests. An end is stored once, by key, whoever reports it."""
+"""The events that end permission requests. Each has a key, so that an end that several report is stored once."""
 
 from typing import Any, Self
 

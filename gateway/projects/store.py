@@ -218,7 +218,7 @@ class Projects:
         """Raises ``ProjectExists``, ``AddressTaken`` if the container belongs to another owner, and ``TooManyProjects``
         if the owner has ``most`` already (0: no limit).
 
-        ``by_operator``: the operator has named the container, whoever owns it.
+        ``by_operator``: the operator has named the container, so that it may be anyone's.
         """
         locations = await self._addresses.locate(self._upstreams(new))
         project_id = new.id or f"project-{secrets.token_hex(6)}"
@@ -266,7 +266,7 @@ class Projects:
         return (await self.access(user_id, project_id)).project
 
     async def get_for_follower(self, project_id: str) -> Project:
-        """A project, whoever owns it; for background work."""
+        """A project. It checks no access: for background work."""
         row = await self._database.fetch_one("get_project_for_follower", id=project_id)
         if row is None:
             raise ProjectNotFound(f"There is no project {project_id!r}.")

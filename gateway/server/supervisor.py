@@ -37,7 +37,7 @@ _PLACE = Path(__file__).resolve().parents[2]
 
 
 class _Worker:
-    """A started worker; whoever starts it awaits ``ended``."""
+    """A worker process. The code that starts it awaits ``ended``."""
 
     def __init__(self, process: Process, link: asyncio.StreamReader, keep: asyncio.StreamWriter) -> None:
         self._process = process

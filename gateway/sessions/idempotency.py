@@ -1,8 +1,8 @@
 """Calls that are done once, however often they are sent: by their ``Idempotency-Key``.
 
 A key reserves the id of what its call makes before anything happens. The gateway that works on the call holds the key
-as long as it lives. If it dies, whoever gets the call again goes on with the same id, so that what has been done is
-found and not done twice.
+as long as it lives. If it dies, the gateway that gets the call again continues with the same id, so that it finds what
+has been done and does not do it twice.
 draft-ietf-httpapi-idempotency-key-header-07
 """
 
@@ -70,7 +70,7 @@ Work = Callable[[str], Awaitable[Answer]]
 
 
 class IdempotencyKeys:
-    """All keys in one database. ``sweep`` is a task of whoever owns this."""
+    """All keys in one database. Its owner runs ``sweep`` in a task."""
 
     def __init__(self, database: Database, *, gateway_id: str, hours: float) -> None:
         """An answer is kept for ``hours``."""
@@ -100,7 +100,7 @@ class IdempotencyKeys:
         try:
             answer = await work(found.resource_id)
         except BaseException as exc:
-            # What failed without an effect leaves nothing; else whoever sends the call again goes on at once.
+            # A failure without an effect frees the key; otherwise a retry continues at once.
             is_clean = found.fresh and _had_no_effect(exc)
             await self._end(place, "forget_idempotency_key" if is_clean else "free_idempotency_key")
             raise

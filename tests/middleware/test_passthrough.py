@@ -201,7 +201,7 @@ async def test_a_call_that_waits_by_its_nature_waits_as_long_as_its_client(datab
 
     async def answer_late(peer: Any) -> None:
         await peer.message()
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # five times as long as any of the limits above
         await peer.send(OK)
 
     async with (

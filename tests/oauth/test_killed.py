@@ -37,6 +37,15 @@ def run_victim(database_url: str, provider: FakeProvider, tmp_path: Path) -> Vic
     return run
 
 
+@asynccontextmanager
+async def connected(run_gateway: Running, container: FakeContainer, provider: FakeProvider) -> AsyncIterator[Person]:
+    """A person who has connected an account, at a gateway that runs meanwhile."""
+    async with run_gateway() as gateway:
+        person = Person(await gateway.register(container.url), provider)
+        await person.connected()
+        yield person
+
+
 async def test_tokens_that_it_was_revoking_are_revoked(
     run_gateway: Running,
     run_victim: Victim,
@@ -44,9 +53,7 @@ async def test_tokens_that_it_was_revoking_are_revoked(
     base_container: FakeContainer,
     database_url: str,
 ) -> None:
-    async with run_gateway() as gateway:
-        person = Person(await gateway.register(base_container.url), provider)
-        await person.connected()
+    async with connected(run_gateway, base_container, provider) as person:
         secrets = await person.secrets()
     assert secrets is not None
     async with run_victim() as victim:
@@ -70,15 +77,13 @@ async def test_an_account_that_it_was_renewing_is_renewed(
     base_container: FakeContainer,
     database_url: str,
 ) -> None:
-    async with run_gateway() as gateway:
-        person = Person(await gateway.register(base_container.url), provider)
-        await person.connected()
+    async with connected(run_gateway, base_container, provider) as person:
         person.age(expires_in=5)
     provider.answers["token"] = [Hang()]
     async with run_victim() as victim:
         await eventually(lambda: provider.calls_of("token", grant_type="refresh_token"))
         await victim.kill()
-    # Whoever might still have its answer on the way is waited for; here a test cannot wait as long.
+    # The gateway that asked may still get the answer, so others wait longer than a test can.
     assert ask(database_url, "update credential_renewals set held_until = now() where asked returning 1") == [(1,)]
     async with run_gateway() as gateway:
         await eventually(lambda: len(provider.calls_of("token", grant_type="refresh_token")) == 2)

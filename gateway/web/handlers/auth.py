@@ -142,7 +142,7 @@ async def _status(request: web.Request) -> web.Response:
     known = await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id)
     shown = accounts.status(whose.agent_id, known, login, _ways(request, whose.agent_id))
     if shown.login is not None and not _may_connect(request):
-        # Whoever enters the code decides which account is connected.
+        # The person who enters the code decides which account is connected.
         shown = attrs.evolve(shown, login=accounts.without_code(shown.login))
     return views.answer(shown, headers=accounts.NO_STORE)
 

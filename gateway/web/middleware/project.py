@@ -153,7 +153,7 @@ def _route(request: web.Request, found: Project, target: Target) -> Route:
     config = request.app[CONFIG].containers
     raw = _without_ticket(target.raw) if request.get(CAME_BY_PASS) else target.raw
     # Some calls wait by their nature: for the end of a turn, for the next request, for a person at a login page. Which
-    # ones do changes with each version of OpenCode. Whoever asks decides how long; a container that is gone is noticed
+    # ones do changes with each version of OpenCode. The client decides how long; a container that is gone is noticed
     # by TCP.
     timeouts = _timeouts(config.connect_timeout, config.idle_timeout)
     return Route(_PORTS[target.port](found, config), raw, target.prefix, timeouts)

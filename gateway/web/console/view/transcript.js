@@ -153,7 +153,7 @@ export class TranscriptView {
     }
 
     /**
-     * History does not say how a turn ended: the turn does, once it is looked at.
+     * History says how a turn ended that did not complete, and not when the others did: that is asked once they are seen.
      *
      * @param {Element} element
      */
