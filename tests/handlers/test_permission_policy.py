@@ -1,8 +1,10 @@
 """What is answered without asking anybody, and what becomes of requests that nobody answers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import attrs
 import pytest
 
 from gateway.config.schema import PermissionsConfig
+from tests.fakes.eventually import eventually
 from tests.handlers.asking import AskingContainer, answer, requested, state
 from tests.handlers.expected import problem
 from tests.handlers.policies import OPTIONS, resolved, set_policy
@@ -111,6 +114,11 @@ async def test_a_rules_answer_reaches_a_container_that_is_away_once_it_is_back(
     assert container.settled == {"r1": {"outcome": "selected", "optionId": "once"}}
 
 
+def is_told(container: AskingContainer, request_id: str, *, option: str) -> bool:
+    calls = container.requests_to("POST", f"/permission/{request_id}")
+    return any(json.loads(call.body).get("optionId") == option for call in calls)
+
+
 async def test_what_a_rule_has_allowed_is_refused_where_that_was_changed_before_the_container_heard_it(
     project: Project, container: AskingContainer, stream: EventStream
 ) -> None:
@@ -128,6 +136,8 @@ async def test_what_a_rule_has_allowed_is_refused_where_that_was_changed_before_
         request = await requested(stream)
         assert await state(project, request) == ("answering", "once", "rule")
         await set_policy(project, **after)
+        # The allowance may be on its way just now. What is sent after it is the refusal.
+        await eventually(partial(is_told, container, f"r{number}", option="no"))
         container.failing = False
         told = await resolved(stream)
         assert (told["outcome"], told["optionId"], told["resolvedBy"], told["rule"]) == (
