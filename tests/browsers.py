@@ -4,16 +4,17 @@ To start one takes more work than most of its tests.
 """
 
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
-from tests.program import wait_until
-
-START_SECONDS = 60.0
+#: How long a browser may take to start, and how often it is tried: on a machine without a moment to spare it hangs.
+START_SECONDS, STARTS = 50.0, 2
 #: How long a page may take for anything; a machine that tests much at a time is slow.
 PATIENCE_MS = 60_000
 #: No window, no sandbox (root has none), no word to anybody but the pages, and pages run as if somebody looked at them.
@@ -35,26 +36,41 @@ expect.set_options(timeout=PATIENCE_MS)
 @contextmanager
 def chromium_running(program: Path, directory: Path) -> Iterator[str]:
     """A browser without a window, and the address at which it takes orders."""
-    profile = directory / "profile"
-    command = [str(program), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
-    log = directory / "chromium.log"
-    with log.open("wb") as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+    for attempt in range(STARTS):
+        profile = directory / f"profile-{attempt}"
+        command = [str(program), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
+        log = directory / f"chromium-{attempt}.log"
+        with log.open("wb") as said:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+            )
         try:
-            yield _address(process, profile / "DevToolsActivePort", log)
+            address = _address(process, profile / "DevToolsActivePort")
+            if address is not None:
+                yield address
+                return
         finally:
-            process.terminate()
-            process.wait(20)
+            _end(process)
+    pytest.fail(f"Chromium has not started within {START_SECONDS:g} s:\n{log.read_text()[-4000:]}")
 
 
-def _address(process: subprocess.Popen[bytes], file: Path, log: Path) -> str:
-    def is_told() -> bool:
-        assert process.poll() is None, log.read_text()
-        return file.exists() and len(file.read_text().split()) == 2
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
 
-    wait_until(is_told, START_SECONDS)
-    port, path = file.read_text().split()
-    return f"ws://127.0.0.1:{port}{path}"
+
+def _address(process: subprocess.Popen[bytes], file: Path) -> str | None:
+    """Where it takes orders; None where it has not started."""
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if file.exists() and len(told := file.read_text().split()) == 2:
+            return f"ws://127.0.0.1:{told[0]}{told[1]}"
+        time.sleep(0.02)
+    return None
 
 
 @asynccontextmanager
