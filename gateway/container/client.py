@@ -4,15 +4,17 @@ Bodies are JSON in ``{"success": true, "data": …}`` or ``{"success": false, "e
 come as 500 with a text. What differs between containers is in ``gateway.container.dialects``.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import attrs
 
 from gateway.container.answers import AnswerLimit, read_answer
-from gateway.container.streams import opened, pieces
+from gateway.container.streams import opened, opened_or_counted, pieces
 from gateway.container.values import (
     ContainerFacts,
     ContainerSession,
@@ -22,7 +24,7 @@ from gateway.container.values import (
     name,
     text,
 )
-from gateway.errors import UpstreamFailed, UpstreamUnreachable
+from gateway.errors import UpstreamError, UpstreamFailed, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
@@ -31,6 +33,10 @@ from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 CONTROL_SECONDS = 30.0
 #: Starting an agent may install something or log in.
 SPAWN_SECONDS = 120.0
+#: Between two looks whether a container counts a stream that it has not answered.
+COUNT_SECONDS = 0.25
+#: After that long, it counts as open although the container does not say so: what comes next will show it.
+UNANSWERED_SECONDS = 3.0
 #: Limits of a response; larger for a whole turn and for all sessions.
 ANSWER = AnswerLimit(max_bytes=1_048_576, max_values=20_000)
 LONG_ANSWER = AnswerLimit(max_bytes=4_194_304, max_values=100_000)
@@ -174,6 +180,9 @@ class ContainerClient:
     ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
         """The container's event stream, open once entered; each item is the events of one read, perhaps none.
 
+        A container of the base contract may answer with its first event only. Then the stream is open once the
+        container counts it among its clients, or was not refused for ``UNANSWERED_SECONDS``.
+
         Raises ``UpstreamUnreachable`` when the stream ends, ``UpstreamTimeout`` when it is silent for ``silence``
         seconds (twice that if it does not number events).
         """
@@ -181,17 +190,31 @@ class ContainerClient:
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         idle = silence if facts.journal is not None else silence * SLOWER_PINGS
-        timeouts = attrs.evolve(self._reach.timeouts, headers=CONTROL_SECONDS, idle=idle)
-        client, upstream = self._reach.client, self._reach.upstream
-        async with opened(client, upstream, "/events", headers=headers, timeouts=timeouts) as stream:
+        timeouts = attrs.evolve(self._reach.timeouts, headers=idle, idle=idle)
+        opening = opened(self._reach.client, self._reach.upstream, "/events", headers=headers, timeouts=timeouts)
+        async with opened_or_counted(opening, partial(self._take_for_open, facts)) as stream:
             parser = SSEParser(max_event_bytes=max_event_bytes)
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
-                async for piece in pieces(stream):
+                async for piece in pieces(await stream):
                     yield parser.feed(piece)
                 raise UpstreamUnreachable("The container ended its event stream.")
 
             yield batches()
+
+    async def _take_for_open(self, facts: ContainerFacts) -> None:
+        """Wait until a stream that is not answered may count as open, where the container has more now than before."""
+        if facts.journal is not None:
+            await asyncio.get_running_loop().create_future()  # it answers at once, or the stream's own limit ends this
+        before = facts.connected_clients
+        with suppress(TimeoutError):
+            async with asyncio.timeout(UNANSWERED_SECONDS):
+                while True:
+                    await asyncio.sleep(COUNT_SECONDS)
+                    with suppress(UpstreamError):
+                        now = (await self.read_facts()).connected_clients
+                        if before is not None and now is not None and now > before:
+                            return
 
     async def _call(
         self,

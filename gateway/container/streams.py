@@ -1,8 +1,9 @@
 """Reads a container's event stream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import aiohttp
 
@@ -27,6 +28,33 @@ async def opened(
             # A few compressed bytes may be gigabytes of events.
             raise UpstreamFailed("The container compresses its event stream, which it was not asked to.")
         yield response.content
+
+
+@asynccontextmanager
+async def opened_or_counted(
+    opening: AbstractAsyncContextManager[aiohttp.StreamReader], counted: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Awaitable[aiohttp.StreamReader]]:
+    """A stream that is open once it is answered, or once ``counted`` returns, whichever comes first.
+
+    Bun's server sends the head of an answer together with the first piece of its body, so an open stream may have no
+    head yet. Awaiting what is yielded waits for it.
+    """
+    async with AsyncExitStack() as stack:
+        head = asyncio.create_task(stack.enter_async_context(opening), name="head of an event stream")
+        stack.push_async_callback(_cancelled, head)
+        counting = asyncio.ensure_future(counted())
+        try:
+            await asyncio.wait((head, counting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancelled(counting)
+        if head.done():
+            await head
+        yield head
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def pieces(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -33,6 +33,8 @@ class ContainerFacts:
     capabilities: frozenset[str]
     #: Where its agents work if a session does not say, if it tells.
     working_directory: str | None = None
+    #: How many event streams it had open when it was asked, if it tells. Not constant.
+    connected_clients: int | None = None
 
     @classmethod
     def from_info(cls, data: dict[str, Any]) -> "ContainerFacts":
@@ -44,6 +46,7 @@ class ContainerFacts:
             boot_id=name(data, "bootId"),
             capabilities=frozenset(words[:MAX_CAPABILITIES]),
             working_directory=directory if directory is not None and len(directory) <= MAX_PATH else None,
+            connected_clients=clients if isinstance(clients := data.get("connectedClients"), int) else None,
         )
 
     @classmethod

@@ -494,6 +494,19 @@ from agent_sessions s
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
 where s.project_id = %(project_id)s and s.status = 'active' and s.container_session_id is not null;
 
+-- is_at_work --
+-- Whether the project's container has had anything to say since a time: a turn, or a session being created or revived.
+select 1
+where exists (
+        select from turns
+        where project_id = %(project_id)s and (state = 'running' or ended_at >= %(since)s)
+    )
+    or exists (
+        select from agent_sessions
+        where project_id = %(project_id)s and status <> 'ended'
+          and (status = 'creating' or taken_up_by is not null or updated_at >= %(since)s)
+    );
+
 -- unbind_session --
 -- The container has lost the session. Whoever takes it from what is known of it makes the new one; one that is without
 -- and whose gateway is dead, or has left it so for five minutes, is anybody's. What this gateway has left so, because

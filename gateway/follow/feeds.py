@@ -31,7 +31,7 @@ class Stream(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Read]]: ...
 
 
-#: OpenCode's events may be in transit for this long before something of it is read.
+#: Events may be in transit for this long before something of them is read.
 ON_ITS_WAY = timedelta(seconds=1)
 
 Find = Callable[[str], Awaitable[Stream]]
@@ -59,9 +59,12 @@ class Feed(ABC):
         """A gap as an event of that log."""
 
     @abstractmethod
-    async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
+    async def begin(
+        self, lease: Lease, source: Source, facts: ContainerFacts, closed_at: datetime | None = None
+    ) -> None:
         """The stream is open: record a gap if something may be missing, and notify those who wait.
 
+        ``closed_at``: when the stream before was closed, if it was silent then and this is the first try since.
         Raises ``StaleFence`` if another process follows.
         """
 
@@ -85,15 +88,24 @@ class AcpFeed(Feed):
     def gap(self, gap: Gap) -> NewEvent:
         return NewEvent.of(gap)
 
-    async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
+    async def begin(
+        self, lease: Lease, source: Source, facts: ContainerFacts, closed_at: datetime | None = None
+    ) -> None:
         before = await self._leases.last_source(lease.project_id)
-        await self._append_break(lease, source, before)
+        if not await self._is_complete(lease, source, before, closed_at):
+            await self._append_break(lease, source, before)
         # Before others learn that the container is followed: prompts that are sent from then on belong to this boot.
         await self._on_connected(lease.project_id, facts, lease.fence)
         await self._leases.connected(lease, source.boot, facts)
 
     async def end(self, lease: Lease, stored_at: datetime) -> None:
         await self._leases.disconnected(lease)
+
+    async def _is_complete(self, lease: Lease, source: Source, before: str | None, closed_at: datetime | None) -> bool:
+        """Whether the container can have said nothing between two streams."""
+        if closed_at is None or not before == source.boot == UNNUMBERED:
+            return False
+        return not await self._leases.is_at_work(lease.project_id, closed_at - ON_ITS_WAY)
 
     async def _append_break(self, lease: Lease, source: Source, before: str | None) -> None:
         """Record what may be missing: everything since the break, or what the container's last boot still had."""
@@ -132,7 +144,9 @@ class OpencodeFeed(Feed):
         until = None if since is None else datetime.now(UTC)
         return NewEvent(type=OPENCODE_EVENT, data=opencode.gap(gap, since=since, until=until))
 
-    async def begin(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
+    async def begin(
+        self, lease: Lease, source: Source, facts: ContainerFacts, closed_at: datetime | None = None
+    ) -> None:
         if not await self._leases.claim_opencode_log(lease):
             raise StaleFence()
         stored_at = await self._leases.opencode_stored_at(lease.project_id)

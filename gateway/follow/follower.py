@@ -8,12 +8,12 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 
 import attrs
 
 from gateway.db.availability import log_failure
-from gateway.errors import GatewayError, ProjectNotFound
+from gateway.errors import GatewayError, ProjectNotFound, UpstreamUnreachable
 from gateway.follow.feeds import Feed
 from gateway.follow.lease import Lease
 from gateway.follow.recorder import Recorder
@@ -34,7 +34,7 @@ SEEN_FACTOR, UNSEEN_FACTOR = 2, 10
 ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS = 5.0, 30.0
 #: How long a request counts as waiting.
 PATIENCE_SECONDS = 30.0
-#: A stream that lasted this long, or brought something, is reopened at once.
+#: A stream that lasted this long, or brought something, is reopened at once. Silence is at least as long.
 SOUND_SECONDS = 2.0
 
 
@@ -60,6 +60,8 @@ class Follower:
         #: Why the last attempt failed.
         self.failure: GatewayError | None = None
         self._recorder: Recorder | None = None
+        #: When the stream was closed just now after a silence; None if it did not end so.
+        self._closed_at: datetime | None = None
         self._stopping = False
         #: Set when somebody waits for the container; and the longest pause, until a time of the loop's clock.
         self._waited_for = asyncio.Event()
@@ -84,6 +86,7 @@ class Follower:
         backoff, factor = MIN_BACKOFF_SECONDS, UNSEEN_FACTOR
         while not self._stopping:
             began = loop.time()
+            closed_at = None
             try:
                 await self._read_stream()
             except ProjectNotFound:
@@ -92,7 +95,10 @@ class Follower:
                 raise
             except GatewayError as exc:
                 self.failure = exc
-                self._tell(exc)
+                closed_at = self._closed_in_silence(exc)
+                if closed_at is None:
+                    self._tell(exc)
+            self._closed_at = closed_at
             if self._recorder is not None:
                 # A stream that ends as soon as it is opened would fill the log with gaps.
                 if self._recorder.has_stored or loop.time() - began >= SOUND_SECONDS:
@@ -126,6 +132,13 @@ class Follower:
                 async with asyncio.timeout(left):
                     await self._waited_for.wait()
 
+    def _closed_in_silence(self, exc: GatewayError) -> datetime | None:
+        """Now, if the container has closed a silent stream, as Bun's server does after 10 s."""
+        if self._recorder is None or not isinstance(exc, UpstreamUnreachable):
+            return None
+        now = datetime.now(UTC)
+        return now if (now - self._recorder.read_at).total_seconds() >= SOUND_SECONDS else None
+
     def _tell(self, exc: GatewayError) -> None:
         if str(exc) != self._told:
             self._told = str(exc)
@@ -155,9 +168,10 @@ class Follower:
             async def is_same_boot() -> bool:
                 return (await container.read_facts()).boot_id == source.boot
 
-            await self._feed.begin(self._lease, source, facts)
+            await self._feed.begin(self._lease, source, facts, self._closed_at)
             self.failure = self._told = None
-            logger.info("following", extra={"project": self._project_id, "log": str(log_id), "source": source.boot})
+            if self._closed_at is None:
+                logger.info("following", extra={"project": self._project_id, "log": str(log_id), "source": source.boot})
             self._recorder = Recorder(
                 log_id,
                 self._lease.fence,

@@ -79,6 +79,10 @@ class Leases:
         row = await self._database.fetch_one("get_lease", project_id=project_id)
         return row["source"] if row else None
 
+    async def is_at_work(self, project_id: str, since: datetime) -> bool:
+        """Whether one of the project's sessions has a turn, or is being created or revived, or did since then."""
+        return await self._database.fetch_one("is_at_work", project_id=project_id, since=since) is not None
+
     async def is_connected(self, project_id: str) -> bool:
         """Whether anybody is reading the container's stream."""
         row = await self._database.fetch_one("get_lease", project_id=project_id)

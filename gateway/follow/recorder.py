@@ -75,7 +75,7 @@ class Recorder:
         #: Whether the stream brought anything for the log.
         self.has_stored = False
         #: Everything that arrived until then is stored.
-        self.stored_at = self._read_at = datetime.now(UTC)
+        self.stored_at = self.read_at = datetime.now(UTC)
         #: Whether something was taken from the spool and not submitted yet.
         self._in_hand = False
 
@@ -105,7 +105,7 @@ class Recorder:
 
     async def _read(self, reads: AsyncIterator[Read]) -> None:
         async for read in reads:
-            self._read_at = datetime.now(UTC)
+            self.read_at = datetime.now(UTC)
             if read:
                 self._spool.put(read)
 
@@ -235,7 +235,7 @@ class Recorder:
 
     def _note_stored(self) -> None:
         if not self._in_hand and self._spool.is_empty and not self._batches.has_more:
-            self.stored_at = self._read_at
+            self.stored_at = self.read_at
 
     async def _append_singly(self, batch: Sequence[Numbered], exc: GatewayError, *, is_gap: bool) -> None:
         """One of them cannot be stored; it must not hold up the others."""

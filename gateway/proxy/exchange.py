@@ -25,6 +25,8 @@ from gateway.proxy.upstream import Timeouts, Upstream
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # RFC 9110 8.6: without a body these send ``Content-Length: 0``.
 _USUALLY_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+#: A kept connection that closes later than this was not closing already.
+DROPPED_SECONDS = 5.0
 #: Interim answers (1xx) to one request: more are an error.
 MAX_INTERIM = 16
 _DROPPED = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
@@ -139,7 +141,8 @@ class Exchange:
         except aiohttp.ClientConnectorError:
             raise
         except _DROPPED:
-            if self._method not in SAFE_METHODS or self._body is not None:
+            is_late = self._loop.time() - began > DROPPED_SECONDS
+            if is_late or self._method not in SAFE_METHODS or self._body is not None:
                 raise
         await self._close()
         return await self._attempt(began)

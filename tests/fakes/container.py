@@ -124,8 +124,13 @@ class ContainerError(Exception):
 class FakeContainer:
     """One container; its methods are what a test may do to it."""
 
-    def __init__(self, *, ping_every: float = 30.0, prompt_key: str = "prompt") -> None:
+    def __init__(
+        self, *, ping_every: float = 30.0, prompt_key: str = "prompt", idle_timeout: float | None = None
+    ) -> None:
         self.ping_every = ping_every
+        #: As Bun's server: the head of an event stream goes out with its first event, and a stream that is silent for
+        #: this many seconds is closed without a word.
+        self.idle_timeout = idle_timeout
         #: The member in which this build reads the prompt: ``prompt`` or ``text``.
         self.prompt_key = prompt_key
         self.requests: list[Recorded] = []
@@ -139,6 +144,8 @@ class FakeContainer:
         }
         self.sessions: dict[str, Session] = {}
         self.streams: list[Stream] = []
+        self.streams_opened = 0
+        self.counts_streams = True
         self.port = 0
         #: Of the bodies of its answers.
         self.encoding = "utf-8"
@@ -273,7 +280,7 @@ class FakeContainer:
             "workingDirectory": "/workspace",
             "runningAgents": sum(agent.running for agent in self.agents.values()),
             "activeSessions": len(self.sessions),
-            "connectedClients": len(self.streams),
+            "connectedClients": len(self.streams) if self.counts_streams else 0,
         }
 
     async def list_agents(self, _: web.Request) -> Any:
@@ -405,12 +412,20 @@ class FakeContainer:
         stream = Stream(session_id=session_id, transport=request.transport)
         # Before the headers: whoever has them hears all that follows.
         self.streams.append(stream)
+        self.streams_opened += 1
         try:
-            await response.prepare(request)
+            if self.idle_timeout is None:
+                await response.prepare(request)
             while True:
-                raw = await stream.waiting.get()
+                async with asyncio.timeout(self.idle_timeout):
+                    raw = await stream.waiting.get()
                 await self._awake.wait()
+                if not response.prepared:
+                    await response.prepare(request)
                 await response.write(raw)
+        except TimeoutError:
+            stream.transport.abort()
+            return response
         finally:
             if stream in self.streams:
                 self.streams.remove(stream)
