@@ -11,12 +11,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,6 +48,8 @@ settings.register_profile("any machine", settings(), deadline=None, suppress_hea
 settings.load_profile("any machine")
 
 _NUMBERS = count(1)
+#: How the names of test runs' directories begin, before the id of the process.
+DIRECTORIES = "acp-gateway-tests-"
 
 HERE = Path(__file__).parent
 #: Real programs of others, and what tries many things for a minute. A worker begins with its share of them:
@@ -241,19 +244,51 @@ def _memory() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def open_directory() -> Iterator[Path]:
+def session_directory() -> Iterator[Path]:
     """A directory that PostgreSQL's user may enter when root runs the tests; pytest's own are closed to others.
 
     In memory where there is room: a database for each test then takes a tenth of the time.
     """
-    directory = Path(tempfile.mkdtemp(prefix="acp-gateway-tests-", dir=_memory()))
+    memory = _memory()
+    if memory is not None:
+        _remove_abandoned(Path(memory))
+    with _directory(f"{DIRECTORIES}{os.getpid()}-", memory) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def module_directory(session_directory: Path) -> Iterator[Path]:
+    """Another, for what a file's tests share."""
+    with _directory("module-", session_directory) as directory:
+        yield directory
+
+
+@pytest.fixture
+def open_directory(session_directory: Path) -> Iterator[Path]:
+    """Another, for one test."""
+    with _directory("test-", session_directory) as directory:
+        yield directory
+
+
+@contextmanager
+def _directory(prefix: str, parent: str | Path | None) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     directory.chmod(0o755)
     yield directory
+    # What is in memory must not stay there: forty megabytes for each data directory.
     shutil.rmtree(directory, ignore_errors=True)
 
 
+def _remove_abandoned(memory: Path) -> None:
+    """What test runs that were killed have left in memory."""
+    for left in memory.glob(f"{DIRECTORIES}*-*"):
+        owner = left.name.removeprefix(DIRECTORIES).partition("-")[0]
+        if not (owner.isdigit() and psutil.pid_exists(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def server_url(open_directory: Path) -> Iterator[str]:
+def server_url(session_directory: Path) -> Iterator[str]:
     """A PostgreSQL server whose administrator we are."""
     given = os.environ.get("ACP_GATEWAY_TEST_DATABASE_URL")
     if given:
@@ -261,7 +296,7 @@ def server_url(open_directory: Path) -> Iterator[str]:
         return
     # What a test stores need not survive the machine's power supply.
     server = EmbeddedPostgres.start(
-        open_directory / "data", settings={"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+        session_directory / "data", settings={"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
     )
     yield server.url
     server.stop()

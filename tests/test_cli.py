@@ -6,7 +6,6 @@ import os
 import signal
 import urllib.request
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from socket import create_server
 
@@ -21,13 +20,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root ma
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("up", "serve", "agent-host", "migrate")
 PASSWORD = "correct-horse"
-_NUMBERS = count(1)
 GATEWAY = "gateway       http"
 
 
 @pytest.fixture
 def place(open_directory: Path) -> Place:
-    return Place.make(open_directory / f"cli-{next(_NUMBERS)}")
+    return Place.make(open_directory / "cli")
 
 
 @pytest.fixture

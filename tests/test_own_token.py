@@ -10,7 +10,6 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ as_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None or shutil.which("curl") is None,
     reason="it takes root to run an agent as somebody else, and util-linux and curl",
 )
-_NUMBERS = count(1)
 
 
 @attrs.frozen
@@ -92,14 +90,14 @@ def link_of(program: Program) -> str:
 @pytest.fixture
 def here(open_directory: Path, database_url: str) -> Here:
     """On a PostgreSQL that is there, so that a start takes little."""
-    place = Place.make(open_directory / f"own-token-{next(_NUMBERS)}")
+    place = Place.make(open_directory / "own-token")
     return Here(place, {"ACP_GATEWAY_DATABASE_URL": database_url})
 
 
 @pytest.fixture(scope="module")
-def sidecar(open_directory: Path) -> Iterator[tuple[Here, Program]]:
+def sidecar(module_directory: Path) -> Iterator[tuple[Here, Program]]:
     """A gateway beside one container, as the image runs it, and an agent host on the same loopback."""
-    place = Place.make(open_directory / "own-token-sidecar")
+    place = Place.make(module_directory / "own-token-sidecar")
     secret = "between-the-two"
     host = ["--port", str(place.container_port + 1), "--workspace", str(place.workspace)]
     container = ["--container", f"http://127.0.0.1:{place.container_port}"]

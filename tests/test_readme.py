@@ -41,9 +41,9 @@ curl() {
 
 
 @pytest.fixture(scope="module")
-def place(open_directory: Path) -> Iterator[Place]:
+def place(module_directory: Path) -> Iterator[Place]:
     """A running ``acp-gateway up``."""
-    place = Place.make(open_directory / "readme")
+    place = Place.make(module_directory / "readme")
     with place.up():
         yield place
 

@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from gateway.server.supervisor import Supervisor
 from tests.program import Place, Program, call, run, wait_until
 from tests.world import QUICK
 
-_NUMBERS = count(1)
 READY = "gateway       http"
 
 
 @pytest.fixture
 def place(open_directory: Path) -> Place:
-    return Place.make(open_directory / f"reloading-{next(_NUMBERS)}")
+    return Place.make(open_directory / "reloading")
 
 
 @attrs.define

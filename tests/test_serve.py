@@ -1,20 +1,18 @@
 """What ``acp-gateway serve`` tells whoever runs it: that it is ready and where, what is missing, and that it stops."""
 
 import shlex
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.program import READY, Place, Program, call, run, run_to_end
 
-_NUMBERS = count(1)
 HINT = "no token yet"
 
 
 @pytest.fixture
 def place(open_directory: Path) -> Place:
-    return Place.make(open_directory / f"serve-{next(_NUMBERS)}")
+    return Place.make(open_directory / "serve")
 
 
 def hint(program: Program) -> str | None:

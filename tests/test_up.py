@@ -27,8 +27,8 @@ STOP_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
-def directory(open_directory: Path) -> Path:
-    place = open_directory / "up"
+def directory(module_directory: Path) -> Path:
+    place = module_directory / "up"
     place.mkdir()
     place.chmod(0o755)
     return place

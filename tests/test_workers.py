@@ -9,7 +9,6 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,11 @@ from gateway.wire.sse import SSEEvent, SSEParser
 from tests.program import Place, Program, call, run, run_to_end, wait_until
 
 READY = "gateway       http"
-_NUMBERS = count(1)
 
 
 @pytest.fixture
 def place(open_directory: Path) -> Place:
-    return Place.make(open_directory / f"workers-{next(_NUMBERS)}")
+    return Place.make(open_directory / "workers")
 
 
 @contextmanager

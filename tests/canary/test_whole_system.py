@@ -16,9 +16,9 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def driven(open_directory: Path) -> Iterator[System]:
+def driven(module_directory: Path) -> Iterator[System]:
     """A system that has been through everything below, and has ended."""
-    directory = open_directory / "canary"
+    directory = module_directory / "canary"
     directory.mkdir()
     directory.chmod(0o755)
     with System.running(directory) as system:

@@ -40,12 +40,12 @@ async def things(things_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def guarded_url(open_directory: Path) -> Iterator[str]:
+def guarded_url(session_directory: Path) -> Iterator[str]:
     """A server that asks ``guest`` for a password, which is ``secret``."""
-    rules = open_directory / "guarded.conf"
+    rules = session_directory / "guarded.conf"
     rules.write_text("local all postgres peer map=owner\nlocal all guest scram-sha-256\n")
     rules.chmod(0o644)
-    server = EmbeddedPostgres.start(open_directory / "guarded", settings={"hba_file": str(rules), "fsync": "off"})
+    server = EmbeddedPostgres.start(session_directory / "guarded", settings={"hba_file": str(rules), "fsync": "off"})
     ask(server.url, "create role guest login password 'secret'")
     yield server.url
     server.stop()

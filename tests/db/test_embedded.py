@@ -37,9 +37,9 @@ time.sleep(600)
 
 
 @pytest.fixture(scope="module")
-def data_dir(open_directory: Path) -> Path:
+def data_dir(module_directory: Path) -> Path:
     """A stopped data directory with a table in it; each test leaves it stopped and whole."""
-    directory = open_directory / "shared"
+    directory = module_directory / "shared"
     server = EmbeddedPostgres.start(directory)
     ask(server.url, "create table kept (a text); insert into kept values ('yes')")
     server.stop()

@@ -15,9 +15,9 @@ SAID = "what a user said to an agent"
 
 
 @pytest.fixture(scope="module")
-def loud(open_directory: Path) -> Iterator[tuple[str, Path]]:
+def loud(module_directory: Path) -> Iterator[tuple[str, Path]]:
     """A server that logs as PostgreSQL does unless told otherwise, with a role of no privileges, and its log."""
-    rules = open_directory / "loud.conf"
+    rules = module_directory / "loud.conf"
     rules.write_text("local all postgres peer map=owner\nlocal all plain trust\n")
     rules.chmod(0o644)
     settings = {
@@ -28,12 +28,12 @@ def loud(open_directory: Path) -> Iterator[tuple[str, Path]]:
         "log_error_verbosity": "default",
         "log_parameter_max_length": "-1",
     }
-    server = EmbeddedPostgres.start(open_directory / "loud", settings=settings)
+    server = EmbeddedPostgres.start(module_directory / "loud", settings=settings)
     ask(server.url, "create role plain login")
     administer(server.url, "create database {}", "things")
     url = with_database(server.url, "things")
     ask(url, SCHEMA + "grant all on owners, things to plain;")
-    yield url, open_directory / "loud" / "postgres.log"
+    yield url, module_directory / "loud" / "postgres.log"
     server.stop()
 
 

@@ -23,8 +23,8 @@ def stored(url: str) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def restartable(open_directory: Path) -> Iterator[Restartable]:
-    server = Restartable(open_directory / "restartable")
+def restartable(module_directory: Path) -> Iterator[Restartable]:
+    server = Restartable(module_directory / "restartable")
     ask(server.url, SCHEMA)
     yield server
     server.stop()

@@ -188,9 +188,9 @@ async def test_a_client_that_takes_nothing_is_cut_off_after_a_time_and_can_come_
 
 
 @pytest.fixture(scope="module")
-def postgres(open_directory: Path) -> Iterator[Restartable]:
+def postgres(module_directory: Path) -> Iterator[Restartable]:
     """A migrated PostgreSQL of this module's own, to be stopped."""
-    server = Restartable(open_directory / "streams")
+    server = Restartable(module_directory / "streams")
     migrate(server.url)
     yield server
     with suppress(ProcessLookupError, AssertionError):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -190,7 +189,7 @@ def test_tokens_are_listed_under_headings_and_an_empty_list_says_how_one_is_made
 def test_tokens_are_made_while_a_gateway_runs_on_the_embedded_database_and_while_none_does(
     open_directory: Path,
 ) -> None:
-    place = Place.make(open_directory / f"tokens-{os.getpid()}")
+    place = Place.make(open_directory / "tokens")
     options = ["--data-dir", str(place.data_dir)]
 
     def make() -> Any:
