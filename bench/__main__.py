@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench import append, fanout, idle, latency, proxy, replay, rows
+from bench import append, fanout, history, idle, latency, proxy, replay, rows
 
 BENCHMARKS: dict[str, Callable[[list[str]], None]] = {
     "proxy": proxy.main,
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[list[str]], None]] = {
     "idle": idle.main,
     "latency": latency.main,
     "rows": rows.main,
+    "history": history.main,
 }
 
 

@@ -2,13 +2,15 @@
 
 ``python -m bench.container`` prints its port and serves until it is told to stop. Container NAME is at ``/NAME``; it
 speaks what the gateway needs of the container's contract, and ``POST /NAME/emit {count, rate}`` makes it send events
-of its newest session. A prompt is a number: its turn streams that many chunks of text.
+of its newest session. A prompt is a number: its turn streams that many chunks of text. Or it is a word and two numbers:
+``pictures COUNT BYTES`` for as many tool calls, each with a picture of so many random bytes; ``grow COUNT BYTES`` for a
+call whose output has so many bytes in the end, told whole with each of the updates, in a turn that does not end.
 """
 
 import asyncio
 import json
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +18,7 @@ import attrs
 import uvloop
 from aiohttp import web
 
-from bench.events import make, paced, padding_for, prose
+from bench.events import growing, make, paced, padding_for, pictures, prose
 
 CAPABILITIES = ["event-ids", "end-turn", "permissions", "content-blocks", "turn-ids"]
 HEARTBEAT_SECONDS = 10
@@ -45,12 +47,26 @@ class Container:
             assert self.reader is not None, "nobody follows this container"
             await self._send(frames)
 
-    async def answer(self, session: str, turn_id: str, chunks: int) -> None:
-        """Stream so many chunks of text as a turn."""
+    async def answer(self, session: str, turn_id: str, prompt: str) -> None:
+        """Stream a turn as its prompt says."""
+        what, *numbers = prompt.split()
+        if what == "grow":
+            await self._tell(session, growing(*map(int, numbers)))
+            return
+        if what == "pictures":
+            await self._tell(session, pictures(*map(int, numbers)))
+        else:
+            await self._stream(session, int(what))
+        await self._send([self._frame("session_end_turn", session, {"turnId": turn_id, "stopReason": "end_turn"})])
+
+    async def _tell(self, session: str, updates: Iterable[object]) -> None:
+        for update in updates:
+            await self._send([self._frame("session_update", session, {"sessionId": "acp-1", "update": update})])
+
+    async def _stream(self, session: str, chunks: int) -> None:
         pieces = prose(chunks)
         for start in range(0, len(pieces), 500):
             await self._send([self._frame("session_update", session, _chunk(p)) for p in pieces[start : start + 500]])
-        await self._send([self._frame("session_end_turn", session, {"turnId": turn_id, "stopReason": "end_turn"})])
 
     def _frame(self, kind: str, session: str, data: object) -> bytes:
         self.number += 1
@@ -108,7 +124,7 @@ class Containers:
     async def prompt(self, request: web.Request) -> web.Response:
         asked, session = await request.json(), request.match_info["session"]
         text = "".join(block["text"] for block in asked["prompt"])
-        self.of(request).start(self.of(request).answer(session, asked["turnId"], int(text)))
+        self.of(request).start(self.of(request).answer(session, asked["turnId"], text))
         return web.json_response({"success": True, "data": {"id": session, "turnId": asked["turnId"]}}, status=202)
 
 

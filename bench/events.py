@@ -4,8 +4,10 @@ The moment is of the system's monotonic clock, which all processes of one machin
 """
 
 import asyncio
+import base64
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 SIZE = 300
@@ -63,3 +65,22 @@ def prose(chunks: int) -> list[str]:
     text = "".join(path.read_text(encoding="utf-8") for path in paths).encode("ascii", "replace").decode()
     assert len(text) >= chunks * CHUNK_BYTES, "so much text there is not"
     return [text[place : place + CHUNK_BYTES] for place in range(0, chunks * CHUNK_BYTES, CHUNK_BYTES)]
+
+
+def pictures(count: int, size: int) -> Iterator[object]:
+    """Updates of as many tool calls with a picture of so many bytes, such as agents with a browser leave."""
+    for number in range(count):
+        picture = {"type": "image", "mimeType": "image/png", "data": base64.b64encode(os.urandom(size)).decode()}
+        content = [{"type": "content", "content": picture}]
+        call = {"toolCallId": f"shot-{number}", "title": "Screenshot", "kind": "fetch", "status": "completed"}
+        yield {"sessionUpdate": "tool_call", **call, "content": content}
+
+
+def growing(count: int, size: int) -> Iterator[object]:
+    """Updates of one call, each with its whole output up to then, which has so many bytes in the end."""
+    line = "line of a build\n"
+    for number in range(1, count + 1):
+        text = line * (size * number // count // len(line))
+        content = [{"type": "content", "content": {"type": "text", "text": text}}]
+        call = {"toolCallId": "grow", "title": "build", "kind": "execute", "status": "in_progress"}
+        yield {"sessionUpdate": "tool_call" if number == 1 else "tool_call_update", **call, "content": content}

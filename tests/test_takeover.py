@@ -72,7 +72,9 @@ FORMER_DIFF = ("@@ -0,0 +1,2 @@\n+hello\n+\n", "@@ -0,0 +1 @@\n+hello\n")
 
 
 def _as_before(body: Any) -> Any:
-    """Without what messages have had since: events among them, and authors."""
+    """Without what messages have had since: events among them, and authors; and without pages of what had none."""
+    if isinstance(body, dict) and ("credentials" in body or "permissions" in body) and "messages" not in body:
+        body = {name: value for name, value in body.items() if name != "next"}
     if isinstance(body, dict) and "messages" in body:
         body = {**body, "messages": [one for one in body["messages"] if one["role"] != "event"]}
         for one in body["messages"]:

@@ -78,11 +78,12 @@ class Client:
         query: Mapping[str, str] | None = None,
         once: bool = False,
         wait: int | None = None,
+        as_bytes: bool = False,
     ) -> Any:
         """The JSON that the gateway answers, None for no content. Raises ``Refused`` and ``Unreachable``.
 
         ``once``: it is sent with a key of its own, so that it can be sent again when its answer was lost. ``wait``:
-        seconds to wait for a turn's end.
+        seconds to wait for a turn's end. ``as_bytes``: the answer as it is, JSON or not.
         """
         headers = {"Idempotency-Key": f'"{secrets.token_hex(16)}"'} if once else {}
         if wait is not None:
@@ -94,7 +95,7 @@ class Client:
             pause = 0.0
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._send(method, path, body, query or {}, headers)
+                    return await self._send(method, path, body, query or {}, headers, as_bytes)
             except Refused as exc:
                 pause = exc.retry_after
                 # While the first sending is worked on, whose answer was lost, nothing has failed.
@@ -109,7 +110,7 @@ class Client:
             await asyncio.sleep(max(pause, _pause(max(failures, 1))))
 
     async def _send(
-        self, method: str, path: str, body: Any, query: Mapping[str, str], headers: Mapping[str, str]
+        self, method: str, path: str, body: Any, query: Mapping[str, str], headers: Mapping[str, str], as_bytes: bool
     ) -> Any:
         url = URL(self.url + path, encoded=True)
         url = url.with_query(dict(query)) if query else url
@@ -117,6 +118,8 @@ class Client:
             raw = await response.read()
             if response.status >= 300:
                 raise await Refused.by(response)
+            if as_bytes:
+                return raw
             try:
                 return json.loads(raw) if raw else None
             except ValueError as exc:
@@ -181,8 +184,29 @@ class Project:
 
     async def permissions(self) -> list[Any]:
         """The permission requests that wait for an answer."""
-        found: list[Any] = (await self.call("GET", "/permission"))["permissions"]
-        return found
+        return [one async for one in self._pages("/permission", "permissions", {})]
+
+    async def messages(self, session_id: str, *, newest_first: bool = False) -> AsyncIterator[Any]:
+        """A session's messages, read page by page. What is large in one stands in its ``references``."""
+        path, order = f"/session/{quote(session_id, safe='')}/messages", "desc" if newest_first else "asc"
+        async for message in self._pages(path, "messages", {"order": order}):
+            yield message
+
+    async def content(self, reference: Mapping[str, Any]) -> bytes:
+        """The value that one of a message's ``references`` stands for; of base64, the bytes themselves."""
+        data: bytes = await self._client.call("GET", reference["url"], as_bytes=True)
+        return data
+
+    async def _pages(self, path: str, name: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
+        after: str | None = None
+        while True:
+            place = {} if after is None else {"after": after}
+            page = await self.call("GET", path, query={**query, "limit": "200", **place})
+            for entry in page[name]:
+                yield entry
+            after = page["next"]
+            if after is None:
+                return
 
     async def answer(self, permission_id: str, *, option_id: str | None = None, granted: bool | None = None) -> Any:
         body = {"granted": granted} if option_id is None else {"optionId": option_id}

@@ -91,9 +91,9 @@ class Credentials:
         row = await self._database.fetch_one("get_agent_auth_token", user_id=user_id, agent_id=agent_id)
         return AgentAuthToken.from_row(row) if row else None
 
-    async def list_credentials(self, user_id: str) -> list[AgentAuthToken]:
-        """A user's, by agent."""
-        rows = await self._database.fetch_all("list_agent_auth_tokens", user_id=user_id)
+    async def page(self, user_id: str, *, after: str | None, limit: int) -> list[AgentAuthToken]:
+        """A user's, by agent, after the one for an agent."""
+        rows = await self._database.fetch_all("list_agent_auth_tokens", user_id=user_id, after=after, limit=limit)
         return [AgentAuthToken.from_row(row) for row in rows]
 
     async def save_agent_auth_token(

@@ -1064,7 +1064,7 @@ select * from permissions where project_id = %(project_id)s and request_key = %(
 set transaction isolation level repeatable read, read only;
 
 -- list_session_permissions --
--- What waits for an answer in a session, oldest first: at most 200, and about 4 MiB.
+-- What waits for an answer in a session, oldest first: at most 200, and 2 MiB beside the last.
 select * from (
     select p.*, sum(octet_length(tool_call) + octet_length(options)) over (order by requested_at, id)
         - octet_length(tool_call) - octet_length(options) as bytes_before
@@ -1072,19 +1072,22 @@ select * from (
     where project_id = %(project_id)s and session_id = %(session_id)s and state = 'waiting'
     order by requested_at, id limit 200
 ) counted
-where bytes_before < 4194304
+where bytes_before < 2097152
 order by requested_at, id;
 
 -- list_permissions --
--- What waits for an answer, oldest first: at most 200, and about 4 MiB.
+-- What waits for an answer, oldest first, after a given one: up to a number of bytes, and the one that exceeds it.
 select * from (
-    select p.*, sum(octet_length(tool_call) + octet_length(options)) over (order by requested_at, id)
+    select p.*, row_number() over (order by requested_at, id) as place,
+        sum(octet_length(tool_call) + octet_length(options)) over (order by requested_at, id)
         - octet_length(tool_call) - octet_length(options) as bytes_before
     from permissions p
     where project_id = %(project_id)s and state = 'waiting'
-    order by requested_at, id limit 200
+        and (%(after)s::text is null or (requested_at, id) > (
+            select a.requested_at, a.id from permissions a where a.project_id = %(project_id)s and a.id = %(after)s))
+    order by requested_at, id limit %(limit)s
 ) counted
-where bytes_before < 4194304
+where bytes_before < %(bytes)s or place = 2
 order by requested_at, id;
 
 -- claim_permission --
@@ -1466,10 +1469,12 @@ with log as (
 ), summed as (
     select last_seq, sum(bytes) over (order by last_seq desc) as total from units
 )
-select log.floor, greatest(
+select log.floor, least(greatest(
     case when %(days)s::integer is not null
         then coalesce((select seq - 1 from young), (select max(last_seq) from units)) end,
-    (select max(last_seq) from summed where total > %(bytes)s)) as cut
+    (select max(last_seq) from summed where total > %(bytes)s)),
+    (select min(t.before_seq) from turns t
+     where t.project_id = log.project_id and log.log = 'acp' and t.state = 'running')) as cut
 from log;
 
 -- list_sessions_up_to --
@@ -1654,8 +1659,9 @@ select pg_notify('acp_gateway', payload) from unnest(%(payloads)s::text[]) as pa
 select 1;
 
 -- get_fold --
--- How far a session's messages cover the log, from where on it is shown, and where the log begins.
-select s.folded_to, s.cleared_to, h.epoch, h.floor
+-- How far a session's messages cover the log, which of them go on, from where on it is shown, and where the log begins.
+select s.folded_to, s.cleared_to, h.epoch, h.floor,
+    case when s.open_messages_at = s.folded_to then s.open_messages else '{}' end as open_messages
 from agent_sessions s join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 where s.project_id = %(project_id)s and s.id = %(session_id)s;
 
@@ -1675,14 +1681,26 @@ from turns
 where not folded and ended_at < now() - interval '5 seconds'
 limit 100;
 
+-- list_unwritten_sessions --
+-- Sessions of a project that run a turn, and whose messages lack more than so many bytes of the log.
+select s.project_id, s.id as session_id
+from agent_sessions s
+join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
+where s.project_id = %(project_id)s and (
+    select sum(octet_length(e.payload)) from events e
+    where e.project_id = s.project_id and e.log = 'acp' and e.session_id = s.id and e.seq > s.folded_to
+) > %(bytes)s;
+
 -- lock_fold --
 -- One fold of a session at a time.
 select folded_to, cleared_to from agent_sessions
 where project_id = %(project_id)s and id = %(session_id)s for update;
 
 -- set_folded --
--- The messages cover the log up to here.
-update agent_sessions set folded_to = %(folded_to)s where project_id = %(project_id)s and id = %(session_id)s;
+-- The messages cover the log up to here, and these of them go on there.
+update agent_sessions set folded_to = %(folded_to)s, open_messages = %(open_messages)s::bigint[],
+    open_messages_at = %(folded_to)s
+where project_id = %(project_id)s and id = %(session_id)s;
 
 -- set_cleared --
 -- History begins after this place.
@@ -1690,47 +1708,61 @@ update agent_sessions set cleared_to = %(cleared_to)s, folded_to = greatest(fold
 where project_id = %(project_id)s and id = %(session_id)s;
 
 -- upsert_messages --
--- Folded messages; a tool call that goes on after its turn is written again.
+-- Folded messages. One that goes on, such as a tool call after its turn, is written again.
 insert into agent_session_messages
-    (project_id, session_id, first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body)
-select %(project_id)s, %(session_id)s, m.*
+    (project_id, session_id, first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body, outline, outlined_to)
+select %(project_id)s, %(session_id)s, first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body,
+    nullif(outline, ''), last_seq
 from unnest(%(first_seqs)s::bigint[], %(last_seqs)s::bigint[], %(roles)s::text[], %(turn_ids)s::text[],
-    %(tool_call_ids)s::text[], %(ats)s::timestamptz[], %(updated_ats)s::timestamptz[], %(bodies)s::bytea[]) as m
+    %(tool_call_ids)s::text[], %(ats)s::timestamptz[], %(updated_ats)s::timestamptz[], %(bodies)s::bytea[],
+    %(outlines)s::bytea[]) as m (first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body, outline)
 on conflict (project_id, session_id, first_seq) do update
-set last_seq = excluded.last_seq, updated_at = excluded.updated_at, body = excluded.body;
+set last_seq = excluded.last_seq, updated_at = excluded.updated_at, body = excluded.body, outline = excluded.outline,
+    outlined_to = excluded.outlined_to;
 
 -- list_messages --
--- A session's folded messages after one, oldest first, at most about 2 MiB.
+-- A session's folded messages after one, oldest first, with their outlines if they have some: up to a number of bytes as
+-- stored, and the one that exceeds it.
 select * from (
     select m.*, sum(octet_length(body)) over (order by first_seq) - octet_length(body) as bytes_before
     from (
-        select * from agent_session_messages
+        select first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at,
+            case when outlined_to = last_seq then coalesce(outline, body) else body end as body
+        from agent_session_messages
         where project_id = %(project_id)s and session_id = %(session_id)s and first_seq > %(after)s
         order by first_seq limit %(limit)s
     ) m
 ) counted
-where bytes_before < 2097152
+where bytes_before < %(bytes)s
 order by first_seq;
 
 -- list_messages_backwards --
--- A session's folded messages before one, newest first, at most about 2 MiB.
+-- The same before one, newest first.
 select * from (
     select m.*, sum(octet_length(body)) over (order by first_seq desc) - octet_length(body) as bytes_before
     from (
-        select * from agent_session_messages
+        select first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at,
+            case when outlined_to = last_seq then coalesce(outline, body) else body end as body
+        from agent_session_messages
         where project_id = %(project_id)s and session_id = %(session_id)s and first_seq < %(before)s
         order by first_seq desc limit %(limit)s
     ) m
 ) counted
-where bytes_before < 2097152
+where bytes_before < %(bytes)s
 order by first_seq desc;
+
+-- get_message --
+-- A folded message, whole.
+select * from agent_session_messages
+where project_id = %(project_id)s and session_id = %(session_id)s and first_seq = %(first_seq)s;
 
 -- export_messages --
 -- The next of a session's folded messages, oldest first, at most 200 and about 1 MiB.
 select * from (
     select m.*, sum(octet_length(body)) over (order by first_seq) - octet_length(body) as bytes_before
     from (
-        select * from agent_session_messages
+        select first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body
+        from agent_session_messages
         where project_id = %(project_id)s and session_id = %(session_id)s and first_seq > %(after)s
         order by first_seq limit 200
     ) m
@@ -1751,6 +1783,12 @@ where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_
     and first_seq <= %(before)s
 order by tool_call_id, first_seq desc;
 
+-- list_open_messages --
+-- A text or a plan that later events go on with; not what somebody else has written since that was known.
+select * from agent_session_messages
+where project_id = %(project_id)s and session_id = %(session_id)s and first_seq = any(%(first_seqs)s::bigint[])
+    and last_seq <= %(folded_to)s;
+
 -- delete_messages --
 -- A session's history as people read it.
 delete from agent_session_messages where project_id = %(project_id)s and session_id = %(session_id)s;
@@ -1760,8 +1798,10 @@ delete from agent_session_messages where project_id = %(project_id)s and session
 select * from agent_auth_tokens where user_id = %(user_id)s and agent_id = %(agent_id)s;
 
 -- list_agent_auth_tokens --
--- A user's credentials.
-select * from agent_auth_tokens where user_id = %(user_id)s order by agent_id;
+-- A user's credentials, by agent, after a given one.
+select * from agent_auth_tokens
+where user_id = %(user_id)s and (%(after)s::text is null or agent_id > %(after)s)
+order by agent_id limit %(limit)s;
 
 -- save_agent_auth_token --
 -- A user has one credential for an agent; the newest counts.

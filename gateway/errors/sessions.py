@@ -68,6 +68,12 @@ class HistoryTooLong(GatewayError):
     status, code = 503, "history_too_long"
 
 
+class ContentNotFound(NotFound):
+    """The message has no such content, or no longer; read the message again."""
+
+    code = "content_not_found"
+
+
 class TooManyStreams(TooManyRequests):
     """As many event streams are open as one user may have."""
 

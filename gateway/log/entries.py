@@ -59,6 +59,8 @@ class Appended:
 
     cursor: Cursor
     count: int
+    #: Bytes of their data.
+    size: int
     #: The types of its events, and possibly more.
     types: frozenset[str]
     _make: Callable[[], tuple[Event, ...]] = attrs.field(alias="make")

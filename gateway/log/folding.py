@@ -21,12 +21,14 @@ from gateway.log.store import Log
 from gateway.tasks import Slice
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
 from gateway.wire.messages import Folder, Message, Update, changed_tool_call, update_of
+from gateway.wire.references import outlined
 
 #: How often a fold restarts because another one has folded the events that it was about to read.
 ATTEMPTS: Final = 3
-#: A running turn's part of this size is written, and its text or plan continues in another message. So readers never
-#: fold more than this.
+#: A running turn's part of this size is written, so that nobody folds more than this.
 PART_BYTES: Final = 4_194_304
+#: Bytes of events that a reader folds, unless others write faster than that is read.
+READ_BYTES: Final = 8_388_608
 #: Stored tool calls that are loaded at once. Each may be as large as ``MAX_TOOL_CALL``.
 LEARNED_AT_ONCE: Final = 1
 #: Messages per statement.
@@ -69,20 +71,33 @@ class Folding:
         await of_each(rows, lambda row: self.fold(row["project_id"], row["session_id"]))
 
     async def shorten(self, project_id: str, session_id: str) -> None:
-        """Write a part of a running turn if it is long; see ``HistoryTooLong``."""
-        await self._fold(project_id, session_id, settle=False)
+        """Write what a running turn has left so far; see ``HistoryTooLong``."""
+        await self._fold(project_id, session_id, settle=False, ahead=True)
 
-    async def unfolded(self, project_id: str, session_id: str, *, within: Transaction | None = None) -> "Unfolded":
-        """The messages that are not written yet. Raises ``HistoryTooLong`` if they are too large."""
+    async def write_ahead(self, project_id: str, size: int) -> None:
+        """Shorten the sessions of a project that run a turn, and have more than ``size`` bytes of events unwritten."""
+        rows = await self._database.fetch_all("list_unwritten_sessions", project_id=project_id, bytes=size)
+        await of_each(rows, lambda row: self.shorten(row["project_id"], row["session_id"]))
+
+    async def unfolded(
+        self, project_id: str, session_id: str, *, within: Transaction | None = None, however_long: bool = False
+    ) -> "Unfolded":
+        """The messages that are not written yet.
+
+        Raises ``HistoryTooLong`` if they are too large, or come of too many bytes of events, unless ``however_long``.
+        """
         reader = within or self._database
         for last in (*[False] * (ATTEMPTS - 1), True):
             place = await reader.fetch_one("get_fold", project_id=project_id, session_id=session_id)
             if place is None:
                 return Unfolded(messages=[], folded_to=0)
-            folder = Folder()
+            stored = _Stored(reader, project_id, session_id, before=place["folded_to"])
+            folder, read = Folder(resumed=await stored.open_messages(place)), 0
             try:
                 async for events in self._batches(project_id, session_id, place, within):
-                    stored = _Stored(reader, project_id, session_id, before=place["folded_to"])
+                    read += sum(len(event.data) for event in events)
+                    if read > READ_BYTES and not however_long:
+                        raise HistoryTooLong
                     async for _ in stored.taken(folder, events):
                         if folder.size > PART_BYTES:
                             raise HistoryTooLong
@@ -98,12 +113,20 @@ class Folding:
         place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
         return 0 if place is None else int(place["folded_to"])
 
-    async def _fold(self, project_id: str, session_id: str, *, settle: bool) -> "_Fold | None":
+    async def _fold(self, project_id: str, session_id: str, *, settle: bool, ahead: bool = False) -> "_Fold | None":
         for last in (*[False] * (ATTEMPTS - 1), True):
             place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
             if place is None:
                 return None
-            fold = _Fold(self._database, project_id, session_id, folded_to=place["folded_to"], settle=settle)
+            stored = _Stored(self._database, project_id, session_id, before=place["folded_to"])
+            folder = Folder(resumed=await stored.open_messages(place))
+            fold = _Fold(
+                *(self._database, project_id, session_id),
+                folded_to=place["folded_to"],
+                settle=settle,
+                ahead=ahead,
+                folder=folder,
+            )
             try:
                 async for events in self._batches(project_id, session_id, place, None):
                     for part in _parts(events):
@@ -127,14 +150,15 @@ class Folding:
 
 @attrs.define
 class _Fold:
-    """One fold in progress. ``settle``: also write what comes before a running turn."""
+    """One fold in progress. ``settle``: also write what comes before a running turn; ``ahead``: everything."""
 
     database: Database
     project_id: str
     session_id: str
     folded_to: int
     settle: bool
-    folder: Folder = attrs.field(factory=Folder)
+    ahead: bool
+    folder: Folder
     newest: int | None = None
     #: The first event of the running turn.
     turn_from: int | None = None
@@ -162,14 +186,15 @@ class _Fold:
             await self._write()
 
     async def finish(self) -> None:
-        if self.settle and self.turn_from is None:
+        if self.ahead or (self.settle and self.turn_from is None):
             await self._write()
 
     async def _write(self) -> None:
         if self.newest is None:
             return
-        folded_to, messages = self.newest, list(self.folder.messages())
-        self.folder, self.newest = Folder(), None
+        folded_to, goes_on = self.newest, self.folder.open
+        messages = list(self.folder.messages())
+        self.folder, self.newest = self.folder.successor(messages, goes_on), None
 
         async def work(transaction: Transaction) -> bool:
             fold = await transaction.fetch_one("lock_fold", project_id=self.project_id, session_id=self.session_id)
@@ -182,7 +207,11 @@ class _Fold:
                     "upsert_messages", project_id=self.project_id, session_id=self.session_id, **columns
                 )
             await transaction.execute(
-                "set_folded", project_id=self.project_id, session_id=self.session_id, folded_to=folded_to
+                "set_folded",
+                project_id=self.project_id,
+                session_id=self.session_id,
+                folded_to=folded_to,
+                open_messages=sorted(goes_on),
             )
             return True
 
@@ -194,7 +223,7 @@ class _Fold:
 
 @attrs.frozen
 class _Stored:
-    """The stored messages of a session's tool calls, which events may change.
+    """The stored messages of a session that events may change.
 
     Only those from ``before``, because later ones may have been folded from these events.
     """
@@ -221,6 +250,19 @@ class _Stored:
                 if piece.is_over:
                     await piece.give_way()
             yield events[start:end]
+
+    async def open_messages(self, place: Row) -> list[Message]:
+        """The text and plans that events after a place go on with."""
+        if not place["open_messages"]:
+            return []
+        rows = await self.reader.fetch_all(
+            "list_open_messages",
+            project_id=self.project_id,
+            session_id=self.session_id,
+            first_seqs=place["open_messages"],
+            folded_to=place["folded_to"],
+        )
+        return [message_from_row(row) for row in rows]
 
     async def _among(self, tool_call_ids: Set[str]) -> set[str]:
         if not tool_call_ids:
@@ -293,4 +335,11 @@ def _columns(messages: Sequence[Message]) -> dict[str, str]:
         "ats": time_array([message.at for message in messages]),
         "updated_ats": time_array([message.updated_at for message in messages]),
         "bodies": bytea_array([shrink(message.body) for message in messages]),
+        "outlines": bytea_array([_outline(message.body) for message in messages]),
     }
+
+
+def _outline(body: bytes) -> bytes:
+    """The body's outline for storage; empty if nothing in it is large."""
+    outline = outlined(body)
+    return b"" if outline is body else shrink(outline)

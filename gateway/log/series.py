@@ -91,7 +91,11 @@ class Series:
 
         cursor = Cursor(epoch, base + len(self.events))
         return Appended(
-            cursor=cursor, count=len(self.events), types=frozenset(type for type, *_ in self.kinds), make=make
+            cursor=cursor,
+            count=len(self.events),
+            size=sum(len(event.data) for event in self.events),
+            types=frozenset(type for type, *_ in self.kinds),
+            make=make,
         )
 
 

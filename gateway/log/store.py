@@ -227,6 +227,7 @@ def _appended(row: Row, stored: tuple[Event, ...]) -> Appended:
     return Appended(
         cursor=Cursor(row["epoch"], row["base"] + len(stored)),
         count=len(stored),
+        size=sum(len(event.data) for event in stored),
         types=frozenset(event.type for event in stored),
         make=lambda: stored,
     )

@@ -3,6 +3,7 @@
 A history is the written messages and, folded on the fly, the end of the log that they do not cover.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -14,11 +15,15 @@ from gateway.errors import Conflict, HistoryTooLong, SessionNotFound
 from gateway.log.folding import ATTEMPTS, Folding, Unfolded, message_from_row
 from gateway.log.ids import LogId
 from gateway.log.store import Log
+from gateway.wire.limits import PAGE_BYTES
 from gateway.wire.messages import Message
+from gateway.wire.references import Content, content_of, outlined
 
 _END: Final = 2**62
-#: The most bytes of a page, plus one message.
-PAGE_BYTES: Final = 2_097_152
+#: Bodies that are longer are outlined in a thread.
+_LARGE_BYTES: Final = 262_144
+#: Contents that are read at once: each takes some times its size.
+CONTENTS_AT_ONCE: Final = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +41,7 @@ class Transcript:
         self._database = database
         self._log = log
         self._folding = folding
+        self._contents = asyncio.Semaphore(CONTENTS_AT_ONCE)
 
     async def page(
         self,
@@ -45,19 +51,21 @@ class Transcript:
         after: int | None,
         limit: int,
         newest_first: bool,
+        size: int | None = None,
         within: Transaction | None = None,
+        however_long: bool = False,
     ) -> Page:
-        """One page of a session's history, after a message's id in the requested order: ``limit`` messages, or some
-        megabytes.
+        """One page of a session's history, after a message's id in the requested order: at most ``limit`` messages
+        and ``size`` bytes (by default 4 MiB). Large contents are left to references.
 
-        Raises ``HistoryTooLong`` if it is read ``within`` a transaction; see ``Folding.shorten``.
+        Raises ``HistoryTooLong`` if it is read ``within`` a transaction; see ``Folding.unfolded``.
         """
+        size = PAGE_BYTES if size is None else size
         for _ in range(ATTEMPTS):
-            # Unwritten messages first: what is written meanwhile is then found twice, and the written one is shown.
-            recent = await self._recent(project_id, session_id, within)
-            page = await self._page(project_id, session_id, recent.messages, after, limit, newest_first, within)
-            # Otherwise a part of a long turn was written meanwhile, and its text would be shown both whole and in
-            # parts.
+            # Unwritten messages first: what is written meanwhile is then found twice, and the later one is shown.
+            recent = await self._recent(project_id, session_id, within, however_long)
+            page = await self._page(project_id, session_id, recent.messages, after, limit, newest_first, size, within)
+            # Otherwise a message was written meanwhile, and another one behind it may be missing.
             if within or await self._folding.folded_to(project_id, session_id) == recent.folded_to:
                 break
         return page
@@ -70,10 +78,11 @@ class Transcript:
         after: int | None,
         limit: int,
         newest_first: bool,
+        size: int,
         within: Transaction | None,
     ) -> Page:
         reader = within or self._database
-        place = {"project_id": project_id, "session_id": session_id, "limit": limit + 1}
+        place = {"project_id": project_id, "session_id": session_id, "limit": limit + 1, "bytes": size}
         if newest_first:
             end = after or _END
             rows = await reader.fetch_all("list_messages_backwards", before=end, **place)
@@ -84,22 +93,36 @@ class Transcript:
             newer = {message.first_seq: message for message in recent if message.first_seq > start}
         written = {row["first_seq"]: row for row in rows}
         seqs = sorted(written.keys() | newer.keys(), reverse=newest_first)
-        if sum(len(row["body"]) for row in rows) >= PAGE_BYTES:
+        if sum(len(row["body"]) for row in rows) >= size:
             # There may be others after the last one.
             seqs = seqs[: seqs.index(rows[-1]["first_seq"]) + 1]
             more = True
         else:
             more = len(seqs) > limit
         messages: list[Message] = []
-        size = 0
+        left = size
         for seq in seqs[:limit]:
-            if size >= PAGE_BYTES:
+            row = written.get(seq)
+            message = await _outlined(newer[seq] if row is None else _later(message_from_row(row), newer))
+            left -= len(message.body)
+            if left < 0 and messages:
                 more = True
                 break
-            row = written.get(seq)
-            messages.append(newer[seq] if row is None else _later(message_from_row(row), newer))
-            size += len(messages[-1].body)
+            messages.append(message)
         return Page(messages=tuple(messages), next=messages[-1].id if more else None)
+
+    async def content(self, project_id: str, session_id: str, message_id: int, number: int) -> Content | None:
+        """The large value that a message's reference of this number stands for; None if there is no such."""
+        async with self._contents:
+            recent = await self._recent(project_id, session_id, None)
+            message = next((one for one in recent.messages if one.first_seq == message_id), None)
+            if message is None:
+                place = {"project_id": project_id, "session_id": session_id, "first_seq": message_id}
+                row = await self._database.fetch_one("get_message", **place)
+                if row is None:
+                    return None
+                message = await asyncio.to_thread(message_from_row, row)
+            return await asyncio.to_thread(content_of, message.body, number)
 
     async def all(self, project_id: str, session_id: str) -> AsyncIterator[Message]:
         """A session's whole history, oldest first, with a part of it in memory at a time.
@@ -112,26 +135,35 @@ class Transcript:
             # Unwritten messages first: what is written meanwhile is then found twice, and never missed.
             recent = await self._recent(project_id, session_id, None)
             updated = {message.first_seq: message for message in recent.messages}
+            newest: Message | None = None
             async for message in self._written(project_id, session_id, after=last):
-                last = message.first_seq
-                yield _later(message, updated)
+                if newest is not None:
+                    last = newest.first_seq
+                    yield _later(newest, updated)
+                newest = message
             if await self._folding.folded_to(project_id, session_id) == recent.folded_to:
+                if newest is not None:
+                    last = newest.first_seq
+                    yield _later(newest, updated)
                 break
-            # Messages were written meanwhile, perhaps after what was yielded: continue from there. Each round only has
-            # what was written since.
+            # Messages were written meanwhile, perhaps after what was yielded, and the newest may have grown: continue
+            # there. Each round only has what was written since.
         for message in recent.messages:
             if message.first_seq > last:
                 yield message
         if await self._cleared_to(project_id, session_id) != before:
             raise Conflict("The history was cleared while it was read.")
 
-    async def _recent(self, project_id: str, session_id: str, within: Transaction | None) -> Unfolded:
+    async def _recent(
+        self, project_id: str, session_id: str, within: Transaction | None, however_long: bool = False
+    ) -> Unfolded:
+        however_long = however_long or within is None
         for _ in range(0 if within else ATTEMPTS):
             with suppress(HistoryTooLong):
                 return await self._folding.unfolded(project_id, session_id)
             # Only now, when what was read before is no longer referenced.
             await self._folding.shorten(project_id, session_id)
-        return await self._folding.unfolded(project_id, session_id, within=within)
+        return await self._folding.unfolded(project_id, session_id, within=within, however_long=however_long)
 
     async def clear(self, project_id: str, session_id: str) -> None:
         """Delete the history up to now; the log stays."""
@@ -162,8 +194,14 @@ class Transcript:
 
 
 def _later(written: Message, unwritten: Mapping[int, Message]) -> Message:
-    """The message of the rows, or the one of the events if those continued its tool call: whichever is later."""
-    if written.tool_call_id is None:
-        return written
+    """The message of the rows, or the one of the events if those continued it: whichever is later."""
     other = unwritten.get(written.first_seq, written)
     return other if other.last_seq > written.last_seq else written
+
+
+async def _outlined(message: Message) -> Message:
+    if len(message.body) > _LARGE_BYTES:
+        outline = await asyncio.to_thread(outlined, message.body)
+    else:
+        outline = outlined(message.body)
+    return message if outline is message.body else attrs.evolve(message, body=outline)

@@ -29,6 +29,7 @@ from gateway.permissions.events import RULE, UnsettledRequest, taken_back
 from gateway.projects.store import Project
 from gateway.wire.codec import parse_foreign_json
 from gateway.wire.events import PermissionRequest
+from gateway.wire.limits import PAGE_BYTES
 from gateway.wire.options import AMBIGUOUS, kinds_by_id, listed, option_of_kind
 from gateway.wire.times import timestamp
 
@@ -67,6 +68,11 @@ class Permission:
     #: It was withdrawn.
     gone: bool
 
+    @property
+    def size(self) -> int:
+        """Bytes of what the agent says in it."""
+        return len(bytes(self.tool_call)) + len(bytes(self.options))
+
     @classmethod
     def from_row(cls, row: Row) -> "Permission":
         values = {field.name: row[field.name] for field in attrs.fields(cls)}
@@ -88,10 +94,10 @@ class Permissions:
         self._answers = Answers(database, log, containers, driver)
         self._driver = driver
 
-    async def waiting(self, project_id: str) -> list[Permission]:
-        """Open requests, oldest first, up to a limit."""
-        rows = await self._database.fetch_all("list_permissions", project_id=project_id)
-        return [Permission.from_row(row) for row in rows]
+    async def waiting(self, project_id: str, *, after: str | None, limit: int) -> list[Permission]:
+        """Open requests, oldest first, after one of this id: ``limit``, or two or more of about 4 MiB."""
+        place = {"project_id": project_id, "after": after, "limit": limit, "bytes": PAGE_BYTES}
+        return [Permission.from_row(row) for row in await self._database.fetch_all("list_permissions", **place)]
 
     async def get(self, project_id: str, permission_id: str) -> Permission:
         """Raises ``PermissionNotFound``."""

@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 ProjectId = Annotated[str, matching(r"[a-z0-9-]{1,64}", "must be 1 to 64 of a-z, 0-9 and -")]
 ProjectName = Annotated[str, Meta(min_length=1, max_length=200)]
-Address = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
-AgentId = Annotated[str, Meta(min_length=1)]
+Address = Annotated[str, Meta(max_length=2000, extra_json_schema={"format": "uri"})]
+AgentId = Annotated[str, Meta(min_length=1, max_length=255)]
 #: What happens to a permission request that no rule matches; see ``permissions/policy.py``.
 PermissionMode = Literal["ask", "accept-edits", "full-auto"]
 #: ``*`` (any), and ACP's tool kinds, https://agentclientprotocol.com/protocol/schema#toolkind.

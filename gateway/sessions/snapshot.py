@@ -1,6 +1,7 @@
 """A snapshot: a session as of one place in the log, from which its stream continues."""
 
 from contextlib import suppress
+from functools import partial
 
 import attrs
 
@@ -10,6 +11,7 @@ from gateway.log.folding import ATTEMPTS, Folding
 from gateway.log.transcript import Page, Transcript
 from gateway.permissions.requests import Permission
 from gateway.sessions.sessions import Session
+from gateway.wire.limits import PAGE_BYTES
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +35,7 @@ class Snapshots:
     async def take(self, project_id: str, session_id: str, *, limit: int) -> Snapshot:
         """A session's snapshot with its newest messages. Raises ``SessionNotFound``."""
 
-        async def work(transaction: Transaction) -> Snapshot:
+        async def work(transaction: Transaction, however_long: bool = False) -> Snapshot:
             await transaction.execute("freeze")
             row = await transaction.fetch_one("get_session", project_id=project_id, id=session_id)
             if row is None:
@@ -41,12 +43,20 @@ class Snapshots:
             waiting = await transaction.fetch_all(
                 "list_session_permissions", project_id=project_id, session_id=session_id
             )
+            permissions = tuple(map(Permission.from_row, waiting))
             page = await self.transcript.page(
-                project_id, session_id, after=None, limit=limit, newest_first=True, within=transaction
+                project_id,
+                session_id,
+                after=None,
+                limit=limit,
+                newest_first=True,
+                size=max(1, PAGE_BYTES - sum(one.size for one in permissions)),
+                within=transaction,
+                however_long=however_long,
             )
             return Snapshot(
                 session=Session.from_row(row),
-                permissions=tuple(Permission.from_row(row) for row in waiting),
+                permissions=permissions,
                 messages=attrs.evolve(page, messages=page.messages[::-1]),
             )
 
@@ -54,4 +64,4 @@ class Snapshots:
             with suppress(HistoryTooLong):
                 return await self.database.transaction(work)
             await self.folding.shorten(project_id, session_id)
-        return await self.database.transaction(work)
+        return await self.database.transaction(partial(work, however_long=True))

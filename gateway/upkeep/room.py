@@ -1,4 +1,4 @@
-"""Opens packing, retention and counting."""
+"""Opens packing, retention, counting, and the writing of messages ahead of a turn's end."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +11,7 @@ from gateway.projects.cleanup import Remains
 from gateway.projects.store import Retention
 from gateway.tasks import running
 from gateway.telemetry.metrics import Metrics
+from gateway.upkeep.ahead import WritingAhead
 from gateway.upkeep.counting import counting
 from gateway.upkeep.packing import Packing
 from gateway.upkeep.retention import Retaining
@@ -21,6 +22,8 @@ REVIEW_SECONDS = 2.0
 @asynccontextmanager
 async def open_upkeep(database: Database, log: LogRoom, config: EventsConfig, metrics: Metrics) -> AsyncIterator[None]:
     log.store.listen(counting(metrics))
+    driver = Driver()
+    log.store.listen(WritingAhead(log.folding, driver).appended)
     packing = Packing(database, config.pack_after)
     rule = Retention(max_age_days=config.retention_days or None, max_bytes=config.retention_bytes or None)
     retaining = Retaining(database, log.folding, rule)
@@ -30,5 +33,8 @@ async def open_upkeep(database: Database, log: LogRoom, config: EventsConfig, me
         "retention": retaining.review,
         "deleted project": Remains(database).review,
     }
-    async with running({"keep up logs": Driver().run(reviews, seconds=REVIEW_SECONDS)}):
-        yield
+    try:
+        async with running({"keep up logs": driver.run(reviews, seconds=REVIEW_SECONDS)}):
+            yield
+    finally:
+        await driver.close()

@@ -38,6 +38,7 @@ from gateway.web.handlers import (
 from gateway.web.handlers.parameters import (
     AFTER,
     AFTER_MESSAGE,
+    DIGEST,
     DIRECTORY,
     DIRECTORY_HEADER,
     FORMAT,
@@ -79,6 +80,12 @@ STREAM = Content(description="The stream.", media_types=("text/event-stream",))
 OPENCODE_STREAM = Content(description="OpenCode's events.", media_types=("text/event-stream",), item="OpenCodeEvent")
 EXPORT = Content(
     description="The file.", media_types=("application/jsonl", "text/markdown"), headers=("Content-Disposition",)
+)
+FOREIGN = Content(
+    description="The value, as the agent said it.",
+    media_types=("application/json", "application/octet-stream", "audio/*", "image/*", "text/plain"),
+    kind=Any,
+    headers=("ETag",),
 )
 METRICS = Content(description="The metrics.", media_types=("text/plain",))
 TOLD = Content(description="The container's answer.", kind=dict[str, Any])
@@ -181,7 +188,7 @@ _AUTH = (
     ),
     Endpoint(
         GET, "/api/credentials", auth.list_credentials, None, of_user=Role.OPERATOR,
-        answers={200: shapes.CredentialList},
+        parameters=(LIMIT, AFTER), answers={200: shapes.CredentialPage},
     ),
     Endpoint(
         GET, f"{OAUTH}/callback/{{provider_id}}", login_pages.arrive, None, is_public=True,
@@ -238,6 +245,11 @@ _SESSIONS = (
         parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=errors.HISTORY,
     ),
     Endpoint(
+        GET, f"{SESSION}/messages/{{message_id}}/content/{{number}}", history.content, Role.VIEWER,
+        parameters=(DIGEST,), answers={200: FOREIGN, 304: None},
+        errors=(*errors.HISTORY, errors.ContentNotFound),
+    ),
+    Endpoint(
         DELETE, f"{SESSION}/messages", history.clear_messages, Role.OPERATOR,
         answers={204: None}, errors=(errors.Conflict,),
     ),
@@ -266,7 +278,8 @@ _EVENTS = (
 )
 _PERMISSIONS = (
     Endpoint(
-        GET, f"{ACP}/permission", permissions.list_waiting, Role.VIEWER, answers={200: shapes.PermissionList}
+        GET, f"{ACP}/permission", permissions.list_waiting, Role.VIEWER,
+        parameters=(LIMIT, AFTER), answers={200: shapes.PermissionPage},
     ),
     Endpoint(
         GET, f"{ACP}/permission/{{permission_id}}", permissions.get, Role.VIEWER, answers={200: shapes.Permission}

@@ -10,6 +10,8 @@ from msgspec import Meta
 
 #: Time for a request's body to arrive, at the gateway and at the agent host.
 BODY_SECONDS = 120.0
+#: Bytes of a page of a list, unless its first entry alone has more.
+PAGE_BYTES = 4_194_304
 #: In ``Meta.extra``: a pattern's meaning in words.
 IN_WORDS = "in_words"
 

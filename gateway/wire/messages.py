@@ -9,7 +9,7 @@ Updates of a session's state (commands, usage, title, configuration) stay in the
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -190,11 +190,13 @@ class _Draft:
 class Folder:
     """Folds a session's events, in order, into messages.
 
-    ``known`` are stored messages of tool calls that these events may change.
+    ``known`` are stored messages of tool calls that these events may change, ``resumed`` a text and plans that they go
+    on with.
     """
 
-    def __init__(self, known: Iterable[Message] = ()) -> None:
+    def __init__(self, known: Iterable[Message] = (), resumed: Iterable[Message] = ()) -> None:
         self._drafts: list[_Draft] = []
+        self._resumed = {_name_of(message): message for message in resumed}
         self._text: _Draft | None = None
         self._tools: dict[str, _Draft] = {}
         self._plans: dict[str | None, _Draft] = {}
@@ -217,8 +219,10 @@ class Folder:
             return
         if event.type in (TurnStarted.type, TurnEnded.type):
             self._text = None
-            self._plans.pop(None, None)
-            self._plans.pop(event.turn_id, None)
+            self._resumed.pop(_TEXT, None)
+            for turn_id in (None, event.turn_id):
+                self._plans.pop(turn_id, None)
+                self._resumed.pop(turn_id, None)
         kind = _text(update.get("sessionUpdate"))
         if event.type == TurnStarted.type:
             self._fold_prompt(event)
@@ -236,6 +240,16 @@ class Folder:
     def learn(self, known: Iterable[Message]) -> None:
         """Add stored messages of tool calls that the next events may change."""
         self._known.update({message.tool_call_id: message for message in known if message.tool_call_id is not None})
+
+    @property
+    def open(self) -> set[int]:
+        """Where the messages begin that a text or a plan of the next events goes on with."""
+        drafts = [*self._plans.values(), *([] if self._text is None else [self._text])]
+        return {draft.first.seq for draft in drafts} | {one.first_seq for one in self._resumed.values()}
+
+    def successor(self, messages: Iterable[Message], open: Set[int]) -> "Folder":
+        """A folder for the next events: ``messages`` are this one's, and ``open`` was so before they were taken."""
+        return Folder(resumed=[one for one in (*self._resumed.values(), *messages) if one.first_seq in open])
 
     def messages(self) -> Iterator[Message]:
         """All messages so far, oldest first. Each is removed when it is yielded, so that none is in memory twice."""
@@ -261,7 +275,7 @@ class Folder:
             return  # the agent echoes the prompt, which stands in turn_started already
         named = update.get("messageId", b"")
         message_id = named if named.startswith(b'"') else None
-        text = self._text
+        text = self._text or self._resumed_draft(_TEXT, event)
         if (
             text is None
             or (text.role, text.message_id, text.first.turn_id) != (role, message_id, event.turn_id)
@@ -269,7 +283,7 @@ class Folder:
         ):
             text = self._begin(event, role)
             text.message_id = message_id
-            self._text = text
+        self._text = text
         before = text.size
         text.add(update.get("content", b""))
         text.last = event
@@ -292,9 +306,10 @@ class Folder:
         self.size += draft.size - before
 
     def _fold_plan(self, event: Event, update: Update) -> None:
-        draft = self._plans.get(event.turn_id)
+        draft = self._plans.get(event.turn_id) or self._resumed_draft(event.turn_id, event)
         if draft is None:
-            draft = self._plans[event.turn_id] = self._begin(event, "plan")
+            draft = self._begin(event, "plan")
+        self._plans[event.turn_id] = draft
         entries = update.get("entries", b"")
         self.size -= len(draft.entries)
         draft.entries = entries if entries.startswith(b"[") else b"[]"
@@ -303,18 +318,34 @@ class Folder:
 
     def _begin(self, event: Event, role: MessageRole) -> _Draft:
         self._text = None
+        self._resumed.pop(_TEXT, None)
         draft = _Draft(first=event, last=event, role=role)
         self._drafts.append(draft)
         self.size += DRAFT_BYTES
+        return draft
+
+    def _resumed_draft(self, name: str | None, event: Event) -> _Draft | None:
+        known = self._resumed.pop(name, None)
+        body = {} if known is None else raw_members(known.body)
+        if known is None or not body:
+            return None
+        draft = _Draft(first=_beginning_of(known, event), last=_end_of(known, event), role=known.role)
+        if known.role == "plan":
+            draft.entries = bytes(body["entries"])
+            draft.size = len(draft.entries)
+        else:
+            draft.message_id = bytes(body["messageId"]) if "messageId" in body else None
+            for block in _items(bytes(body["content"])):
+                draft.add(block)
+        self._drafts.append(draft)
+        self.size += DRAFT_BYTES + draft.size
         return draft
 
     def _reopened(self, event: Event, tool_call_id: str) -> _Draft | None:
         known = self._known.pop(tool_call_id, None)
         if known is None:
             return None
-        first = attrs.evolve(
-            event, cursor=attrs.evolve(event.cursor, seq=known.first_seq), turn_id=known.turn_id, at=known.at
-        )
+        first = _beginning_of(known, event)
         # It began earlier: new text follows, as if all had been folded at once.
         body = raw_members(known.body)
         members = members_of(body.get("toolCall", b"{}"))
@@ -327,6 +358,24 @@ class Folder:
             omitted=parse_foreign_json(body.get("omitted", b"[]")),
             size=sum(map(len, members.values())),
         )
+
+
+#: Of the resumed text; resumed plans are named by their turns.
+_TEXT = "\0text"
+
+
+def _name_of(resumed: Message) -> str | None:
+    return resumed.turn_id if resumed.role == "plan" else _TEXT
+
+
+def _beginning_of(known: Message, event: Event) -> Event:
+    """For the draft of a stored message that ``event`` changes."""
+    cursor = attrs.evolve(event.cursor, seq=known.first_seq)
+    return attrs.evolve(event, cursor=cursor, turn_id=known.turn_id, at=known.at)
+
+
+def _end_of(known: Message, event: Event) -> Event:
+    return attrs.evolve(event, cursor=attrs.evolve(event.cursor, seq=known.last_seq), at=known.updated_at)
 
 
 def _is_told(event: Event) -> bool:
@@ -372,7 +421,13 @@ def _items(raw: _Json) -> list[_Json]:
     try:
         return [bytes(item) for item in _read_items(raw)]
     except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        # Only a lone surrogate may be wrong.
+        value = parse_foreign_json(raw)
+    except DecodeError:
         return []
+    return [dump_foreign_json(item) for item in value] if isinstance(value, list) else []
 
 
 def _plain_text(block: _Json) -> str | None:

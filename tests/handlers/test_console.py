@@ -23,7 +23,7 @@ async def test_the_page_allows_nothing_from_elsewhere_nothing_inline_and_no_stri
     answer = await gateway.call("GET", "/console")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
-    assert policy.pop("img-src") == "'self' data:"
+    assert policy.pop("img-src") == "'self' data: blob:"
     assert policy.pop("require-trusted-types-for") == "'script'"
     assert set(policy.values()) == {"'none'", "'self'"}
     assert {name for name, value in policy.items() if value == "'self'"} == {

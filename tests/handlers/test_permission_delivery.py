@@ -134,7 +134,7 @@ async def test_a_request_that_is_settled_in_the_same_read_does_not_wait(
             resolved = data_of((await stream.until("permission_resolved"))[-1])
         assert resolved["permissionId"] == request["permissionId"]
         assert await state(project, request) == ("selected", "yes", "container")
-        assert (await project.call("GET", "/permission")).json == {"permissions": []}
+        assert (await project.call("GET", "/permission")).json == {"permissions": [], "next": None}
 
 
 async def test_of_answers_on_two_gateways_at_once_one_counts_and_the_others_are_told(

@@ -69,7 +69,7 @@ async def test_what_a_rule_answers_is_in_the_log_with_the_rule(
         assert (shown["state"], shown["resolvedBy"], shown["rule"]) == ("selected", "rule", rule)
         document = problem(await answer(project, request, optionId="once"), 409, "permission_settled")
         assert document["resolvedBy"] == "rule"
-    assert (await project.call("GET", "/permission")).json == {"permissions": []}
+    assert (await project.call("GET", "/permission")).json == {"permissions": [], "next": None}
 
 
 async def test_a_change_counts_for_what_is_asked_afterwards(

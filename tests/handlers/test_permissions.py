@@ -48,7 +48,7 @@ def resolved(events: list[SSEEvent]) -> list[Any]:
 
 
 async def test_what_waits_is_listed_until_it_is_answered(host_project: Project) -> None:
-    assert (await host_project.call("GET", "/permission")).json == {"permissions": []}
+    assert (await host_project.call("GET", "/permission")).json == {"permissions": [], "next": None}
     async with asked(host_project) as (session, request, stream):
         [waiting] = (await host_project.call("GET", "/permission")).json["permissions"]
         assert set(waiting) == MEMBERS
@@ -61,7 +61,7 @@ async def test_what_waits_is_listed_until_it_is_answered(host_project: Project) 
         assert (await host_project.call("GET", f"/permission/{waiting['id']}")).json == waiting
         await answer(host_project, request, optionId="reject")
         await stream.until("turn_ended")
-    assert (await host_project.call("GET", "/permission")).json == {"permissions": []}
+    assert (await host_project.call("GET", "/permission")).json == {"permissions": [], "next": None}
     settled = (await host_project.call("GET", f"/permission/{waiting['id']}")).json
     assert (settled["state"], settled["optionId"], settled["resolvedBy"]) == ("selected", "reject", "local")
     assert settled["resolvedAt"] > settled["requestedAt"]
@@ -147,7 +147,7 @@ async def test_cancelling_the_turn_settles_its_request(host_project: Project, tm
     [told] = resolved(events)
     assert (told["outcome"], told["optionId"]) == ("cancelled", None)
     assert data_of(events[-1])["outcome"] == "cancelled"
-    assert (await host_project.call("GET", "/permission")).json == {"permissions": []}
+    assert (await host_project.call("GET", "/permission")).json == {"permissions": [], "next": None}
     problem(await answer(host_project, request, optionId="allow"), 410, "permission_gone", says="its turn or session")
     assert not (tmp_path / "workspace" / "hello.txt").exists()
 
@@ -172,7 +172,7 @@ async def test_a_container_that_does_not_ask_has_allowed_it_and_nothing_waits(
         base_container.emit("permission_request", told, session_id=known)
         request = data_of((await stream.until("permission_request"))[-1])
     assert request["resolvedBy"] == "container"
-    assert (await base_project.call("GET", "/permission")).json == {"permissions": []}
+    assert (await base_project.call("GET", "/permission")).json == {"permissions": [], "next": None}
     shown = (await base_project.call("GET", f"/permission/{request['permissionId']}")).json
     assert (shown["state"], shown["resolvedBy"], shown["options"]) == ("selected", "container", options)
     for body in ({"optionId": "ok"}, {"granted": False}):

@@ -18,6 +18,8 @@ NOWHERE = {
     "agent_id": "nowhere",
     "permission_id": "prm_nowhere",
     "user_id": "nobody",
+    "message_id": "1",
+    "number": "0",
     "tail": "nowhere",
 }
 #: Bodies without which a call is refused for its form; others are sent an empty object.

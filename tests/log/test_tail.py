@@ -33,7 +33,7 @@ def event(seq: int, epoch: int = 1, session_id: str | None = None, type: str = "
 
 def appended(*events: Event) -> Appended:
     types = frozenset(event.type for event in events)
-    return Appended(cursor=events[-1].cursor, count=len(events), types=types, make=lambda: events)
+    return Appended(cursor=events[-1].cursor, count=len(events), size=0, types=types, make=lambda: events)
 
 
 def empty_tail(max_bytes: int = 10**6) -> Tail:

@@ -25,7 +25,7 @@ from gateway.wire.messages import (
     changed_tool_call,
     update_of,
 )
-from tests.fixtures.folding import CASES, Case
+from tests.fixtures.folding import CASES, Case, event_of
 from tests.fixtures.folding import fold as folded
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
@@ -71,6 +71,26 @@ def text(value: str) -> dict[str, Any]:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_events_fold_into_the_messages_of_the_fixture(case: Case) -> None:
     assert folded(case.events) == case.messages
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_fold_that_is_cut_anywhere_has_the_messages_of_one_that_is_not(case: Case) -> None:
+    """Its messages are stored at the cut, and those of them that go on are read again behind it."""
+    events = [event_of(envelope) for envelope in case.events]
+    for cut in range(1, len(events)):
+        folder = Folder()
+        for one in events[:cut]:
+            folder.add(one, update_of(one))
+        goes_on = folder.open
+        stored = list(folder.messages())
+        rest = folder.successor(stored, goes_on)
+        # Of several calls with one id the newest.
+        rest.learn(stored)
+        for one in events[cut:]:
+            rest.add(one, update_of(one))
+        written = {message.id: message for message in stored} | {message.id: message for message in rest.messages()}
+        told = [json.loads(b"".join(written[key].to_json())) for key in sorted(written, key=int)]
+        assert told == case.messages, cut
 
 
 def test_the_fixture_has_every_type_of_event_and_every_kind_of_update() -> None:

@@ -12,6 +12,7 @@ from acp_session_gateway_client import Client, ClientError, Refused
 
 from gateway.cli.terminal.asking import ask_line
 from gateway.cli.terminal.lists import ACCOUNT_STATES, ACCOUNTS, TOKEN_TYPES
+from gateway.cli.terminal.pages import every
 from gateway.cli.terminal.screen import Screen
 from gateway.cli.terminal.showing import members, say, show_list
 from gateway.cli.terminal.text import cell, local_time
@@ -28,7 +29,7 @@ NO_ACCOUNTS: Final = (
 
 
 async def list_credentials(options: Options, client: Client, screen: Screen) -> None:
-    found = (await client.call("GET", "/api/credentials"))["credentials"]
+    found = await every(client, "/api/credentials", "credentials", {})
     show_list(options, screen, found, ACCOUNTS, empty=NO_ACCOUNTS)
 
 

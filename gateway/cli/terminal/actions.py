@@ -5,15 +5,16 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, unquote
 
-from acp_session_gateway_client import Client, Project, Refused, Unreachable
+from acp_session_gateway_client import Client, Project, Refused
 
 from gateway.cli.terminal import lists
 from gateway.cli.terminal.accounts import auth_status, give_token, list_credentials, log_in, log_out
 from gateway.cli.terminal.asked import call_title
 from gateway.cli.terminal.credential import token_for
+from gateway.cli.terminal.pages import every
 from gateway.cli.terminal.screen import Screen
 from gateway.cli.terminal.showing import away_notes, say, show_list, show_members
 from gateway.cli.terminal.text import cell, local_time, title_of
@@ -82,7 +83,7 @@ def _id(text: str) -> str:
 
 
 async def list_projects(options: Options, client: Client, screen: Screen) -> None:
-    found = await _all(client, "/api/projects", "projects", {})
+    found = await every(client, "/api/projects", "projects", {})
     show_list(options, screen, found, lists.PROJECTS, empty=NO_PROJECTS)
 
 
@@ -127,7 +128,7 @@ async def agent_status(options: Options, client: Client, screen: Screen) -> None
 
 async def list_sessions(options: Options, client: Client, screen: Screen) -> None:
     query = {"includeEnded": "true"} if options.all else {}
-    found = await _all(client, f"{_project(options, client).path}/acp/session", "sessions", query)
+    found = await every(client, f"{_project(options, client).path}/acp/session", "sessions", query)
     kind = "sessions" if options.all else "open sessions"
     more = "" if options.all else "; --all shows those that have ended, too"
     begin = f'Begin one: acp-gateway prompt {options.project} "what to do"'
@@ -229,20 +230,6 @@ async def answer_permission(options: Options, client: Client, screen: Screen) ->
     answered = await _project(options, client).answer(options.permission, option_id=options.option, granted=granted)
     title = call_title(answered["toolCall"]) or answered["id"]
     say(options, screen, answered, f"{title}: {lists.answer(answered)}")
-
-
-async def _all(client: Client, path: str, name: str, query: Mapping[str, str]) -> list[Any]:
-    """All pages of a list."""
-    found: list[Any] = []
-    after: str | None = None
-    while True:
-        page = await client.call("GET", path, query={"limit": "200", **query, **({"after": after} if after else {})})
-        if not isinstance(page, dict) or name not in page:
-            raise Unreachable(f"The server at {client.url} is not a gateway.")
-        found += page[name]
-        after = page["next"]
-        if after is None:
-            return found
 
 
 _ACTIONS: Final = {

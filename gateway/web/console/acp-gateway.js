@@ -18,6 +18,7 @@
  *       refuses is thrown as a `GatewayProblem`. `key`: an Idempotency-Key (`newKey()` makes one): with it a call whose
  *       answer was lost is sent again. `wait`: seconds for `Prefer: wait`. `limit`: seconds for the whole answer, besides
  *       those of `wait`; then it is a problem of the code "timeout".
+ *   content(url, {signal, limit}?)   the Blob of a large value, of which a message has only a reference.
  *   events(projectId, {session, cursor, from, onEvent, onReset, onState})   an `EventStream`, open at once.
  *
  * `EventStream`: each event once and in order, through lost connections, restarts, closed lids and fatal closes.
@@ -148,11 +149,39 @@ export class AcpGateway {
             body: body === undefined ? undefined : JSON.stringify(body),
         };
         const mayRepeat = key !== undefined || method === "GET";
+        return this.#fetch(path, request, answerOf, { mayRepeat, signal, limit: limit + (wait ?? 0) });
+    }
+
+    /**
+     * A large value that a message has by reference, with the `url` of one of its `references`.
+     *
+     * @param {string} url
+     * @param {{ signal?: AbortSignal, limit?: number }} options
+     * @returns {Promise<Blob>}
+     */
+    content(url, { signal, limit = LIMIT } = {}) {
+        /** @type {RequestInit} */
+        const request = {
+            headers: this.#token ? { Authorization: `Bearer ${this.#token}` } : {},
+            credentials: this.isElsewhere ? "include" : "same-origin",
+        };
+        return this.#fetch(url, request, blobOf, { mayRepeat: true, signal, limit });
+    }
+
+    /**
+     * @template Answer
+     * @param {string} path
+     * @param {RequestInit} request
+     * @param {(response: Response) => Promise<Answer>} read
+     * @param {{ mayRepeat: boolean, signal: AbortSignal | undefined, limit: number }} options
+     * @returns {Promise<Answer>}
+     */
+    async #fetch(path, request, read, { mayRepeat, signal, limit }) {
         for (let attempt = 1; ; attempt++) {
             try {
                 /** @param {AbortSignal} ended */
-                const work = async (ended) => answerOf(await fetch(this.url + path, { ...request, signal: ended }));
-                return await within(limit + (wait ?? 0), signal, work);
+                const work = async (ended) => read(await fetch(this.url + path, { ...request, signal: ended }));
+                return await within(limit, signal, work);
             } catch (error) {
                 if (error instanceof GatewayProblem) throw error;
                 if (signal?.aborted) throw error;
@@ -175,6 +204,12 @@ export class AcpGateway {
 async function answerOf(response) {
     if (!response.ok) throw await problemOf(response);
     return response.status === 204 ? null : JSON.parse(await response.text());
+}
+
+/** @param {Response} response */
+async function blobOf(response) {
+    if (!response.ok) throw await problemOf(response);
+    return response.blob();
 }
 
 /**

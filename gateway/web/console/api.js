@@ -143,6 +143,15 @@ export class Api {
     }
 
     /**
+     * A large value of a message, as its reference leads to it.
+     *
+     * @param {string} url
+     */
+    content(url) {
+        return this.#identified(() => this.gateway.content(url));
+    }
+
+    /**
      * Do it as somebody whom the gateway knows.
      *
      * @template Result

@@ -197,12 +197,22 @@ export interface ToldTurn {
     endedAt: Time | null;
 }
 
+/** A large value of a message, which has little in its place. */
+export interface Reference {
+    /** A JSON pointer. */
+    path: string;
+    url: string;
+    mediaType: string;
+    size: number;
+}
+
 interface MessageOf<Role extends string> {
     id: string;
     role: Role;
     turnId: string | null;
     at: Time;
     updatedAt: Time;
+    references?: Reference[];
 }
 
 export type TextRole = "user" | "assistant" | "thought";
@@ -233,8 +243,9 @@ export interface Permission {
     expiresAt: Time | null;
 }
 
-export interface PermissionList {
+export interface PermissionPage {
     permissions: Permission[];
+    next: string | null;
 }
 
 export interface Snapshot {

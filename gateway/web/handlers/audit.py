@@ -14,6 +14,5 @@ async def list_all(request: web.Request) -> web.Response:
     size = page_size(request)
     before = number(request, AFTER_MESSAGE)
     found = await request.app[IDENTITY].audit.page(request[PROJECT].id, before=before, limit=size + 1)
-    entries = [views.audit_entry(one) for one in found[:size]]
-    page = shapes.AuditPage(entries=entries, next=entries[-1].id if len(found) > size else None)
-    return views.answer(page)
+    page, after = views.listed([views.audit_entry(one) for one in found], size)
+    return views.answer(shapes.AuditPage(entries=page, next=after))

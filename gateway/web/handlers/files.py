@@ -13,9 +13,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 PACKAGE: Final = Path(__file__).parents[1]
-#: Pages may load what this gateway serves, and nothing inline.
+#: Pages may load what this gateway serves, and pictures that their scripts have read.
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _TYPES = {
@@ -78,6 +78,43 @@ def respond(request: web.Request, found: File, *, policy: str = POLICY) -> web.R
     if "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, "") or len(found.packed) >= len(found.body):
         return web.Response(body=found.body, headers=headers)
     return web.Response(body=found.packed, headers=headers | {hdrs.CONTENT_ENCODING: "gzip"})
+
+
+#: Types that a browser shows without running anything in them. SVG is none of them.
+_SHOWN: Final = frozenset(
+    {
+        *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"),
+        *("audio/mpeg", "audio/mp4", "audio/aac", "audio/ogg", "audio/wav", "audio/webm", "audio/flac"),
+    }
+)
+_AS_TEXT: Final = {"text/plain": "text/plain; charset=utf-8", "application/json": "application/json"}
+#: Even as a page of its own it runs nothing, and has an origin of its own.
+_FOREIGN_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_YEAR: Final = 31_536_000
+
+
+def foreign(request: web.Request, data: bytes, media_type: str, digest: str, *, is_lasting: bool) -> web.Response:
+    """What an agent has said, or 304. Another type than a known harmless one is a download of bytes.
+
+    ``is_lasting``: its address is of these bytes alone, so that it need not be asked for again.
+    """
+    content_type = media_type if media_type in _SHOWN else _AS_TEXT.get(media_type, "application/octet-stream")
+    headers = {
+        # Access is checked for each caller.
+        hdrs.CACHE_CONTROL: f"private, max-age={_YEAR}, immutable" if is_lasting else "private, no-cache",
+        hdrs.VARY: "Authorization, Cookie",
+        hdrs.ETAG: f'"{digest}"',
+        "Content-Security-Policy": _FOREIGN_POLICY,
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+    if any(tag.value in (digest, "*") for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    headers[hdrs.CONTENT_TYPE] = content_type
+    if media_type not in _SHOWN:
+        headers[hdrs.CONTENT_DISPOSITION] = "attachment"
+    return web.Response(body=data, headers=headers)
 
 
 @lru_cache

@@ -8,13 +8,14 @@ from typing import Final
 import attrs
 from aiohttp import hdrs, web
 
+from gateway.errors import ContentNotFound
 from gateway.log.room import LOG
 from gateway.log.transcript import Transcript
 from gateway.sessions.room import SESSIONS
 from gateway.sessions.sessions import Session
-from gateway.web.handlers import views
-from gateway.web.handlers.parameters import AFTER_MESSAGE, FORMAT, ORDER
-from gateway.web.handlers.requests import choice, number, page_size
+from gateway.web.handlers import files, views
+from gateway.web.handlers.parameters import AFTER_MESSAGE, DIGEST, FORMAT, ORDER
+from gateway.web.handlers.requests import choice, number, page_size, text
 from gateway.web.keys import PROJECT, REQUEST_ID
 from gateway.wire import markdown
 from gateway.wire.messages import Message
@@ -25,6 +26,8 @@ from gateway.wire.times import timestamp
 PIECE_BYTES: Final = 65_536
 #: Larger messages are formatted in a thread.
 LARGE_BYTES: Final = 32_768
+#: Ids of messages, and numbers of their contents.
+_NUMBER: Final = re.compile("[0-9]{1,18}")
 #: How long the client of an export may read nothing.
 STALL_SECONDS: Final = 60.0
 
@@ -39,7 +42,20 @@ async def messages(request: web.Request) -> web.Response:
         limit=page_size(request),
         newest_first=choice(request, ORDER) == "desc",
     )
-    return views.answer(views.messages(page))
+    return views.answer(views.messages(session, page))
+
+
+async def content(request: web.Request) -> web.Response:
+    """A large value of a message, to which its `references` lead."""
+    session = await _session(request)
+    place = [request.match_info[name] for name in ("message_id", "number")]
+    found = None
+    if all(_NUMBER.fullmatch(one) for one in place):
+        found = await request.app[LOG].transcript.content(session.project_id, session.id, *map(int, place))
+    wanted = text(request, DIGEST)
+    if found is None or wanted not in (None, found.digest):
+        raise ContentNotFound()
+    return files.foreign(request, found.data, found.media_type, found.digest, is_lasting=wanted is not None)
 
 
 async def clear_messages(request: web.Request) -> web.Response:

@@ -30,6 +30,11 @@ INCLUDE_ENDED = Parameter(
 FORMAT = Parameter(
     name="format", kind=Literal["jsonl", "markdown"], description="The file's format; else `Accept` decides."
 )
+DIGEST = Parameter(
+    name="digest",
+    kind=Annotated[str, Meta(pattern="^[0-9a-f]{32}$")],
+    description="Of the value that the message had when its reference was read; with another value it is 404.",
+)
 FROM = Parameter(
     name="from",
     kind=Annotated[Literal["head", "start"], Meta(extra_json_schema={"default": "head"})],

@@ -8,7 +8,8 @@ from gateway.permissions.requests import new_answer_id
 from gateway.permissions.room import PERMISSIONS
 from gateway.sessions.idempotency import Answer
 from gateway.web.handlers import idempotency, shapes, views
-from gateway.web.handlers.requests import read_body
+from gateway.web.handlers.parameters import AFTER
+from gateway.web.handlers.requests import known_place, page_size, read_body, text
 from gateway.web.keys import PROJECT, USER
 
 
@@ -22,8 +23,12 @@ class AnswerBody:
 
 async def list_waiting(request: web.Request) -> web.Response:
     """The project's permission requests that wait for an answer, oldest first."""
-    waiting = await request.app[PERMISSIONS].waiting(request[PROJECT].id)
-    return views.answer(shapes.PermissionList(permissions=[views.permission(one) for one in waiting]))
+    size, after = page_size(request), text(request, AFTER)
+    if after is not None:
+        await known_place(request.app[PERMISSIONS].get(request[PROJECT].id, after))
+    waiting = await request.app[PERMISSIONS].waiting(request[PROJECT].id, after=after, limit=size + 1)
+    page, after = views.listed([views.permission(one) for one in waiting], size)
+    return views.answer(shapes.PermissionPage(permissions=page, next=after))
 
 
 async def get(request: web.Request) -> web.Response:

@@ -30,6 +30,7 @@ from gateway.web.keys import PROJECT, TASKS, USER
 from gateway.wire.codec import parse_foreign_json, to_builtins
 
 Title = Annotated[str, Meta(max_length=500)]
+Directory = Annotated[str, Meta(max_length=4096)]
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +38,7 @@ class SessionBody:
     """Body of ``POST …/session``."""
 
     agent_id: str | None = None
-    working_directory: str | None = None
+    working_directory: Directory | None = None
     title: Title | None = None
     mcp_servers: Annotated[list[McpServer], Meta(max_length=100)] | None = attrs.field(default=None, repr=False)
 

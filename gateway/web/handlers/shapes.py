@@ -199,6 +199,18 @@ class Cancelling:
 
 
 @attrs.frozen(kw_only=True)
+class Reference:
+    """A large value of a message, which has the beginning of a text, or an empty value, in its place."""
+
+    path: Annotated[str, Meta(description="Where the value stands in the message: a JSON pointer (RFC 6901).")]
+    url: Annotated[str, Meta(description="The path that has the value; it may be cached.")]
+    media_type: Annotated[
+        str, Meta(description="`text/plain`, `application/json`, or what the agent says that base64 is.")
+    ]
+    size: Annotated[int, Meta(description="Bytes; of base64: decoded.")]
+
+
+@attrs.frozen(kw_only=True)
 class Message:
     """A message; its members depend on its role."""
 
@@ -215,6 +227,7 @@ class Message:
     author: Annotated[str, Meta(description="Who wrote the prompt, of user.")] = UNSET  # type: ignore[assignment]
     event: Annotated[EventMessageType, Meta(description="The type of the event, of event.")] = UNSET  # type: ignore[assignment]
     data: Annotated[Any, Meta(description="The data that `Event` has for this type, of event.")] = UNSET
+    references: Annotated[list[Reference], Meta(description="Values that were too large for a page.")] = UNSET  # type: ignore[assignment]
 
 
 @attrs.frozen(kw_only=True)
@@ -245,10 +258,11 @@ class Permission:
 
 
 @attrs.frozen(kw_only=True)
-class PermissionList:
+class PermissionPage:
     """Open permission requests, oldest first."""
 
     permissions: list[Permission]
+    next: Next
 
 
 @attrs.frozen(kw_only=True)
@@ -304,10 +318,11 @@ class Credential:
 
 
 @attrs.frozen(kw_only=True)
-class CredentialList:
-    """The caller's own credentials, for all agents."""
+class CredentialPage:
+    """The caller's own credentials, by agent."""
 
     credentials: list[Credential]
+    next: Next
 
 
 @attrs.frozen(kw_only=True)

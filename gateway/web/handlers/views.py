@@ -1,7 +1,9 @@
 """Domain values as the shapes that the API answers."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, takewhile
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import attrs
 from aiohttp import web
@@ -19,11 +21,12 @@ from gateway.sessions.turn import Turn
 from gateway.turns.queue import Queued
 from gateway.turns.turns import Started
 from gateway.web.handlers import shapes
-from gateway.wire.codec import dump_foreign_json, raw_members, to_builtins
+from gateway.wire.codec import dump_foreign_json, parse_foreign_json, raw_members, to_builtins
+from gateway.wire.limits import PAGE_BYTES
 from gateway.wire.messages import Message
 
 S = TypeVar("S", bound=attrs.AttrsInstance)
-T = TypeVar("T", shapes.Project, shapes.Session)
+T = TypeVar("T", shapes.AuditEntry, shapes.Credential, shapes.Permission, shapes.Project, shapes.Session)
 #: Members of a message's body; which of them it has depends on its role.
 _BODY = {
     "content": "content",
@@ -67,8 +70,10 @@ def audit_entry(value: Noted) -> shapes.AuditEntry:
 
 
 def agents(value: Agents, default_agent_id: str | None) -> shapes.AgentList:
-    listed = [shown(shapes.Agent, agent, stale=value.stale) for agent in value.agents]
-    return shown(shapes.AgentList, value, agents=listed, default_agent_id=default_agent_id)
+    every = [shown(shapes.Agent, agent, stale=value.stale) for agent in value.agents]
+    listed = within_page(every)
+    omitted = value.omitted + len(every) - len(listed)
+    return shown(shapes.AgentList, value, agents=listed, default_agent_id=default_agent_id, omitted=omitted)
 
 
 def spawned(said: Mapping[str, Any]) -> shapes.Spawned:
@@ -93,18 +98,29 @@ def turn(value: Turn) -> shapes.Turn:
     return shown(shapes.Turn, value)
 
 
-def message(value: Message) -> shapes.Message:
+def message(session: Session, value: Message) -> shapes.Message:
     # The stored JSON is passed on as bytes: it can be large.
     body = raw_members(value.body)
-    return shown(shapes.Message, value, **{name: body[member] for name, member in _BODY.items() if member in body})
+    members: dict[str, Any] = {name: body[member] for name, member in _BODY.items() if member in body}
+    if "references" in body:
+        place = f"/api/projects/{session.project_id}/acp/session/{quote(session.id, safe='')}/messages/{value.id}"
+        references = enumerate(parse_foreign_json(body["references"]))
+        members["references"] = [_reference(f"{place}/content/{number}", one) for number, one in references]
+    return shown(shapes.Message, value, **members)
 
 
-def messages(page: Page) -> shapes.MessagePage:
-    return shapes.MessagePage(messages=[message(one) for one in page.messages], next=page.next)
+def _reference(path: str, value: Mapping[str, Any]) -> shapes.Reference:
+    # The digest makes it the address of this value, whatever the message becomes.
+    url = f"{path}?digest={value['digest']}"
+    return shapes.Reference(path=value["path"], url=url, media_type=value["mediaType"], size=value["size"])
+
+
+def messages(session: Session, page: Page) -> shapes.MessagePage:
+    return shapes.MessagePage(messages=[message(session, one) for one in page.messages], next=page.next)
 
 
 def snapshot(value: Snapshot) -> shapes.Snapshot:
-    taken, page = session(value.session), messages(value.messages)
+    taken, page = session(value.session), messages(value.session, value.messages)
     return shapes.Snapshot(
         session=taken,
         turn=taken.turn,
@@ -120,6 +136,19 @@ def permission(value: Permission) -> shapes.Permission:
 
 
 def listed(entries: Sequence[T], limit: int) -> tuple[list[T], str | None]:
-    """A page of ``limit`` entries out of at most ``limit + 1``, and the ``after`` of the next page."""
-    more = len(entries) > limit
-    return list(entries[:limit]), entries[limit - 1].id if more else None
+    """A page of ``limit`` entries out of at most ``limit + 1``, and the ``after`` of the next page.
+
+    Beyond 4 MiB the page ends earlier, but never before its first entry.
+    """
+    page = within_page(entries[:limit])
+    if len(page) == len(entries):
+        return page, None
+    last = page[-1]
+    return page, last.agent_id if isinstance(last, shapes.Credential) else last.id
+
+
+def within_page(entries: Sequence[S]) -> list[S]:
+    """The first entries: the very first, and others while they take no more than 4 MiB together."""
+    sizes = accumulate(len(encode(entry)) for entry in entries)
+    fitting = takewhile(lambda size: size <= PAGE_BYTES, sizes)
+    return list(entries[: max(1, sum(1 for _ in fitting))])

@@ -21,6 +21,9 @@ async def sandbox(request: web.Request, response: web.StreamResponse) -> None:
     if DESTINATION in request and not request[DESTINATION].is_below:
         return
     headers = response.headers
+    if "Content-Security-Policy" in headers:
+        # A handler's own, which is stricter: none of a container's is returned here.
+        return
     headers["Content-Security-Policy"] = _SANDBOX
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"

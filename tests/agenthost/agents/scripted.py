@@ -6,6 +6,7 @@ The text of a prompt is a JSON list of steps, each a list of a verb and its argu
     ["raw", TEXT]             bytes on stdout, as they are; $SESSION is replaced by the session's id
     ["bytes", BASE64]         the same for bytes that are no text; $ID is replaced by the prompt's id
     ["say", TEXT, COUNT]      a message chunk with TEXT, COUNT times over
+    ["grow", COUNT, SIZE]     a tool's output of SIZE bytes in the end, told whole with each of COUNT updates
     ["long", COUNT]           a line of COUNT bytes that is no message
     ["call", METHOD, PARAMS]  a request to the client; its result or error is told as a message chunk
     ["ask", PARAMS]           the same without waiting for the answer
@@ -118,6 +119,13 @@ class Agent:
             self.write(rest[0].replace("$SESSION", session_id).encode("utf-8", "surrogatepass"))
         elif verb == "say":
             self.say(session_id, rest[0] * rest[1])
+        elif verb == "grow":
+            for number in range(rest[0]):
+                text = "line of a build\n" * (rest[1] * (number + 1) // rest[0] // 16)
+                content = [{"type": "content", "content": {"type": "text", "text": text}}]
+                update = {"toolCallId": "grow", "title": "build", "status": "in_progress", "content": content}
+                kind = "tool_call_update" if number else "tool_call"
+                self.step(session_id, ["update", {"sessionUpdate": kind, **update}])
         elif verb == "long":
             self.write(b'"' + b"x" * rest[0] + b'"\n')
         elif verb == "call":

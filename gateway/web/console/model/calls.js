@@ -1,7 +1,9 @@
 /** What is asked of the gateway for one project. */
 
-/** @import { AgentList, AuthStatus, Disconnected, LoginBegun, MessagePage } from "../types.js" */
-/** @import { Permission, PermissionList, Session, SessionPage, Snapshot, ToldTurn } from "../types.js" */
+import { pointElsewhere } from "./elsewhere.js";
+
+/** @import { AgentList, AuthStatus, Disconnected, LoginBegun, Message, MessagePage } from "../types.js" */
+/** @import { Permission, PermissionPage, Session, SessionPage, Snapshot, ToldTurn } from "../types.js" */
 /** @import { Api } from "../api.js" */
 /** @typedef {ReturnType<Calls["auth"]>} AuthCalls */
 
@@ -65,12 +67,12 @@ export class Calls {
         return this.#api.delete(`${this.#path}/session/${sessionId}`);
     }
 
-    /**
-     * @param {string} sessionId
-     * @returns {Promise<Snapshot>}
-     */
-    snapshot(sessionId) {
-        return this.#api.get(`${this.#path}/session/${sessionId}/snapshot?limit=${SNAPSHOT}`);
+    /** @param {string} sessionId */
+    async snapshot(sessionId) {
+        /** @type {Snapshot} */
+        const snapshot = await this.#api.get(`${this.#path}/session/${sessionId}/snapshot?limit=${SNAPSHOT}`);
+        this.#point(snapshot.messages);
+        return snapshot;
     }
 
     /**
@@ -78,11 +80,22 @@ export class Calls {
      *
      * @param {string} sessionId
      * @param {string} place
-     * @returns {Promise<MessagePage>}
      */
-    messagesBefore(sessionId, place) {
+    async messagesBefore(sessionId, place) {
         const query = `order=desc&limit=${PAGE}&after=${encodeURIComponent(place)}`;
-        return this.#api.get(`${this.#path}/session/${sessionId}/messages?${query}`);
+        /** @type {MessagePage} */
+        const page = await this.#api.get(`${this.#path}/session/${sessionId}/messages?${query}`);
+        this.#point(page.messages);
+        return page;
+    }
+
+    /**
+     * Have large values read once they are to be shown.
+     *
+     * @param {Message[]} messages
+     */
+    #point(messages) {
+        for (const message of messages) pointElsewhere(message, (url) => this.#api.content(url));
     }
 
     /**
@@ -125,9 +138,19 @@ export class Calls {
         return this.#api.get(`${this.#path}/session/${sessionId}/turns/${turnId}`);
     }
 
-    /** @returns {Promise<PermissionList>} */
-    permissions() {
-        return this.#api.get(`${this.#path}/permission`);
+    /** All requests that wait for an answer. */
+    async permissions() {
+        const found = [];
+        /** @type {string | null} */
+        let place = null;
+        do {
+            const after = place === null ? "" : `&after=${encodeURIComponent(place)}`;
+            /** @type {PermissionPage} */
+            const page = await this.#api.get(`${this.#path}/permission?limit=200${after}`);
+            found.push(...page.permissions);
+            place = page.next;
+        } while (place !== null);
+        return found;
     }
 
     /**

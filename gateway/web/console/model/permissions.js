@@ -42,8 +42,7 @@ export class Permissions {
         // Before it is asked: what comes meanwhile stays.
         this.#waiting.clear();
         this.#answered.clear();
-        const { permissions } = await this.#calls.permissions();
-        this.learn(permissions);
+        this.learn(await this.#calls.permissions());
         this.#changed();
     }
 

@@ -2,10 +2,12 @@
 
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
+import { Elsewhere } from "../model/elsewhere.js";
 import { isObject } from "../model/updates.js";
 import { safeAddress } from "../text/markdown.js";
 import { oneLine, output, pretty } from "../text/plain.js";
-import { diffView, isDiff } from "./diff.js";
+import { changeView } from "./diff.js";
+import { whenNear, whenWanted } from "./elsewhere.js";
 
 /** @import { ContentBlock, Foreign } from "../types.js" */
 
@@ -47,7 +49,7 @@ export function toolContentView(entry) {
         case "content":
             return blockView(entry.content);
         case "diff":
-            return isDiff(entry) ? diffView(entry) : json("Content", entry);
+            return changeView(entry) ?? json("Content", entry);
         case "terminal":
             return null; // what it said comes as the call's output
         default:
@@ -60,8 +62,11 @@ export function toolContentView(entry) {
  *
  * @param {unknown} text
  * @param {string} label
+ * @returns {HTMLElement}
  */
 export function plain(text, label = "Text") {
+    if (text instanceof Elsewhere)
+        return whenWanted([text], text.beginning ? plain(text.beginning, label) : null, ([all]) => plain(all, label));
     const all = output(text ?? "");
     const code = h("code", all.slice(0, MOST_CHARACTERS));
     const box = h("pre.output", { tabindex: 0, role: "group", "aria-label": label, dir: "ltr" }, code);
@@ -79,15 +84,22 @@ export function plain(text, label = "Text") {
 /**
  * @param {string} label
  * @param {unknown} value
+ * @returns {HTMLElement}
  */
 export function json(label, value) {
+    if (value instanceof Elsewhere && value.mediaType === "application/json")
+        return whenWanted([value], null, ([all]) => json(label, JSON.parse(all ?? "null")));
+    if (value instanceof Elsewhere) return plain(value, label);
     return plain(pretty(value), label);
 }
 
 /** @param {ContentBlock} block */
 function picture({ data, mimeType }) {
-    if (!PICTURES.has(mimeType) || typeof data !== "string") return attachment("picture", mimeType, data);
-    return h("img.picture", { src: `data:${mimeType};base64,${data}`, alt: "Picture from the session" });
+    const isThere = typeof data === "string" || data instanceof Elsewhere;
+    if (!PICTURES.has(mimeType) || !isThere) return attachment("picture", mimeType, data);
+    const alt = "Picture from the session";
+    if (data instanceof Elsewhere) return whenNear(data, h("img.picture", { alt }));
+    return h("img.picture", { src: `data:${mimeType};base64,${data}`, alt });
 }
 
 /**
@@ -96,7 +108,8 @@ function picture({ data, mimeType }) {
  * @param {unknown} data
  */
 function attachment(what, mimeType, data) {
-    const size = typeof data === "string" ? `, ${Math.round((data.length * 3) / 4).toLocaleString()} bytes` : "";
+    const bytes = data instanceof Elsewhere ? data.size : typeof data === "string" ? (data.length * 3) / 4 : null;
+    const size = bytes === null ? "" : `, ${Math.round(bytes).toLocaleString()} bytes`;
     return h("p.attachment", icon("file"), oneLine(`${what} (${mimeType ?? "of unknown type"}${size})`));
 }
 
@@ -117,7 +130,7 @@ function reference(name, uri) {
 
 /** @param {Foreign} resource */
 function resource({ uri, text, mimeType, blob }) {
-    if (typeof text !== "string") return attachment(oneLine(uri ?? "resource"), mimeType, blob);
+    if (typeof text !== "string" && !(text instanceof Elsewhere)) return attachment(oneLine(uri ?? "resource"), mimeType, blob);
     return h(
         "details.resource",
         h("summary", icon("file"), h("bdi", oneLine(uri ?? "resource", 300))),

@@ -1,8 +1,10 @@
 /** A change to a file: what goes away and what comes, marked by sign and colour. */
 
 import { h } from "../dom.js";
+import { Elsewhere } from "../model/elsewhere.js";
 import { diffLines, folded } from "../text/diff.js";
 import { honest, oneLine } from "../text/plain.js";
+import { whenWanted } from "./elsewhere.js";
 
 /** @import { DiffLine, Fold } from "../text/diff.js" */
 /** @import { Foreign } from "../types.js" */
@@ -20,13 +22,30 @@ const MARKS = { same: ["span", " "], del: ["del", "−"], ins: ["ins", "+"] };
  * @param {Foreign} change
  * @returns {change is Change}
  */
-export function isDiff(change) {
+function isDiff(change) {
     const texts = [change.oldText, change.newText];
     return texts.every((text) => text === undefined || text === null || typeof text === "string");
 }
 
+/**
+ * A change, or null if it is none of texts. A large one is read on demand.
+ *
+ * @param {Foreign} change
+ */
+export function changeView(change) {
+    const { path, oldText, newText } = change;
+    const large = [oldText, newText].filter((text) => text instanceof Elsewhere);
+    if (!large.length) return isDiff(change) ? diffView(change) : null;
+    const name = h("figcaption", h("bdi.path", oneLine(path ?? "a file", 500)));
+    return whenWanted(large, name, (texts) => {
+        const [before, after] = [oldText, newText].map((text) => (text instanceof Elsewhere ? texts.shift() : text));
+        const read = { path, oldText: before, newText: after };
+        return isDiff(read) ? diffView(read) : name;
+    });
+}
+
 /** @param {Change} change */
-export function diffView({ path, oldText, newText }) {
+function diffView({ path, oldText, newText }) {
     const diff = diffLines(oldText ?? "", newText ?? "");
     const added = diff.filter(({ kind }) => kind === "ins").length;
     const removed = diff.filter(({ kind }) => kind === "del").length;

@@ -2,6 +2,7 @@
 
 import { h, text } from "../dom.js";
 import { icon } from "../icons.js";
+import { Elsewhere } from "../model/elsewhere.js";
 import { isObject } from "../model/updates.js";
 import { entryOf } from "../table.js";
 import { oneLine } from "../text/plain.js";
@@ -79,6 +80,7 @@ export function toolView() {
  */
 export function toolParts(call) {
     const parts = contentOf(call).flatMap((entry) => toolContentView(entry) ?? []);
+    if (call.content instanceof Elsewhere) parts.push(json("Content", call.content));
     const input = newIn(call.rawInput, call);
     if (input !== null) parts.unshift(part("Input", inputView(input)));
     if (call.rawOutput !== undefined && call.rawOutput !== null) parts.push(part("Output", outputView(call.rawOutput)));
@@ -93,7 +95,7 @@ export function toolParts(call) {
  */
 function newIn(input, call) {
     if (input === undefined || input === null) return null;
-    if (!isObject(input)) return input;
+    if (!isObject(input) || input instanceof Elsewhere) return input;
     const shown = new Set(diffsOf(call).map(({ path }) => path));
     if (shown.size) for (const { path } of locationsOf(call)) shown.add(path);
     const rest = Object.entries(input).filter(([, value]) => !shown.has(value));
@@ -133,7 +135,7 @@ function part(label, view) {
 
 /** @param {unknown} input */
 function inputView(input) {
-    if (!isObject(input)) return json("Input", input);
+    if (!isObject(input) || input instanceof Elsewhere) return json("Input", input);
     const command = commandOf(input);
     if (command !== null) return plain(`$ ${command}`, "Command");
     return isSimple(input) ? facts(input) : json("Input", input);
@@ -174,7 +176,9 @@ function commandOf(input) {
 /** @param {unknown} output */
 function outputView(output) {
     if (typeof output === "string") return plain(output, "Output");
-    const said = isObject(output) && typeof output.output === "string" && Object.keys(output).length === 1;
+    if (output instanceof Elsewhere || !isObject(output)) return json("Output", output);
+    const isText = typeof output.output === "string" || output.output instanceof Elsewhere;
+    const said = isText && Object.keys(output).length === 1;
     return said ? plain(output.output, "Output") : json("Output", output);
 }
 
