@@ -21,9 +21,9 @@ READS = 15
 def main(arguments: list[str]) -> None:
     """memory and time while a session of large pictures is read, and a running turn whose output grows"""
     parser = argparse.ArgumentParser(prog="python -m bench history", description=main.__doc__)
-    parser.add_argument("--pictures", type=int, default=40, help="in the session (default 40)")
+    parser.add_argument("--pictures", type=int, default=20, help="in the session (default 20)")
     parser.add_argument("--picture-bytes", type=int, default=2_200_000, help="of each (default 2200000)")
-    parser.add_argument("--updates", type=int, default=400, help="that tell the growing output (default 400)")
+    parser.add_argument("--updates", type=int, default=200, help="that tell the growing output (default 200)")
     parser.add_argument("--output-bytes", type=int, default=400_000, help="of it in the end (default 400000)")
     options = parser.parse_args(arguments)
     with world() as running:

@@ -1659,8 +1659,9 @@ select pg_notify('acp_gateway', payload) from unnest(%(payloads)s::text[]) as pa
 select 1;
 
 -- get_fold --
--- How far a session's messages cover the log, which of them go on, from where on it is shown, and where the log begins.
-select s.folded_to, s.cleared_to, h.epoch, h.floor,
+-- How far a session's messages cover the log, which of them go on, from where on it is shown, and where the log begins
+-- and ends.
+select s.folded_to, s.cleared_to, h.epoch, h.floor, h.head,
     case when s.open_messages_at = s.folded_to then s.open_messages else '{}' end as open_messages
 from agent_sessions s join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 where s.project_id = %(project_id)s and s.id = %(session_id)s;

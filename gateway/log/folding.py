@@ -7,6 +7,7 @@ vain. Folds that did not happen because a gateway died are made up for by the ne
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence, Set
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -28,7 +29,9 @@ ATTEMPTS: Final = 3
 #: A running turn's part of this size is written, so that nobody folds more than this.
 PART_BYTES: Final = 4_194_304
 #: Bytes of events that a reader folds, unless others write faster than that is read.
-READ_BYTES: Final = 8_388_608
+READ_BYTES: Final = 4_194_304
+#: Bytes of events before what they make is written, where a turn is written ahead.
+AHEAD_BYTES: Final = 524_288
 #: Stored tool calls that are loaded at once. Each may be as large as ``MAX_TOOL_CALL``.
 LEARNED_AT_ONCE: Final = 1
 #: Messages per statement.
@@ -50,6 +53,8 @@ class Folding:
     def __init__(self, database: Database, log: Log) -> None:
         self._database = database
         self._log = log
+        #: A fold of this process at a time: the next has little left to do.
+        self._folds: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def fold(self, project_id: str, session_id: str) -> None:
         """Write messages of ended turns that are not written yet."""
@@ -74,9 +79,9 @@ class Folding:
         """Write what a running turn has left so far; see ``HistoryTooLong``."""
         await self._fold(project_id, session_id, settle=False, ahead=True)
 
-    async def write_ahead(self, project_id: str, size: int) -> None:
-        """Shorten the sessions of a project that run a turn, and have more than ``size`` bytes of events unwritten."""
-        rows = await self._database.fetch_all("list_unwritten_sessions", project_id=project_id, bytes=size)
+    async def write_ahead(self, project_id: str) -> None:
+        """Shorten the sessions of a project that run a turn, and have many events unwritten."""
+        rows = await self._database.fetch_all("list_unwritten_sessions", project_id=project_id, bytes=AHEAD_BYTES)
         await of_each(rows, lambda row: self.shorten(row["project_id"], row["session_id"]))
 
     async def unfolded(
@@ -114,6 +119,11 @@ class Folding:
         return 0 if place is None else int(place["folded_to"])
 
     async def _fold(self, project_id: str, session_id: str, *, settle: bool, ahead: bool = False) -> "_Fold | None":
+        lock = self._folds.setdefault((project_id, session_id), asyncio.Lock())
+        async with lock:
+            return await self._fold_alone(project_id, session_id, settle, ahead)
+
+    async def _fold_alone(self, project_id: str, session_id: str, settle: bool, ahead: bool) -> "_Fold | None":
         for last in (*[False] * (ATTEMPTS - 1), True):
             place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)
             if place is None:
@@ -142,8 +152,12 @@ class Folding:
     async def _batches(
         self, project_id: str, session_id: str, place: Row, within: Transaction | None
     ) -> AsyncIterator[list[Event]]:
+        """The events that no message covers, up to where the log ended: a turn may speak faster than it is read."""
         cursor = Cursor(place["epoch"], max(place["folded_to"], place["cleared_to"], place["floor"]))
-        while events := await self._log.read(LogId(project_id), cursor, session_id, within=within):
+        while cursor.seq < place["head"]:
+            events = await self._log.read(LogId(project_id), cursor, session_id, within=within)
+            if not events:
+                break
             yield events
             cursor = events[-1].cursor
 
@@ -160,6 +174,8 @@ class _Fold:
     ahead: bool
     folder: Folder
     newest: int | None = None
+    #: Bytes of events since it was written.
+    taken: int = 0
     #: The first event of the running turn.
     turn_from: int | None = None
     #: Somebody else has folded, or the history was cleared.
@@ -176,14 +192,19 @@ class _Fold:
             stored = _Stored(self.database, self.project_id, self.session_id, before=self.folded_to)
             async for taken in stored.taken(self.folder, rest):
                 self.newest, rest = taken[-1].seq, rest[len(taken) :]
-                if self.folder.size > PART_BYTES:
+                self.taken += sum(len(event.data) for event in taken)
+                if self._is_large:
                     break
-            if self.folder.size > PART_BYTES:
+            if self._is_large:
                 # Later events may change what is written now.
                 await self._write()
         if events[-1].type == TurnEnded.type:
             self.turn_from = None
             await self._write()
+
+    @property
+    def _is_large(self) -> bool:
+        return self.folder.size > PART_BYTES or (self.ahead and self.taken > AHEAD_BYTES)
 
     async def finish(self) -> None:
         if self.ahead or (self.settle and self.turn_from is None):
@@ -194,7 +215,7 @@ class _Fold:
             return
         folded_to, goes_on = self.newest, self.folder.open
         messages = list(self.folder.messages())
-        self.folder, self.newest = self.folder.successor(messages, goes_on), None
+        self.folder, self.newest, self.taken = self.folder.successor(messages, goes_on), None, 0
 
         async def work(transaction: Transaction) -> bool:
             fold = await transaction.fetch_one("lock_fold", project_id=self.project_id, session_id=self.session_id)

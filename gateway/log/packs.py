@@ -113,7 +113,7 @@ def _differences(values: list[int]) -> list[int]:
 
 def shrink(body: bytes) -> bytes:
     """A message's body for storage: compressed after a byte that JSON never begins with, if it is long."""
-    return _FORMAT + zlib.compress(body, 9) if len(body) > SHORT_BYTES else body
+    return _FORMAT + zlib.compress(body) if len(body) > SHORT_BYTES else body
 
 
 def restore(stored: bytes) -> bytes:

@@ -10,12 +10,10 @@ import attrs
 
 from gateway.db.due import Driver
 from gateway.log.entries import Appended
-from gateway.log.folding import Folding
+from gateway.log.folding import AHEAD_BYTES, Folding
 from gateway.log.ids import ACP, LogId
 from gateway.wire.bounded import Bounded
 
-#: Bytes of events in a project, or in one session, before its messages are written.
-AHEAD_BYTES: Final = 1_048_576
 _MAX_REMEMBERED: Final = 10_000
 
 
@@ -40,4 +38,4 @@ class WritingAhead:
     async def _write(self, project_id: str) -> None:
         while self._unseen.get(project_id, 0) > AHEAD_BYTES:
             del self._unseen[project_id]
-            await self.folding.write_ahead(project_id, AHEAD_BYTES)
+            await self.folding.write_ahead(project_id)

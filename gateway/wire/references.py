@@ -73,7 +73,7 @@ def content_of(body: bytes, number: int) -> Content | None:
 
 
 def _cut(body: bytes) -> tuple[bytes, list[Content]]:
-    cutter = _Cutter()
+    cutter = _Cutter(Census(body).has_more_than(MAX_FOREIGN_VALUES))
     try:
         members = _read_members(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -82,9 +82,10 @@ def _cut(body: bytes) -> tuple[bytes, list[Content]]:
 
 
 class _Cutter:
-    """Takes large values out of JSON, from the inside to the outside."""
+    """Takes large values out of JSON, from the inside to the outside. ``has_many``: values, as a whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_many: bool) -> None:
+        self._has_many = has_many
         self.contents: list[Content] = []
 
     def cut(self, raw: bytes, path: str, levels: int, media_type: str | None) -> bytes:
@@ -96,7 +97,7 @@ class _Cutter:
         before = len(self.contents)
         try:
             if raw.startswith(b"{"):
-                found = self.members(_members_of(raw, levels), path, levels)
+                found = self.members(self._members_of(raw, levels), path, levels)
             else:
                 found = self._items(raw, path, levels)
         except (DecodeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -123,10 +124,26 @@ class _Cutter:
         return b"{%b}" % b",".join(b"%b:%b" % (dump_foreign_json(name), value) for name, value in found.items())
 
     def _items(self, raw: bytes, path: str, levels: int) -> bytes:
-        if levels == 0 or Census(raw).has_more_than(MAX_FOREIGN_VALUES):
+        if levels == 0 or self._has_many_in(raw):
             return raw
         items = enumerate(_read_items(raw))
         return b"[%b]" % b",".join(self.cut(bytes(one), f"{path}/{place}", levels - 1, None) for place, one in items)
+
+    def _has_many_in(self, raw: bytes) -> bool:
+        return self._has_many and Census(raw).has_more_than(MAX_FOREIGN_VALUES)
+
+    def _members_of(self, raw: bytes, levels: int) -> Mapping[str, msgspec.Raw]:
+        if levels == 0:
+            raise DecodeError("too deep")
+        # Each takes some hundred bytes of memory.
+        if self._has_many_in(raw):
+            known = sum(len(bytes(value)) for value in raw_members(raw).values())
+            if len(raw) - known > LARGE_STRING:
+                raise DecodeError("too many members")
+        try:
+            return _read_members(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return raw_members(raw)
 
     def _string(self, raw: bytes, path: str, media_type: str | None) -> bytes:
         if len(raw) <= MAX_TEXT and _OWN_TEXT.fullmatch(path):
@@ -142,17 +159,6 @@ class _Cutter:
     def _whole(self, raw: bytes, path: str) -> bytes:
         self.contents.append(Content(path=path, media_type=JSON, data=raw))
         return {b"{": b"{}", b"[": b"[]"}.get(raw[:1], b"null")
-
-
-def _members_of(raw: bytes, levels: int) -> Mapping[str, msgspec.Raw]:
-    if levels == 0:
-        raise DecodeError("too deep")
-    if not Census(raw).has_more_than(MAX_FOREIGN_VALUES):
-        return raw_members(raw)
-    # Each takes some hundred bytes of memory.
-    if len(raw) - sum(len(bytes(known)) for known in raw_members(raw).values()) > LARGE_STRING:
-        raise DecodeError("too many members")
-    return _read_members(raw)
 
 
 def _below(path: str, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.upkeep.ahead import AHEAD_BYTES
+from gateway.log.folding import AHEAD_BYTES
 from gateway.wire.limits import PAGE_BYTES
 from tests.db.things import ask
 from tests.fakes.eventually import eventually, until
