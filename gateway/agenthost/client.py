@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,9 +24,11 @@ from gateway.agenthost.rpc import (
     RequestError,
 )
 from gateway.agenthost.sessions import Session
+from gateway.agenthost.shown import SIGN, ShownTerminals
 from gateway.agenthost.workspace import Workspace
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.wire.codec import parse_foreign_json
+from gateway.wire.events import EventData, FileRead
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ class _Routes:
     #: `session/new` calls in progress. Agents may send updates of a session before they return its id.
     opening: int = 0
     held: list[tuple[str, bytes]] = attrs.field(factory=list)
+    shown: ShownTerminals = attrs.field(factory=ShownTerminals)
 
 
 class Client:
@@ -175,6 +179,7 @@ class Client:
 
     def ended(self, link: AgentLink, text: str, *, stopped: bool) -> None:
         routes = self._routes.pop(link, _Routes())
+        routes.shown.close()
         for session in routes.sessions.values():
             self._permissions.cancel_session(session.id, "agent_stopped" if stopped else "agent_died")
         self.on_end(link, text, stopped)
@@ -185,12 +190,16 @@ class Client:
     def _emit(self, link: AgentLink, session: Session | None, params: bytes) -> None:
         if session is not None:
             session.touch()
-            params = session.running.update(params, link.masker)
+            masked = session.running.update(params, link.masker)
         else:
-            params = link.masker.mask(params)
+            masked = link.masker.mask(params)
         self._journal.append(
-            "session_update", params, session_id=None if session is None else session.id, agent_id=link.spec.id
+            "session_update", masked, session_id=None if session is None else session.id, agent_id=link.spec.id
         )
+        if session is not None and SIGN in params:
+            said = parse_foreign_json(params)
+            update = said.get("update") if isinstance(said, dict) else None
+            self._of(link).shown.update(session.id, update, partial(self._tell, link, session), link.masker)
 
     async def _permission(self, link: AgentLink, params: dict[str, Any]) -> Any:
         # `requested` has handled every valid request.
@@ -200,17 +209,31 @@ class Client:
         # This task ends with the agent; `ended` settles the request.
         return {"outcome": await asyncio.shield(permission.outcome)}
 
+    def _session(self, link: AgentLink, params: dict[str, Any]) -> Session | None:
+        return self._of(link).sessions.get(str(params.get("sessionId")))
+
+    def _tell(self, link: AgentLink, session: Session | None, event: EventData) -> None:
+        """Append what was done for an agent."""
+        session_id = None if session is None else session.id
+        data = link.masker.mask(event.to_json())
+        self._journal.append(event.type, data, session_id=session_id, agent_id=link.spec.id)
+
     async def _read(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
-        line, limit = _whole(params, "line"), _whole(params, "limit")
-        text = await asyncio.to_thread(self._workspace.read_text, _path(params, "path"), line=line, limit=limit)
+        path, line, limit = _path(params, "path"), _whole(params, "line"), _whole(params, "limit")
+        session = self._session(link, params)
+        text = await asyncio.to_thread(self._workspace.read_text, path, line=line, limit=limit)
+        self._tell(link, session, FileRead(path=path, size=len(text.encode()), line=line, limit=limit))
         return {"content": text}
 
     async def _write(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
-        await asyncio.to_thread(self._workspace.write_text, _path(params, "path"), _text(params, "content"))
+        session = self._session(link, params)
+        path, content = _path(params, "path"), _text(params, "content")
+        self._tell(link, session, await asyncio.to_thread(self._workspace.write_text, path, content))
         return {}
 
     async def _create_terminal(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
-        session = self._of(link).sessions.get(_text(params, "sessionId"))
+        _text(params, "sessionId")
+        session = self._session(link, params)
         cwd = session.cwd if session is not None else self._workspace.root
         if params.get("cwd") is not None:
             cwd = self._workspace.directory(_path(params, "cwd"))
@@ -223,6 +246,8 @@ class Client:
             cwd=cwd,
             env={**link.terminal_env, **_variables(params)},
             output_limit=_whole(params, "outputByteLimit"),
+            tell=partial(self._tell, link, session),
+            masker=link.masker,
         )
         return {"terminalId": terminal_id}
 

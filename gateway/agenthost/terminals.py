@@ -5,18 +5,27 @@ import codecs
 import secrets
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway.agenthost.process import ChildProcess, Lifeline
 from gateway.errors import Conflict, NotFound
+from gateway.wire.events import EventData, TerminalEnded, TerminalOutput, TerminalStarted
+from gateway.wire.masking import Masker, RunningText
+from gateway.wire.steps import at_once
 
-#: Bytes of output that are kept, by default and at most.
+#: Bytes of output that are kept for the agent, by default and at most.
 _DEFAULT_OUTPUT = 1024 * 1024
 _LARGEST_OUTPUT = 16 * 1024 * 1024
-#: Terminals of one agent process at a time.
-_AT_ONCE = 64
+#: Commands of one agent process that run at a time, and ended ones whose output the agent may still ask for.
+_RUNNING, _ENDED = 64, 64
+#: Bytes of a command's output that are told as they come. Of what follows the end is told, once the command has ended.
+_TOLD_AT_ONCE, _TOLD_AT_THE_END = 256 * 1024, 64 * 1024
+#: Seconds in which output is gathered before it is told.
+_GATHER_SECONDS = 0.1
+
+Tell = Callable[[EventData], None]
 
 
 class Output:
@@ -25,36 +34,97 @@ class Output:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept = bytearray()
-        self.truncated = False
+        #: Bytes before the kept ones.
+        self.dropped = 0
 
     def add(self, chunk: bytes) -> None:
         self._kept += chunk
-        if len(self._kept) > self._limit:
-            del self._kept[: len(self._kept) - self._limit]
-            self.truncated = True
+        self.drop(len(self._kept) - self._limit)
+
+    def drop(self, count: int) -> None:
+        """Forget the first ``count`` of the kept bytes."""
+        if count > 0:
+            self.dropped += len(self._kept[:count])
+            del self._kept[:count]
 
     def text(self, *, final: bool) -> str:
         """The text so far; until it is final, without an incomplete last character."""
         begin = 0
-        if self.truncated:
+        if self.dropped:
             # 10xxxxxx continues a character (RFC 3629 section 3) whose beginning was cut off.
             while begin < min(3, len(self._kept)) and self._kept[begin] & 0xC0 == 0x80:
                 begin += 1
         return codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(self._kept[begin:]), final)
 
+    def take(self) -> bytes:
+        """The kept bytes, which are forgotten."""
+        taken, self._kept = bytes(self._kept), bytearray()
+        return taken
+
+
+class Report:
+    """Tells of a command as it runs, without the secrets of its agent."""
+
+    def __init__(self, terminal_id: str, tell: Tell, masker: Masker) -> None:
+        self._id = terminal_id
+        self._tell = tell
+        self._masker = masker
+        self._running = RunningText()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._gathered = bytearray()
+        self._room = _TOLD_AT_ONCE
+        self._rest = Output(_TOLD_AT_THE_END)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, chunk: bytes) -> None:
+        """The next piece of its output."""
+        self._gathered += chunk[: self._room]
+        self._rest.add(chunk[self._room :])
+        self._room -= len(chunk[: self._room])
+        if self._gathered and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._tell_gathered)
+
+    def end(self, exit_code: int | None, signal_name: str | None) -> None:
+        if not self._rest.dropped:
+            self._gathered += self._rest.take()
+        self._tell_gathered(final=not self._rest.dropped)
+        if self._rest.dropped:
+            # It may begin in the middle of a secret, which would not be recognised.
+            self._rest.drop(max((len(secret.encode()) for secret in self._masker.secrets), default=0))
+            self._running.forget()
+            self._tell_text(self._rest.text(final=True), omitted_bytes=self._rest.dropped)
+        self._tell(TerminalEnded(terminal_id=self._id, exit_code=exit_code, signal=signal_name))
+
+    def _tell_gathered(self, *, final: bool = False) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        gathered, self._gathered = bytes(self._gathered), bytearray()
+        if text := self._decoder.decode(gathered, final):
+            self._tell_text(text)
+
+    def _tell_text(self, text: str, *, omitted_bytes: int = 0) -> None:
+        masked = at_once(self._running.masking("output", text, self._masker))
+        self._tell(TerminalOutput(terminal_id=self._id, text=masked, omitted_bytes=omitted_bytes))
+
 
 class Terminal:
     """One command and its output."""
 
-    def __init__(self, process: ChildProcess, output: Output) -> None:
+    def __init__(self, process: ChildProcess, output: Output, report: Report) -> None:
         self._process = process
         self._output = output
+        self._report = report
         self._ended = asyncio.create_task(self._watch())
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.done()
 
     def output(self) -> dict[str, Any]:
         """ACP's `terminal/output` answer."""
-        ended = self._ended.done()
-        answer: dict[str, Any] = {"output": self._output.text(final=ended), "truncated": self._output.truncated}
+        ended = self.has_ended
+        answer: dict[str, Any] = {"output": self._output.text(final=ended), "truncated": self._output.dropped > 0}
         if ended:
             answer["exitStatus"] = self._exit_status()
         return answer
@@ -78,7 +148,10 @@ class Terminal:
     async def _watch(self) -> None:
         while chunk := await self._process.stdout.read(64 * 1024):
             self._output.add(chunk)
+            self._report.add(chunk)
         await self._process.wait()
+        status = self._exit_status()
+        self._report.end(status["exitCode"], status["signal"])
 
     def _exit_status(self) -> dict[str, Any]:
         code = self._process.returncode
@@ -96,14 +169,26 @@ class Terminals:
         self._open: dict[str, Terminal] = {}
 
     async def create(
-        self, command: str, args: Sequence[str], *, cwd: Path, env: Mapping[str, str], output_limit: int | None
+        self,
+        command: str,
+        args: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        output_limit: int | None,
+        tell: Tell,
+        masker: Masker,
     ) -> str:
-        """Start a command; returns the terminal's id.
+        """Start a command, and ``tell`` of it as it runs; returns the terminal's id.
 
         A command without arguments that is not a program is run by the shell: some agents send a command line.
         """
-        if len(self._open) >= _AT_ONCE:
-            raise Conflict(f"there are {_AT_ONCE} terminals already; release some")
+        ended = [terminal_id for terminal_id, terminal in self._open.items() if terminal.has_ended]
+        if len(self._open) - len(ended) >= _RUNNING:
+            raise Conflict(f"{_RUNNING} commands run already; wait for one, or kill it")
+        for terminal_id in ended[: max(0, len(ended) - _ENDED + 1)]:
+            # Its agent has not released it, but its output was told.
+            await self.release(terminal_id)
         line = [command, *args]
         if not args and shutil.which(command, path=env.get("PATH")) is None:
             line = ["/bin/sh", "-c", command]
@@ -112,7 +197,8 @@ class Terminals:
         )
         limit = _DEFAULT_OUTPUT if output_limit is None else min(output_limit, _LARGEST_OUTPUT)
         terminal_id = f"term-{secrets.token_hex(8)}"
-        self._open[terminal_id] = Terminal(process, Output(limit))
+        tell(TerminalStarted(terminal_id=terminal_id, command=command, args=tuple(args), cwd=str(cwd)))
+        self._open[terminal_id] = Terminal(process, Output(limit), Report(terminal_id, tell, masker))
         return terminal_id
 
     def get(self, terminal_id: str) -> Terminal:

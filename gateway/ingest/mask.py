@@ -14,7 +14,8 @@ from gateway.log.store import NewEvent
 from gateway.tasks import in_slices
 from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, parse_foreign_json
-from gateway.wire.masking import PIECE, Masker, RunningText
+from gateway.wire.events import TerminalOutput
+from gateway.wire.masking import OUTPUT, PIECE, Masker, RunningText
 from gateway.wire.sse import SSEEvent
 from gateway.wire.steps import Steps, at_once
 from gateway.wire.strings import putting_text
@@ -74,25 +75,28 @@ class Masking:
     def _masking(self, project_id: str, event: SSEEvent, masker: Masker) -> Steps[SSEEvent]:
         raw = event.data.encode("utf-8", "surrogatepass")
         masked = yield from masker.masking(raw)
-        if event.event == "session_update" and RunningText.is_due(masked):
-            masked = yield from self._masking_running_text(project_id, masked, masker)
+        if event.event == TerminalOutput.type or (event.event == "session_update" and RunningText.is_due(masked)):
+            masked = yield from self._masking_running_text(project_id, event.event, masked, masker)
         masked = yield from masker.masking_growing(masked)
         if masked is raw:
             return event
         return msgspec.structs.replace(event, data=masked.decode("utf-8", "surrogatepass"))
 
-    def _masking_running_text(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
+    def _masking_running_text(self, project_id: str, type: str, raw: bytes, masker: Masker) -> Steps[bytes]:
         try:
             envelope = parse_foreign_json(raw)
             key = (project_id, str(envelope["sessionId"])[:MAX_NAME_BYTES])
-            notification = envelope["data"]
+            said = envelope["data"]
         except (DecodeError, KeyError, TypeError):
             return raw
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = RunningText()
-        told = yield from running.telling(notification, masker)
-        return raw if told is None else (yield from putting_text(raw, ("data", *PIECE), told))
+        is_output = type == TerminalOutput.type
+        told = yield from (running.telling_output if is_output else running.telling)(said, masker)
+        if told is None:
+            return raw
+        return (yield from putting_text(raw, ("data", *(OUTPUT if is_output else PIECE)), told))
 
 
 async def _looked_up(project_id: str, masked: SSEEvent, look_up: LookUp) -> NewEvent | None:

@@ -20,8 +20,8 @@ from gateway.sessions.endings import as_asked, turn_ended
 from gateway.sessions.turn import Turn
 from gateway.tasks import wait_for
 from gateway.wire.bounded import Bounded
-from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json, storable
-from gateway.wire.events import ContainerEvent, Gap, TurnEnded
+from gateway.wire.codec import DecodeError, dump_foreign_json, from_builtins, parse_foreign_json, storable
+from gateway.wire.events import WORK, ContainerEvent, Gap, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
 
@@ -141,6 +141,8 @@ class Translator:
                 return partial(self._auth_required, received)
             case "agent_status" if received.numberless and self._is_told_twice(received):
                 return None
+            case kind if kind in WORK:
+                return _work(received)
             case kind if kind in PASSED_ON:
                 effects = (*_effects(received), *self._acp_session(received))
                 return NewEvent(type=kind, data=received.raw, effects=effects, **received.common)
@@ -243,6 +245,15 @@ def _update(envelope: _Envelope, session_id: str) -> NewEvent:
         agent_id=envelope.agent_id,
         at=at,
     )
+
+
+def _work(received: ReceivedEvent) -> NewEvent:
+    """What a container did for an agent, if it tells it as the contract says."""
+    try:
+        from_builtins(WORK[received.type], parse_foreign_json(received.raw))
+    except DecodeError:
+        return not_understood(received)
+    return NewEvent(type=received.type, data=received.raw, **received.common)
 
 
 def _received(project_id: str, event: SSEEvent, envelope: _Envelope, session_id: str | None) -> ReceivedEvent:

@@ -21,7 +21,7 @@ from gateway.log.reviews import of_each
 from gateway.log.store import Log
 from gateway.tasks import Slice
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
-from gateway.wire.messages import Folder, Message, Update, changed_tool_call, update_of
+from gateway.wire.messages import Folder, Message, Update, changed_message, update_of
 from gateway.wire.references import outlined
 
 #: How often a fold restarts because another one has folded the events that it was about to read.
@@ -262,7 +262,7 @@ class _Stored:
             updates.append(update_of(event))
             if piece.is_over:
                 await piece.give_way()
-        changed = [changed_tool_call(update) for update in updates]
+        changed = [changed_message(event, update) for event, update in zip(events, updates, strict=True)]
         stored = await self._among({one for one in changed if one is not None} - folder.tool_calls)
         for start, end in _with_few_calls(changed, stored):
             await self._learn(folder, stored.intersection(filter(None, changed[start:end])) - folder.tool_calls)

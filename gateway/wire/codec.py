@@ -136,10 +136,11 @@ _JSON_SPACE = b" \t\r\n"
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 #: The members of ACP and the container contract that the gateway reads. Any number of others is skipped while parsing.
 _KNOWN_NAMES = (
-    *("_meta", "acpSessionId", "agentId", "content", "description", "entries", "error", "from", "how"),
-    *("id", "kind", "locations", "message", "messageId", "options", "outcome", "owner", "permissionId"),
-    *("prompt", "rawInput", "rawOutput", "reason", "requestId", "sessionId", "sessionUpdate", "status"),
-    *("stopReason", "text", "title", "to", "toolCall", "toolCallId", "turnId", "type", "update"),
+    *("_meta", "acpSessionId", "agentId", "args", "command", "content", "cwd", "description", "entries", "error"),
+    *("exitCode", "exitStatus", "from", "how", "id", "kind", "locations", "message", "messageId", "omittedBytes"),
+    *("options", "outcome", "output", "outputEnd", "owner", "permissionId", "prompt", "rawInput", "rawOutput"),
+    *("reason", "requestId", "sessionId", "sessionUpdate", "signal", "status", "stopReason", "terminal"),
+    *("terminalId", "text", "through", "title", "to", "toolCall", "toolCallId", "turnId", "type", "update"),
 )
 _KNOWN = {f"member_{number}": name for number, name in enumerate(_KNOWN_NAMES)}
 _read_known = msgspec.json.Decoder(

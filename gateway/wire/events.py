@@ -2,10 +2,12 @@
 
 An event's ``data`` is JSON kept as the bytes it came in. What the gateway itself says is a class below, one for each
 kind; what a container says of ``session_update``, ``agent_status``, ``auth_required``, ``auth_complete`` and
-``session_restored`` passes unchanged, and any other kind of the container's is wrapped as ``container_event``.
+``session_restored`` passes unchanged, and so do the kinds in ``WORK`` that have their form. Any other kind of the
+container's is wrapped as ``container_event``.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar, Final
@@ -223,6 +225,69 @@ class PermissionResolved(EventData):
     option_id: str | None
     resolved_by: str
     rule: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class TerminalStarted(EventData):
+    """A command runs for an agent in a terminal of its client's; a tool call names it by ``terminal_id``."""
+
+    type: ClassVar[str] = "terminal_started"
+    terminal_id: str
+    command: str
+    args: tuple[str, ...] = ()
+    cwd: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TerminalOutput(EventData):
+    """What the command has written next; ``omitted_bytes`` before ``text`` were too many to be kept."""
+
+    type: ClassVar[str] = "terminal_output"
+    terminal_id: str
+    text: str
+    omitted_bytes: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class TerminalEnded(EventData):
+    """The command has ended, with ``exit_code`` or by ``signal`` (its name)."""
+
+    type: ClassVar[str] = "terminal_ended"
+    terminal_id: str
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FileRead(EventData):
+    """An agent read a file through its client: ``size`` bytes; ``line`` and ``limit`` are what it asked for."""
+
+    type: ClassVar[str] = "file_read"
+    path: str
+    size: int
+    line: int | None = None
+    limit: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FileWritten(EventData):
+    """An agent wrote a file of ``size`` bytes through its client. ``old_text`` is null where there was none.
+
+    ``omitted``: which of the texts are null because they are too large, or no text.
+    """
+
+    type: ClassVar[str] = "file_written"
+    path: str
+    size: int
+    old_text: str | None
+    new_text: str | None
+    omitted: tuple[str, ...] = ()
+
+
+#: What a container does for its agents, as it tells it.
+WORK: Final[Mapping[str, type[EventData]]] = {
+    cls.type: cls for cls in (TerminalStarted, TerminalOutput, TerminalEnded, FileRead, FileWritten)
+}
 
 
 @attrs.frozen(kw_only=True)

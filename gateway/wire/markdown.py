@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.wire.codec import parse_foreign_json, raw_members
+from gateway.wire.events import FileWritten
 from gateway.wire.lines import changes
 from gateway.wire.messages import Message
 from gateway.wire.sentences import Sentences
@@ -50,6 +51,8 @@ def message(value: Message, sentences: Sentences) -> Iterator[str]:
         case "tool":
             call = {name: parse_foreign_json(raw) for name, raw in raw_members(shown.get("toolCall", b"{}")).items()}
             title, parts = _tool(call, parse_foreign_json(shown.get("omitted", b"[]")))
+        case "terminal":
+            title, parts = "Command", _terminal(_mapping(parse_foreign_json(shown.get("terminal", b"{}"))))
         case "plan":
             title, parts = "Plan", _plan(parse_foreign_json(shown.get("entries", b"[]")))
         case _:
@@ -130,7 +133,26 @@ def _block(block: Any) -> Iterator[str]:
 def _event(shown: Mapping[str, msgspec.Raw], sentences: Sentences) -> tuple[str, Iterator[Iterable[str]]]:
     type, data = parse_foreign_json(shown.get("event", b'""')), parse_foreign_json(shown.get("data", b"{}"))
     title, lines = sentences.of(str(type), data)
-    return inline(title), ([f"*{inline(line)}*"] for line in lines)
+    said: list[Iterable[str]] = [[f"*{inline(line)}*"] for line in lines]
+    match type, data:
+        case FileWritten.type, {"newText": str(new), **rest} if not rest.get("omitted"):
+            said.append(_diff(str(rest.get("oldText") or ""), new))
+    return inline(title), iter(said)
+
+
+def _terminal(ran: Mapping[str, Any]) -> Iterator[Iterable[str]]:
+    command = " ".join(map(str, (ran.get("command", ran.get("terminalId")), *_list(ran.get("args")))))
+    yield fence(f"$ {command}\n{ran.get('output', '')}")
+    if ran.get("omittedBytes"):
+        yield [f"*({inline(ran['omittedBytes'])} bytes were too many to keep)*"]
+        yield fence(str(ran.get("outputEnd", "")))
+    match ran.get("exitStatus"):
+        case {"signal": str(signal)}:
+            yield [f"*It was ended by {inline(signal)}.*"]
+        case {"exitCode": int(code)}:
+            yield [f"*It ended with exit status {code}.*"]
+        case None:
+            yield ["*It had not ended.*"]
 
 
 def _tool(call: Mapping[str, Any], omitted: Sequence[str]) -> tuple[str, Iterator[Iterable[str]]]:
@@ -147,6 +169,8 @@ def _tool_parts(call: Mapping[str, Any], omitted: Sequence[str]) -> Iterator[Ite
         match part:
             case {"type": "content", "content": block}:
                 yield _block(block)
+            case {"type": "terminal", "terminalId": terminal_id}:
+                yield [f"*(the command of terminal {inline(terminal_id)})*"]
             case {"type": "diff", "path": path, "newText": str(new), **rest}:
                 yield [f"Change of {inline(path)}:"]
                 yield _diff(str(rest.get("oldText") or ""), new)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
 from gateway.wire.escapes import ESCAPES, ESCAPES_ANYWHERE, Place, respelling, usual_spelling
 from gateway.wire.steps import Steps, at_once
@@ -31,8 +32,12 @@ _MOST_PLACES = 10_000
 _STEP_TURNS, _STEP_CHARACTERS = 500, 65_536
 #: Characters of a secret that may be shown before it is recognized: many tokens begin alike.
 _TOLD = 8
-#: The place of a text piece in a `session/update`.
-PIECE = ("update", "content", "text")
+#: The place of a text piece in a `session/update`, and in the data of a `terminal_output`.
+PIECE, OUTPUT = ("update", "content", "text"), ("text",)
+#: Texts of a session that grow at a time, each in pieces: its chunks by kind, and its terminals.
+_MOST_TEXTS = 100
+#: Characters of a terminal's id that tell it from another.
+_MOST_KIND = 200
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk", "user_message_chunk")
 _LIKE_A_CHUNK = b"_chunk"
 #: Kinds of events that repeat the whole of a text that grows.
@@ -213,9 +218,9 @@ class RunningText:
     """
 
     def __init__(self) -> None:
-        #: Kind → the end of the text so far: the secret that it begins, how much of it, and whether part of it is
-        #: masked. No copy: secrets may be long, and an agent may begin one in very many texts.
-        self._ends: dict[str, tuple[str, int, bool]] = {}
+        #: Kind of chunk, or terminal → the end of the text so far: the secret that it begins, how much of it, and
+        #: whether part of it is masked. No copy: secrets may be long, and an agent may begin one in very many texts.
+        self._ends: Bounded[str, tuple[str, int, bool]] = Bounded(_MOST_TEXTS)
 
     def masking(self, kind: str, piece: str, masker: Masker) -> Steps[str]:
         """The next piece, masked."""
@@ -266,6 +271,14 @@ class RunningText:
         if kind not in _CHUNKS or not isinstance(text, str):
             return None
         told = yield from self.masking(kind, text, masker)
+        return None if told == text else told
+
+    def telling_output(self, said: Any, masker: Masker) -> Steps[str | None]:
+        """The same for the data of a `terminal_output`."""
+        text = said.get("text") if isinstance(said, dict) else None
+        if not isinstance(text, str):
+            return None
+        told = yield from self.masking(f"terminal {said.get('terminalId')}"[:_MOST_KIND], text, masker)
         return None if told == text else told
 
 

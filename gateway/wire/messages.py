@@ -3,15 +3,16 @@
 Roles: ``user`` and ``assistant`` and ``thought`` have ``content`` (ACP content blocks, adjacent text joined) and, where
 the agent named it, ``messageId``; a prompt has its ``author``. ``tool`` has ``toolCall`` (ACP's tool call with all its
 updates applied) and, where some of its members were too large together, their names in ``omitted``; ``plan`` has
-``entries`` (the turn's newest plan). ``event`` is an event that says something by itself, in its place: the type as
-``event``, and its ``data``. A text that is longer than ``MAX_TEXT`` goes on in a next message.
+``entries`` (the turn's newest plan). ``terminal`` has ``terminal``: a command with what it has written and how it
+ended. ``event`` is an event that says something by itself, in its place: the type as ``event``, and its ``data``. A
+text that is longer than ``MAX_TEXT`` goes on in a next message.
 Updates of a session's state (commands, usage, title, configuration) stay in the log and make no message.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import attrs
 import msgspec
@@ -26,13 +27,21 @@ from gateway.wire.codec import (
     raw_members,
     storable,
 )
-from gateway.wire.events import Event, Gap, TurnEnded, TurnStarted
+from gateway.wire.events import (
+    Event,
+    Gap,
+    TerminalEnded,
+    TerminalOutput,
+    TerminalStarted,
+    TurnEnded,
+    TurnStarted,
+)
 from gateway.wire.times import timestamp
 
 #: A longer id of an agent's is stored as its digest: an index allows some 2,700 bytes.
 _MAX_ID = 200
-#: Bytes of a message before a text goes on in the next one, and of a tool call.
-MAX_TEXT, MAX_TOOL_CALL = 1_048_576, 4_194_304
+#: Bytes of a message before a text goes on in the next one, of a tool call, and of a command's output.
+MAX_TEXT, MAX_TOOL_CALL, MAX_OUTPUT = 1_048_576, 4_194_304, 1_048_576
 #: Members of a tool call (ACP has about ten), and names that ``omitted`` lists.
 MAX_MEMBERS, MAX_OMITTED = 64, 20
 #: Approximate memory of a message beside its content.
@@ -41,7 +50,7 @@ DRAFT_BYTES = 4_000
 _PIECE = 65_536
 
 
-MessageRole = Literal["user", "assistant", "thought", "tool", "plan", "event"]
+MessageRole = Literal["user", "assistant", "thought", "tool", "terminal", "plan", "event"]
 #: Events that are messages as they are. Of ``turn_ended`` those of a turn that did not complete, and of
 #: ``session_update`` those that say neither a text, a call nor a plan, and no state of the session's.
 EventMessageType = Literal[
@@ -49,6 +58,8 @@ EventMessageType = Literal[
     "auth_complete",
     "auth_required",
     "container_event",
+    "file_read",
+    "file_written",
     "gap",
     "permission_request",
     "permission_resolved",
@@ -64,6 +75,9 @@ _EVENTS = frozenset(get_args(EventMessageType)) - {"session_update"}
 _STATES = frozenset(("available_commands_update", "config_option_update", "session_info_update", "usage_update"))
 #: Either changes the call of its id, and begins one where there is none.
 _TOOL_KINDS = ("tool_call", "tool_call_update")
+_TERMINALS = frozenset((TerminalStarted.type, TerminalOutput.type, TerminalEnded.type))
+#: Before a terminal's id where a tool call's id could stand; a call's id that begins so is stored as its digest.
+_TERMINAL = "terminal "
 #: The status of a call that has ended.
 _OVER = (b'"completed"', b'"failed"')
 _TEXT_ROLES: dict[str, MessageRole] = {
@@ -81,10 +95,11 @@ class Message:
     last_seq: int
     role: MessageRole
     turn_id: str | None
+    #: The id of what later events may change: a tool call, or a terminal.
     tool_call_id: str | None
     at: datetime
     updated_at: datetime
-    #: JSON object of what the role has: ``content``, ``toolCall``, ``entries`` or ``event``.
+    #: JSON object of what the role has: ``content``, ``toolCall``, ``terminal``, ``entries`` or ``event``.
     body: bytes
 
     @property
@@ -117,9 +132,13 @@ class _Draft:
     #: Content blocks; adjacent text is kept in pieces, so that a long message takes linear time.
     blocks: list[_Json] = attrs.field(factory=list)
     pieces: list[str] = attrs.field(factory=list)
-    #: A tool call's members, and the names of those too large to keep.
+    #: A tool call's members, and the names of those too large to keep; or a terminal's beside its output.
     members: dict[str, _Json] = attrs.field(factory=dict)
     omitted: list[str] = attrs.field(factory=list)
+    #: What a command has written first, and after the bytes that were not kept.
+    output: list[str] = attrs.field(factory=list)
+    output_end: list[str] = attrs.field(factory=list)
+    omitted_bytes: int = 0
     entries: _Json = b"[]"
     author: _Json | None = None
     #: Bytes, about.
@@ -153,9 +172,32 @@ class _Draft:
             elif name not in self.omitted and len(self.omitted) < MAX_OMITTED:
                 self.omitted.append(name[:MAX_SHOWN])
 
+    def hear(self, event: Event, said: Update) -> None:
+        """Apply what is told of a terminal."""
+        match event.type:
+            case TerminalStarted.type:
+                self.members.update(said)
+                self.size += sum(map(len, said.values()))
+            case TerminalEnded.type:
+                status = {name: said.get(name, b"null") for name in ("exitCode", "signal")}
+                self.members["exitStatus"] = _object(status)
+            case _:
+                self._write(said)
+
+    def _write(self, said: Update) -> None:
+        text = parse_foreign_json(said.get("text", b'""'))
+        omitted = parse_foreign_json(said.get("omittedBytes", b"0"))
+        size = len(said.get("text", b""))
+        if self.size + size > MAX_OUTPUT:
+            omitted, text = omitted + size, ""
+        self.omitted_bytes += omitted
+        (self.output_end if self.omitted_bytes else self.output).append(text)
+        self.size += size if text else 0
+
     def is_closed_to(self, event: Event) -> bool:
-        """Whether a ``tool_call`` under this one's id is another call: ids are unique within one answer, at most."""
-        return self.first.turn_id != event.turn_id or self.members.get("status") in _OVER
+        """Whether what begins under this one's id is another one: ids are unique within one answer, at most."""
+        is_over = self.members.get("status") in _OVER or "exitStatus" in self.members
+        return self.first.turn_id != event.turn_id or is_over
 
     def to_message(self) -> Message:
         return Message(
@@ -174,6 +216,16 @@ class _Draft:
             case "tool":
                 body = b'{"toolCall":%b' % _object(self.members)
                 return body + (b',"omitted":%b}' % dump_foreign_json(self.omitted) if self.omitted else b"}")
+            case "terminal":
+                output: dict[str, Any] = {"output": "".join(self.output), "omittedBytes": self.omitted_bytes}
+                if self.omitted_bytes:
+                    output["outputEnd"] = "".join(self.output_end)
+                told = {name: dump_foreign_json(value) for name, value in output.items()}
+                exit_status = self.members.get("exitStatus", b"null")
+                through = dump_foreign_json(str(self.last.seq))
+                return b'{"terminal":%b}' % _object(
+                    {**self.members, **told, "exitStatus": exit_status, "through": through}
+                )
             case "plan":
                 return b'{"entries":%b}' % self.entries
             case "event":
@@ -190,15 +242,16 @@ class _Draft:
 class Folder:
     """Folds a session's events, in order, into messages.
 
-    ``known`` are stored messages of tool calls that these events may change, ``resumed`` a text and plans that they go
-    on with.
+    ``known`` are stored messages that these events may change, of tool calls and terminals; ``resumed`` a text and
+    plans that they go on with.
     """
 
     def __init__(self, known: Iterable[Message] = (), resumed: Iterable[Message] = ()) -> None:
         self._drafts: list[_Draft] = []
         self._resumed = {_name_of(message): message for message in resumed}
         self._text: _Draft | None = None
-        self._tools: dict[str, _Draft] = {}
+        #: Tool calls and terminals.
+        self._named: dict[str, _Draft] = {}
         self._plans: dict[str | None, _Draft] = {}
         self._known: dict[str, Message] = {}
         #: Approximate memory of the messages.
@@ -226,6 +279,8 @@ class Folder:
         kind = _text(update.get("sessionUpdate"))
         if event.type == TurnStarted.type:
             self._fold_prompt(event)
+        elif event.type in _TERMINALS:
+            self._fold_terminal(event, update)
         elif fold := self._folds.get(kind or ""):
             fold(event, update)
         elif (kind is not None and kind not in _STATES) or _is_told(event):
@@ -234,11 +289,11 @@ class Folder:
 
     @property
     def tool_calls(self) -> set[str]:
-        """The ids of the tool calls whose messages are known here."""
-        return self._tools.keys() | self._known.keys()
+        """The ids of the tool calls and terminals whose messages are known here."""
+        return self._named.keys() | self._known.keys()
 
     def learn(self, known: Iterable[Message]) -> None:
-        """Add stored messages of tool calls that the next events may change."""
+        """Add stored messages that the next events may change."""
         self._known.update({message.tool_call_id: message for message in known if message.tool_call_id is not None})
 
     @property
@@ -254,7 +309,7 @@ class Folder:
     def messages(self) -> Iterator[Message]:
         """All messages so far, oldest first. Each is removed when it is yielded, so that none is in memory twice."""
         drafts = sorted(self._drafts, key=lambda draft: draft.first.seq, reverse=True)
-        for one in (self._drafts, self._tools, self._plans):
+        for one in (self._drafts, self._named, self._plans):
             one.clear()
         self._text = None
         while drafts:
@@ -290,20 +345,32 @@ class Folder:
         self.size += text.size - before
 
     def _fold_tool_call(self, event: Event, update: Update) -> None:
-        tool_call_id = _tool_call_id(update)
-        known = self._tools.get(tool_call_id)
-        draft = known or self._reopened(event, tool_call_id)
-        if draft is None or (_begins_call(update) and draft.is_closed_to(event)):
-            draft = self._begin(event, "tool")
-            draft.tool_call_id = tool_call_id
+        draft = self._with_name(event, _tool_call_id(update), "tool", begins=_begins_call(update))
+        before = draft.size
+        draft.change({name: value for name, value in update.items() if name != "sessionUpdate" and _given(value)})
+        self.size += draft.size - before
+
+    def _fold_terminal(self, event: Event, said: Update) -> None:
+        begins = event.type == TerminalStarted.type
+        draft = self._with_name(event, _terminal_id(said), "terminal", begins=begins)
+        before = draft.size
+        draft.members.setdefault("terminalId", said.get("terminalId", b"null"))
+        draft.hear(event, said)
+        self.size += draft.size - before
+
+    def _with_name(self, event: Event, name: str, role: MessageRole, *, begins: bool) -> _Draft:
+        """The message that the event changes: the newest of its name, or another one if the event ``begins`` one."""
+        known = self._named.get(name)
+        draft = known or self._reopened(event, name)
+        if draft is None or (begins and draft.is_closed_to(event)):
+            draft = self._begin(event, role)
+            draft.tool_call_id = name
         elif draft is not known:
             self._drafts.append(draft)
             self.size += DRAFT_BYTES + draft.size
-        self._tools[tool_call_id] = draft
-        before = draft.size
-        draft.change({name: value for name, value in update.items() if name != "sessionUpdate" and _given(value)})
+        self._named[name] = draft
         draft.last = event
-        self.size += draft.size - before
+        return draft
 
     def _fold_plan(self, event: Event, update: Update) -> None:
         draft = self._plans.get(event.turn_id) or self._resumed_draft(event.turn_id, event)
@@ -341,23 +408,27 @@ class Folder:
         self.size += DRAFT_BYTES + draft.size
         return draft
 
-    def _reopened(self, event: Event, tool_call_id: str) -> _Draft | None:
-        known = self._known.pop(tool_call_id, None)
+    def _reopened(self, event: Event, name: str) -> _Draft | None:
+        known = self._known.pop(name, None)
         if known is None:
             return None
-        first = _beginning_of(known, event)
         # It began earlier: new text follows, as if all had been folded at once.
+        first = _beginning_of(known, event)
+        draft = _Draft(first=first, last=first, role=known.role, tool_call_id=name)
         body = raw_members(known.body)
-        members = members_of(body.get("toolCall", b"{}"))
-        return _Draft(
-            first=first,
-            last=first,
-            role="tool",
-            tool_call_id=tool_call_id,
-            members=members,
-            omitted=parse_foreign_json(body.get("omitted", b"[]")),
-            size=sum(map(len, members.values())),
-        )
+        if known.role == "terminal":
+            draft.members = members = members_of(body.get("terminal", b"{}"))
+            draft.output = [parse_foreign_json(members.pop("output", b'""'))]
+            draft.output_end = [parse_foreign_json(members.pop("outputEnd", b'""'))]
+            draft.omitted_bytes = parse_foreign_json(members.pop("omittedBytes", b"0"))
+            if not _given(members.get("exitStatus", b"null")):
+                members.pop("exitStatus", None)
+            draft.size = sum(map(len, (*members.values(), *draft.output, *draft.output_end)))
+        else:
+            draft.members = members_of(body.get("toolCall", b"{}"))
+            draft.omitted = parse_foreign_json(body.get("omitted", b"[]"))
+            draft.size = sum(map(len, draft.members.values()))
+        return draft
 
 
 #: Of the resumed text; resumed plans are named by their turns.
@@ -384,8 +455,10 @@ def _is_told(event: Event) -> bool:
     return event.type in _EVENTS and not is_completed
 
 
-def changed_tool_call(update: Update) -> str | None:
-    """The id of the tool call that an update changes."""
+def changed_message(event: Event, update: Update) -> str | None:
+    """The id of the tool call or terminal that an event changes."""
+    if event.type in _TERMINALS:
+        return _terminal_id(update)
     return _tool_call_id(update) if _text(update.get("sessionUpdate")) in _TOOL_KINDS else None
 
 
@@ -400,11 +473,23 @@ def _tool_call_id(update: Update) -> str:
         return hashlib.sha256(raw).hexdigest()
     told = parse_foreign_json(raw)
     text = storable(told if isinstance(told, str) else dump_foreign_json(told).decode())
-    return text if len(text) <= _MAX_ID else hashlib.sha256(text.encode()).hexdigest()
+    return _digest(text) if len(text) > _MAX_ID or text.startswith(_TERMINAL) else text
+
+
+def _terminal_id(said: Update) -> str:
+    text = storable(_TERMINAL + str(parse_foreign_json(said.get("terminalId", b"null"))))
+    return text if len(text) <= _MAX_ID else _TERMINAL + _digest(text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def update_of(event: Event) -> Update:
-    """The update in an event; empty if there is none, or it is nested too deeply for a page to show."""
+    """The update in an event, or what it says of a terminal; empty if there is none, or it is nested too deeply for a
+    page to show."""
+    if event.type in _TERMINALS:
+        return members_of(event.data)
     if event.type != "session_update":
         return {}
     try:

@@ -24,6 +24,7 @@ _RESTORED: Final = {
     "credential_renewed": "the credential was renewed",
 }
 _FORGOTTEN: Final = {"conversation": "the conversation so far", "mcpServers": "its MCP servers"}
+_TEXTS: Final = {"oldText": "text before", "newText": "new text"}
 _DECIDERS: Final = {
     "container": "by the container itself",
     "gateway": "by the gateway, as nobody waits for the answer any more",
@@ -92,6 +93,19 @@ class Sentences:
         lost = [f"The agent has forgotten {' and '.join(forgotten)}."] if forgotten else []
         return "Session restored", [f"The session {how}, because {why}.", *lost, *_sentences(said.get("message"))]
 
+    def _file_read(self, said: Mapping[str, Any]) -> tuple[str, list[str]]:
+        lines = ""
+        if said.get("line") is not None or said.get("limit") is not None:
+            lines = f" from line {said.get('line') or 1} on"
+        if said.get("limit") is not None:
+            lines += f", at most {_word(said['limit'])} lines"
+        return "File read", [f"The agent read {_word(said.get('path'))}{lines} ({_word(said.get('size'))} bytes)."]
+
+    def _file_written(self, said: Mapping[str, Any]) -> tuple[str, list[str]]:
+        told = f"The agent wrote {_word(said.get('path'))} ({_word(said.get('size'))} bytes)."
+        left_out = [_TEXTS.get(str(one), _word(one)) for one in _list(said.get("omitted"))]
+        return "File written", [told, *(f"The {one} is too large to be shown, or is no text." for one in left_out)]
+
     def _stopping(self, said: Mapping[str, Any]) -> tuple[str, list[str]]:
         others = len(_list(said.get("otherTurns")))
         more = [f"{others} other turns end with it."] if others else []
@@ -108,6 +122,8 @@ _TOLD: Final[Mapping[str, Callable[[Sentences, Mapping[str, Any]], tuple[str, li
         [f"The agent has said nothing for {_word(said.get('silentFor'))} seconds."],
     ),
     "agent_stopping": Sentences._stopping,
+    "file_read": Sentences._file_read,
+    "file_written": Sentences._file_written,
     "gap": Sentences._gap,
     "session_restored": Sentences._restored,
     "session_ended": lambda _, said: ("Session ended", [f"{_word(said.get('endedBy'))} ended the session."]),

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from gateway.agenthost.terminals import Output
 from tests.agenthost.conftest import OpenHost
-from tests.agenthost.hosts import Host, alive, scripted, until
+from tests.agenthost.hosts import Host, alive, scripted, text_in, until
 from tests.fakes.eventually import eventually
 
 
@@ -94,7 +96,7 @@ def test_output_is_cut_between_characters() -> None:
     output = Output(4)
     output.add("a☃b☃".encode())
     assert output.text(final=True) == "b☃"
-    assert output.truncated
+    assert output.dropped == 4
 
 
 def test_character_that_has_come_in_part_is_left_for_later() -> None:
@@ -139,6 +141,55 @@ async def test_terminals_end_with_their_agent(host: Host) -> None:
     await eventually(lambda: pid.exists() and pid.read_text().strip())
     await host.post("/agents/scripted/stop")
     await eventually(lambda: not alive(int(pid.read_text())))
+
+
+async def test_slot_is_free_when_its_command_has_ended_and_the_output_is_told(host: Host) -> None:
+    shell = await open_shell(host)
+    # More than may run at a time, and than are remembered once they have ended.
+    for number in range(140):
+        await shell.create("echo", str(number))
+        await shell.call("wait_for_exit")
+    assert (await shell.finish())[0] == "139\n"
+    told = [one.data["text"] for one in await host.everything() if one.type == "terminal_output"]
+    assert told == [f"{number}\n" for number in range(140)]
+
+
+async def test_no_more_than_some_commands_run_at_a_time(host: Host) -> None:
+    session = await host.session()
+    wait = ["call", "terminal/create", {"command": "sleep", "args": ["600"]}]
+    async with host.events() as events:
+        await host.begin(session, *[wait] * 65)
+        said = text_in(await events.until("session_end_turn"))
+    assert said.count("terminalId") == 64
+    assert "64 commands run already" in said
+
+
+@pytest.mark.parametrize("cut", [1, 4, 12, 25])
+async def test_secret_is_masked_that_is_written_in_two_pieces(open_host: OpenHost, cut: int) -> None:
+    secret = "sk-secret-0123456789abcdef"
+    spec = scripted("keyed", credentials=("A_KEY",), env={"A_KEY": secret})
+    async with open_host(spec, environment={"A_KEY": secret}) as host:
+        shell = await open_shell(host, "keyed")
+        script = f"printf 'key {secret[:cut]}'; sleep 0.3; echo '{secret[cut:]} end'"
+        await shell.create("sh", "-c", script)
+        await shell.call("wait_for_exit")
+        told = [one.data["text"] for one in await host.everything() if one.type == "terminal_output"]
+    output = "".join(told)
+    assert output.startswith("key ")
+    assert output.endswith(" end\n")
+    assert all(secret[start : start + 12] not in output for start in range(len(secret) - 12))
+
+
+async def test_secret_at_the_cut_of_a_long_output_is_not_told(open_host: OpenHost) -> None:
+    secret = "sk-secret-0123456789abcdef"
+    spec = scripted("keyed", credentials=("A_KEY",), env={"A_KEY": secret})
+    async with open_host(spec, environment={"A_KEY": secret}) as host:
+        shell = await open_shell(host, "keyed")
+        for rest in range(64 * 1024 - 30, 64 * 1024, 5):
+            await shell.create("sh", "-c", f"head -c 600000 /dev/zero; printf {secret}; head -c {rest} /dev/zero")
+            await shell.call("wait_for_exit")
+        told = [one.data["text"] for one in await host.everything() if one.type == "terminal_output"]
+    assert all(secret[start : start + 9] not in text for text in told for start in range(len(secret) - 9))
 
 
 async def test_malformed_call_is_an_error(host: Host) -> None:

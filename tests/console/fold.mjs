@@ -31,12 +31,12 @@ function asked({ key, turnId, at, request, answer }) {
 }
 
 function message(item) {
-    const { key, kind, at, updatedAt, turn, messageId = null, author = null, content, toolCall, entries } = item;
+    const { key, kind, at, updatedAt, turn, messageId = null, author = null, content, toolCall, terminal, entries } = item;
     if (kind === "note") return event(key, item.turnId, at, item.type, item.data);
     const named = messageId === null ? {} : { messageId };
     const written = author === null ? {} : { author };
     const common = { id: String(key), role: kind, turnId: turn.id, at, updatedAt };
-    return { ...common, ...written, ...named, content, toolCall, entries };
+    return { ...common, ...written, ...named, content, toolCall, terminal, entries };
 }
 
 function event(seq, turnId, at, type, data) {

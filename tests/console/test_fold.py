@@ -127,7 +127,9 @@ def _session(chance: random.Random) -> Iterator[Json]:
             type, data, turn = "turn_ended", {"outcome": "completed"}, None
         elif dice < 0.33:
             type, data = chance.choice(BESIDE), {"permissionId": "p", "reason": "skipped", "outcome": "selected"}
-        elif dice < 0.36:
+        elif dice < 0.45:
+            type, data = _terminal(chance)
+        elif dice < 0.48:
             type, data = "session_update", chance.choice([5, None, [], "x", {}, {"update": []}, {"update": None}])
         else:
             type, data = "session_update", {"update": _update(chance)}
@@ -151,6 +153,20 @@ def _update(chance: random.Random) -> Json:
     if chance.random() < 0.1:
         del said[chance.choice(list(said))]
     return said
+
+
+def _terminal(chance: random.Random) -> tuple[str, Json]:
+    """What is told of a command; its form is checked before it is stored."""
+    whose = {"terminalId": chance.choice(["x1", "x2"])}
+    return chance.choice(
+        [
+            ("terminal_started", {**whose, "command": f"{chance.random()}", "args": [], "cwd": None}),
+            ("terminal_output", {**whose, "text": f"{chance.random()}"}),
+            ("terminal_output", {**whose, "text": f"{chance.random()}"}),
+            ("terminal_output", {**whose, "text": "end", "omittedBytes": chance.choice([0, 7])}),
+            ("terminal_ended", {**whose, "exitCode": chance.choice([0, None]), "signal": None}),
+        ]
+    )
 
 
 def _places(events: Sequence[Json]) -> list[int]:

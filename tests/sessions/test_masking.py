@@ -40,6 +40,11 @@ async def meaning(masking: Masking, event: SSEEvent) -> str:
         return text
 
 
+def output(text: str) -> SSEEvent:
+    data = {"sessionId": "s", "data": {"terminalId": "t", "text": text}}
+    return SSEEvent(event="terminal_output", data=json.dumps(data), id=None)
+
+
 def understood(event: SSEEvent) -> NewEvent:
     return NewEvent(type=event.event, data=event.data.encode())
 
@@ -87,3 +92,11 @@ async def test_what_cannot_be_translated_is_kept_without_its_secrets(is_large: b
     assert kept is not None
     assert kept.type == "container_event"
     assert json.loads(json.loads(kept.data)["data"])["key"] == "***"
+
+
+def test_a_secret_is_masked_that_a_command_writes_in_two_pieces() -> None:
+    masking = Masking(cast("KnownSecrets", Secrets()), lambda _, event: understood(event))
+    texts = [f"key {SECRET[:12]}", f"{SECRET[12:]} done"]
+    told = [cast("NewEvent", masking("p", output(text))) for text in texts]
+    shown = "".join(json.loads(one.data)["data"]["text"] for one in told)
+    assert shown == f"key {SECRET[:8]}*** done"

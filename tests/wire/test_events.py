@@ -24,6 +24,11 @@ EVERY_KIND: list[EventData] = [
     events.TurnEnded(outcome="failed", failure="agent_died", message="it died"),
     events.PermissionRequest(permission_id="prm_1", tool_call={"toolCallId": "1"}, options=[]),
     events.PermissionResolved(permission_id="prm_1", outcome="selected", option_id="yes", resolved_by="local"),
+    events.TerminalStarted(terminal_id="t", command="ls", args=("-l",), cwd="/work"),
+    events.TerminalOutput(terminal_id="t", text="total 0\n"),
+    events.TerminalEnded(terminal_id="t", exit_code=0),
+    events.FileRead(path="/work/a", size=5, line=2),
+    events.FileWritten(path="/work/a", size=2, old_text=None, new_text="hi"),
     events.CredentialConnected(
         user_id="alice", token_type="oauth", provider="github", scopes=("a",), expires_at="2027-11-22T12:30:15.123Z"
     ),

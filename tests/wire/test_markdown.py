@@ -109,11 +109,16 @@ blocks = st.fixed_dictionaries(
 
 
 @given(
-    st.sampled_from(["assistant", "tool", "plan", "event"]), json_values | st.lists(json_values | blocks), json_values
+    st.sampled_from(["assistant", "tool", "terminal", "plan", "event"]),
+    json_values | st.lists(json_values | blocks),
+    json_values,
 )
 def test_whatever_an_agent_says_can_be_shown(role: str, value: Any, other: Any) -> None:
     call = {"content": value, "rawInput": other, "title": other, "status": other}
-    text = shown(role, {"content": value, "entries": value, "toolCall": call, "event": other, "data": value})
+    ran = {"command": value, "args": other, "output": other, "omittedBytes": value, "exitStatus": other}
+    text = shown(
+        role, {"content": value, "entries": value, "toolCall": call, "terminal": ran, "event": other, "data": value}
+    )
     assert text.encode("utf-8", "backslashreplace")
     assert len(re.findall(r"^## ", text, re.MULTILINE)) >= 1
 

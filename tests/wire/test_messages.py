@@ -22,7 +22,7 @@ from gateway.wire.messages import (
     MAX_TOOL_CALL,
     Folder,
     Message,
-    changed_tool_call,
+    changed_message,
     update_of,
 )
 from tests.fixtures.folding import CASES, Case, event_of
@@ -176,7 +176,7 @@ def test_a_tool_call_has_all_its_updates_applied() -> None:
 def test_a_stored_tool_call_goes_on_under_its_id() -> None:
     known = fold(update(5, "tool_call", toolCallId="c", title="long", status="in_progress"))
     late = update(9, "tool_call_update", None, toolCallId="c", status="completed")
-    assert changed_tool_call(update_of(late)) == "c"
+    assert changed_message(late, update_of(late)) == "c"
     [message] = fold(late, known=known)
     assert (message.id, message.last_seq, message.turn_id, message.at) == ("5", 9, "t1", known[0].at)
     assert json.loads(message.body)["toolCall"] == {"toolCallId": "c", "title": "long", "status": "completed"}
@@ -241,7 +241,7 @@ def test_ids_that_no_database_holds_are_stored_as_something_it_does() -> None:
     for odd in ("a\0b", "\ud800", "x" * 5000, ["\0"], {"\0": 1}, None):
         told = update(1, "tool_call_update", toolCallId=odd, status="completed")
         [message] = fold(told)
-        assert changed_tool_call(update_of(told)) == message.tool_call_id
+        assert changed_message(told, update_of(told)) == message.tool_call_id
         assert message.tool_call_id is not None
         assert storable(message.tool_call_id) == message.tool_call_id
         assert len(message.tool_call_id) <= 200
@@ -280,7 +280,7 @@ def test_whatever_an_agent_says_folds_and_is_shown_again(updates: list[Any]) -> 
     fold(*events, known=messages)
     for message in messages:
         assert message.tool_call_id is None or storable(message.tool_call_id) == message.tool_call_id
-    for name in filter(None, (changed_tool_call(update_of(event)) for event in events)):
+    for name in filter(None, (changed_message(event, update_of(event)) for event in events)):
         assert storable(name) == name
 
     def fail(constant: str) -> None:

@@ -23,6 +23,7 @@ any_json = st.recursive(
 )
 MEMBERS = (
     *("permissionId", "toolCall", "options", "outcome", "optionId", "resolvedBy", "rule", "reason", "count", "message"),
+    *("path", "size", "line", "limit", "omitted", "oldText", "newText"),
     *("how", "forgotten", "failure", "requestedBy", "silentFor", "otherTurns", "endedBy", "update", "event"),
 )
 

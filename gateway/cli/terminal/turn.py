@@ -128,6 +128,11 @@ class Turn:
             case "permission_resolved":
                 options = self._options.pop(event.data["permissionId"], None)
                 self._screen.note(f"answered: {answer_words(event.data, options)}", "yellow")
+            case "terminal_started":
+                command = " ".join([event.data["command"], *event.data.get("args", ())])
+                self._screen.note(f"$ {command}", "dim")
+            case "file_written":
+                self._screen.note(f"wrote {event.data['path']} ({event.data['size']} bytes)", "dim")
             case "turn_queued":
                 self._screen.note("waits for the turns before it", "dim")
             case "session_restored":

@@ -68,9 +68,10 @@
  */
 export const EVENT_TYPES = [
     "agent_status", "agent_stopping", "auth_complete", "auth_required", "container_event", "credential_connected",
-    "credential_disconnected", "credential_needs_reauth", "credential_renewed", "gap", "heartbeat", "login_ended",
-    "permission_request", "permission_resolved", "reset", "session_created", "session_ended", "session_restored",
-    "session_update", "turn_cancelling", "turn_ended", "turn_queued", "turn_stalling", "turn_started",
+    "credential_disconnected", "credential_needs_reauth", "credential_renewed", "file_read", "file_written", "gap",
+    "heartbeat", "login_ended", "permission_request", "permission_resolved", "reset", "session_created",
+    "session_ended", "session_restored", "session_update", "terminal_ended", "terminal_output", "terminal_started",
+    "turn_cancelling", "turn_ended", "turn_queued", "turn_stalling", "turn_started",
 ];
 
 /** A stream that says nothing for as long is dead: three heartbeats of 15 s. */

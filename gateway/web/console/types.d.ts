@@ -78,6 +78,23 @@ export interface ResolvedPermission {
     rule: unknown;
 }
 
+/** A command that ran for an agent. */
+export interface Terminal {
+    terminalId: string;
+    command?: string;
+    args?: string[];
+    cwd?: string | null;
+    output: string;
+    /** After `output` so many bytes were not kept, and before `outputEnd`. */
+    omittedBytes: number;
+    outputEnd?: string;
+    exitStatus: { exitCode: number | null; signal: string | null } | null;
+    /** The number of the last event that is in it. */
+    through: string;
+}
+
+export type TerminalEvent = EventOf<"terminal_started"> | EventOf<"terminal_output"> | EventOf<"terminal_ended">;
+
 export interface CreatedSession {
     agentId: string;
     title: string | null;
@@ -103,6 +120,14 @@ export type SaidEvent =
     | Said<
           "gap",
           { reason: string; source: string | null; from: number | null; to: number | null; count: number | null; message?: string }
+      >
+    | Said<"terminal_started", { terminalId: string; command: string; args?: string[]; cwd?: string | null }>
+    | Said<"terminal_output", { terminalId: string; text: string; omittedBytes?: number }>
+    | Said<"terminal_ended", { terminalId: string; exitCode?: number | null; signal?: string | null }>
+    | Said<"file_read", { path: string; size: number; line?: number | null; limit?: number | null }>
+    | Said<
+          "file_written",
+          { path: string; size: number; oldText: string | null; newText: string | null; omitted?: string[] }
       >
     | Said<"container_event", { event: string; data: unknown }>
     | Each<"session_update" | "agent_status" | "auth_required" | "auth_complete", unknown>;
@@ -218,10 +243,11 @@ interface MessageOf<Role extends string> {
 export type TextRole = "user" | "assistant" | "thought";
 export type TextMessage = MessageOf<TextRole> & { content: ContentBlock[]; messageId?: string; author?: string };
 export type ToolMessage = MessageOf<"tool"> & { toolCall: ToolCall };
+export type TerminalMessage = MessageOf<"terminal"> & { terminal: Terminal };
 export type PlanMessage = MessageOf<"plan"> & { entries: unknown[] };
 /** An event of the log, as it is. */
 export type EventMessage = MessageOf<"event"> & { event: LogEvent["type"]; data: unknown };
-export type Message = TextMessage | ToolMessage | PlanMessage | EventMessage;
+export type Message = TextMessage | ToolMessage | TerminalMessage | PlanMessage | EventMessage;
 
 export interface MessagePage {
     messages: Message[];
@@ -352,11 +378,23 @@ export interface ToolItem extends MessageEntry<"tool"> {
     isBegun?: boolean;
 }
 
+export interface TerminalItem extends MessageEntry<"terminal"> {
+    /** The terminal's own. */
+    id: string;
+    terminal: Terminal;
+    /** Whether its beginning is known. */
+    isBegun?: boolean;
+    /** All that was told of one that may stand in for another. */
+    events?: TerminalEvent[] | null;
+}
+
 export interface PlanItem extends MessageEntry<"plan"> {
     entries: unknown[];
 }
 
-export type MessageItem = TextItem | ToolItem | PlanItem;
+/** What later events may change, under its name. */
+export type NamedItem = ToolItem | TerminalItem | PlanItem;
+export type MessageItem = TextItem | NamedItem;
 
 export interface PermissionItem extends Entry<"permission"> {
     permission: AskedPermission;

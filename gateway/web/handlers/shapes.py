@@ -211,6 +211,29 @@ class Reference:
 
 
 @attrs.frozen(kw_only=True)
+class ExitStatus:
+    """How a command ended: with a code, or by a signal."""
+
+    exit_code: int | None
+    signal: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Terminal:
+    """A command that was run for an agent."""
+
+    terminal_id: str
+    command: Annotated[str, Meta(description="Absent where its beginning is not known.")] = UNSET  # type: ignore[assignment]
+    args: list[str] = UNSET  # type: ignore[assignment]
+    cwd: str | None = None
+    output: Annotated[str, Meta(description="What it has written to both outputs.")]
+    omitted_bytes: Annotated[int, Meta(description="How much of what followed was too much to keep.")]
+    output_end: Annotated[str, Meta(description="What came after these bytes.")] = UNSET  # type: ignore[assignment]
+    exit_status: Annotated[ExitStatus | None, Meta(description="null while it runs.")]
+    through: Annotated[str, Meta(description="The `seq` of the last event that is in it.")]
+
+
+@attrs.frozen(kw_only=True)
 class Message:
     """A message; its members depend on its role."""
 
@@ -223,6 +246,7 @@ class Message:
     message_id: Annotated[Any, Meta(description="The agent's own id for it, if any.")] = UNSET
     tool_call: Annotated[Any, Meta(description="ACP's tool call with all updates applied (tool).")] = UNSET
     omitted: Annotated[list[str], Meta(description="Members of the tool call that were too large to keep.")] = UNSET  # type: ignore[assignment]
+    terminal: Terminal = UNSET  # type: ignore[assignment]
     entries: Annotated[Any, Meta(description="ACP's plan entries, of plan.")] = UNSET
     author: Annotated[str, Meta(description="Who wrote the prompt, of user.")] = UNSET  # type: ignore[assignment]
     event: Annotated[EventMessageType, Meta(description="The type of the event, of event.")] = UNSET  # type: ignore[assignment]

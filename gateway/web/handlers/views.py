@@ -33,6 +33,7 @@ _BODY = {
     "message_id": "messageId",
     "tool_call": "toolCall",
     "omitted": "omitted",
+    "terminal": "terminal",
     "entries": "entries",
     "author": "author",
     "event": "event",

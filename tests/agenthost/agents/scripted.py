@@ -8,7 +8,8 @@ The text of a prompt is a JSON list of steps, each a list of a verb and its argu
     ["say", TEXT, COUNT]      a message chunk with TEXT, COUNT times over
     ["grow", COUNT, SIZE]     a tool's output of SIZE bytes in the end, told whole with each of COUNT updates
     ["long", COUNT]           a line of COUNT bytes that is no message
-    ["call", METHOD, PARAMS]  a request to the client; its result or error is told as a message chunk
+    ["call", METHOD, PARAMS]  a request to the client; its result or error is told as a message chunk. $TERMINAL is
+                              replaced by the id of the terminal that was made last
     ["ask", PARAMS]           the same without waiting for the answer
     ["environment"]           tells its environment as JSON, secrets and all
     ["stderr", TEXT]          ["sleep", SECONDS]      ["exit", STATUS]      ["kill", SIGNAL]
@@ -46,6 +47,7 @@ class Agent:
         self.arrived = threading.Condition()
         self.sessions = 0
         self.asked = 0
+        self.terminal = ""
 
     def send(self, message: dict[str, Any]) -> None:
         self.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
@@ -169,10 +171,13 @@ class Agent:
         return request_id
 
     def call(self, session_id: str, method: str, params: dict[str, Any]) -> Any:
+        params = json.loads(json.dumps(params).replace("$TERMINAL", self.terminal))
         request_id = self.request(session_id, method, params)
         with self.arrived:
             self.arrived.wait_for(lambda: request_id in self.answers)
         answer = self.answers[request_id]
+        if method == "terminal/create":
+            self.terminal = answer.get("result", {}).get("terminalId", "")
         return answer.get("result") if "result" in answer else {"error": answer["error"]}
 
 

@@ -5,7 +5,7 @@
  * the message that the event begins stands in for it.
  */
 
-/** @import { Item, PlanItem, TextItem, ToolItem } from "../types.js" */
+/** @import { Item, NamedItem, TextItem } from "../types.js" */
 /** @typedef {{ before: TextItem, after: TextItem | null, standIns: Set<Item> }} Part */
 
 /** @type {Set<unknown>} */
@@ -14,6 +14,11 @@ const OVER = new Set(["completed", "failed"]);
 /** @param {string} id */
 function toolName(id) {
     return `tool ${id}`;
+}
+
+/** @param {string} id */
+function terminalName(id) {
+    return `terminal ${id}`;
 }
 
 /** @param {string | null} turnId */
@@ -28,9 +33,9 @@ export class Open {
      * @type {TextItem | null}
      */
     #text = null;
-    /** @type {Map<string, ToolItem | PlanItem>} */
+    /** @type {Map<string, NamedItem>} */
     #named = new Map();
-    /** @type {Map<string, ToolItem | PlanItem>} */
+    /** @type {Map<string, NamedItem>} */
     #standIns = new Map();
     /**
      * Where a stand-in parts a text, which it does not if its message stands further up. `after` is null while nothing has
@@ -52,7 +57,7 @@ export class Open {
             if (!item || item.kind === "note" || item.kind === "permission") continue;
             const isOpen = item.turn.id === null || item.turn.id === running;
             if (isBeginning(item)) this.#named.delete(planName(null));
-            if (item.kind === "tool") this.#named.set(toolName(item.id), item);
+            if (item.kind === "tool" || item.kind === "terminal") this.#named.set(nameOf(item), item);
             else if (!isOpen) continue;
             else if (item.kind === "plan") this.#named.set(planName(item.turn.id), item);
             else this.#text = item;
@@ -63,6 +68,12 @@ export class Open {
     tool(id) {
         const found = this.#named.get(toolName(id));
         return found?.kind === "tool" ? found : null;
+    }
+
+    /** @param {string} id */
+    terminal(id) {
+        const found = this.#named.get(terminalName(id));
+        return found?.kind === "terminal" ? found : null;
     }
 
     /** @param {string | null} turnId */
@@ -94,9 +105,9 @@ export class Open {
     }
 
     /**
-     * `item` is the last message now: a tool call or a plan, which may stand in for one further up.
+     * `item` is the last message now: a tool call, a terminal or a plan, which may stand in for one further up.
      *
-     * @param {ToolItem | PlanItem} item
+     * @param {NamedItem} item
      * @param {boolean} mayStandIn
      */
     begin(item, mayStandIn) {
@@ -137,7 +148,7 @@ export class Open {
      * @param {boolean} isOpen
      */
     read(item, isOpen) {
-        if (item.kind !== "tool" && item.kind !== "plan") {
+        if (!isNamed(item)) {
             if (isBeginning(item)) {
                 this.#standIns.delete(planName(item.turn.id));
                 this.#standIns.delete(planName(null));
@@ -146,8 +157,8 @@ export class Open {
         }
         const name = nameOf(item);
         const standIn = this.#standIns.get(name) ?? null;
-        if (standIn?.kind === "tool" && standIn.isBegun && item.kind === "tool" && isClosed(item, standIn.turn.id)) {
-            // Another call with the same id: what stood in for an earlier one stands for itself, and parts a text.
+        if (standIn && standIn.kind !== "plan" && standIn.isBegun && isClosed(item, standIn.turn.id)) {
+            // Another one with the same id: what stood in for an earlier one stands for itself, and parts a text.
             this.#standIns.delete(name);
             this.#parts = this.#parts.filter(({ standIns }) => !standIns.has(standIn));
             return { standIn: null, part: null };
@@ -186,9 +197,18 @@ export class Open {
     }
 }
 
-/** @param {ToolItem | PlanItem} item */
+/** @param {NamedItem} item */
 function nameOf(item) {
-    return item.kind === "tool" ? toolName(item.id) : planName(item.turn.id);
+    if (item.kind === "plan") return planName(item.turn.id);
+    return item.kind === "tool" ? toolName(item.id) : terminalName(item.id);
+}
+
+/**
+ * @param {Item} item
+ * @returns {item is NamedItem}
+ */
+export function isNamed(item) {
+    return item.kind === "tool" || item.kind === "terminal" || item.kind === "plan";
 }
 
 /**
@@ -201,11 +221,13 @@ function isBeginning({ kind, turn }) {
 }
 
 /**
- * Whether a `tool_call` in this turn is another call than one with the same id: ids are unique within one answer, at most.
+ * Whether what begins in this turn is another one than one with the same id: ids are unique within one answer, at most.
  *
- * @param {ToolItem} item
+ * @param {NamedItem} item
  * @param {string | null} turnId
  */
-export function isClosed({ turn, toolCall }, turnId) {
-    return turn.id !== turnId || OVER.has(toolCall.status);
+export function isClosed(item, turnId) {
+    if (item.turn.id !== turnId) return true;
+    if (item.kind === "tool") return OVER.has(item.toolCall.status);
+    return item.kind === "terminal" && item.terminal.exitStatus !== null;
 }

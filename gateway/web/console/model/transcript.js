@@ -7,7 +7,8 @@
 
 import { Asked, settled } from "./asked.js";
 import { seqOf } from "./event.js";
-import { Open, isClosed } from "./open.js";
+import { Open, isClosed, isNamed } from "./open.js";
+import { heardIn, isTerminal, unheard } from "./terminals.js";
 import { Turn } from "./turn.js";
 import {
     appendBlock,
@@ -21,8 +22,8 @@ import {
 } from "./updates.js";
 
 /** @import { AskedPermission, Ending, EventMessage, EventOf, Item, LogEvent, Message, MessageItem } from "../types.js" */
-/** @import { NoteItem, PermissionItem, PlanItem, RequestedPermission, ResolvedPermission } from "../types.js" */
-/** @import { Snapshot, TextItem, TextRole, ToolItem, Update } from "../types.js" */
+/** @import { NamedItem, NoteItem, PermissionItem, RequestedPermission, ResolvedPermission } from "../types.js" */
+/** @import { Snapshot, TerminalEvent, TextItem, TextRole, Update } from "../types.js" */
 
 /**
  * Kinds of update that tell a session's state, which the newest of them is.
@@ -116,6 +117,7 @@ export class Transcript {
 
     /** @param {LogEvent} event */
     #fold(event) {
+        if (isTerminal(event)) return this.#terminal(event);
         switch (event.type) {
             case "turn_started":
                 return this.#turnStarted(event);
@@ -136,6 +138,8 @@ export class Transcript {
             case "auth_required":
             case "auth_complete":
             case "container_event":
+            case "file_read":
+            case "file_written":
                 return this.#remark(event, event.data);
         }
     }
@@ -212,6 +216,25 @@ export class Transcript {
         item.toolCall = { ...item.toolCall, ...changesOf(update) };
         item.updatedAt = event.at;
         item.turn.called(id, item.toolCall, event.at);
+        this.#touched.add(item).add(item.turn);
+    }
+
+    /** @param {TerminalEvent} event */
+    #terminal(event) {
+        const id = event.data.terminalId;
+        const known = this.#open.terminal(id);
+        const isBegun = event.type === "terminal_started";
+        let item = known && isBegun && isClosed(known, event.turnId) ? null : known;
+        if (!item) {
+            const mayStandIn = !known && this.earlier !== null;
+            const events = mayStandIn ? [] : null;
+            item = { ...this.#begin(event), kind: "terminal", id, isBegun, terminal: unheard(id), events };
+            this.#add(item);
+            this.#open.begin(item, mayStandIn);
+        }
+        item.terminal = heardIn(item.terminal, event);
+        item.events?.push(event);
+        item.updatedAt = event.at;
         this.#touched.add(item).add(item.turn);
     }
 
@@ -367,7 +390,7 @@ export class Transcript {
         const standIn = message.role === "event" ? this.#askedStandIn(message) : null;
         const item = this.#itemOf(message, turn);
         if (!item) return;
-        const isOpen = item.kind === "tool" || (item.kind === "plan" && this.#mayHaveEarlierPlan(turn));
+        const isOpen = isNamed(item) && (item.kind !== "plan" || this.#mayHaveEarlierPlan(turn));
         const read = this.#open.read(item, isOpen);
         turn.items.unshift(item);
         if (standIn) this.#remove(standIn);
@@ -458,10 +481,12 @@ export class Transcript {
     /**
      * The message itself was read, with its place; what was told of it meanwhile counts.
      *
-     * @param {ToolItem | PlanItem} standIn
+     * @param {NamedItem} standIn
      * @param {Item} item
      */
     #giveWay(standIn, item) {
+        if (item.kind === "terminal" && standIn.kind === "terminal")
+            for (const event of standIn.events ?? []) item.terminal = heardIn(item.terminal, event);
         if (item.kind === "tool" && standIn.kind === "tool") item.toolCall = { ...item.toolCall, ...standIn.toolCall };
         if (item.kind === "plan" && standIn.kind === "plan") item.entries = standIn.entries;
         if (item.kind !== "note") item.updatedAt = standIn.updatedAt;
@@ -500,6 +525,8 @@ function itemOf(message, turn) {
     switch (message.role) {
         case "tool":
             return { ...common, kind: "tool", id: toolCallIdOf(message.toolCall), toolCall: message.toolCall };
+        case "terminal":
+            return { ...common, kind: "terminal", id: message.terminal.terminalId, terminal: message.terminal };
         case "plan":
             return { ...common, kind: "plan", entries: message.entries };
         default: {

@@ -51,7 +51,7 @@ export function toolContentView(entry) {
         case "diff":
             return changeView(entry) ?? json("Content", entry);
         case "terminal":
-            return null; // what it said comes as the call's output
+            return null; // its command is an entry of its own
         default:
             return json("Content", entry);
     }

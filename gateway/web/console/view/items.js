@@ -11,6 +11,7 @@ import { blockView, json } from "./content.js";
 import { copyButton } from "./copy.js";
 import { noteView } from "./notes.js";
 import { permissionView } from "./permission.js";
+import { terminalView } from "./terminal.js";
 import { toolView } from "./tool.js";
 
 /** @import { ContentBlock, Item, PlanItem, TextItem, View } from "../types.js" */
@@ -50,6 +51,8 @@ function viewOf(item) {
             return thoughtView(item);
         case "tool":
             return toolView();
+        case "terminal":
+            return terminalView();
         case "plan":
             return planView();
         case "permission":

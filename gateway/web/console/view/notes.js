@@ -7,6 +7,7 @@ import { entryOf } from "../table.js";
 import { honest, oneLine } from "../text/plain.js";
 import { duration, exactly, when } from "../text/times.js";
 import { json } from "./content.js";
+import { changeView } from "./diff.js";
 
 /** @import { IconName } from "../icons.js" */
 /** @import { Foreign, NoteItem, View } from "../types.js" */
@@ -61,6 +62,11 @@ const NOTES = {
     ],
     auth_required: () => ["warning", "The agent needs a connected account."],
     auth_complete: () => ["quiet", "Somebody connected an account to the agent."],
+    file_read: ({ path, size }) => ["quiet", `The agent read ${oneLine(path ?? "a file", 300)}${bytes(size)}.`],
+    file_written: ({ path, size, omitted }) => [
+        "quiet",
+        `The agent wrote ${oneLine(path ?? "a file", 300)}${bytes(size)}.${unseen(listOf(omitted))}`,
+    ],
     permission_resolved: ({ outcome }) => ["quiet", `A permission request was settled: ${oneLine(outcome ?? "")}.`],
 };
 /**
@@ -82,6 +88,7 @@ const ICONS = { gap: "warning", warning: "warning", quiet: "clock", unknown: "qu
 export function noteView({ type, at, data }) {
     const known = sentenceOf(type, data);
     const time = h("time", { datetime: at, title: exactly(at) }, when(at));
+    if (type === "file_written" && known) return writtenView(known[1], time, saidIn(type, data));
     const element = known
         ? h(`p.item.note.${known[0]}`, icon(ICONS[known[0]]), h("span", honest(known[1])), time)
         : h(
@@ -89,6 +96,21 @@ export function noteView({ type, at, data }) {
               h("summary", icon(ICONS.unknown), h("bdi", oneLine(titleOf(type, data), 80)), time),
               json("What was said", data),
           );
+    return { element, update() {} };
+}
+
+/**
+ * A change of a file, which is shown on demand: as a rule its tool call has shown it.
+ *
+ * @param {string} sentence
+ * @param {HTMLElement} time
+ * @param {Foreign} change
+ * @returns {View<unknown>}
+ */
+function writtenView(sentence, time, change) {
+    const diff = listOf(change.omitted).length ? null : changeView(change);
+    const said = [icon("pencil"), h("span", honest(sentence)), time];
+    const element = diff ? h("details.item.note.change", h("summary", said), diff) : h("p.item.note.quiet", said);
     return { element, update() {} };
 }
 
@@ -138,6 +160,16 @@ function seconds(value) {
  */
 function listOf(value) {
     return Array.isArray(value) ? value : [];
+}
+
+/** @param {unknown} size */
+function bytes(size) {
+    return typeof size === "number" ? ` (${size.toLocaleString()} bytes)` : "";
+}
+
+/** @param {unknown[]} omitted */
+function unseen(omitted) {
+    return omitted.length ? " What has changed is too large to be shown, or is no text." : "";
 }
 
 /** @param {unknown[]} turns */
