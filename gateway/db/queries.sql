@@ -1034,8 +1034,13 @@ select exists (
     select from turns t join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
     where t.project_id = %(project_id)s and s.agent_id = %(agent_id)s and t.state = 'running') as has_turn;
 
+-- release_request_key --
+-- A container may give the id of a settled request to another one.
+update permissions set request_key = id
+where project_id = %(project_id)s and request_key = %(request_key)s and state in ('selected', 'cancelled');
+
 -- insert_permission --
--- A permission request waits until somebody answers; told twice, it is one.
+-- A permission request waits until somebody answers.
 insert into permissions
     (project_id, id, container_request_id, container_boot_id, request_key, session_id, turn_id, agent_id, tool_call,
      kinds, options, state, option_id, resolved_by, resolved_at, rule, answered_at, expires_at)
@@ -1056,8 +1061,11 @@ join agent_sessions s on s.project_id = p.project_id and s.id = p.session_id
 where p.project_id = %(project_id)s and p.id = %(id)s;
 
 -- find_permission --
--- Which permission request a container's own request is.
-select * from permissions where project_id = %(project_id)s and request_key = %(request_key)s;
+-- Which permission request a container's own request is, and whether it is one of the turn that runs.
+select p.*, p.turn_id is not distinct from
+    (select t.id from turns t where t.project_id = p.project_id and t.session_id = p.session_id
+        and t.state = 'running') as is_of_this_turn
+from permissions p where p.project_id = %(project_id)s and p.request_key = %(request_key)s;
 
 -- freeze --
 -- What the rest of the transaction reads was all true at one moment.

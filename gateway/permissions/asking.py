@@ -8,8 +8,9 @@ import msgspec
 from gateway.container.received import ReceivedEvent
 from gateway.container.values import MAX_TOLD, ContainerFacts
 from gateway.db.pool import Database
+from gateway.log.ids import LogId
 from gateway.log.store import Effect, Log, NewEvent
-from gateway.permissions.events import RULE, UnsettledRequest, permission_resolved
+from gateway.permissions.events import RULE, UnsettledRequest, permission_resolved, taken_back
 from gateway.permissions.merging import Merged, Merging
 from gateway.permissions.policy import decide_now
 from gateway.wire.census import Census
@@ -32,20 +33,22 @@ class Asking:
     def __init__(self, database: Database, log: Log, *, timeout: float) -> None:
         """``timeout``: seconds until a request is refused, unless its project has its own."""
         self._database = database
+        self._log = log
         self._merging = Merging(database, log)
         self._timeout = timeout
 
-    async def requested(self, received: ReceivedEvent, facts: ContainerFacts) -> NewEvent:
-        """A request, open or with the policy's answer.
+    async def requested(self, received: ReceivedEvent, facts: ContainerFacts) -> NewEvent | None:
+        """A request, open or with the policy's answer; None if it is told again while it waits.
 
         What its tool call leaves out is taken from the log, for the policy and for people. To be called once all
         earlier events are stored.
         """
         request_id = _request_id(received)
         request_key = _request_key(facts, received, request_id) if request_id else secrets.token_hex(32)
-        event_key = f"permission_request:{request_key}" if request_id else None
         # Without the capability, the container only reports requests that it has allowed.
         asks = facts.asks_permission
+        if await self._waits_already(received, request_key):
+            return None
         if not await self._can_be_asked(received):
             return not_understood(received)
         merged = await self._merged(received)
@@ -61,6 +64,8 @@ class Asking:
             resolved_by=CONTAINER if not asks else RULE if decision else None,
             rule=decision.rule if decision else None,
         )
+        # So that an append of which it is not known whether it was one is repeated.
+        event_key = f"permission_request:{data.permission_id}"
         if received.session_id is None:
             return NewEvent.of(data, key=event_key, **received.common)
         row = {
@@ -80,7 +85,9 @@ class Asking:
             "rule": dump_foreign_json(data.rule) if decision else None,
             "timeout": self._timeout,
         }
-        return NewEvent.of(data, key=event_key, effects=(Effect("insert_permission", row),), **received.common)
+        former = {"project_id": received.project_id, "request_key": request_key}
+        effects = (Effect("release_request_key", former), Effect("insert_permission", row))
+        return NewEvent.of(data, key=event_key, effects=effects, **received.common)
 
     async def resolved(self, received: ReceivedEvent, facts: ContainerFacts) -> NewEvent | None:
         """The outcome of a request; None if it is unknown."""
@@ -101,6 +108,22 @@ class Asking:
             resolved_by=permission["resolved_by"] if answered_here else CONTAINER,
             gone=not answered_here and option_id is None and received.member("reason") in _GONE,
         )
+
+    async def _waits_already(self, received: ReceivedEvent, request_key: str) -> bool:
+        """Whether a request under this id waits in this turn.
+
+        Ids are unique within one answer, at most: in another turn, or once the former is settled, it is another one.
+        """
+        former = await self._database.fetch_one(
+            "find_permission", project_id=received.project_id, request_key=request_key
+        )
+        if former is None or former["state"] not in ("waiting", "answering"):
+            return False
+        if former["is_of_this_turn"]:
+            return True
+        # An answer to it would be taken for one to its successor.
+        await self._log.append(LogId(received.project_id), [taken_back(UnsettledRequest.from_row(former))])
+        return False
 
     async def _can_be_asked(self, received: ReceivedEvent) -> bool:
         """Whether a person can be asked: it has few enough options, and few enough others are open."""

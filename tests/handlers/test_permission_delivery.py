@@ -253,6 +253,52 @@ async def test_ids_that_begin_anew_with_another_boot_are_other_requests(
         assert await state(project, second) == ("selected", "yes", "local")
 
 
+async def test_an_id_that_is_used_again_after_its_answer_is_another_request(
+    database_url: str, container: AskingContainer
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        asked = []
+        async with project.events(session) as stream:
+            for number in range(3):
+                container.ask(requestId="r1", toolCall={"toolCallId": "t", "title": f"Call {number}"})
+                # Told twice while it waits, it is one.
+                container.ask(requestId="r1")
+                asked.append(await requested(stream))
+                await answer(project, asked[-1], optionId="yes")
+                assert container.settled.pop("r1") == {"outcome": "selected", "optionId": "yes"}
+                await stream.until("permission_resolved")
+        assert len({one["permissionId"] for one in asked}) == 3
+        assert [await state(project, one) for one in asked] == [("selected", "yes", "local")] * 3
+        shown = [one["data"] for one in await project.messages(session) if one["role"] == "event"]
+        assert [one["toolCall"]["title"] for one in shown if "toolCall" in one] == ["Call 0", "Call 1", "Call 2"]
+        assert [one["permissionId"] for one in shown] == [one["permissionId"] for one in asked for _ in range(2)]
+        export = (await project.call("GET", f"/session/{session}/export?format=markdown")).body.decode()
+        assert [export.count(f"“Yes” by local: Call {number}") for number in range(3)] == [1, 1, 1]
+
+
+async def test_an_id_that_is_used_again_in_another_turn_is_another_request(
+    database_url: str, container: AskingContainer
+) -> None:
+    async with GatewayProcess(database_url, QUICK).run() as gateway:
+        project = await gateway.register(container.url)
+        session = await project.create_session()
+        async with project.events(session) as stream:
+            container.ask(requestId="r1")
+            former = await requested(stream)
+            await project.prompt(session, "slow 60", wait=None)
+            await stream.until("turn_started")
+            container.ask(requestId="r1")
+            latter = await requested(stream)
+        assert former["permissionId"] != latter["permissionId"]
+        # An answer to the former would be taken for one to the latter.
+        problem(await answer(project, former, optionId="yes"), 410, "permission_gone")
+        assert container.settled == {}
+        await answer(project, latter, optionId="yes")
+        assert await state(project, latter) == ("selected", "yes", "local")
+
+
 async def test_the_same_id_in_two_sessions_is_two_requests(database_url: str, container: AskingContainer) -> None:
     async with GatewayProcess(database_url, QUICK).run() as gateway:
         project = await gateway.register(container.url)

@@ -79,6 +79,21 @@ async def test_how_a_turn_ended_that_did_not_complete_is_told(
     assert f"The turn ended as {outcome}" in await export(session, "markdown")
 
 
+async def test_a_message_id_that_is_used_again_is_another_message(session: Session) -> None:
+    def chunk(text: str) -> list[Any]:
+        content = {"type": "text", "text": text}
+        return ["update", {"sessionUpdate": "agent_message_chunk", "messageId": "m1", "content": content}]
+
+    call = {"sessionUpdate": "tool_call", "toolCallId": "c", "title": "between"}
+    await session.events_of(chunk("one"), chunk(" and"), ["update", call], chunk("two"))
+    await session.events_of(chunk("three"))
+    said = [one for one in await session.project.messages(session.id) if one["role"] == "assistant"]
+    assert [one["content"][0]["text"] for one in said] == ["one and", "two", "three"]
+    assert {one["messageId"] for one in said} == {"m1"}
+    text = await export(session, "markdown")
+    assert all(f"\n> {words}\n" in text for words in ("one and", "two", "three"))
+
+
 async def test_a_call_with_the_id_of_one_that_has_ended_is_another_call(session: Session) -> None:
     def call(title: str, output: str) -> list[Any]:
         begun = {"sessionUpdate": "tool_call", "toolCallId": "call_1", "title": title, "status": "in_progress"}

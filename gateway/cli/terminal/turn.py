@@ -180,6 +180,9 @@ class Turn:
     def _tool(self, update: dict[str, Any]) -> None:
         """A line at the start of a tool call and for each new status."""
         key = str(update.get("toolCallId"))
+        if update.get("sessionUpdate") == "tool_call" and self._statuses.get(key) in ("completed", "failed"):
+            # Another call with the same id.
+            del self._statuses[key], self._titles[key]
         if key not in self._statuses:
             self._begin(("tool", key))
         self._titles[key] = str(update.get("title") or self._titles.get(key) or key)

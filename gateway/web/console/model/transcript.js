@@ -215,7 +215,7 @@ export class Transcript {
         }
         item.toolCall = { ...item.toolCall, ...changesOf(update) };
         item.updatedAt = event.at;
-        item.turn.called(id, item.toolCall, event.at);
+        item.turn.called(item.key, item.toolCall, event.at);
         this.#touched.add(item).add(item.turn);
     }
 
@@ -471,9 +471,9 @@ export class Transcript {
     #tellTurn(item) {
         if (!item) return;
         if (item.kind === "tool") {
-            const { turn, id, toolCall, at, updatedAt } = item;
-            turn.called(id, { ...toolCall, status: null }, at);
-            turn.called(id, toolCall, updatedAt);
+            const { turn, key, toolCall, at, updatedAt } = item;
+            turn.called(key, { ...toolCall, status: null }, at);
+            turn.called(key, toolCall, updatedAt);
         }
         this.#touched.add(item).add(item.turn);
     }
@@ -487,7 +487,10 @@ export class Transcript {
     #giveWay(standIn, item) {
         if (item.kind === "terminal" && standIn.kind === "terminal")
             for (const event of standIn.events ?? []) item.terminal = heardIn(item.terminal, event);
-        if (item.kind === "tool" && standIn.kind === "tool") item.toolCall = { ...item.toolCall, ...standIn.toolCall };
+        if (item.kind === "tool" && standIn.kind === "tool") {
+            item.toolCall = { ...item.toolCall, ...standIn.toolCall };
+            standIn.turn.uncalled(standIn.key);
+        }
         if (item.kind === "plan" && standIn.kind === "plan") item.entries = standIn.entries;
         if (item.kind !== "note") item.updatedAt = standIn.updatedAt;
         this.#remove(standIn);

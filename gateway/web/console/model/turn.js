@@ -42,7 +42,11 @@ export class Turn {
      * @type {number[]}
      */
     #heard = [];
-    /** @type {Map<string, TurnRecord["tools"][number]>} */
+    /**
+     * By the key of the call's entry: agents use its id again.
+     *
+     * @type {Map<number, TurnRecord["tools"][number]>}
+     */
     #tools = new Map();
     /** @type {Map<string, OpenSpan>} */
     #permissions = new Map();
@@ -109,16 +113,25 @@ export class Turn {
     }
 
     /**
-     * @param {string} id
+     * @param {number} key
      * @param {ToolCall} call
      * @param {string} at
      */
-    called(id, { title, kind, status }, at) {
-        const known = this.#tools.get(id);
+    called(key, { title, kind, status }, at) {
+        const known = this.#tools.get(key);
         const to = ENDED.has(status) ? (known?.to ?? Date.parse(at)) : null;
         // Of a call that began further up than was read, the end may be told before the beginning.
         const from = Math.min(known?.from ?? Infinity, Date.parse(at));
-        this.#tools.set(id, { from, to, title, kind });
+        this.#tools.set(key, { from, to, title, kind });
+    }
+
+    /**
+     * What stood in for a call has given way to it.
+     *
+     * @param {number} key
+     */
+    uncalled(key) {
+        this.#tools.delete(key);
     }
 
     /**
