@@ -14,6 +14,7 @@ from urllib.parse import quote
 import attrs
 
 from gateway.container.answers import AnswerLimit, read_answer
+from gateway.container.received import WITH_EFFECT
 from gateway.container.streams import opened, opened_or_counted, pieces
 from gateway.container.values import (
     ContainerFacts,
@@ -193,7 +194,7 @@ class ContainerClient:
         timeouts = attrs.evolve(self._reach.timeouts, headers=idle, idle=idle)
         opening = opened(self._reach.client, self._reach.upstream, "/events", headers=headers, timeouts=timeouts)
         async with opened_or_counted(opening, partial(self._take_for_open, facts)) as stream:
-            parser = SSEParser(max_event_bytes=max_event_bytes)
+            parser = SSEParser(max_event_bytes=max_event_bytes, cuts=WITH_EFFECT)
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
                 async for piece in pieces(await stream):

@@ -1,13 +1,17 @@
 """An event of a container with its session: the input of the rooms that interpret it."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from gateway.wire.census import Census
 from gateway.wire.codec import members_of, parse_foreign_json
 
+#: Events that change something beside the log. One that is too large is cut, and still does.
+WITH_EFFECT: Final = frozenset(
+    ("agent_status", "auth_complete", "auth_required", "permission_request", "permission_resolved")
+) | {"session_end_turn", "session_restored"}
 #: Values in one member that is read. Ids and texts are one; an error has a few.
 MAX_READ = 1000
 
@@ -18,6 +22,8 @@ class ReceivedEvent:
 
     project_id: str
     type: str
+    #: It was too large; the beginnings of what is in it are left.
+    is_cut: bool = False
     #: The container's events have no ids.
     numberless: bool
     session_id: str | None

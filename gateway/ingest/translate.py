@@ -21,6 +21,7 @@ from gateway.sessions.turn import Turn
 from gateway.tasks import wait_for
 from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, from_builtins, parse_foreign_json, storable
+from gateway.wire.cutting import CUT, marked
 from gateway.wire.events import WORK, ContainerEvent, Gap, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
@@ -47,6 +48,7 @@ class _Envelope(msgspec.Struct, rename="camel"):
     session_id: str | None = None
     agent_id: str | None = None
     timestamp: Any = None
+    is_cut: bool = msgspec.field(name=CUT, default=False)
 
 
 _read_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -260,14 +262,18 @@ def _received(project_id: str, event: SSEEvent, envelope: _Envelope, session_id:
     common: dict[str, Any] = {"session_id": session_id, "agent_id": envelope.agent_id}
     if at := parse_timestamp(envelope.timestamp):
         common["at"] = at
+    raw = bytes(envelope.data)
+    if envelope.is_cut and raw.startswith(b"{"):
+        raw = marked(raw)
     return ReceivedEvent(
         project_id=project_id,
         type=event.event[:MAX_TYPE],
+        is_cut=envelope.is_cut,
         numberless=event.id is None,
         session_id=session_id,
         container_session_id=envelope.session_id,
         agent_id=envelope.agent_id,
-        raw=bytes(envelope.data),
+        raw=raw,
         common=common,
     )
 
@@ -318,6 +324,7 @@ def _decode_leniently(raw: bytes) -> _Envelope | None:
             session_id=session_id,
             agent_id=agent_id if isinstance(agent_id, str) else None,
             timestamp=envelope.get("timestamp"),
+            is_cut=envelope.get(CUT) is True,
         )
     )
 
@@ -346,5 +353,7 @@ def _ended(stop_reason: Any, error: Any) -> TurnEnded:
 
 
 def _shown(value: Any) -> str | None:
-    """A text of the container's, up to some length; None for what is none."""
-    return storable(value[:MAX_TOLD]) if isinstance(value, str) else None
+    """A text of the container's, up to some length, with a mark if it is longer; None for what is none."""
+    if not isinstance(value, str):
+        return None
+    return storable(value if len(value) <= MAX_TOLD else f"{value[: MAX_TOLD - 1]}…")

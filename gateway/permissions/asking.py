@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 
+import attrs
 import msgspec
 
 from gateway.container.received import ReceivedEvent
@@ -14,13 +15,16 @@ from gateway.permissions.events import RULE, UnsettledRequest, permission_resolv
 from gateway.permissions.merging import Merged, Merging
 from gateway.permissions.policy import decide_now
 from gateway.wire.census import Census
-from gateway.wire.codec import dump_foreign_json, storable
+from gateway.wire.codec import dump_foreign_json, members_of, parse_foreign_json, storable
+from gateway.wire.cutting import CUT
 from gateway.wire.events import ContainerEvent, PermissionRequest
 
 #: Who settled a permission request that nobody here answered.
 CONTAINER = "container"
-#: Bytes of a request's options, and values in them: some hundred options.
+#: Bytes of a request's options, and values in them: some hundred options. Of more the first are kept, cut.
 MAX_OPTION_BYTES, MAX_OPTION_VALUES = 65_536, 1000
+#: Characters of an option's id, and of its name. One with a longer id is left out, as its id may have been cut.
+_MAX_OPTION_ID, _MAX_OPTION_NAME = 1000, 200
 #: Open requests per session. Further ones are not asked, and only recorded.
 MAX_UNSETTLED = 200
 #: An agent host's reasons to take a request back because nobody waits for its answer any more.
@@ -49,18 +53,25 @@ class Asking:
         asks = facts.asks_permission
         if await self._waits_already(received, request_key):
             return None
-        if not await self._can_be_asked(received):
+        if await self._has_most_requests(received):
             return not_understood(received)
         merged = await self._merged(received)
+        options = received.raw_member("options")
+        if received.is_cut or len(options) > MAX_OPTION_BYTES or Census(options).has_more_than(MAX_OPTION_VALUES):
+            options = _first_options(options)
+            merged = attrs.evolve(merged, tool_call=_cut(merged.tool_call))
+        if received.is_cut:
+            # What was cut off may be the kind.
+            merged = attrs.evolve(merged, kinds=(*merged.kinds, None))
         # A request outside our sessions is not answered.
         decision = None
         if asks and received.session_id is not None:
-            options = received.member("options")
-            decision = await decide_now(self._database, received.project_id, received.session_id, merged.kinds, options)
+            offered = parse_foreign_json(options)
+            decision = await decide_now(self._database, received.project_id, received.session_id, merged.kinds, offered)
         data = PermissionRequest(
             permission_id=f"prm_{secrets.token_hex(10)}",
             tool_call=msgspec.Raw(merged.tool_call),
-            options=msgspec.Raw(received.raw_member("options")),
+            options=msgspec.Raw(options),
             resolved_by=CONTAINER if not asks else RULE if decision else None,
             rule=decision.rule if decision else None,
         )
@@ -78,7 +89,7 @@ class Asking:
             "agent_id": received.agent_id,
             "tool_call": merged.tool_call,
             "kinds": list(merged.kinds),
-            "options": received.raw_member("options"),
+            "options": options,
             "state": "selected" if not asks else "answering" if decision else "waiting",
             "option_id": decision.option_id if decision else None,
             "resolved_by": data.resolved_by,
@@ -125,23 +136,44 @@ class Asking:
         await self._log.append(LogId(received.project_id), [taken_back(UnsettledRequest.from_row(former))])
         return False
 
-    async def _can_be_asked(self, received: ReceivedEvent) -> bool:
-        """Whether a person can be asked: it has few enough options, and few enough others are open."""
-        options = received.raw_member("options")
-        if len(options) > MAX_OPTION_BYTES or Census(options).has_more_than(MAX_OPTION_VALUES):
-            return False
+    async def _has_most_requests(self, received: ReceivedEvent) -> bool:
+        """Whether so many requests of its session are open that no person is asked another one."""
         if received.session_id is None:
-            return True
+            return False
         row = await self._database.fetch_one(
             "count_unsettled_permissions", project_id=received.project_id, session_id=received.session_id
         )
-        return row is not None and row["number"] < MAX_UNSETTLED
+        return row is None or row["number"] >= MAX_UNSETTLED
 
     async def _merged(self, received: ReceivedEvent) -> Merged:
         tool_call = received.raw_member("toolCall")
         if received.session_id is None:
             return Merged(tool_call=tool_call, kinds=(None,))
         return await self._merging.complete(received.project_id, received.session_id, tool_call)
+
+
+def _first_options(options: bytes) -> bytes:
+    """As many of the options as a person can be shown, each with its id as it is."""
+    kept, room = list[bytes](), MAX_OPTION_BYTES
+    given = parse_foreign_json(options)
+    for option in given if isinstance(given, list) else ():
+        match option:
+            case {"optionId": str(option_id)} if len(option_id) <= _MAX_OPTION_ID:
+                name, kind = (str(option.get(member) or "")[:_MAX_OPTION_NAME] for member in ("name", "kind"))
+                kept.append(dump_foreign_json({"optionId": option_id, "name": name or option_id, "kind": kind}))
+                room -= len(kept[-1])
+        if room < 0:
+            kept.pop()
+            break
+    return b"[%b]" % b",".join(kept)
+
+
+def _cut(tool_call: bytes) -> bytes:
+    """The call of a request that was cut, marked."""
+    members = members_of(tool_call)
+    meta = {name: msgspec.Raw(value) for name, value in members_of(members.get("_meta", b"null")).items()}
+    members["_meta"] = dump_foreign_json({**meta, CUT: True})
+    return dump_foreign_json({name: msgspec.Raw(value) for name, value in members.items()})
 
 
 def not_understood(received: ReceivedEvent) -> NewEvent:

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
+from gateway.wire.cutting import CUT
 from gateway.wire.escapes import ESCAPES, ESCAPES_ANYWHERE, Place, respelling, usual_spelling
 from gateway.wire.steps import Steps, at_once
 from gateway.wire.strings import changing_texts, putting_text
@@ -40,8 +41,8 @@ _MOST_TEXTS = 100
 _MOST_KIND = 200
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk", "user_message_chunk")
 _LIKE_A_CHUNK = b"_chunk"
-#: Kinds of events that repeat the whole of a text that grows.
-_GROWING = (b'"tool_call_update"', b'"message.part.updated"')
+#: Kinds of events that repeat the whole of a text that grows, and the mark of those whose texts were cut.
+_GROWING = (b'"tool_call_update"', b'"message.part.updated"', b'"%b":true' % CUT.encode())
 
 
 def secrets_in(value: str) -> frozenset[str]:
@@ -167,7 +168,7 @@ class Masker:
         return at_once(self._values.masking(text))
 
     def masking_growing(self, raw: bytes) -> Steps[bytes]:
-        """An event without the beginnings of secrets at the end of its growing texts."""
+        """An event without the beginnings of secrets at the end of its growing texts, or of those that were cut."""
         if not any(kind in raw for kind in _GROWING) or not (yield from self._looking(self._beginnings, raw)):
             return raw
         return (yield from changing_texts(raw, self._values.masking_end, None)) if _is_json(raw) else raw

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from gateway.wire.cutting import CUT
+
 #: Permission requests whose options are remembered until their answer comes. A session's limit is 200.
 _REMEMBERED: Final = 1000
 
@@ -64,6 +66,8 @@ class Sentences:
             self._asked.pop(next(iter(self._asked)))
         self._asked[str(said.get("permissionId"))] = title, options
         lines = [f"The agent asks for permission: {title}"]
+        if isinstance(call, dict) and isinstance(call.get("_meta"), dict) and call["_meta"].get(CUT) is True:
+            lines.append("It was too large to be kept as a whole.")
         if options:
             lines.append(f"Options: {', '.join(options.values())}.")
         if said.get("resolvedBy") == "container":

@@ -4,12 +4,14 @@ Source: WHATWG HTML, 9.2.5 "Parsing an event stream" and 9.2.6 "Interpreting an 
 """
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 import attrs
 import msgspec
 
 from gateway.wire.census import Census
+from gateway.wire.cutting import Cutter, cut
 
 BOM = b"\xef\xbb\xbf"
 DEFAULT_MAX_EVENT_BYTES = 4 * 1024 * 1024
@@ -18,6 +20,9 @@ DEFAULT_MAX_EVENT_VALUES = 100_000
 
 # int() refuses more than 4,300 digits, and nobody waits 10**18 ms: such a value is ignored.
 _MAX_RETRY_DIGITS = 18
+
+#: A value of so many bytes may turn out to be too large: from here on the beginnings in it are kept beside it.
+_CUT_FROM = 65_536
 
 #: A whole block as most servers write it, taken without reading line by line.
 _COMMON_BLOCK = re.compile(rb"(?:id: ?([^\n\0]*)\n)?(?:event: ?([^\n]*)\n)?data: ?([^\n]*)\n\n")
@@ -54,7 +59,8 @@ class SSEParser:
 
     Takes linear time, and holds at most one event of ``max_event_bytes`` (its lines without line ends and comments).
     Larger events, and JSON data with more than ``max_event_values`` values, are skipped and reported as
-    ``OversizedEvent``. A block without an empty line at its end is not an event.
+    ``OversizedEvent``; of the types in ``cuts`` they are cut (``wire.cutting``). A block without an empty line at its
+    end is not an event.
     """
 
     def __init__(
@@ -62,9 +68,12 @@ class SSEParser:
         *,
         max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
         max_event_values: int = DEFAULT_MAX_EVENT_VALUES,
+        cuts: Collection[str] = (),
     ) -> None:
         self.max_event_bytes = max_event_bytes
         self.max_event_values = max_event_values
+        self._cuts = cuts
+        self._cut_from = min(_CUT_FROM, max_event_bytes)
         #: The last event id of complete blocks, for ``Last-Event-ID``.
         self.last_event_id: str | None = None
         #: The stream's last reconnection time in milliseconds, with or without an event.
@@ -76,6 +85,8 @@ class SSEParser:
         self._line_bytes = 0
         self._id: str | None = None
         self._retry: int | None = None
+        self._cutter: Cutter | None = None
+        self._is_line_cut = False
         self._begin_block()
 
     def feed(self, data: bytes) -> list[SSEEvent | OversizedEvent]:
@@ -111,7 +122,8 @@ class SSEParser:
             if id is not None:
                 self.last_event_id = self._id = _text(id)
             if self._has_too_much(value):
-                events.append(OversizedEvent(event=_text(event or b"message"), id=self._id, size=end - place))
+                type = _text(event or b"message")
+                events.append(self._too_large(type, end - place, cut(value) if type in self._cuts else None))
             else:
                 events.append(SSEEvent(event=_text(event) if event else "message", data=_text(value), id=self._id))
             place = end
@@ -142,6 +154,13 @@ class SSEParser:
 
     def _extend_line(self, piece: bytes) -> None:
         self._line_bytes += len(piece)
+        if self._is_line_cut:
+            self._cut(piece)
+        elif self._cut_from < self._line_bytes and self._line_bytes - len(piece) <= self._cut_from:
+            line = bytes(self._line) + piece
+            if line.startswith(b"data:") and self._may_be_cut:
+                self._is_line_cut = True
+                self._cut(line.removeprefix(b"data:"))
         if self._line_bytes <= self.max_event_bytes:
             self._line += piece
         elif not self._line:
@@ -151,13 +170,15 @@ class SSEParser:
             del self._line[1:]
 
     def _end_line(self, events: list[SSEEvent | OversizedEvent]) -> None:
-        line, size = bytes(self._line), self._line_bytes
+        line, size, is_cut = bytes(self._line), self._line_bytes, self._is_line_cut
         self._line.clear()
-        self._line_bytes = 0
-        self._take_line(line, size, events)
+        self._line_bytes, self._is_line_cut = 0, False
+        self._take_line(line, size, events, is_cut=is_cut)
 
-    def _take_line(self, line: bytes, size: int, events: list[SSEEvent | OversizedEvent]) -> None:
-        """``line`` may be cut if its ``size`` exceeds the limit of an event."""
+    def _take_line(
+        self, line: bytes, size: int, events: list[SSEEvent | OversizedEvent], *, is_cut: bool = False
+    ) -> None:
+        """``line`` may be incomplete if its ``size`` exceeds the limit of an event; ``is_cut``: the cutter has it."""
         if not size:
             self._end_block(events)
             return
@@ -166,14 +187,18 @@ class SSEParser:
             return
         self._size += size
         if self._size > self.max_event_bytes:
+            if self._data and not is_cut:
+                self._cut()
             self._data.clear()
-        if size <= self.max_event_bytes:
-            self._take_field(line)
+        if size <= self.max_event_bytes or (size == len(line) and line.startswith(b"data:")):
+            self._take_field(line, is_cut=is_cut)
 
-    def _take_field(self, line: bytes) -> None:
+    def _take_field(self, line: bytes, *, is_cut: bool) -> None:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
+            if not is_cut and (self._cutter is not None or self._size > self.max_event_bytes):
+                self._cut(b"\n" + value)
             if self._size <= self.max_event_bytes:
                 self._data.append(value)
         elif field == b"event":
@@ -190,10 +215,34 @@ class SSEParser:
         # UTF-8 has no CR or LF inside a character, so lines can be decoded together.
         data = b"\n".join(self._data)
         if self._size > self.max_event_bytes or self._has_too_much(data):
-            events.append(OversizedEvent(event=event, id=self._id, size=self._size))
+            events.append(self._too_large(event, self._size, self._beginnings(event, data)))
         elif self._data:
             events.append(SSEEvent(event=event, data=_text(data), id=self._id, retry=self._retry))
         self._begin_block()
+
+    @property
+    def _may_be_cut(self) -> bool:
+        """Whether the block's type is one that is cut, as far as it is known."""
+        return bool(self._cuts) and (not self._event or _text(self._event) in self._cuts)
+
+    def _cut(self, piece: bytes = b"") -> None:
+        """Keep the beginnings of the block's data; ``piece`` is the next of it."""
+        if self._cutter is None:
+            if not self._may_be_cut:
+                return
+            self._cutter = Cutter()
+            self._cutter.feed(b"\n".join(self._data))
+        self._cutter.feed(piece)
+
+    def _beginnings(self, event: str, data: bytes) -> bytes | None:
+        if event not in self._cuts:
+            return None
+        return cut(data) if self._cutter is None else self._cutter.finish()
+
+    def _too_large(self, event: str, size: int, beginnings: bytes | None) -> SSEEvent | OversizedEvent:
+        if beginnings is None:
+            return OversizedEvent(event=event, id=self._id, size=size)
+        return SSEEvent(event=event, data=_text(beginnings), id=self._id)
 
     def _has_too_much(self, data: bytes) -> bool:
         return len(data) > self.max_event_values and Census(data).has_more_than(self.max_event_values)
@@ -204,6 +253,8 @@ class SSEParser:
         self._data: list[bytes] = []
         self._event = b""
         self._retry = None
+        self._cutter = None
+        self._is_line_cut = False
 
 
 def encode_event(*, event: str | None, data: bytes | str, id: str | None = None, retry: int | None = None) -> bytes:

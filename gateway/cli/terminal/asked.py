@@ -9,6 +9,7 @@ from gateway.wire.lines import changes
 MOST_LINES: Final = 20
 #: What the gateway could not store with a request, being too long; see docs/api.md.
 _OMITTED: Final = "acp-gateway/omitted"
+_CUT: Final = "acp-gateway/cut"
 
 
 def call_title(tool_call: Any) -> str | None:
@@ -30,7 +31,11 @@ def lines_of(tool_call: Any) -> list[str]:
 
 
 def _left_out(meta: Any) -> Iterator[str]:
-    names = meta.get(_OMITTED) if isinstance(meta, dict) else None
+    if not isinstance(meta, dict):
+        return
+    if meta.get(_CUT) is True:
+        yield "too large to be kept as a whole: these are the beginnings of what it says"
+    names = meta.get(_OMITTED)
     if isinstance(names, list):
         yield f"too long to be shown here: {', '.join(map(str, names))}; the session's history has it"
 

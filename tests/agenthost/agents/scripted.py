@@ -1,6 +1,7 @@
 """An agent that does exactly what the prompt says, well-behaved or not. Standard library only: it starts in no time.
 
-The text of a prompt is a JSON list of steps, each a list of a verb and its arguments:
+The text of a prompt is a JSON list of steps, each a list of a verb and its arguments. "$LARGE" in it stands for a
+text of more bytes than a gateway takes in one event, "$MANY" for a list of more values.
 
     ["update", UPDATE]        a session/update notification
     ["raw", TEXT]             bytes on stdout, as they are; $SESSION is replaced by the session's id
@@ -103,7 +104,8 @@ class Agent:
         self.cancelled.clear()
         session_id = message["params"]["sessionId"]
         end: dict[str, Any] = {"result": {"stopReason": "end_turn"}}
-        for step in json.loads(message["params"]["prompt"][0]["text"]):
+        steps = message["params"]["prompt"][0]["text"].replace("$LARGE", "x" * 5_000_000)
+        for step in json.loads(steps.replace('"$MANY"', json.dumps([0] * 200_000))):
             if step[0] == "bytes":
                 raw = b64decode(step[1]).replace(b"$SESSION", session_id.encode())
                 self.write(raw.replace(b"$ID", b"%d" % message["id"]))

@@ -25,6 +25,8 @@ const KINDS = {
 
 /** What the gateway could not store with a request, being too long; see docs/api.md. */
 const OMITTED = "acp-gateway/omitted";
+/** The mark of a request of which only the beginnings are kept. */
+const CUT = "acp-gateway/cut";
 
 /**
  * The line in the transcript, which stays: what was asked, and what became of it.
@@ -122,13 +124,16 @@ function optionButton(option, choose) {
  * @param {ToolCall | null} call
  */
 function details(call) {
-    const omitted = isObject(call?._meta) ? call._meta[OMITTED] : undefined;
-    const note = Array.isArray(omitted)
-        ? h("p.about", `Too long to be shown here: ${oneLine(omitted.join(", "), 80)}. The transcript has it.`)
-        : null;
-    if (!call || (isEmpty(call.content) && isEmpty(call.rawInput))) return note;
+    const { [OMITTED]: omitted, [CUT]: cut } = isObject(call?._meta) ? call._meta : {};
+    const notes = [
+        cut === true ? h("p.about", "Too large to be kept as a whole: these are the beginnings of what it says.") : null,
+        Array.isArray(omitted)
+            ? h("p.about", `Too long to be shown here: ${oneLine(omitted.join(", "), 80)}. The transcript has it.`)
+            : null,
+    ];
+    if (!call || (isEmpty(call.content) && isEmpty(call.rawInput))) return notes;
     try {
-        return [...toolParts(call), note];
+        return [...toolParts(call), ...notes];
     } catch {
         return json("What is asked for, and cannot be shown in its form", call);
     }
