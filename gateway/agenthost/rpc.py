@@ -19,6 +19,7 @@ from gateway.wire.codec import parse_foreign_json
 
 logger = logging.getLogger(__name__)
 
+PARSE_ERROR = -32700
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
@@ -27,9 +28,14 @@ RESOURCE_NOT_FOUND = -32002
 REQUEST_CANCELLED = -32800
 #: Either side takes a request of its own back with it.
 CANCEL_REQUEST = "$/cancel_request"
+#: Need no answer, though some agents give them an id, or null.
+_NOTIFICATIONS = ("session/update", CANCEL_REQUEST)
 
 #: An answer that cannot be read tells whom it was for, as a rule.
 _ANSWERED = re.compile(rb'"id"\s*:\s*"?(\d{1,18})"?\s*[,}]')
+#: And a request what its answer is to be called: before the parameters, or at the end.
+_ASKED = re.compile(rb'"id"\s*:\s*(\d{1,18}|"[^"\\]{1,200}")\s*,')
+_ASKED_AT_END = re.compile(rb',\s*"id"\s*:\s*(\d{1,18}|"[^"\\]{1,200}")\s*\}\s*$')
 
 
 class RequestError(Exception):
@@ -75,6 +81,8 @@ class Connection:
         self._ids = count()
         #: Resolved to the result or an exception to raise. (`set_exception` would log it if nobody awaits.)
         self._pending: dict[int, asyncio.Future[Any]] = {}
+        #: How many requests were sent.
+        self._sent = 0
         #: What the agent asked and has no answer to, by the id that it gave it, as JSON.
         self._asked: dict[str, tuple[Any, asyncio.Task[None]]] = {}
         self._ended = False
@@ -84,6 +92,7 @@ class Connection:
     async def request(self, method: str, params: dict[str, Any]) -> Any:
         """The agent's result. Raises RequestError for its error, and ConnectionError if it ends first."""
         number = next(self._ids)
+        self._sent = number + 1
         self._pending[number] = answered = asyncio.get_running_loop().create_future()
         try:
             await self._send({"id": number, "method": method, "params": params})
@@ -145,21 +154,25 @@ class Connection:
         if found.rest:
             self._peer.unreadable(found.rest)
             self._fail_answered(found.rest)
+            self._fail_asked(found.rest)
 
     def _take(self, message: Message) -> None:
         if message.method is None:
             self._settle(message)
-        elif message.id is not msgspec.UNSET:
+        elif message.id is not msgspec.UNSET and message.method not in _NOTIFICATIONS:
             params = self._peer.requested(message.method, parse_foreign_json(bytes(message.params)))
             answering = self._answer(message.id, message.method, params)
             task = self._tasks.start(answering, name="answer an agent")
             key = json.dumps(message.id)
             self._asked[key] = (params, task)
             task.add_done_callback(lambda done: self._forget(key, done))
-        elif message.method == CANCEL_REQUEST:
-            self._withdraw(parse_foreign_json(bytes(message.params)))
         else:
-            self._peer.notified(message.method, bytes(message.params))
+            if message.method == CANCEL_REQUEST:
+                self._withdraw(parse_foreign_json(bytes(message.params)))
+            else:
+                self._peer.notified(message.method, bytes(message.params))
+            if message.id not in (msgspec.UNSET, None):
+                self._tasks.start(self._reply(message.id, {"result": {}}), name="answer an agent")
 
     def _forget(self, key: str, done: asyncio.Task[None]) -> None:
         """An agent may have used the id again meanwhile."""
@@ -171,20 +184,22 @@ class Connection:
         asked = self._asked.get(json.dumps(request_id))
         if asked is not None and not self._peer.withdrawn(asked[0]):
             asked[1].cancel()
-            self._tasks.start(self._cancelled(request_id), name="answer an agent")
-
-    async def _cancelled(self, request_id: Any) -> None:
-        with contextlib.suppress(ConnectionError):
             error = {"code": REQUEST_CANCELLED, "message": "Request cancelled"}
-            await self._send({"id": request_id, "error": error})
+            self._tasks.start(self._reply(request_id, {"error": error}), name="answer an agent")
+
+    async def _reply(self, request_id: Any, outcome: dict[str, Any]) -> None:
+        # The agent may have ended meanwhile.
+        with contextlib.suppress(ConnectionError):
+            await self._send({"id": request_id, **outcome})
 
     def _settle(self, message: Message) -> None:
-        if message.id is msgspec.UNSET:
+        if message.id is msgspec.UNSET and message.jsonrpc is None:
             raise ValueError("neither a request nor an answer")
-        answered = self._waiting_for(message.id)
+        answered = self._waiting_for(None if message.id is msgspec.UNSET else message.id)
         if answered is None or answered.done():
             return
-        if message.result is not msgspec.UNSET:
+        # JSON-RPC 1.0 has both members, one of them null.
+        if message.result is not msgspec.UNSET and message.error is None:
             answered.set_result(parse_foreign_json(bytes(message.result)))
         else:
             answered.set_result(_error_of(message.error))
@@ -193,7 +208,8 @@ class Connection:
         """Who waits for an answer with this id.
 
         Some agents turn the number into a text, and JSON-RPC has them answer with null where they could not read the
-        request: that is meant for the only one that waits.
+        request: that is meant for the only one that waits, and so is an answer without an id. Who has given up waits
+        no more.
         """
         if answer_id is None and len(self._pending) == 1:
             return next(iter(self._pending.values()))
@@ -201,7 +217,9 @@ class Connection:
             answer_id = int(answer_id)
         if isinstance(answer_id, bool) or not isinstance(answer_id, int | float):
             raise ValueError("no request of ours has this id")
-        return self._pending.get(int(answer_id)) if answer_id == answer_id // 1 else None
+        if answer_id != answer_id // 1 or not 0 <= answer_id < self._sent:
+            raise ValueError("no request of ours has this id")
+        return self._pending.get(int(answer_id))
 
     def _fail_answered(self, text: bytes) -> None:
         """Who waits for an answer that has come and cannot be read need not wait on."""
@@ -211,6 +229,16 @@ class Connection:
             if (answered := self._pending.get(int(found[1]))) is not None and not answered.done():
                 answered.set_result(RequestError(INTERNAL_ERROR, "the agent's answer could not be read"))
 
+    def _fail_asked(self, text: bytes) -> None:
+        """An agent whose request cannot be read need not wait for its answer."""
+        if b'"method"' not in text or b'"jsonrpc"' not in text:
+            return
+        before, _, _ = text.partition(b'"params"')
+        found = _ASKED.search(before) or _ASKED_AT_END.search(text)
+        if found is not None and b'"session/update"' not in text:
+            reply = self._reply(json.loads(found[1]), {"error": {"code": PARSE_ERROR, "message": "Parse error"}})
+            self._tasks.start(reply, name="answer an agent")
+
     async def _answer(self, request_id: Any, method: str, params: Any) -> None:
         try:
             outcome = {"result": await self._peer.answer(method, params)}
@@ -219,9 +247,7 @@ class Connection:
         except Exception:
             logger.exception("a request of an agent failed", extra={"method": method})
             outcome = {"error": {"code": INTERNAL_ERROR, "message": "Internal error"}}
-        # The agent may have ended meanwhile.
-        with contextlib.suppress(ConnectionError):
-            await self._send({"id": request_id, **outcome})
+        await self._reply(request_id, outcome)
 
 
 def _error_of(error: Any) -> RequestError:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gateway.agenthost.stdio import REPAIRED, recover
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import OPTIONS, Host, Told, chunk, scripted, text_in
+from tests.fakes.eventually import eventually
 
 SAID = b'{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"$SESSION","update":{"sessionUpdate":'
 SAID += b'"agent_message_chunk","content":{"type":"text","text":"%b"}}}}'
@@ -36,6 +38,11 @@ async def told_of(host: Host, *steps: Any) -> list[Told]:
         (SAID % b"tab\tand \x01", "tab\tand \x01"),
         (b"\xef\xbb\xbf" + SAID % b"hello", "hello"),
         (b"\xff\xfe " + SAID % b"hello", "hello"),
+        (b"[" + SAID % b"hel" + b"," + SAID % b"lo" + b"]", "hello"),
+        (SAID % b"hello" + b"\0", "hello"),
+        (SAID.replace(b'"method"', b'"id":null,"method"') % b"hello", "hello"),
+        (SAID.replace(b'"method"', b'"id":77,"method"') % b"hello", "hello"),
+        (SAID.replace(b'"jsonrpc":"2.0",', b"") % b"hello", "hello"),
     ],
 )
 async def test_a_message_is_found_among_what_else_stands_in_its_line(host: Host, line: bytes, text: str) -> None:
@@ -49,6 +56,33 @@ async def test_bytes_that_are_no_utf_8_are_replaced_and_the_update_is_marked(hos
     assert [one.data.get("_meta") for one in told[:2]] == [{REPAIRED: "it was not UTF-8"}, None]
 
 
+async def test_only_what_was_not_utf_8_itself_is_marked(host: Host) -> None:
+    told = await told_of(host, raw(b"\xff " + SAID % "a\ufffd".encode() + SAID % b"b\xe9" + b"\n"))
+    assert text_in(told) == "a\ufffdb\ufffd"
+    assert [one.data.get("_meta") for one in told[:2]] == [None, {REPAIRED: "it was not UTF-8"}]
+
+
+async def test_a_message_in_a_long_line_is_mended_as_in_a_short_one(host: Host) -> None:
+    told = await told_of(host, raw(b"$LARGE\xff" + SAID % b"hello\xff" + b"\n"))
+    assert text_in(told) == "hello\ufffd"
+
+
+@pytest.mark.parametrize("indent", [0, 1, 4])
+async def test_a_message_over_many_lines_is_one(host: Host, indent: int) -> None:
+    update = json.dumps(json.loads(SAID % b"hello"), indent=indent)
+    answer = '{"jsonrpc": "2.0", "id": 0, "result": {"stopReason": "end_turn", "_meta": {"a": []}}}'
+    end = json.dumps(json.loads(answer), indent=indent).replace('"id": 0', '"id": $ID')
+    told = await told_of(host, raw(f"{update}\n{end}\n".encode()), ["no-answer"])
+    assert text_in(told) == "hello"
+    assert told[-1].data["stopReason"] == "end_turn"
+
+
+async def test_a_bracket_that_begins_nothing_costs_no_message(host: Host) -> None:
+    told = await told_of(host, raw(b"{\n  level: info\n" + SAID % b"hello" + b"\n{\n}\n{\n"))
+    assert text_in(told) == "hello"
+    assert [one.type for one in told] == ["session_update", "session_end_turn"]
+
+
 @pytest.mark.parametrize(
     ("answer", "end"),
     [
@@ -56,6 +90,12 @@ async def test_bytes_that_are_no_utf_8_are_replaced_and_the_update_is_marked(hos
         (b'{"jsonrpc":"2.0","id":$ID.0,"result":{"stopReason":"end_turn"}}\n', "end_turn"),
         (b'{"jsonrpc":"2.0","id":null,"result":{"stopReason":"end_turn"}}\n', "end_turn"),
         (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}\n', "Parse error"),
+        (b'{"jsonrpc":"2.0","result":{"stopReason":"end_turn"}}\n', "end_turn"),
+        (b'{"jsonrpc":"2.0","error":{"code":-32603,"message":"It broke"}}\n', "It broke"),
+        (b'{"id":$ID,"result":null,"error":{"code":-32603,"message":"It broke"}}\n', "It broke"),
+        (b'{"id":$ID,"result":{"stopReason":"end_turn"},"error":null}\n', "end_turn"),
+        (b'{"jsonrpc":"2.0","id":$ID,"result":{"stopReason":"end_turn","_meta":{"x":"\xff"}}}\n', "end_turn"),
+        (b'{"jsonrpc":"2.0","id":$ID,"result":{"stopReason":"end_turn","_meta":{"x":"a\nb"}}}\n', "could not be read"),
         (b'{"jsonrpc":"2.0","id":$ID,"error":{"code":-32603,"message":"no \xff"}}\n', "no \ufffd"),
         (b'done {"jsonrpc":"2.0","id":$ID,"result":{"stopReason":"end_turn"}}\n', "end_turn"),
         (b'{"jsonrpc":"2.0","id":$ID,"result":{"stopReason":"end_turn"\n', "could not be read"),
@@ -99,7 +139,27 @@ async def test_what_is_told_of_a_lost_message_has_no_secrets_in_it(open_host: Op
                 assert secret[:size] not in lost.data["text"], place
 
 
-@pytest.mark.parametrize("answer_id", ["[]", "{}", "true", '"r1"'])
+@pytest.mark.parametrize(
+    ("line", "request_id"),
+    [
+        (b'{"jsonrpc":"2.0","id":"q","method":"fs/read_text_file","params":{"path":oops}}\n', "q"),
+        (b'{"jsonrpc":"2.0","method":"fs/read_text_file","params":{"path":oops},"id":41}\n', 41),
+        (b'{"jsonrpc":"2.0","id":7,"method":"session/request_permission","params":{"toolCall":\n', 7),
+    ],
+)
+async def test_an_agent_does_not_wait_for_the_answer_to_a_request_that_cannot_be_read(
+    open_host: OpenHost, tmp_path: Path, line: bytes, request_id: Any
+) -> None:
+    log = tmp_path / "log"
+    async with open_host(scripted(script={"log": str(log)})) as host:
+        told = await told_of(host, raw(line))
+        await eventually(lambda: '"error"' in log.read_text())
+    assert "agent_output_lost" in [one.type for one in told]
+    [answer] = [one for one in map(json.loads, log.read_text().splitlines()) if "error" in one]
+    assert (answer["id"], answer["error"]["code"]) == (request_id, -32700)
+
+
+@pytest.mark.parametrize("answer_id", ["99", "-1", "[]", "{}", "true", '"r1"'])
 async def test_an_answer_that_nobody_waits_for_is_told_to_be_lost(host: Host, answer_id: str) -> None:
     line = f'{{"jsonrpc":"2.0","id":{answer_id},"result":{{"text":"said"}}}}\n'
     told = await told_of(host, raw(line.encode()))

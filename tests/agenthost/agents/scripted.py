@@ -107,7 +107,7 @@ class Agent:
         steps = message["params"]["prompt"][0]["text"].replace("$LARGE", "x" * 5_000_000)
         for step in json.loads(steps.replace('"$MANY"', json.dumps([0] * 200_000))):
             if step[0] == "bytes":
-                raw = b64decode(step[1]).replace(b"$SESSION", session_id.encode())
+                raw = b64decode(step[1]).replace(b"$SESSION", session_id.encode()).replace(b"$LARGE", b"x" * 5_000_000)
                 self.write(raw.replace(b"$ID", b"%d" % message["id"]))
             elif step[0] == "no-answer":
                 return
