@@ -9,6 +9,7 @@ drop trigger if exists note_replaced_secret on agent_auth_tokens;
 drop function if exists
     append_events,
     append_series,
+    note_activity,
     note_growth,
     acquire_leases,
     project_role,

@@ -23,9 +23,11 @@ create or replace function append_events(
     out epoch integer, out base bigint, out places integer[], out turns text[], out gaps bytea[]
 ) language plpgsql as $$
 declare
-    v_fence bigint;
-    v_mark  bigint := 0;
-    v_count bigint;
+    v_fence    bigint;
+    v_mark     bigint := 0;
+    v_count    bigint;
+    v_sessions text[];
+    v_types    text[];
 begin
     select h.epoch, h.head, h.fence into epoch, base, v_fence
         from log_heads h where h.project_id = p_project and h.log = p_log for update;
@@ -75,11 +77,15 @@ begin
     )
     select count(*), coalesce(array_agg(case n.part when 0 then -n.place else n.place end order by n.step), '{}'),
         coalesce(array_agg(n.turn_id order by n.step), '{}'),
-        coalesce(array_agg(n.payload order by n.step) filter (where n.part = 0), '{}')
-        into v_count, places, turns, gaps
+        coalesce(array_agg(n.payload order by n.step) filter (where n.part = 0), '{}'),
+        array_agg(n.session_id order by n.step), array_agg(n.type order by n.step)
+        into v_count, places, turns, gaps, v_sessions, v_types
         from numbered n;
 
     update log_heads h set head = base + v_count where h.project_id = p_project and h.log = p_log and v_count > 0;
+    if v_count > 0 then
+        perform note_activity(p_project, base, v_sessions, v_types);
+    end if;
     if p_source is not null then
         insert into log_sources as s (project_id, log, source, mark)
             select p_project, p_log, p_source, max(n) from unnest(p_numbers) n having max(n) is not null
@@ -135,8 +141,27 @@ begin
         from unnest(p_kinds, p_ats, p_begins, p_lengths) with ordinality as i (kind, at, first, length, place);
 
     update log_heads h set head = base + cardinality(p_kinds) where h.project_id = p_project and h.log = p_log;
+    perform note_activity(p_project, base + cardinality(p_kinds) - cardinality(p_types), p_sessions, p_types);
     insert into log_sources as s (project_id, log, source, mark) values (p_project, p_log, p_source, v_last)
         on conflict (project_id, log, source) do update set mark = excluded.mark, updated_at = now();
+end
+$$;
+
+-- Sessions were active, in this order: at p_base + 1 and so on. While an agent speaks that is noted once a second, and
+-- not with each batch. What a session is told by others, or what changes it, is noted each time.
+create or replace function note_activity(p_project text, p_base bigint, p_sessions text[], p_types text[])
+returns void language plpgsql as $$
+begin
+    insert into session_activity (project_id, session_id, place, at)
+        select p_project, n.session_id, max(p_base + n.step), clock_timestamp()
+        from unnest(p_sessions, p_types) with ordinality as n (session_id, type, step)
+        where n.session_id is not null
+        group by n.session_id
+        having bool_or(n.type <> 'session_update') or not exists (
+            select from session_activity a
+            where a.project_id = p_project and a.session_id = n.session_id
+                and a.at > clock_timestamp() - interval '1 second')
+        on conflict (project_id, session_id) do update set place = excluded.place, at = excluded.at;
 end
 $$;
 

@@ -73,12 +73,22 @@ FORMER_DIFF = ("@@ -0,0 +1,2 @@\n+hello\n+\n", "@@ -0,0 +1 @@\n+hello\n")
 
 def _as_before(body: Any) -> Any:
     """Without what messages have had since: events among them, and authors; and without pages of what had none."""
+    body = _timeless(body)
     if isinstance(body, dict) and ("credentials" in body or "permissions" in body) and "messages" not in body:
         body = {name: value for name, value in body.items() if name != "next"}
     if isinstance(body, dict) and "messages" in body:
         body = {**body, "messages": [one for one in body["messages"] if one["role"] != "event"]}
         for one in body["messages"]:
             one.pop("author", None)
+    return body
+
+
+def _timeless(body: Any) -> Any:
+    """Without the times of sessions' updates: turns count by now."""
+    if isinstance(body, dict):
+        for one in (body, *body.get("sessions", ()), *filter(None, [body.get("session")])):
+            if "credentialUserId" in one:
+                one.pop("updatedAt")
     return body
 
 
@@ -89,7 +99,7 @@ async def test_all_that_was_stored_is_answered_as_before(gateway: Gateway) -> No
         if answer.status == 200:
             is_json = answer.headers["Content-Type"].split(";")[0] == "application/json"
             shown = _as_before(answer.json) if is_json else EVENT.sub("", answer.body.decode())
-            assert shown == (former["body"] if is_json else former["body"].replace(*FORMER_DIFF))
+            assert shown == (_timeless(former["body"]) if is_json else former["body"].replace(*FORMER_DIFF))
 
 
 async def test_all_events_are_streamed_with_the_ids_that_they_had(gateway: Gateway) -> None:

@@ -534,33 +534,33 @@ delete from agent_sessions where project_id = %(project_id)s and id = %(id)s and
 delete from agent_sessions where status = 'creating' and created_at <= now() - interval '5 minutes';
 
 -- get_session --
--- A session with its running turn and the log's head; one that is still being created does not exist yet.
-select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
+-- A session with its running turn, its last activity and the log's head; one that is still being created does not exist
+-- yet.
+select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head, a.place, a.at as active_at,
     array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
           order by q.before_seq) as queue,
     case when p.asks_permission then p.permission_mode else 'container' end as permissions
 from agent_sessions s
+join session_activity a on a.project_id = s.project_id and a.session_id = s.id
 join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 join projects p on p.id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
 where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating';
 
 -- list_sessions --
--- A project's sessions, newest first, after a given one.
-select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head,
+-- A project's sessions, the last active first, after a place.
+select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head, a.place, a.at as active_at,
     array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
           order by q.before_seq) as queue,
     case when p.asks_permission then p.permission_mode else 'container' end as permissions
-from agent_sessions s
+from session_activity a
+join agent_sessions s on s.project_id = a.project_id and s.id = a.session_id
 join log_heads h on h.project_id = s.project_id and h.log = 'acp'
 join projects p on p.id = s.project_id
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
-where s.project_id = %(project_id)s
+where a.project_id = %(project_id)s and (%(after)s::bigint is null or a.place < %(after)s)
     and (s.status = 'active' or (%(include_ended)s and s.status = 'ended'))
-    and (%(after)s::text is null
-        or (s.created_at, s.id) < (select a.created_at, a.id from agent_sessions a
-                                   where a.project_id = %(project_id)s and a.id = %(after)s))
-order by s.created_at desc, s.id desc
+order by a.place desc
 limit %(limit)s;
 
 -- set_session_title --

@@ -69,8 +69,11 @@ class Session:
     #: Queued turns, the next one first.
     queue: list[str]
     cursor: Cursor
+    #: Where in the log it was active last. Lists are in this order, the newest first.
+    place: int
     created_at: datetime
-    updated_at: datetime
+    #: When it was active last.
+    active_at: datetime
     ended_at: datetime | None
 
     @classmethod
@@ -191,7 +194,8 @@ class Sessions:
         own = {row["container_session_id"] for row in rows}
         return [one for one in listed if one["id"] in own]
 
-    async def page(self, project_id: str, *, after: str | None, limit: int, include_ended: bool) -> list[Session]:
+    async def page(self, project_id: str, *, after: int | None, limit: int, include_ended: bool) -> list[Session]:
+        """Sessions, the last active first; after a place."""
         rows = await self._database.fetch_all(
             "list_sessions", project_id=project_id, after=after, limit=limit, include_ended=include_ended
         )

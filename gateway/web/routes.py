@@ -37,7 +37,7 @@ from gateway.web.handlers import (
 )
 from gateway.web.handlers.parameters import (
     AFTER,
-    AFTER_MESSAGE,
+    AFTER_PLACE,
     DIGEST,
     DIRECTORY,
     DIRECTORY_HEADER,
@@ -135,7 +135,7 @@ _MEMBERS = (
     ),
     Endpoint(
         GET, f"{PROJECT}/audit", audit.list_all, Role.ADMIN,
-        parameters=(LIMIT, AFTER_MESSAGE), answers={200: shapes.AuditPage},
+        parameters=(LIMIT, AFTER_PLACE), answers={200: shapes.AuditPage},
     ),
 )
 _AGENTS = (
@@ -216,7 +216,7 @@ _SESSIONS = (
     ),
     Endpoint(
         GET, f"{ACP}/session", sessions.list_all, Role.VIEWER,
-        parameters=(LIMIT, AFTER, INCLUDE_ENDED), answers={200: shapes.SessionPage},
+        parameters=(LIMIT, AFTER_PLACE, INCLUDE_ENDED), answers={200: shapes.SessionPage},
     ),
     Endpoint(
         GET, f"{ACP}/sessions", sessions.list_in_container, Role.OPERATOR,
@@ -242,7 +242,7 @@ _SESSIONS = (
     Endpoint(GET, f"{SESSION}/turns/{{turn_id}}", sessions.turn, Role.VIEWER, answers={200: shapes.Turn}),
     Endpoint(
         GET, f"{SESSION}/messages", history.messages, Role.VIEWER,
-        parameters=(LIMIT, AFTER_MESSAGE, ORDER), answers={200: shapes.MessagePage}, errors=errors.HISTORY,
+        parameters=(LIMIT, AFTER_PLACE, ORDER), answers={200: shapes.MessagePage}, errors=errors.HISTORY,
     ),
     Endpoint(
         GET, f"{SESSION}/messages/{{message_id}}/content/{{number}}", history.content, Role.VIEWER,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import uuid4
 
@@ -188,3 +189,33 @@ async def test_any_mixture_of_repeats_and_skips_keeps_the_log_whole(
                 covered.append(int(value[1:]))
         highest = max(number for one, numbers in batches if one == source for number in numbers)
         assert covered == list(range(1, highest + 1))
+
+
+COUNTING = """
+create sequence writes;
+create function count_write() returns trigger language plpgsql as
+$$ begin perform nextval('writes'); return new; end $$;
+create trigger count_write after insert or update on session_activity for each row execute function count_write();
+"""
+
+
+async def test_while_an_agent_speaks_its_sessions_activity_is_written_once_a_second(
+    log: Log, database_url: str
+) -> None:
+    def noted() -> object:
+        [(place, writes)] = ask(database_url, "select place, (select last_value from writes) from session_activity")
+        return place, writes
+
+    ask(database_url, COUNTING)
+    began = time.monotonic()
+    for number in range(1, 100):
+        await log.append(LogId(PROJECT), [said(f"{number}", number, session_id="s")], source="boot")
+    [(writes,)] = ask(database_url, "select last_value from writes")
+    assert writes <= 1 + time.monotonic() - began
+    ask(database_url, "update session_activity set at = at - interval '2 seconds'")
+    await log.append(LogId(PROJECT), [said("100", 100, session_id="s")], source="boot")
+    assert noted() == (100, writes + 2)
+    # What is not the agent's is noted each time.
+    for seq in (101, 102):
+        await log.append(LogId(PROJECT), [NewEvent(type="turn_queued", data=b"{}", session_id="s", key=f"{seq}")])
+        assert noted() == (seq, writes + seq - 98)

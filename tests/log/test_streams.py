@@ -93,6 +93,7 @@ def make_session(database_url: str, project_id: str, id: str) -> None:
             " values (%s, %s, 'local', 'a', 'ended')",
             (project_id, id),
         )
+        cursor.execute("insert into session_activity values (%s, %s, 0, now())", (project_id, id))
 
 
 def payload(number: int, size: int) -> bytes:

@@ -45,6 +45,8 @@ def test_a_script_gets_each_event_as_a_line_of_json(place: Place) -> None:
 
 def test_a_session_is_gone_on_with(place: Place) -> None:
     session = script(place, "session", "create", "demo", "--title", "mine").stdout.strip()
+    # A newer one that nobody has used since.
+    script(place, "session", "create", "demo")
     assert script(place, "prompt", "demo", "say one", "--session", session).returncode == 0
     assert script(place, "prompt", "demo", "say two", "-c").stdout == "two\n"
     history = script(place, "session", "history", "demo", session)

@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     prompt.add_argument("text", help="the prompt; - reads it from standard input")
     where = prompt.add_mutually_exclusive_group()
     where.add_argument("--session", metavar="ID", help="in this session (default: a new one)")
-    where.add_argument("-c", "--continue", dest="newest", action="store_true", help="in the project's newest session")
+    where.add_argument(
+        "-c", "--continue", dest="last", action="store_true", help="in the project's session that was active last"
+    )
     prompt.add_argument("--agent", help="the agent of a new session (default: the project's)")
     prompt.add_argument("--title", help="the title of a new session (default: the prompt's first line)")
     prompt.add_argument("--queue", action="store_true", help="wait if the session is running a turn")

@@ -176,7 +176,7 @@ async def prompt(options: Options, client: Client, screen: Screen) -> int:
     text = await asyncio.to_thread(sys.stdin.read) if options.text == "-" else options.text
     if not text.strip():
         raise UsageError("The prompt is empty.")
-    if options.title is not None and (options.session or options.newest):
+    if options.title is not None and (options.session or options.last):
         raise UsageError("--title is for a new session, and not for one that is continued.")
     project = _project(options, client)
     session_id = await _session_for(options, project, text)
@@ -191,7 +191,7 @@ async def prompt(options: Options, client: Client, screen: Screen) -> int:
 async def _session_for(options: Options, project: Project, text: str) -> str:
     if options.session:
         return str(options.session)
-    if options.newest:
+    if options.last:
         sessions = (await project.call("GET", "/session", query={"limit": "1"}))["sessions"]
         if not sessions:
             raise UsageError(f"The project {project.id} has no session to continue.")

@@ -14,7 +14,7 @@ from gateway.log.transcript import Transcript
 from gateway.sessions.room import SESSIONS
 from gateway.sessions.sessions import Session
 from gateway.web.handlers import files, views
-from gateway.web.handlers.parameters import AFTER_MESSAGE, DIGEST, FORMAT, ORDER
+from gateway.web.handlers.parameters import AFTER_PLACE, DIGEST, FORMAT, ORDER
 from gateway.web.handlers.requests import choice, number, page_size, text
 from gateway.web.keys import PROJECT, REQUEST_ID
 from gateway.wire import markdown
@@ -38,7 +38,7 @@ async def messages(request: web.Request) -> web.Response:
     page = await request.app[LOG].transcript.page(
         session.project_id,
         session.id,
-        after=number(request, AFTER_MESSAGE),
+        after=number(request, AFTER_PLACE),
         limit=page_size(request),
         newest_first=choice(request, ORDER) == "desc",
     )

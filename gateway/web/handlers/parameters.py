@@ -14,7 +14,7 @@ LIMIT = Parameter(
     description="Entries per page.",
 )
 AFTER = Parameter(name="after", kind=str, description="The `next` of the previous page.")
-AFTER_MESSAGE = Parameter(
+AFTER_PLACE = Parameter(
     name="after", kind=Annotated[int, Meta(ge=0, le=2**62)], description="The `next` of the previous page."
 )
 ORDER = Parameter(

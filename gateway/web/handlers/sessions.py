@@ -15,16 +15,15 @@ from gateway.turns.turns import new_turn_id
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.acp import McpServer, Prompt, blocks_of, check_mcp_server
 from gateway.web.handlers.idempotency import answer, once, respond
-from gateway.web.handlers.parameters import AFTER, INCLUDE_ENDED
+from gateway.web.handlers.parameters import AFTER_PLACE, INCLUDE_ENDED
 from gateway.web.handlers.requests import (
     flag,
     forget_body,
-    known_place,
+    number,
     page_size,
     read_body,
     seconds_to_wait,
     telling_refusals,
-    text,
 )
 from gateway.web.keys import PROJECT, TASKS, USER
 from gateway.wire.codec import parse_foreign_json, to_builtins
@@ -83,18 +82,17 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """The project's sessions, newest first; ended ones only if requested."""
+    """The project's sessions, the last active first; ended ones only if requested."""
     size = page_size(request)
-    after = text(request, AFTER)
-    if after is not None:
-        await known_place(request.app[SESSIONS].sessions.get(request[PROJECT].id, after))
     found = await request.app[SESSIONS].sessions.page(
         request[PROJECT].id,
-        after=after,
+        after=number(request, AFTER_PLACE),
         limit=size + 1,
         include_ended=flag(request, INCLUDE_ENDED),
     )
-    page, after = views.listed([views.session(one) for one in found], size)
+    # A place, and no id: a session that is active meanwhile moves to the front, and the next page begins where it did.
+    page = views.within_page([views.session(one) for one in found[:size]])
+    after = str(found[len(page) - 1].place) if len(page) < len(found) else None
     return views.answer(shapes.SessionPage(sessions=page, next=after))
 
 

@@ -153,13 +153,13 @@ class Session:
         str | None, Meta(description="Whose credential it uses; only they may prompt it. Null: nobody's.")
     ]
     created_at: datetime
-    updated_at: datetime
+    updated_at: Annotated[datetime, Meta(description="When it was active last.")]
     ended_at: datetime | None
 
 
 @attrs.frozen(kw_only=True)
 class SessionPage:
-    """Sessions, newest first."""
+    """Sessions, the last active first."""
 
     sessions: list[Session]
     next: Next

@@ -26,7 +26,7 @@ from gateway.wire.limits import PAGE_BYTES
 from gateway.wire.messages import Message
 
 S = TypeVar("S", bound=attrs.AttrsInstance)
-T = TypeVar("T", shapes.AuditEntry, shapes.Credential, shapes.Permission, shapes.Project, shapes.Session)
+T = TypeVar("T", shapes.AuditEntry, shapes.Credential, shapes.Permission, shapes.Project)
 #: Members of a message's body; which of them it has depends on its role.
 _BODY = {
     "content": "content",
@@ -86,8 +86,8 @@ def spawned(said: Mapping[str, Any]) -> shapes.Spawned:
 def session(value: Session) -> shapes.Session:
     turn = None if value.turn_id is None else shapes.RunningTurn(id=value.turn_id, started_at=value.turn_started_at)
     status = "ended" if value.status == "ended" else "running" if turn else "idle"
-    cursor = str(value.cursor)
-    return shown(shapes.Session, value, status=status, turn=turn, cursor=cursor, created_by=value.user_id)
+    told = {"cursor": str(value.cursor), "created_by": value.user_id, "updated_at": value.active_at}
+    return shown(shapes.Session, value, status=status, turn=turn, **told)
 
 
 def accepted(value: Started | Queued) -> shapes.Accepted:

@@ -24,7 +24,7 @@ export class Calls {
     }
 
     /**
-     * A page of sessions, newest first.
+     * A page of sessions, the last active first.
      *
      * @param {{ after?: string | null, withEnded?: boolean, limit?: number }} which
      * @returns {Promise<SessionPage>}

@@ -6,6 +6,9 @@ import { seqOf } from "./event.js";
 /** @import { EventOf, KnownSession, LogEvent, Session } from "../types.js" */
 /** @import { Calls } from "./calls.js" */
 
+/** What an agent says moves its session up no more often than this, as in the gateway. */
+const SPEAKS_MS = 1000;
+
 export class Sessions {
     areRead = false;
     showsEnded = false;
@@ -41,7 +44,7 @@ export class Sessions {
     }
 
     /**
-     * As they are shown, newest first; the one that is open is among them, ended or not.
+     * As they are shown, the last active first; the one that is open is among them, ended or not.
      *
      * @param {string | null} openId
      */
@@ -49,7 +52,7 @@ export class Sessions {
         const shown = [...this.#byId.values()].filter(
             ({ status, id }) => this.showsEnded || status !== "ended" || id === openId,
         );
-        return shown.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
+        return shown.sort((a, b) => (a.updatedAt < b.updatedAt ? 1 : -1));
     }
 
     /** The first page, and nothing else. */
@@ -126,8 +129,9 @@ export class Sessions {
         if (event.seq <= session.cursor) return;
         session.cursor = event.seq;
         const change = changeBy(event, session);
-        if (!change) return;
-        Object.assign(session, change, { updatedAt: event.at });
+        if (!change && event.type === "session_update" && isSoonAfter(event.at, session.updatedAt)) return;
+        const updatedAt = event.at > session.updatedAt ? event.at : session.updatedAt;
+        Object.assign(session, change, { updatedAt });
         if (event.type === "turn_ended" && sessionId !== openId) session.isUnseen = true;
         this.#changed();
     }
@@ -178,6 +182,14 @@ export class Sessions {
         });
         this.#changed();
     }
+}
+
+/**
+ * @param {string} at
+ * @param {string} before
+ */
+function isSoonAfter(at, before) {
+    return Date.parse(at) - Date.parse(before) < SPEAKS_MS;
 }
 
 /**

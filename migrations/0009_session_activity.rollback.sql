@@ -1,0 +1,3 @@
+-- Lists are in the order in which sessions were created.
+
+drop table session_activity;
