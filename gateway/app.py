@@ -67,13 +67,15 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
         gateway_id = await enter(present(database, seconds=config.events.lease))
         credentials = app[CREDENTIALS] = await enter(open_credentials(database, config, gateway_id))
         via = app[PSEUDONYM] = await pseudonym(database)
-        projects = app[PROJECTS] = await enter(open_projects(database, credentials.vault, settings, telemetry, via))
+        log = app[LOG] = open_log(database)
+        projects = app[PROJECTS] = await enter(
+            open_projects(database, log.store, credentials.vault, settings, telemetry, via)
+        )
         on_throttled = partial(metrics.refused, "failed_credentials")
         app[IDENTITY] = await enter(open_identity(database, settings, on_throttled, projects.store.forget))
         containers = app[CONTAINERS] = Containers(
             database, projects.store, projects.client, config.containers, credentials.known, own_host
         )
-        log = app[LOG] = open_log(database)
         await enter(open_upkeep(database, log, config.events, metrics))
         streams = app[STREAMS] = await enter(open_streams(database, log.store, config, metrics, gateway_id))
         oauth = app[OAUTH] = await enter(open_oauth(database, credentials, log.store, settings, metrics, gateway_id))
@@ -104,7 +106,8 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
         members = app[IDENTITY].members
         app[ADMINISTRATION] = await enter(
             open_administration(
-                database, projects, members, credentials, oauth, followers, injection.withdrawals, metrics
+                *(database, log.store, projects, members, credentials, oauth, followers),
+                *(injection.withdrawals, metrics),
             )
         )
         await enter(open_web(app, database, credentials.keys, followers, streams.streams, metrics, seat))

@@ -10,6 +10,10 @@ create table session_activity (
 
 create index session_activity_by_place on session_activity (project_id, place);
 
+-- What concerns every session.
+create index events_for_sessions on events (project_id, log, seq)
+    where session_id is null and type in ('gap', 'project_changed');
+
 -- Of what was before only the times are known. Each session has had an event, so that these places come before all new ones.
 insert into session_activity (project_id, session_id, place, at)
 select project_id, id, row_number() over (partition by project_id order by at, id), at

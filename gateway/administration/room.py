@@ -14,6 +14,7 @@ from gateway.db.pool import Database
 from gateway.follow.followers import Followers
 from gateway.identity.members import Members
 from gateway.injection.withdrawals import Withdrawals
+from gateway.log.store import Log
 from gateway.oauth.room import OAuthRoom
 from gateway.projects.room import ProjectsRoom
 from gateway.tasks import Tasks
@@ -33,6 +34,7 @@ ADMINISTRATION = web.AppKey("administration", Administration)
 @asynccontextmanager
 async def open_administration(
     database: Database,
+    log: Log,
     projects: ProjectsRoom,
     members: Members,
     credentials: CredentialsRoom,
@@ -46,7 +48,7 @@ async def open_administration(
     try:
         yield Administration(
             accounts=Accounts(database, credentials.store, oauth, withdrawals, tasks),
-            membership=Membership(members, tasks),
+            membership=Membership(members, log, tasks),
             registration=Registration(projects, followers, metrics, tasks),
         )
     finally:

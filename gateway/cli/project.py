@@ -9,7 +9,7 @@ from gateway.credentials.keyring import Keys
 from gateway.credentials.vault import Vault
 from gateway.errors import UsageError
 from gateway.identity.caller import flaw_of_user_id
-from gateway.projects.store import NewProject, Project, Projects, acp_upstream
+from gateway.projects.store import OPERATOR, NewProject, Project, Projects, acp_upstream
 from gateway.proxy.policy import AddressPolicy
 from gateway.proxy.upstream import Upstream
 from gateway.wire.codec import DecodeError, decode, dump_json
@@ -50,7 +50,7 @@ async def move(
         vault = Vault(Keys.load((config if config.database.url else with_keys_beside_data(config)).vault))
         projects = Projects(database, vault, config.containers)
         known = await projects.get_for_follower(project_id)
-        change = await projects.update(known.owner_id, project_id, changes)
+        change = await projects.update(known.owner_id, project_id, changes, told_as=OPERATOR)
     _tell(say, change.project, as_json)
 
 

@@ -213,8 +213,9 @@ where p.id = %(project_id)s and p.owner_id <> %(user_id)s and project_role(p.id,
     and (exists (select from project_members k where k.project_id = p.id and k.user_id = %(user_id)s)
         or (select count(*) from project_members k where k.project_id = p.id) < %(most)s)
 on conflict (project_id, user_id) do update set role = excluded.role
-returning *, xmax = 0 as is_new)
-select user_id, role, false as is_owner, added_by, added_at, is_new,
+returning *)
+select user_id, role, false as is_owner, added_by, added_at,
+    (select m.role from project_members m where m.project_id = put.project_id and m.user_id = put.user_id) as former_role,
     case when role = 'viewer' then withdraw_credentials(project_id, user_id, null, false) end
 from put;
 
@@ -224,9 +225,9 @@ with removed as (
     delete from project_members
     where project_id = %(project_id)s and user_id = %(user_id)s
         and (user_id = %(by)s or project_role(project_id, %(by)s) = 'admin')
-    returning project_id, user_id
+    returning project_id, user_id, role
 )
-select withdraw_credentials(project_id, user_id, null, false) from removed;
+select role, withdraw_credentials(project_id, user_id, null, false) from removed;
 
 -- insert_api_token --
 -- A token is kept by its digest alone.
@@ -564,9 +565,10 @@ order by a.place desc
 limit %(limit)s;
 
 -- set_session_title --
--- A session's title, as its people call it.
-update agent_sessions set title = %(title)s, updated_at = now()
-where project_id = %(project_id)s and id = %(id)s and status <> 'creating' returning id;
+-- A session's title, as its people call it; unless somebody has just changed it.
+update agent_sessions set title = %(title)s
+where project_id = %(project_id)s and id = %(id)s and status <> 'creating'
+    and title is not distinct from %(former_title)s;
 
 -- end_session --
 -- A session that takes no more prompts, and has no turn left.
@@ -1176,6 +1178,10 @@ select * from append_series(%(project_id)s, %(log)s, %(fence)s, %(source)s, %(fi
     %(sessions)s::text[], %(turns)s::text[], %(agents)s::text[], %(kinds)s::integer[], %(ats)s::bigint[],
     %(begins)s::integer[], %(lengths)s::integer[], convert_to(%(payloads)s, 'UTF8'));
 
+-- lock_head --
+-- Before a change that is told in the log: whoever appends holds the head first, and what hangs on the project after it.
+select head from log_heads where project_id = %(project_id)s and log = %(log)s for update;
+
 -- get_head --
 -- Where a log begins and ends.
 select epoch, floor, head from log_heads where project_id = %(project_id)s and log = %(log)s;
@@ -1277,7 +1283,8 @@ from log_heads h
 where h.project_id = %(project_id)s and h.log = %(log)s;
 
 -- read_session_blocks --
--- The same of one session with the project's gaps, and their numbers, as these have holes; nothing where events are large.
+-- The same of one session with the project's gaps and changes, and their numbers, as these have holes; nothing where events
+-- are large.
 with page as materialized (
     select e.* from (
         (select seq, type, session_id, turn_id, agent_id, at, payload from events
@@ -1287,7 +1294,8 @@ with page as materialized (
          order by seq limit %(limit)s)
         union all
         (select seq, type, session_id, turn_id, agent_id, at, payload from events
-         where project_id = %(project_id)s and log = %(log)s and type = 'gap' and session_id is null and seq > %(after)s
+         where project_id = %(project_id)s and log = %(log)s and type in ('gap', 'project_changed') and session_id is null
+            and seq > %(after)s
             and not exists (select from event_packs where project_id = %(project_id)s and log = %(log)s
                 and last_seq > %(after)s and %(session_id)s = any(sessions))
          order by seq limit %(limit)s)
@@ -1331,7 +1339,7 @@ with packs as materialized (
         where project_id = %(project_id)s and log = %(log)s and seq > %(after)s
             and seq <= (select max(last_seq) from packs)
             and (%(session_id)s::text is null or session_id = %(session_id)s
-                or (type = 'gap' and session_id is null))
+                or (type in ('gap', 'project_changed') and session_id is null))
         order by seq limit 500
     ) e
 )
@@ -1346,7 +1354,7 @@ where h.project_id = %(project_id)s and h.log = %(log)s
 order by e.seq;
 
 -- read_session_events --
--- The same of one session, with the project's gaps: something of the session may be missing there.
+-- The same of one session, with the project's gaps and changes, which concern every session.
 with first_pack as (
     select last_seq, encoded from event_packs
     where project_id = %(project_id)s and log = %(log)s and last_seq > %(after)s and %(session_id)s = any(sessions)
@@ -1362,7 +1370,8 @@ with first_pack as (
          order by seq limit 500)
         union all
         (select * from events
-         where project_id = %(project_id)s and log = %(log)s and type = 'gap' and session_id is null and seq > %(after)s
+         where project_id = %(project_id)s and log = %(log)s and type in ('gap', 'project_changed') and session_id is null
+            and seq > %(after)s
             and seq <= (select seq from end_of_page)
          order by seq limit 500)
         order by seq limit 500
@@ -1712,9 +1721,11 @@ update agent_sessions set folded_to = %(folded_to)s, open_messages = %(open_mess
 where project_id = %(project_id)s and id = %(session_id)s;
 
 -- set_cleared --
--- History begins after this place.
-update agent_sessions set cleared_to = %(cleared_to)s, folded_to = greatest(folded_to, %(cleared_to)s)
-where project_id = %(project_id)s and id = %(session_id)s;
+-- With the newest event a session's history begins anew. A fold of it that is under way is let finish before its messages
+-- are deleted.
+update agent_sessions s set cleared_to = h.head - 1, folded_to = greatest(s.folded_to, h.head - 1)
+from log_heads h
+where h.project_id = s.project_id and h.log = 'acp' and s.project_id = %(project_id)s and s.id = %(session_id)s;
 
 -- upsert_messages --
 -- Folded messages. One that goes on, such as a tool call after its turn, is written again.

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import attrs
 
-from gateway.db.pool import Database, Row
+from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import MemberNotFound, OwnerIsAdmin, ProjectNotFound, TooManyMembers
 from gateway.identity.roles import Role
 
@@ -33,42 +33,59 @@ class Members:
     """The members of all projects. Callers check who may change them."""
 
     def __init__(self, database: Database, on_changed: Callable[[], None]) -> None:
-        """``on_changed`` is called after each change, to invalidate caches."""
+        """``on_changed`` invalidates caches."""
         self._database = database
         self._on_changed = on_changed
 
     async def list_all(self, project_id: str) -> list[Member]:
         """The owner first, then by time of joining."""
-        rows = await self._database.fetch_all("list_members", project_id=project_id)
-        return [Member.from_row(row) for row in rows]
+        return await self._list(project_id, self._database)
 
     async def get(self, project_id: str, user_id: str) -> Member:
-        row = await self._database.fetch_one("get_member", project_id=project_id, user_id=user_id)
+        return await self._get(project_id, user_id, self._database)
+
+    def changed(self) -> None:
+        """To be called after each change, to invalidate caches."""
+        self._on_changed()
+
+    async def _list(self, project_id: str, reader: Database | Transaction) -> list[Member]:
+        rows = await reader.fetch_all("list_members", project_id=project_id)
+        return [Member.from_row(row) for row in rows]
+
+    async def _get(self, project_id: str, user_id: str, reader: Database | Transaction) -> Member:
+        row = await reader.fetch_one("get_member", project_id=project_id, user_id=user_id)
         if row is None:
             raise MemberNotFound(f"{user_id[:100]!r} is not a member of this project.")
         return Member.from_row(row)
 
-    async def put(self, project_id: str, user_id: str, role: Role, *, by: str) -> tuple[Member, bool]:
-        """Add a member or change their role; returns whether they are new. ``by`` must be an admin at that moment."""
-        row = await self._database.fetch_one(
+    async def put(
+        self, project_id: str, user_id: str, role: Role, *, by: str, within: Transaction
+    ) -> tuple[Member, Role | None]:
+        """Add a member or change their role; returns the former one, None if they are new.
+
+        ``by`` must be an admin at that moment. Once it is committed, call ``changed``.
+        """
+        row = await within.fetch_one(
             "put_member", project_id=project_id, user_id=user_id, role=role.word, by=by, most=MAX_MEMBERS
         )
-        self._on_changed()
         if row is not None:
-            return Member.from_row(row), row["is_new"]
-        found = {member.user_id: member for member in await self.list_all(project_id)}
+            former = row["former_role"]
+            return Member.from_row(row), None if former is None else Role.named(former)
+        found = {member.user_id: member for member in await self._list(project_id, within)}
         if user_id in found and found[user_id].is_owner:
             raise OwnerIsAdmin(f"{user_id!r} owns the project, and always is its admin.")
         if user_id not in found and len(found) > MAX_MEMBERS:
             raise TooManyMembers(f"A project has at most {MAX_MEMBERS} members.")
         raise ProjectNotFound()
 
-    async def remove(self, project_id: str, user_id: str, *, by: str) -> None:
-        """Remove a member; ``by`` is an admin or the member."""
-        removed = await self._database.execute("remove_member", project_id=project_id, user_id=user_id, by=by)
-        self._on_changed()
-        if removed:
-            return
-        if (await self.get(project_id, user_id)).is_owner:
+    async def remove(self, project_id: str, user_id: str, *, by: str, within: Transaction) -> Role:
+        """Remove a member; returns the role that they had. ``by`` is an admin or the member.
+
+        Once it is committed, call ``changed``.
+        """
+        row = await within.fetch_one("remove_member", project_id=project_id, user_id=user_id, by=by)
+        if row is not None:
+            return Role.named(row["role"])
+        if (await self._get(project_id, user_id, within)).is_owner:
             raise OwnerIsAdmin(f"{user_id!r} owns the project and cannot leave it; the project can be deleted.")
         raise ProjectNotFound()

@@ -71,7 +71,7 @@ async def read_blocks(database: Database, log_id: LogId, after: Cursor) -> Block
 
 
 async def read_session_blocks(database: Database, log_id: LogId, after: Cursor, session_id: str) -> Run | None:
-    """The same for one session, with the project's gaps."""
+    """The same for one session, with the project's gaps and changes."""
     row = await _row(database, "read_session_blocks", after, log_id, session_id=session_id)
     if row is None or row["blocks"] is None:
         return None

@@ -42,7 +42,7 @@ class Reading:
         self._packs = PackCache(max_bytes=CACHE_BYTES)
 
     async def read(self, reader: Reader, log_id: LogId, after: Cursor, session_id: str | None = None) -> list[Event]:
-        """The next events after a place, at most about 1,000 and 512 KiB; of one session with the project's gaps.
+        """The next events after a place, at most about 1,000 and 512 KiB; of one session with what concerns them all.
 
         Raises ``NotKept`` if later events were deleted, and ``ProjectNotFound``.
         """

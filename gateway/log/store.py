@@ -4,8 +4,8 @@ An append is one transaction with its events and their ``effects`` (changes of t
 called after the commit. An append whose caller was cancelled meanwhile is found by polling the head.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import attrs
 
@@ -23,6 +23,8 @@ from gateway.log.reading import Reading
 from gateway.log.run import Run
 from gateway.log.series import Series
 from gateway.wire.events import Cursor, Event, Gap
+
+T = TypeVar("T")
 
 APPEND_ATTEMPTS = 3
 
@@ -103,10 +105,36 @@ class Log:
                 if not repeatable or attempt == APPEND_ATTEMPTS:
                     raise DatabaseUnavailable() from exc
             else:
-                for listener in self._listeners:
-                    listener(log_id, appended)
+                self._tell(log_id, appended)
                 return appended
         raise AssertionError("unreachable")
+
+    async def change(self, log_id: LogId, work: Callable[[Transaction], Awaitable[tuple[T, Sequence[NewEvent]]]]) -> T:
+        """Run ``work`` and append the events that it returns, in one transaction; returns its other value.
+
+        For changes whose events depend on what was there before. As for every append the log's head is locked first:
+        ``work`` must be short. Raises ``ProjectNotFound``.
+        """
+
+        async def whole(transaction: Transaction) -> tuple[T, Appended | None]:
+            if await transaction.fetch_one("lock_head", **log_id.params) is None:
+                raise ProjectNotFound(f"There is no project {log_id.project_id!r}.")
+            result, events = await work(transaction)
+            if not events:
+                return result, None
+            params = _params({**log_id.params, "source": None, "fence": None}, events, [None] * len(events))
+            row = await _append_with_effects(transaction, events, params, ())
+            assert row is not None
+            return result, _appended(row, _stored(row, events))
+
+        result, appended = await self._database.transaction(whole)
+        if appended is not None:
+            self._tell(log_id, appended)
+        return result
+
+    def _tell(self, log_id: LogId, appended: Appended) -> None:
+        for listener in self._listeners:
+            listener(log_id, appended)
 
     async def head(self, log_id: LogId) -> Head:
         row = await self._database.fetch_one("get_head", **log_id.params)
@@ -132,7 +160,7 @@ class Log:
         *,
         within: Transaction | None = None,
     ) -> list[Event]:
-        """The next events after a place, at most about 1,000 and 512 KiB; of one session with the project's gaps.
+        """The next events after a place, at most about 1,000 and 512 KiB; of one session with what concerns them all.
 
         Raises ``NotKept`` if later events were deleted, and ``ProjectNotFound``.
         """
@@ -153,7 +181,7 @@ class Log:
         return await read_blocks(self._database, log_id, after)
 
     async def session_blocks(self, log_id: LogId, after: Cursor, session_id: str) -> Run | None:
-        """The same for one session, with the project's gaps."""
+        """The same for one session, with the project's gaps and changes."""
         return await read_session_blocks(self._database, log_id, after, session_id)
 
     async def packed(self, log_id: LogId, after: Cursor, session_id: str | None = None) -> tuple[Run, int] | None:
@@ -186,17 +214,7 @@ async def _append(
     numbers: Sequence[int | None],
     effects: Sequence[Effect],
 ) -> Appended:
-    params = {
-        **whose,
-        "numbers": integer_array(numbers),
-        "types": text_array([event.type for event in events]),
-        "sessions": text_array([event.session_id for event in events]),
-        "turns": text_array([event.turn_id for event in events]),
-        "agents": text_array([event.agent_id for event in events]),
-        "ats": time_array([event.at for event in events]),
-        "keys": text_array([event.key for event in events]),
-        "payloads": bytea_array([event.data for event in events]),
-    }
+    params = _params(whose, events, numbers)
 
     async def work(transaction: Transaction) -> Row | None:
         return await _append_with_effects(transaction, events, params, effects)
@@ -208,6 +226,20 @@ async def _append(
         row = await database.fetch_one("append_events", **params)
     assert row is not None
     return _appended(row, _stored(row, events))
+
+
+def _params(whose: Mapping[str, Any], events: Sequence[NewEvent], numbers: Sequence[int | None]) -> dict[str, Any]:
+    return {
+        **whose,
+        "numbers": integer_array(numbers),
+        "types": text_array([event.type for event in events]),
+        "sessions": text_array([event.session_id for event in events]),
+        "turns": text_array([event.turn_id for event in events]),
+        "agents": text_array([event.agent_id for event in events]),
+        "ats": time_array([event.at for event in events]),
+        "keys": text_array([event.key for event in events]),
+        "payloads": bytea_array([event.data for event in events]),
+    }
 
 
 async def _append_with_effects(

@@ -4,6 +4,7 @@ A history is the written messages and, folded on the fly, the end of the log tha
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -14,7 +15,8 @@ from gateway.db.pool import Database, Transaction
 from gateway.errors import Conflict, HistoryTooLong, SessionNotFound
 from gateway.log.folding import ATTEMPTS, Folding, Unfolded, message_from_row
 from gateway.log.ids import LogId
-from gateway.log.store import Log
+from gateway.log.store import Effect, Log, NewEvent
+from gateway.wire.events import SessionCleared
 from gateway.wire.limits import PAGE_BYTES
 from gateway.wire.messages import Message
 from gateway.wire.references import Content, content_of, outlined
@@ -165,16 +167,17 @@ class Transcript:
             await self._folding.shorten(project_id, session_id)
         return await self._folding.unfolded(project_id, session_id, within=within, however_long=however_long)
 
-    async def clear(self, project_id: str, session_id: str) -> None:
+    async def clear(self, project_id: str, session_id: str, *, agent_id: str, by: str) -> None:
         """Delete the history up to now; the log stays."""
-        head = await self._log.head(LogId(project_id))
-
-        async def work(transaction: Transaction) -> None:
-            await transaction.fetch_one("lock_fold", project_id=project_id, session_id=session_id)
-            await transaction.execute("delete_messages", project_id=project_id, session_id=session_id)
-            await transaction.execute("set_cleared", project_id=project_id, session_id=session_id, cleared_to=head.head)
-
-        await self._database.transaction(work)
+        which = {"project_id": project_id, "session_id": session_id}
+        cleared = NewEvent.of(
+            SessionCleared(cleared_by=by),
+            session_id=session_id,
+            agent_id=agent_id,
+            key=f"session_cleared:{secrets.token_hex(10)}",
+            effects=(Effect("set_cleared", which), Effect("delete_messages", which)),
+        )
+        await self._log.append(LogId(project_id), [cleared])
 
     async def _cleared_to(self, project_id: str, session_id: str) -> int:
         place = await self._database.fetch_one("get_fold", project_id=project_id, session_id=session_id)

@@ -2,7 +2,7 @@
 
 from gateway.errors import ProjectNotFound
 from gateway.identity.caller import LOCAL_USER
-from gateway.projects.store import NewProject, Projects
+from gateway.projects.store import OPERATOR, NewProject, Projects
 
 
 async def register(
@@ -17,6 +17,6 @@ async def register(
         return
     if known.container_url != address:
         changes = {"container_url": address, "container_token": None}
-        await projects.update(known.owner_id, project_id, changes, by_operator=True)
+        await projects.update(known.owner_id, project_id, changes, by_operator=True, told_as=OPERATOR)
     if owner is not None and owner != known.owner_id:
         await projects.give(project_id, owner)

@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.config.reload import Settings
 from gateway.credentials.vault import Vault
 from gateway.db.pool import Database
+from gateway.log.store import Log
 from gateway.projects.addresses import Addresses, address_policy
 from gateway.projects.limits import Limits
 from gateway.projects.store import Projects
@@ -30,7 +31,7 @@ PROJECTS = web.AppKey("projects", ProjectsRoom)
 
 @asynccontextmanager
 async def open_projects(
-    database: Database, vault: Vault, settings: Settings, telemetry: Telemetry, via: str
+    database: Database, log: Log, vault: Vault, settings: Settings, telemetry: Telemetry, via: str
 ) -> AsyncIterator[ProjectsRoom]:
     """``via`` is the gateway's pseudonym in ``Via``. Raises ``ConfigError``."""
     config = settings.config.containers
@@ -39,7 +40,7 @@ async def open_projects(
     async with Client(address_policy(config), guard=addresses.guard, observer=observer, via=via) as client:
         settings.on_change(lambda changed: client.allow(address_policy(changed.containers)))
         yield ProjectsRoom(
-            store=Projects(database, vault, config, addresses),
+            store=Projects(database, vault, config, addresses, log),
             limits=Limits(settings, database, telemetry.metrics),
             client=client,
         )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import attrs
@@ -20,12 +20,15 @@ from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database, Row, Transaction
 from gateway.errors import Conflict, GatewayError, ProjectExists, ProjectNotFound, TooManyProjects
 from gateway.identity.roles import Role
+from gateway.log.ids import LogId
+from gateway.log.store import Log, NewEvent
 from gateway.projects.addresses import Addresses, canonical
 from gateway.projects.cleanup import Remains
 from gateway.proxy.policy import ForbiddenAddress
 from gateway.proxy.upstream import Upstream
 from gateway.wire.bounded import Bounded
-from gateway.wire.codec import dump_json
+from gateway.wire.codec import dump_json, to_builtins, to_camel
+from gateway.wire.events import ProjectChanged
 from gateway.wire.limits import matching
 
 logger = logging.getLogger(__name__)
@@ -189,6 +192,15 @@ PAGE = 500
 MAX_WARNINGS = 20
 
 
+#: Who the log names where the gateway's operator has changed something.
+OPERATOR: Final = "gateway"
+#: The members of a project whose values the log tells, and those of which it tells no more than that they have changed.
+_TOLD: Final = (
+    *("name", "default_agent_id", "retention", "permission_mode", "permission_rules", "permission_timeout"),
+    *("record_opencode_events", "owner_id"),
+)
+_NAMED: Final = {"container_url": "containerUrl", "acp_url": "acpUrl", "sealed_container_token": "containerToken"}
+
 _CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name != "id"]
 
 
@@ -204,8 +216,10 @@ class Projects:
         vault: Vault | None = None,
         config: ContainersConfig | None = None,
         addresses: Addresses | None = None,
+        log: Log | None = None,
     ) -> None:
         self._database = database
+        self._log = log or Log(database)
         self._config = config or ContainersConfig()
         self._addresses = addresses or Addresses(database, shared=self._config.shared)
         self._vault = vault or Vault(Keys())
@@ -279,17 +293,24 @@ class Projects:
         return [Access.from_row(row) for row in rows]
 
     async def update(
-        self, user_id: str, project_id: str, changes: Mapping[str, Any], *, by_operator: bool = False
+        self,
+        user_id: str,
+        project_id: str,
+        changes: Mapping[str, Any],
+        *,
+        by_operator: bool = False,
+        told_as: str | None = None,
     ) -> Change:
         """Change the members of ``NewProject`` that ``changes`` names, except the id. Only an admin may.
 
+        The log tells it, as a change by ``told_as``, else by the user.
         A container's secret is bound to its address, and does not open at another. ``AddressTaken`` as for ``create``.
         """
         addresses = {name: changes[name] for name in ("container_url", "acp_url") if name in changes}
         moved = attrs.evolve(await self.get_for_follower(project_id), **addresses) if addresses else None
         locations = await self._addresses.locate(self._upstreams(moved)) if moved else []
 
-        async def work(transaction: Transaction) -> Change:
+        async def work(transaction: Transaction) -> tuple[Change, Sequence[NewEvent]]:
             # Locked to the end: a concurrent ``lend`` to this container comes before and is seen, or is refused.
             row = await transaction.fetch_one("lock_project", id=project_id, user_id=user_id)
             if row is None:
@@ -313,9 +334,10 @@ class Projects:
                     await self._addresses.record(transaction, project_id, locations)
                 else:
                     await self._addresses.claim(transaction, project_id, locations, by=user_id)
-            return Change(project=changed, was_followed=row["moved"])
+            told = _told(former, changed, by=told_as or user_id)
+            return Change(project=changed, was_followed=row["moved"]), told
 
-        change = await self._database.transaction(work)
+        change = await self._log.change(LogId(project_id), work)
         self.forget()
         return change
 
@@ -350,7 +372,16 @@ class Projects:
 
     async def give(self, project_id: str, user_id: str) -> None:
         """Make a user the project's owner; only for the gateway's operator."""
-        await self._database.execute("set_project_owner", id=project_id, owner_id=user_id)
+
+        async def work(transaction: Transaction) -> tuple[None, Sequence[NewEvent]]:
+            former = await transaction.fetch_one("get_project_for_follower", id=project_id)
+            await transaction.execute("set_project_owner", id=project_id, owner_id=user_id)
+            changed = await transaction.fetch_one("get_project_for_follower", id=project_id)
+            assert former is not None
+            assert changed is not None
+            return None, _told(Project.from_row(former), Project.from_row(changed), by=OPERATOR)
+
+        await self._log.change(LogId(project_id), work)
         self.forget()
 
     async def delete(self, user_id: str, project_id: str) -> None:
@@ -402,6 +433,20 @@ class Projects:
     def _remember(self, user_id: str, access: Access) -> Access:
         self._remembered[user_id, access.project.id] = (access, time.monotonic() + REMEMBER_SECONDS)
         return access
+
+
+def _told(former: Project, changed: Project, *, by: str) -> list[NewEvent]:
+    """The event of a change; none if nothing is another way."""
+    names = [name for name in (*_TOLD, *_NAMED) if getattr(former, name) != getattr(changed, name)]
+    if not names:
+        return []
+
+    def values(one: Project) -> dict[str, Any]:
+        return {to_camel(name): to_builtins(getattr(one, name)) for name in names if name in _TOLD}
+
+    shown = [_NAMED.get(name) or to_camel(name) for name in names]
+    told = ProjectChanged(changed=shown, settings=values(changed), former=values(former), changed_by=by)
+    return [NewEvent.of(told, key=f"project_changed:{secrets.token_hex(10)}")]
 
 
 def container_token_place(project_id: str, acp_address: str) -> Place:

@@ -33,12 +33,12 @@ from gateway.permissions.events import requests_taken_back
 from gateway.projects.store import Project
 from gateway.sessions.endings import queued_turn_ended, turn_ended
 from gateway.sessions.turn import Turn
-from gateway.wire.events import Cursor, SessionCreated, SessionEnded, TurnEnded
+from gateway.wire.events import Cursor, SessionCreated, SessionEnded, SessionRenamed, TurnEnded
 
 logger = logging.getLogger(__name__)
 
-#: How often the end of a session is tried while prompts keep coming in.
-END_ATTEMPTS = 10
+#: How often a change of a session is tried while others change it.
+ATTEMPTS = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -201,8 +201,27 @@ class Sessions:
         )
         return [Session.from_row(row) for row in rows]
 
-    async def rename(self, project_id: str, session_id: str, title: str | None) -> Session:
-        await self._database.fetch_one("set_session_title", project_id=project_id, id=session_id, title=title)
+    async def rename(self, project_id: str, session_id: str, title: str | None, user_id: str) -> Session:
+        """Give the session a title; None: none."""
+        for last in (False,) * (ATTEMPTS - 1) + (True,):
+            session = await self.get(project_id, session_id)
+            if session.title == title:
+                return session
+            change = {"project_id": project_id, "id": session_id, "title": title, "former_title": session.title}
+            renamed = NewEvent.of(
+                SessionRenamed(title=title, former_title=session.title, renamed_by=user_id),
+                session_id=session_id,
+                agent_id=session.agent_id,
+                key=f"session_renamed:{secrets.token_hex(10)}",
+                effects=(Effect("set_session_title", change, required=True),),
+            )
+            try:
+                await self._log.append(LogId(project_id), [renamed])
+                break
+            except EffectRefused:
+                # Somebody else has renamed it meanwhile.
+                if last:
+                    raise
         return await self.get(project_id, session_id)
 
     async def end(self, project: Project, session: Session, user_id: str) -> Session:
@@ -224,7 +243,7 @@ class Sessions:
 
     async def _append_end(self, project_id: str, session: Session, ended: NewEvent) -> None:
         """End the session and all its turns. One that began or was queued meanwhile refuses the end: once more."""
-        for last in (False,) * (END_ATTEMPTS - 1) + (True,):
+        for last in (False,) * (ATTEMPTS - 1) + (True,):
             try:
                 await self._log.append(LogId(project_id), [*await self._ends_of_turns(project_id, session.id), ended])
                 return

@@ -78,7 +78,7 @@ class Replays:
         return self._turn
 
     async def read(self, log_id: LogId, place: Cursor, session_id: str | None, head: int) -> Passage | None:
-        """What comes after a place, of all sessions or of one with the project's gaps; None if there is nothing.
+        """What comes after a place, of all sessions or of one with what concerns them all; None if there is nothing.
 
         Up to ``head`` nothing is missing if a session has nothing more. Raises ``NotKept``, ``ProjectNotFound``, and
         database errors.

@@ -28,7 +28,7 @@ class Carrier(Protocol):
 
 
 class Stream:
-    """The events of a project, or of one session with the project's gaps, from a cursor on, for one client."""
+    """The events of a project, or of one session with what concerns all sessions, from a cursor on, for one client."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from gateway.db.every import every
 from gateway.log.ids import LogId
 from gateway.log.run import Run
 from gateway.log.store import Appended, Log
-from gateway.wire.events import Cursor, Event
+from gateway.wire.events import FOR_EVERY_SESSION, Cursor, Event
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class Tail:
     _all: Run = attrs.field(factory=Run)
     _owners: list[str | None] = attrs.field(factory=list)
     _sessions: dict[str, Run] = attrs.field(factory=dict)
-    #: The project's gaps, which concern every session.
-    _gaps: Run = attrs.field(factory=Run)
+    #: The project's gaps and changes, which concern every session.
+    _common: Run = attrs.field(factory=Run)
 
     def extend(self, appended: Appended) -> None:
         """Take what was committed here; after a hole, which others have filled, it must be loaded."""
@@ -81,7 +81,7 @@ class Tail:
 
     def restart(self, head: Cursor) -> None:
         """Drop everything and start at this place."""
-        self._all, self._gaps = Run(), Run()
+        self._all, self._common = Run(), Run()
         self._owners.clear()
         self._sessions.clear()
         self.epoch, self.head = head.epoch, head.seq
@@ -120,13 +120,13 @@ class Tail:
         return set(self._owners[after - self.since : through - self.since])
 
     def frames(self, session_id: str | None, after: int, through: int) -> bytes:
-        """The frames between two places, of all sessions, or of one with the project's gaps."""
+        """The frames between two places, of all sessions, or of one with the project's gaps and changes."""
         if session_id is None:
             return b"".join(self._all.between(after, through))
-        own, gaps = self._sessions.get(session_id), self._gaps
-        if not gaps.has(after, through):
+        own, common = self._sessions.get(session_id), self._common
+        if not common.has(after, through):
             return b"".join(own.between(after, through)) if own else b""
-        return (own or Run()).merged(gaps, after, through)
+        return (own or Run()).merged(common, after, through)
 
     async def wait(self, cursor: Cursor, seconds: float) -> bool:
         """Wait until the head is after a place; False after ``seconds``."""
@@ -144,8 +144,8 @@ class Tail:
         self._owners.append(event.session_id)
         if event.session_id is not None:
             self._sessions.setdefault(event.session_id, Run()).push(seq, frame)
-        elif event.type == "gap":
-            self._gaps.push(seq, frame)
+        elif event.type in FOR_EVERY_SESSION:
+            self._common.push(seq, frame)
         self.loaded = seq
         self.head = max(self.head, seq)
 
@@ -157,7 +157,7 @@ class Tail:
         forgotten = set(self._owners[:count])
         del self._owners[:count]
         self._all.forget(self.since)
-        self._gaps.forget(self.since)
+        self._common.forget(self.since)
         for session_id in forgotten:
             run = self._sessions.get(session_id) if session_id is not None else None
             if run is not None:

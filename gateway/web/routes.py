@@ -223,7 +223,10 @@ _SESSIONS = (
         answers={200: TOLD}, errors=errors.REFUSALS, reaches_container=True,
     ),
     Endpoint(GET, SESSION, sessions.get, Role.VIEWER, answers={200: shapes.Session}),
-    Endpoint(PATCH, SESSION, sessions.rename, Role.OPERATOR, body=sessions.TitleBody, answers={200: shapes.Session}),
+    Endpoint(
+        PATCH, SESSION, sessions.rename, Role.OPERATOR,
+        body=sessions.TitleBody, answers={200: shapes.Session}, errors=(EffectRefused,),
+    ),
     Endpoint(
         DELETE, SESSION, sessions.end, Role.OPERATOR,
         answers={200: shapes.Session}, errors=(errors.Conflict,), reaches_container=True,

@@ -130,6 +130,24 @@ class SessionRestored(EventData):
 
 
 @attrs.frozen(kw_only=True)
+class SessionRenamed(EventData):
+    """Somebody has given a session another title; null: none."""
+
+    type: ClassVar[str] = "session_renamed"
+    title: str | None
+    former_title: str | None
+    renamed_by: str
+
+
+@attrs.frozen(kw_only=True)
+class SessionCleared(EventData):
+    """Somebody has cleared a session's history: its messages begin here. Its events stay in the log."""
+
+    type: ClassVar[str] = "session_cleared"
+    cleared_by: str
+
+
+@attrs.frozen(kw_only=True)
 class SessionEnded(EventData):
     """A session has ended and takes no more prompts."""
 
@@ -291,6 +309,52 @@ WORK: Final[Mapping[str, type[EventData]]] = {
 
 
 @attrs.frozen(kw_only=True)
+class ProjectChanged(EventData):
+    """Somebody has changed a project's settings.
+
+    ``changed``: the names of its members that are others now. ``settings`` and ``former`` have their values, but for
+    addresses and secrets. ``changed_by``: a user, or ``gateway`` for a command of the operator's.
+    """
+
+    type: ClassVar[str] = "project_changed"
+    changed: list[str]
+    settings: dict[str, Any]
+    former: dict[str, Any]
+    changed_by: str
+
+
+@attrs.frozen(kw_only=True)
+class MemberAdded(EventData):
+    """A user has become a member of the project."""
+
+    type: ClassVar[str] = "member_added"
+    user_id: str
+    role: str
+    added_by: str
+
+
+@attrs.frozen(kw_only=True)
+class MemberRoleChanged(EventData):
+    """A member of the project has another role."""
+
+    type: ClassVar[str] = "member_role_changed"
+    user_id: str
+    role: str
+    former_role: str
+    changed_by: str
+
+
+@attrs.frozen(kw_only=True)
+class MemberRemoved(EventData):
+    """A user is no member of the project any more. Who leaves has removed themselves."""
+
+    type: ClassVar[str] = "member_removed"
+    user_id: str
+    role: str
+    removed_by: str
+
+
+@attrs.frozen(kw_only=True)
 class CredentialConnected(EventData):
     """A person has connected an account for an agent, maybe in the place of another."""
 
@@ -366,6 +430,10 @@ class Gap(EventData):
     def to_json(self) -> bytes:
         told = {"reason": self.reason, "source": self.source, "from": self.from_, "to": self.to, "count": self.count}
         return msgspec.json.encode(told | ({"message": self.message} if self.message is not None else {}))
+
+
+#: Events of the project that streams of its sessions have, too.
+FOR_EVERY_SESSION: Final = frozenset((Gap.type, ProjectChanged.type))
 
 
 @attrs.frozen(kw_only=True)

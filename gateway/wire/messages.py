@@ -30,6 +30,7 @@ from gateway.wire.codec import (
 from gateway.wire.events import (
     Event,
     Gap,
+    SessionCleared,
     TerminalEnded,
     TerminalOutput,
     TerminalStarted,
@@ -63,7 +64,9 @@ EventMessageType = Literal[
     "gap",
     "permission_request",
     "permission_resolved",
+    "session_cleared",
     "session_ended",
+    "session_renamed",
     "session_restored",
     "session_update",
     "turn_cancelling",
@@ -276,6 +279,11 @@ class Folder:
             for turn_id in (None, event.turn_id):
                 self._plans.pop(turn_id, None)
                 self._resumed.pop(turn_id, None)
+        if event.type == SessionCleared.type:
+            self._forget()
+            self._known.clear()
+            self._resumed.clear()
+            self.size = 0
         kind = _text(update.get("sessionUpdate"))
         if event.type == TurnStarted.type:
             self._fold_prompt(event)
@@ -309,11 +317,14 @@ class Folder:
     def messages(self) -> Iterator[Message]:
         """All messages so far, oldest first. Each is removed when it is yielded, so that none is in memory twice."""
         drafts = sorted(self._drafts, key=lambda draft: draft.first.seq, reverse=True)
+        self._forget()
+        while drafts:
+            yield drafts.pop().to_message()
+
+    def _forget(self) -> None:
         for one in (self._drafts, self._named, self._plans):
             one.clear()
         self._text = None
-        while drafts:
-            yield drafts.pop().to_message()
 
     def _fold_prompt(self, event: Event) -> None:
         members = members_of(event.data)

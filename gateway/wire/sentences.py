@@ -85,6 +85,12 @@ class Sentences:
         ended = f"The turn ended as {_word(said.get('outcome'))}{failure}."
         return "End of the turn", [ended, *_sentences(said.get("message"))]
 
+    def _renamed(self, said: Mapping[str, Any]) -> tuple[str, list[str]]:
+        title, former = _word(said.get("title"), ""), _word(said.get("formerTitle"), "")
+        change = f"calls the session “{title}”" if title else "takes the session's title away"
+        before = [f"It was called “{former}”."] if former else []
+        return "Session renamed", [f"{_word(said.get('renamedBy'))} {change}.", *before]
+
     def _gap(self, said: Mapping[str, Any]) -> tuple[str, list[str]]:
         count = f" {said['count']} events are missing." if isinstance(said.get("count"), int) else ""
         why = _GAPS.get(str(said.get("reason")), _word(said.get("reason")))
@@ -130,6 +136,11 @@ _TOLD: Final[Mapping[str, Callable[[Sentences, Mapping[str, Any]], tuple[str, li
     "file_written": Sentences._file_written,
     "gap": Sentences._gap,
     "session_restored": Sentences._restored,
+    "session_renamed": Sentences._renamed,
+    "session_cleared": lambda _, said: (
+        "History cleared",
+        [f"{_word(said.get('clearedBy'))} cleared the history before this."],
+    ),
     "session_ended": lambda _, said: ("Session ended", [f"{_word(said.get('endedBy'))} ended the session."]),
     "auth_required": lambda _, said: (
         "Account needed",

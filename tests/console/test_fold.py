@@ -92,7 +92,10 @@ def test_sessions_made_to_be_trouble_fold_as_in_the_gateway(node: Path) -> None:
 # Sessions. What is filled in of a turn that has ended comes in one append, so nobody opens a session amid it.
 
 START = datetime(2026, 11, 29, tzinfo=UTC)
-BESIDE = ("gap", "permission_request", "permission_resolved", "turn_cancelling", "session_restored", "container_event")
+BESIDE = (
+    *("gap", "permission_request", "permission_resolved", "turn_cancelling", "session_restored", "container_event"),
+    *("session_renamed", "session_cleared"),
+)
 KINDS = (
     *["agent_message_chunk"] * 5, "agent_thought_chunk", "user_message_chunk", "tool_call", "tool_call_update",
     "tool_call_update", "plan", "usage_update", "something_new",

@@ -109,6 +109,23 @@ async def test_two_people_see_the_same_turn_and_only_one_may_answer(
         assert await viewer.said() == await owner.said()
 
 
+async def test_whoever_is_given_another_role_sees_it_without_a_reload(
+    running_browser: Browser, gateway: Gateway, agent_host: str, commands: Commands
+) -> None:
+    alice, victor = token_of(commands, "alice"), token_of(commands, "victor")
+    await share(gateway, agent_host, alice, "victor")
+    project = gateway.sending(Authorization=f"Bearer {alice}")
+    async with console(running_browser, gateway.url) as page:
+        await page.open()
+        await sign_in(page, victor)
+        new = page.page.get_by_role("link", name="New")
+        await expect(page.page.locator("#sidebar .stream-badge")).to_contain_text("Live")
+        for role, may_work in (("operator", True), ("viewer", False)):
+            answer = await project.call("PUT", "/api/projects/demo/members/victor", {"role": role})
+            assert answer.status == 200, answer.body
+            await expect(new).to_be_visible(visible=may_work)
+
+
 async def test_whoever_loses_access_is_told_so_and_keeps_what_they_have_read(
     running_browser: Browser, gateway: Gateway, agent_host: str, commands: Commands
 ) -> None:

@@ -355,15 +355,16 @@ async def test_a_message_says_what_it_is_and_when(project: Project) -> None:
     assert by_role["assistant"]["content"][-1]["text"].strip().endswith("text")
 
 
-async def test_a_cleared_history_is_empty_and_later_messages_appear(project: Project) -> None:
+async def test_a_cleared_history_begins_anew_with_who_cleared_it(project: Project) -> None:
     session = await project.create_session()
     await project.prompt(session, "say old")
     events = await project.all_events(session)
     answer = await project.call("DELETE", f"/session/{session}/messages")
     assert (answer.status, answer.body) == (204, b"")
-    assert await project.messages(session) == []
+    [cleared] = await project.messages(session)
+    assert (cleared["role"], cleared["event"], cleared["data"]) == ("event", "session_cleared", {"clearedBy": "local"})
     await project.prompt(session, "say new")
-    assert [message["role"] for message in await project.messages(session)] == ["user", "assistant"]
+    assert [message["role"] for message in await project.messages(session)] == ["event", "user", "assistant"]
     assert "old" not in json.dumps(await project.messages(session))
     # Streams still resume from the log.
     assert [event.id for event in await project.all_events(session)][: len(events)] == [event.id for event in events]

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,11 +13,11 @@ from gateway.log import folding as folding_module
 from gateway.log import transcript as transcript_module
 from gateway.log.folding import Folding
 from gateway.log.ids import LogId
-from gateway.log.store import Log, NewEvent
+from gateway.log.store import Effect, Log, NewEvent
 from gateway.log.transcript import Transcript
 from gateway.projects.store import NewProject, Projects
 from gateway.upkeep.packing import Packing
-from gateway.wire.events import Event
+from gateway.wire.events import Event, SessionCleared
 from gateway.wire.messages import Message
 from tests.db.things import ask
 from tests.fixtures.folding import CASES, event_of
@@ -247,8 +248,11 @@ async def test_the_messages_are_those_of_the_fixture_wherever_a_fold_ran(
         )
         # No log has a heartbeat.
         events = [event_of(event) for event in case.events if event["type"] != "heartbeat"]
-        for start in range(0, len(events), at_once):
-            await log.append(LogId(project), [new(event) for event in events[start : start + at_once]])
+        # With what clears a history nothing else is appended.
+        cuts = [place for place, event in enumerate(events) if event.type == SessionCleared.type]
+        starts = sorted({*range(0, len(events), at_once), *cuts, *(place + 1 for place in cuts)})
+        for start, end in pairwise([*starts, len(events)]):
+            await log.append(LogId(project), [new(event, project) for event in events[start:end]])
             await folding.fold(project, "ses_1")
         await folding.settle(project, "ses_1")
         transcript = Transcript(database, log, folding)
@@ -257,6 +261,9 @@ async def test_the_messages_are_those_of_the_fixture_wherever_a_fold_ran(
         assert read == [{**message, "id": numbers[message["id"]]} for message in case.messages], case.name
 
 
-def new(event: Event) -> NewEvent:
+def new(event: Event, project: str) -> NewEvent:
     members = {"session_id": event.session_id, "turn_id": event.turn_id, "at": event.at}
-    return NewEvent(type=event.type, data=event.data, **members)
+    which = {"project_id": project, "session_id": event.session_id}
+    effects = (Effect("set_cleared", which), Effect("delete_messages", which))
+    effects = effects if event.type == SessionCleared.type else ()
+    return NewEvent(type=event.type, data=event.data, effects=effects, **members)

@@ -31,7 +31,7 @@ async def test_whatever_happens_in_a_session_makes_it_the_first(project: Project
     assert await listed(project) == [third.id, second.id, first.id]
     await first.events_of(["say", "hello", 1])
     assert await listed(project) == [first.id, third.id, second.id]
-    await second.events_of(["say", "hello", 1])
+    await project.call("PATCH", f"/session/{second.id}", {"title": "renamed"})
     assert await listed(project) == [second.id, first.id, third.id]
     async with project.events(third.id) as stream:
         await project.prompt(third.id, json.dumps(ASKS), wait=None)
@@ -54,13 +54,12 @@ async def test_the_time_of_an_update_is_that_of_the_last_event(session: Session)
 
 
 async def test_while_sessions_become_active_no_other_is_shown_twice_or_left_out(project: Project) -> None:
-    whole = (await sessions(project, 7))[::-1]
-    made = [one.id for one in whole]
+    made = [one.id for one in await sessions(project, 7)][::-1]
     begun = await page(project, "?limit=2")
     seen = [one["id"] for one in begun["sessions"]]
     # The last one of the page before, by whose place the next page begins, and one that is still to come.
-    for moved in (whole[1], whole[5]):
-        await moved.events_of(["say", "hello", 1])
+    for moved in (made[1], made[5]):
+        await project.call("PATCH", f"/session/{moved}", {"title": "active"})
     while begun["next"] is not None:
         begun = await page(project, f"?limit=2&after={begun['next']}")
         seen += [one["id"] for one in begun["sessions"]]

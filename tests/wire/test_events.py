@@ -15,6 +15,8 @@ AT = datetime(2026, 11, 22, 12, 30, 15, 123456, tzinfo=UTC)
 EVERY_KIND: list[EventData] = [
     events.SessionCreated(agent_id="demo", title=None, working_directory="src", created_by="local"),
     events.SessionRestored(how="new", reason="agent_restarted"),
+    events.SessionRenamed(title="new", former_title=None, renamed_by="local"),
+    events.SessionCleared(cleared_by="local"),
     events.SessionEnded(ended_by="local"),
     events.TurnStarted(prompt=[{"type": "text", "text": "hi"}], started_by="local"),
     events.TurnQueued(queued_by="local"),
@@ -29,6 +31,15 @@ EVERY_KIND: list[EventData] = [
     events.TerminalEnded(terminal_id="t", exit_code=0),
     events.FileRead(path="/work/a", size=5, line=2),
     events.FileWritten(path="/work/a", size=2, old_text=None, new_text="hi"),
+    events.ProjectChanged(
+        changed=["permissionMode"],
+        settings={"permissionMode": "ask"},
+        former={"permissionMode": "full-auto"},
+        changed_by="local",
+    ),
+    events.MemberAdded(user_id="olga", role="viewer", added_by="local"),
+    events.MemberRoleChanged(user_id="olga", role="admin", former_role="viewer", changed_by="local"),
+    events.MemberRemoved(user_id="olga", role="admin", removed_by="olga"),
     events.CredentialConnected(
         user_id="alice", token_type="oauth", provider="github", scopes=("a",), expires_at="2027-11-22T12:30:15.123Z"
     ),

@@ -25,6 +25,7 @@ MEMBERS = (
     *("permissionId", "toolCall", "options", "outcome", "optionId", "resolvedBy", "rule", "reason", "count", "message"),
     *("path", "size", "line", "limit", "omitted", "oldText", "newText"),
     *("how", "forgotten", "failure", "requestedBy", "silentFor", "otherTurns", "endedBy", "update", "event"),
+    *("title", "formerTitle", "renamedBy", "clearedBy"),
 )
 
 

@@ -12,6 +12,7 @@ import { Transcript } from "./model/transcript.js";
 import { addressOf, addressOfNew, placeOf } from "./place.js";
 import { Frame } from "./view/frame.js";
 import { openHelp } from "./view/help.js";
+import { sentenceForNews } from "./view/news.js";
 import { announce, complain, mention, messageOf } from "./view/notices.js";
 import { SessionView, titleFor } from "./view/session.js";
 import { spentLinkView } from "./view/spent-link.js";
@@ -148,6 +149,10 @@ export class Console {
             mention(sentenceForReset(reason));
             if (project === this.#project && !project.transcript(project.shownId)) this.#showAgain();
         };
+        project.onNews = (event) => {
+            const sentence = sentenceForNews(event);
+            if (sentence && project === this.#project) mention(sentence);
+        };
         project.onOver = (problem) => complain("The project cannot be read any more", problem);
         project.open().catch((problem) => {
             if (project === this.#project) complain("The project could not be read", problem);
@@ -190,6 +195,7 @@ export class Console {
         // At once: a tab that nobody looks at is given no frames, and its title is what is seen of it.
         this.#showTitle(project);
         this.#showSidebar();
+        if (what === "about") this.#sidebar.showProjects(this.#projects.list, project.id);
         if (what === "permissions") view?.permissionsChanged?.();
         else if (what === "stream") view?.streamChanged?.();
         else view?.update();

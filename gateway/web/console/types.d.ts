@@ -102,9 +102,28 @@ export interface CreatedSession {
     createdBy: string;
 }
 
+export type Role = "viewer" | "operator" | "admin";
+
+/** What is another way; of addresses and secrets no more than their names. */
+export interface ChangedProject {
+    changed: string[];
+    settings: Settings;
+    former: Settings;
+    changedBy: string;
+}
+
+export interface Settings {
+    name?: string;
+    defaultAgentId?: string | null;
+    permissionMode?: string;
+    [name: string]: unknown;
+}
+
 export type SaidEvent =
     | Said<"session_created", CreatedSession>
     | Said<"session_restored", { how: string; reason: string; forgotten?: string[]; message?: string | null }>
+    | Said<"session_renamed", { title: string | null; formerTitle: string | null; renamedBy: string }>
+    | Said<"session_cleared", { clearedBy: string }>
     | Said<"session_ended", { endedBy: string }>
     | Said<"turn_started", { prompt: unknown; startedBy: string }>
     | Said<"turn_ended", Ending>
@@ -114,6 +133,10 @@ export type SaidEvent =
     | Said<"agent_stopping", { agentId: string; reason: string; otherTurns: string[] }>
     | Said<"permission_request", RequestedPermission>
     | Said<"permission_resolved", ResolvedPermission>
+    | Said<"project_changed", ChangedProject>
+    | Said<"member_added", { userId: string; role: Role; addedBy: string }>
+    | Said<"member_role_changed", { userId: string; role: Role; formerRole: Role; changedBy: string }>
+    | Said<"member_removed", { userId: string; role: Role; removedBy: string }>
     | Each<"credential_connected" | "credential_renewed" | "credential_disconnected", { userId: string }>
     | Said<"credential_needs_reauth", { userId: string; reason: string; message: string }>
     | Said<"login_ended", { userId: string; provider: string; outcome: string; code: string; message: string }>
@@ -158,7 +181,7 @@ export type EventOf<Type extends LogEvent["type"]> = Extract<LogEvent, { type: T
 export interface Project {
     id: string;
     name: string;
-    role: "viewer" | "operator" | "admin";
+    role: Role;
 }
 
 export interface ProjectPage {
@@ -427,7 +450,7 @@ export interface NoteItem extends Entry<"note"> {
 export type Item = MessageItem | PermissionItem | NoteItem;
 
 /** What of a project has changed. */
-export type Change = "agents" | "sessions" | "stream" | "permissions" | Transcript;
+export type Change = "about" | "agents" | "sessions" | "stream" | "permissions" | Transcript;
 
 // Elements: see dom.js.
 

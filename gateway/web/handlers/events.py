@@ -33,7 +33,7 @@ async def project_events(request: web.Request) -> web.StreamResponse:
 
 
 async def session_events(request: web.Request) -> web.StreamResponse:
-    """The events of one session, and the project's gaps."""
+    """The events of one session, and the project's gaps and changes."""
     session = await request.app[SESSIONS].sessions.get(request[PROJECT].id, request.match_info["session_id"])
     return await stream_log(request, LogId(request[PROJECT].id), session.id)
 

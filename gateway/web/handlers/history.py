@@ -16,7 +16,7 @@ from gateway.sessions.sessions import Session
 from gateway.web.handlers import files, views
 from gateway.web.handlers.parameters import AFTER_PLACE, DIGEST, FORMAT, ORDER
 from gateway.web.handlers.requests import choice, number, page_size, text
-from gateway.web.keys import PROJECT, REQUEST_ID
+from gateway.web.keys import PROJECT, REQUEST_ID, USER
 from gateway.wire import markdown
 from gateway.wire.messages import Message
 from gateway.wire.sentences import Sentences
@@ -61,7 +61,7 @@ async def content(request: web.Request) -> web.Response:
 async def clear_messages(request: web.Request) -> web.Response:
     """Delete the session's messages. Its events stay in the log."""
     session = await _session(request)
-    await request.app[LOG].transcript.clear(session.project_id, session.id)
+    await request.app[LOG].transcript.clear(session.project_id, session.id, agent_id=session.agent_id, by=request[USER])
     return web.Response(status=204)
 
 

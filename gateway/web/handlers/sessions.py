@@ -112,7 +112,7 @@ async def rename(request: web.Request) -> web.Response:
     """Change a session's title."""
     body = await read_body(request, TitleBody)
     renamed = await request.app[SESSIONS].sessions.rename(
-        request[PROJECT].id, request.match_info["session_id"], body.title
+        request[PROJECT].id, request.match_info["session_id"], body.title, request[USER]
     )
     return views.answer(views.session(renamed))
 

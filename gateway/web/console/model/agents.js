@@ -14,6 +14,7 @@ const NEWS = new Set([
     "credential_renewed",
     "credential_needs_reauth",
     "credential_disconnected",
+    "project_changed",
     "gap",
 ]);
 

@@ -26,6 +26,11 @@ export class Asked {
         this.#items.set(item.permission.id, item);
     }
 
+    /** Those that nobody has answered. */
+    get open() {
+        return [...this.#items.values()].filter(({ permission }) => permission.state === "waiting");
+    }
+
     /**
      * The request that an answer is for; null where it has one already, or was not read.
      *

@@ -3,7 +3,7 @@
 import { pointElsewhere } from "./elsewhere.js";
 
 /** @import { AgentList, AuthStatus, Disconnected, LoginBegun, Message, MessagePage } from "../types.js" */
-/** @import { Permission, PermissionPage, Session, SessionPage, Snapshot, ToldTurn } from "../types.js" */
+/** @import { Permission, PermissionPage, Project, Session, SessionPage, Snapshot, ToldTurn } from "../types.js" */
 /** @import { Api } from "../api.js" */
 /** @typedef {ReturnType<Calls["auth"]>} AuthCalls */
 
@@ -12,6 +12,7 @@ const SNAPSHOT = 40;
 
 export class Calls {
     #api;
+    #project;
     #path;
 
     /**
@@ -20,7 +21,17 @@ export class Calls {
      */
     constructor(api, projectId) {
         this.#api = api;
-        this.#path = `/api/projects/${encodeURIComponent(projectId)}/acp`;
+        this.#project = `/api/projects/${encodeURIComponent(projectId)}`;
+        this.#path = `${this.#project}/acp`;
+    }
+
+    /**
+     * The project itself.
+     *
+     * @returns {Promise<Project>}
+     */
+    project() {
+        return this.#api.get(this.#project);
     }
 
     /**

@@ -157,7 +157,7 @@ export class Open {
         }
         const name = nameOf(item);
         const standIn = this.#standIns.get(name) ?? null;
-        if (standIn && standIn.kind !== "plan" && standIn.isBegun && isClosed(item, standIn.turn.id)) {
+        if (standIn && standIn.kind !== "plan" && isAnother(standIn, item)) {
             // Another one with the same id: what stood in for an earlier one stands for itself, and parts a text.
             this.#standIns.delete(name);
             this.#parts = this.#parts.filter(({ standIns }) => !standIns.has(standIn));
@@ -195,6 +195,17 @@ export class Open {
         if (this.#text === after) this.#text = before;
         return after && { before, after };
     }
+}
+
+/**
+ * Whether what stands in is another one than `item`, which was read: not where it was told of what began the other.
+ *
+ * @param {ToolItem | TerminalItem} standIn
+ * @param {NamedItem} item
+ */
+function isAnother({ isBegun, at, turn }, item) {
+    const isTold = item.turn.id === turn.id && item.updatedAt >= at;
+    return isBegun && isClosed(item, turn.id) && !isTold;
 }
 
 /** @param {NamedItem} item */

@@ -15,6 +15,12 @@ import { Transcripts } from "./transcripts.js";
 /** @import { Change, LogEvent, Project as About, ResetEvent } from "../types.js" */
 /** @import { Turn } from "./turn.js" */
 
+/**
+ * After these the project, or one's role in it, may be another one.
+ *
+ * @type {Set<LogEvent["type"]>}
+ */
+const ABOUT = new Set(["project_changed", "member_added", "member_role_changed", "member_removed"]);
 const OPEN_AGAIN_MS = 2000;
 /** A stream that is closed once more within this time is not opened again. */
 const LISTEN_AGAIN_MS = 5000;
@@ -30,6 +36,12 @@ export class Project {
      * @type {((reason: string) => void) | null}
      */
     onReset = null;
+    /**
+     * Called with what has happened to the project itself.
+     *
+     * @type {((event: LogEvent) => void) | null}
+     */
+    onNews = null;
     /**
      * Called when the project can be read no more.
      *
@@ -49,8 +61,8 @@ export class Project {
     #listenedAt = 0;
 
     /**
-     * `tell(what)` is called with agents, sessions, stream, permissions, or a transcript. What goes wrong in it is a view's
-     * fault, and keeps what is told here from nobody else.
+     * `tell(what)` is called with about, agents, sessions, stream, permissions, or a transcript. What goes wrong in it is a
+     * view's fault, and keeps what is told here from nobody else.
      *
      * @param {Api} api
      * @param {About} about
@@ -242,6 +254,20 @@ export class Project {
         this.agents.apply(event);
         this.permissions.apply(event);
         if (event.sessionId) this.sessions.apply(event, event.sessionId, this.shownId);
+        else if (ABOUT.has(event.type)) this.#news(event);
         this.#transcripts.apply(event);
+    }
+
+    /** @param {LogEvent} event */
+    async #news(event) {
+        if (event.type === "project_changed") this.sessions.projectChanged(event.data.settings);
+        this.onNews?.(event);
+        try {
+            // In place: the list of projects has the same.
+            Object.assign(this.about, await this.calls.project());
+            this.#changed("about");
+        } catch {
+            // Whoever may not read it any more is told so by the stream.
+        }
     }
 }

@@ -3,7 +3,7 @@
 import { isPassing } from "../api.js";
 import { seqOf } from "./event.js";
 
-/** @import { EventOf, KnownSession, LogEvent, Session } from "../types.js" */
+/** @import { EventOf, KnownSession, LogEvent, Session, Settings } from "../types.js" */
 /** @import { Calls } from "./calls.js" */
 
 /** What an agent says moves its session up no more often than this, as in the gateway. */
@@ -102,7 +102,19 @@ export class Sessions {
         const read = { ...session, cursor: seqOf(session.cursor) };
         // An answer may come after events that it does not know yet.
         const isOlder = known && known.cursor > read.cursor;
-        this.#byId.set(session.id, isOlder ? { ...read, ...known, title: read.title } : { ...known, ...read });
+        this.#byId.set(session.id, isOlder ? { ...read, ...known } : { ...known, ...read });
+    }
+
+    /**
+     * A container that asks nobody goes on so, whatever its project says.
+     *
+     * @param {Settings} settings
+     */
+    projectChanged({ permissionMode }) {
+        if (permissionMode === undefined) return;
+        for (const session of this.#byId.values())
+            if (session.permissions && session.permissions !== "container") session.permissions = permissionMode;
+        this.#changed();
     }
 
     /** @param {string} id */
@@ -199,9 +211,12 @@ function isSoonAfter(at, before) {
  * @param {KnownSession} session
  * @returns {Partial<KnownSession> | null}
  */
-function changeBy({ type, turnId, at }, { status, turn, queue }) {
+function changeBy(event, { status, turn, queue }) {
+    const { turnId, at } = event;
     const waiting = queue.filter((id) => id !== turnId);
-    switch (type) {
+    switch (event.type) {
+        case "session_renamed":
+            return { title: event.data.title };
         case "turn_started":
             return {
                 status: "running",

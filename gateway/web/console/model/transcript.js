@@ -129,8 +129,11 @@ export class Transcript {
                 return this.#permissionRequest(event);
             case "permission_resolved":
                 return this.#permissionResolved(event);
+            case "session_cleared":
+                return this.#cleared(event);
             case "gap":
             case "session_restored":
+            case "session_renamed":
             case "session_ended":
             case "turn_cancelling":
             case "turn_stalling":
@@ -307,6 +310,23 @@ export class Transcript {
         item.updatedAt = answer.at;
         item.turn.answered(item.permission.id, answer.at);
         this.#touched.add(item).add(item.turn);
+    }
+
+    /**
+     * Nothing of before is shown any more, but for what a snapshot tells beside the messages.
+     *
+     * @param {EventOf<"session_cleared">} event
+     */
+    #cleared(event) {
+        const running = this.turns.find(({ isRunning }) => isRunning);
+        const waiting = this.#asked.open;
+        this.turns = [];
+        this.earlier = null;
+        this.#open = new Open();
+        this.#asked = new Asked();
+        if (running) this.#turn(running.id, running.startedAt).begin(running.startedAt);
+        this.#remark(event, event.data);
+        for (const { permission, turnId, at } of waiting) this.#ask(turnId, at, permission, `permission ${permission.id}`);
     }
 
     /**

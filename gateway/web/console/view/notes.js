@@ -50,6 +50,12 @@ const NOTES = {
         const said = message ? ` ${oneLine(message)}` : "";
         return ["gap", `The session began anew, as ${why}: the agent remembers nothing of what stands above.${said}`];
     },
+    session_renamed: ({ title, formerTitle, renamedBy }) => {
+        const change = title ? `calls the session “${oneLine(title)}”` : "takes the session's title away";
+        const before = formerTitle ? ` It was called “${oneLine(formerTitle)}”.` : "";
+        return ["quiet", `${oneLine(renamedBy ?? "Somebody")} ${change}.${before}`];
+    },
+    session_cleared: ({ clearedBy }) => ["quiet", `${oneLine(clearedBy ?? "Somebody")} cleared the history before this.`],
     session_ended: ({ endedBy }) => ["quiet", `The session was ended${endedBy ? ` by ${oneLine(endedBy)}` : ""}.`],
     turn_cancelling: ({ requestedBy }) => ["quiet", `${oneLine(requestedBy ?? "Somebody")} wants this turn to stop.`],
     turn_stalling: ({ silentFor, endsAfter }) => [
