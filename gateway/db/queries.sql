@@ -1188,12 +1188,18 @@ select epoch, floor, head from log_heads where project_id = %(project_id)s and l
 
 -- begin_epochs --
 -- The database was restored from a backup: each log becomes another one. Its epoch is one that none had, also of those
--- that were given after the backup: by the clock, because the sequence is as old as the backup (seconds since 2026).
+-- that were given after the backup: by the clock, because the sequence is as old as the backup (seconds since 2026). A
+-- project's own log says that something is missing here.
 with past as materialized (
     select setval('log_epochs', greatest(
         nextval('log_epochs'), (extract(epoch from clock_timestamp()) - 1767225600)::bigint)) as epoch
+), begun as (
+    update log_heads set epoch = nextval('log_epochs'), head = head + case log when 'acp' then 1 else 0 end
+    from past where past.epoch > 0
+    returning project_id, log, head
 )
-update log_heads set epoch = nextval('log_epochs') from past where past.epoch > 0;
+insert into events (project_id, log, seq, type, at, payload)
+select project_id, log, head, 'gap', now(), %(gap)s from begun where log = 'acp';
 
 -- get_heads --
 -- Where several logs end.

@@ -144,7 +144,7 @@ class Log:
 
     async def begin_epochs(self) -> None:
         """After a restore from a backup: all clients start anew, instead of missing what was lost."""
-        await self._database.execute("begin_epochs")
+        await self._database.execute("begin_epochs", gap=Gap(reason="restored_from_backup").to_json())
 
     async def heads(self, log_ids: Collection[LogId]) -> dict[LogId, Cursor]:
         """The ends of those logs that exist."""

@@ -13,6 +13,7 @@ _GAPS: Final = {
     "container_restarted": "The container restarted, and what it said in between is lost.",
     "not_storable": "An event could not be stored.",
     "oversized": "An event was larger than the gateway accepts.",
+    "restored_from_backup": "The gateway's database was restored from a backup; what came after that is lost.",
     "skipped": "The container no longer had what came next.",
     "spool_damaged": "The buffer for the time without a database came back changed.",
     "spool_full": "The database was away for longer than events could be buffered.",

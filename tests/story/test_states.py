@@ -4,10 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.program import run_to_end
 from tests.story.conftest import Session
 from tests.world import EventStream, Project, data_of
 
@@ -143,3 +145,17 @@ async def test_members_come_go_and_are_given_roles_as_events(session: Session) -
         ),
         ("member_removed", {"userId": "olga", "role": "operator", "removedBy": "local"}),
     ]
+
+
+async def test_what_a_restored_backup_has_lost_is_a_gap_in_every_history(
+    session: Session, database_url: str, tmp_path: Path
+) -> None:
+    await session.events_of(["say", "before", 1])
+    environ = {"ACP_GATEWAY_DATABASE_URL": database_url}
+    restored = await asyncio.to_thread(run_to_end, "migrate", "--restored", directory=tmp_path, environ=environ)
+    assert restored.status == 0, restored.stderr
+    await session.events_of(["say", "after", 1])
+    messages = await session.project.messages(session.id)
+    assert [one["role"] for one in messages] == ["user", "assistant", "event", "user", "assistant"]
+    assert (messages[2]["event"], messages[2]["data"]["reason"]) == ("gap", "restored_from_backup")
+    assert "restored from a backup" in await export(session, "markdown")

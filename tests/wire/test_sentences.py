@@ -34,7 +34,7 @@ def told(type: str, **data: Any) -> str:
     return f"{title}: {' '.join(sentences)}"
 
 
-@pytest.mark.parametrize("reason", GAP_REASONS)
+@pytest.mark.parametrize("reason", [*GAP_REASONS, "restored_from_backup"])
 def test_each_reason_of_a_gap_has_its_sentence_everywhere(reason: str) -> None:
     assert reason not in told("gap", reason=reason)
     assert f"\n    {reason}:" in NOTES

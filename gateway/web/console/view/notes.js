@@ -17,6 +17,7 @@ import { changeView } from "./diff.js";
 const GAPS = {
     container_restarted: "The container restarted. What it said in between is lost.",
     stream_interrupted: "The connection to the container broke, and it keeps nothing: what it said meanwhile is lost.",
+    restored_from_backup: "The gateway's database was restored from a backup. What came after that is lost.",
     skipped: "The container no longer has what comes next.",
     agent_output: "The agent wrote something that cannot be read.",
     oversized: "An event was larger than the gateway takes.",
