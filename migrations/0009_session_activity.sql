@@ -1,4 +1,4 @@
--- Keeps which sessions were active last, so that lists can be in that order.
+-- Keeps which sessions were active last, and the passwords of projects' OpenCode.
 
 create table session_activity (
     project_id text not null references projects (id) on delete cascade,
@@ -9,6 +9,10 @@ create table session_activity (
 );
 
 create index session_activity_by_place on session_activity (project_id, place);
+
+alter table projects
+    add column opencode_username text,              -- null: the one that OpenCode has by default
+    add column sealed_opencode_password bytea;      -- null: its OpenCode wants none
 
 -- What concerns every session.
 create index events_for_sessions on events (project_id, log, seq)

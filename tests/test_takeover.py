@@ -72,7 +72,7 @@ FORMER_DIFF = ("@@ -0,0 +1,2 @@\n+hello\n+\n", "@@ -0,0 +1 @@\n+hello\n")
 
 
 def _as_before(body: Any) -> Any:
-    """Without what messages have had since: events among them, and authors; and without pages of what had none."""
+    """Without what has come since: events among messages, authors, pages of what had none, OpenCode's password."""
     body = _timeless(body)
     if isinstance(body, dict) and ("credentials" in body or "permissions" in body) and "messages" not in body:
         body = {name: value for name, value in body.items() if name != "next"}
@@ -80,16 +80,24 @@ def _as_before(body: Any) -> Any:
         body = {**body, "messages": [one for one in body["messages"] if one["role"] != "event"]}
         for one in body["messages"]:
             one.pop("author", None)
+    for one in _those(body, "project"):
+        assert (one.pop("opencodeUsername"), one.pop("hasOpencodePassword")) == (None, False)
     return body
 
 
 def _timeless(body: Any) -> Any:
     """Without the times of sessions' updates: turns count by now."""
-    if isinstance(body, dict):
-        for one in (body, *body.get("sessions", ()), *filter(None, [body.get("session")])):
-            if "credentialUserId" in one:
-                one.pop("updatedAt")
+    for one in _those(body, "session"):
+        one.pop("updatedAt")
     return body
+
+
+def _those(body: Any, kind: str) -> list[Any]:
+    """The projects or sessions in an answer."""
+    if not isinstance(body, dict):
+        return []
+    is_one = {"project": "containerUrl", "session": "credentialUserId"}[kind] in body
+    return [body] if is_one else [*body.get(f"{kind}s", ()), *filter(None, [body.get(kind)])]
 
 
 async def test_all_that_was_stored_is_answered_as_before(gateway: Gateway) -> None:

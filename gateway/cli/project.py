@@ -44,7 +44,8 @@ async def move(
 ) -> None:
     """Have a project be at another container; a gateway takes users' credentials back from the former one."""
     _check_addresses(config, address, acp_address)
-    changes = {"container_url": address, "acp_url": acp_address, "container_token": None}
+    secrets = {"container_token": None, "opencode_password": None}
+    changes = {"container_url": address, "acp_url": acp_address, **secrets}
     _check_mapping(config, _new_project(containerUrl=address, acpUrl=acp_address))
     async with reach_database(config) as database:
         vault = Vault(Keys.load((config if config.database.url else with_keys_beside_data(config)).vault))

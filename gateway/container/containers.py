@@ -87,11 +87,19 @@ class Containers:
             return self._own_host.token
         return self._projects.container_token(project) or self._config.token
 
+    def authorization(self, project: Project, port: str) -> str | None:
+        """What a request that is passed on has in this field: ``port`` is ``acp`` or ``opencode``."""
+        if port == "opencode":
+            return self._projects.opencode_authorization(project)
+        token = self.token(project)
+        return f"Bearer {token}" if token else None
+
     def opencode(self, project: Project) -> OpenCode:
         """OpenCode's API in the project's container, if it has one."""
         return OpenCode(
             self._client,
             opencode_upstream(project, self._config),
+            authorization=self._projects.opencode_authorization(project),
             timeouts=self._timeouts(),
             mask=partial(self._secrets.mask, project.id),
         )

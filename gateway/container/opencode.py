@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import attrs
+from aiohttp import hdrs
 
 from gateway.container.answers import AnswerLimit, read_answer
 from gateway.container.client import Mask
@@ -105,8 +106,12 @@ class History:
 class OpenCode:
     """OpenCode's API of one container. Raises ``UpstreamError`` kinds."""
 
-    def __init__(self, client: Client, upstream: Upstream, *, timeouts: Timeouts, mask: Mask) -> None:
+    def __init__(
+        self, client: Client, upstream: Upstream, *, authorization: str | None, timeouts: Timeouts, mask: Mask
+    ) -> None:
+        """``authorization``: what it wants in the field of this name, if anything."""
         self._client = client
+        self._authorization: dict[str, str] = {} if authorization is None else {hdrs.AUTHORIZATION: authorization}
         self._mask = mask
         self._upstream = upstream
         self._timeouts = attrs.evolve(timeouts, headers=ASK_SECONDS)
@@ -146,7 +151,9 @@ class OpenCode:
         Ends with ``UpstreamUnreachable`` when the stream ends, and with ``UpstreamTimeout`` after ``silence`` seconds,
         once there was a heartbeat. Older versions send none: they may be silent for as long as any answer.
         """
-        async with opened(self._client, self._upstream, "/event", headers={}, timeouts=self._timeouts) as stream:
+        async with opened(
+            self._client, self._upstream, "/event", headers=self._authorization, timeouts=self._timeouts
+        ) as stream:
             parser = SSEParser(max_event_bytes=max_event_bytes)
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
@@ -168,7 +175,7 @@ class OpenCode:
             yield batches()
 
     async def _get(self, path: str) -> Any:
-        headers = {"Accept": "application/json"}
+        headers = {hdrs.ACCEPT: "application/json", **self._authorization}
         async with self._client.open("GET", self._upstream, path, headers=headers, timeouts=self._timeouts) as response:
             if response.status != 200 or response.content_type != "application/json":
                 return None

@@ -35,6 +35,7 @@ class SealedTable:
 TABLES = (
     SealedTable("agent_auth_tokens", ("access_token", "refresh_token")),
     SealedTable("projects", ("container_token",)),
+    SealedTable("opencode_passwords", ("opencode_password",), has_key_column=False, place="projects"),
     SealedTable("unrevoked_tokens", ("access_token", "refresh_token")),
     SealedTable("pending_logins", ("verifier", "code", "device_code"), has_key_column=False),
     SealedTable("given_secrets", ("access_token",), place="agent_auth_tokens"),

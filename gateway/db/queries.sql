@@ -10,10 +10,12 @@ from deployment p, pg_database d where d.datname = current_database();
 -- A project and the heads of its logs come into being together: of its own, and of OpenCode's where that is recorded.
 with project as (
     insert into projects (id, owner_id, name, container_url, acp_url, default_agent_id, retention, permission_mode,
-        permission_rules, permission_timeout, record_opencode_events, sealed_container_token, container_token_key_id)
+        permission_rules, permission_timeout, record_opencode_events, sealed_container_token, container_token_key_id,
+        opencode_username, sealed_opencode_password)
     values (%(id)s, %(owner_id)s, %(name)s, %(container_url)s, %(acp_url)s, %(default_agent_id)s,
         %(retention)s::jsonb, %(permission_mode)s, %(permission_rules)s::jsonb, %(permission_timeout)s,
-        %(record_opencode_events)s, %(sealed_container_token)s, %(container_token_key_id)s)
+        %(record_opencode_events)s, %(sealed_container_token)s, %(container_token_key_id)s,
+        %(opencode_username)s, %(sealed_opencode_password)s)
     returning *
 ), logs as (
     select id, 'acp' as log from project union all select id, 'opencode' from project where record_opencode_events
@@ -92,6 +94,10 @@ update projects set
         case when 'container_token' = any(%(changed)s) then %(sealed_container_token)s else sealed_container_token end,
     container_token_key_id =
         case when 'container_token' = any(%(changed)s) then %(container_token_key_id)s else container_token_key_id end,
+    opencode_username =
+        case when 'opencode_username' = any(%(changed)s) then %(opencode_username)s else opencode_username end,
+    sealed_opencode_password = case when 'opencode_password' = any(%(changed)s) then %(sealed_opencode_password)s
+        else sealed_opencode_password end,
     updated_at = now()
 from (select count(*) > 0 as moved from expired) follower
 where id = %(id)s
@@ -1880,6 +1886,8 @@ select key_id, count(*) as rows from (
     union all
     select container_token_key_id from projects where container_token_key_id is not null
     union all
+    select sealed_with(sealed_opencode_password) from projects where sealed_opencode_password is not null
+    union all
     select key_id from unrevoked_tokens
     union all
     select distinct_keys.key_id from pending_logins l cross join lateral (
@@ -1951,6 +1959,24 @@ where id = (%(id)s::text[])[1] and sealed_container_token = %(former_container_t
 -- Removes the containers' secrets that a lost key has sealed.
 update projects set sealed_container_token = null, container_token_key_id = null, updated_at = now()
 where container_token_key_id = %(key_id)s;
+
+-- list_sealed_opencode_passwords --
+-- Passwords of containers' OpenCode under other keys than the current one, after a given one.
+select array[id] as id, array[id, container_url] as place, sealed_opencode_password as opencode_password
+from projects
+where sealed_with(sealed_opencode_password) <> %(key_id)s
+    and (%(after)s::text[] is null or id > (%(after)s::text[])[1])
+order by id limit %(limit)s;
+
+-- reseal_opencode_passwords --
+-- The same password under another key, unless somebody has stored another meanwhile.
+update projects set sealed_opencode_password = %(opencode_password)s
+where id = (%(id)s::text[])[1] and sealed_opencode_password = %(former_opencode_password)s;
+
+-- forget_opencode_passwords --
+-- Removes the passwords that a lost key has sealed.
+update projects set sealed_opencode_password = null, updated_at = now()
+where sealed_with(sealed_opencode_password) = %(key_id)s;
 
 -- list_sealed_pending_logins --
 -- Logins that can still be completed, with a secret under another key than the current one, after a given one.

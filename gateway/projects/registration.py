@@ -16,7 +16,7 @@ async def register(
         await projects.create(owner or LOCAL_USER, new, by_operator=True)
         return
     if known.container_url != address:
-        changes = {"container_url": address, "container_token": None}
+        changes = {"container_url": address, "container_token": None, "opencode_password": None}
         await projects.update(known.owner_id, project_id, changes, by_operator=True, told_as=OPERATOR)
     if owner is not None and owner != known.owner_id:
         await projects.give(project_id, owner)

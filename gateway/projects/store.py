@@ -1,5 +1,6 @@
 """Projects: their owners, their containers' addresses, and their settings."""
 
+import base64
 import json
 import logging
 import secrets
@@ -47,6 +48,13 @@ ANY_KIND: RuleKind = "*"
 #: The secret of a container.
 ContainerToken = Annotated[
     str, matching(r"[!-~]{1,4096}", "must be 1 to 4096 printable ASCII characters without spaces; null takes it away")
+]
+#: HTTP Basic's (RFC 7617): a name has no colon.
+OpencodeUsername = Annotated[
+    str, matching(r"[ -9;-~]{1,200}", "must be 1 to 200 printable ASCII characters without a colon; null is opencode")
+]
+OpencodePassword = Annotated[
+    str, matching(r"[ -~]{1,4096}", "must be 1 to 4096 printable ASCII characters; null takes it away")
 ]
 PermissionTimeout = Annotated[float, Meta(ge=1, le=604_800, description="Seconds.")]
 
@@ -120,22 +128,21 @@ class Project(Location):
     record_opencode_events: bool = False
     #: The directory whose OpenCode events are recorded, once known.
     opencode_directory: str | None = None
+    #: Who OpenCode is told asks; None: the name that it has by default.
+    opencode_username: str | None = None
+    #: None where OpenCode wants no password.
+    sealed_opencode_password: Sealed | None = attrs.field(default=None, repr=False)
     created_at: datetime
     updated_at: datetime
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
         values = {field.name: row[field.name] for field in attrs.fields(cls)}
-        retention, rules = Retention.from_row(row["retention"]), rules_from(row["permission_rules"])
-        token = row["sealed_container_token"]
-        return cls(
-            **values
-            | {
-                "retention": retention,
-                "permission_rules": rules,
-                "sealed_container_token": None if token is None else Sealed(token),
-            }
-        )
+        values["retention"] = Retention.from_row(row["retention"])
+        values["permission_rules"] = rules_from(row["permission_rules"])
+        for name in ("sealed_container_token", "sealed_opencode_password"):
+            values[name] = None if row[name] is None else Sealed(row[name])
+        return cls(**values)
 
 
 @attrs.frozen
@@ -173,6 +180,8 @@ class NewProject:
     permission_timeout: PermissionTimeout | None = None
     record_opencode_events: bool = False
     container_token: ContainerToken | None = attrs.field(default=None, repr=False)
+    opencode_username: OpencodeUsername | None = None
+    opencode_password: OpencodePassword | None = attrs.field(default=None, repr=False)
 
 
 def rules_from(column: Any) -> tuple[PermissionRule, ...]:
@@ -192,6 +201,8 @@ PAGE = 500
 MAX_WARNINGS = 20
 
 
+#: The name that ``opencode serve`` expects where it is given no other.
+OPENCODE_USERNAME: Final = "opencode"
 #: Who the log names where the gateway's operator has changed something.
 OPERATOR: Final = "gateway"
 #: The members of a project whose values the log tells, and those of which it tells no more than that they have changed.
@@ -199,7 +210,13 @@ _TOLD: Final = (
     *("name", "default_agent_id", "retention", "permission_mode", "permission_rules", "permission_timeout"),
     *("record_opencode_events", "owner_id"),
 )
-_NAMED: Final = {"container_url": "containerUrl", "acp_url": "acpUrl", "sealed_container_token": "containerToken"}
+_NAMED: Final = {
+    "container_url": "containerUrl",
+    "acp_url": "acpUrl",
+    "opencode_username": "opencodeUsername",
+    "sealed_container_token": "containerToken",
+    "sealed_opencode_password": "opencodePassword",
+}
 
 _CHANGEABLE = [field.name for field in attrs.fields(NewProject) if field.name != "id"]
 
@@ -237,7 +254,7 @@ class Projects:
         locations = await self._addresses.locate(self._upstreams(new))
         project_id = new.id or f"project-{secrets.token_hex(6)}"
         values = _columns(attrs.asdict(new, recurse=False))
-        values |= self._sealed(values.pop("container_token"), project_id, new.acp_url or new.container_url)
+        values |= self._sealed(values, project_id, new.acp_url or new.container_url, new.container_url)
         values |= {"id": project_id, "name": new.name or project_id, "owner_id": owner_id}
 
         async def work(transaction: Transaction) -> Row:
@@ -317,9 +334,8 @@ class Projects:
                 raise ProjectNotFound(f"There is no project {project_id!r}.")
             former = Project.from_row(row)
             values = _columns(dict.fromkeys(_CHANGEABLE) | dict(changes))
-            address = changes.get("acp_url", former.acp_url) or changes.get("container_url", former.container_url)
-            values |= self._sealed(values.pop("container_token"), project_id, address)
             there = attrs.evolve(former, **addresses)
+            values |= self._sealed(values, project_id, there.acp_address, there.container_url)
             if acp_upstream(there, self._config) != acp_upstream(former, self._config):
                 given = {"project_id": project_id, "user_id": None, "agent_id": None, "has_moved": True}
                 await transaction.execute("withdraw_credentials", **given)
@@ -415,12 +431,27 @@ class Projects:
             return None
         return self._vault.open(sealed, container_token_place(project.id, project.acp_address)).decode()
 
-    def _sealed(self, token: str | None, project_id: str, address: str) -> dict[str, Any]:
-        """The columns of a container's secret; ``VaultNotConfigured`` without a key."""
-        if token is None:
-            return {"sealed_container_token": None, "container_token_key_id": None}
-        sealed = self._vault.seal(token.encode(), container_token_place(project_id, address))
-        return {"sealed_container_token": sealed.ciphertext, "container_token_key_id": sealed.key_id}
+    def opencode_authorization(self, project: Project) -> str | None:
+        """The ``Authorization`` that the project's OpenCode wants. Raises as ``container_token`` does."""
+        if project.sealed_opencode_password is None:
+            return None
+        place = opencode_password_place(project.id, project.container_url)
+        password = self._vault.open(project.sealed_opencode_password, place)
+        username = (project.opencode_username or OPENCODE_USERNAME).encode()
+        return f"Basic {base64.b64encode(username + b':' + password).decode()}"
+
+    def _sealed(self, values: dict[str, Any], project_id: str, acp_address: str, container_url: str) -> dict[str, Any]:
+        """Takes the secrets out of ``values``; returns their columns. ``VaultNotConfigured`` without a key."""
+        token = self._seal(values.pop("container_token"), container_token_place(project_id, acp_address))
+        password = self._seal(values.pop("opencode_password"), opencode_password_place(project_id, container_url))
+        return {
+            "sealed_container_token": token and token.ciphertext,
+            "container_token_key_id": token and token.key_id,
+            "sealed_opencode_password": password and password.ciphertext,
+        }
+
+    def _seal(self, secret: str | None, place: Place) -> Sealed | None:
+        return None if secret is None else self._vault.seal(secret.encode(), place)
 
     def forget(self) -> None:
         """Clear the cache, because roles or a project have changed.
@@ -452,6 +483,11 @@ def _told(former: Project, changed: Project, *, by: str) -> list[NewEvent]:
 def container_token_place(project_id: str, acp_address: str) -> Place:
     """Bound to the address, so that moving a project to another container does not reveal the former one's secret."""
     return Place(table="projects", row=(project_id, acp_address), field="container_token")
+
+
+def opencode_password_place(project_id: str, container_url: str) -> Place:
+    """Bound to the address, as the container's token is."""
+    return Place(table="projects", row=(project_id, container_url), field="opencode_password")
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:

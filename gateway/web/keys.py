@@ -16,6 +16,7 @@ from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.readiness import Readiness
 from gateway.web.bodies import Bodies, Place
+from gateway.web.destination import Port
 
 #: As at the start; SETTINGS has what was reloaded since.
 CONFIG = web.AppKey("config", Config)
@@ -54,8 +55,9 @@ ROLE = web.RequestKey("role", Role)
 
 @attrs.frozen
 class Route:
-    """Where to forward a request: upstream, raw path and query, and the prefix that was removed."""
+    """Where to forward a request: port, upstream, raw path and query, and the prefix that was removed."""
 
+    port: Port
     upstream: Upstream
     target: str
     prefix: str

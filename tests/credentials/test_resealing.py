@@ -35,7 +35,8 @@ async def test_everything_is_under_the_current_key_afterwards_and_opens(
     saving = Credentials(database, FORMER)
     given = await saving.save_agent_auth_token("ann", "gemini", token_type=API_KEY, access_token="key")
     before = Projects(database, FORMER)
-    await before.create("ann", NewProject(id="own", container_url="http://127.0.0.1:1", container_token="secret"))
+    secrets = {"container_token": "secret", "opencode_password": "password"}
+    await before.create("ann", NewProject(id="own", container_url="http://127.0.0.1:1", **secrets))
     await before.create("ann", NewProject(id="none", container_url="http://127.0.0.1:1"))
     row = {"project_id": "own", "agent_id": "gemini", "user_id": "ann", "version": given.version}
     place = {"container_url": "http://127.0.0.1:1", "acp_url": None}
@@ -45,8 +46,8 @@ async def test_everything_is_under_the_current_key_afterwards_and_opens(
     # A former secret, which a container may run with still.
     await saving.save_agent_auth_token("ann", "gemini", token_type=API_KEY, access_token="newer")
     done = await reseal(database, NOW)
-    assert (done.rows, done.unreadable, done.complete) == (23, set(), True)
-    assert await used_keys(database) == {"k2": 23}
+    assert (done.rows, done.unreadable, done.complete) == (24, set(), True)
+    assert await used_keys(database) == {"k2": 24}
     only_new = Vault(Keys(ring=KeyRing([TWO])))
     credentials = Credentials(database, only_new)
     for number in range(20):
@@ -58,6 +59,7 @@ async def test_everything_is_under_the_current_key_afterwards_and_opens(
     assert credentials.open_given_secret("ann", "gemini", Sealed(former["sealed_access_token"])) == "key"
     projects = Projects(database, only_new)
     assert projects.container_token(await projects.get("ann", "own")) == "secret"
+    assert projects.opencode_authorization(await projects.get("ann", "own")) == "Basic b3BlbmNvZGU6cGFzc3dvcmQ="
     assert (await reseal(database, NOW)).rows == 0
 
 

@@ -9,6 +9,7 @@ for byte; what is said while nobody listens is gone. ``POST /cut`` breaks every 
 
 import argparse
 import asyncio
+import base64
 import json
 import secrets
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 import attrs
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from tests.fakes.listening import listen
 
@@ -38,8 +40,10 @@ def event(type: str, **properties: Any) -> bytes:
 class FakeOpenCode:
     """One server; ``said`` is all that it told anybody in its own directory, in order."""
 
-    def __init__(self, *, heartbeat: float = 10.0) -> None:
+    def __init__(self, *, heartbeat: float = 10.0, username: str = "opencode", password: str | None = None) -> None:
         self.heartbeat = heartbeat
+        pair = f"{username}:{password}".encode()
+        self._wanted = None if password is None else f"Basic {base64.b64encode(pair).decode()}"
         self.said: list[bytes] = []
         #: When it told each of them.
         self.said_at: list[datetime] = []
@@ -59,7 +63,7 @@ class FakeOpenCode:
 
     async def start(self) -> None:
         """On the port that it had before, if it had one."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._authenticated])
         app.router.add_get("/path", self._path)
         app.router.add_get("/event", self._event)
         app.router.add_post("/say", self._say)
@@ -98,6 +102,13 @@ class FakeOpenCode:
         for stream in self._streams:
             stream.transport.abort()
         self._streams.clear()
+
+    @web.middleware
+    async def _authenticated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """As ``opencode serve`` does with ``OPENCODE_SERVER_PASSWORD``."""
+        if self._wanted is not None and request.headers.getall("Authorization", []) != [self._wanted]:
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="Secure Area"'})
+        return await handler(request)
 
     async def _path(self, _: web.Request) -> web.Response:
         return web.json_response({"home": "/home/agent", "directory": HOME})

@@ -24,6 +24,8 @@ MEMBERS = {
     *POLICY,
     "recordOpencodeEvents",
     "hasContainerToken",
+    "opencodeUsername",
+    "hasOpencodePassword",
     "ownerId",
     "role",
     "createdAt",

@@ -12,8 +12,9 @@ running, and regardless of identity.project_creators. Addresses outside of conta
 container are refused."""
 
 MOVE = """\
-Move a project to another container, directly in the database as "project register" does. Its containerToken is deleted.
-The former container is told to return users' credentials, for up to two minutes if it does not answer."""
+Move a project to another container, directly in the database as "project register" does. Its containerToken
+and opencodePassword are deleted. The former container is told to return users' credentials, for up to two minutes if it
+does not answer."""
 
 
 def add(commands: Any) -> None:
@@ -27,6 +28,14 @@ def add(commands: Any) -> None:
     create.add_argument("--agent", help="the default agent of its sessions")
     create.add_argument(
         "--record-opencode-events", action="store_true", help="record OpenCode's own events, so that its clients resume"
+    )
+    create.add_argument(
+        "--opencode-username", metavar="NAME", help="the name that its OpenCode wants (default: opencode)"
+    )
+    create.add_argument(
+        "--opencode-password-file",
+        metavar="FILE",
+        help="holds the password that its OpenCode wants; - is standard input",
     )
     asking(group, "delete", "delete_project", "delete one with its sessions and history").add_argument("project")
     register = command(

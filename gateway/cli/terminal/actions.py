@@ -5,6 +5,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -93,10 +94,22 @@ async def get_project(options: Options, client: Client, screen: Screen) -> None:
 
 async def create_project(options: Options, client: Client, screen: Screen) -> None:
     given = {"id": options.id, "name": options.name, "defaultAgentId": options.agent}
+    given |= {"opencodeUsername": options.opencode_username}
+    if options.opencode_password_file is not None:
+        given["opencodePassword"] = await asyncio.to_thread(_first_line, options.opencode_password_file)
     body = {"containerUrl": options.container, **{name: value for name, value in given.items() if value is not None}}
     if options.record_opencode_events:
         body["recordOpencodeEvents"] = True
     show_members(options, screen, await client.call("POST", "/api/projects", body))
+
+
+def _first_line(path: str) -> str:
+    """A secret from a file, or from standard input."""
+    try:
+        text = sys.stdin.readline() if path == "-" else Path(path).read_text("utf-8").partition("\n")[0]
+    except (OSError, UnicodeError) as exc:
+        raise UsageError(f"--opencode-password-file: {path} cannot be read: {exc}") from exc
+    return text.rstrip("\r\n")
 
 
 async def delete_project(options: Options, client: Client, screen: Screen) -> None:

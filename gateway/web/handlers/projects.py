@@ -6,6 +6,7 @@ import attrs
 from aiohttp import web
 
 from gateway.administration.room import ADMINISTRATION
+from gateway.credentials.vault import Sealed
 from gateway.errors import InvalidBody, ProjectCreationDenied
 from gateway.identity.roles import Role
 from gateway.projects.room import PROJECTS
@@ -14,6 +15,8 @@ from gateway.projects.store import (
     AgentId,
     ContainerToken,
     NewProject,
+    OpencodePassword,
+    OpencodeUsername,
     PermissionMode,
     PermissionRules,
     PermissionTimeout,
@@ -49,6 +52,8 @@ class ProjectChanges:
     permission_timeout: PermissionTimeout | None = _UNCHANGED
     record_opencode_events: bool = _UNCHANGED
     container_token: ContainerToken | None = attrs.field(default=_UNCHANGED, repr=False)
+    opencode_username: OpencodeUsername | None = _UNCHANGED
+    opencode_password: OpencodePassword | None = attrs.field(default=_UNCHANGED, repr=False)
 
     def given(self) -> dict[str, Any]:
         return {name: value for name, value in attrs.asdict(self, recurse=False).items() if value is not _UNCHANGED}
@@ -100,7 +105,9 @@ async def update(request: web.Request) -> web.Response:
         _check_creator(request)
     _check_mapping(request, moved)
     if moved.acp_address != request[PROJECT].acp_address and "container_token" not in changes:
-        _refuse_to_move_secret(moved)
+        _refuse_to_move("containerToken", moved.sealed_container_token)
+    if moved.container_url != request[PROJECT].container_url and "opencode_password" not in changes:
+        _refuse_to_move("opencodePassword", moved.sealed_opencode_password)
     await _check_reachable(request, changes)
     changed = await request.app[ADMINISTRATION].registration.change(request[USER], request[PROJECT].id, changes)
     return views.answer(views.project(changed, request[ROLE]))
@@ -134,11 +141,11 @@ def _check_address(text: str, member: str) -> None:
         raise InvalidBody(f"$.{member}: {exc}") from exc
 
 
-def _refuse_to_move_secret(project: Project) -> None:
+def _refuse_to_move(member: str, secret: Sealed | None) -> None:
     """Nobody learns a container's secret by moving the project to a container of their own."""
-    if project.sealed_container_token is not None:
+    if secret is not None:
         raise InvalidBody(
-            "$.containerToken: the stored one belongs to the former address; send the one of the new address, or null "
+            f"$.{member}: the stored one belongs to the former address; send the one of the new address, or null "
             "if it has none"
         )
 

@@ -34,6 +34,8 @@ class Project:
     permission_timeout: float | None
     record_opencode_events: bool
     has_container_token: bool
+    opencode_username: str | None
+    has_opencode_password: bool
     owner_id: str
     role: Annotated[RoleWord, Meta(description="The caller's role.")]
     created_at: datetime

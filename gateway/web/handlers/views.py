@@ -58,8 +58,13 @@ def shown(shape: type[S], value: Any, **members: Any) -> S:
 
 def project(value: Project, role: Role) -> shapes.Project:
     """``role`` is the caller's."""
-    has_token = value.sealed_container_token is not None
-    return shown(shapes.Project, value, role=role.word, has_container_token=has_token)
+    return shown(
+        shapes.Project,
+        value,
+        role=role.word,
+        has_container_token=value.sealed_container_token is not None,
+        has_opencode_password=value.sealed_opencode_password is not None,
+    )
 
 
 def member(value: Member) -> shapes.Member:

@@ -1,6 +1,6 @@
 """Passthrough: any path without a handler is forwarded to the container, whose 404 and 405 are returned unchanged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from aiohttp import hdrs, web
@@ -38,10 +38,8 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
     is_acp = route.prefix.endswith("/acp")
     if is_acp and (session := named_session(route.target)) is not None:
         await request.app[SESSIONS].sessions.refuse_anothers(request[PROJECT].id, session, request[USER])
-    token = request.app[CONTAINERS].token(request[PROJECT]) if is_acp else ""
-    added = (hdrs.AUTHORIZATION, f"Bearer {token}") if token else None
     conditional = request.method not in _READING
-    return await _forward(request, on_gateways_host, added, conditional=conditional, page=not is_acp)
+    return await _forward(request, on_gateways_host, {}, conditional=conditional, page=not is_acp)
 
 
 async def _on_own_host(request: web.Request) -> web.StreamResponse:
@@ -49,19 +47,22 @@ async def _on_own_host(request: web.Request) -> web.StreamResponse:
     # cookies of its own, which containers must not get.
     is_marked = request[CALLER].mode != LocalMode.name
     cookies = for_container(request.headers.getall(hdrs.COOKIE, ()), is_marked=is_marked)
-    added = (hdrs.COOKIE, cookies) if cookies else None
+    added: dict[str, str] = {hdrs.COOKIE: cookies} if cookies else {}
     return await _forward(request, partial(on_projects_host, is_marked=is_marked), added, conditional=True, page=True)
 
 
 async def _forward(
     request: web.Request,
     returned: Callable[[Answer], CIMultiDict[str]],
-    added: tuple[str, str] | None,
+    added: Mapping[str, str],
     *,
     conditional: bool,
     page: bool,
 ) -> web.StreamResponse:
     route = request[ROUTE]
+    authorization = request.app[CONTAINERS].authorization(request[PROJECT], route.port)
+    if authorization is not None:
+        added = {**added, str(hdrs.AUTHORIZATION): authorization}
     return await forward(
         request,
         request.app[PROJECTS].client,
@@ -71,6 +72,6 @@ async def _forward(
         scheme=browser_scheme(request),
         prefix=route.prefix,
         passes=to_container(request.app[CONFIG].containers.forward_headers, conditional=conditional, page=page),
-        extra_headers=[added] if added else (),
+        extra_headers=added.items(),
         returned=returned,
     )

@@ -156,7 +156,7 @@ def _route(request: web.Request, found: Project, target: Target) -> Route:
     # ones do changes with each version of OpenCode. The client decides how long; a container that is gone is noticed
     # by TCP.
     timeouts = _timeouts(config.connect_timeout, config.idle_timeout)
-    return Route(_PORTS[target.port](found, config), raw, target.prefix, timeouts)
+    return Route(target.port, _PORTS[target.port](found, config), raw, target.prefix, timeouts)
 
 
 def _without_ticket(target: str) -> str:

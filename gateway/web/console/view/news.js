@@ -11,6 +11,8 @@ const SETTINGS = {
     containerToken: "container's secret",
     containerUrl: "address",
     defaultAgentId: "default agent",
+    opencodePassword: "password of OpenCode",
+    opencodeUsername: "user name of OpenCode",
     ownerId: "owner",
     permissionMode: "permissions",
     permissionRules: "permission rules",

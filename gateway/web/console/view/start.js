@@ -274,6 +274,8 @@ export function addProjectDialog(api) {
         autocomplete: "off",
     });
     const name = h("input", { name: "name", maxlength: 200, autocomplete: "off" });
+    const user = h("input", { name: "opencodeUsername", maxlength: 200, placeholder: "opencode", autocomplete: "off" });
+    const password = h("input", { name: "opencodePassword", type: "password", autocomplete: "new-password" });
     return openDialog("Add a project", (close) =>
         form(
             "Add",
@@ -285,12 +287,20 @@ export function addProjectDialog(api) {
                 ),
                 field("Id", id, "1 to 64 of a to z, 0 to 9 and “-”; made up if left empty."),
                 field("Name", name),
+                h(
+                    "details",
+                    h("summary", "OpenCode wants a password"),
+                    field("User name", user),
+                    field("Password", password, "As in its OPENCODE_SERVER_PASSWORD. It is stored encrypted."),
+                ),
             ],
             async () => {
-                /** @type {{ containerUrl: string, id?: string, name?: string }} */
+                /** @type {{ [name: string]: string }} */
                 const body = { containerUrl: address.value.trim() };
                 if (id.value.trim()) body.id = id.value.trim();
                 if (name.value.trim()) body.name = name.value.trim();
+                if (user.value.trim()) body.opencodeUsername = user.value.trim();
+                if (password.value) body.opencodePassword = password.value;
                 close(await api.call("POST", "/api/projects", body));
             },
         ),
