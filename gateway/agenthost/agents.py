@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from gateway.agenthost import environment
+from gateway.agenthost.catalogue import AgentSpec, canonical
 from gateway.agenthost.client import Client
 from gateway.agenthost.credentials import Credential
 from gateway.agenthost.errors import AgentStopped, AuthRequired
 from gateway.agenthost.homes import Homes
 from gateway.agenthost.journal import Journal, now
 from gateway.agenthost.link import AgentLink
+from gateway.agenthost.node import NodeVersions
 from gateway.agenthost.process import Lifeline
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.agenthost.slots import Agent, Slot, Token
 from gateway.errors import AgentNotFound, AgentUnavailable, BadRequest, Conflict, GatewayError
 
 #: Why a process is retired.
-RENEWED = "credential_renewed"
+RENEWED, RESTARTED = "credential_renewed", "agent_restarted"
 
 
 class Agents:
@@ -34,9 +36,21 @@ class Agents:
         self._homes.clear()
         self._closing = False
         self._agents = {spec.id: Agent(spec=spec) for spec in config.catalogue.values()}
+        self._nodes = NodeVersions()
+
+    def learn(self, catalogue: Mapping[str, AgentSpec]) -> None:
+        """Take over a changed catalogue. Processes of agents that it changes end after their turns."""
+        for agent_id in [*self._agents]:
+            if catalogue.get(agent_id) != self._agents[agent_id].spec:
+                for link in [*self._agents[agent_id].links]:
+                    link.retire(RESTARTED)
+            if agent_id not in catalogue:
+                del self._agents[agent_id]
+        for spec in catalogue.values():
+            self._agents.setdefault(spec.id, Agent(spec=spec)).spec = spec
 
     def get(self, agent_id: str) -> Agent:
-        if (agent := self._agents.get(agent_id)) is None:
+        if (agent := self._agents.get(canonical(agent_id))) is None:
             known = ", ".join(self._agents)
             raise AgentNotFound(f"there is no agent {agent_id} (known here: {known})")
         return agent
@@ -45,9 +59,15 @@ class Agents:
     def running(self) -> int:
         return sum(agent.status == "running" for agent in self._agents.values())
 
-    def list(self) -> list[dict[str, Any]]:
+    async def list(self) -> list[dict[str, Any]]:
         """For `GET /agents`."""
-        return [self._describe(agent) for agent in self._agents.values()]
+        return [
+            self._describe(agent, await self._nodes.warning(agent.spec, self._environment(agent)))
+            for agent in [*self._agents.values()]
+        ]
+
+    def _environment(self, agent: Agent) -> dict[str, str]:
+        return environment.for_agent(agent.spec, self._config.environment, agent.slot(None).env)
 
     async def spawn(
         self, agent_id: str, env: dict[str, str] | None, cwd: Path | None, credential: Credential | None = None
@@ -126,7 +146,7 @@ class Agents:
         agent = self.get(agent_id)
         known = agent.credentials.pop(owner, None)
         await self._end(agent.slots_of(owner), [link for link in agent.links if link.owner == owner])
-        self._homes.remove(agent_id, owner)
+        self._homes.remove(agent.spec.id, owner)
         self._tell(agent)
         return known is not None
 
@@ -167,8 +187,8 @@ class Agents:
 
     def ended(self, link: AgentLink, text: str, *, stopped: bool) -> None:
         """Report the end of a process; one that failed to start is reported by `_start`."""
-        agent = self.get(link.spec.id)
-        if link not in agent.links:
+        agent = self._agents.get(link.spec.id)
+        if agent is None or link not in agent.links:
             return
         agent.links.discard(link)
         if not stopped:
@@ -202,13 +222,17 @@ class Agents:
             raise BadRequest(f"{agent_id} takes no credential")
         expires_at = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
         agent.token = Token(value=token, expires_at=expires_at)
+        await self.logged_in(agent)
+
+    async def logged_in(self, agent: Agent) -> None:
+        """The agent has an account for everybody from now on; an idle process is ended, so that the next one has it."""
         agent.needs_auth = False
         slot = agent.slot(None)
         async with slot.changing:
             if slot.link is not None and not slot.link.turns:
                 await slot.link.end()
         self._tell(agent)
-        self._journal.append("auth_complete", {"agentId": agent_id}, agent_id=agent_id, to_all=True)
+        self._journal.append("auth_complete", {"agentId": agent.spec.id}, agent_id=agent.spec.id, to_all=True)
 
     def authenticated(self, agent: Agent) -> bool:
         """Whether the agent needs no credential or has one; only use shows whether it is accepted."""
@@ -219,8 +243,7 @@ class Agents:
 
     def missing(self, agent: Agent) -> str | None:
         """Why the agent cannot run: its program is not installed. None if it is."""
-        env = environment.for_agent(agent.spec, self._config.environment, agent.slot(None).env)
-        found = environment.find_program(agent.spec, env)
+        found = environment.find_program(agent.spec, self._environment(agent))
         return None if found else agent.spec.not_installed
 
     async def _start(self, agent: Agent, slot: Slot, credential: Credential | None) -> AgentLink:
@@ -276,7 +299,7 @@ class Agents:
             data["error"] = agent.error
         self._journal.append("agent_status", data, agent_id=agent.spec.id, to_all=True)
 
-    def _describe(self, agent: Agent) -> dict[str, Any]:
+    def _describe(self, agent: Agent, warning: str | None) -> dict[str, Any]:
         described = {
             "id": agent.spec.id,
             "name": agent.spec.name,
@@ -284,6 +307,9 @@ class Agents:
             "requiresAuth": agent.spec.requires_auth,
             "status": agent.status,
             "authenticated": self.authenticated(agent),
+            "credentials": agent.spec.credentials,
         }
+        if warning is not None:
+            described["warning"] = warning
         problem = agent.error if agent.error is not None else self.missing(agent)
         return described if problem is None else {**described, "error": problem}

@@ -6,6 +6,8 @@ The file is TOML with one table per agent; for a known id it changes only the na
     name = "My Agent"
     command = ["my-agent", "--acp"]
     credentials = ["MY_AGENT_API_KEY"]
+    start_mode = "ask"
+    asks_in = ["ask", "plan"]
     env = { MY_AGENT_TELEMETRY = "off" }
 
     [[agents.my-agent.authenticate]]
@@ -14,9 +16,10 @@ The file is TOML with one table per agent; for a known id it changes only the na
 """
 
 import json
+import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +43,31 @@ class Authenticate:
 
 
 @attrs.frozen(kw_only=True)
+class Refusal:
+    """How an agent says that its account is refused: an error with this code, this text in it, or both."""
+
+    code: int | None = None
+    #: A regular expression that is searched, regardless of case, in the error's message and in its data.
+    text: str = ""
+
+    def fits(self, code: int, texts: Iterable[str]) -> bool:
+        if self.code not in (None, code):
+            return False
+        return not self.text or any(re.search(self.text, text, re.IGNORECASE) for text in texts)
+
+
+#: Characters of an error that are searched.
+_SEARCHED = 10_000
+#: For every agent. -32000 is ACP's; some agents use their provider's HTTP status as the code, or only quote its words.
+REFUSALS = (
+    *(Refusal(code=code) for code in (-32000, 401, 403)),
+    Refusal(text=r"^401\b|\bunauthori[sz]ed\b.{0,20}\b401\b|\b401\b.{0,20}\bunauthori[sz]ed\b"),
+    Refusal(text=r"\b(incorrect|invalid|expired|missing|no) (api[ -]?key|x-api-key|access token|credentials)\b"),
+    Refusal(text=r"\b(api_key_invalid|invalid_api_key|authentication_error|unauthenticated|invalid authentication)\b"),
+)
+
+
+@attrs.frozen(kw_only=True)
 class AgentSpec:
     """How one agent is started and given its credential."""
 
@@ -52,14 +80,33 @@ class AgentSpec:
     credentials: tuple[str, ...] = ()
     requires_auth: bool = True
     authenticate: tuple[Authenticate, ...] = ()
+    #: ACP's method of a login that the agent runs itself with a person; empty: it has none that works in a container.
+    login: str = ""
+    #: How it says that its account is refused, beside `REFUSALS`.
+    refusals: tuple[Refusal, ...] = ()
+    #: ACP's mode that its sessions begin in; empty: the agent's own choice.
+    start_mode: str = ""
+    #: ACP's configuration options that its sessions begin with, where the agent has them.
+    start_options: dict[str, str | bool] = attrs.field(factory=dict)
+    #: Modes in which it asks for permission before it acts. In any other mode it decides by itself.
+    asks_in: tuple[str, ...] = ()
+    #: False for an agent that never asks, whatever its mode.
+    asks: bool = True
     #: Set for every process of this agent; a request's variables override them.
     env: dict[str, str] = attrs.field(factory=dict)
     #: How to install the program.
     install: str = ""
+    #: The oldest major version of Node.js that it runs on; 0: it is not known to need one.
+    node: int = 0
 
     @property
     def not_installed(self) -> str:
         return "; ".join(filter(None, (f"{self.id}: program not found in PATH", self.install)))
+
+    def is_refusal(self, code: int, *texts: str) -> bool:
+        """Whether an error of the agent's means that its account is refused, or missing."""
+        beginnings = [text[:_SEARCHED] for text in texts]
+        return any(one.fits(code, beginnings) for one in (*REFUSALS, *self.refusals))
 
 
 def _npm(package: str) -> str:
@@ -94,6 +141,8 @@ _CODEX_FEW_RETRIES = {
     )
 }
 
+_OPENCODE_ASKS = json.dumps({"edit": "ask", "bash": "ask", "webfetch": "ask"})
+
 _AGENTS = (
     AgentSpec(
         id="opencode",
@@ -105,7 +154,9 @@ _AGENTS = (
             *("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"),
         ),
         requires_auth=False,
-        env={"OPENCODE_DISABLE_AUTOUPDATE": "true"},
+        asks_in=("build", "plan"),
+        # By itself it asks for nothing inside its directory, in either mode.
+        env={"OPENCODE_DISABLE_AUTOUPDATE": "true", "OPENCODE_PERMISSION": _OPENCODE_ASKS},
         install=_npm("opencode-ai"),
     ),
     AgentSpec(
@@ -115,8 +166,11 @@ _AGENTS = (
         command=("claude-agent-acp",),
         # The agent prefers API_KEY to AUTH_TOKEN to OAUTH_TOKEN, so only the given one may be set.
         credentials=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+        start_mode="default",
+        asks_in=("default", "plan"),
         # By default a refused key is silently retried for more than a minute.
         env={"CLAUDE_CODE_MAX_RETRIES": "2"},
+        node=22,
         install=_npm("@agentclientprotocol/claude-agent-acp"),
     ),
     AgentSpec(
@@ -133,6 +187,9 @@ _AGENTS = (
             Authenticate(method_id="codex-api-key", needs=("CODEX_API_KEY",)),
             Authenticate(method_id="openai-api-key", needs=("OPENAI_API_KEY",)),
         ),
+        # It starts in `agent`, in which a reviewer of its own decides.
+        start_mode="read-only",
+        asks_in=("read-only",),
         env={"NO_BROWSER": "1"},
         install=_npm("@agentclientprotocol/codex-acp"),
     ),
@@ -148,6 +205,9 @@ _AGENTS = (
                 method_id="oauth-personal", needs=("GOOGLE_CLOUD_ACCESS_TOKEN",), env={"GOOGLE_GENAI_USE_GCA": "true"}
             ),
         ),
+        start_mode="default",
+        asks_in=("default", "plan"),
+        node=20,
         install=_npm("@google/gemini-cli"),
     ),
     AgentSpec(
@@ -156,6 +216,9 @@ _AGENTS = (
         description="Alibaba's coding agent; needs OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL together.",
         command=("qwen", "--acp"),
         credentials=("OPENAI_API_KEY",),
+        start_mode="default",
+        asks_in=("default", "plan"),
+        node=22,
         install=_npm("@qwen-code/qwen-code"),
     ),
     AgentSpec(
@@ -185,6 +248,7 @@ _AGENTS = (
         description="Mistral's coding agent.",
         command=("vibe-acp",),
         credentials=("MISTRAL_API_KEY",),
+        refusals=(Refusal(code=-31002),),
         install="install it with uv tool install mistral-vibe",
     ),
     AgentSpec(
@@ -194,6 +258,7 @@ _AGENTS = (
         command=("auggie", "--acp"),
         credentials=("AUGMENT_SESSION_AUTH", "AUGMENT_API_TOKEN"),
         env={"AUGMENT_DISABLE_AUTO_UPDATE": "1"},
+        node=20,
         install=_npm("@augmentcode/auggie"),
     ),
     AgentSpec(
@@ -202,6 +267,7 @@ _AGENTS = (
         description="Qoder's coding agent.",
         command=("qodercli", "--acp"),
         credentials=("QODER_PERSONAL_ACCESS_TOKEN",),
+        node=20,
         install=_npm("@qoder-ai/qodercli"),
     ),
     AgentSpec(
@@ -210,9 +276,32 @@ _AGENTS = (
         description='Speaks real ACP, needs no account, and does what the prompt says; try "help".',
         command=(sys.executable, "-m", "gateway.agenthost.demo"),
         requires_auth=False,
+        asks_in=("ask",),
         env={"PYTHONPATH": _PACKAGE_ROOT},
     ),
 )
+
+#: Other names of these agents: of the ACP registry, and of other containers.
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "gemini-cli": "gemini",
+        **dict.fromkeys(("claude-acp", "claude-code-acp", "claude-agent-acp"), "claude-code"),
+        "codex-acp": "codex",
+        "qwen": "qwen-code",
+        **dict.fromkeys(("github-copilot-cli", "github-copilot-acp"), "copilot"),
+    }
+)
+
+
+def canonical(agent_id: str) -> str:
+    """The catalogue's id of an agent that others call so."""
+    return ALIASES.get(agent_id, agent_id)
+
+
+def has_aliases(agent_id: str) -> bool:
+    """Whether an agent may have this name and another."""
+    return agent_id in ALIASES or agent_id in ALIASES.values()
+
 
 BUILT_IN: Mapping[str, AgentSpec] = MappingProxyType({spec.id: spec for spec in _AGENTS})
 
@@ -227,8 +316,15 @@ class _Entry:
     credentials: tuple[str, ...] | None = None
     requires_auth: bool | None = None
     authenticate: tuple[Authenticate, ...] | None = None
+    login: str | None = None
+    refusals: tuple[Refusal, ...] | None = None
+    start_mode: str | None = None
+    start_options: dict[str, str | bool] | None = None
+    asks_in: tuple[str, ...] | None = None
+    asks: bool | None = None
     env: dict[str, str] | None = None
     install: str | None = None
+    node: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -241,17 +337,30 @@ def load(path: Path, base: Mapping[str, AgentSpec] = BUILT_IN) -> Mapping[str, A
     try:
         entries = from_builtins(_File, tomllib.loads(path.read_text("utf-8")), rename=snake_names).agents
         merged = dict(base)
-        for agent_id, entry in entries.items():
+        for name, entry in entries.items():
+            agent_id = canonical(name)
             merged[agent_id] = _merge(agent_id, entry, base.get(agent_id))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, DecodeError) as exc:
         raise ConfigError(f"the agent catalogue {path}: {exc}") from exc
     return MappingProxyType(merged)
 
 
+def named_in(path: Path) -> set[str]:
+    """The ids of the agents in an operator's file."""
+    load(path)
+    return set(map(canonical, tomllib.loads(path.read_text("utf-8")).get("agents", {})))
+
+
 def _merge(agent_id: str, entry: _Entry, known: AgentSpec | None) -> AgentSpec:
     given = {field.name: value for field in attrs.fields(_Entry) if (value := getattr(entry, field.name)) is not None}
     if given.get("command") == () or (known is None and "command" not in given):
         raise DecodeError(f"$.agents[{agent_id}].command: must name the program")
+    for index, refusal in enumerate(entry.refusals or ()):
+        try:
+            re.compile(refusal.text)
+        except re.error as exc:
+            raise DecodeError(f"$.agents[{agent_id}].refusals[{index}].text: {exc}") from exc
     if known is not None:
+        given["env"] = {**known.env, **given.get("env", {})}
         return attrs.evolve(known, **given)
     return AgentSpec(**{"id": agent_id, "name": agent_id, "requires_auth": bool(given.get("credentials")), **given})

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.agenthost.journal import Journal
 from gateway.agenthost.link import AgentLink
+from gateway.agenthost.modes import MODE_UPDATES, decider, mode_in
 from gateway.agenthost.permissions import Permission, Permissions
 from gateway.agenthost.rpc import (
     INTERNAL_ERROR,
@@ -59,8 +60,18 @@ class _Routes:
     sessions: dict[str, Session] = attrs.field(factory=dict)
     #: `session/new` calls in progress. Agents may send updates of a session before they return its id.
     opening: int = 0
-    held: list[tuple[str, bytes]] = attrs.field(factory=list)
+    #: What is held by the agent's session id: parameters of updates, and permission requests.
+    held: list[tuple[str, "bytes | _Held"]] = attrs.field(factory=list)
     shown: ShownTerminals = attrs.field(factory=ShownTerminals)
+
+
+@attrs.define(eq=False)
+class _Held:
+    """A permission request of a session whose id the agent has not returned yet."""
+
+    params: dict[str, Any]
+    #: The request, or its parameters if they are of no session.
+    asked: "asyncio.Future[Any]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Client:
@@ -87,7 +98,7 @@ class Client:
 
     @contextmanager
     def opening(self, link: AgentLink) -> Iterator[None]:
-        """Around `session/new`: updates of unknown sessions are held meanwhile, as they may be the new one's."""
+        """Around `session/new`: what the agent says and asks in unknown sessions may be in the new one, and is held."""
         routes = self._of(link)
         routes.opening += 1
         try:
@@ -96,8 +107,8 @@ class Client:
             routes.opening -= 1
             if not routes.opening:
                 held, routes.held = routes.held, []
-                for _, params in held:
-                    self._emit(link, None, params)
+                for _, one in held:
+                    self._release(link, None, one)
 
     def bind(self, link: AgentLink, acp_id: str, session: Session) -> None:
         """Map the agent's `acp_id` to this session."""
@@ -105,10 +116,16 @@ class Client:
         routes = self._of(link)
         routes.sessions[acp_id] = session
         session.link, session.acp_id = link, acp_id
-        mine = [params for held_id, params in routes.held if held_id == acp_id]
+        mine = [held for held_id, held in routes.held if held_id == acp_id]
         routes.held = [held for held in routes.held if held[0] != acp_id]
-        for params in mine:
-            self._emit(link, session, params)
+        for held in mine:
+            self._release(link, session, held)
+
+    def _release(self, link: AgentLink, session: Session | None, held: bytes | _Held) -> None:
+        if isinstance(held, bytes):
+            self._update(link, session, _addressee(held)[1], held)
+        elif not held.asked.done():
+            held.asked.set_result(self._ask(link, session, held.params))
 
     def unbind(self, session: Session) -> None:
         if session.link is not None:
@@ -125,14 +142,41 @@ class Client:
         session = routes.sessions.get(acp_id)
         if session is None and routes.opening and len(routes.held) < _HELD_AT_MOST:
             routes.held.append((acp_id, params))
-        elif session is None or not (session.muted and kind in _HISTORY):
-            self._emit(link, session, params)
+        else:
+            self._update(link, session, kind, params)
+
+    def _update(self, link: AgentLink, session: Session | None, kind: str | None, params: bytes) -> None:
+        if session is not None and session.muted and kind in _HISTORY:
+            return
+        self._emit(link, session, params)
+        if session is not None and kind in MODE_UPDATES:
+            self.works_in(session, link, mode_in(parse_foreign_json(params)["update"]))
+
+    def works_in(self, session: Session, link: AgentLink, mode: str | None) -> None:
+        """The session's agent works in this mode now, None where it does not say; a change is told."""
+        before = session.mode, session.decider
+        session.mode = session.mode if mode is None else mode
+        session.decider = decider(link.spec, session.mode)
+        if session.decider != before[1] or session.mode != before[0]:
+            session.touch()
+            if before[1] is not None:
+                data = {"modeId": session.mode, "decides": session.decider}
+                self._journal.append("session_mode", data, session_id=session.id, agent_id=session.agent_id)
 
     def requested(self, link: AgentLink, method: str, params: Any) -> Any:
         """Called in order with the notifications, so that a permission's event keeps its place among them."""
         if method != "session/request_permission" or not isinstance(params, dict):
             return params
-        session = self._of(link).sessions.get(str(params.get("sessionId")))
+        routes, acp_id = self._of(link), str(params.get("sessionId"))
+        session = routes.sessions.get(acp_id)
+        if session is None and routes.opening and len(routes.held) < _HELD_AT_MOST:
+            held = _Held(params)
+            routes.held.append((acp_id, held))
+            return held
+        return self._ask(link, session, params)
+
+    def _ask(self, link: AgentLink, session: Session | None, params: dict[str, Any]) -> Any:
+        """The request as an event; its parameters if nobody can be asked."""
         options = params.get("options")
         if session is None or not isinstance(options, list) or not all(map(_is_option, options)):
             return params
@@ -143,6 +187,9 @@ class Client:
         """Answer an agent's request, or raise RequestError."""
         if (answer := self._methods.get(method)) is None:
             raise RequestError(METHOD_NOT_FOUND, "Method not found", {"method": method})
+        if isinstance(params, _Held):
+            # This task ends with the agent, and what is held is released when the session has its id, or has none.
+            params = await params.asked
         if isinstance(params, Permission):
             return await self._await_outcome(params)
         try:
@@ -156,6 +203,8 @@ class Client:
 
     def withdrawn(self, params: Any) -> bool:
         """A permission request that the agent takes back is cancelled."""
+        if isinstance(params, _Held) and params.asked.done() and not params.asked.cancelled():
+            params = params.asked.result()
         if not isinstance(params, Permission):
             return False
         self._permissions.withdraw(params)
@@ -266,18 +315,20 @@ class Client:
         return {}
 
 
-def _addressee(params: bytes) -> tuple[str, Any]:
+def _addressee(params: bytes) -> tuple[str, str | None]:
     """The agent's session id and the update's kind, as far as they are there."""
     try:
         notification = msgspec.json.decode(params, type=_Update)
-        return notification.session_id, notification.update.session_update
+        kind = notification.update.session_update
+        return notification.session_id, kind if isinstance(kind, str) else None
     except (msgspec.DecodeError, RecursionError):
         # Invalid by the protocol, or with an unpaired surrogate; passed on all the same.
         value = parse_foreign_json(params)
     if not isinstance(value, dict):
         return "", None
     inner = value.get("update")
-    return str(value.get("sessionId", "")), inner.get("sessionUpdate") if isinstance(inner, dict) else None
+    kind = inner.get("sessionUpdate") if isinstance(inner, dict) else None
+    return str(value.get("sessionId", "")), kind if isinstance(kind, str) else None
 
 
 def _is_option(option: Any) -> bool:

@@ -14,6 +14,7 @@ from gateway.agenthost.credentials import Credential
 from gateway.agenthost.errors import AgentFailed, AgentRefused
 from gateway.agenthost.host import AgentHost
 from gateway.agenthost.journal import now
+from gateway.agenthost.logins import LOGIN_SECONDS
 from gateway.agenthost.sessions import Session
 from gateway.agenthost.slots import Agent
 from gateway.errors import AgentNotFound, BadRequest, InvalidBody, NotFound, SessionNotFound
@@ -49,7 +50,7 @@ async def info(request: web.Request) -> web.Response:
 
 
 async def list_agents(request: web.Request) -> web.Response:
-    return success({"agents": request.app[HOST].agents.list()})
+    return success({"agents": await request.app[HOST].agents.list()})
 
 
 async def spawn_agent(request: web.Request) -> web.Response:
@@ -101,9 +102,12 @@ async def agent_status(request: web.Request) -> web.Response:
 
 
 async def begin_auth(request: web.Request) -> web.Response:
-    """How to give an agent a credential. The host itself runs no logins; the gateway does."""
+    """How to give an agent a credential; an agent that logs its person in by itself begins with that."""
     agent = _agent(request)
     await bodies.read(request, bodies.NoBody)
+    if agent.spec.login:
+        login = await request.app[HOST].logins.begin(agent)
+        return success({**login.describe(), "expiresIn": LOGIN_SECONDS})
     if not agent.spec.credentials:
         return success({"message": f"{agent.spec.name} needs no credential"})
     names = ", ".join(agent.spec.credentials)
@@ -113,7 +117,12 @@ async def begin_auth(request: web.Request) -> web.Response:
 async def auth_status(request: web.Request) -> web.Response:
     """Whether an agent has the credential that it needs."""
     agent = _agent(request)
-    answer: dict[str, object] = {"authenticated": request.app[HOST].agents.authenticated(agent)}
+    host = request.app[HOST]
+    login = host.logins.newest(agent)
+    pending = login is not None and not login.succeeded
+    answer: dict[str, object] = {"authenticated": not pending and host.agents.authenticated(agent)}
+    if login is not None and login.error is not None:
+        answer["error"] = login.error
     if agent.token is not None and agent.token.expires_at is not None:
         answer["expiresAt"] = agent.token.expires_at.isoformat(timespec="seconds").replace("+00:00", "Z")
     return success(answer)
@@ -135,12 +144,12 @@ async def create_session(request: web.Request) -> web.Response:
     host = request.app[HOST]
     body = await bodies.read(request, bodies.SessionBody)
     try:
-        host.agents.get(body.agent_id)
+        agent = host.agents.get(body.agent_id)
     except AgentNotFound as exc:
         raise BadRequest(f"$.agentId: {exc}") from exc
     cwd = host.workspace.directory(body.working_directory)
     session = Session(
-        agent_id=body.agent_id,
+        agent_id=agent.spec.id,
         cwd=cwd,
         env=body.env or None,
         owner=None if body.credential is None else body.credential.owner,
@@ -195,7 +204,8 @@ async def set_mode(request: web.Request) -> web.Response:
     """ACP's `session/set_mode`."""
     session = _session(request)
     body = await bodies.read(request, bodies.ModeBody)
-    await _call(request, session, "session/set_mode", {"modeId": body.mode_id})
+    host = request.app[HOST]
+    await _asked(host.tasks.complete(host.set_mode(session, body.mode_id), name="set mode"))
     return success({"id": session.id, "modeId": body.mode_id})
 
 
@@ -203,12 +213,11 @@ async def set_config(request: web.Request) -> web.Response:
     """ACP's `session/set_config_option`; the response has all options."""
     session = _session(request)
     body = await bodies.read(request, bodies.ConfigBody)
-    params = {"configId": body.config_id, "value": body.value}
-    if isinstance(body.value, bool):
-        params["type"] = "boolean"
-    elif not isinstance(body.value, str):
+    if not isinstance(body.value, str | bool):
         raise InvalidBody("$.value: must be a string, true or false")
-    answer = await _call(request, session, "session/set_config_option", params)
+    host = request.app[HOST]
+    work = host.set_option(session, body.config_id, body.value)
+    answer = await _asked(host.tasks.complete(work, name="set option"))
     return success({"id": session.id, "configOptions": answer.get("configOptions", [])})
 
 
@@ -228,7 +237,8 @@ async def load_session(request: web.Request) -> web.Response:
         session = _unknown_session(host, session_id, body)
         work = host.adopt(session, body.credential, replay=body.replay)
     else:
-        if body.agent_id not in (None, session.agent_id) or body.acp_session_id not in (None, session.acp_id):
+        agent_id = None if body.agent_id is None else host.agents.get(body.agent_id).spec.id
+        if agent_id not in (None, session.agent_id) or body.acp_session_id not in (None, session.acp_id):
             raise InvalidBody("$: the session is another agent's, or another one of this agent") from None
         work = host.load(session, body.credential, replay=body.replay)
     extras = await _asked(host.tasks.complete(work, name="load session"))
@@ -270,22 +280,17 @@ def _session(request: web.Request) -> Session:
 def _unknown_session(host: AgentHost, session_id: str, body: bodies.LoadBody) -> Session:
     assert body.agent_id is not None
     assert body.acp_session_id is not None
-    host.agents.get(body.agent_id)
+    agent = host.agents.get(body.agent_id)
     cwd: Path = host.workspace.directory(body.working_directory)
     return Session(
         id=session_id,
-        agent_id=body.agent_id,
+        agent_id=agent.spec.id,
         acp_id=body.acp_session_id,
         cwd=cwd,
         env=body.env or None,
         owner=None if body.credential is None else body.credential.owner,
         mcp_servers=body.mcp_servers or [],
     )
-
-
-async def _call(request: web.Request, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    host = request.app[HOST]
-    return await _asked(host.tasks.complete(host.call(session, method, params), name=method))
 
 
 async def _asked(work: Awaitable[dict[str, Any]]) -> dict[str, Any]:

@@ -4,12 +4,14 @@ import asyncio
 import logging
 from typing import Any
 
+from gateway.agenthost import modes
 from gateway.agenthost.agents import Agents
 from gateway.agenthost.client import Client
 from gateway.agenthost.credentials import Credential
 from gateway.agenthost.errors import AgentRefused, AuthRequired
 from gateway.agenthost.journal import Journal
 from gateway.agenthost.link import AgentLink
+from gateway.agenthost.logins import Logins
 from gateway.agenthost.permissions import Permissions
 from gateway.agenthost.placement import Placement
 from gateway.agenthost.process import Lifeline
@@ -39,6 +41,7 @@ class AgentHost:
         self._client = Client(self.journal, self.permissions, self.workspace)
         self._client.on_end = self._ended
         self.agents = Agents(config, self.journal, self._client, self._lifeline)
+        self.logins = Logins(self.agents, self.journal, self.tasks, config)
         self._placement = Placement(self.agents, self._client, config)
         self._sessions: dict[str, Session] = {}
         self._closed = False
@@ -224,7 +227,28 @@ class AgentHost:
                     raise SessionBusy()
                 del self._sessions[other.id]
 
-    async def call(self, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def set_mode(self, session: Session, mode: str) -> dict[str, Any]:
+        """ACP's `session/set_mode`. The session keeps it when another process takes it up."""
+        answer = await self._call(session, "session/set_mode", {"modeId": mode})
+        self._works_in(session, mode)
+        return answer
+
+    async def set_option(self, session: Session, option_id: str, value: str | bool) -> dict[str, Any]:
+        """ACP's `session/set_config_option`. The session keeps it when another process takes it up."""
+        params = {"configId": option_id, "value": value}
+        if isinstance(value, bool):
+            params["type"] = "boolean"
+        answer = await self._call(session, "session/set_config_option", params)
+        if option_id not in modes.mode_options(answer):
+            session.options[option_id] = value
+        self._works_in(session, modes.mode_in(answer))
+        return answer
+
+    def _works_in(self, session: Session, mode: str | None) -> None:
+        if session.link is not None:
+            self._client.works_in(session, session.link, mode)
+
+    async def _call(self, session: Session, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Call an ACP method on a session; NotImplementedYet if the agent does not have it."""
         link = await self.connect(session)
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,8 +31,9 @@ from gateway.wire.masking import Masker
 logger = logging.getLogger(__name__)
 
 _PROTOCOL_VERSION = 1
-_AUTH_REQUIRED = (-32000, 401)
-_UNAUTHORIZED = "401 "
+#: Members of an error's data that tell what went wrong, and characters of it that are told.
+_DETAILS = ("details", "detail", "message", "error")
+_MAX_DETAIL, _DEPTH = 2000, 2
 _CAPABILITIES = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": True}
 
 
@@ -186,14 +187,23 @@ class AgentLink:
         """Whether the agent has one of ACP's `sessionCapabilities`."""
         return _object(self.capabilities.get("sessionCapabilities")).get(name) is not None
 
-    async def request(self, method: str, params: dict[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
+    async def request(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        timeout: float | None = None,
+        on_result: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
         """Call the agent; without a timeout, until it answers or ends.
 
-        Raises AgentDied, AgentStopped, AgentTimeout, AuthRequired, or AgentRefused for other errors of the agent.
+        `on_result` gets the result before anything that the agent says after it is taken. Raises AgentDied,
+        AgentStopped, AgentTimeout, AuthRequired, or AgentRefused for other errors of the agent.
         """
         try:
             async with asyncio.timeout(timeout):
-                return _object(await self._connection.request(method, params))
+                told = None if on_result is None else lambda result: on_result(_object(result))
+                return _object(await self._connection.request(method, params, on_result=told))
         except RequestError as exc:
             raise self._refusal(exc) from exc
         except TimeoutError as exc:
@@ -277,10 +287,9 @@ class AgentLink:
         return None
 
     def _refusal(self, exc: RequestError) -> AuthRequired | AgentRefused:
-        detail = exc.data.get("details") if isinstance(exc.data, dict) else None
-        text = self.redact(f"{exc}: {detail}" if isinstance(detail, str) and detail not in str(exc) else str(exc))
-        # Some agents use their provider's HTTP status as the code, or begin the details with it.
-        if exc.code in _AUTH_REQUIRED or (isinstance(detail, str) and detail.startswith(_UNAUTHORIZED)):
+        detail = _detail(exc.data)
+        text = self.redact(f"{exc}: {detail}" if detail not in str(exc) else str(exc))
+        if self.spec.is_refusal(exc.code, str(exc), detail):
             return AuthRequired(f"{self.spec.id}: {text}")
         return AgentRefused(f"{self.spec.id}: {text}", rpc_code=exc.code)
 
@@ -328,6 +337,14 @@ class AgentLink:
             # It may begin in the middle of a secret, which would not be recognised.
             tail = tail[max(map(len, self.masker.secrets), default=0) :]
         return f"{self.spec.id}: {text}" + (f"; its last words: {tail}" if tail else "")
+
+
+def _detail(data: Any) -> str:
+    """What an error's data says, as a text or in a member, which may be a provider's error object."""
+    told = data
+    for _ in range(_DEPTH):
+        told = next((told[name] for name in _DETAILS if told.get(name)), "") if isinstance(told, dict) else told
+    return told.strip()[:_MAX_DETAIL] if isinstance(told, str) else ""
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from gateway.agenthost import modes
 from gateway.agenthost.agents import Agents
 from gateway.agenthost.client import Client
 from gateway.agenthost.errors import AgentFailed, AgentRefused, AgentTimeout, AuthRequired
@@ -78,7 +79,7 @@ class Placement:
     async def _resume(self, session: Session, link: AgentLink) -> dict[str, Any]:
         answer = await self._place_on(link, session, "session/resume", self._place(session))
         self._client.bind(link, session.acp_id, session)
-        return _extras(answer)
+        return await self._set_up(session, link, answer)
 
     async def load(self, session: Session, link: AgentLink, *, replay: bool) -> dict[str, Any]:
         """ACP's `session/load`; returns the agent's modes. With `replay` its history becomes events again."""
@@ -89,27 +90,63 @@ class Placement:
         # this process has the session.
         self._client.bind(link, session.acp_id, session)
         try:
-            return _extras(await self._place_on(link, session, "session/load", self._place(session)))
+            answer = await self._place_on(link, session, "session/load", self._place(session))
         finally:
             session.muted = False
+        return await self._set_up(session, link, answer)
 
     async def open(self, session: Session, link: AgentLink) -> dict[str, Any]:
         """ACP's `session/new`; returns the agent's modes."""
         place = self._place(session)
         del place["sessionId"]
-        with self._client.opening(link):
-            answer = await self._place_on(link, session, "session/new", place)
-            if not isinstance(acp_id := answer.get("sessionId"), str):
-                raise AgentFailed(f"{session.agent_id}: session/new gave no sessionId")
-            self._client.bind(link, acp_id, session)
-        return _extras(answer)
 
-    async def _place_on(self, link: AgentLink, session: Session, method: str, place: dict[str, Any]) -> dict[str, Any]:
+        def opened(answer: dict[str, Any]) -> None:
+            # At once: what the agent says and asks right behind its answer is of this session.
+            if isinstance(acp_id := answer.get("sessionId"), str):
+                self._client.bind(link, acp_id, session)
+
+        with self._client.opening(link):
+            answer = await self._place_on(link, session, "session/new", place, on_result=opened)
+        if not isinstance(answer.get("sessionId"), str):
+            raise AgentFailed(f"{session.agent_id}: session/new gave no sessionId")
+        return await self._set_up(session, link, answer)
+
+    async def _set_up(self, session: Session, link: AgentLink, answer: dict[str, Any]) -> dict[str, Any]:
+        """Bring the session into its mode: the last one that it had, or the one that it is to begin in.
+
+        Before its first prompt on this process: agents begin in modes of their own, some of which ask nobody. Returns
+        the agent's modes and options. If the agent refuses a mode, the session says who decides in the one it has.
+        """
+        told = {name: answer[name] for name in ("modes", "configOptions") if answer.get(name) is not None}
+        mode = session.mode or link.spec.start_mode
+        for method, params in modes.calls(told, mode, {**link.spec.start_options, **session.options}):
+            try:
+                given = {"sessionId": session.acp_id, **params}
+                changed = await link.request(method, given, timeout=self._config.start_timeout)
+            except (AgentRefused, AgentTimeout) as exc:
+                extra = {"session": session.id, "method": method, "error": str(exc)}
+                logger.warning("an agent did not take the mode or option that it is to begin with", extra=extra)
+            else:
+                told = modes.changed(told, (method, params), changed)
+        if mode and modes.mode_in(told) not in (mode, None):
+            logger.warning("an agent works in a mode of its own", extra={"agent": session.agent_id, "wanted": mode})
+        self._client.works_in(session, link, modes.mode_in(told))
+        return told
+
+    async def _place_on(
+        self,
+        link: AgentLink,
+        session: Session,
+        method: str,
+        place: dict[str, Any],
+        *,
+        on_result: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
         """Call a method that places a session; it also shows whether the agent has its credential."""
         agent = self._agents.get(session.agent_id)
         try:
             with link.at_work():
-                answer = await link.request(method, place, timeout=self._config.start_timeout)
+                answer = await link.request(method, place, timeout=self._config.start_timeout, on_result=on_result)
         except AuthRequired as exc:
             self._agents.refused(agent, exc, link.owner)
             raise
@@ -118,7 +155,3 @@ class Placement:
 
     def _place(self, session: Session) -> dict[str, Any]:
         return {"sessionId": session.acp_id, "cwd": str(session.cwd), "mcpServers": session.mcp_servers}
-
-
-def _extras(answer: dict[str, Any]) -> dict[str, Any]:
-    return {name: answer[name] for name in ("modes", "configOptions") if answer.get(name) is not None}

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import re
+from collections.abc import Callable
 from itertools import count
 from typing import Any, Protocol
 
@@ -83,22 +84,32 @@ class Connection:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         #: How many requests were sent.
         self._sent = 0
+        #: Called with a result before the next message is taken.
+        self._on_result: dict[int, Callable[[Any], None]] = {}
         #: What the agent asked and has no answer to, by the id that it gave it, as JSON.
         self._asked: dict[str, tuple[Any, asyncio.Task[None]]] = {}
         self._ended = False
         self._tasks = Tasks()
         self._tasks.start(self._receive(), name="read an agent's output")
 
-    async def request(self, method: str, params: dict[str, Any]) -> Any:
-        """The agent's result. Raises RequestError for its error, and ConnectionError if it ends first."""
+    async def request(
+        self, method: str, params: dict[str, Any], *, on_result: Callable[[Any], None] | None = None
+    ) -> Any:
+        """The agent's result. Raises RequestError for its error, and ConnectionError if it ends first.
+
+        `on_result` gets the result before anything that the agent says after it is taken.
+        """
         number = next(self._ids)
         self._sent = number + 1
         self._pending[number] = answered = asyncio.get_running_loop().create_future()
+        if on_result is not None:
+            self._on_result[number] = on_result
         try:
             await self._send({"id": number, "method": method, "params": params})
             outcome = await answered
         finally:
             del self._pending[number]
+            self._on_result.pop(number, None)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -195,31 +206,36 @@ class Connection:
     def _settle(self, message: Message) -> None:
         if message.id is msgspec.UNSET and message.jsonrpc is None:
             raise ValueError("neither a request nor an answer")
-        answered = self._waiting_for(None if message.id is msgspec.UNSET else message.id)
+        number = self._waiting_for(None if message.id is msgspec.UNSET else message.id)
+        answered = self._pending.get(number)
         if answered is None or answered.done():
             return
         # JSON-RPC 1.0 has both members, one of them null.
         if message.result is not msgspec.UNSET and message.error is None:
-            answered.set_result(parse_foreign_json(bytes(message.result)))
+            result = parse_foreign_json(bytes(message.result))
+            answered.set_result(result)
+            if (on_result := self._on_result.get(number)) is not None:
+                on_result(result)
         else:
             answered.set_result(_error_of(message.error))
 
-    def _waiting_for(self, answer_id: Any) -> asyncio.Future[Any] | None:
-        """Who waits for an answer with this id.
+    def _waiting_for(self, answer_id: Any) -> int:
+        """The number of the request that an answer with this id is for.
 
         Some agents turn the number into a text, and JSON-RPC has them answer with null where they could not read the
         request: that is meant for the only one that waits, and so is an answer without an id. Who has given up waits
         no more.
         """
         if answer_id is None and len(self._pending) == 1:
-            return next(iter(self._pending.values()))
+            (number,) = self._pending
+            return number
         if isinstance(answer_id, str) and answer_id.isascii() and answer_id.isdigit() and len(answer_id) < 19:
             answer_id = int(answer_id)
         if isinstance(answer_id, bool) or not isinstance(answer_id, int | float):
             raise ValueError("no request of ours has this id")
         if answer_id != answer_id // 1 or not 0 <= answer_id < self._sent:
             raise ValueError("no request of ours has this id")
-        return self._pending.get(int(answer_id))
+        return int(answer_id)
 
     def _fail_answered(self, text: bytes) -> None:
         """Who waits for an answer that has come and cannot be read need not wait on."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from gateway.agenthost.link import AgentLink
+from gateway.agenthost.modes import Decider
 from gateway.agenthost.slots import Slot
 from gateway.wire.masking import RunningText
 from gateway.wire.times import timestamp
@@ -47,6 +48,11 @@ class Session:
     #: The slot of its own processes.
     own: Slot | None = None
     mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
+    #: The mode that its agent works in, and who decides there what the agent may do; None until it is known.
+    mode: str | None = None
+    decider: Decider | None = None
+    #: Options that a client has set.
+    options: dict[str, str | bool] = attrs.field(factory=dict)
     #: The process that has it; after its end, the next prompt finds another.
     link: AgentLink | None = None
     #: Masks secrets that are split over several chunks.
@@ -89,4 +95,6 @@ class Session:
             "messageCount": self.message_count,
             "acpSessionId": self.acp_id,
             "workingDirectory": str(self.cwd),
+            "modeId": self.mode,
+            "decides": self.decider,
         }

@@ -112,10 +112,10 @@ class ContainerClient:
         """Have the container run its own login; its answer may have ``authUrl``, ``userCode``, ``message``."""
         return as_object(await self._call("POST", f"/agents/{quote(agent_id, safe='')}/auth/init", {}))
 
-    async def is_authenticated(self, agent_id: str) -> bool:
-        """Whether the container says that the agent has a credential."""
+    async def login_state(self, agent_id: str) -> tuple[bool, str | None]:
+        """Whether the container says that the agent has a credential; and why the login that it ran has failed."""
         data = as_object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/auth/status"))
-        return data.get("authenticated") is True
+        return data.get("authenticated") is True, beginning(data, "error")
 
     async def give_token(self, agent_id: str, token: str) -> None:
         """Pass on what the user brought back from the container's own login."""
@@ -127,7 +127,7 @@ class ContainerClient:
         session_id = data.get("id")
         if not isinstance(session_id, str) or not is_name(session_id):
             raise UpstreamFailed("The container created a session and gave it no id that can be stored.")
-        return ContainerSession(id=session_id, acp_id=name(data, "acpSessionId"))
+        return ContainerSession.from_answer(data, session_id)
 
     async def load_session(self, session_id: str, options: Mapping[str, Any]) -> ContainerSession:
         """Restore a session that the container does not know, under an id of ours.
@@ -136,7 +136,7 @@ class ContainerClient:
         """
         data = as_object(await self._call("POST", f"{session_path(session_id)}/load", options, seconds=SPAWN_SECONDS))
         how = name(data, "how") or "load"
-        return ContainerSession(id=session_id, acp_id=name(data, "acpSessionId") or options["acpSessionId"], how=how)
+        return ContainerSession.from_answer(data, session_id, acp_id=options["acpSessionId"], how=how)
 
     async def sessions(self) -> set[str]:
         """The ids of the container's sessions."""

@@ -5,6 +5,7 @@ from functools import partial
 
 import attrs
 
+from gateway.agenthost.catalogue import canonical
 from gateway.config.schema import ContainersConfig
 from gateway.container.client import ContainerClient, Reach
 from gateway.container.dialects import Container, container_of
@@ -154,6 +155,10 @@ class Containers:
         """One agent as its container lists it, or did last while it is unreachable."""
         return _find((await self.agents(project)).agents, agent_id)
 
+    async def declared(self, project_id: str, agent_id: str) -> Sequence[str]:
+        """The variables from which the agent reads a credential, as its container listed them last."""
+        return next((agent.credentials for agent in await self._known(project_id) if agent.id == agent_id), ())
+
     async def start(self, project: Project, agent_id: str) -> bool:
         """Start the agent if it is not running; whether it had to be started."""
         agent = await self.agent(project, agent_id)
@@ -173,19 +178,26 @@ class Containers:
             authenticated=[agent.authenticated for agent in agents],
             statuses=[agent.status for agent in agents],
             errors=[agent.error for agent in agents],
+            warnings=[agent.warning for agent in agents],
+            credentials=[" ".join(agent.credentials) for agent in agents],
         )
         await self._database.execute("forget_agents", project_id=project_id, agent_ids=[agent.id for agent in agents])
 
     async def _known(self, project_id: str) -> list[ContainerAgent]:
         rows = await self._database.fetch_all("list_agents", project_id=project_id)
         names = [field.name for field in attrs.fields(ContainerAgent) if field.name != "id"]
-        return [ContainerAgent(id=row["agent_id"], **{name: row[name] for name in names}) for row in rows]
+        return [
+            ContainerAgent(
+                id=row["agent_id"], **{name: row[name] for name in names} | {"credentials": tuple(row["credentials"])}
+            )
+            for row in rows
+        ]
 
 
 def _find(agents: Sequence[ContainerAgent], agent_id: str) -> ContainerAgent:
-    for agent in agents:
-        if agent.id == agent_id:
-            return agent
+    for is_it in (lambda agent: agent.id == agent_id, lambda agent: canonical(agent.id) == canonical(agent_id)):
+        if found := next(filter(is_it, agents), None):
+            return found
     named = sorted(agent.id for agent in agents)
     known = ", ".join(named[:_NAMED]) or "none"
     if len(named) > _NAMED:

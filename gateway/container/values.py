@@ -1,5 +1,6 @@
 """What a container says of itself, its agents and sessions, and the credential that it is given, as values."""
 
+import re
 from itertools import islice
 from typing import Any
 
@@ -14,10 +15,15 @@ from gateway.wire.codec import storable
 MAX_AGENTS = 1000
 #: Capabilities beyond the base contract: how many, and characters of each.
 MAX_CAPABILITIES, MAX_CAPABILITY = 100, 100
+#: Variables for an agent's credential, and what one may be called.
+MAX_VARIABLES = 20
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 #: Bytes. Longer ids are ignored.
 MAX_NAME_BYTES = 255
 #: Characters. Longer paths are ignored.
 MAX_PATH = 4096
+#: Who decides what an agent may do, if not whoever answers its permission requests.
+AGENT = "agent"
 #: Characters of an agent's description, and of the reason for a refusal.
 MAX_TOLD = 1000
 
@@ -76,12 +82,28 @@ class ContainerFacts:
 class ContainerSession:
     """A session in its container.
 
-    ``acp_id``: the agent's own id, if the container tells it. ``how``: load or resume, if it was restored.
+    ``acp_id``: the agent's own id, if the container tells it. ``mode``: the agent's mode, likewise; ``agent_decides``:
+    whether the agent decides there by itself what it may do. ``how``: load or resume, if it was restored.
     """
 
     id: str
     acp_id: str | None
+    mode: str | None = None
+    agent_decides: bool = False
     how: str | None = None
+
+    @classmethod
+    def from_answer(
+        cls, data: dict[str, Any], session_id: str, *, acp_id: str | None = None, how: str | None = None
+    ) -> "ContainerSession":
+        """``acp_id``: the agent's own id, if the answer has none."""
+        return cls(
+            id=session_id,
+            acp_id=name(data, "acpSessionId") or acp_id,
+            mode=name(data, "modeId"),
+            agent_decides=data.get("decides") == AGENT,
+            how=how,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +117,10 @@ class ContainerAgent:
     authenticated: bool
     status: str
     error: str | None
+    #: What its operator should know, although it can run.
+    warning: str | None = None
+    #: The variables from which it reads a credential, the preferred one first, if the container tells.
+    credentials: tuple[str, ...] = ()
 
     @classmethod
     def from_listed(cls, listed: dict[str, Any]) -> "ContainerAgent":
@@ -106,6 +132,8 @@ class ContainerAgent:
             authenticated=listed.get("authenticated") is True,
             status=beginning(listed, "status") or "stopped",
             error=beginning(listed, "error"),
+            warning=beginning(listed, "warning"),
+            credentials=_variables(listed.get("credentials")),
         )
 
 
@@ -178,6 +206,11 @@ def beginning(listed: dict[str, Any], member: str) -> str | None:
     """A text's beginning."""
     value = listed.get(member)
     return storable(value[:MAX_TOLD]) if isinstance(value, str) else None
+
+
+def _variables(told: Any) -> tuple[str, ...]:
+    named = [one for one in told if isinstance(one, str) and _VARIABLE.fullmatch(one)] if isinstance(told, list) else []
+    return tuple(dict.fromkeys(named[:MAX_VARIABLES]))
 
 
 def _is_capability(value: Any) -> bool:

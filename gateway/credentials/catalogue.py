@@ -18,13 +18,14 @@ import base64
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from gateway.agenthost.catalogue import canonical
 from gateway.errors import ConfigError
 from gateway.wire.codec import DecodeError, from_builtins, snake_names
 
@@ -130,7 +131,10 @@ class _Filler:
 
 
 class Catalogue:
-    """All ways, an operator's first."""
+    """All ways, an operator's first. An agent that has none is given its credential as its container declares it.
+
+    ``declared``: the variables that the container says the agent reads credentials from, the preferred one first.
+    """
 
     def __init__(self, ways: Iterable[Way] = ()) -> None:
         # Ways for one provider come before general ones.
@@ -144,16 +148,26 @@ class Catalogue:
         *,
         provider: str | None = None,
         expires_at: datetime | None = None,
+        declared: Sequence[str] = (),
     ) -> Injection | None:
         """How to give the token to the agent; None if the agent does not take it."""
-        for way in self._ways:
-            if way.fits(agent_id, token_type, provider):
+        for way in self._ways_of(agent_id, declared):
+            if way.fits(way.agent, token_type, provider):
                 return way.filled(_values(token, provider, expires_at))
         return None
 
-    def kinds(self, agent_id: str) -> list[str]:
+    def kinds(self, agent_id: str, declared: Sequence[str] = ()) -> list[str]:
         """The kinds of credential that the agent takes."""
-        return list(dict.fromkeys(way.token_type for way in self._ways if way.agent == agent_id))
+        return list(dict.fromkeys(way.token_type for way in self._ways_of(agent_id, declared)))
+
+    def _ways_of(self, agent_id: str, declared: Sequence[str]) -> list[Way]:
+        # By the container's name for it first, which an operator may have written down.
+        for name in (agent_id, canonical(agent_id)):
+            if ways := [way for way in self._ways if way.agent == name]:
+                return ways
+        if not declared:
+            return []
+        return [_variable(agent_id, kind, declared[0], tuple(declared[1:])) for kind in (API_KEY, TOKEN)]
 
 
 @attrs.frozen(kw_only=True)

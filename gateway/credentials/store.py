@@ -4,7 +4,7 @@ An ``AgentAuthToken`` has no readable secret. Each change gets a ``version`` hig
 that slow work on an older one (a refresh takes seconds) overwrites nothing newer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -181,21 +181,28 @@ class Credentials:
         """Whether it needs a refresh."""
         return token.is_expired()
 
-    def kinds_for_agent(self, agent_id: str) -> list[str]:
-        """The kinds of credential that the agent takes."""
-        return self._catalogue.kinds(agent_id)
+    def kinds_for_agent(self, agent_id: str, declared: Sequence[str] = ()) -> list[str]:
+        """The kinds of credential that the agent takes. ``declared``: as its container lists it."""
+        return self._catalogue.kinds(agent_id, declared)
 
-    def way_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
+    def way_for_agent(self, agent_id: str, token: AgentAuthToken, declared: Sequence[str] = ()) -> Injection | None:
         """How the agent takes this credential, not filled in; None if it does not."""
-        return self._injection(agent_id, token, "")
+        return self._injection(agent_id, token, "", declared)
 
-    def get_env_vars_for_agent(self, agent_id: str, token: AgentAuthToken) -> Injection | None:
+    def get_env_vars_for_agent(
+        self, agent_id: str, token: AgentAuthToken, declared: Sequence[str] = ()
+    ) -> Injection | None:
         """What gives the agent this credential, filled in; None if it does not take it."""
-        return self._injection(agent_id, token, self.open_access_token(token))
+        return self._injection(agent_id, token, self.open_access_token(token), declared)
 
-    def _injection(self, agent_id: str, token: AgentAuthToken, secret: str) -> Injection | None:
+    def _injection(
+        self, agent_id: str, token: AgentAuthToken, secret: str, declared: Sequence[str]
+    ) -> Injection | None:
         return self._catalogue.injection(
-            agent_id, token.token_type, secret, provider=token.provider_id, expires_at=token.expires_at
+            *(agent_id, token.token_type, secret),
+            provider=token.provider_id,
+            expires_at=token.expires_at,
+            declared=declared,
         )
 
     def open_access_token(self, token: AgentAuthToken) -> str:

@@ -444,14 +444,17 @@ delete from deleted_projects where project_id = %(project_id)s;
 -- upsert_agents --
 -- What a container says of its agents.
 insert into project_agents as a
-    (project_id, agent_id, name, description, requires_auth, authenticated, status, error)
-select distinct on (id) %(project_id)s, id, name, description, requires_auth, authenticated, status, error
+    (project_id, agent_id, name, description, requires_auth, authenticated, status, error, warning, credentials)
+select distinct on (id) %(project_id)s, id, name, description, requires_auth, authenticated, status, error, warning,
+    array_remove(string_to_array(credentials, ' '), '')
 from unnest(%(ids)s::text[], %(names)s::text[], %(descriptions)s::text[], %(require_auth)s::boolean[],
-    %(authenticated)s::boolean[], %(statuses)s::text[], %(errors)s::text[])
-    as said (id, name, description, requires_auth, authenticated, status, error)
+    %(authenticated)s::boolean[], %(statuses)s::text[], %(errors)s::text[], %(warnings)s::text[],
+    %(credentials)s::text[])
+    as said (id, name, description, requires_auth, authenticated, status, error, warning, credentials)
 on conflict (project_id, agent_id) do update set
     name = excluded.name, description = excluded.description, requires_auth = excluded.requires_auth,
-    authenticated = excluded.authenticated, status = excluded.status, error = excluded.error, updated_at = now();
+    authenticated = excluded.authenticated, status = excluded.status, error = excluded.error,
+    warning = excluded.warning, credentials = excluded.credentials, updated_at = now();
 
 -- forget_agents --
 -- Agents that the container no longer has.
@@ -478,14 +481,16 @@ on conflict (project_id, id) do nothing;
 -- activate_new_session --
 -- The container has made the session that was asked for; the first one that it made for this session stays.
 update agent_sessions set status = 'active', container_session_id = %(container_session_id)s,
-    acp_session_id = %(acp_session_id)s, container_boot_id = %(container_boot_id)s, updated_at = now()
+    acp_session_id = %(acp_session_id)s, container_boot_id = %(container_boot_id)s, agent_mode = %(agent_mode)s,
+    agent_decides = %(agent_decides)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s
     and (status = 'creating' or (status = 'active' and container_session_id = %(container_session_id)s));
 
 -- activate_session --
 -- The container has the session.
 update agent_sessions set status = 'active', container_session_id = %(container_session_id)s,
-    acp_session_id = %(acp_session_id)s, container_boot_id = %(container_boot_id)s, updated_at = now()
+    acp_session_id = %(acp_session_id)s, container_boot_id = %(container_boot_id)s, agent_mode = %(agent_mode)s,
+    agent_decides = %(agent_decides)s, updated_at = now()
 where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
 
 -- set_acp_session --
@@ -493,6 +498,11 @@ where project_id = %(project_id)s and id = %(id)s and status <> 'ended';
 update agent_sessions set acp_session_id = %(acp_session_id)s
 where project_id = %(project_id)s and container_session_id = %(container_session_id)s
     and acp_session_id is distinct from %(acp_session_id)s;
+
+-- set_agent_mode --
+-- The mode that a session's agent works in, and whether it decides there by itself.
+update agent_sessions set agent_mode = %(agent_mode)s, agent_decides = %(agent_decides)s
+where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
 
 -- bound_sessions --
 -- The living sessions of a project that its container is to have, with their running turn.
@@ -546,7 +556,8 @@ delete from agent_sessions where status = 'creating' and created_at <= now() - i
 select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head, a.place, a.at as active_at,
     array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
           order by q.before_seq) as queue,
-    case when p.asks_permission then p.permission_mode else 'container' end as permissions
+    case when not p.asks_permission then 'container' when s.agent_decides then 'agent' else p.permission_mode
+    end as permissions
 from agent_sessions s
 join session_activity a on a.project_id = s.project_id and a.session_id = s.id
 join log_heads h on h.project_id = s.project_id and h.log = 'acp'
@@ -559,7 +570,8 @@ where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating'
 select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head, a.place, a.at as active_at,
     array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
           order by q.before_seq) as queue,
-    case when p.asks_permission then p.permission_mode else 'container' end as permissions
+    case when not p.asks_permission then 'container' when s.agent_decides then 'agent' else p.permission_mode
+    end as permissions
 from session_activity a
 join agent_sessions s on s.project_id = a.project_id and s.id = a.session_id
 join log_heads h on h.project_id = s.project_id and h.log = 'acp'

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.container.client import SPAWN_SECONDS
 from gateway.container.received import ReceivedEvent
-from gateway.container.values import MAX_TOLD, ContainerFacts, is_name
+from gateway.container.values import AGENT, MAX_TOLD, ContainerFacts, is_name
 from gateway.db.pool import Database, Row
 from gateway.follow.recorder import LookUp
 from gateway.log.store import Effect, Log, NewEvent
@@ -22,7 +22,7 @@ from gateway.tasks import wait_for
 from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, from_builtins, parse_foreign_json, storable
 from gateway.wire.cutting import CUT, marked
-from gateway.wire.events import WORK, ContainerEvent, Gap, TurnEnded
+from gateway.wire.events import WORK, ContainerEvent, Gap, SessionMode, TurnEnded
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
 
@@ -139,6 +139,8 @@ class Translator:
             case "agent_output_lost":
                 gap = Gap(reason="agent_output", message=_shown(received.member("text")))
                 return msgspec.structs.replace(NewEvent.of(gap), **received.common)
+            case "session_mode":
+                return _mode(received)
             case "auth_required" if isinstance(received.member("owner"), str):
                 return partial(self._auth_required, received)
             case "agent_status" if received.numberless and self._is_told_twice(received):
@@ -340,6 +342,18 @@ def _effects(received: ReceivedEvent) -> tuple[Effect, ...]:
         "error": _shown(error),
     }
     return (Effect("set_agent_status", change),)
+
+
+def _mode(received: ReceivedEvent) -> NewEvent:
+    mode = received.member("modeId")
+    told = SessionMode(mode=mode if is_name(mode) else None, agent_decides=received.member("decides") == AGENT)
+    change = {
+        "project_id": received.project_id,
+        "container_session_id": received.container_session_id,
+        "agent_mode": told.mode,
+        "agent_decides": told.agent_decides,
+    }
+    return NewEvent.of(told, effects=(Effect("set_agent_mode", change),), **received.common)
 
 
 def _ended(stop_reason: Any, error: Any) -> TurnEnded:

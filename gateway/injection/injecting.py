@@ -9,13 +9,14 @@ person's until it is stopped, and others are refused.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
+from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.container.dialects import Container, Form
 from gateway.container.values import ContainerAgent, Credential
@@ -57,6 +58,8 @@ class Chosen:
     token: AgentAuthToken
     #: How its agent takes it, with empty tokens.
     blank: Injection
+    #: The variables for a credential that its container lists.
+    declared: Sequence[str] = ()
 
     @property
     def version(self) -> int:
@@ -183,7 +186,8 @@ class Injecting:
         announced = await self._announce(chosen)
         if announced.taken and announced.boot_id == container.boot_id:
             return
-        await container.renew_credential(chosen.agent_id, self._open(announced, container.for_renewal))
+        with asking_for_account(chosen.project, chosen.agent_id):
+            await container.renew_credential(chosen.agent_id, self._open(announced, container.for_renewal))
         await self._note_taken(announced.chosen, announced.owner, container)
 
     async def renewed(self, user_id: str, agent_id: str) -> None:
@@ -202,7 +206,10 @@ class Injecting:
         if token.expires_at is not None and token.expires_at <= datetime.now(UTC):
             text = f"Your credential for {agent_id} has run out; connect the account again, or store another one."
             raise _auth_required(project, agent_id, ReauthRequired(text))
-        blank = self._credentials.way_for_agent(agent_id, token)
+        declared: Sequence[str] = ()
+        if not self._credentials.kinds_for_agent(agent_id):
+            declared = await self._containers.declared(project.id, agent_id)
+        blank = self._credentials.way_for_agent(agent_id, token, declared)
         if blank is None:
             if not needed:
                 return None
@@ -212,7 +219,7 @@ class Injecting:
             )
         # A secret that cannot be decrypted cannot be masked, either.
         self._known.learn(project.id, token)
-        return Chosen(project=project, agent_id=agent_id, user_id=user_id, token=token, blank=blank)
+        return Chosen(project=project, agent_id=agent_id, user_id=user_id, token=token, blank=blank, declared=declared)
 
     async def _announce(self, chosen: Chosen) -> _Announced:
         """Before a container is given a secret: wait until its follower masks it.
@@ -245,7 +252,7 @@ class Injecting:
     def _open(self, announced: _Announced, form: Form) -> Mapping[str, Any]:
         """The credential's part of the call; its secret is readable from here on."""
         chosen = announced.chosen
-        injection = self._credentials.get_env_vars_for_agent(chosen.agent_id, chosen.token)
+        injection = self._credentials.get_env_vars_for_agent(chosen.agent_id, chosen.token, chosen.declared)
         assert injection is not None
         credential = Credential(
             agent_id=chosen.agent_id, owner=announced.owner, version=chosen.version, injection=injection
@@ -302,6 +309,17 @@ class Injecting:
             # The session's next prompt tries again.
             extra = {"project": project_id, "agent": agent_id, "error": str(exc)}
             logger.info("credential not renewed in container yet", extra=extra)
+
+
+@contextmanager
+def asking_for_account(project: Project, agent_id: str) -> Iterator[None]:
+    """Around calls that start an agent: ``AuthRequired`` if it needs an account, or refuses the one that it has."""
+    try:
+        yield
+    except ContainerRefused as exc:
+        if exc.upstream_code != AuthRequired.code:
+            raise
+        raise _auth_required(project, agent_id, AuthRequired(exc.text)) from exc
 
 
 def _auth_required(project: Project, agent_id: str, exc: AuthRequired) -> AuthRequired:

@@ -22,7 +22,7 @@ from gateway.container.dialects import Container
 from gateway.container.values import ContainerAgent
 from gateway.db.pool import Database
 from gateway.errors import AgentInUse
-from gateway.injection.injecting import Chosen, Injecting
+from gateway.injection.injecting import Chosen, Injecting, asking_for_account
 from gateway.projects.store import Project
 from gateway.tasks import wait_for
 
@@ -72,11 +72,12 @@ class Processes:
         options: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Start a process with these ``options`` of ``spawn`` and the credential; what the container says of it."""
-        if container.shares_processes:
-            await self.keep(project, agent_id, chosen, container, options)
-            return await container.agent_status(agent_id)
-        async with self._injecting.lend(chosen, container, container.for_process) as lent:
-            return await container.spawn(agent_id, {**options, **lent.members})
+        with asking_for_account(project, agent_id):
+            if container.shares_processes:
+                await self.keep(project, agent_id, chosen, container, options)
+                return await container.agent_status(agent_id)
+            async with self._injecting.lend(chosen, container, container.for_process) as lent:
+                return await container.spawn(agent_id, {**options, **lent.members})
 
     async def keep(
         self,

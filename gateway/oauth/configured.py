@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from gateway.agenthost.catalogue import canonical
 from gateway.config.schema import OAuthConfig, ProviderConfig
 from gateway.errors import ConfigError
 from gateway.oauth.protocol import provider as words
@@ -59,7 +60,8 @@ class Providers:
 
     def serving(self, agent_id: str) -> list[Provider]:
         """The enabled providers for this agent, in the order of the configuration."""
-        return [provider for provider in self if provider.is_on and agent_id in provider.agents]
+        names = {agent_id, canonical(agent_id)}
+        return [provider for provider in self if provider.is_on and not names.isdisjoint(provider.agents)]
 
 
 def configured(tables: Mapping[str, ProviderConfig], config: OAuthConfig) -> Providers:

@@ -18,13 +18,13 @@ from gateway.container.values import ContainerSession
 from gateway.db.errors import UniqueViolation
 from gateway.db.pool import Database
 from gateway.errors import GatewayError, SessionBusy, SessionEnded, UpstreamError
-from gateway.injection.injecting import Chosen, Injecting
+from gateway.injection.injecting import Chosen, Injecting, asking_for_account
 from gateway.injection.processes import Processes
 from gateway.log.ids import LogId
 from gateway.log.store import Effect, Log, NewEvent
 from gateway.projects.store import Project
 from gateway.sessions.sessions import Session, binding, id_taken
-from gateway.wire.events import SessionRestored
+from gateway.wire.events import SessionMode, SessionRestored
 
 logger = logging.getLogger(__name__)
 
@@ -133,9 +133,10 @@ class Revival:
         if await self._database.fetch_one("unbind_session", known=known, **key) is None:
             raise _being_taken_up()
         try:
-            async with self._injecting.lend(chosen, container, container.for_session) as lent:
-                options = {"agentId": session.agent_id, **lent.members}
-                taken = await _take_up(container, session, reason, options)
+            with asking_for_account(project, session.agent_id):
+                async with self._injecting.lend(chosen, container, container.for_session) as lent:
+                    options = {"agentId": session.agent_id, **lent.members}
+                    taken = await _take_up(container, session, reason, options)
         except BaseException:
             await self._database.execute("rebind_session", known=known, **key)
             raise
@@ -147,8 +148,11 @@ class Revival:
             key=f"session_restored:{taken.made.id}",
             effects=(Effect("activate_session", bound, required=True),),
         )
+        told = [restored]
+        if (session.agent_mode, session.agent_decides) != (taken.made.mode, taken.made.agent_decides):
+            told.append(_mode(session, taken.made))
         try:
-            await self._log.append(LogId(project.id), [restored])
+            await self._log.append(LogId(project.id), told)
         except UniqueViolation as exc:
             raise id_taken() from exc
         except GatewayError:
@@ -157,6 +161,15 @@ class Revival:
             raise
         logger.info("session taken up", extra={"project": project.id, "session": session.id, "how": taken.told.how})
         return taken.made.id
+
+
+def _mode(session: Session, made: ContainerSession) -> NewEvent:
+    return NewEvent.of(
+        SessionMode(mode=made.mode, agent_decides=made.agent_decides),
+        session_id=session.id,
+        agent_id=session.agent_id,
+        key=f"session_mode:{made.id}",
+    )
 
 
 def _being_taken_up() -> SessionBusy:

@@ -25,7 +25,7 @@ from gateway.errors import (
     UpstreamFailed,
 )
 from gateway.follow.followers import Followers
-from gateway.injection.injecting import Injecting
+from gateway.injection.injecting import Injecting, asking_for_account
 from gateway.injection.processes import Processes
 from gateway.log.ids import LogId
 from gateway.log.store import Effect, EffectRefused, Log, NewEvent
@@ -61,8 +61,11 @@ class Session:
     has_mcp_servers: bool
     working_directory: str | None
     title: str | None
-    #: Who answers permission requests: the container itself, or the project's mode.
+    #: Who decides what the agent may do: the container or the agent itself, or the project's mode.
     permissions: str
+    #: The mode that the agent works in, if it has modes.
+    agent_mode: str | None
+    agent_decides: bool
     status: str
     turn_id: str | None
     turn_started_at: datetime | None
@@ -130,6 +133,7 @@ class Sessions:
         if agent_id is None:
             raise NoDefaultAgent("Name an agentId, or set the project's defaultAgentId.")
         agent = await self._containers.agent(project, agent_id)
+        agent_id = agent.id
         chosen = await self._injecting.for_agent(project, agent, user_id)
         session_id = session_id or new_session_id()
         row = {"user_id": user_id, "agent_id": agent_id, "title": new.title}
@@ -146,9 +150,10 @@ class Sessions:
             # The container's events must be read first, since it may report on the new session only once.
             await self._followers.connected(project.id)
             container = await self._containers.identify(project)
-            await self._processes.start(project, agent_id, chosen, container)
-            async with self._injecting.lend(chosen, container, container.for_session) as lent:
-                made = await container.create_session({**_options(agent_id, new), **lent.members})
+            with asking_for_account(project, agent_id):
+                await self._processes.start(project, agent_id, chosen, container)
+                async with self._injecting.lend(chosen, container, container.for_session) as lent:
+                    made = await container.create_session({**_options(agent_id, new), **lent.members})
         except BaseException:
             await asyncio.shield(self._discard(project.id, session_id))
             raise
@@ -286,6 +291,8 @@ def binding(project_id: str, session_id: str, made: ContainerSession, container:
         "container_session_id": made.id,
         "container_boot_id": container.boot_id,
         "acp_session_id": made.acp_id,
+        "agent_mode": made.mode,
+        "agent_decides": made.agent_decides,
     }
 
 

@@ -148,6 +148,15 @@ class SessionCleared(EventData):
 
 
 @attrs.frozen(kw_only=True)
+class SessionMode(EventData):
+    """The session's agent works in another mode. ``agent_decides``: there the agent itself decides what it may do."""
+
+    type: ClassVar[str] = "session_mode"
+    mode: str | None
+    agent_decides: bool
+
+
+@attrs.frozen(kw_only=True)
 class SessionEnded(EventData):
     """A session has ended and takes no more prompts."""
 

@@ -28,7 +28,8 @@ async def test_boot_id_is_another_at_every_start(open_host: OpenHost) -> None:
 async def test_agents_are_the_catalogue(host: Host) -> None:
     agents = {agent["id"]: agent for agent in (await host.get("/agents")).body["agents"]}
     assert agents.keys() >= {*("opencode", "claude-code", "codex", "gemini", "qwen-code", "copilot", "goose", "demo")}
-    assert agents["demo"].keys() == {"id", "name", "description", "requiresAuth", "status", "authenticated"}
+    known = {"id", "name", "description", "requiresAuth", "status", "authenticated", "credentials"}
+    assert agents["demo"].keys() == known
     assert agents["codex"]["requiresAuth"]
     assert not agents["codex"]["authenticated"]
     assert agents["demo"]["authenticated"]

@@ -153,7 +153,7 @@ CALLS = {
     "begin_auth": Call(
         "POST", "/agents/demo/auth/init", to("POST", "/agents/demo/auth/start", {}), ("authUrl", "userCode", "message")
     ),
-    "is_authenticated": Call(
+    "login_state": Call(
         "GET", "/agents/demo/auth/status", to("GET", "/agents/demo/auth/status"), ("authenticated",), World.log_in
     ),
     "give_token": Call("POST", "/agents/demo/auth/token", World.bring_token),

@@ -1,7 +1,6 @@
 """Sessions of the scripted agent behind a gateway."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.agenthost.app import AgentHostConfig
-from gateway.agenthost.app import build_app as build_agent_host
-from gateway.server.run import bind, serving
 from gateway.wire.sse import SSEEvent
 from tests.agenthost.hosts import scripted
+from tests.story.hosting import hosting
 from tests.world import Gateway, Project
 
 CAPABILITIES = {"promptCapabilities": {"image": True, "audio": True, "embeddedContext": True}}
@@ -29,13 +26,9 @@ def workspace(tmp_path: Path) -> Path:
 @pytest.fixture
 async def scripted_url(tmp_path: Path, workspace: Path) -> AsyncIterator[str]:
     """An agent host whose agent does what its prompts say."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
     agent = scripted(script={"initialize": {"protocolVersion": 1, "agentCapabilities": CAPABILITIES}})
-    config = AgentHostConfig(workspace=workspace, environment=environment)
-    config = attrs.evolve(config, catalogue={**config.catalogue, agent.id: agent})
-    sock = bind("127.0.0.1", 0, purpose="the test's agent host", option="")
-    async with serving(build_agent_host(config), sock, shutdown_timeout=1):
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    async with hosting(tmp_path, workspace, agent) as url:
+        yield url
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ EVERY_KIND: list[EventData] = [
     events.SessionRestored(how="new", reason="agent_restarted"),
     events.SessionRenamed(title="new", former_title=None, renamed_by="local"),
     events.SessionCleared(cleared_by="local"),
+    events.SessionMode(mode="plan", agent_decides=False),
     events.SessionEnded(ended_by="local"),
     events.TurnStarted(prompt=[{"type": "text", "text": "hi"}], started_by="local"),
     events.TurnQueued(queued_by="local"),

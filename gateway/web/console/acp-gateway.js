@@ -71,8 +71,8 @@ export const EVENT_TYPES = [
     "credential_disconnected", "credential_needs_reauth", "credential_renewed", "file_read", "file_written", "gap",
     "heartbeat", "login_ended", "member_added", "member_removed", "member_role_changed", "permission_request",
     "permission_resolved", "project_changed", "reset", "session_cleared", "session_created", "session_ended",
-    "session_renamed", "session_restored", "session_update", "terminal_ended", "terminal_output", "terminal_started",
-    "turn_cancelling", "turn_ended", "turn_queued", "turn_stalling", "turn_started",
+    "session_mode", "session_renamed", "session_restored", "session_update", "terminal_ended", "terminal_output",
+    "terminal_started", "turn_cancelling", "turn_ended", "turn_queued", "turn_stalling", "turn_started",
 ];
 
 /** A stream that says nothing for as long is dead: three heartbeats of 15 s. */

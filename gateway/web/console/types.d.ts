@@ -124,6 +124,7 @@ export type SaidEvent =
     | Said<"session_restored", { how: string; reason: string; forgotten?: string[]; message?: string | null }>
     | Said<"session_renamed", { title: string | null; formerTitle: string | null; renamedBy: string }>
     | Said<"session_cleared", { clearedBy: string }>
+    | Said<"session_mode", { mode: string | null; agentDecides: boolean }>
     | Said<"session_ended", { endedBy: string }>
     | Said<"turn_started", { prompt: unknown; startedBy: string }>
     | Said<"turn_ended", Ending>
@@ -216,6 +217,7 @@ export interface Session {
     title: string | null;
     workingDirectory: string | null;
     permissions: string;
+    agentMode: string | null;
     status: "idle" | "running" | "ended";
     turn: RunningTurn | null;
     queue: string[];
@@ -361,8 +363,8 @@ export interface Disconnected {
 // What the console makes of these.
 
 /** A session, as it is kept up to date by events; `cursor` is the number of the last one. */
-export type KnownSession = Omit<Session, "cursor" | "permissions" | "endedAt"> &
-    Partial<Pick<Session, "permissions" | "endedAt">> & {
+export type KnownSession = Omit<Session, "cursor" | "permissions" | "agentMode" | "endedAt"> &
+    Partial<Pick<Session, "permissions" | "agentMode" | "endedAt">> & {
         cursor: number;
         isCancelling?: boolean;
         /** A turn has ended in it that nobody has looked at. */

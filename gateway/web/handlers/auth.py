@@ -1,15 +1,24 @@
 """Accounts for agents: begin and complete logins, store keys, disconnect accounts."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import attrs
 from aiohttp import web
 
 from gateway.administration.room import ADMINISTRATION
+from gateway.agenthost.catalogue import canonical, has_aliases
 from gateway.container.room import CONTAINERS
 from gateway.credentials.room import CREDENTIALS
-from gateway.errors import InvalidBody, LoginUnreadable, ProviderMisconfigured
+from gateway.errors import (
+    AgentNotFound,
+    InvalidBody,
+    LoginRefused,
+    LoginUnreadable,
+    ProviderMisconfigured,
+    UpstreamError,
+)
 from gateway.identity.roles import Role
 from gateway.oauth.pending import AGENTS_OWN, AUTHORIZED, LOGIN_SECONDS, For, Login
 from gateway.oauth.protocol.answers import is_web_address
@@ -60,7 +69,7 @@ async def start(request: web.Request) -> web.Response:
     """Begin a login; the response says what the user must do."""
     body = await read_body(request, StartBody)
     whose = await _whose(request)
-    way = chosen(_ways(request, whose.agent_id), flow=body.flow, provider_id=body.provider)
+    way = chosen(await _ways(request, whose), flow=body.flow, provider_id=body.provider)
     if way.provider is not None:
         work = request.app[OAUTH].logins.begin(
             whose,
@@ -106,9 +115,9 @@ async def token(request: web.Request) -> web.Response:
     """Store an API key or token of the caller's."""
     body = await read_body(request, TokenBody)
     whose = await _whose(request)
-    kinds = request.app[CREDENTIALS].store.kinds_for_agent(whose.agent_id)
-    token_type = kind_of(whose.agent_id, body.token, body.token_type, kinds)
-    secret = checked(whose.agent_id, token_type, body.token)
+    kinds, known_as = await _kinds(request, whose), canonical(whose.agent_id)
+    token_type = kind_of(known_as, body.token, body.token_type, kinds)
+    secret = checked(known_as, token_type, body.token)
     if body.provider is not None and not _PROVIDER_WORD.fullmatch(body.provider):
         raise InvalidBody("$.provider: must be a name such as anthropic or openai")
     expires_at = _expires_at(body.expires_at)
@@ -121,7 +130,7 @@ async def token(request: web.Request) -> web.Response:
 async def disconnect(request: web.Request) -> web.Response:
     """Disconnect the account: deleted here at once, and revoked at its provider if that is supported."""
     await read_body(request, NoBody)
-    whose = _named(request)
+    whose = await _named(request)
     if await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id) is None:
         # The agent may be gone if there is an account, else it must exist.
         await _whose(request)
@@ -143,7 +152,7 @@ async def _status(request: web.Request) -> web.Response:
     if login is not None and login.flow == AGENTS_OWN and login.is_live:
         login = await _look_at_agents_own(request, login)
     known = await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id)
-    shown = accounts.status(whose.agent_id, known, login, _ways(request, whose.agent_id))
+    shown = accounts.status(whose.agent_id, known, login, await _ways(request, whose))
     if shown.login is not None and not _may_connect(request):
         # The person who enters the code decides which account is connected.
         shown = attrs.evolve(shown, login=accounts.without_code(shown.login))
@@ -177,17 +186,23 @@ async def _finish_agents_own(request: web.Request, login: Login, brought: str) -
 
 
 async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
-    """Ask the container whether its own login has completed."""
+    """Ask the container whether its own login has completed, or failed."""
     if login.project_id != request[PROJECT].id:
         return login
-    if not await request.app[CONTAINERS].of(request[PROJECT]).is_authenticated(login.agent_id):
-        return login
-    return await request.app[OAUTH].logins.pending.end(login, AUTHORIZED) or login
+    logins = request.app[OAUTH].logins
+    is_done, error = await request.app[CONTAINERS].of(request[PROJECT]).login_state(login.agent_id)
+    if is_done:
+        return await logins.pending.end(login, AUTHORIZED) or login
+    if error is not None:
+        work = logins.fail(login, LoginRefused(presentable(error)))
+        await request.app[TASKS].complete(work, name="end login")
+        return await logins.pending.newest(login.user_id, login.agent_id) or login
+    return login
 
 
 async def _whose(request: web.Request) -> For:
     """User and agent; the agent must have known credentials or providers, or exist in the container."""
-    whose = _named(request)
+    whose = await _named(request)
     kinds = request.app[CREDENTIALS].store.kinds_for_agent(whose.agent_id)
     known = kinds or request.app[OAUTH].providers.serving(whose.agent_id)
     # A token that is limited to projects sees only agents of those.
@@ -201,13 +216,28 @@ def _may_connect(request: web.Request) -> bool:
     return request[ROLE] >= Role.OPERATOR and request[CALLER].projects is None
 
 
-def _named(request: web.Request) -> For:
-    return For(user_id=request[USER], project_id=request[PROJECT].id, agent_id=request.match_info["agent_id"])
+async def _named(request: web.Request) -> For:
+    """The user and the agent, by the name that its container has for it."""
+    agent_id = request.match_info["agent_id"]
+    if has_aliases(agent_id):
+        with suppress(AgentNotFound, UpstreamError):
+            agent_id = (await request.app[CONTAINERS].listed(request[PROJECT], agent_id)).id
+    return For(user_id=request[USER], project_id=request[PROJECT].id, agent_id=agent_id)
 
 
-def _ways(request: web.Request, agent_id: str) -> list[Way]:
-    kinds = request.app[CREDENTIALS].store.kinds_for_agent(agent_id)
-    return ways_for(agent_id, request.app[OAUTH].providers.serving(agent_id), kinds)
+async def _kinds(request: web.Request, whose: For) -> list[str]:
+    """The kinds of credential that the agent takes, as this gateway knows or the container lists."""
+    store = request.app[CREDENTIALS].store
+    if kinds := store.kinds_for_agent(whose.agent_id):
+        return kinds
+    return store.kinds_for_agent(
+        whose.agent_id, await request.app[CONTAINERS].declared(request[PROJECT].id, whose.agent_id)
+    )
+
+
+async def _ways(request: web.Request, whose: For) -> list[Way]:
+    providers = request.app[OAUTH].providers.serving(whose.agent_id)
+    return ways_for(canonical(whose.agent_id), providers, await _kinds(request, whose))
 
 
 def _path(request: web.Request, name: str) -> str:

@@ -107,6 +107,7 @@ class Agent:
     requires_auth: bool
     authenticated: bool
     error: str | None
+    warning: Annotated[str | None, Meta(description="What its operator should know, although it can run.")]
 
 
 @attrs.frozen(kw_only=True)
@@ -145,7 +146,10 @@ class Session:
     agent_id: str
     title: str | None
     working_directory: str | None
-    permissions: Annotated[str, Meta(description="The project's mode, or `container` if that decides by itself.")]
+    permissions: Annotated[
+        str, Meta(description="The project's mode; `container` or `agent` if that decides by itself.")
+    ]
+    agent_mode: Annotated[str | None, Meta(description="The mode that the agent works in, if it has modes.")]
     status: Literal["idle", "running", "ended"]
     turn: RunningTurn | None
     queue: Annotated[list[str], Meta(description="Queued turns, the next one first.")]

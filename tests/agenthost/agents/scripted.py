@@ -11,9 +11,11 @@ text of more bytes than a gateway takes in one event, "$MANY" for a list of more
     ["long", COUNT]           a line of COUNT bytes that is no message
     ["call", METHOD, PARAMS]  a request to the client; its result or error is told as a message chunk. $TERMINAL is
                               replaced by the id of the terminal that was made last
-    ["ask", PARAMS]           the same without waiting for the answer
+    ["request", METHOD, PARAMS]  the same without waiting for the answer
+    ["ask", PARAMS]           a permission request, likewise
     ["environment"]           tells its environment as JSON, secrets and all
     ["stderr", TEXT]          ["sleep", SECONDS]      ["exit", STATUS]      ["kill", SIGNAL]
+    ["until", FILE]           waits until there is this file
     ["close"]                 closes stdout and lives on
     ["orphan", FILE]          leaves a detached process behind and writes its pid into FILE
     ["until-cancel"]          waits for session/cancel, then answers cancelled
@@ -22,8 +24,9 @@ text of more bytes than a gateway takes in one event, "$MANY" for a list of more
     ["no-answer"]             does not answer the prompt
 
 The environment variable SCRIPT holds JSON that changes the rest: {"initialize": RESULT, "new": RESULT, "load": RESULT
-or {"error": …}, "before_new": [STEP …], "deaf": true (ignores end of input and SIGTERM), "exit": STATUS (at once),
-"hang": METHOD (never answers it), "log": FILE (every message from the client, a line each)}.
+or {"error": …}, METHOD: RESULT for any other, "before_new" or "before_METHOD": [STEP …], "after_new": [STEP …] (in one
+write with the answer), "deaf": true (ignores end of input and SIGTERM), "exit": STATUS (at once), "hang": METHOD (never
+answers it), "log": FILE (every message from the client, a line each)}.
 """
 
 import json
@@ -49,11 +52,16 @@ class Agent:
         self.sessions = 0
         self.asked = 0
         self.terminal = ""
+        #: What is written in one go later.
+        self.gathered: list[bytes] | None = None
 
     def send(self, message: dict[str, Any]) -> None:
         self.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
     def write(self, data: bytes) -> None:
+        if self.gathered is not None:
+            self.gathered.append(data)
+            return
         with self.lock:
             self.out.write(data)
             self.out.flush()
@@ -94,11 +102,17 @@ class Agent:
                 self.step(params["sessionId"], step)
             result = SCRIPT["load"]
         else:
+            for step in SCRIPT.get(f"before_{method}", ()):
+                self.step("", step)
             result = SCRIPT.get(method, {"error": {"code": -32601, "message": "Method not found"}})
-        if "error" in result:
-            self.send({"id": message["id"], "error": result["error"]})
-        else:
-            self.send({"id": message["id"], "result": result})
+        behind = SCRIPT.get("after_new", ()) if method == "session/new" else ()
+        self.gathered = [] if behind else None
+        self.send({"id": message["id"], **(result if "error" in result else {"result": result})})
+        for step in behind:
+            self.step(result["sessionId"], step)
+        if self.gathered is not None:
+            data, self.gathered = b"".join(self.gathered), None
+            self.write(data)
 
     def prompt(self, message: dict[str, Any]) -> None:
         self.cancelled.clear()
@@ -134,6 +148,8 @@ class Agent:
             self.write(b'"' + b"x" * rest[0] + b'"\n')
         elif verb == "call":
             self.say(session_id, self.call(session_id, rest[0], rest[1]))
+        elif verb == "request":
+            self.request(session_id, rest[0], rest[1])
         elif verb == "ask":
             self.request(session_id, "session/request_permission", rest[0])
         elif verb == "environment":
@@ -148,6 +164,9 @@ class Agent:
         elif verb == "kill":
             os.kill(os.getpid(), rest[0])
             time.sleep(600)
+        elif verb == "until":
+            while not os.path.exists(rest[0]):
+                time.sleep(0.01)
         elif verb == "close":
             os.close(1)
             time.sleep(600)

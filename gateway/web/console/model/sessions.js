@@ -231,6 +231,11 @@ function changeBy(event, { status, turn, queue }) {
         case "turn_ended":
             if (turn && turn.id !== turnId) return { queue: waiting };
             return { status: status === "ended" ? status : "idle", turn: null, isCancelling: false, queue: waiting };
+        case "session_mode": {
+            const { mode, agentDecides } = event.data;
+            // Where the agent does not decide, the project's mode does, which the event does not tell.
+            return { agentMode: mode, permissions: agentDecides ? "agent" : undefined };
+        }
         case "session_ended":
             return { status: "ended", turn: null, queue: [], endedAt: at };
         default:

@@ -29,6 +29,7 @@ const PERMISSIONS = {
     "accept-edits": "edits without asking",
     "full-auto": "acts without asking",
     container: "its container allows by itself",
+    agent: "decides by itself",
 };
 const EACH_SECOND_MS = 1000;
 
@@ -325,5 +326,6 @@ function aboutSession(session, project) {
     const agent = oneLine(project.agents.get(session.agentId)?.name ?? session.agentId, 80);
     const where = session.workingDirectory ? ` in ${oneLine(session.workingDirectory, 200)}` : "";
     const rule = entryOf(PERMISSIONS, session.permissions);
-    return `${agent}${where}${rule ? ` · ${rule}` : ""}`;
+    const mode = session.agentMode ? ` · mode ${oneLine(session.agentMode, 80)}` : "";
+    return `${agent}${where}${mode}${rule ? ` · ${rule}` : ""}`;
 }
