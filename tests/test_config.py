@@ -38,6 +38,7 @@ OTHERS = {
     ("logging", "format"): "json",
     ("limits", "page"): "100",
     ("tracing", "endpoint"): "http://127.0.0.1:4318",
+    ("agent_host", "registry"): "https://registry.example.org/registry.json",
     ("tracing", "ratio"): "0.5",
     ("logging", "access"): "true",
     ("logging", "level"): "error",

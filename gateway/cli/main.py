@@ -65,8 +65,8 @@ ACP_GATEWAY_DATABASE_URL=postgresql://user:password@host/name for your own Postg
 Ctrl-C or SIGTERM stops the program. "acp-gateway COMMAND --help" shows a command's options."""
 
 DESCRIPTION_OF_HOST = """\
-Only the agent host is installed, for a project's container: "acp-gateway agent-host" runs agents on port 4097. The
-gateway and its other commands are in the distribution acp-session-gateway.
+Only the agent host is installed, for a project's container: "acp-gateway agent-host" runs agents on port 4097, and
+"acp-gateway agent check" tries them. The gateway and its other commands are in the distribution acp-session-gateway.
 
 Settings are variables such as ACP_GATEWAY_AGENT_HOST_PORT, or a TOML file with a table [agent_host]."""
 
@@ -76,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _mend_standard_streams()
     options = _parser().parse_args(arguments)
     try:
-        if "person" in options:
+        if "without_project" in options and options.project is None:
+            options.run = options.without_project
+        elif "person" in options:
             sys.exit(_ask_running_gateway(options))
         config = configured(options)
         logs.configure(config.logging)
@@ -113,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="acp-gateway", description=DESCRIPTION if HAS_GATEWAY else DESCRIPTION_OF_HOST)
     parser.add_argument("--version", action="version", version=f"acp-gateway {__version__}")
     commands = parser.add_subparsers(required=True, metavar=COMMAND, title="commands")
-    for module in COMMANDS if HAS_GATEWAY else (agent_host,):
-        module.add(commands)
+    for add in [module.add for module in COMMANDS] if HAS_GATEWAY else (agent_host.add, agent.add_to_host):
+        add(commands)
     return parser
 
 

@@ -301,6 +301,7 @@ class AgentHostConfig:
     port: int = attrs.field(default=4097, validator=PORT)
     workspace: str = attrs.field(default="./workspace", validator=_not_empty)
     catalogue: str = ""
+    registry: str = attrs.field(default="", validator=_http_or_empty)
     token: str = attrs.field(default="", repr=False, validator=_bearer)
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), validator=_hosts_below)
     permission_timeout: float = attrs.field(default=600.0, validator=_between(0.1, 86400))
