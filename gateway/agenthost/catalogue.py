@@ -63,6 +63,8 @@ REFUSALS = (
     *(Refusal(code=code) for code in (-32000, 401, 403)),
     Refusal(text=r"^401\b|\bunauthori[sz]ed\b.{0,20}\b401\b|\b401\b.{0,20}\bunauthori[sz]ed\b"),
     Refusal(text=r"\b(incorrect|invalid|expired|missing|no) (api[ -]?key|x-api-key|access token|credentials)\b"),
+    Refusal(text=r"\bapi[ -]?key\b[^.]{0,40}\b(not valid|invalid|expired|incorrect)\b|\bno auth credentials\b"),
+    Refusal(text=r"^(\w[\w ]{0,40}: )?unauthori[sz]ed\b.?$"),
     Refusal(text=r"\b(api_key_invalid|invalid_api_key|authentication_error|unauthenticated|invalid authentication)\b"),
 )
 
@@ -141,6 +143,9 @@ _CODEX_FEW_RETRIES = {
     )
 }
 
+# Copilot's modes have addresses for ids.
+_MODES = "https://agentclientprotocol.com/protocol/session-modes"
+# Of edits, commands and fetched pages; by itself OpenCode asks for nothing in its directory.
 _OPENCODE_ASKS = json.dumps({"edit": "ask", "bash": "ask", "webfetch": "ask"})
 
 _AGENTS = (
@@ -155,7 +160,6 @@ _AGENTS = (
         ),
         requires_auth=False,
         asks_in=("build", "plan"),
-        # By itself it asks for nothing inside its directory, in either mode.
         env={"OPENCODE_DISABLE_AUTOUPDATE": "true", "OPENCODE_PERMISSION": _OPENCODE_ASKS},
         install=_npm("opencode-ai"),
     ),
@@ -230,6 +234,8 @@ _AGENTS = (
             *("COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"),
             *("COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BEARER_TOKEN"),
         ),
+        start_mode=f"{_MODES}#agent",
+        asks_in=(f"{_MODES}#agent", f"{_MODES}#plan"),
         install=_npm("@github/copilot"),
     ),
     AgentSpec(
@@ -240,6 +246,10 @@ _AGENTS = (
         credentials=(
             *("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY", "DATABRICKS_TOKEN"),
         ),
+        start_mode="approve",
+        asks_in=("approve", "chat"),
+        # Otherwise it begins in `auto`.
+        env={"GOOSE_MODE": "approve"},
         install="install it from the releases of github.com/block/goose",
     ),
     AgentSpec(
@@ -257,6 +267,8 @@ _AGENTS = (
         description="Augment Code's coding agent; takes a session as JSON, with accessToken, tenantURL and scopes.",
         command=("auggie", "--acp"),
         credentials=("AUGMENT_SESSION_AUTH", "AUGMENT_API_TOKEN"),
+        start_mode="default",
+        asks_in=("default", "ask"),
         env={"AUGMENT_DISABLE_AUTO_UPDATE": "1"},
         node=20,
         install=_npm("@augmentcode/auggie"),
@@ -269,6 +281,68 @@ _AGENTS = (
         credentials=("QODER_PERSONAL_ACCESS_TOKEN",),
         node=20,
         install=_npm("@qoder-ai/qodercli"),
+    ),
+    AgentSpec(
+        id="factory-droid",
+        name="Factory Droid",
+        description="Factory's coding agent.",
+        command=("droid", "exec", "--output-format", "acp"),
+        credentials=("FACTORY_API_KEY",),
+        authenticate=(Authenticate(method_id="factory-api-key", needs=("FACTORY_API_KEY",)),),
+        start_mode="normal",
+        asks_in=("normal", "spec"),
+        env={"DROID_DISABLE_AUTO_UPDATE": "true", "FACTORY_DROID_AUTO_UPDATE_ENABLED": "false"},
+        install=_npm("droid"),
+    ),
+    AgentSpec(
+        id="grok",
+        name="Grok",
+        description="xAI's coding agent.",
+        command=("grok", "agent", "stdio"),
+        credentials=("XAI_API_KEY",),
+        # It runs what it takes for harmless without asking, commands that write files among it.
+        asks=False,
+        install=_npm("@xai-official/grok"),
+    ),
+    AgentSpec(
+        id="kilo",
+        name="Kilo Code",
+        description="Open source coding agent, made from OpenCode; its free models need no account.",
+        command=("kilo", "acp"),
+        credentials=("KILO_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"),
+        requires_auth=False,
+        asks_in=("code", "ask", "debug", "orchestrator", "plan"),
+        env={"KILO_DISABLE_AUTOUPDATE": "true", "KILO_PERMISSION": _OPENCODE_ASKS},
+        install=_npm("@kilocode/cli"),
+    ),
+    AgentSpec(
+        id="pi",
+        name="Pi",
+        description="Open source coding agent, by way of pi-acp; it never asks for permission.",
+        command=("pi-acp",),
+        credentials=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY"),
+        asks=False,
+        node=22,
+        install=_npm("pi-acp @earendil-works/pi-coding-agent"),
+    ),
+    AgentSpec(
+        id="fast-agent",
+        name="fast-agent",
+        description="Open source agent for any model; FAST_AGENT_MODEL or its own configuration names the model.",
+        command=("fast-agent", "acp", "-x"),
+        credentials=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY"),
+        requires_auth=False,
+        install="install it with uv tool install fast-agent-mcp",
+    ),
+    AgentSpec(
+        id="cline",
+        name="Cline",
+        description="Open source coding agent; works with an account of Cline, to which it logs its person in itself.",
+        command=("cline", "--acp"),
+        requires_auth=False,
+        login="cline",
+        node=22,
+        install=_npm("cline"),
     ),
     AgentSpec(
         id="demo",
@@ -289,6 +363,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "codex-acp": "codex",
         "qwen": "qwen-code",
         **dict.fromkeys(("github-copilot-cli", "github-copilot-acp"), "copilot"),
+        "droid": "factory-droid",
+        "grok-build": "grok",
+        "pi-acp": "pi",
     }
 )
 

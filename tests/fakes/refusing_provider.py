@@ -13,7 +13,8 @@ from aiohttp import web
 
 from tests.fakes.listening import listen
 
-ANSWER = {"error": {"type": "authentication_error", "message": "invalid key", "code": 401, "status": "UNAUTHENTICATED"}}
+WORDS = "Incorrect API key provided"
+ANSWER = {"error": {"type": "authentication_error", "message": WORDS, "code": 401, "status": "UNAUTHENTICATED"}}
 
 
 @attrs.frozen(kw_only=True)

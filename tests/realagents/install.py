@@ -21,6 +21,14 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     # Without what it wants for a terminal, which is compiled.
     "gemini": ("--omit=optional", "@google/gemini-cli@0.61.0"),
     "qwen-code": ("@qwen-code/qwen-code@0.24.4",),
+    "copilot": ("@github/copilot@1.0.102",),
+    "auggie": ("@augmentcode/auggie@0.36.0",),
+    "qoder": ("@qoder-ai/qodercli@1.1.52",),
+    "factory-droid": ("droid@0.215.0",),
+    "grok": ("@xai-official/grok@1.0.41",),
+    "kilo": ("@kilocode/cli@7.7.7",),
+    "pi": ("@earendil-works/pi-coding-agent@1.6.0", "pi-acp@0.0.34"),
+    "cline": ("cline@3.0.65",),
 }
 OPENCODE = "opencode"
 ALL = (*PACKAGES, OPENCODE)

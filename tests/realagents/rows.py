@@ -220,7 +220,6 @@ ROWS = (
         rivals=_OPENCODE_RIVALS,
         path="/v1/messages",
         headers={"x-api-key": KEY},
-        failure="agent_error",
     ),
     Row(
         agent="opencode",
@@ -230,7 +229,6 @@ ROWS = (
         rivals=_OPENCODE_RIVALS,
         path="/v1/responses",
         headers=_BEARER,
-        failure="agent_error",
     ),
     Row(
         agent="opencode",
@@ -239,7 +237,6 @@ ROWS = (
         rivals=_OPENCODE_RIVALS,
         path="/zen/v1/",
         headers={"x-api-key": KEY},
-        failure="agent_error",
     ),
     Row(
         agent="opencode",
@@ -249,6 +246,5 @@ ROWS = (
         rivals=_OPENCODE_RIVALS,
         path="/copilot/",
         headers=_BEARER,
-        failure="agent_error",
     ),
 )
