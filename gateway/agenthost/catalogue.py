@@ -259,6 +259,9 @@ _AGENTS = (
         command=("vibe-acp",),
         credentials=("MISTRAL_API_KEY",),
         refusals=(Refusal(code=-31002),),
+        # By itself it begins in `accept-edits`.
+        start_mode="ask",
+        asks_in=("ask",),
         install="install it with uv tool install mistral-vibe",
     ),
     AgentSpec(
@@ -330,6 +333,7 @@ _AGENTS = (
         name="fast-agent",
         description="Open source agent for any model; FAST_AGENT_MODEL or its own configuration names the model.",
         command=("fast-agent", "acp", "-x"),
+        asks_in=("agent",),
         credentials=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY"),
         requires_auth=False,
         install="install it with uv tool install fast-agent-mcp",
