@@ -25,6 +25,7 @@ MEMBERS = {
     "workingDirectory",
     "status",
     "turn",
+    "agentMode",
     "queue",
     "cursor",
     "createdBy",

@@ -5,7 +5,7 @@
  * the message that the event begins stands in for it.
  */
 
-/** @import { Item, NamedItem, TextItem } from "../types.js" */
+/** @import { Item, NamedItem, TerminalItem, TextItem, ToolItem } from "../types.js" */
 /** @typedef {{ before: TextItem, after: TextItem | null, standIns: Set<Item> }} Part */
 
 /** @type {Set<unknown>} */
