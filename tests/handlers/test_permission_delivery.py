@@ -380,9 +380,11 @@ async def test_an_answer_to_a_request_whose_options_are_none_is_refused(
         assert container.settled == {"r1": {"outcome": "cancelled"}}
 
 
-@pytest.mark.parametrize(("number", "size", "shown"), [(200, 10, 200), (6, 2**20, 4)])
+@pytest.mark.parametrize(
+    ("number", "size", "listed", "in_snapshot"), [(200, 10, 200, 200), (6, 2**20, 3, 2)], ids=["many", "large"]
+)
 async def test_of_requests_without_end_the_oldest_are_listed(
-    database_url: str, container: AskingContainer, number: int, size: int, shown: int
+    database_url: str, container: AskingContainer, number: int, size: int, listed: int, in_snapshot: int
 ) -> None:
     async with GatewayProcess(database_url, QUICK).run() as gateway:
         project = await gateway.register(container.url)
@@ -391,7 +393,7 @@ async def test_of_requests_without_end_the_oldest_are_listed(
             for request_id in range(number):
                 container.ask(requestId=request_id, toolCall={"toolCallId": "t", "title": "x" * size})
             asked = [await requested(stream) for _ in range(number)]
-        expected = [one["permissionId"] for one in asked[:shown]]
-        for path in ("/permission", f"/session/{session}/snapshot"):
-            listed = (await project.call("GET", path)).json["permissions"]
-            assert [one["id"] for one in listed] == expected
+        oldest = [one["permissionId"] for one in asked]
+        for path, shown in (("/permission?limit=200", listed), (f"/session/{session}/snapshot", in_snapshot)):
+            answered = (await project.call("GET", path)).json["permissions"]
+            assert [one["id"] for one in answered] == oldest[:shown]
