@@ -82,9 +82,11 @@ FILLINGS: dict[str, tuple[int, str]] = {
     ),
     "/acp/session": (
         500,
-        "insert into agent_sessions (project_id, id, user_id, agent_id, status, title, working_directory)"
+        "with made as ("
+        " insert into agent_sessions (project_id, id, user_id, agent_id, status, title, working_directory)"
         " select 'demo', 's' || n, repeat(%(wide)s, 200), repeat('i', 255), 'active', repeat(%(wide)s, 500),"
-        " repeat(%(wide)s, 4096) from generate_series(1, 500) n",
+        " repeat(%(wide)s, 4096) from generate_series(1, 500) n returning id)"
+        " insert into session_activity select 'demo', id, row_number() over (), now() from made",
     ),
     "/acp/session/{session_id}/messages": (
         200,
@@ -127,7 +129,8 @@ async def test_pages_of_a_list_are_bounded_in_bytes_and_have_all_of_it_together(
     ask(
         database_url,
         "insert into agent_sessions (project_id, id, user_id, agent_id, status)"
-        " values ('demo', 's', 'local', 'a', 'ended')",
+        " values ('demo', 's', 'local', 'a', 'ended');"
+        " insert into session_activity values ('demo', 's', 0, now())",
     )
     ask(database_url, filling, wide=WIDE)
     path = path_of(endpoint, project_id="demo", session_id="s")
