@@ -72,7 +72,9 @@ FORMER_DIFF = ("@@ -0,0 +1,2 @@\n+hello\n+\n", "@@ -0,0 +1 @@\n+hello\n")
 
 
 def _as_before(body: Any) -> Any:
-    """Without what has come since: events among messages, authors, pages of what had none, OpenCode's password."""
+    """Without what has come since: events among messages, authors, pages of what had none, OpenCode's password,
+    agents' modes.
+    """
     body = _timeless(body)
     if isinstance(body, dict) and ("credentials" in body or "permissions" in body) and "messages" not in body:
         body = {name: value for name, value in body.items() if name != "next"}
@@ -82,6 +84,8 @@ def _as_before(body: Any) -> Any:
             one.pop("author", None)
     for one in _those(body, "project"):
         assert (one.pop("opencodeUsername"), one.pop("hasOpencodePassword")) == (None, False)
+    for one in _those(body, "session"):
+        assert one.pop("agentMode") is None
     return body
 
 

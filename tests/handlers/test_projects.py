@@ -75,7 +75,7 @@ WRONG_BODIES: list[tuple[Any, str]] = [
     ({"containerUrl": ADDRESS, "name": ""}, "$.name: must have 1 to 200 characters"),
     ({"containerUrl": ADDRESS, "name": "x" * 201}, "$.name: must have 1 to 200 characters"),
     ({"containerUrl": ADDRESS, "name": 5}, "$.name: must be a string, not a number"),
-    ({"containerUrl": ADDRESS, "defaultAgentId": ""}, "$.defaultAgentId: must not be empty"),
+    ({"containerUrl": ADDRESS, "defaultAgentId": ""}, "$.defaultAgentId: must have 1 to 255 characters"),
     ({"containerUrl": ADDRESS, "ownerId": "me"}, "$.ownerId: unknown"),
     *(({"containerUrl": ADDRESS, **wrong}, says) for wrong, says in WRONG_POLICIES),
 ]
