@@ -35,8 +35,8 @@ async def test_a_saved_credential_comes_back_for_its_user_and_agent_only(credent
     assert credentials.open_refresh_token(saved) == "refresh-1"
     assert await credentials.get_agent_auth_token("bob", "claude-code") is None
     assert await credentials.get_agent_auth_token("ann", "codex") is None
-    assert await credentials.list_credentials("ann") == [saved]
-    assert await credentials.list_credentials("bob") == []
+    assert await credentials.page("ann", after=None, limit=2) == [saved]
+    assert await credentials.page("bob", after=None, limit=2) == []
 
 
 async def test_nothing_readable_is_in_the_row(credentials: Credentials, database_url: str) -> None:

@@ -13,7 +13,7 @@ from tests.world import Gateway, Project, text_of
 
 #: Nothing that PostgreSQL could compress until it fits into an index.
 ENDLESS = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(200))
-MEMBERS = {"id", "name", "description", "status", "stale", "requiresAuth", "authenticated", "error"}
+MEMBERS = {"id", "name", "description", "status", "stale", "requiresAuth", "authenticated", "error", "warning"}
 
 
 async def test_agents_are_listed_with_their_status_and_the_projects_default(project: Project) -> None:

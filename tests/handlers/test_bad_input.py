@@ -137,6 +137,8 @@ async def world(database_url: str, base_container: FakeContainer) -> AsyncIterat
             "session_id": session,
             "turn_id": turn,
             "permission_id": asked["permissionId"],
+            "message_id": "1",
+            "number": "0",
             "agent_id": "demo",
             "user_id": "alice",
         }
@@ -403,7 +405,8 @@ async def test_an_unknown_id_in_any_place_is_404(world: World) -> None:
             for unknown in UNKNOWN_IDS:
                 raw = json.dumps(BODIES[route.handler][0]).encode() if route.handler in BODIES else None
                 answer = await world.gateway.call(route.method, world.address(route, **{name: unknown}), raw=raw)
-                problem(answer, 404, name.removesuffix("_id") + "_not_found")
+                what = name.removesuffix("_id") if name not in {"message_id", "number"} else "content"
+                problem(answer, 404, f"{what}_not_found")
 
 
 ODD_QUERIES: Mapping[str, list[str]] = {
@@ -413,6 +416,7 @@ ODD_QUERIES: Mapping[str, list[str]] = {
     "format": ["", "JSONL", "md", "html", "%00", "jsonl,markdown", "x" * 5000],
     "includeEnded": ["yes", "1", "%00", "TRUE", "x" * 5000],
     "from": ["", "end", "1", "%00", "START", "x" * 5000],
+    "digest": ["", "x", "%00", "A" * 32, "0" * 31, "x" * 5000],
 }
 
 

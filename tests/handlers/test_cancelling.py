@@ -103,7 +103,10 @@ async def test_many_cancels_are_one(project: Project) -> None:
     async with project.events(session) as stream:
         await project.prompt(session, "say first\nslow 60", wait=None)
         await stream.until("session_update")
-        await asyncio.gather(*(cancel(project, session) for _ in range(3)))
+        sent = (project.call("POST", f"/session/{session}/cancel") for _ in range(3))
+        statuses = {answer.status for answer in await asyncio.gather(*sent)}
+        # The first may have ended the turn before another comes.
+        assert 202 in statuses <= {202, 200}
         await stream.until("turn_ended")
     kinds = [event.event for event in await events_of(project, session)]
     assert (kinds.count("turn_cancelling"), kinds.count("turn_ended")) == (1, 1)

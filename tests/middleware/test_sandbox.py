@@ -51,7 +51,7 @@ def below() -> Iterator[Endpoint]:
 
 def target_of(endpoint: Endpoint) -> str:
     path = endpoint.path.replace("{project_id}", "demo").replace("{tail:(?s:.*)}", "page.html")
-    for name in ("session_id", "agent_id", "permission_id", "turn_id"):
+    for name in ("session_id", "agent_id", "permission_id", "turn_id", "message_id", "number"):
         path = path.replace(f"{{{name}}}", "x1")
     assert "{" not in path, path
     return path

@@ -31,7 +31,7 @@ from gateway.oauth.ways import Way, chosen, ways_for
 from gateway.web.destination import DESTINATION
 from gateway.web.handlers import accounts, shapes, views
 from gateway.web.handlers.parameters import AFTER
-from gateway.web.handlers.requests import NoBody, page_size, read_body, telling_refusals, text
+from gateway.web.handlers.requests import NoBody, known_place, page_size, read_body, telling_refusals, text
 from gateway.web.keys import CALLER, CONFIG, PROJECT, ROLE, TASKS, USER
 from gateway.wire.times import parse_timestamp
 
@@ -140,8 +140,10 @@ async def disconnect(request: web.Request) -> web.Response:
 
 async def list_credentials(request: web.Request) -> web.Response:
     """The caller's own credentials for all agents, with fingerprints in place of secrets."""
-    size, after = page_size(request), text(request, AFTER)
-    found = await request.app[CREDENTIALS].store.page(request[USER], after=after, limit=size + 1)
+    size, after, store = page_size(request), text(request, AFTER), request.app[CREDENTIALS].store
+    if after is not None:
+        await known_place(store.get_agent_auth_token(request[USER], after))
+    found = await store.page(request[USER], after=after, limit=size + 1)
     page, after = views.listed([accounts.credential(one) for one in found], size)
     return views.answer(shapes.CredentialPage(credentials=page, next=after))
 

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 from aiohttp import hdrs, web
 
-from gateway.errors import ContentNotFound
+from gateway.errors import ContentNotFound, InvalidParameter
 from gateway.log.room import LOG
 from gateway.log.transcript import Transcript
 from gateway.sessions.room import SESSIONS
@@ -28,6 +28,7 @@ PIECE_BYTES: Final = 65_536
 LARGE_BYTES: Final = 32_768
 #: Ids of messages, and numbers of their contents.
 _NUMBER: Final = re.compile("[0-9]{1,18}")
+_DIGEST: Final = re.compile("[0-9a-f]{32}")
 #: How long the client of an export may read nothing.
 STALL_SECONDS: Final = 60.0
 
@@ -48,11 +49,13 @@ async def messages(request: web.Request) -> web.Response:
 async def content(request: web.Request) -> web.Response:
     """A large value of a message, to which its `references` lead."""
     session = await _session(request)
+    wanted = text(request, DIGEST)
+    if wanted is not None and not _DIGEST.fullmatch(wanted):
+        raise InvalidParameter("?digest= must be 32 hexadecimal digits, as in the `url` of a reference.")
     place = [request.match_info[name] for name in ("message_id", "number")]
     found = None
     if all(_NUMBER.fullmatch(one) for one in place):
         found = await request.app[LOG].transcript.content(session.project_id, session.id, *map(int, place))
-    wanted = text(request, DIGEST)
     if found is None or wanted not in (None, found.digest):
         raise ContentNotFound()
     return files.foreign(request, found.data, found.media_type, found.digest, is_lasting=wanted is not None)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
@@ -137,11 +137,11 @@ def page_size(request: web.Request) -> int:
 
 
 async def known_place(entry: Awaitable[object]) -> None:
-    """``?after=`` must name an existing entry, else the page would silently be empty."""
-    try:
-        await entry
-    except (NotFound, UnstorableText) as exc:
-        raise InvalidParameter("?after= must be the `next` of a page, or an id that still exists.") from exc
+    """``?after=`` must name an existing entry, else the page would silently be empty. None is none."""
+    with suppress(NotFound, UnstorableText):
+        if await entry is not None:
+            return
+    raise InvalidParameter("?after= must be the `next` of a page, or an id that still exists.")
 
 
 def number(request: web.Request, parameter: Parameter) -> int | None:
