@@ -74,9 +74,11 @@ class Masking:
 
     def _masking(self, project_id: str, event: SSEEvent, masker: Masker) -> Steps[SSEEvent]:
         raw = event.data.encode("utf-8", "surrogatepass")
-        masked = yield from masker.masking(raw)
-        if event.event == TerminalOutput.type or (event.event == "session_update" and RunningText.is_due(masked)):
-            masked = yield from self._masking_running_text(project_id, event.event, masked, masker)
+        masked = raw
+        # First: see RunningText.updating.
+        if event.event == TerminalOutput.type or (event.event == "session_update" and RunningText.is_due(raw)):
+            masked = yield from self._masking_running_text(project_id, event.event, raw, masker)
+        masked = yield from masker.masking(masked)
         masked = yield from masker.masking_growing(masked)
         if masked is raw:
             return event

@@ -75,8 +75,9 @@ class Recording:
         return in_its_time
 
     def _masking(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:
-        masked = yield from masker.masking(raw)
-        masked = yield from self._masking_piece(project_id, masked, masker)
+        # First: see RunningText.updating.
+        masked = yield from self._masking_piece(project_id, raw, masker)
+        masked = yield from masker.masking(masked)
         return (yield from masker.masking_growing(masked))
 
     def _masking_piece(self, project_id: str, raw: bytes, masker: Masker) -> Steps[bytes]:

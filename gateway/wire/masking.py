@@ -250,10 +250,11 @@ class RunningText:
 
     def updating(self, raw: bytes, masker: Masker) -> Steps[bytes]:
         """Like ``update``, in steps."""
-        raw = yield from masker.masking(raw)
+        # First: a mask in the middle of a secret that another one is part of would hide that it is one.
         told = (yield from self.telling(_parsed(raw), masker)) if masker and self.is_due(raw) else None
         if told is not None:
             raw = yield from putting_text(raw, PIECE, told)
+        raw = yield from masker.masking(raw)
         return (yield from masker.masking_growing(raw))
 
     @staticmethod

@@ -150,6 +150,15 @@ def test_no_secret_is_told_however_it_is_split(secrets: list[str], data: st.Data
         assert len(secret) <= 16 or secret[:9] not in told
 
 
+def test_a_secret_that_holds_another_is_masked_however_it_is_split() -> None:
+    running, masker = RunningText(), Masker(["00000100000100000000", "000000"])
+    text = 2 * "00000100000100000000"
+    told = "".join(
+        text_of(running.update(update(text[begin:end]), masker)) for begin, end in ((0, 7), (7, 34), (34, 40))
+    )
+    assert "000001000" not in told
+
+
 @given(st.text(max_size=40), st.lists(st.integers(1, 9), max_size=20))
 def test_text_without_a_secret_is_told_as_it_is(text: str, cuts: list[int]) -> None:
     running, masker = RunningText(), Masker([PLAIN])
