@@ -34,8 +34,10 @@ SEEN_FACTOR, UNSEEN_FACTOR = 2, 10
 ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS = 5.0, 30.0
 #: How long a request counts as waiting.
 PATIENCE_SECONDS = 30.0
-#: A stream that lasted this long, or brought something, is reopened at once. Silence is at least as long.
+#: A stream that lasted this long, or brought something, is reopened at once.
 SOUND_SECONDS = 2.0
+#: A stream that is closed after it was silent for this long may have been closed for its silence. Bun's limit is 10 s.
+SILENT_SECONDS = 8.0
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +139,7 @@ class Follower:
         if self._recorder is None or not isinstance(exc, UpstreamUnreachable):
             return None
         now = datetime.now(UTC)
-        return now if (now - self._recorder.read_at).total_seconds() >= SOUND_SECONDS else None
+        return now if (now - self._recorder.read_at).total_seconds() >= SILENT_SECONDS else None
 
     def _tell(self, exc: GatewayError) -> None:
         if str(exc) != self._told:

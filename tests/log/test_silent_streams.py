@@ -17,6 +17,7 @@ IDLE_SECONDS = 2.5
 async def container(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeContainer]:
     # Bun waits for ten seconds.
     monkeypatch.setattr("gateway.proxy.exchange.DROPPED_SECONDS", 1.0)
+    monkeypatch.setattr("gateway.follow.follower.SILENT_SECONDS", 2.0)
     monkeypatch.setattr("gateway.container.client.UNANSWERED_SECONDS", 1.0)
     async with FakeContainer(idle_timeout=IDLE_SECONDS) as container:
         yield container
