@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from gateway.agenthost.catalogue import AgentSpec
 
-#: Who decides about what the agent wants to do: whoever answers its permission requests, or the agent itself.
+#: Who decides about what the agent wants to do: the gateway, which it asks for permission, or the agent itself.
 Decider = Literal["client", "agent"]
 #: A call that changes the mode or an option.
 Call = tuple[str, dict[str, Any]]

@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 MAX_NAME_BYTES = 255
 #: Characters. Longer paths are ignored.
 MAX_PATH = 4096
-#: Who decides what an agent may do, if not whoever answers its permission requests.
+#: Who decides what an agent may do, if it does not ask for permission.
 AGENT = "agent"
 #: Characters of an agent's description, and of the reason for a refusal.
 MAX_TOLD = 1000

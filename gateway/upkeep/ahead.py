@@ -1,4 +1,4 @@
-"""Writes messages of running turns ahead of their end, so that whoever reads them has little to fold.
+"""Writes messages of running turns before their end, so that readers have little to fold.
 
 A tool that tells its whole output with each line leaves megabytes of events for one message.
 """

@@ -62,7 +62,7 @@ class Cutter:
         self._text: bytearray | None = None
         self._room = 0
         self._key = bytearray()
-        #: What cannot be read without the next piece.
+        #: The end of the last piece that can be read only together with the next one.
         self._rest = b""
         self._is_amid_scalar = False
         self._digits = 0
@@ -99,7 +99,7 @@ class Cutter:
     def _skip(self, data: bytes, place: int) -> int:
         """Pass over what is left out, up to the end of its list or object."""
         self._is_amid_scalar = False
-        while (place := _NO_BRACKET.match(data, place).end()) < len(data):  # type: ignore[union-attr]
+        while (place := _past(_NO_BRACKET, data, place)) < len(data):
             place += 1
             match data[place - 1 : place]:
                 case b'"':
@@ -115,7 +115,7 @@ class Cutter:
 
     def _outside(self, data: bytes, place: int) -> int:
         if self._open and self._open[-1].expects_key and not self._has_room(self._open[-1]):
-            place = _UNNAMED.match(data, place).end()  # type: ignore[union-attr]
+            place = _past(_UNNAMED, data, place)
         found = _TOKEN.search(data, place)
         if found is None:
             self._is_amid_scalar = False
@@ -141,7 +141,7 @@ class Cutter:
 
     def _in_text(self, data: bytes, place: int) -> int:
         if not self._room:
-            place = _REST_OF_TEXT.match(data, place).end()  # type: ignore[union-attr]
+            place = _past(_REST_OF_TEXT, data, place)
         found = _STOP.search(data, place)
         end = len(data) if found is None else found.start()
         self._add_text(data[place:end])
@@ -249,3 +249,10 @@ def cut(document: bytes) -> bytes | None:
     cutter = Cutter()
     cutter.feed(document)
     return cutter.finish()
+
+
+def _past(run: re.Pattern[bytes], data: bytes, place: int) -> int:
+    """Where a run ends that begins here, and may be empty."""
+    found = run.match(data, place)
+    assert found is not None, "each of these patterns matches nothing, too"
+    return found.end()

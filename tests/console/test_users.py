@@ -109,7 +109,7 @@ async def test_two_people_see_the_same_turn_and_only_one_may_answer(
         assert await viewer.said() == await owner.said()
 
 
-async def test_whoever_is_given_another_role_sees_it_without_a_reload(
+async def test_a_member_sees_a_new_role_without_a_reload(
     running_browser: Browser, gateway: Gateway, agent_host: str, commands: Commands
 ) -> None:
     alice, victor = token_of(commands, "alice"), token_of(commands, "victor")

@@ -37,7 +37,7 @@ async def passed(project: Project, **headers: str) -> int:
     return (await project.gateway.call("GET", f"{project.path}/opencode/path", headers=headers)).status
 
 
-async def test_what_is_passed_on_has_the_password_whoever_asks_and_wherever(project: Project) -> None:
+async def test_every_passed_on_request_has_the_password_for_each_user_and_host(project: Project) -> None:
     assert await passed(project) == 200
     # A client's own never gets there.
     assert await passed(project, Authorization="Basic bWluZTptaW5l") == 200

@@ -1,4 +1,4 @@
-"""Changes of state are events: whoever looks sees them at once, and whoever comes later reads them."""
+"""Changes of state are events: open pages show them at once, and later readers find them in the history."""
 
 import asyncio
 import json

@@ -88,7 +88,7 @@ async def test_a_command_that_an_agent_runs_itself_and_shows_is_kept_as_well(ses
 
     def shown(number: int) -> list[list[Any]]:
         return [
-            call("tool_call", terminal_info={"terminal_id": "c", "cwd": "/work"}),
+            call("tool_call", terminal_info={"terminal_id": "c", "cwd": "/project"}),
             call("tool_call_update", **{name: {"terminal_id": "c", "data": f"one {number}\n"}}),
             call("tool_call_update", **{name: {"data": "two\n"}}),
             call("tool_call_update", terminal_exit={"terminal_id": "c", "exit_code": number, "signal": None}),

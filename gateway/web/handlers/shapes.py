@@ -1,7 +1,7 @@
 """The API's responses as types; the OpenAPI document is generated from them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import attrs
 from msgspec import UNSET, Meta, UnsetType
@@ -12,6 +12,9 @@ from gateway.permissions.requests import PermissionState
 from gateway.projects.store import PermissionMode, PermissionRule, Retention
 from gateway.sessions.turn import TurnState
 from gateway.wire.messages import EventMessageType, MessageRole
+
+#: The default of a member that a response may lack. `Any`, since msgspec's own type is none of the members' types.
+ABSENT: Final[Any] = UNSET
 
 CursorText = Annotated[
     str, Meta(pattern=r"^[0-9]{1,9}-[0-9]{1,18}$", description="A place in the project's log: `<epoch>-<seq>`.")
@@ -124,9 +127,9 @@ class AgentList:
 class Spawned:
     """A started agent, as its container reports it."""
 
-    id: Any = UNSET
-    status: Any = UNSET
-    started_at: Any = UNSET
+    id: Any = ABSENT
+    status: Any = ABSENT
+    started_at: Any = ABSENT
 
 
 @attrs.frozen(kw_only=True)
@@ -229,12 +232,12 @@ class Terminal:
     """A command that was run for an agent."""
 
     terminal_id: str
-    command: Annotated[str, Meta(description="Absent where its beginning is not known.")] = UNSET  # type: ignore[assignment]
-    args: list[str] = UNSET  # type: ignore[assignment]
+    command: Annotated[str, Meta(description="Absent where its beginning is not known.")] = ABSENT
+    args: list[str] = ABSENT
     cwd: str | None = None
     output: Annotated[str, Meta(description="What it has written to both outputs.")]
     omitted_bytes: Annotated[int, Meta(description="How much of what followed was too much to keep.")]
-    output_end: Annotated[str, Meta(description="What came after these bytes.")] = UNSET  # type: ignore[assignment]
+    output_end: Annotated[str, Meta(description="What came after these bytes.")] = ABSENT
     exit_status: Annotated[ExitStatus | None, Meta(description="null while it runs.")]
     through: Annotated[str, Meta(description="The `seq` of the last event that is in it.")]
 
@@ -248,16 +251,16 @@ class Message:
     turn_id: str | None
     at: datetime
     updated_at: datetime
-    content: Annotated[list[Any], Meta(description="ACP content blocks (user, assistant, thought).")] = UNSET  # type: ignore[assignment]
+    content: Annotated[list[Any], Meta(description="ACP content blocks (user, assistant, thought).")] = ABSENT
     message_id: Annotated[Any, Meta(description="The agent's own id for it, if any.")] = UNSET
     tool_call: Annotated[Any, Meta(description="ACP's tool call with all updates applied (tool).")] = UNSET
-    omitted: Annotated[list[str], Meta(description="Members of the tool call that were too large to keep.")] = UNSET  # type: ignore[assignment]
-    terminal: Terminal = UNSET  # type: ignore[assignment]
+    omitted: Annotated[list[str], Meta(description="Members of the tool call that were too large to keep.")] = ABSENT
+    terminal: Terminal = ABSENT
     entries: Annotated[Any, Meta(description="ACP's plan entries, of plan.")] = UNSET
-    author: Annotated[str, Meta(description="Who wrote the prompt, of user.")] = UNSET  # type: ignore[assignment]
-    event: Annotated[EventMessageType, Meta(description="The type of the event, of event.")] = UNSET  # type: ignore[assignment]
+    author: Annotated[str, Meta(description="Who wrote the prompt, of user.")] = ABSENT
+    event: Annotated[EventMessageType, Meta(description="The type of the event, of event.")] = ABSENT
     data: Annotated[Any, Meta(description="The data that `Event` has for this type, of event.")] = UNSET
-    references: Annotated[list[Reference], Meta(description="Values that were too large for a page.")] = UNSET  # type: ignore[assignment]
+    references: Annotated[list[Reference], Meta(description="Values that were too large for a page.")] = ABSENT
 
 
 @attrs.frozen(kw_only=True)
