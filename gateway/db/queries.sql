@@ -471,11 +471,12 @@ select * from project_agents where project_id = %(project_id)s order by agent_id
 
 -- insert_session --
 -- A session exists from before its container is asked, so that events of it find their session. One of this id may
--- have been left in creation by a gateway that died.
+-- have been left in creation by a gateway that died. Its history begins here: gaps from before are not about it.
 insert into agent_sessions
-    (project_id, id, user_id, agent_id, working_directory, title, has_mcp_servers, credential_user_id, status)
-values (%(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, %(has_mcp_servers)s,
-    %(credential_user_id)s, 'creating')
+    (project_id, id, user_id, agent_id, working_directory, title, has_mcp_servers, credential_user_id, status, folded_to)
+select %(project_id)s, %(id)s, %(user_id)s, %(agent_id)s, %(working_directory)s, %(title)s, %(has_mcp_servers)s,
+    %(credential_user_id)s, 'creating', head
+from log_heads where project_id = %(project_id)s and log = 'acp'
 on conflict (project_id, id) do nothing;
 
 -- activate_new_session --

@@ -16,9 +16,10 @@ from gateway.upkeep.packing import Packing
 from gateway.web.keys import DATABASE
 from gateway.wire.sse import SSEEvent
 from tests.db.things import ask
+from tests.fakes.container import FakeContainer
 from tests.handlers.expected import problem
 from tests.handlers.history import turn_of
-from tests.world import Project, data_of
+from tests.world import Gateway, Project, data_of
 
 
 class Reader:
@@ -215,3 +216,17 @@ async def test_an_export_that_cannot_be_finished_is_a_broken_transfer(base_proje
         assert (await gateway.call("DELETE", "/api/projects/demo")).status == 204
         with pytest.raises(aiohttp.ClientError):
             await response.read()
+
+
+async def test_a_history_begins_with_its_session(gateway: Gateway, base_container: FakeContainer) -> None:
+    project = await gateway.register(base_container.url, defaultAgentId="demo")
+    former = await project.create_session()
+    async with project.events(former) as stream:
+        base_container.drop_streams()
+        await stream.until("gap")
+    session = await project.create_session()
+    await project.prompt(session, "say here")
+    for path in (f"/session/{session}/messages", f"/session/{session}/snapshot"):
+        messages = (await project.call("GET", path)).json["messages"]
+        assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert [message.get("event") for message in await project.messages(former)] == ["gap"]
