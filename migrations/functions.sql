@@ -157,7 +157,7 @@ begin
         from unnest(p_sessions, p_types) with ordinality as n (session_id, type, step)
         where n.session_id is not null
         group by n.session_id
-        having bool_or(n.type <> 'session_update') or not exists (
+        having bool_or(n.type not in ('session_update', 'terminal_output')) or not exists (
             select from session_activity a
             where a.project_id = p_project and a.session_id = n.session_id
                 and a.at > clock_timestamp() - interval '1 second')

@@ -1510,14 +1510,17 @@ with log as (
     select min(first_seq) as seq from units where at >= now() - make_interval(days => %(days)s)
 ), summed as (
     select last_seq, sum(bytes) over (order by last_seq desc) as total from units
+), ruled as (
+    select greatest(
+        case when %(days)s::integer is not null
+            then coalesce((select seq - 1 from young), (select max(last_seq) from units)) end,
+        (select max(last_seq) from summed where total > %(bytes)s)) as cut
 )
-select log.floor, least(greatest(
-    case when %(days)s::integer is not null
-        then coalesce((select seq - 1 from young), (select max(last_seq) from units)) end,
-    (select max(last_seq) from summed where total > %(bytes)s)),
+-- A turn that runs keeps its events. least() alone would take its beginning where the rules cut nothing.
+select log.floor, case when cut is not null then least(cut,
     (select min(t.before_seq) from turns t
-     where t.project_id = log.project_id and log.log = 'acp' and t.state = 'running')) as cut
-from log;
+     where t.project_id = log.project_id and log.log = 'acp' and t.state = 'running')) end as cut
+from log, ruled;
 
 -- list_sessions_up_to --
 -- Sessions with events up to a place that their messages may not cover.
@@ -1772,7 +1775,8 @@ select * from (
     select m.*, sum(octet_length(body)) over (order by first_seq) - octet_length(body) as bytes_before
     from (
         select first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at,
-            case when outlined_to = last_seq then coalesce(outline, body) else body end as body
+            case when outlined_to = last_seq then coalesce(outline, body) else body end as body,
+            coalesce(outlined_to = last_seq, false) as is_outlined
         from agent_session_messages
         where project_id = %(project_id)s and session_id = %(session_id)s and first_seq > %(after)s
         order by first_seq limit %(limit)s
@@ -1787,7 +1791,8 @@ select * from (
     select m.*, sum(octet_length(body)) over (order by first_seq desc) - octet_length(body) as bytes_before
     from (
         select first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at,
-            case when outlined_to = last_seq then coalesce(outline, body) else body end as body
+            case when outlined_to = last_seq then coalesce(outline, body) else body end as body,
+            coalesce(outlined_to = last_seq, false) as is_outlined
         from agent_session_messages
         where project_id = %(project_id)s and session_id = %(session_id)s and first_seq < %(before)s
         order by first_seq desc limit %(limit)s
@@ -1798,7 +1803,8 @@ order by first_seq desc;
 
 -- get_message --
 -- A folded message, whole.
-select * from agent_session_messages
+select first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body
+from agent_session_messages
 where project_id = %(project_id)s and session_id = %(session_id)s and first_seq = %(first_seq)s;
 
 -- export_messages --
@@ -1823,14 +1829,16 @@ where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_
 
 -- list_tool_messages --
 -- Messages of tool calls that later events may change: of several calls with one id the newest.
-select distinct on (tool_call_id) * from agent_session_messages
+select distinct on (tool_call_id) first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body
+from agent_session_messages
 where project_id = %(project_id)s and session_id = %(session_id)s and tool_call_id = any(%(tool_call_ids)s)
     and first_seq <= %(before)s
 order by tool_call_id, first_seq desc;
 
 -- list_open_messages --
 -- A text or a plan that later events go on with; not what somebody else has written since that was known.
-select * from agent_session_messages
+select first_seq, last_seq, role, turn_id, tool_call_id, at, updated_at, body
+from agent_session_messages
 where project_id = %(project_id)s and session_id = %(session_id)s and first_seq = any(%(first_seqs)s::bigint[])
     and last_seq <= %(folded_to)s;
 

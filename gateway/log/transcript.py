@@ -105,7 +105,9 @@ class Transcript:
         left = size
         for seq in seqs[:limit]:
             row = written.get(seq)
-            message = await _outlined(newer[seq] if row is None else _later(message_from_row(row), newer))
+            message = newer[seq] if row is None else _later(message_from_row(row), newer)
+            if row is None or seq in newer or not row["is_outlined"]:
+                message = await _outlined(message)
             left -= len(message.body)
             if left < 0 and messages:
                 more = True

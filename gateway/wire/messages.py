@@ -43,6 +43,8 @@ from gateway.wire.times import timestamp
 _MAX_ID = 200
 #: Bytes of a message before a text goes on in the next one, of a tool call, and of a command's output.
 MAX_TEXT, MAX_TOOL_CALL, MAX_OUTPUT = 1_048_576, 4_194_304, 1_048_576
+#: Pieces of a text before they are joined: a piece may be a character, and takes some tens of bytes.
+_MOST_PIECES = 4096
 #: Members of a tool call (ACP has about ten), and names that ``omitted`` lists.
 MAX_MEMBERS, MAX_OMITTED = 64, 20
 #: Approximate memory of a message beside its content.
@@ -141,6 +143,7 @@ class _Draft:
     #: What a command has written first, and after the bytes that were not kept.
     output: list[str] = attrs.field(factory=list)
     output_end: list[str] = attrs.field(factory=list)
+    output_size: int = 0
     omitted_bytes: int = 0
     entries: _Json = b"[]"
     author: _Json | None = None
@@ -151,12 +154,13 @@ class _Draft:
         text = _plain_text(block)
         if text is not None:
             self.pieces.append(text)
+            self.size += _length(text)
+            if len(self.pieces) == _MOST_PIECES:
+                self.pieces = ["".join(self.pieces)]
         elif block.startswith(b"{"):
             self.close_text()
             self.blocks.append(block)
-        else:
-            return
-        self.size += len(block)
+            self.size += len(block)
 
     def close_text(self) -> None:
         if self.pieces:
@@ -190,12 +194,13 @@ class _Draft:
     def _write(self, said: Update) -> None:
         text = parse_foreign_json(said.get("text", b'""'))
         omitted = parse_foreign_json(said.get("omittedBytes", b"0"))
-        size = len(said.get("text", b""))
-        if self.size + size > MAX_OUTPUT:
-            omitted, text = omitted + size, ""
+        size = _length(text)
+        if self.output_size + size > MAX_OUTPUT:
+            omitted, text, size = omitted + len(text.encode("utf-8", "surrogatepass")), "", 0
         self.omitted_bytes += omitted
         (self.output_end if self.omitted_bytes else self.output).append(text)
-        self.size += size if text else 0
+        self.output_size += size
+        self.size += size
 
     def is_closed_to(self, event: Event) -> bool:
         """Whether what begins under this one's id is another one: ids are unique within one answer, at most."""
@@ -429,17 +434,23 @@ class Folder:
         body = raw_members(known.body)
         if known.role == "terminal":
             draft.members = members = members_of(body.get("terminal", b"{}"))
-            draft.output = [parse_foreign_json(members.pop("output", b'""'))]
-            draft.output_end = [parse_foreign_json(members.pop("outputEnd", b'""'))]
+            output, end = members.pop("output", b'""'), members.pop("outputEnd", b'""')
+            draft.output, draft.output_end = [parse_foreign_json(output)], [parse_foreign_json(end)]
+            draft.output_size = sum(map(_length, (*draft.output, *draft.output_end)))
             draft.omitted_bytes = parse_foreign_json(members.pop("omittedBytes", b"0"))
             if not _given(members.get("exitStatus", b"null")):
                 members.pop("exitStatus", None)
-            draft.size = sum(map(len, (*members.values(), *draft.output, *draft.output_end)))
+            draft.size = sum(map(len, members.values())) + draft.output_size
         else:
             draft.members = members_of(body.get("toolCall", b"{}"))
             draft.omitted = parse_foreign_json(body.get("omitted", b"[]"))
             draft.size = sum(map(len, draft.members.values()))
         return draft
+
+
+def _length(text: str) -> int:
+    """Bytes of a text in JSON: those of its pieces together are those of the whole, however it is folded."""
+    return len(dump_foreign_json(text)) - 2
 
 
 #: Of the resumed text; resumed plans are named by their turns.

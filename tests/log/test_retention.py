@@ -184,3 +184,17 @@ async def test_readers_get_all_or_are_told_while_events_are_packed_and_deleted(
         PROJECT, "s", after=None, limit=200, newest_first=False
     )
     assert len(page.messages) == 80
+
+
+async def test_a_turn_that_runs_takes_nothing_with_it_that_no_rule_takes(
+    log: Log, database_url: str, retaining: Retaining
+) -> None:
+    await log.append(LogId(PROJECT), [*turn("a", 100), started("b"), *chunks("b", 10)])
+    ask(
+        database_url,
+        "insert into turns (project_id, id, session_id, user_id, state, before_seq)"
+        " values ('p', 'b', 's', 'u', 'running', 102)",
+    )
+    for rule in (Retention(max_bytes=2**40), Retention(max_age_days=30), Retention()):
+        assert await retaining.apply(LogId(PROJECT), rule) == 0
+    assert await first_kept(log) == 1
