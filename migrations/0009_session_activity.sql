@@ -14,10 +14,6 @@ alter table projects
     add column opencode_username text,              -- null: the one that OpenCode has by default
     add column sealed_opencode_password bytea;      -- null: its OpenCode wants none
 
--- What concerns every session.
-create index events_for_sessions on events (project_id, log, seq)
-    where session_id is null and type in ('gap', 'project_changed');
-
 -- Of what was before only the times are known. Each session has had an event, so that these places come before all new ones.
 insert into session_activity (project_id, session_id, place, at)
 select project_id, id, row_number() over (partition by project_id order by at, id), at
@@ -27,3 +23,7 @@ from (
     where s.status <> 'creating'
     group by s.project_id, s.id, s.updated_at
 ) known;
+
+-- What concerns every session. Last, since nothing can be appended while it is made.
+create index events_for_sessions on events (project_id, log, seq)
+    where session_id is null and type in ('gap', 'project_changed');

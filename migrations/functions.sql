@@ -165,6 +165,16 @@ begin
 end
 $$;
 
+-- A version that ran beside the migrations has noted no activity of the sessions that it created between two of them.
+insert into session_activity (project_id, session_id, place, at)
+select s.project_id, s.id, max(e.seq), max(e.at)
+from agent_sessions s
+join events e on e.project_id = s.project_id and e.log = 'acp' and e.session_id = s.id
+where s.status <> 'creating' and not exists (
+    select from session_activity a where a.project_id = s.project_id and a.session_id = s.id)
+group by s.project_id, s.id
+on conflict do nothing;
+
 -- Events have come: they may be enough to be packed.
 create or replace function note_growth() returns trigger language plpgsql as $$
 begin

@@ -95,6 +95,30 @@ def test_a_fold_that_is_cut_anywhere_has_the_messages_of_one_that_is_not(case: C
         assert told == case.messages, cut
 
 
+def test_a_long_text_and_a_long_output_are_the_same_messages_however_often_they_are_written() -> None:
+    head = {"sessionId": "s", "turnId": "t", "agentId": "demo", "at": "2026-11-22T09:00:00.000Z"}
+    said = '\x1b[1m"é' * 6_000
+    chunk = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": said}}
+    kinds: list[tuple[str, Any]] = [
+        *[("session_update", {"sessionId": "a", "update": chunk})] * 40,
+        ("terminal_started", {"terminalId": "t1", "command": "yes"}),
+        *[("terminal_output", {"terminalId": "t1", "text": said})] * 40,
+    ]
+    envelopes = [{"id": f"1-{n}", "type": kind, "data": data, **head} for n, (kind, data) in enumerate(kinds, 1)]
+    events = [event_of(envelope) for envelope in envelopes]
+    folder, written = Folder(), dict[str, Message]()
+    for one in events:
+        folder.add(one, update_of(one))
+        goes_on, stored = folder.open, list(folder.messages())
+        written |= {message.id: message for message in stored}
+        folder = folder.successor(stored, goes_on)
+        folder.learn(written.values())
+    told = [json.loads(b"".join(written[key].to_json())) for key in sorted(written, key=int)]
+    assert told == folded(envelopes)
+    assert len(told) > 2
+    assert told[-1]["terminal"]["omittedBytes"] > 0
+
+
 def test_the_fixture_has_every_type_of_event_and_every_kind_of_update() -> None:
     events = [event for case in CASES for event in case.events]
     types = {event["type"] for event in events}
