@@ -117,8 +117,9 @@ class Transcript:
 
     async def content(self, project_id: str, session_id: str, message_id: int, number: int) -> Content | None:
         """The large value that a message's reference of this number stands for; None if there is no such."""
+        # A fold may wait for another one of its session, and takes no place of the others meanwhile.
+        recent = await self._recent(project_id, session_id, None)
         async with self._contents:
-            recent = await self._recent(project_id, session_id, None)
             message = next((one for one in recent.messages if one.first_seq == message_id), None)
             if message is None:
                 place = {"project_id": project_id, "session_id": session_id, "first_seq": message_id}
