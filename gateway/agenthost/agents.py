@@ -101,10 +101,10 @@ class Agents:
         while True:
             credential = agent.credential_of(slot)
             if slot.link is not None and slot.link.usable:
-                if slot.link.credential == credential:
+                if slot.link.credential == credential and slot.link.spec == agent.spec:
                     return slot.link
-                # A newer credential came while it was being started.
-                slot.link.retire(RENEWED)
+                # A newer credential, or catalogue, came while it was being started.
+                slot.link.retire(RENEWED if slot.link.spec == agent.spec else RESTARTED)
             if slot.link is not None and not slot.link.turns:
                 await slot.link.end()
             slot.link = await self._start(agent, slot, credential)

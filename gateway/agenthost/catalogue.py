@@ -420,6 +420,8 @@ def load(path: Path, base: Mapping[str, AgentSpec] = BUILT_IN) -> Mapping[str, A
         merged = dict(base)
         for name, entry in entries.items():
             agent_id = canonical(name)
+            if agent_id != name and agent_id in entries:
+                raise DecodeError(f"$.agents[{name}]: is {agent_id}, which is there, too")
             merged[agent_id] = _merge(agent_id, entry, base.get(agent_id))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, DecodeError) as exc:
         raise ConfigError(f"the agent catalogue {path}: {exc}") from exc
@@ -437,6 +439,8 @@ def _merge(agent_id: str, entry: _Entry, known: AgentSpec | None) -> AgentSpec:
     if given.get("command") == () or (known is None and "command" not in given):
         raise DecodeError(f"$.agents[{agent_id}].command: must name the program")
     for index, refusal in enumerate(entry.refusals or ()):
+        if refusal.code is None and not refusal.text:
+            raise DecodeError(f"$.agents[{agent_id}].refusals[{index}]: must have a code or a text")
         try:
             re.compile(refusal.text)
         except re.error as exc:

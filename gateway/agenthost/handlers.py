@@ -119,10 +119,13 @@ async def auth_status(request: web.Request) -> web.Response:
     agent = _agent(request)
     host = request.app[HOST]
     login = host.logins.newest(agent)
-    pending = login is not None and not login.succeeded
+    pending = login is not None and not login.is_over
     answer: dict[str, object] = {"authenticated": not pending and host.agents.authenticated(agent)}
     if login is not None and login.error is not None:
-        answer["error"] = login.error
+        answer |= {"authenticated": False, "error": login.error}
+    elif login is None and agent.spec.login and not agent.links:
+        # Only its use, or a login, could show that it has an account.
+        answer |= {"authenticated": False, "error": "the agent host has started anew, and knows of no login"}
     if agent.token is not None and agent.token.expires_at is not None:
         answer["expiresAt"] = agent.token.expires_at.isoformat(timespec="seconds").replace("+00:00", "Z")
     return success(answer)

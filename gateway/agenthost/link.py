@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ from gateway.wire.masking import Masker
 logger = logging.getLogger(__name__)
 
 _PROTOCOL_VERSION = 1
+#: ANSI escapes and other control characters, except tabs and line feeds.
+_CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f]")
 #: Members of an error's data that tell what went wrong, and characters of it that are told.
 _DETAILS = ("details", "detail", "message", "error")
 _MAX_DETAIL, _DEPTH = 2000, 2
@@ -332,11 +335,17 @@ class AgentLink:
             text = f"was killed by signal {-returncode}"
         else:
             text = f"ended with exit status {returncode}"
-        tail = self.redact(self.process.tail.text())
+        tail = self.printed()
+        return f"{self.spec.id}: {text}" + (f"; its last words: {tail}" if tail else "")
+
+    def printed(self) -> str:
+        """The end of what it has printed, without control characters and secrets."""
+        # Control characters first: they may stand in the middle of a secret.
+        tail = self.redact(_CONTROLS.sub("", self.process.tail.text()))
         if self.process.tail.full:
             # It may begin in the middle of a secret, which would not be recognised.
             tail = tail[max(map(len, self.masker.secrets), default=0) :]
-        return f"{self.spec.id}: {text}" + (f"; its last words: {tail}" if tail else "")
+        return tail.strip()
 
 
 def _detail(data: Any) -> str:

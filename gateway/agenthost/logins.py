@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import re
 from typing import Any
 
@@ -16,13 +17,16 @@ from gateway.agenthost.slots import Agent
 from gateway.errors import GatewayError
 from gateway.tasks import Tasks, running
 
+logger = logging.getLogger(__name__)
+
 #: Seconds in which a person has to log in.
 LOGIN_SECONDS = 900.0
 #: Seconds after which the answer is given, with what the agent has printed by then.
 FIRST_WORDS = 10.0
 #: Seconds between two looks at what it prints, and characters of it that are told.
 _LOOK, _SHOWN = 0.2, 2000
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f]")
+#: Seconds between two events of what it prints, but for a new address or code: many show a countdown.
+_TELL_SECONDS = 10.0
 _ADDRESS = re.compile(r"https?://[^\s\"'<>`|]+[^\s\"'<>`|.,;:)\]]")
 _CODE = re.compile(r"\b[A-Z0-9]{4,5}-[A-Z0-9]{4,5}\b")
 
@@ -35,12 +39,9 @@ class Login:
     text: str = ""
     error: str | None = None
     is_over: bool = False
+    succeeded: bool = False
     #: Set when there is an address or the end.
     has_news: asyncio.Event = attrs.field(factory=asyncio.Event)
-
-    @property
-    def succeeded(self) -> bool:
-        return self.is_over and self.error is None
 
     def describe(self) -> dict[str, Any]:
         """For `auth/init` and `auth_required`."""
@@ -79,15 +80,20 @@ class Logins:
 
     async def _run(self, agent: Agent, login: Login) -> None:
         slot = self._agents.own_slot(agent, None, {}, self._config.workspace)
+        needed = agent.needs_auth
         try:
             link = await self._agents.process(agent, slot)
             async with running({f"tell the login of {agent.spec.id}": self._watch(agent, link, login)}):
                 await self._authenticate(agent, link)
+                login.succeeded = True
         except GatewayError as exc:
             login.error = str(exc)
         except asyncio.CancelledError:
             login.error = f"{agent.spec.id}: the login was given up"
             raise
+        except Exception:  # whatever it is, the login has not succeeded, and its person is to know
+            logger.exception("login failed", extra={"agent": agent.spec.id})
+            login.error = f"{agent.spec.id}: the login has failed"
         finally:
             login.is_over = True
             login.has_news.set()
@@ -95,6 +101,8 @@ class Logins:
             if login.succeeded:
                 await self._agents.logged_in(agent)
             else:
+                # The process that ran it has started, which shows nothing of the account.
+                agent.needs_auth = needed
                 self._tell(agent, login)
 
     async def _authenticate(self, agent: Agent, link: AgentLink) -> None:
@@ -106,12 +114,15 @@ class Logins:
 
     async def _watch(self, agent: Agent, link: AgentLink, login: Login) -> None:
         """Tell what the agent prints as it grows."""
+        loop = asyncio.get_running_loop()
+        told, told_at, marks = "", -_TELL_SECONDS, None
         while True:
-            printed = _ESCAPES.sub("", link.redact(link.process.tail.text())).strip()[-_SHOWN:]
-            if printed != login.text:
-                login.text = printed
+            login.text = printed = link.printed()[-_SHOWN:]
+            found = tuple(one and one[0] for one in (_ADDRESS.search(printed), _CODE.search(printed)))
+            if printed != told and (found != marks or loop.time() >= told_at + _TELL_SECONDS):
+                told, told_at, marks = printed, loop.time(), found
                 self._tell(agent, login)
-                if _ADDRESS.search(printed):
+                if found[0]:
                     login.has_news.set()
             await asyncio.sleep(_LOOK)
 

@@ -75,7 +75,7 @@ def _with_values(told: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
     return {
         "configOptions": [
             {**option, "currentValue": values[option["id"]]}
-            if isinstance(option, dict) and option.get("id") in values
+            if isinstance(option, dict) and isinstance(option.get("id"), str) and option["id"] in values
             else option
             for option in told["configOptions"]
         ]

@@ -77,9 +77,10 @@ class Placement:
         raise failure
 
     async def _resume(self, session: Session, link: AgentLink) -> dict[str, Any]:
-        answer = await self._place_on(link, session, "session/resume", self._place(session))
-        self._client.bind(link, session.acp_id, session)
-        return await self._set_up(session, link, answer)
+        with link.at_work():
+            answer = await self._place_on(link, session, "session/resume", self._place(session))
+            self._client.bind(link, session.acp_id, session)
+            return await self._set_up(session, link, answer)
 
     async def load(self, session: Session, link: AgentLink, *, replay: bool) -> dict[str, Any]:
         """ACP's `session/load`; returns the agent's modes. With `replay` its history becomes events again."""
@@ -89,11 +90,12 @@ class Placement:
         # Bound before, because the history comes before the answer. If loading fails, the next prompt shows whether
         # this process has the session.
         self._client.bind(link, session.acp_id, session)
-        try:
-            answer = await self._place_on(link, session, "session/load", self._place(session))
-        finally:
-            session.muted = False
-        return await self._set_up(session, link, answer)
+        with link.at_work():
+            try:
+                answer = await self._place_on(link, session, "session/load", self._place(session))
+            finally:
+                session.muted = False
+            return await self._set_up(session, link, answer)
 
     async def open(self, session: Session, link: AgentLink) -> dict[str, Any]:
         """ACP's `session/new`; returns the agent's modes."""
@@ -105,11 +107,12 @@ class Placement:
             if isinstance(acp_id := answer.get("sessionId"), str):
                 self._client.bind(link, acp_id, session)
 
-        with self._client.opening(link):
-            answer = await self._place_on(link, session, "session/new", place, on_result=opened)
-        if not isinstance(answer.get("sessionId"), str):
-            raise AgentFailed(f"{session.agent_id}: session/new gave no sessionId")
-        return await self._set_up(session, link, answer)
+        with link.at_work():
+            with self._client.opening(link):
+                answer = await self._place_on(link, session, "session/new", place, on_result=opened)
+            if not isinstance(answer.get("sessionId"), str):
+                raise AgentFailed(f"{session.agent_id}: session/new gave no sessionId")
+            return await self._set_up(session, link, answer)
 
     async def _set_up(self, session: Session, link: AgentLink, answer: dict[str, Any]) -> dict[str, Any]:
         """Bring the session into its mode: the last one that it had, or the one that it is to begin in.
@@ -142,11 +145,10 @@ class Placement:
         *,
         on_result: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        """Call a method that places a session; it also shows whether the agent has its credential."""
+        """Call a method that places a session, at work; it also shows whether the agent has its credential."""
         agent = self._agents.get(session.agent_id)
         try:
-            with link.at_work():
-                answer = await link.request(method, place, timeout=self._config.start_timeout, on_result=on_result)
+            answer = await link.request(method, place, timeout=self._config.start_timeout, on_result=on_result)
         except AuthRequired as exc:
             self._agents.refused(agent, exc, link.owner)
             raise

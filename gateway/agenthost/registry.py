@@ -50,9 +50,7 @@ class Found:
 
     def lines(self) -> list[str]:
         """What would run, for a person to look at: without characters that a terminal obeys."""
-        return [
-            "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line) for line in self._lines()
-        ]
+        return [plain(line) for line in self._lines()]
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.spec.id} {self.version}: {self.spec.name}"
@@ -90,8 +88,13 @@ def find(raw: bytes, agent_id: str, platform: str) -> Found:
     entry = next((one for one in entries if one.get("id") == agent_id), None)
     if entry is None:
         known = ", ".join(sorted(str(one.get("id")) for one in entries)) or "none"
-        raise BadRequest(f"there is no agent {agent_id} in it (there are: {known[:_SHOWN]})")
+        raise BadRequest(f"there is no agent {agent_id} in it (there are: {plain(known[:_SHOWN])})")
     return _found(entry, platform)
+
+
+def plain(text: str) -> str:
+    """Foreign text for a terminal, without characters that it obeys."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _found(entry: dict[str, Any], platform: str) -> Found:
@@ -133,7 +136,7 @@ def _runs(distribution: Any, platform: str) -> tuple[tuple[str, ...], _Program, 
             raise BadRequest(f"$.distribution.binary.{platform}.cmd: must name a program")
         return (name,), program, f"unpack {program.archive} and put {name} into PATH"
     kinds = ", ".join([*distribution, *(binaries if isinstance(binaries, dict) else ())])
-    raise BadRequest(f"$.distribution: has nothing for {platform}, npx or uvx (it has: {kinds or 'nothing'})")
+    raise BadRequest(f"$.distribution: has nothing for {platform}, npx or uvx (it has: {plain(kinds) or 'nothing'})")
 
 
 def _program(value: Any, place: str) -> _Program:

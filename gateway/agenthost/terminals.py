@@ -156,7 +156,7 @@ class Terminal:
     def _exit_status(self) -> dict[str, Any]:
         code = self._process.returncode
         if code is not None and code < 0:
-            return {"exitCode": None, "signal": signal.Signals(-code).name}
+            return {"exitCode": None, "signal": _signal_name(-code)}
         return {"exitCode": code, "signal": None}
 
 
@@ -167,6 +167,8 @@ class Terminals:
         self._lifeline = lifeline
         self._grace = grace
         self._open: dict[str, Terminal] = {}
+        #: Commands that are being started.
+        self._starting = 0
 
     async def create(
         self,
@@ -184,11 +186,27 @@ class Terminals:
         A command without arguments that is not a program is run by the shell: some agents send a command line.
         """
         ended = [terminal_id for terminal_id, terminal in self._open.items() if terminal.has_ended]
-        if len(self._open) - len(ended) >= _RUNNING:
+        if len(self._open) - len(ended) + self._starting >= _RUNNING:
             raise Conflict(f"{_RUNNING} commands run already; wait for one, or kill it")
-        for terminal_id in ended[: max(0, len(ended) - _ENDED + 1)]:
-            # Its agent has not released it, but its output was told.
-            await self.release(terminal_id)
+        # Their agent has not released them, but their output was told.
+        left = [self._open.pop(terminal_id) for terminal_id in ended[: max(0, len(ended) - _ENDED + 1)]]
+        self._starting += 1
+        try:
+            await asyncio.gather(*(terminal.release() for terminal in left))
+            return await self._start(command, args, cwd, env, output_limit, tell, masker)
+        finally:
+            self._starting -= 1
+
+    async def _start(
+        self,
+        command: str,
+        args: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        output_limit: int | None,
+        tell: Tell,
+        masker: Masker,
+    ) -> str:
         line = [command, *args]
         if not args and shutil.which(command, path=env.get("PATH")) is None:
             line = ["/bin/sh", "-c", command]
@@ -213,4 +231,13 @@ class Terminals:
 
     async def close(self) -> None:
         """Release all."""
-        await asyncio.gather(*(self.release(terminal_id) for terminal_id in list(self._open)))
+        released = [terminal.release() for terminal in self._open.values()]
+        self._open.clear()
+        await asyncio.gather(*released)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"SIG{number}"

@@ -160,7 +160,7 @@ def _show(tried: Sequence[Tried], say: Say, *, as_json: bool, ran: bool) -> None
     rows = [_HEADINGS, *(_row(one, ran) for one in tried)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        say("  ".join(map(str.ljust, row, widths)).rstrip())
+        say(registry.plain("  ".join(map(str.ljust, row, widths)).rstrip()))
 
 
 def _row(one: Tried, ran: bool) -> tuple[str, ...]:

@@ -58,6 +58,8 @@ def test_file_adds_an_agent_and_changes_only_what_it_names(file: Path) -> None:
         ("[agents.codex]\nenv = { A = 1 }", "$.agents[codex].env[A]"),
         ("[[agents.codex.authenticate]]\nneeds = ['A']", "$.agents[codex].authenticate[0].method_id"),
         ("[other]", "$.other"),
+        ("[agents.demo]\nrefusals = [{}]", "$.agents[demo].refusals[0]"),
+        ("[agents.gemini]\nname = 'a'\n[agents.gemini-cli]\nname = 'b'", "$.agents[gemini-cli]"),
         ("agents = 1\nx = =", "line 2"),
     ],
 )

@@ -52,6 +52,12 @@ async def test_both_outputs_and_the_exit_status_are_told(host: Host) -> None:
     assert await shell.finish() == ("out\nerr\n", {"exitCode": 3, "signal": None})
 
 
+async def test_a_signal_without_a_name_is_told_by_its_number(host: Host) -> None:
+    shell = await open_shell(host)
+    await shell.create("sh", "-c", "echo before; kill -40 $$")
+    assert await shell.finish() == ("before\n", {"exitCode": None, "signal": "SIG40"})
+
+
 async def test_command_line_without_arguments_is_for_the_shell(host: Host) -> None:
     shell = await open_shell(host)
     await shell.create("echo one && echo two")

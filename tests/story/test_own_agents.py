@@ -87,6 +87,16 @@ async def test_login_of_an_agent_that_fails_is_told(gateway: Gateway, tmp_path: 
         assert "the code was not entered" in status["login"]["detail"]
 
 
+async def test_a_login_that_breaks_has_not_succeeded(gateway: Gateway, tmp_path: Path, workspace: Path) -> None:
+    odd = {"protocolVersion": 1, "agentCapabilities": {}, "authMethods": 5}
+    async with hosting(tmp_path, workspace, scripted("web", script={"initialize": odd}, login="web")) as url:
+        project = await gateway.register(url)
+        async with project.events() as stream:
+            await begun(project, "web")
+            await stream.until("auth_required")
+        assert (await project.call("GET", "/agents/web/auth/status")).json["state"] == "failed"
+
+
 async def test_old_node_is_told_before_an_agent_is_used(gateway: Gateway, tmp_path: Path, workspace: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
