@@ -37,7 +37,7 @@ SPAWN_SECONDS = 120.0
 #: Between two looks whether a container counts a stream that it has not answered.
 COUNT_SECONDS = 0.25
 #: After that long, it counts as open although the container does not say so: what comes next will show it.
-UNANSWERED_SECONDS = 3.0
+UNANSWERED_SECONDS = 1.5
 #: Limits of a response; larger for a whole turn and for all sessions.
 ANSWER = AnswerLimit(max_bytes=1_048_576, max_values=20_000)
 LONG_ANSWER = AnswerLimit(max_bytes=4_194_304, max_values=100_000)

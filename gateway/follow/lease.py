@@ -13,6 +13,7 @@ import attrs
 from gateway.container.values import ContainerFacts
 from gateway.db.pool import Database
 from gateway.log.entries import Effect
+from gateway.log.store import StaleFence
 
 #: How many leases are taken at once; more than that wait for the next look, here or in another gateway.
 MAX_ACQUIRED = 500
@@ -110,8 +111,11 @@ class Leases:
         await self._database.execute("set_opencode_connected", connected=False, stored_at=stored_at, **self._key(lease))
 
     async def connected(self, lease: Lease, source: str, facts: ContainerFacts) -> None:
-        """The container's stream is being read; what the container is holds until it is not."""
-        await self._database.execute(
+        """The container's stream is being read; what the container is holds until it is not.
+
+        Raises ``StaleFence`` if the lease was taken away meanwhile.
+        """
+        noted = await self._database.execute(
             "set_lease_connected",
             source=source,
             boot_id=facts.boot_id,
@@ -119,6 +123,8 @@ class Leases:
             working_directory=facts.working_directory,
             **self._key(lease),
         )
+        if not noted:
+            raise StaleFence()
 
     async def disconnected(self, lease: Lease) -> None:
         await self._database.execute("set_lease_disconnected", **self._key(lease))
