@@ -54,7 +54,7 @@ image:
 	deploy/try_images.sh
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis tests/console/lint/node_modules
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/console/lint/node_modules
 	find gateway tests bench -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
