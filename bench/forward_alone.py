@@ -20,7 +20,9 @@ async def main(port: int, upstream: Upstream) -> None:
     async with Client(AddressPolicy.parse(PRIVATE_NETWORKS)) as client:
 
         async def pass_on(request: web.Request) -> web.StreamResponse:
-            return await forward(request, client, upstream, request.raw_path, timeouts=TIMEOUTS, prefix="")
+            return await forward(
+                request, client, upstream, request.raw_path, timeouts=TIMEOUTS, scheme="http", prefix=""
+            )
 
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", pass_on)
