@@ -1728,14 +1728,26 @@ where not folded and ended_at < now() - interval '5 seconds'
 limit 100;
 
 -- list_unwritten_sessions --
--- Sessions of a project that run a turn, and whose messages lack more than so many bytes of the log.
-select s.project_id, s.id as session_id
-from agent_sessions s
-join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
-where s.project_id = %(project_id)s and (
-    select sum(octet_length(e.payload)) from events e
-    where e.project_id = s.project_id and e.log = 'acp' and e.session_id = s.id and e.seq > s.folded_to
-) > %(bytes)s;
+-- Sessions of a project that run a turn, and whose messages lack more than so many bytes of the log. A long text that
+-- goes on is written whole each time, and so not before it has grown by a part of its size.
+with running as materialized (
+    select s.id, s.folded_to, s.open_messages
+    from turns t join agent_sessions s on s.project_id = t.project_id and s.id = t.session_id
+    where t.project_id = %(project_id)s and t.state = 'running'
+)
+select %(project_id)s as project_id, r.id as session_id
+from running r
+where (
+    select sum(octet_length(unwritten.payload)) from (
+        select e.payload from events e
+        where e.project_id = %(project_id)s and e.log = 'acp' and e.session_id = r.id and e.seq > r.folded_to
+        order by e.seq
+        limit 50000
+    ) unwritten
+) > greatest(%(bytes)s, (
+    select 4 * sum(octet_length(m.body)) from agent_session_messages m
+    where m.project_id = %(project_id)s and m.session_id = r.id and m.first_seq = any(r.open_messages)
+));
 
 -- lock_fold --
 -- One fold of a session at a time.

@@ -207,6 +207,47 @@ async def test_a_history_that_is_read_while_a_turn_says_much_leaves_out_no_middl
     assert calls == [f"call {number}" for number in range(60 if is_folded else len(calls))]
 
 
+async def test_a_long_text_is_not_written_again_with_each_part_of_it(
+    log: Log, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding_module, "AHEAD_BYTES", 10_000)
+    folding = Folding(database, log)
+    ask(database_url, "create table written (bytes integer)")
+    ask(
+        database_url,
+        "create function note() returns trigger language plpgsql as"
+        " $$ begin insert into written values (octet_length(new.body)); return new; end $$",
+    )
+    ask(
+        database_url,
+        "create trigger note after insert or update on agent_session_messages for each row execute function note()",
+    )
+    ask(
+        database_url,
+        "insert into turns (project_id, id, session_id, user_id, state, started_at)"
+        " values ('p', 'a', 's', 'u', 'running', now())",
+    )
+    await append(log, [started("a")])
+    for number in range(40):
+        said = {"type": "text", "text": random.Random(number).randbytes(5_000).hex()}
+        update = {"sessionUpdate": "agent_message_chunk", "content": said}
+        await append(log, [event("session_update", {"update": update}, "a")])
+        await folding.write_ahead(PROJECT)
+    writes, written, longest = ask(database_url, "select count(*), sum(bytes), max(bytes) from written")[0]
+    assert writes > 2
+    assert written < 4 * longest
+
+
+async def test_what_comes_outside_turns_is_not_written_ahead(
+    log: Log, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding_module, "AHEAD_BYTES", 10_000)
+    count_writes(database_url)
+    await append(log, chunks(None, 300))
+    await Folding(database, log).write_ahead(PROJECT)
+    assert ask(database_url, "select count(*) from writes") == [(0,)]
+
+
 async def test_a_turn_of_many_messages_holds_its_session_for_a_few_statements(
     log: Log, database: Database, database_url: str
 ) -> None:

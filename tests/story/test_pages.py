@@ -157,7 +157,7 @@ async def test_reading_a_running_turn_whose_output_grows_takes_no_longer_for_all
     async def has_said_all() -> bool:
         return (await messages())[-1].get("content") == [{"type": "text", "text": "beginning, end"}]
 
-    await until(has_said_all)
+    await until(has_said_all, within=90)
     await eventually(lambda: ask(database_url, unwritten)[0][0] <= 2 * AHEAD_BYTES)
     took = []
     for path in ("/messages", "/snapshot") * 5:
