@@ -8,7 +8,7 @@ Responses on a project's own host, which is an origin of its own: a deny list of
 from functools import lru_cache
 from typing import Final
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.config.schema import MAX_FIELD_NAME
@@ -102,10 +102,18 @@ def to_container(added: tuple[str, ...], *, conditional: bool, page: bool) -> Pa
     return _remembering(lambda name: name in names or name.startswith(prefixes))
 
 
-def on_gateways_host(answer: Answer) -> CIMultiDict[str]:
-    """The response's fields on the gateway's own host, where nothing may be cached; see ``sandbox``."""
-    if answer.status == 304:
-        # We forward no conditions. A browser would use what it has cached before this rule existed.
+def has_condition(request: web.Request) -> bool:
+    """Whether the client has an answer stored that a 304 would bring back."""
+    return not _CONDITIONS.isdisjoint(name.lower() for name in request.headers)
+
+
+def on_gateways_host(answer: Answer, *, has_condition: bool) -> CIMultiDict[str]:
+    """The response's fields on the gateway's own host, where nothing may be cached; see ``sandbox``.
+
+    ``has_condition``: of the client's request; it has not been forwarded.
+    """
+    if answer.status == 304 and has_condition:
+        # A browser would use what it has stored, with the policy that this had.
         raise UpstreamUnreachable("The project's container answered 304 to a request without a condition.")
     headers = to_client(answer.headers, passes=_passes_on_gateways_host)
     if "no-transform" in answer.headers.get(hdrs.CACHE_CONTROL, "").lower():

@@ -16,7 +16,7 @@ from gateway.sessions.room import SESSIONS
 from gateway.web.keys import CALLER, CONFIG, PROJECT, ROUTE, USER
 from gateway.web.middleware.browsers import browser_scheme
 from gateway.web.middleware.cookies import for_container
-from gateway.web.middleware.fields import on_gateways_host, on_projects_host, to_container
+from gateway.web.middleware.fields import has_condition, on_gateways_host, on_projects_host, to_container
 from gateway.web.middleware.reserved import named_session
 from gateway.web.middleware.sandbox import refuse_service_workers
 
@@ -38,8 +38,9 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
     is_acp = route.prefix.endswith("/acp")
     if is_acp and (session := named_session(route.target)) is not None:
         await request.app[SESSIONS].sessions.refuse_anothers(request[PROJECT].id, session, request[USER])
+    fields = partial(on_gateways_host, has_condition=has_condition(request))
     conditional = request.method not in _READING
-    return await _forward(request, on_gateways_host, {}, conditional=conditional, page=not is_acp)
+    return await _forward(request, fields, {}, conditional=conditional, page=not is_acp)
 
 
 async def _on_own_host(request: web.Request) -> web.StreamResponse:
