@@ -277,7 +277,12 @@ class Client:
     async def _write(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:
         session = self._session(link, params)
         path, content = _path(params, "path"), _text(params, "content")
-        self._tell(link, session, await asyncio.to_thread(self._workspace.write_text, path, content))
+
+        async def write() -> None:
+            self._tell(link, session, await asyncio.to_thread(self._workspace.write_text, path, content))
+
+        # A thread cannot be stopped: what is written is told, even if the agent takes the request back.
+        await link.tasks.complete(write(), name="write a file")
         return {}
 
     async def _create_terminal(self, link: AgentLink, params: dict[str, Any]) -> dict[str, Any]:

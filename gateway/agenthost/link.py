@@ -27,6 +27,7 @@ from gateway.agenthost.rpc import Connection, RequestError
 from gateway.agenthost.settings import AgentHostConfig
 from gateway.agenthost.terminals import Terminals
 from gateway.errors import AgentUnavailable
+from gateway.tasks import Tasks
 from gateway.wire.masking import Masker
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class AgentLink:
         self.spec = spec
         self.process = process
         self.terminals = Terminals(lifeline, grace=config.stop_timeout)
+        #: What is brought to its end for the agent, even if it takes the request for it back.
+        self.tasks = Tasks()
         #: The answer to `initialize`.
         self.agent: dict[str, Any] = {}
         #: Prompts in progress, and sessions being placed on it.
@@ -302,6 +305,7 @@ class AgentLink:
         text = f"{self.spec.id}: ended"
         try:
             await self._connection.close()
+            await self.tasks.close(grace=self._config.stop_timeout)
             text = self._obituary(await self._clear_away())
             self._client.ended(self, text, stopped=self._stopping)
         finally:

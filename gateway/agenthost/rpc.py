@@ -173,10 +173,7 @@ class Connection:
         elif message.id is not msgspec.UNSET and message.method not in _NOTIFICATIONS:
             params = self._peer.requested(message.method, parse_foreign_json(bytes(message.params)))
             answering = self._answer(message.id, message.method, params)
-            task = self._tasks.start(answering, name="answer an agent")
-            key = json.dumps(message.id)
-            self._asked[key] = (params, task)
-            task.add_done_callback(lambda done: self._forget(key, done))
+            self._asked[json.dumps(message.id)] = (params, self._tasks.start(answering, name="answer an agent"))
         else:
             if message.method == CANCEL_REQUEST:
                 self._withdraw(parse_foreign_json(bytes(message.params)))
@@ -185,15 +182,11 @@ class Connection:
             if message.id not in (msgspec.UNSET, None):
                 self._tasks.start(self._reply(message.id, {"result": {}}), name="answer an agent")
 
-    def _forget(self, key: str, done: asyncio.Task[None]) -> None:
-        """An agent may have used the id again meanwhile."""
-        if key in self._asked and self._asked[key][1] is done:
-            del self._asked[key]
-
     def _withdraw(self, params: Any) -> None:
         request_id = params.get("id", params.get("requestId")) if isinstance(params, dict) else None
-        asked = self._asked.get(json.dumps(request_id))
+        asked = self._asked.get(key := json.dumps(request_id))
         if asked is not None and not self._peer.withdrawn(asked[0]):
+            del self._asked[key]
             asked[1].cancel()
             error = {"code": REQUEST_CANCELLED, "message": "Request cancelled"}
             self._tasks.start(self._reply(request_id, {"error": error}), name="answer an agent")
@@ -263,6 +256,11 @@ class Connection:
         except Exception:
             logger.exception("a request of an agent failed", extra={"method": method})
             outcome = {"error": {"code": INTERNAL_ERROR, "message": "Internal error"}}
+        # Before it is sent, which may take long: what has its answer cannot be taken back. The agent may have used the
+        # id again meanwhile.
+        key = json.dumps(request_id)
+        if key in self._asked and self._asked[key][1] is asyncio.current_task():
+            del self._asked[key]
         await self._reply(request_id, outcome)
 
 

@@ -1,13 +1,17 @@
 """What an agent writes that is not as the protocol has it: mended and marked, or told to be lost; never passed over."""
 
+import asyncio
 import base64
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.agenthost.stdio import REPAIRED, recover
+from gateway.agenthost.workspace import Workspace
+from gateway.wire.events import FileWritten
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import OPTIONS, Host, Told, chunk, scripted, text_in
 from tests.fakes.eventually import eventually
@@ -193,6 +197,70 @@ async def test_an_agent_takes_another_request_back(host: Host) -> None:
     lines = [raw(json.dumps(one).encode() + b"\n") for one in (wait, back)]
     # What the host answers to it the agent does not tell: but it goes on, and takes nothing back twice.
     assert (await host.run(session, *lines, lines[1], ["sleep", 0.2])).status == 200
+
+
+async def test_what_is_written_is_told_even_if_the_agent_takes_the_request_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, write_text = threading.Event(), threading.Event(), Workspace.write_text
+
+    def slowly(self: Workspace, path: str, content: str) -> FileWritten:
+        begun.set()
+        go.wait()
+        return write_text(self, path, content)
+
+    monkeypatch.setattr(Workspace, "write_text", slowly)
+    session, path, resume = await host.session(), host.workspace / "told.txt", host.workspace / "resume"
+    write = ["request", "fs/write_text_file", {"path": str(path), "content": "told"}]
+    back = raw(b'{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":"r1"}}\n')
+    async with host.events() as events:
+        await host.begin(session, write, ["until", str(resume)], back, chunk("taken back"))
+        await eventually(begun.is_set)
+        resume.touch()
+        await events.until("session_end_turn")
+        go.set()
+        written = (await events.until("file_written"))[-1]
+    assert (path.read_text(), written.data["path"]) == ("told", str(path))
+
+
+async def test_a_request_has_one_answer_however_often_it_is_taken_back(open_host: OpenHost, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with open_host(scripted("logger", script={"log": str(log)})) as host:
+        session = await host.session("logger")
+        made = await host.answer_of(session, "terminal/create", {"command": "sleep", "args": ["600"]})
+        wait = {"jsonrpc": "2.0", "id": "w", "method": "terminal/wait_for_exit", "params": made}
+        back = {"jsonrpc": "2.0", "method": "$/cancel_request", "params": {"id": "w"}}
+        lines = b"".join(json.dumps(one).encode() + b"\n" for one in (wait, back, back))
+        await host.run(session, raw(lines), ["call", "terminal/output", made])
+    answers = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [one["error"]["code"] for one in answers if one.get("id") == "w"] == [-32800]
+
+
+async def test_a_request_is_answered_once_that_is_taken_back_while_the_answer_waits_to_be_read(
+    open_host: OpenHost, workspace: Path, tmp_path: Path
+) -> None:
+    log, answered, resume = (tmp_path / name for name in ("log", "answered", "resume"))
+    (workspace / "large").write_text("x" * 1_000_000)
+    # While it is asked for its mode the agent reads nothing, and more is on the way to it than a pipe holds.
+    steps: list[Any] = [
+        ["request", "fs/read_text_file", {"path": str(workspace / "large")}],
+        ["until", str(answered)],
+        ["raw", '{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":"r1"}}\n'],
+        chunk("taken back"),
+        ["until", str(resume)],
+    ]
+    script = {"log": str(log), "before_session/set_mode": steps, "session/set_mode": {}}
+    async with open_host(scripted("slow", script=script)) as host, host.events() as events:
+        session = await host.session("slow")
+        changing = asyncio.create_task(host.post(f"/session/{session}/mode", {"modeId": "any"}))
+        await events.until("file_read")
+        answered.touch()
+        await events.until("session_update")
+        resume.touch()
+        assert (await changing).status == 200
+        await host.run(session, chunk("."))
+    answers = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [one.keys() & {"result", "error"} for one in answers if one.get("id") == "r1"] == [{"result"}]
 
 
 def test_what_is_looked_for_in_a_line_is_bounded() -> None:
