@@ -36,24 +36,33 @@ class Agents:
         self._homes.clear()
         self._closing = False
         self._agents = {spec.id: Agent(spec=spec) for spec in config.catalogue.values()}
+        #: Those that the catalogue does not name any more. Their processes may still work.
+        self._former: dict[str, Agent] = {}
         self._nodes = NodeVersions()
 
     def learn(self, catalogue: Mapping[str, AgentSpec]) -> None:
         """Take over a changed catalogue. Processes of agents that it changes end after their turns."""
-        for agent_id in [*self._agents]:
-            if catalogue.get(agent_id) != self._agents[agent_id].spec:
-                for link in [*self._agents[agent_id].links]:
+        for agent_id, agent in [*self._agents.items()]:
+            if catalogue.get(agent_id) != agent.spec:
+                for link in [*agent.links]:
                     link.retire(RESTARTED)
             if agent_id not in catalogue:
-                del self._agents[agent_id]
+                self._former[agent_id] = self._agents.pop(agent_id)
         for spec in catalogue.values():
-            self._agents.setdefault(spec.id, Agent(spec=spec)).spec = spec
+            known = self._agents.get(spec.id) or self._former.pop(spec.id, None) or Agent(spec=spec)
+            known.spec = spec
+            self._agents[spec.id] = known
 
     def get(self, agent_id: str) -> Agent:
+        """An agent that may be started."""
         if (agent := self._agents.get(canonical(agent_id))) is None:
             known = ", ".join(self._agents)
             raise AgentNotFound(f"there is no agent {agent_id} (known here: {known})")
         return agent
+
+    def held(self, agent_id: str) -> Agent:
+        """An agent that may have processes, even if it may not be started any more."""
+        return self._former.get(canonical(agent_id)) or self.get(agent_id)
 
     @property
     def running(self) -> int:
@@ -99,6 +108,10 @@ class Agents:
 
     async def _fill(self, agent: Agent, slot: Slot) -> AgentLink:
         while True:
+            if slot.link is not None and agent.spec.id not in self._agents:
+                # The catalogue lost it while it was being started.
+                slot.link.retire(RESTARTED)
+            self.get(agent.spec.id)
             credential = agent.credential_of(slot)
             if slot.link is not None and slot.link.usable:
                 if slot.link.credential == credential and slot.link.spec == agent.spec:
@@ -143,7 +156,7 @@ class Agents:
 
     async def withdraw(self, agent_id: str, owner: str) -> bool:
         """Forget an owner's credential and end its processes and turns; whether there was one."""
-        agent = self.get(agent_id)
+        agent = self.held(agent_id)
         known = agent.credentials.pop(owner, None)
         await self._end(agent.slots_of(owner), [link for link in agent.links if link.owner == owner])
         self._homes.remove(agent.spec.id, owner)
@@ -163,7 +176,7 @@ class Agents:
 
     async def stop(self, agent_id: str) -> Agent:
         """End all processes of an agent. Its sessions are kept and go on with their next prompt."""
-        agent = self.get(agent_id)
+        agent = self.held(agent_id)
         await self._end([*agent.slots.values(), *agent.own], list(agent.links))
         agent.error, agent.needs_auth = None, False
         self._tell(agent)
@@ -182,13 +195,14 @@ class Agents:
     async def close(self) -> None:
         """End all processes and start no more. May be called again."""
         self._closing = True
-        links = [link for agent in self._agents.values() for link in agent.links]
+        every = [*self._agents.values(), *self._former.values()]
+        links = [link for agent in every for link in agent.links]
         await asyncio.gather(*(link.end() for link in links))
 
     def ended(self, link: AgentLink, text: str, *, stopped: bool) -> None:
         """Report the end of a process; one that failed to start is reported by `_start`."""
-        agent = self._agents.get(link.spec.id)
-        if agent is None or link not in agent.links:
+        agent = self._former.get(link.spec.id) or self._agents[link.spec.id]
+        if link not in agent.links:
             return
         agent.links.discard(link)
         if not stopped:

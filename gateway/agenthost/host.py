@@ -146,7 +146,7 @@ class AgentHost:
         if turn.cancelled:
             return {"stopReason": "cancelled"}
         turn.sent = True
-        agent = self.agents.get(session.agent_id)
+        agent = self.agents.held(session.agent_id)
         try:
             with link.at_work():
                 # No timeout: a turn may take hours, and ends with the agent or by a cancel.

@@ -39,7 +39,7 @@ class Placement:
         self._client.unbind(session)
         if session.own is not None:
             own, session.own = session.own, None
-            await self._agents.give_up(self._agents.get(session.agent_id), own)
+            await self._agents.give_up(self._agents.held(session.agent_id), own)
 
     async def forget(self, session: Session, link: AgentLink) -> None:
         """Have the agent close a session, if it can."""
@@ -146,7 +146,7 @@ class Placement:
         on_result: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
         """Call a method that places a session, at work; it also shows whether the agent has its credential."""
-        agent = self._agents.get(session.agent_id)
+        agent = self._agents.held(session.agent_id)
         try:
             answer = await link.request(method, place, timeout=self._config.start_timeout, on_result=on_result)
         except AuthRequired as exc:

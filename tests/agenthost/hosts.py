@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import attrs
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from gateway.agenthost.app import AgentHostConfig
+from gateway.agenthost.app import HOST, AgentHostConfig
 from gateway.agenthost.catalogue import AgentSpec
 from gateway.wire.sse import SSEEvent, SSEParser
 
@@ -104,6 +104,11 @@ class Host:
     async def delete(self, path: str) -> Answer:
         async with self.http.delete(path) as response:
             return await _answer(response)
+
+    def learn(self, catalogue: Mapping[str, AgentSpec]) -> None:
+        """Have it take over another catalogue, as on SIGHUP."""
+        assert self.http.server is not None
+        self.http.server.app[HOST].agents.learn(catalogue)
 
     async def session(self, agent: str = "scripted", **members: Any) -> str:
         """A new session's id."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.agenthost.conftest import OpenHost
-from tests.agenthost.hosts import SCRIPTED, Host, alive, chunk, scripted, text_in, until
+from tests.agenthost.hosts import SCRIPTED, Answer, Host, alive, chunk, scripted, text_in, until
 from tests.agenthost.processes import environment_of, pid_of
 from tests.fakes.eventually import eventually
 
@@ -266,6 +266,38 @@ async def test_stopped_agent_s_turn_says_so_and_its_sessions_go_on(host: Host) -
         ended = (await events.until("session_end_turn"))[-1]
     assert ended.data["error"] == {"code": "agent_stopped", "message": "scripted: stopped"}
     assert (await host.run(session, chunk("x"))).status == 200
+
+
+@pytest.mark.parametrize("env", [{}, {"OF_ITS_OWN": "1"}])
+async def test_an_agent_that_leaves_the_catalogue_ends_with_its_turn_and_is_not_started_again(
+    open_host: OpenHost, env: dict[str, str]
+) -> None:
+    async with open_host(scripted("leaver"), scripted("stayer")) as host:
+        session, stopped = await host.session("leaver", env=env), await host.session("stayer", env=env)
+        pids = [await pid_of(host, one) for one in (session, stopped)]
+        async with host.events() as events:
+            await host.begin(session, ["until", str(host.workspace / "done")], chunk("said"))
+            await host.begin(stopped, ["until-cancel"])
+            host.learn({name: spec for name, spec in host.config.catalogue.items() if name not in ("leaver", "stayer")})
+            assert await host.post("/agents/stayer/stop") == Answer(200, {"id": "stayer", "status": "stopped"})
+            (host.workspace / "done").touch()
+            told = await events.until("session_end_turn", lambda one: one.envelope["sessionId"] == session)
+            assert text_in(told) == "said"
+            again = await host.run(session, chunk("x"))
+        assert again.body["data"]["error"]["code"] == "agent_not_found"
+        for one in (session, stopped):
+            assert (await host.delete(f"/session/{one}")).status == 200
+        await eventually(lambda: not any(map(alive, pids)))
+
+
+async def test_an_agent_that_has_left_the_catalogue_ends_with_the_host(open_host: OpenHost) -> None:
+    async with open_host(scripted("leaver")) as host:
+        session = await host.session("leaver")
+        pid = await pid_of(host, session)
+        await host.begin(session, ["until-cancel"])
+        host.learn({})
+        assert alive(pid)
+    assert not alive(pid)
 
 
 async def test_agent_that_ignores_every_request_to_leave_is_killed(open_host: OpenHost) -> None:
