@@ -18,6 +18,8 @@ from gateway.wire.steps import at_once
 #: Bytes of output that are kept for the agent, by default and at most.
 _DEFAULT_OUTPUT = 1024 * 1024
 _LARGEST_OUTPUT = 16 * 1024 * 1024
+#: Bytes of output that are kept for one agent process, of all its commands together.
+KEPT_TOGETHER = 32 * 1024 * 1024
 #: Commands of one agent process that run at a time, and ended ones whose output the agent may still ask for.
 _RUNNING, _ENDED = 64, 64
 #: Bytes of a command's output that are told as they come. Of what follows the end is told, once the command has ended.
@@ -37,6 +39,9 @@ class Output:
         #: Bytes before the kept ones.
         self.dropped = 0
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def add(self, chunk: bytes) -> None:
         self._kept += chunk
         self.drop(len(self._kept) - self._limit)
@@ -44,7 +49,7 @@ class Output:
     def drop(self, count: int) -> None:
         """Forget the first ``count`` of the kept bytes."""
         if count > 0:
-            self.dropped += len(self._kept[:count])
+            self.dropped += min(count, len(self._kept))
             del self._kept[:count]
 
     def text(self, *, final: bool) -> str:
@@ -111,10 +116,11 @@ class Report:
 class Terminal:
     """One command and its output."""
 
-    def __init__(self, process: ChildProcess, output: Output, report: Report) -> None:
+    def __init__(self, process: ChildProcess, output: Output, report: Report, *, on_output: Callable[[], None]) -> None:
         self._process = process
-        self._output = output
+        self.kept = output
         self._report = report
+        self._on_output = on_output
         self._ended = asyncio.create_task(self._watch())
 
     @property
@@ -124,7 +130,7 @@ class Terminal:
     def output(self) -> dict[str, Any]:
         """ACP's `terminal/output` answer."""
         ended = self.has_ended
-        answer: dict[str, Any] = {"output": self._output.text(final=ended), "truncated": self._output.dropped > 0}
+        answer: dict[str, Any] = {"output": self.kept.text(final=ended), "truncated": self.kept.dropped > 0}
         if ended:
             answer["exitStatus"] = self._exit_status()
         return answer
@@ -147,7 +153,8 @@ class Terminal:
 
     async def _watch(self) -> None:
         while chunk := await self._process.stdout.read(64 * 1024):
-            self._output.add(chunk)
+            self.kept.add(chunk)
+            self._on_output()
             self._report.add(chunk)
         await self._process.wait()
         status = self._exit_status()
@@ -216,8 +223,18 @@ class Terminals:
         limit = _DEFAULT_OUTPUT if output_limit is None else min(output_limit, _LARGEST_OUTPUT)
         terminal_id = f"term-{secrets.token_hex(8)}"
         tell(TerminalStarted(terminal_id=terminal_id, command=command, args=tuple(args), cwd=str(cwd)))
-        self._open[terminal_id] = Terminal(process, Output(limit), Report(terminal_id, tell, masker))
+        report = Report(terminal_id, tell, masker)
+        self._open[terminal_id] = Terminal(process, Output(limit), report, on_output=self._bound_together)
         return terminal_id
+
+    def _bound_together(self) -> None:
+        """Forget the beginning of what is kept, of the oldest command first, and of those that run last."""
+        excess = sum(len(terminal.kept) for terminal in self._open.values()) - KEPT_TOGETHER
+        if excess > 0:
+            for terminal in sorted(self._open.values(), key=lambda terminal: not terminal.has_ended):
+                before = len(terminal.kept)
+                terminal.kept.drop(excess)
+                excess -= before - len(terminal.kept)
 
     def get(self, terminal_id: str) -> Terminal:
         if (terminal := self._open.get(terminal_id)) is None:

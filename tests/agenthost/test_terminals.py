@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.agenthost import terminals
 from gateway.agenthost.terminals import Output
 from tests.agenthost.conftest import OpenHost
 from tests.agenthost.hosts import Host, alive, scripted, text_in, until
@@ -96,6 +97,28 @@ async def test_output_is_cut_from_the_beginning(host: Host) -> None:
     await shell.call("wait_for_exit")
     assert (await shell.call("output"))["output"] == "999\n1000\n"
     assert (await shell.call("output"))["truncated"]
+
+
+async def test_output_of_all_commands_together_is_bounded_and_the_oldest_is_cut_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminals, "KEPT_TOGETHER", 10)
+    shell = await open_shell(host)
+    await shell.create("sh", "-c", "printf running; exec sleep 600")
+    await shell.begun()
+    running = shell.id
+    for text in ("a", "bc", "def"):
+        await shell.create("printf", text)
+        await shell.call("wait_for_exit")
+        said = await shell.call("output")
+        assert (said["output"], said["truncated"]) == (text, False)
+    await shell.create("printf", "ghijk")
+    await shell.call("wait_for_exit")
+    assert (await shell.call("output"))["output"] == "ghijk"
+    # What has ended makes room first.
+    assert await shell.call("output", terminalId=running) == {"output": "nning", "truncated": True}
+    told = [one.data["text"] for one in await host.everything() if one.type == "terminal_output"]
+    assert told == ["running", "a", "bc", "def", "ghijk"]
 
 
 def test_output_is_cut_between_characters() -> None:
