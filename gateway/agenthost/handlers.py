@@ -121,7 +121,9 @@ async def auth_status(request: web.Request) -> web.Response:
     login = host.logins.newest(agent)
     pending = login is not None and not login.is_over
     answer: dict[str, object] = {"authenticated": not pending and host.agents.authenticated(agent)}
-    if login is not None and login.error is not None:
+    if login is not None and pending:
+        answer |= login.describe()
+    elif login is not None and login.error is not None:
         answer |= {"authenticated": False, "error": login.error}
     elif login is None and agent.spec.login and not agent.links:
         # Only its use, or a login, could show that it has an account.

@@ -25,8 +25,6 @@ LOGIN_SECONDS = 900.0
 FIRST_WORDS = 10.0
 #: Seconds between two looks at what it prints, and characters of it that are told.
 _LOOK, _SHOWN = 0.2, 2000
-#: Seconds between two events of what it prints, but for a new address or code: many show a countdown.
-_TELL_SECONDS = 10.0
 _ADDRESS = re.compile(r"https?://[^\s\"'<>`|]+[^\s\"'<>`|.,;:)\]]")
 _CODE = re.compile(r"\b[A-Z0-9]{4,5}-[A-Z0-9]{4,5}\b")
 
@@ -44,7 +42,7 @@ class Login:
     has_news: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     def describe(self) -> dict[str, Any]:
-        """For `auth/init` and `auth_required`."""
+        """For `auth/init` and `auth/status`."""
         address, code = _ADDRESS.search(self.text), _CODE.search(self.text)
         told: dict[str, Any] = {"message": self.error or self.text or "the agent has begun its login"}
         if address:
@@ -103,7 +101,7 @@ class Logins:
             else:
                 # The process that ran it has started, which shows nothing of the account.
                 agent.needs_auth = needed
-                self._tell(agent, login)
+                self._tell(agent, login.error)
 
     async def _authenticate(self, agent: Agent, link: AgentLink) -> None:
         offered = [one.get("id") for one in link.agent.get("authMethods") or () if isinstance(one, dict)]
@@ -113,19 +111,19 @@ class Logins:
         await link.request("authenticate", {"methodId": agent.spec.login}, timeout=LOGIN_SECONDS)
 
     async def _watch(self, agent: Agent, link: AgentLink, login: Login) -> None:
-        """Tell what the agent prints as it grows."""
-        loop = asyncio.get_running_loop()
-        told, told_at, marks = "", -_TELL_SECONDS, None
+        """Keep what the agent prints, and tell that there is a new address or code, but not which: they are for the
+        person alone who logs in."""
+        told: list[str | None] = [None, None]
         while True:
-            login.text = printed = link.printed()[-_SHOWN:]
-            found = tuple(one and one[0] for one in (_ADDRESS.search(printed), _CODE.search(printed)))
-            if printed != told and (found != marks or loop.time() >= told_at + _TELL_SECONDS):
-                told, told_at, marks = printed, loop.time(), found
-                self._tell(agent, login)
+            login.text = link.printed()[-_SHOWN:]
+            found = [one and one[0] for one in (_ADDRESS.search(login.text), _CODE.search(login.text))]
+            if found != told:
+                told = found
+                self._tell(agent, None)
                 if found[0]:
                     login.has_news.set()
             await asyncio.sleep(_LOOK)
 
-    def _tell(self, agent: Agent, login: Login) -> None:
-        data = {"agentId": agent.spec.id, **login.describe()}
+    def _tell(self, agent: Agent, error: str | None) -> None:
+        data = {"agentId": agent.spec.id} | ({} if error is None else {"message": error})
         self._journal.append("auth_required", data, agent_id=agent.spec.id, to_all=True)

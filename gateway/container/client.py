@@ -18,6 +18,7 @@ from gateway.container.received import WITH_EFFECT
 from gateway.container.streams import opened, opened_or_counted, pieces
 from gateway.container.values import (
     ContainerFacts,
+    ContainerLogin,
     ContainerSession,
     ListedAgents,
     beginning,
@@ -112,10 +113,10 @@ class ContainerClient:
         """Have the container run its own login; its answer may have ``authUrl``, ``userCode``, ``message``."""
         return as_object(await self._call("POST", f"/agents/{quote(agent_id, safe='')}/auth/init", {}))
 
-    async def login_state(self, agent_id: str) -> tuple[bool, str | None]:
-        """Whether the container says that the agent has a credential; and why the login that it ran has failed."""
+    async def login_state(self, agent_id: str) -> ContainerLogin:
+        """What has become of the login that the container runs itself."""
         data = as_object(await self._call("GET", f"/agents/{quote(agent_id, safe='')}/auth/status"))
-        return data.get("authenticated") is True, beginning(data, "error")
+        return ContainerLogin.from_answer(data)
 
     async def give_token(self, agent_id: str, token: str) -> None:
         """Pass on what the user brought back from the container's own login."""

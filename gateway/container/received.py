@@ -43,6 +43,9 @@ class ReceivedEvent:
         raw = self._members.get(name, b"null")
         return None if Census(raw).has_more_than(MAX_READ) else parse_foreign_json(raw)
 
+    def has(self, name: str) -> bool:
+        return name in self._members
+
     def raw_member(self, name: str) -> bytes:
         """Unparsed; null if there is none."""
         return self._members.get(name, b"null")

@@ -138,6 +138,30 @@ class ContainerAgent:
 
 
 @attrs.frozen(kw_only=True)
+class ContainerLogin:
+    """A login that a container runs itself."""
+
+    #: Whether the agent has a credential.
+    is_done: bool
+    #: Why it has failed.
+    error: str | None
+    #: While it goes on: what its person is to read, the address to open, and the code to enter there.
+    message: str | None
+    address: str | None
+    code: str | None = attrs.field(repr=False)
+
+    @classmethod
+    def from_answer(cls, data: dict[str, Any]) -> "ContainerLogin":
+        return cls(
+            is_done=data.get("authenticated") is True,
+            error=beginning(data, "error"),
+            message=beginning(data, "message"),
+            address=beginning(data, "authUrl"),
+            code=beginning(data, "userCode"),
+        )
+
+
+@attrs.frozen(kw_only=True)
 class ListedAgents:
     """A container's agents; ``omitted``: how many more it listed than are kept."""
 

@@ -29,6 +29,8 @@ from gateway.wire.times import parse_timestamp
 #: Characters of the type of an event that nobody knows.
 MAX_TYPE = 100
 PASSED_ON = {"session_update", "agent_status", "auth_required", "auth_complete", "session_restored"}
+#: Members of an `auth_required` event that tell how to complete a login.
+LOGIN = ("authUrl", "userCode", "deviceCode")
 _MAX_REMEMBERED = 10_000
 #: How long a session that is not ours is taken for foreign without looking again.
 _FOREIGN_SECONDS = 0.5
@@ -141,8 +143,9 @@ class Translator:
                 return msgspec.structs.replace(NewEvent.of(gap), **received.common)
             case "session_mode":
                 return _mode(received)
-            case "auth_required" if isinstance(received.member("owner"), str):
-                return partial(self._auth_required, received)
+            case "auth_required":
+                is_one_users = isinstance(received.member("owner"), str)
+                return partial(self._auth_required, received) if is_one_users else _auth_required(received)
             case "agent_status" if received.numberless and self._is_told_twice(received):
                 return None
             case kind if kind in WORK:
@@ -342,6 +345,16 @@ def _effects(received: ReceivedEvent) -> tuple[Effect, ...]:
         "error": _shown(error),
     }
     return (Effect("set_agent_status", change),)
+
+
+def _auth_required(received: ReceivedEvent) -> NewEvent:
+    """An agent needs an account for everybody. How to log in is for the person alone who does: whoever enters the code
+    decides which account it is, and everybody in the project reads this."""
+    data = {"agentId": received.agent_id or _shown(received.member("agentId"))}
+    message = _shown(received.member("message"))
+    if message is not None and not any(received.has(name) for name in LOGIN):
+        data["message"] = message
+    return NewEvent(type=received.type, data=dump_foreign_json(data), **received.common)
 
 
 def _mode(received: ReceivedEvent) -> NewEvent:

@@ -17,7 +17,7 @@ from tests.fakes.eventually import eventually
 from tests.fakes.provider import FakeProvider
 from tests.oauth.conftest import Running
 from tests.oauth.person import Person
-from tests.world import QUICK, Project
+from tests.world import QUICK, Project, data_of
 
 
 def asked(url: str) -> dict[str, str]:
@@ -272,10 +272,15 @@ async def test_a_way_that_there_is_not_is_refused_with_those_that_there_are(pers
 
 async def test_the_agents_own_login_is_relayed_and_its_end_seen(person: Person, base_container: FakeContainer) -> None:
     person.agent = "locked"
-    begun = await person.start(flow="agent")
-    assert (begun["authorizeUrl"], begun["userCode"]) == ("https://login.example/device", "WDJB-MJHT")
-    assert "device-1" not in str(begun)
-    assert await person.state() == "pending"
+    async with person.project.events() as stream:
+        await base_container.wait_for_streams()
+        begun = await person.start(flow="agent")
+        assert (begun["authorizeUrl"], begun["userCode"]) == ("https://login.example/device", "WDJB-MJHT")
+        assert "device-1" not in str(begun)
+        assert await person.state() == "pending"
+        # Who reads the project's events is not told how to log in.
+        assert data_of((await stream.until("auth_required"))[-1]) == {"agentId": "locked"}
+        assert not any(word in stream.raw for word in (b"WDJB-MJHT", b"login.example", b"device-1"))
     answer = await person.paste("what-the-page-showed")
     assert (answer.status, answer.json["state"]) == (200, "authorized")
 

@@ -65,12 +65,35 @@ async def test_what_a_login_of_an_agent_prints_and_its_end_are_told(
             assert login["userCode"] == "WDJB-MJHT"
             assert "Open https://login.example" in login["message"]
             assert "\x1b" not in login["message"]
-            told = data_of((await stream.until("auth_required"))[-1])
-            assert told["authUrl"] == login["authorizeUrl"]
-            assert (await project.call("GET", "/agents/web/auth/status")).json["state"] == "pending"
+            # Everybody in the project reads it.
+            assert data_of((await stream.until("auth_required"))[-1]) == {"agentId": "web"}
+            status = (await project.call("GET", "/agents/web/auth/status")).json
+            assert status["state"] == "pending"
+            assert status["login"]["userCode"] == login["userCode"]
             (tmp_path / "done").touch()
             await stream.until("auth_complete")
         assert (await project.call("GET", "/agents/web/auth/status")).json["state"] == "authorized"
+
+
+async def test_address_and_code_that_an_agent_shows_later_are_told_to_the_person_who_logs_in(
+    gateway: Gateway, tmp_path: Path, workspace: Path
+) -> None:
+    before = [["stderr", "Open https://login.example/device\n"], ["until", str(tmp_path / "asked")]]
+    before += [["stderr", "Enter LATE-CODE\n"], ["until", str(tmp_path / "done")]]
+    script = {"initialize": LOGIN, "before_authenticate": before, "authenticate": {}}
+    async with hosting(tmp_path, workspace, scripted("web", script=script, login="web")) as url:
+        project = await gateway.register(url)
+        async with project.events() as stream:
+            assert (await begun(project, "web")).get("userCode") is None
+            (tmp_path / "asked").touch()
+            await stream.until("auth_required")
+            await stream.until("auth_required")
+            login = (await project.call("GET", "/agents/web/auth/status")).json["login"]
+            assert (login["userCode"], login["verificationUri"]) == ("LATE-CODE", "https://login.example/device")
+            assert "Enter LATE-CODE" in login["message"]
+            (tmp_path / "done").touch()
+            told = [*await stream.until("auth_complete")]
+        assert "LATE-CODE" not in str(told)
 
 
 async def test_login_of_an_agent_that_fails_is_told(gateway: Gateway, tmp_path: Path, workspace: Path) -> None:

@@ -113,7 +113,7 @@ def login(value: Login) -> shapes.LoginState:
         state="pending" if value.is_live else ended,
         code=code,
         title=titles().get(code) if code else None,
-        **(_code_of(value) if value.is_live and value.user_code else {}),
+        **(_code_of(value) if value.is_live and (value.user_code or value.verification_uri) else {}),
     )
 
 
@@ -125,6 +125,7 @@ def without_code(value: shapes.LoginState) -> shapes.LoginState:
         verification_uri=UNSET,
         verification_uri_complete=UNSET,
         interval=UNSET,
+        message=UNSET,
     )
 
 

@@ -151,10 +151,13 @@ async def list_credentials(request: web.Request) -> web.Response:
 async def _status(request: web.Request) -> web.Response:
     whose = await _whose(request)
     login = await request.app[OAUTH].logins.pending.newest(whose.user_id, whose.agent_id)
+    message = None
     if login is not None and login.flow == AGENTS_OWN and login.is_live:
-        login = await _look_at_agents_own(request, login)
+        login, message = await _look_at_agents_own(request, login)
     known = await request.app[CREDENTIALS].store.get_agent_auth_token(whose.user_id, whose.agent_id)
     shown = accounts.status(whose.agent_id, known, login, await _ways(request, whose))
+    if shown.login is not None and message is not None:
+        shown = attrs.evolve(shown, login=attrs.evolve(shown.login, message=message))
     if shown.login is not None and not _may_connect(request):
         # The person who enters the code decides which account is connected.
         shown = attrs.evolve(shown, login=accounts.without_code(shown.login))
@@ -172,7 +175,7 @@ async def _start_agents_own(request: web.Request, whose: For) -> web.Response:
         flow=AGENTS_OWN,
         lasts=min(seconds(said.get("expiresIn")) or LOGIN_SECONDS, 3600.0),
         verification_uri=url if is_web_address(url) else None,
-        user_code=presentable(code)[:64] if isinstance(code, str) else None,
+        user_code=_code(code) if isinstance(code, str) else None,
         token_id=request[CALLER].token_id,
     )
     message = said.get("message")
@@ -187,19 +190,24 @@ async def _finish_agents_own(request: web.Request, login: Login, brought: str) -
     return await _status(request)
 
 
-async def _look_at_agents_own(request: web.Request, login: Login) -> Login:
-    """Ask the container whether its own login has completed, or failed."""
+async def _look_at_agents_own(request: web.Request, login: Login) -> tuple[Login, str | None]:
+    """Ask the container what has become of its own login; and what its person is to read, if it goes on."""
     if login.project_id != request[PROJECT].id:
-        return login
+        return login, None
     logins = request.app[OAUTH].logins
-    is_done, error = await request.app[CONTAINERS].of(request[PROJECT]).login_state(login.agent_id)
-    if is_done:
-        return await logins.pending.end(login, AUTHORIZED) or login
-    if error is not None:
-        work = logins.fail(login, LoginRefused(presentable(error)))
+    found = await request.app[CONTAINERS].of(request[PROJECT]).login_state(login.agent_id)
+    if found.is_done:
+        return await logins.pending.end(login, AUTHORIZED) or login, None
+    if found.error is not None:
+        work = logins.fail(login, LoginRefused(presentable(found.error)))
         await request.app[TASKS].complete(work, name="end login")
-        return await logins.pending.newest(login.user_id, login.agent_id) or login
-    return login
+        return await logins.pending.newest(login.user_id, login.agent_id) or login, None
+    # An agent may show address and code only after a while, or others later.
+    if is_web_address(found.address):
+        login = attrs.evolve(login, verification_uri=found.address)
+    if found.code is not None:
+        login = attrs.evolve(login, user_code=_code(found.code))
+    return login, None if found.message is None else presentable(found.message)
 
 
 async def _whose(request: web.Request) -> For:
@@ -211,6 +219,11 @@ async def _whose(request: web.Request) -> For:
     if not known or request[CALLER].projects is not None:
         await request.app[CONTAINERS].listed(request[PROJECT], whose.agent_id)
     return whose
+
+
+def _code(text: str) -> str:
+    """A container's code for a person to enter."""
+    return presentable(text)[:64]
 
 
 def _may_connect(request: web.Request) -> bool:

@@ -377,6 +377,7 @@ class LoginState:
     verification_uri: str | UnsetType | None = UNSET
     verification_uri_complete: str | UnsetType | None = UNSET
     interval: float | UnsetType | None = UNSET
+    message: Annotated[str, Meta(description="What the agent says of a login that it runs itself.")] | UnsetType = UNSET
 
 
 @attrs.frozen(kw_only=True)
