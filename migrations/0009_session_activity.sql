@@ -9,6 +9,7 @@ create table session_activity (
 );
 
 create index session_activity_by_place on session_activity (project_id, place);
+drop index agent_sessions_by_age;           -- lists are by activity
 
 alter table projects
     add column opencode_username text,              -- null: the one that OpenCode has by default

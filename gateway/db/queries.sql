@@ -567,19 +567,29 @@ left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.s
 where s.project_id = %(project_id)s and s.id = %(id)s and s.status <> 'creating';
 
 -- list_sessions --
--- A project's sessions, the last active first, after a place.
+-- A project's sessions, the last active first, after a place. Those that live are looked for among the living: they may be
+-- few beside thousands that have ended.
 select s.*, t.id as turn_id, t.started_at as turn_started_at, h.epoch, h.head, a.place, a.at as active_at,
     array(select q.id from turns q where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued'
           order by q.before_seq) as queue,
     case when not p.asks_permission then 'container' when s.agent_decides then 'agent' else p.permission_mode
     end as permissions
-from session_activity a
-join agent_sessions s on s.project_id = a.project_id and s.id = a.session_id
-join log_heads h on h.project_id = s.project_id and h.log = 'acp'
-join projects p on p.id = s.project_id
+from (
+    (select * from session_activity
+     where %(include_ended)s and project_id = %(project_id)s and (%(after)s::bigint is null or place < %(after)s)
+     order by place desc limit %(limit)s)
+    union all
+    select active.* from agent_sessions l
+    cross join lateral (select * from session_activity
+                        where project_id = l.project_id and session_id = l.id limit 1) active
+    where not %(include_ended)s and l.project_id = %(project_id)s and l.status = 'active'
+        and (%(after)s::bigint is null or place < %(after)s)
+) a
+join agent_sessions s on s.project_id = %(project_id)s and s.id = a.session_id
+join log_heads h on h.project_id = %(project_id)s and h.log = 'acp'
+join projects p on p.id = %(project_id)s
 left join turns t on t.project_id = s.project_id and t.session_id = s.id and t.state = 'running'
-where a.project_id = %(project_id)s and (%(after)s::bigint is null or a.place < %(after)s)
-    and (s.status = 'active' or (%(include_ended)s and s.status = 'ended'))
+where s.status <> 'creating'
 order by a.place desc
 limit %(limit)s;
 

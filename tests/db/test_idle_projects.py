@@ -28,6 +28,8 @@ insert into agent_sessions (project_id, id, user_id, agent_id, status, container
     select id, 's', 'local', 'demo', case id when 'p0' then 'active' else 'ended' end, 'c' from projects;
 insert into agent_sessions (project_id, id, user_id, agent_id, status)
     select 'p0', 'old' || n, 'local', 'demo', 'ended' from generate_series(1, %(turns)s) n;
+insert into session_activity
+    select project_id, id, row_number() over (order by id = 's' desc), now() from agent_sessions;
 insert into turns (project_id, id, session_id, user_id, state, started_at, ended_at, folded, before_seq,
         container_turn_id)
     select 'p0', 't' || n, 's', 'local', 'completed', now() - interval '1 day', now() - interval '1 day', true, n,
@@ -69,6 +71,8 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("find_turn", {**FOUND, "container_turn_id": "nobody's"}),
     ("list_unfolded_turns", SESSION),
     ("open_turns", SESSION),
+    ("list_sessions", {"project_id": "p0", "after": None, "limit": 20, "include_ended": False}),
+    ("list_sessions", {"project_id": "p0", "after": None, "limit": 20, "include_ended": True}),
     ("end_session", {"project_id": "p0", "id": "s"}),
     ("turns_with_gaps", {"project_id": "p0", "turn_id": None}),
 ]
