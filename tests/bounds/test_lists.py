@@ -3,6 +3,7 @@
 Generated from the route table: a new list fails here until it is said how to fill it.
 """
 
+from datetime import datetime
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -14,6 +15,7 @@ from gateway.container.client import ANSWER, LONG_ANSWER
 from gateway.identity.members import MAX_MEMBERS
 from gateway.web.routes import ENDPOINTS, TOLD, Endpoint
 from gateway.wire.limits import PAGE_BYTES
+from gateway.wire.times import timestamp
 from tests.db.things import ask
 from tests.identity.calls import described, path_of
 from tests.world import Gateway
@@ -117,6 +119,22 @@ LISTS = [endpoint for endpoint in ENDPOINTS if lists_of(endpoint) and below(endp
 def test_lists_of_containers_are_as_large_as_the_answers_that_are_taken_of_them() -> None:
     assert [endpoint for endpoint in ENDPOINTS if endpoint.method == "GET" and TOLD in endpoint.answers.values()]
     assert max(ANSWER.max_bytes, LONG_ANSWER.max_bytes) <= PAGE_BYTES
+
+
+async def test_each_entry_of_a_page_is_encoded_once(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        await gateway.register(f"http://127.0.0.1:{number + 1}", f"p{number}")
+    encoded: list[datetime] = []
+
+    def counting(at: datetime) -> str:
+        encoded.append(at)
+        return timestamp(at)
+
+    monkeypatch.setattr("gateway.wire.codec.timestamp", counting)
+    page = (await gateway.call("GET", "/api/projects")).json["projects"]
+    assert len(page) == 5
+    # createdAt and updatedAt of each.
+    assert len(encoded) == 10
 
 
 @pytest.mark.parametrize("endpoint", LISTS, ids=described)

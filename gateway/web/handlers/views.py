@@ -1,11 +1,11 @@
 """Domain values as the shapes that the API answers."""
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, takewhile
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import attrs
+import msgspec
 from aiohttp import web
 
 from gateway.container.containers import Agents
@@ -141,20 +141,26 @@ def permission(value: Permission) -> shapes.Permission:
     return shown(shapes.Permission, value)
 
 
-def listed(entries: Sequence[T], limit: int) -> tuple[list[T], str | None]:
-    """A page of ``limit`` entries out of at most ``limit + 1``, and the ``after`` of the next page.
+def listed(entries: Sequence[T], limit: int) -> tuple[list[Any], str | None]:
+    """A page of ``limit`` entries out of at most ``limit + 1``, encoded, and the ``after`` of the next page.
 
     Beyond 4 MiB the page ends earlier, but never before its first entry.
     """
     page = within_page(entries[:limit])
     if len(page) == len(entries):
         return page, None
-    last = page[-1]
+    last = entries[len(page) - 1]
     return page, last.agent_id if isinstance(last, shapes.Credential) else last.id
 
 
-def within_page(entries: Sequence[S]) -> list[S]:
-    """The first entries: the very first, and others while they take no more than 4 MiB together."""
-    sizes = accumulate(len(encode(entry)) for entry in entries)
-    fitting = takewhile(lambda size: size <= PAGE_BYTES, sizes)
-    return list(entries[: max(1, sum(1 for _ in fitting))])
+def within_page(entries: Iterable[attrs.AttrsInstance]) -> list[Any]:
+    """The first entries, encoded: the very first, and others while they take no more than 4 MiB together."""
+    page: list[msgspec.Raw] = []
+    size = 0
+    for entry in entries:
+        encoded = dump_foreign_json(to_builtins(entry))
+        size += len(encoded)
+        if page and size > PAGE_BYTES:
+            break
+        page.append(msgspec.Raw(encoded))
+    return page
