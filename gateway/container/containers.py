@@ -1,6 +1,7 @@
 """Finds a project's container, and caches what it said of itself and its agents."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -13,7 +14,7 @@ from gateway.container.opencode import OpenCode
 from gateway.container.values import ContainerAgent, ContainerFacts
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
-from gateway.errors import AgentNotFound, UpstreamError
+from gateway.errors import AgentNotFound, SecretUnreadable, UpstreamError, VaultKeyMissing
 from gateway.projects.store import Location, Project, Projects, acp_upstream, opencode_upstream
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -97,6 +98,7 @@ class Containers:
 
     def opencode(self, project: Project) -> OpenCode:
         """OpenCode's API in the project's container, if it has one."""
+        self._mask_what_is_sent(project)
         return OpenCode(
             self._client,
             opencode_upstream(project, self._config),
@@ -106,6 +108,7 @@ class Containers:
         )
 
     def _reach(self, project: Location) -> Reach:
+        self._mask_what_is_sent(project)
         return Reach(
             client=self._client,
             upstream=acp_upstream(project, self._config),
@@ -113,6 +116,16 @@ class Containers:
             timeouts=self._timeouts(),
             mask=partial(self._secrets.mask, project.id),
         )
+
+    def _mask_what_is_sent(self, project: Location) -> None:
+        """Whatever runs in the container may know the secrets of its ports, and say them."""
+        sent = [self.token(project)]
+        if isinstance(project, Project):
+            # One that cannot be opened is not sent either, and its port's calls say so.
+            with suppress(VaultKeyMissing, SecretUnreadable):
+                password, basic = self._projects.opencode_password(project), self.authorization(project, "opencode")
+                sent += [password or "", (basic or "").removeprefix("Basic ")]
+        self._secrets.learn_sent(project.id, sent)
 
     def _timeouts(self) -> Timeouts:
         return Timeouts(

@@ -30,6 +30,9 @@ MOST_FORMER = 100
 #: How long a secret may be known here before it is in the database.
 UNWRITTEN_SECONDS = 60.0
 
+#: Letters alone are taken for a word below this length.
+_LONGEST_WORD = 20
+
 #: Agent and user.
 _Whose = tuple[str, str]
 
@@ -46,6 +49,8 @@ class Known:
     """The known secrets of one project."""
 
     secrets: dict[tuple[_Whose, int], _Secret] = attrs.field(factory=dict, repr=False)
+    #: What the gateway itself sends to the container.
+    sent: frozenset[str] = attrs.field(default=frozenset(), repr=False)
     #: Whether these are all secrets of the project's container, and not only those about to be given.
     is_loaded: bool = False
     _masker: Masker | None = None
@@ -53,12 +58,16 @@ class Known:
     @property
     def masker(self) -> Masker:
         if self._masker is None:
-            self._masker = Masker(text for secret in self.secrets.values() for text in secret.texts)
+            self._masker = Masker(self.sent.union(*(secret.texts for secret in self.secrets.values())))
         return self._masker
 
     def add(self, whose: _Whose, version: int, texts: frozenset[str]) -> None:
         self.secrets[whose, version] = _Secret(texts=texts, since=time.monotonic())
         self._masker = None
+
+    def set_sent(self, texts: frozenset[str]) -> None:
+        if texts != self.sent:
+            self.sent, self._masker = texts, None
 
     def keep(self, written: Set[tuple[_Whose, int]]) -> None:
         """Forget what is not in the database, except what may be written at any moment."""
@@ -101,6 +110,15 @@ class KnownSecrets:
     def learn(self, project_id: str, token: AgentAuthToken) -> None:
         """Add the secret of a credential that this process is about to give."""
         self._open(project_id, token.agent_id, token.user_id, token.version, token.sealed_access_token)
+
+    def learn_sent(self, project_id: str, secrets: Iterable[str]) -> None:
+        """What the gateway itself sends to the project's container: all of it, in place of what it was before.
+
+        Operators choose these, and some choose a word. A word is not masked: it is in any text.
+        """
+        texts = frozenset(text for secret in secrets for text in secrets_in(secret) if not _is_word(text))
+        if texts or project_id in self._projects:
+            self._projects.setdefault(project_id, Known()).set_sent(texts)
 
     async def keep_up(self) -> None:
         """Learn what other gateways give, until cancelled."""
@@ -155,6 +173,10 @@ class KnownSecrets:
             written.setdefault(row["project_id"], set()).add(((row["agent_id"], row["user_id"]), row["version"]))
         for project_id, known in self._projects.items():
             known.keep(written.get(project_id, set()))
+
+
+def _is_word(text: str) -> bool:
+    return text.isalpha() and len(text) < _LONGEST_WORD
 
 
 _NOTHING = Masker()

@@ -431,14 +431,19 @@ class Projects:
             return None
         return self._vault.open(sealed, container_token_place(project.id, project.acp_address)).decode()
 
-    def opencode_authorization(self, project: Project) -> str | None:
-        """The ``Authorization`` that the project's OpenCode wants. Raises as ``container_token`` does."""
+    def opencode_password(self, project: Project) -> str | None:
+        """The password of the project's OpenCode. Raises as ``container_token`` does."""
         if project.sealed_opencode_password is None:
             return None
         place = opencode_password_place(project.id, project.container_url)
-        password = self._vault.open(project.sealed_opencode_password, place)
-        username = (project.opencode_username or OPENCODE_USERNAME).encode()
-        return f"Basic {base64.b64encode(username + b':' + password).decode()}"
+        return self._vault.open(project.sealed_opencode_password, place).decode()
+
+    def opencode_authorization(self, project: Project) -> str | None:
+        """The ``Authorization`` that the project's OpenCode wants. Raises as ``container_token`` does."""
+        if (password := self.opencode_password(project)) is None:
+            return None
+        username = project.opencode_username or OPENCODE_USERNAME
+        return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
     def _sealed(self, values: dict[str, Any], project_id: str, acp_address: str, container_url: str) -> dict[str, Any]:
         """Takes the secrets out of ``values``; returns their columns. ``VaultNotConfigured`` without a key."""

@@ -14,7 +14,7 @@ from gateway.agenthost.app import build_app as build_agent_host
 from gateway.config.schema import VaultConfig
 from gateway.server.run import bind, serving
 from tests.db.things import ask
-from tests.world import QUICK, Gateway, GatewayProcess
+from tests.world import QUICK, Gateway, GatewayProcess, text_of
 
 SECRET = "one-containers-own-secret"
 
@@ -54,6 +54,30 @@ async def test_every_call_to_the_container_carries_its_own_secret(gateway: Gatew
         await stream.until("turn_ended")
     assert (await project.call("GET", "/info")).json["success"]  # passed through
     assert (await project.call("GET", "/agents")).json["stale"] is False
+
+
+async def test_what_opens_the_container_is_masked_in_what_its_agents_say(gateway: Gateway, host: str) -> None:
+    password, basic = "open-sesame-1", "b3BlbmNvZGU6b3Blbi1zZXNhbWUtMQ=="
+    project = await gateway.register(host, containerToken=SECRET, opencodePassword=password, defaultAgentId="demo")
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        await project.prompt(session, f"say {SECRET} and {password} and {basic}")
+        events = await stream.until("turn_ended")
+    assert text_of(events).split() == ["***", "and", "***", "and", "***"]
+    async with project.events(session) as stream:
+        changed = await gateway.call("PATCH", "/api/projects/demo", {"opencodePassword": "another-1"})
+        assert changed.status == 200, changed.body
+        await project.prompt(session, "say another-1")
+        events = await stream.until("turn_ended")
+    assert text_of(events).strip() == "***"
+
+
+async def test_a_password_that_is_a_word_garbles_no_text(gateway: Gateway, host: str) -> None:
+    project = await gateway.register(host, containerToken=SECRET, opencodePassword="message", defaultAgentId="demo")
+    session = await project.create_session()
+    async with project.events(session) as stream:
+        await project.prompt(session, "say a message")
+        assert text_of(await stream.until("turn_ended")).strip() == "a message"
 
 
 async def test_two_containers_have_two_secrets(gateway: Gateway, host: str, tmp_path: Path) -> None:
