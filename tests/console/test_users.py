@@ -139,3 +139,22 @@ async def test_whoever_loses_access_is_told_so_and_keeps_what_they_have_read(
         assert (await project.call("DELETE", "/api/projects/demo/members/victor")).status == 204
         await expect(viewer.page.locator("#sidebar .stream-badge")).to_contain_text("Closed")
         await expect(viewer.page.get_by_role("alert")).to_contain_text("The project cannot be read any more")
+        await expect(viewer.page.get_by_label("Project", exact=True).get_by_role("option")).to_have_count(0)
+
+
+async def test_a_project_that_is_gone_leaves_the_list_when_it_is_picked(
+    running_browser: Browser, gateway: Gateway, agent_host: str, commands: Commands
+) -> None:
+    alice = gateway.sending(Authorization=f"Bearer {token_of(commands, 'alice')}")
+    await alice.register(agent_host, defaultAgentId="demo")
+    await alice.register(agent_host, "short-lived")
+    async with console(running_browser, gateway.url) as page:
+        await page.open()
+        await sign_in(page, alice.headers["Authorization"].removeprefix("Bearer "))
+        projects = page.page.get_by_label("Project", exact=True)
+        await expect(projects.get_by_role("option")).to_have_text(["demo", "short-lived"])
+        assert (await alice.call("DELETE", "/api/projects/short-lived")).status == 204
+        await projects.select_option("short-lived")
+        await expect(projects.get_by_role("option")).to_have_text(["demo"])
+        await projects.select_option("demo")
+        await expect(page.page.locator("#sidebar .stream-badge")).to_contain_text("Live")

@@ -153,12 +153,24 @@ export class Console {
             const sentence = sentenceForNews(event);
             if (sentence && project === this.#project) mention(sentence);
         };
-        project.onOver = (problem) => complain("The project cannot be read any more", problem);
-        project.open().catch((problem) => {
-            if (project === this.#project) complain("The project could not be read", problem);
-        });
+        project.onOver = (problem) => this.#isGone(project, "The project cannot be read any more", problem);
+        project.open().catch((problem) => this.#isGone(project, "The project could not be read", problem));
         this.#sidebar.showProjects(this.#projects.list, about.id);
         return project;
+    }
+
+    /**
+     * What was read of it stays on the page.
+     *
+     * @param {Project} project
+     * @param {string} sentence
+     * @param {unknown} problem
+     */
+    #isGone(project, sentence, problem) {
+        if (problem instanceof GatewayProblem && problem.code === "project_not_found") this.#projects.forget(project.id);
+        if (project !== this.#project) return;
+        this.#sidebar.showProjects(this.#projects.list, project.id);
+        complain(sentence, problem);
     }
 
     /** What was shown may not be there any more. */

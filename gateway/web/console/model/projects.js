@@ -30,6 +30,15 @@ export class Projects {
         this.list = found;
     }
 
+    /**
+     * One that is there no more, or that its member has lost.
+     *
+     * @param {string} id
+     */
+    forget(id) {
+        this.list = this.list.filter((project) => project.id !== id);
+    }
+
     /** @param {string | null} id */
     get(id) {
         return this.list.find((project) => project.id === id);

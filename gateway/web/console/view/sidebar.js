@@ -91,7 +91,7 @@ export class Sidebar {
             ),
         );
         this.#select.value = current ?? "";
-        this.#switch.hidden = !projects.length;
+        this.#switch.hidden = !projects.length && current === null;
     }
 
     /**
