@@ -43,6 +43,8 @@ class SessionBody:
     #: Passed on unchanged.
     mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
     credential: Credential | None = None
+    #: The mode to begin in, in place of the agent's `start_mode`.
+    mode_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +57,8 @@ class LoadBody:
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     mcp_servers: list[dict[str, Any]] | None = attrs.field(default=None, repr=False)
     credential: Credential | None = None
+    #: The mode that it was last in.
+    mode_id: str | None = None
     #: Whether the history that the agent replays while it loads becomes events again.
     replay: bool = False
 

@@ -159,6 +159,7 @@ async def create_session(request: web.Request) -> web.Response:
         env=body.env or None,
         owner=None if body.credential is None else body.credential.owner,
         mcp_servers=body.mcp_servers,
+        mode=body.mode_id,
     )
     return success(await host.tasks.complete(host.create(session, body.credential), name="create session"))
 
@@ -295,6 +296,7 @@ def _unknown_session(host: AgentHost, session_id: str, body: bodies.LoadBody) ->
         env=body.env or None,
         owner=None if body.credential is None else body.credential.owner,
         mcp_servers=body.mcp_servers or [],
+        mode=body.mode_id,
     )
 
 

@@ -80,6 +80,10 @@ class Container(ContainerClient, ABC):
         """``load_session``; None if the container cannot restore sessions."""
         return await self.load_session(session_id, options) if self._has("load-session") else None
 
+    def in_mode(self, mode_id: str | None) -> dict[str, Any]:
+        """Members with which a session is made or taken up in the mode that it was last in."""
+        return {"modeId": mode_id} if mode_id is not None and self._has("modes") else {}
+
     # Agents' processes, and the credentials that they run with.
 
     #: Whether each agent has one process, which keeps the credential that it was started with.

@@ -625,10 +625,13 @@ select container_session_id from agent_sessions
 where project_id = %(project_id)s and container_session_id = any(%(ids)s::text[]);
 
 -- who_pays_for_container_session --
--- Whose credential a container's session has, and the process that it would be answered by in the base contract.
-select s.credential_user_id, p.user_id as process_user_id
+-- Whose credential a container's session has, and the process that it would be answered by in the base contract. It is
+-- named by the container's id or by ours; the former counts first.
+select s.container_session_id, s.credential_user_id, p.user_id as process_user_id
 from agent_sessions s left join agent_processes p on p.project_id = s.project_id and p.agent_id = s.agent_id
-where s.project_id = %(project_id)s and s.container_session_id = %(container_session_id)s;
+where s.project_id = %(project_id)s
+    and (s.container_session_id = %(name)s or (s.id = %(name)s and s.container_session_id is not null))
+order by s.container_session_id = %(name)s desc limit 1;
 
 -- insert_turn --
 -- A turn begins with the newest event, in a session that lives and is the container's session that will be prompted; a

@@ -135,7 +135,8 @@ class Revival:
         try:
             with asking_for_account(project, session.agent_id):
                 async with self._injecting.lend(chosen, container, container.for_session) as lent:
-                    options = {"agentId": session.agent_id, **lent.members}
+                    mode = container.in_mode(session.agent_mode)
+                    options = {"agentId": session.agent_id, **mode, **lent.members}
                     taken = await _take_up(container, session, reason, options)
         except BaseException:
             await self._database.execute("rebind_session", known=known, **key)

@@ -180,16 +180,19 @@ class Sessions:
             raise SessionNotFound(f"There is no session {session_id!r} in this project.")
         return Session.from_row(row)
 
-    async def refuse_anothers(self, project_id: str, container_session_id: str, user_id: str) -> None:
-        """Refuse access to a container's session that uses another user's credential, or is unknown."""
-        row = await self._database.fetch_one(
-            "who_pays_for_container_session", project_id=project_id, container_session_id=container_session_id
-        )
+    async def in_container_for(self, user_id: str, project_id: str, name: str) -> str:
+        """The container's id of a session that is named by it, or by ours.
+
+        Refuses access to one that uses another user's credential, or is unknown.
+        """
+        row = await self._database.fetch_one("who_pays_for_container_session", project_id=project_id, name=name)
         if row is None:
-            raise SessionNotFound("No session of this project is called so in its container.")
+            raise SessionNotFound("No session of this project is called so, here or in its container.")
         for whose in (row["credential_user_id"], row["process_user_id"]):
             if whose not in (None, user_id):
                 raise NotYourCredential(f"The session runs with {whose}'s credential, so only {whose} may do this.")
+        container_session_id: str = row["container_session_id"]
+        return container_session_id
 
     async def in_container(self, project: Project) -> list[dict[str, Any]]:
         """The container's sessions that belong to the project, as the container lists them."""

@@ -100,6 +100,38 @@ async def test_change_of_mode_by_the_agent_is_told_and_kept(gateway: Gateway, tm
         assert await state(session) == ("auto", "agent")
 
 
+@pytest.mark.parametrize("loads", [True, False])
+async def test_mode_that_a_client_has_chosen_is_kept_when_the_agent_host_is_restarted(
+    gateway: Gateway, tmp_path: Path, workspace: Path, loads: bool
+) -> None:
+    can = {"initialize": {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}}, "load": MODES}
+    moody = agent({"new": MODES, **(can if loads else {}), **TAKES}, **CAREFUL)
+    async with hosting(tmp_path, workspace, moody) as url:
+        project = await gateway.register(url)
+        session = Session(project, await project.create_session(agentId="moody"))
+        chosen = await project.call("POST", f"/session/{session.id}/mode", {"modeId": "plan"})
+        assert (chosen.status, chosen.json["data"]["modeId"]) == (200, "plan")
+        await session.events_of(["say", "in the first host", 1])
+        assert await state(session) == ("plan", "ask")
+    async with hosting(tmp_path, workspace, moody, port=int(url.rpartition(":")[2])):
+        [restored] = [one for one in await session.events_of(["say", "x", 1]) if one.event == "session_restored"]
+        assert data_of(restored)["how"] == ("load" if loads else "new")
+        assert await state(session) == ("plan", "ask")
+
+
+async def test_session_of_the_container_is_called_by_its_own_id_or_the_gateways(
+    gateway: Gateway, tmp_path: Path, workspace: Path
+) -> None:
+    async with hosting(tmp_path, workspace, agent({"new": MODES, **TAKES}, **CAREFUL)) as url:
+        project = await gateway.register(url)
+        session = await project.create_session(agentId="moody")
+        [listed] = (await project.call("GET", "/sessions")).json["data"]["sessions"]
+        for name in (session, listed["id"]):
+            answer = await project.call("POST", f"/session/{name}/mode", {"modeId": "plan"})
+            assert answer.json["data"] == {"id": listed["id"], "modeId": "plan"}
+        assert (await project.call("POST", "/session/nobodys/mode", {"modeId": "plan"})).status == 404
+
+
 async def test_mode_is_kept_when_another_process_takes_the_session_up(
     gateway: Gateway, tmp_path: Path, workspace: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import attrs
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
@@ -17,7 +18,7 @@ from gateway.web.keys import CALLER, CONFIG, PROJECT, ROUTE, USER
 from gateway.web.middleware.browsers import browser_scheme
 from gateway.web.middleware.cookies import for_container
 from gateway.web.middleware.fields import has_condition, on_gateways_host, on_projects_host, to_container
-from gateway.web.middleware.reserved import named_session
+from gateway.web.middleware.reserved import named_session, with_session
 from gateway.web.middleware.sandbox import refuse_service_workers
 
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD}
@@ -36,8 +37,11 @@ async def _below_prefix(request: web.Request) -> web.StreamResponse:
     route = request[ROUTE]
     refuse_service_workers(request)
     is_acp = route.prefix.endswith("/acp")
-    if is_acp and (session := named_session(route.target)) is not None:
-        await request.app[SESSIONS].sessions.refuse_anothers(request[PROJECT].id, session, request[USER])
+    if is_acp and (name := named_session(route.target)) is not None:
+        sessions = request.app[SESSIONS].sessions
+        known = await sessions.in_container_for(request[USER], request[PROJECT].id, name)
+        if known != name:
+            request[ROUTE] = attrs.evolve(route, target=with_session(route.target, known))
     fields = partial(on_gateways_host, has_condition=has_condition(request))
     conditional = request.method not in _READING
     return await _forward(request, fields, {}, conditional=conditional, page=not is_acp)

@@ -8,7 +8,7 @@ if no reading of it could mean a reserved path.
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from gateway.errors import Forbidden
 
@@ -33,6 +33,7 @@ RESERVED: Final[Mapping[str, str]] = {
     "session/*/prompt": "Prompts are sent through the gateway alone, by the gateway's ids of sessions.",
 }
 _SESSION: Final = "session"
+_BELOW_SESSION = re.compile(r"(/session/)[^/?]*")
 #: The first names of paths that need a look.
 _FIRST: Final = frozenset(path.partition("/")[0] for path in RESERVED) | {_SESSION}
 
@@ -66,6 +67,13 @@ def named_session(target: str) -> str | None:
         f"Paths below {listed} are forwarded in plain spelling only: lower case, no trailing slash, no empty names, no "
         "dots, and no unnecessary percent-encoding."
     )
+
+
+def with_session(target: str, session: str) -> str:
+    """A target that is below a session, below another one."""
+    named = _BELOW_SESSION.match(target)
+    assert named is not None
+    return f"{named[1]}{quote(session, safe='')}{target[named.end() :]}"
 
 
 def _decided(names: list[str]) -> str | None:
