@@ -128,8 +128,8 @@ class FakeContainer:
         self, *, ping_every: float = 30.0, prompt_key: str = "prompt", idle_timeout: float | None = None
     ) -> None:
         self.ping_every = ping_every
-        #: As Bun's server: the head of an event stream goes out with its first event, and a stream that is silent for
-        #: this many seconds is closed without a word.
+        #: As Bun's server: the head of an event stream goes out with its first event, and a connection that is silent
+        #: for this many seconds is closed without a word, a prompt's too. Its turn goes on.
         self.idle_timeout = idle_timeout
         #: The member in which this build reads the prompt: ``prompt`` or ``text``.
         self.prompt_key = prompt_key
@@ -388,7 +388,11 @@ class FakeContainer:
         # A turn outlives the request that began it, so its failure may find nobody to tell.
         turn.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Waiting for the task is not awaiting it: the request's end does not cancel it, and its own reads as an answer.
-        await asyncio.wait([turn])
+        await asyncio.wait([turn], timeout=self.idle_timeout)
+        if not turn.done():
+            assert request.transport is not None
+            request.transport.abort()
+            await asyncio.wait([turn])
         if turn.cancelled():
             raise ContainerError("Agent process exited")
         if error := turn.exception():

@@ -78,6 +78,26 @@ async def test_a_stream_that_is_closed_during_a_turn_leaves_a_gap(gateway: Gatew
     await project.call("POST", f"/session/{session}/cancel")
 
 
+async def test_a_prompt_whose_connection_is_closed_in_silence_is_not_sent_again_and_its_turn_goes_on(
+    gateway: Gateway, container: FakeContainer
+) -> None:
+    project = await gateway.register(container.url)
+    session = await project.create_session()
+    turn = await project.prompt(session, f"say before\nslow {IDLE_SECONDS + 1}\nsay after", wait=None)
+    async with project.events(session, last_event_id=turn["cursor"]) as stream:
+        events = await stream.until("session_update")
+        events += await stream.until("session_update")
+        shown = (await project.call("GET", f"/session/{session}/turns/{turn['turnId']}")).json
+        assert shown["state"] == "running"
+        [inside] = container.sessions
+        container.emit("session_end_turn", {"stopReason": "end_turn"}, session_id=inside)
+        events += await stream.until("turn_ended")
+    assert text_of(events) == "beforedone\nafter"
+    assert data_of(events[-1])["outcome"] == "completed"
+    assert len(container.requests_to("POST", f"/session/{inside}/prompt")) == 1
+    assert (await project.prompt(session, "say again"))["turn"]["state"] == "completed"
+
+
 async def test_a_container_that_comes_back_later_leaves_a_gap(gateway: Gateway, container: FakeContainer) -> None:
     project = await gateway.register(container.url)
     session = await project.create_session()
