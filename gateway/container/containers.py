@@ -1,6 +1,6 @@
 """Finds a project's container, and caches what it said of itself and its agents."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -10,7 +10,7 @@ from gateway.agenthost.catalogue import canonical
 from gateway.config.schema import ContainersConfig
 from gateway.container.client import ContainerClient, Reach
 from gateway.container.dialects import Container, container_of
-from gateway.container.opencode import OpenCode
+from gateway.container.opencode import OpenCode, OpenCodeStream
 from gateway.container.values import ContainerAgent, ContainerFacts
 from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
@@ -18,6 +18,7 @@ from gateway.errors import AgentNotFound, SecretUnreadable, UpstreamError, Vault
 from gateway.projects.store import Location, Project, Projects, acp_upstream, opencode_upstream
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
+from gateway.wire.opencode import EventStream
 
 #: Agents that an error names.
 _NAMED = 20
@@ -142,9 +143,13 @@ class Containers:
         """The container at the project's present address; for the follower."""
         return self.of(await self.project(project_id))
 
-    async def find_opencode(self, project_id: str) -> OpenCode:
-        """The same for its OpenCode."""
-        return self.opencode(await self.project(project_id))
+    def finding(self, stream: EventStream) -> Callable[[str], Awaitable[OpenCodeStream]]:
+        """The same for a stream of its OpenCode's: a function of the project's id."""
+
+        async def find(project_id: str) -> OpenCodeStream:
+            return OpenCodeStream(self.opencode(await self.project(project_id)), stream)
+
+        return find
 
     async def agents(self, project: Project) -> Agents:
         """The container's agents; the last known ones while it is unreachable, or its failure if there are none."""

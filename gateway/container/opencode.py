@@ -3,13 +3,12 @@
 ``opencode serve`` and ``opencode acp`` of one home share their storage, and ACP's session id is OpenCode's own (seen
 with OpenCode 1.18): ``GET /session/{id}`` gives ``{id, directory, …}``, ``GET /session/{id}/message`` all messages
 ``{info: {id, role, parentID?, time: {created, completed?}, finish?, error?}, parts: [{type, …}]}``, oldest first. A
-part's text is stored when the part ends. ``GET /path`` gives its directory, ``GET /event`` its event stream: without
-ids, begun by ``server.connected``, with a ``server.heartbeat`` each 10 s.
+part's text is stored when the part ends. ``GET /path`` gives its directory. ``gateway.wire.opencode`` has its streams.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,14 +17,14 @@ from aiohttp import hdrs
 
 from gateway.container.answers import AnswerLimit, read_answer
 from gateway.container.client import Mask
-from gateway.container.streams import opened, pieces
+from gateway.container.streams import is_there, opened, pieces
 from gateway.container.values import ContainerFacts
 from gateway.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
 from gateway.tasks import in_slices
 from gateway.wire.codec import DecodeError, parse_foreign_json, storable
-from gateway.wire.opencode import HEARTBEAT
+from gateway.wire.opencode import HEARTBEAT, EventStream
 from gateway.wire.sse import OversizedEvent, SSEEvent, SSEParser
 from gateway.wire.steps import Steps
 
@@ -137,28 +136,29 @@ class OpenCode:
             )
         return storable(directory)
 
-    async def read_facts(self) -> ContainerFacts:
-        """Its facts as a feed: its events have no ids."""
-        directory = await self.directory()
-        return ContainerFacts(boot_id=None, capabilities=frozenset(), working_directory=directory)
+    async def has(self, stream: EventStream) -> bool:
+        """Whether it has this stream, which depends on its version."""
+        return await is_there(
+            self._client, self._upstream, stream.path, headers=self._authorization, timeouts=self._timeouts
+        )
 
     @asynccontextmanager
     async def events(
-        self, facts: ContainerFacts, last_event_id: str | None, *, max_event_bytes: int, silence: float
+        self, stream: EventStream, *, max_event_bytes: int, silence: float
     ) -> AsyncIterator[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
-        """The events of its directory, open on entry; each item holds the events of one read, maybe none.
+        """The events of a stream, open on entry; each item holds the events of one read, maybe none.
 
         Ends with ``UpstreamUnreachable`` when the stream ends, and with ``UpstreamTimeout`` after ``silence`` seconds,
         once there was a heartbeat. Older versions send none: they may be silent for as long as any answer.
         """
         async with opened(
-            self._client, self._upstream, "/event", headers=self._authorization, timeouts=self._timeouts
-        ) as stream:
+            self._client, self._upstream, stream.path, headers=self._authorization, timeouts=self._timeouts
+        ) as content:
             parser = SSEParser(max_event_bytes=max_event_bytes)
 
             async def batches() -> AsyncIterator[list[SSEEvent | OversizedEvent]]:
                 limit: float | None = None
-                coming = pieces(stream)
+                coming = pieces(content)
                 while True:
                     try:
                         async with asyncio.timeout(limit):
@@ -168,7 +168,9 @@ class OpenCode:
                     if not piece:
                         raise UpstreamUnreachable("OpenCode ended its event stream.")
                     events = parser.feed(piece)
-                    if limit is None and any(is_of_type(event, HEARTBEAT) for event in events):
+                    if limit is None and (
+                        stream.is_comment(piece) or any(is_of_type(stream, event, HEARTBEAT) for event in events)
+                    ):
                         limit = silence
                     yield events
 
@@ -186,14 +188,34 @@ class OpenCode:
             raise UpstreamFailed("OpenCode's answer is not JSON.") from exc
 
 
-def is_of_type(event: SSEEvent | OversizedEvent, type: str) -> bool:
+@attrs.frozen
+class OpenCodeStream:
+    """One of its streams, for its follower."""
+
+    _opencode: OpenCode
+    _stream: EventStream
+
+    async def read_facts(self) -> ContainerFacts:
+        """Its facts as a feed: its events have no ids."""
+        directory = await self._opencode.directory()
+        return ContainerFacts(boot_id=None, capabilities=frozenset(), working_directory=directory)
+
+    def events(
+        self, facts: ContainerFacts, last_event_id: str | None, *, max_event_bytes: int, silence: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[SSEEvent | OversizedEvent]]]:
+        """See ``OpenCode.events``."""
+        return self._opencode.events(self._stream, max_event_bytes=max_event_bytes, silence=silence)
+
+
+def is_of_type(stream: EventStream, event: SSEEvent | OversizedEvent, type: str) -> bool:
     """Whether this is a short event of this type, as those about the stream itself are."""
     if not isinstance(event, SSEEvent) or len(event.data) > SHORT_EVENT or type not in event.data:
         return False
     try:
-        return _object(parse_foreign_json(event.data.encode("utf-8", "surrogatepass"))).get("type") == type
+        value = parse_foreign_json(event.data.encode("utf-8", "surrogatepass"))
     except DecodeError:
         return False
+    return stream.event_in(value).get("type") == type
 
 
 def exchanges(messages: Any) -> Steps[Sequence[Exchange]]:

@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
 from gateway.errors import UpstreamFailed
+from gateway.proxy.answer import Answer
 from gateway.proxy.client import Client
 from gateway.proxy.upstream import Timeouts, Upstream
 
 #: Bytes parsed before others may run: events may be a few bytes long.
 PIECE_BYTES = 16_384
+
+_ACCEPT: Final = {"Accept": "text/event-stream"}
 
 
 @asynccontextmanager
@@ -20,14 +23,25 @@ async def opened(
     client: Client, upstream: Upstream, path: str, *, headers: Mapping[str, str], timeouts: Timeouts
 ) -> AsyncIterator[aiohttp.StreamReader]:
     """The open stream's bytes. Raises ``UpstreamError`` kinds."""
-    sent = {**headers, "Accept": "text/event-stream"}
-    async with client.open("GET", upstream, path, headers=sent, timeouts=timeouts) as response:
-        if response.status != 200 or response.content_type != "text/event-stream":
+    async with client.open("GET", upstream, path, headers={**headers, **_ACCEPT}, timeouts=timeouts) as response:
+        if not _is_stream(response):
             raise UpstreamFailed(f"The container's event stream answered {response.status} {response.content_type}.")
         if response.headers.get("Content-Encoding", "identity") != "identity":
             # A few compressed bytes may be gigabytes of events.
             raise UpstreamFailed("The container compresses its event stream, which it was not asked to.")
         yield response.content
+
+
+async def is_there(
+    client: Client, upstream: Upstream, path: str, *, headers: Mapping[str, str], timeouts: Timeouts
+) -> bool:
+    """Whether the container answers with an event stream there. Raises ``UpstreamError`` kinds."""
+    async with client.open("GET", upstream, path, headers={**headers, **_ACCEPT}, timeouts=timeouts) as response:
+        return _is_stream(response)
+
+
+def _is_stream(answer: Answer) -> bool:
+    return answer.status == 200 and answer.content_type == "text/event-stream"
 
 
 @asynccontextmanager

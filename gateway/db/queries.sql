@@ -60,8 +60,7 @@ select * from projects where id = %(id)s and project_role(id, %(user_id)s) = 'ad
 with before as materialized (
     select * from projects where id = %(id)s
 ), expired as (
-    update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false,
-        opencode_connected = false
+    update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false
     from before b
     where l.project_id = b.id
         and (('container_url' = any(%(changed)s) and b.container_url <> %(container_url)s)
@@ -1591,16 +1590,24 @@ select * from acquire_leases(%(holder)s, %(seconds)s, %(asked)s::text[], %(every
 
 -- renew_leases --
 -- Goes on holding; what comes not back is lost. One that ran out while nobody else took it is still the holder's.
-update follower_leases l set expires_at = clock_timestamp() + make_interval(secs => %(seconds)s),
-    opencode_stored_at = coalesce(held.stored_at, l.opencode_stored_at)
-from unnest(%(project_ids)s::text[], %(fences)s::bigint[], %(stored_ats)s::timestamptz[])
-    as held (project_id, fence, stored_at)
-where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(holder)s
-returning l.project_id, l.fence;
+-- Together with it, until when all that OpenCode's streams said is stored.
+with renewed as (
+    update follower_leases l set expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+    from unnest(%(project_ids)s::text[], %(fences)s::bigint[]) as held (project_id, fence)
+    where l.project_id = held.project_id and l.fence = held.fence and l.holder = %(holder)s
+    returning l.project_id, l.fence
+), stored as (
+    update opencode_streams s set stored_at = known.at
+    from unnest(%(stored_projects)s::text[], %(stored_logs)s::text[], %(stored_ats)s::timestamptz[])
+        as known (project_id, log, at)
+    join renewed r on r.project_id = known.project_id
+    where s.project_id = known.project_id and s.log = known.log and s.read_under = r.fence
+)
+select project_id, fence from renewed;
 
 -- release_leases --
 -- Lets somebody else follow at once, where there is a reason to.
-update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false, opencode_connected = false,
+update follower_leases l set expires_at = clock_timestamp(), holder = '', connected = false,
     wanted = exists (select from agent_sessions s where s.project_id = l.project_id and s.status <> 'ended')
         or exists (select from projects p where p.id = l.project_id and p.record_opencode_events)
 from unnest(%(project_ids)s::text[], %(fences)s::bigint[]) as held (project_id, fence)
@@ -1619,13 +1626,20 @@ update follower_leases l set wanted = false from unwanted where l.project_id = u
 
 -- expire_leases --
 -- The only gateways on their database are about to start: whoever held them is gone.
-update follower_leases set expires_at = clock_timestamp(), holder = '', connected = false, opencode_connected = false
-where expires_at > clock_timestamp() or holder <> '' or connected or opencode_connected;
+update follower_leases set expires_at = clock_timestamp(), holder = '', connected = false
+where expires_at > clock_timestamp() or holder <> '' or connected;
 
 -- get_lease --
--- Who follows, and whether it is reading now; and the same of OpenCode's own stream.
-select holder, fence, connected, source, opencode_connected, opencode_stored_at, expires_at > clock_timestamp() as held
+-- Who follows, and whether it is reading now.
+select holder, fence, connected, source, expires_at > clock_timestamp() as held
 from follower_leases where project_id = %(project_id)s;
+
+-- get_opencode_stream --
+-- Whether the holder of the project's lease is reading this stream of OpenCode's, and until when all of it is stored.
+select s.stored_at, exists (
+    select from follower_leases l
+    where l.project_id = s.project_id and l.fence = s.read_under and l.expires_at > clock_timestamp()) as connected
+from opencode_streams s where s.project_id = %(project_id)s and s.log = %(log)s;
 
 -- set_lease_connected --
 -- The holder is reading the container's stream; which one, and what the container is.
@@ -1653,23 +1667,41 @@ join projects p on p.id = f.project_id
 where f.project_id = %(project_id)s and p.container_url = %(container_url)s
     and p.acp_url is not distinct from %(acp_url)s;
 
+-- insert_opencode_log --
+-- The first time that somebody asks for a stream of OpenCode's it gets a log, where OpenCode's events are recorded.
+with head as (
+    insert into log_heads (project_id, log)
+    select id, %(log)s from projects where id = %(project_id)s and record_opencode_events
+    on conflict do nothing
+    returning project_id, log
+)
+insert into log_storage (project_id, log) select project_id, log from head;
+
 -- set_opencode_connected --
--- The holder says whether it is reading OpenCode's own stream, and until when all that it said is stored.
-update follower_leases set opencode_connected = %(connected)s,
-    opencode_stored_at = coalesce(%(stored_at)s::timestamptz, opencode_stored_at)
-where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s;
+-- The holder says whether it is reading a stream of OpenCode's, and until when all that it said is stored.
+insert into opencode_streams as s (project_id, log, read_under, stored_at)
+select project_id, %(log)s, case when %(connected)s then fence end, %(stored_at)s from follower_leases
+where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s
+on conflict (project_id, log) do update set read_under = excluded.read_under, stored_at = excluded.stored_at;
 
 -- claim_opencode_log --
--- From here on the holder of this fence alone appends to the log of OpenCode's events: it may be younger than the lease.
+-- From here on the holder of this fence alone appends to a log of OpenCode's events: it may be younger than the lease.
 update log_heads h set fence = %(fence)s from follower_leases l
-where h.project_id = %(project_id)s and h.log = 'opencode' and h.fence <= %(fence)s
+where h.project_id = %(project_id)s and h.log = %(log)s and h.fence <= %(fence)s
     and l.project_id = %(project_id)s and l.holder = %(holder)s and l.fence = %(fence)s;
 
 -- list_recorded --
--- Whether these have OpenCode's events recorded, but for those of which it is known.
-select id, record_opencode_events as recorded from projects
-where id = any(%(project_ids)s) and not (record_opencode_events and id = any(%(recorded)s::text[]))
-    and (record_opencode_events or not id = any(%(unrecorded)s::text[]));
+-- Which of these logs of OpenCode's streams are to be recorded for the projects that are `held`, but for those that are
+-- `read`; and which of the `known` ones no longer are.
+select h.project_id, h.log, p.record_opencode_events as recorded
+from log_heads h join projects p on p.id = h.project_id
+where h.log = any(%(logs)s::text[]) and p.record_opencode_events and h.project_id = any(%(held)s::text[])
+    and (h.project_id, h.log) not in (
+        select * from unnest(%(read_projects)s::text[], %(read_logs)s::text[]))
+union all
+select k.project_id, k.log, false
+from unnest(%(known_projects)s::text[], %(known_logs)s::text[]) as k (project_id, log)
+join projects p on p.id = k.project_id and not p.record_opencode_events;
 
 -- set_opencode_directory --
 -- Where a project's OpenCode works, as it says itself.

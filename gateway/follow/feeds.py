@@ -1,7 +1,7 @@
-"""The feeds of a container: its ACP port's event stream, and OpenCode's own; the log of each, and what is recorded
-there when it breaks.
+"""The feeds of a container: its ACP port's event stream, and those of its OpenCode; the log of each, and what is
+recorded there when it breaks.
 
-One lease covers both: the follower knows a container's secrets before it reads either.
+One lease covers all: the follower knows a container's secrets before it reads any.
 """
 
 from abc import ABC, abstractmethod
@@ -15,10 +15,10 @@ from gateway.follow.lease import Lease, Leases
 from gateway.follow.recorder import Translate
 from gateway.follow.source import UNNUMBERED, Source
 from gateway.follow.spool import Read
-from gateway.log.ids import OPENCODE, LogId
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent, StaleFence
-from gateway.wire import opencode
 from gateway.wire.events import OPENCODE_EVENT, Gap
+from gateway.wire.opencode import EventStream
 
 
 class Stream(Protocol):
@@ -120,12 +120,13 @@ class AcpFeed(Feed):
 
 
 class OpencodeFeed(Feed):
-    """OpenCode's own events, for a log of their own. They are not numbered, so each break may lose some."""
+    """One of OpenCode's streams, for a log of its own. Its events are not numbered, so each break may lose some."""
 
     def __init__(
         self,
         log: Log,
         leases: Leases,
+        stream: EventStream,
         *,
         find: Find,
         translate: Translate,
@@ -133,30 +134,32 @@ class OpencodeFeed(Feed):
         count_gap: Callable[[str], None],
     ) -> None:
         super().__init__(log, leases, find=find, translate=translate)
+        self._stream = stream
         self._on_connected = on_connected
         self._count_gap = count_gap
 
     def log_id(self, project_id: str) -> LogId:
-        return LogId(project_id, OPENCODE)
+        return LogId(project_id, self._stream.name)
 
     def gap(self, gap: Gap, *, since: datetime | None = None) -> NewEvent:
         self._count_gap(gap.reason)
         until = None if since is None else datetime.now(UTC)
-        return NewEvent(type=OPENCODE_EVENT, data=opencode.gap(gap, since=since, until=until))
+        return NewEvent(type=OPENCODE_EVENT, data=self._stream.gap(gap, since=since, until=until))
 
     async def begin(
         self, lease: Lease, source: Source, facts: ContainerFacts, closed_at: datetime | None = None
     ) -> None:
-        if not await self._leases.claim_opencode_log(lease):
+        log_id = self.log_id(lease.project_id)
+        if not await self._leases.claim_opencode_log(lease, log_id):
             raise StaleFence()
-        stored_at = await self._leases.opencode_stored_at(lease.project_id)
+        stored_at = await self._leases.opencode_stored_at(log_id)
         await self._on_connected(lease.project_id, facts, stored_at is not None)
-        connected = self._leases.opencode_connected(lease, stored_at=datetime.now(UTC))
+        connected = self._leases.opencode_connected(lease, log_id, stored_at=datetime.now(UTC))
         # One for each break.
         gaps = []
         if stored_at is not None:
             gaps.append(self.gap(Gap(reason="stream_interrupted"), since=stored_at - ON_ITS_WAY))
-        await self._log.append(self.log_id(lease.project_id), gaps, fence=lease.fence, effects=[connected])
+        await self._log.append(log_id, gaps, fence=lease.fence, effects=[connected])
 
     async def end(self, lease: Lease, stored_at: datetime) -> None:
-        await self._leases.opencode_disconnected(lease, stored_at=stored_at)
+        await self._leases.opencode_disconnected(lease, self.log_id(lease.project_id), stored_at=stored_at)

@@ -56,6 +56,7 @@ class Follower:
     def __init__(self, lease: Lease, feed: Feed, log: Log, rules: Rules) -> None:
         self._lease = lease
         self._project_id = lease.project_id
+        self.log_id = feed.log_id(lease.project_id)
         self._feed = feed
         self._log = log
         self._rules = rules
@@ -144,7 +145,7 @@ class Follower:
     def _tell(self, exc: GatewayError) -> None:
         if str(exc) != self._told:
             self._told = str(exc)
-            about_log = {"project": self._project_id, "log": str(self._feed.log_id(self._project_id))}
+            about_log = {"project": self._project_id, "log": str(self.log_id)}
             log_failure(logger, "container not followed", exc, level=logging.INFO, **about_log)
 
     def stop(self) -> bool:
@@ -158,8 +159,7 @@ class Follower:
     async def _read_stream(self) -> None:
         container = await self._feed.find(self._project_id)
         facts = await container.read_facts()
-        log_id = self._feed.log_id(self._project_id)
-        source = await Source.of(facts, self._lease.fence, log_id, self._log)
+        source = await Source.of(facts, self._lease.fence, self.log_id, self._log)
         async with container.events(
             facts,
             source.last_event_id,
@@ -173,9 +173,10 @@ class Follower:
             await self._feed.begin(self._lease, source, facts, self._closed_at)
             self.failure = self._told = None
             if self._closed_at is None:
-                logger.info("following", extra={"project": self._project_id, "log": str(log_id), "source": source.boot})
+                about_log = {"project": self._project_id, "log": str(self.log_id), "source": source.boot}
+                logger.info("following", extra=about_log)
             self._recorder = Recorder(
-                log_id,
+                self.log_id,
                 self._lease.fence,
                 source,
                 Spool(self._rules.spool, sheds=not source.numbered),

@@ -1,5 +1,5 @@
 """Decides which containers this process follows: those with an active session, those that somebody asked for, and those
-whose OpenCode is recorded, of which OpenCode's stream is followed under the same lease.
+whose OpenCode is recorded, of which OpenCode's streams are followed under the same lease.
 
 Twice a second, one statement for all projects takes free leases. A request, or another gateway's notice that it
 releases leases, causes a look at once.
@@ -8,7 +8,7 @@ releases leases, causes a look at once.
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
 import attrs
@@ -20,7 +20,7 @@ from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.follow.feeds import AcpFeed, Feed, OpencodeFeed
 from gateway.follow.follower import ASKED_BACKOFF_SECONDS, WATCHED_BACKOFF_SECONDS, Follower, Rules
 from gateway.follow.lease import Lease, Leases
-from gateway.log.ids import OPENCODE, LogId
+from gateway.log.ids import ACP, LogId
 from gateway.log.store import Log, StaleFence
 from gateway.stream.tail import Tails
 from gateway.stream.wakeups import Wakeups
@@ -61,19 +61,22 @@ class _Reading:
 class _Held:
     lease: Lease
     acp: _Reading
-    opencode: _Reading | None = None
+    #: What is read of OpenCode's, by the name of the stream.
+    opencode: dict[str, _Reading] = attrs.field(factory=dict)
 
     @property
     def readings(self) -> list[_Reading]:
-        return [self.acp] if self.opencode is None else [self.acp, self.opencode]
+        return [self.acp, *self.opencode.values()]
 
     def wait_for(self, *, at_most: float) -> None:
         """Somebody waits for the container's events."""
         for reading in self.readings:
             reading.follower.wait_for(at_most=at_most)
 
-    def stored_at(self) -> datetime | None:
-        return None if self.opencode is None else self.opencode.follower.stored_at
+    def stored(self) -> dict[LogId, datetime]:
+        """Until when all that OpenCode's streams said is stored."""
+        followers = [reading.follower for reading in self.opencode.values()]
+        return {follower.log_id: at for follower in followers if (at := follower.stored_at) is not None}
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +84,8 @@ class Feeds:
     """The feeds that are followed."""
 
     acp: AcpFeed
-    opencode: OpencodeFeed
+    #: By the name of the stream.
+    opencode: Mapping[str, OpencodeFeed]
 
 
 class Followers:
@@ -147,7 +151,7 @@ class Followers:
 
     async def _keep_all(self) -> None:
         before = [held.lease for held in self._held.values()]
-        stored = {project_id: at for project_id, held in self._held.items() if (at := held.stored_at()) is not None}
+        stored = {log_id: at for held in self._held.values() for log_id, at in held.stored().items()}
         kept = {lease.project_id: lease for lease in await self.leases.renew(before, stored)}
         for lease in before:
             held = self._held.get(lease.project_id)
@@ -203,11 +207,17 @@ class Followers:
             failure = held.acp.follower.failure if held else None
             raise failure or UpstreamUnreachable("The container's event stream cannot be read.")
 
-    async def opencode_connected(self, project_id: str) -> None:
-        """The same for OpenCode's own stream, if the project records it."""
-        if not await self._comes(project_id, self.leases.is_opencode_connected):
-            held = self._held.get(project_id)
-            failure = held.opencode.follower.failure if held and held.opencode else None
+    async def record(self, log_id: LogId) -> None:
+        """Have a stream of OpenCode's recorded from now on, if the project records OpenCode's events."""
+        await self.leases.add_opencode_log(log_id)
+        self._look.set()
+
+    async def opencode_connected(self, log_id: LogId) -> None:
+        """The same as ``connected`` for a stream of OpenCode's that is recorded."""
+        if not await self._comes(log_id.project_id, lambda _: self.leases.is_opencode_connected(log_id)):
+            held = self._held.get(log_id.project_id)
+            reading = held.opencode.get(log_id.name) if held else None
+            failure = reading.follower.failure if reading else None
             raise failure or UpstreamUnreachable("OpenCode's event stream cannot be read.")
 
     async def _comes(self, project_id: str, is_connected: Callable[[str], Awaitable[bool]]) -> bool:
@@ -264,25 +274,30 @@ class Followers:
         """The projects with a watched log."""
         return {log_id.project_id for log_id in self._tails.watched()}
 
-    async def _record(self, feed: Feed) -> None:
-        """Also follow OpenCode where it is recorded; end streams that are no longer recorded."""
-        watched = {log_id.project_id for log_id in self._tails.watched() if log_id.name == OPENCODE}
-        following = {id: held.opencode for id, held in self._held.items() if held.opencode is not None}
-        recorded = [id for id, reading in following.items() if not reading.task.done()]
-        unrecorded = list(self._held.keys() - following.keys() - watched)
-        asked = [*self._held, *(watched - self._held.keys())]
-        known = {"recorded": recorded, "unrecorded": unrecorded}
-        rows = await self._database.fetch_all("list_recorded", project_ids=asked, **known) if asked else []
+    async def _record(self, feeds: Mapping[str, OpencodeFeed]) -> None:
+        """Also follow OpenCode's streams that are recorded; end those that are no longer recorded."""
+        watched = [log_id for log_id in self._tails.watched() if log_id.name != ACP]
+        if not self._held and not watched:
+            return
+        readings = [reading for held in self._held.values() for reading in held.opencode.values()]
+        read = [reading.follower.log_id for reading in readings if not reading.task.done()]
+        known = {*watched, *(reading.follower.log_id for reading in readings)}
+        rows = await self._database.fetch_all(
+            "list_recorded",
+            logs=list(feeds),
+            held=list(self._held),
+            **_names("read", read),
+            **_names("known", known),
+        )
         ended = []
         for row in rows:
-            held = self._held.get(row["id"])
+            log_id, held = LogId.of(row), self._held.get(row["project_id"])
             if not row["recorded"]:
-                self._tails.end(LogId(row["id"], OPENCODE))
-            if held is not None and row["recorded"] and (held.opencode is None or held.opencode.task.done()):
-                held.opencode = self._read(held.lease, feed)
-            elif held is not None and held.opencode is not None and not row["recorded"]:
-                ended.append(held.opencode)
-                held.opencode = None
+                self._tails.end(log_id)
+                if held is not None and (former := held.opencode.pop(log_id.name, None)):
+                    ended.append(former)
+            elif held is not None:
+                held.opencode[log_id.name] = self._read(held.lease, feeds[log_id.name])
         await _end(ended)
 
     def _start(self, lease: Lease, feed: Feed) -> None:
@@ -291,17 +306,16 @@ class Followers:
 
     def _read(self, lease: Lease, feed: Feed) -> _Reading:
         follower = Follower(lease, feed, self._log, self._rules)
-        log_id = feed.log_id(lease.project_id)
-        task = asyncio.create_task(follower.run(), name=f"follower {log_id}")
-        task.add_done_callback(lambda task: _tell_end(task, log_id))
+        task = asyncio.create_task(follower.run(), name=f"follower {follower.log_id}")
+        task.add_done_callback(lambda task: _tell_end(task, follower.log_id))
         return _Reading(follower, task)
 
     def _ended(self, held: _Held) -> None:
-        """The lease covers both feeds, so both end."""
+        """The lease covers all feeds, so all end."""
         if self._held.get(held.lease.project_id) is held:
             del self._held[held.lease.project_id]
-            if held.opencode is not None:
-                held.opencode.task.cancel()
+            for reading in held.opencode.values():
+                reading.task.cancel()
 
     async def _stop(self, project_ids: Iterable[str]) -> None:
         stopped = [self._held.pop(project_id) for project_id in project_ids if project_id in self._held]
@@ -315,6 +329,14 @@ class Followers:
             logger.warning("leases not released", extra={"error": str(exc) or "no answer in time"})
         else:
             self._wakeups.released()
+
+
+def _names(kind: str, log_ids: Collection[LogId]) -> dict[str, list[str]]:
+    """Logs as a query's parameters."""
+    return {
+        f"{kind}_projects": [log_id.project_id for log_id in log_ids],
+        f"{kind}_logs": [log_id.name for log_id in log_ids],
+    }
 
 
 async def _end(readings: list[_Reading]) -> None:

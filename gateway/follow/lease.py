@@ -13,6 +13,7 @@ import attrs
 from gateway.container.values import ContainerFacts
 from gateway.db.pool import Database
 from gateway.log.entries import Effect
+from gateway.log.ids import LogId
 from gateway.log.store import StaleFence
 
 #: How many leases are taken at once; more than that wait for the next look, here or in another gateway.
@@ -54,12 +55,17 @@ class Leases:
         until = began + self.seconds
         return [Lease(project_id=row["project_id"], fence=row["fence"], until=until) for row in rows]
 
-    async def renew(self, leases: Sequence[Lease], stored: Mapping[str, datetime] | None = None) -> list[Lease]:
+    async def renew(self, leases: Sequence[Lease], stored: Mapping[LogId, datetime] | None = None) -> list[Lease]:
         """Those that are kept; what is missing is lost. ``stored``: until when what OpenCode said is stored."""
         began = asyncio.get_running_loop().time()
-        stored_ats = [(stored or {}).get(lease.project_id) for lease in leases]
+        known = stored or {}
         rows = await self._database.fetch_all(
-            "renew_leases", seconds=self.seconds, stored_ats=stored_ats, **self._keys(leases)
+            "renew_leases",
+            seconds=self.seconds,
+            stored_projects=[log_id.project_id for log_id in known],
+            stored_logs=[log_id.name for log_id in known],
+            stored_ats=list(known.values()),
+            **self._keys(leases),
         )
         kept = {(row["project_id"], row["fence"]) for row in rows}
         return [
@@ -89,26 +95,36 @@ class Leases:
         row = await self._database.fetch_one("get_lease", project_id=project_id)
         return bool(row and row["held"] and row["connected"])
 
-    async def is_opencode_connected(self, project_id: str) -> bool:
-        """Whether anybody is reading OpenCode's own stream."""
-        row = await self._database.fetch_one("get_lease", project_id=project_id)
-        return bool(row and row["held"] and row["opencode_connected"])
+    async def add_opencode_log(self, log_id: LogId) -> None:
+        """Have a stream of OpenCode's recorded from now on, if the project records OpenCode's events."""
+        await self._database.execute("insert_opencode_log", **log_id.params)
 
-    async def opencode_stored_at(self, project_id: str) -> datetime | None:
-        """When OpenCode's own stream was last known to be read; None where it never was."""
-        row = await self._database.fetch_one("get_lease", project_id=project_id)
-        return row["opencode_stored_at"] if row else None
+    async def has_log(self, log_id: LogId) -> bool:
+        """Whether there is such a log. One of OpenCode's is there once somebody has asked for the stream."""
+        return await self._database.fetch_one("get_head", **log_id.params) is not None
 
-    async def claim_opencode_log(self, lease: Lease) -> bool:
+    async def is_opencode_connected(self, log_id: LogId) -> bool:
+        """Whether anybody is reading this stream of OpenCode's."""
+        row = await self._database.fetch_one("get_opencode_stream", **log_id.params)
+        return bool(row and row["connected"])
+
+    async def opencode_stored_at(self, log_id: LogId) -> datetime | None:
+        """When this stream of OpenCode's was last known to be read; None where it never was."""
+        row = await self._database.fetch_one("get_opencode_stream", **log_id.params)
+        return row["stored_at"] if row else None
+
+    async def claim_opencode_log(self, lease: Lease, log_id: LogId) -> bool:
         """Append to that log alone from here on; False where another holder has come after this one."""
-        return await self._database.execute("claim_opencode_log", **self._key(lease)) > 0
+        return await self._database.execute("claim_opencode_log", **self._key(lease), log=log_id.name) > 0
 
-    def opencode_connected(self, lease: Lease, *, stored_at: datetime) -> Effect:
-        """That OpenCode's own stream is being read, together with what is said of the break before it."""
-        return Effect("set_opencode_connected", {"connected": True, "stored_at": stored_at, **self._key(lease)})
+    def opencode_connected(self, lease: Lease, log_id: LogId, *, stored_at: datetime) -> Effect:
+        """That a stream of OpenCode's is being read, together with what is said of the break before it."""
+        params = {**self._key(lease), "log": log_id.name, "connected": True, "stored_at": stored_at}
+        return Effect("set_opencode_connected", params)
 
-    async def opencode_disconnected(self, lease: Lease, *, stored_at: datetime) -> None:
-        await self._database.execute("set_opencode_connected", connected=False, stored_at=stored_at, **self._key(lease))
+    async def opencode_disconnected(self, lease: Lease, log_id: LogId, *, stored_at: datetime) -> None:
+        params = {**self._key(lease), "log": log_id.name, "connected": False, "stored_at": stored_at}
+        await self._database.execute("set_opencode_connected", **params)
 
     async def connected(self, lease: Lease, source: str, facts: ContainerFacts) -> None:
         """The container's stream is being read; what the container is holds until it is not.

@@ -1,4 +1,4 @@
-"""OpenCode's own events as they are recorded: unchanged, but for secrets and heartbeats.
+"""The events of OpenCode's streams as they are recorded: unchanged, but for secrets and heartbeats.
 
 ``server.connected`` begins each stream, and the gateway's own streams as well. The one after a break is recorded: it
 makes clients reload what they may have missed.
@@ -19,7 +19,7 @@ from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, parse_foreign_json
 from gateway.wire.events import OPENCODE_EVENT
 from gateway.wire.masking import Masker, RunningText
-from gateway.wire.opencode import CONNECTED, HEARTBEAT
+from gateway.wire.opencode import CONNECTED, HEARTBEAT, EventStream
 from gateway.wire.sse import SSEEvent
 from gateway.wire.steps import Steps, at_once
 
@@ -37,9 +37,10 @@ _Text = tuple[str, bytes]
 
 
 class Recording:
-    """Takes OpenCode's events of each project that this process follows."""
+    """Takes the events of one of OpenCode's streams, of each project that this process follows."""
 
-    def __init__(self, database: Database, known: KnownSecrets) -> None:
+    def __init__(self, stream: EventStream, database: Database, known: KnownSecrets) -> None:
+        self._stream = stream
         self._database = database
         self._known = known
         #: Projects whose next ``server.connected`` is after a break.
@@ -56,9 +57,9 @@ class Recording:
             del self._running[text]
 
     def __call__(self, project_id: str, event: SSEEvent) -> NewEvent | LookUp | None:
-        if is_of_type(event, HEARTBEAT):
+        if is_of_type(self._stream, event, HEARTBEAT):
             return None
-        if is_of_type(event, CONNECTED):
+        if is_of_type(self._stream, event, CONNECTED):
             if project_id not in self._broken:
                 return None
             self._broken.discard(project_id)
@@ -84,19 +85,20 @@ class Recording:
         if b'"delta"' not in raw:
             return raw
         try:
-            event = parse_foreign_json(raw)
-            type, properties = event["type"], event["properties"]
-            piece = properties["delta"]
+            value = parse_foreign_json(raw)
+            event = self._stream.event_in(value)
+            type, content = event["type"], event[self._stream.content]
+            piece = content["delta"]
         except (DecodeError, KeyError, TypeError):
             return raw
         if not isinstance(type, str) or not type.endswith((_DELTA, _PART)) or not isinstance(piece, str):
             return raw
-        running = self._of_text(project_id, (yield from _naming(type, properties)))
+        running = self._of_text(project_id, (yield from _naming(type, content)))
         told = yield from running.masking("", piece, masker)
         if told == piece:
             return raw
-        properties["delta"] = told
-        return dump_foreign_json(event)
+        content["delta"] = told
+        return dump_foreign_json(value)
 
     def _of_text(self, project_id: str, named: bytes) -> RunningText:
         key = (project_id, named)
@@ -106,13 +108,13 @@ class Recording:
         return running
 
 
-def _naming(type: str, properties: dict[str, Any]) -> Steps[bytes]:
+def _naming(type: str, content: dict[str, Any]) -> Steps[bytes]:
     """A digest of an event's type and of the properties that identify the text of its piece.
 
     OpenCode decides how many and how long they are, so only the digest is kept.
     """
-    named = {name: value for name, value in properties.items() if name != "delta" and isinstance(value, str)}
-    match properties.get("part"):
+    named = {name: value for name, value in content.items() if name != "delta" and isinstance(value, str)}
+    match content.get("part"):
         case {"id": str() as part_id}:
             named["part"] = part_id
     digest = hashlib.sha256()

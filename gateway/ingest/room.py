@@ -20,6 +20,7 @@ from gateway.permissions.requests import Permissions
 from gateway.tasks import running
 from gateway.telemetry.metrics import Metrics
 from gateway.turns.turns import Turns
+from gateway.wire.opencode import EVENT_STREAMS, EventStream
 
 
 @asynccontextmanager
@@ -39,7 +40,6 @@ async def open_ingest(
     translator = Translator(database, log, permission_timeout=config.timeout)
     masking = Masking(known, translator)
     reconciliation = Reconciliation(database, log, containers)
-    recording = Recording(database, known)
 
     async def connected(project_id: str, facts: ContainerFacts, fence: int) -> None:
         """In this order, when a container's stream is open and still unread."""
@@ -50,16 +50,21 @@ async def open_ingest(
         await permissions.connected(project_id, facts, fence)
         histories.connected(project_id)
 
-    feeds = Feeds(
-        acp=AcpFeed(log, followers.leases, find=containers.find, translate=masking, on_connected=connected),
-        opencode=OpencodeFeed(
+    def of_opencode(stream: EventStream) -> OpencodeFeed:
+        recording = Recording(stream, database, known)
+        return OpencodeFeed(
             log,
             followers.leases,
-            find=containers.find_opencode,
+            stream,
+            find=containers.finding(stream),
             translate=recording,
             on_connected=recording.connected,
             count_gap=metrics.gap,
-        ),
+        )
+
+    feeds = Feeds(
+        acp=AcpFeed(log, followers.leases, find=containers.find, translate=masking, on_connected=connected),
+        opencode={name: of_opencode(stream) for name, stream in EVENT_STREAMS.items()},
     )
     async with running({"review followers": followers.review(feeds)}):
         yield

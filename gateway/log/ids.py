@@ -1,17 +1,16 @@
-"""Which log: a project's own, or that of its OpenCode's events."""
+"""Which log: a project's own, or that of one of its OpenCode's event streams."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import attrs
 
-#: ``acp``: the project's own log. ``opencode``: its OpenCode's recorded events.
-LogName = Literal["acp", "opencode"]
+from gateway.wire.opencode import StreamName
+
+#: ``acp``: the project's own log. The others: the recorded events of that stream of its OpenCode.
+LogName = Literal["acp"] | StreamName
 
 ACP: Final = "acp"
-OPENCODE: Final = "opencode"
-
-_SUFFIX: Final = "/opencode"
 
 
 @attrs.frozen
@@ -24,8 +23,8 @@ class LogId:
     @classmethod
     def parse(cls, text: str) -> "LogId":
         """The inverse of ``str``."""
-        project_id = text.removesuffix(_SUFFIX)
-        return cls(project_id, ACP if project_id == text else OPENCODE)
+        project_id, _, name = text.partition("/")
+        return cls.of({"project_id": project_id, "log": name or ACP})
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "LogId":
@@ -34,7 +33,7 @@ class LogId:
 
     def __str__(self) -> str:
         """For other gateways and log lines. Project ids have no slash."""
-        return self.project_id if self.name == ACP else self.project_id + _SUFFIX
+        return self.project_id if self.name == ACP else f"{self.project_id}/{self.name}"
 
     @property
     def params(self) -> Mapping[str, str]:

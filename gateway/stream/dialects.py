@@ -1,12 +1,13 @@
 """How a stream sends what is not in the log: heartbeats, the client's cursor, resets."""
 
 import math
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import attrs
 
-from gateway.wire import opencode
 from gateway.wire.events import Cursor, Heartbeat, Reset
+from gateway.wire.opencode import EVENT_STREAMS, EventStream
 
 
 class Telling(Protocol):
@@ -40,11 +41,18 @@ OWN: Final = Dialect(
     longest_pause=math.inf,
     comes_back_from_an_end=True,
 )
-#: OpenCode's SDK gives up after a clean end, and reconnects with ``Last-Event-ID`` after any other.
-OPENCODE: Final = Dialect(
-    begin=opencode.connected,
-    heartbeat=opencode.heartbeat,
-    reset=opencode.reset,
-    longest_pause=opencode.HEARTBEAT_SECONDS,
-    comes_back_from_an_end=False,
-)
+
+
+def _of_opencode(stream: EventStream) -> Dialect:
+    """OpenCode's SDK gives up after a clean end, and reconnects with ``Last-Event-ID`` after any other."""
+    return Dialect(
+        begin=stream.connected,
+        heartbeat=stream.heartbeat,
+        reset=stream.reset,
+        longest_pause=stream.heartbeat_seconds,
+        comes_back_from_an_end=False,
+    )
+
+
+#: That of each of OpenCode's streams, by its name.
+OPENCODE: Final[Mapping[str, Dialect]] = {name: _of_opencode(stream) for name, stream in EVENT_STREAMS.items()}

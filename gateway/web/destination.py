@@ -30,10 +30,9 @@ _ORIGIN_FORM = re.compile(r"(?:https?://[^/?]*)?(/.*)", re.DOTALL | re.IGNORECAS
 #: Matches at least all paths that are forwarded, however the router splits them.
 _BELOW = re.compile(r"/api/projects/.+?/(?:acp|opencode)(?:/|\Z)", re.DOTALL)
 
-#: The route of OpenCode's own events, which we serve from the log if the project records them.
-OPENCODE_EVENTS: Final = "opencode_events"
-#: The names of the routes that answer with one of our event streams, and its dialect.
-_STREAMS: Mapping[str | None, Dialect] = {"project_events": OWN, "session_events": OWN, OPENCODE_EVENTS: OPENCODE}
+#: The names of the routes that answer with one of our event streams, and its dialect. Those of OpenCode's streams are
+#: called as these; we serve them from the log if the project records them.
+_STREAMS: Mapping[str, Dialect] = {"project_events": OWN, "session_events": OWN, **OPENCODE}
 #: The names of the routes for probes and metrics, which need no identity.
 _OPERATIONS: Final = frozenset({"healthz", "readyz", "metrics"})
 #: Labels in metrics: a path without a route, and everything on a project's own host.
@@ -96,7 +95,7 @@ class Destination:
     @property
     def stream(self) -> Dialect | None:
         """The dialect of the event stream that it opens, if it opens one."""
-        return None if self.endpoint is None else _STREAMS.get(self.endpoint.name)
+        return None if self.endpoint is None else _STREAMS.get(self.endpoint.name or "")
 
 
 DESTINATION = web.RequestKey("destination", Destination)

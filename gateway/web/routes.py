@@ -15,7 +15,8 @@ from gateway.projects.store import NewProject
 from gateway.proxy.expect import leave_to_reader
 from gateway.web.apidoc.document import document
 from gateway.web.apidoc.endpoint import Content, Endpoint
-from gateway.web.destination import ENDPOINT_OF, OPENCODE_EVENTS
+from gateway.web.apidoc.events import OPENCODE_ITEMS
+from gateway.web.destination import ENDPOINT_OF
 from gateway.web.handlers import (
     agents,
     audit,
@@ -58,6 +59,7 @@ from gateway.web.keys import API_DOCUMENT
 from gateway.web.middleware.passthrough import passthrough
 from gateway.web.middleware.project import for_operators
 from gateway.wire.codec import dump_json
+from gateway.wire.opencode import EVENT, EVENT_STREAMS, EventStream
 
 PROJECTS = "/api/projects"
 PROJECT = f"{PROJECTS}/{{project_id}}"
@@ -77,7 +79,6 @@ FILE = Content(description="The file.", media_types=("text/javascript", "text/cs
 TICKET_MADE = Content(description="The ticket.", kind=shapes.Ticket)
 SIGNED_IN = Content(description="The browser's API token.", kind=shapes.SignedIn)
 STREAM = Content(description="The stream.", media_types=("text/event-stream",))
-OPENCODE_STREAM = Content(description="OpenCode's events.", media_types=("text/event-stream",), item="OpenCodeEvent")
 EXPORT = Content(
     description="The file.", media_types=("application/jsonl", "text/markdown"), headers=("Content-Disposition",)
 )
@@ -91,17 +92,30 @@ METRICS = Content(description="The metrics.", media_types=("text/plain",))
 TOLD = Content(description="The container's answer.", kind=dict[str, Any])
 WAITED_FOR = Content(description="The turn, ended.", kind=shapes.Accepted, headers=("Preference-Applied",))
 STREAM_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, TICKET)
+OPENCODE_PARAMETERS = (FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, PASSTHROUGH_TICKET_OF)
+
+
+def _opencode_events(stream: EventStream) -> Endpoint:
+    of_directory = (DIRECTORY, DIRECTORY_HEADER) if stream is EVENT else ()
+    item = OPENCODE_ITEMS[stream.name]
+    return Endpoint(
+        GET,
+        f"{PROJECT}/opencode{stream.path}",
+        opencode.events_or(for_operators(passthrough), stream),
+        Role.VIEWER,
+        name=stream.name,
+        operation_id=f"{stream.name}_events",
+        parameters=(*OPENCODE_PARAMETERS, *of_directory),
+        answers={200: Content(description="OpenCode's events.", media_types=("text/event-stream",), item=item)},
+        is_passed_on=True,
+    )
+
 
 # fmt: off
 
-# First, because routes are tried one after the other and this one is used most.
+# First, because routes are tried one after the other and these are used most.
 _OPENCODE = (
-    Endpoint(
-        GET, f"{PROJECT}/opencode/event", opencode.events_or(for_operators(passthrough)), Role.VIEWER,
-        name=OPENCODE_EVENTS,
-        parameters=(FROM, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, PASSTHROUGH_TICKET_OF, DIRECTORY, DIRECTORY_HEADER),
-        answers={200: OPENCODE_STREAM}, is_passed_on=True,
-    ),
+    *map(_opencode_events, EVENT_STREAMS.values()),
     Endpoint(ANY, f"{PROJECT}/opencode/{{tail:(?s:.*)}}", passthrough, Role.OPERATOR, is_passed_on=True),
     Endpoint(ANY, f"{PROJECT}/opencode", passthrough, Role.OPERATOR, is_passed_on=True),
 )

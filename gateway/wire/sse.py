@@ -272,16 +272,18 @@ def encode_event(*, event: str | None, data: bytes | str, id: str | None = None,
     if event is not None:
         head += _event_field(event)
     if retry is not None:
-        if retry < 0:
-            raise ValueError(f"a reconnection time cannot be negative: {retry}")
-        head += b"retry: %d\n" % retry
+        head += _retry_field(retry)
     return b"%bdata: %b\n\n" % (head, raw)
 
 
-def encode_comment(text: str) -> bytes:
-    """A comment: clients do not see it, but bytes are sent. Line ends begin further comment lines."""
+def encode_comment(text: str, *, id: str | None = None, retry: int | None = None) -> bytes:
+    """A comment: clients do not see it, but bytes are sent. Line ends begin further comment lines.
+
+    ``id`` and ``retry`` take effect without an event. ValueError as in ``encode_event``.
+    """
     raw = text.encode().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return b": %b\n\n" % raw.replace(b"\n", b"\n: ")
+    head = (b"" if id is None else _field("id", id)) + (b"" if retry is None else _retry_field(retry))
+    return b"%b: %b\n\n" % (head, raw.replace(b"\n", b"\n: "))
 
 
 def _text(raw: bytes) -> str:
@@ -292,6 +294,12 @@ def _field(name: str, value: str) -> bytes:
     if "\n" in value or "\r" in value or "\0" in value:
         raise ValueError(f"{name} must have no line end and no NUL: {value[:80]!r}")
     return f"{name}: {value}\n".encode()
+
+
+def _retry_field(milliseconds: int) -> bytes:
+    if milliseconds < 0:
+        raise ValueError(f"a reconnection time cannot be negative: {milliseconds}")
+    return b"retry: %d\n" % milliseconds
 
 
 @lru_cache(maxsize=256)

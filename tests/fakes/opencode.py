@@ -1,10 +1,11 @@
-"""OpenCode's own server, as far as its event stream goes: 1.18's, without ids, for each directory its own.
+"""OpenCode's own server, as far as its event streams go: 1.18's, without ids, each in its form.
 
     async with FakeOpenCode() as opencode:
         …  # opencode.url is what port 4096 of a real one would be
 
 or ``python -m tests.fakes.opencode --port N``. ``POST /say`` has all who listen in ``?directory=`` told its body, byte
-for byte; what is said while nobody listens is gone. ``POST /cut`` breaks every stream.
+for byte, and who listens to a stream of all directories the same in its form; what is said while nobody listens is
+gone. ``POST /cut`` breaks every stream.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import asyncio
 import base64
 import json
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -22,10 +24,13 @@ from aiohttp.typedefs import Handler
 from tests.fakes.listening import listen
 
 HOME = "/home/agent/work space"
+#: The streams of 1.18.
+PATHS = ("/event", "/global/event", "/api/event")
 
 
 @attrs.define(eq=False)
 class _Stream:
+    path: str
     directory: str
     transport: asyncio.Transport
     waiting: "asyncio.Queue[bytes]" = attrs.Factory(asyncio.Queue)
@@ -37,11 +42,37 @@ def event(type: str, **properties: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-class FakeOpenCode:
-    """One server; ``said`` is all that it told anybody in its own directory, in order."""
+def in_form_of(path: str, data: bytes, directory: str | None = HOME) -> bytes:
+    """The event as a stream has it; ``directory``: None for what is about the stream itself."""
+    match path:
+        case "/event":
+            return data
+        case "/global/event" if directory is None:
+            return b'{"payload":%b}' % data
+        case "/global/event":
+            return b'{"directory":%b,"project":"global","payload":%b}' % (json.dumps(directory).encode(), data)
+    value = json.loads(data)
+    where = {} if directory is None else {"location": {"directory": directory}}
+    value = {"id": value.get("id"), "type": value["type"], **where, "data": value["properties"]}
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
-    def __init__(self, *, heartbeat: float = 10.0, username: str = "opencode", password: str | None = None) -> None:
+
+class FakeOpenCode:
+    """One server; ``said`` is all that it told anybody in its own directory, in order.
+
+    ``paths``: the streams that it has, as versions differ.
+    """
+
+    def __init__(
+        self,
+        *,
+        heartbeat: float = 10.0,
+        username: str = "opencode",
+        password: str | None = None,
+        paths: Sequence[str] = PATHS,
+    ) -> None:
         self.heartbeat = heartbeat
+        self.paths = paths
         pair = f"{username}:{password}".encode()
         self._wanted = None if password is None else f"Basic {base64.b64encode(pair).decode()}"
         self.said: list[bytes] = []
@@ -65,7 +96,8 @@ class FakeOpenCode:
         """On the port that it had before, if it had one."""
         app = web.Application(middlewares=[self._authenticated])
         app.router.add_get("/path", self._path)
-        app.router.add_get("/event", self._event)
+        for path in self.paths:
+            app.router.add_get(path, self._event)
         app.router.add_post("/say", self._say)
         app.router.add_post("/cut", self._cut)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
@@ -82,20 +114,29 @@ class FakeOpenCode:
     def listeners(self) -> int:
         return len(self._streams)
 
+    def listening(self, path: str) -> int:
+        """How many listen to one stream."""
+        return sum(stream.path == path for stream in self._streams)
+
+    def told(self, path: str) -> list[bytes]:
+        """What it said in its own directory, as one of the streams has it."""
+        return [in_form_of(path, data) for data in self.said]
+
     def say(self, data: bytes, directory: str = HOME) -> None:
         if directory == HOME:
             self.said.append(data)
             self.said_at.append(datetime.now(UTC))
-        self.send(b"data: %b\n\n" % data, directory)
+        for path in {stream.path for stream in self._streams}:
+            self.send(b"data: %b\n\n" % in_form_of(path, data, directory), directory, path)
 
     def tell(self, count: int, begin: int = 0) -> None:
         """So many events, each with its number."""
         for number in range(begin, begin + count):
             self.say(event("message.part.updated", part={"n": number, "text": f"t\u00e9xt {number}"}))
 
-    def send(self, raw: bytes, directory: str = HOME) -> None:
+    def send(self, raw: bytes, directory: str = HOME, path: str = "/event") -> None:
         for stream in self._streams:
-            if stream.directory == directory:
+            if stream.path == path and (path != "/event" or stream.directory == directory):
                 stream.waiting.put_nowait(raw)
 
     def cut(self) -> None:
@@ -128,8 +169,9 @@ class FakeOpenCode:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         assert request.transport is not None
-        stream = _Stream(request.query.get("directory", HOME), request.transport)
-        stream.waiting.put_nowait(b"data: %b\n\n" % event("server.connected"))
+        path = request.path
+        stream = _Stream(path, request.query.get("directory", HOME), request.transport)
+        stream.waiting.put_nowait(b"data: %b\n\n" % in_form_of(path, event("server.connected"), None))
         self._streams.append(stream)
         try:
             while True:
@@ -137,7 +179,9 @@ class FakeOpenCode:
                     async with asyncio.timeout(self.heartbeat):
                         raw = await stream.waiting.get()
                 except TimeoutError:
-                    raw = b"data: %b\n\n" % event("server.heartbeat")
+                    raw = b"data: %b\n\n" % in_form_of(path, event("server.heartbeat"), None)
+                    if path == "/api/event":
+                        raw = b": heartbeat\n\n"
                 await response.write(raw)
         finally:
             if stream in self._streams:

@@ -12,6 +12,7 @@ import attrs
 import pytest
 import pytest_asyncio
 
+from gateway.wire.opencode import API_EVENT, GLOBAL_EVENT
 from gateway.wire.sse import SSEEvent, SSEParser
 from tests.fakes.eventually import eventually
 from tests.fakes.model import FakeModel
@@ -57,10 +58,16 @@ class Reader:
                     self.blocks += [event for event in parser.feed(piece) if isinstance(event, SSEEvent)]
 
     def told(self) -> list[str]:
-        return [block.data for block in self.blocks if json.loads(block.data)["type"] not in OF_STREAMS]
+        return [block.data for block in self.blocks if type_of(block.data) not in OF_STREAMS]
 
     def has(self, type: str, times: int = 1) -> bool:
-        return [json.loads(data)["type"] for data in self.told()].count(type) >= times
+        return [type_of(data) for data in self.told()].count(type) >= times
+
+
+def type_of(data: str) -> str:
+    """The type of an event, whichever stream's form it has."""
+    value = json.loads(data)
+    return str(value.get("payload", value)["type"])
 
 
 @attrs.frozen(kw_only=True)
@@ -161,6 +168,40 @@ async def test_a_resumed_stream_is_the_same_at_any_gateway_and_from_any_place(pr
         async with reader.reading() as resumed:
             await eventually(lambda seen=resumed: numbered[-1].data in seen.told(), within=PATIENCE)
         assert resumed.told()[: len(numbered) - place - 1] == [block.data for block in numbered[place + 1 :]]
+
+
+async def test_the_stream_of_all_directories_is_recorded_too(project: Project) -> None:
+    path = GLOBAL_EVENT.path
+    async with Reader(f"{project.opencode_url}{path}").reading() as direct:
+        async with Reader(project.url + path).reading() as first:
+            session = await project.create_session()
+            await project.prompt(session, "stream 100\nhold\nstream 100\nsay the end")
+            await eventually(lambda: project.model.holding == 1, within=PATIENCE)
+            await eventually(lambda: first.has("message.part.delta", 100), within=PATIENCE)
+        assert first.blocks[0].id is not None
+        project.model.release()
+        await eventually(lambda: direct.has("session.idle"), within=PATIENCE)
+        async with Reader(project.url + path, {"Last-Event-ID": first.blocks[-1].id or ""}).reading() as second:
+            await eventually(lambda: direct.told()[-1] in second.told(), within=PATIENCE)
+    told = first.told() + second.told()
+    assert len(told) == len(set(told)) > 200
+    begun = direct.told().index(told[0])
+    assert told[: len(direct.told()) - begun] == direct.told()[begun:]
+    assert first.has("sync")
+
+
+async def test_the_stream_of_the_second_api_is_recorded_too(project: Project) -> None:
+    """No turn: 1.18.33 ends this stream with a ``session.status``, which it cannot encode."""
+    url = project.url + API_EVENT.path
+    async with Reader(url).reading() as first:
+        one = await project.create_session()
+        await eventually(lambda: first.has("session.created"), within=PATIENCE)
+    two = await project.create_session()
+    async with Reader(url, {"Last-Event-ID": first.blocks[-1].id or ""}).reading() as second:
+        await eventually(lambda: second.has("session.created"), within=PATIENCE)
+    created = [data for data in first.told() + second.told() if type_of(data) == "session.created"]
+    assert [one in created[0], two in created[1], len(created)] == [True, True, 2]
+    assert json.loads(created[0]).keys() >= {"id", "type", "location", "data"}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A client of OpenCode's event stream that goes through the gateway and keeps what it is told."""
+"""A client of one of OpenCode's event streams that goes through the gateway and keeps what it is told."""
 
 import asyncio
 import json
@@ -48,9 +48,20 @@ def value_of(block: SSEEvent) -> Any:
     return json.loads(block.data)
 
 
+def event_of(block: SSEEvent) -> Any:
+    """The event in a block, whichever stream's form it has."""
+    value = value_of(block)
+    return value.get("payload", value)
+
+
 def type_of(block: SSEEvent) -> str:
-    found: str = value_of(block)["type"]
+    found: str = event_of(block)["type"]
     return found
+
+
+def content_of(block: SSEEvent) -> Any:
+    event = event_of(block)
+    return event["data"] if "data" in event else event["properties"]
 
 
 def data_of(blocks: list[SSEEvent]) -> list[bytes]:
@@ -63,14 +74,15 @@ async def listening(
     project_id: str = "demo",
     *,
     last_event_id: str | None = None,
+    path: str = "/event",
     query: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Listener]:
-    """The project's OpenCode events through the gateway, from its first block on."""
+    """A stream of the project's OpenCode through the gateway, from its first block on."""
     sent = {**gateway.headers, **(headers or {})}
     if last_event_id is not None:
         sent["Last-Event-ID"] = last_event_id
-    url = f"{gateway.url}/api/projects/{project_id}/opencode/event{query}"
+    url = f"{gateway.url}/api/projects/{project_id}/opencode{path}{query}"
     async with gateway.http.get(url, headers=sent, timeout=aiohttp.ClientTimeout(sock_read=30)) as response:
         assert response.status == 200, await response.read()
         listener = Listener(EventStream(response))

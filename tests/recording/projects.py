@@ -1,7 +1,8 @@
 """A project that records what OpenCode says."""
 
-from gateway.log.ids import OPENCODE, LogId
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
+from gateway.wire.opencode import EVENT
 from tests.fakes.container import FakeContainer
 from tests.fakes.opencode import FakeOpenCode
 from tests.world import Gateway
@@ -14,4 +15,4 @@ async def register(gateway: Gateway, opencode: FakeOpenCode, container: FakeCont
 
 
 async def has_recorded(gateway: Gateway, count: int) -> bool:
-    return (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head >= count
+    return (await gateway.app[LOG].store.head(LogId("demo", EVENT.name))).head >= count

@@ -5,11 +5,12 @@ import pytest
 from gateway.db.pool import Database
 from gateway.errors import ProjectExists
 from gateway.follow.lease import Leases
-from gateway.log.ids import OPENCODE, LogId
+from gateway.log.ids import LogId
 from gateway.log.store import Log, NewEvent, StaleFence
 from gateway.projects.cleanup import Remains
 from gateway.projects.store import NewProject, Projects
 from gateway.wire.events import OPENCODE_EVENT, Cursor
+from gateway.wire.opencode import EVENT
 from tests.db.things import ask
 
 #: As a project is deleted, before the remains are looked after.
@@ -25,7 +26,7 @@ def said(text: str) -> NewEvent:
 async def test_nobody_gets_a_deleted_projects_id_before_what_was_recorded_is_gone(
     database: Database, database_url: str
 ) -> None:
-    projects, log, recorded = Projects(database), Log(database), LogId("demo", OPENCODE)
+    projects, log, recorded = Projects(database), Log(database), LogId("demo", EVENT.name)
     await projects.create("ann", NewProject(id="demo", container_url="http://x:1", record_opencode_events=True))
     await log.append(recorded, [said("of ann")])
     ask(database_url, DELETED)
@@ -53,9 +54,9 @@ async def test_a_former_holder_appends_to_neither_log_from_the_moment_that_anoth
         Leases(database, holder="b", seconds=15),
     )
     [former] = await first.acquire([project.id], everything=False)
-    assert await first.claim_opencode_log(former)
+    assert await first.claim_opencode_log(former, LogId(project.id, EVENT.name))
     await database.execute("expire_leases")
     [_] = await second.acquire([project.id], everything=False)
-    for log_id in (LogId(project.id), LogId(project.id, OPENCODE)):
+    for log_id in (LogId(project.id), LogId(project.id, EVENT.name)):
         with pytest.raises(StaleFence):
             await log.append(log_id, [said("late")], numbers=[1], source="unnumbered-1", fence=former.fence)

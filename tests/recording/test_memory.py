@@ -11,6 +11,7 @@ from gateway.db.pool import Database
 from gateway.ingest.opencode import Recording
 from gateway.log.store import NewEvent
 from gateway.wire.masking import Masker
+from gateway.wire.opencode import EVENT
 from gateway.wire.sse import SSEEvent
 
 SECRET = "sk-ant-api03-of-alice-and-nobody-else"
@@ -27,7 +28,7 @@ class Known:
 
 @pytest.fixture
 def recording() -> Recording:
-    return Recording(cast("Database", None), cast("KnownSecrets", Known()))
+    return Recording(EVENT, cast("Database", None), cast("KnownSecrets", Known()))
 
 
 async def record(recording: Recording, delta: str, type: str = "message.part.delta", **properties: Any) -> str:

@@ -9,18 +9,19 @@ import aiohttp
 import pytest
 
 from gateway.follow.room import FOLLOWERS
-from gateway.log.ids import OPENCODE, LogId
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from gateway.projects.room import PROJECTS
 from gateway.web.keys import DATABASE
 from gateway.wire.events import Cursor
+from gateway.wire.opencode import EVENT, EVENT_STREAMS, EventStream
 from tests.db.relay import Relay
 from tests.db.things import ask
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
 from tests.fakes.opencode import FakeOpenCode, event
 from tests.identity.conftest import OPERATOR, OWNER, VIEWER
-from tests.recording.listening import data_of, listening, type_of, value_of
+from tests.recording.listening import content_of, data_of, listening, type_of, value_of
 from tests.recording.projects import RECORDED, has_recorded, register
 from tests.sessions.injecting import ANNS as SECRET
 from tests.sessions.injecting import session_of, store
@@ -98,7 +99,7 @@ async def test_switched_on_it_records_and_switched_off_it_passes_through_again_a
         assert client.blocks[0].id is None
         opencode.tell(2, 3)
         await client.until(opencode.said[-1])
-    assert (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head == 3
+    assert (await gateway.app[LOG].store.head(LogId("demo", EVENT.name))).head == 3
     await gateway.call("PATCH", "/api/projects/demo", RECORDED)
     async with listening(gateway):
         opencode.tell(1, 5)
@@ -191,7 +192,7 @@ async def test_retention_holds_for_it_by_itself(
     ask(database_url, "update log_storage set looked_at = now() - interval '1 hour'")
 
     async def is_cut() -> bool:
-        return (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).floor > 0
+        return (await gateway.app[LOG].store.head(LogId("demo", EVENT.name))).floor > 0
 
     await until(is_cut)
     async with listening(gateway, last_event_id=ids[0]) as client:
@@ -201,19 +202,20 @@ async def test_retention_holds_for_it_by_itself(
     assert len(await project.messages(session)) == 2
 
 
+@pytest.mark.parametrize("stream", EVENT_STREAMS.values(), ids=EVENT_STREAMS)
 async def test_secrets_that_the_container_was_given_are_masked_before_anything_is_stored(
-    gateways: GatewayProcess, opencode: FakeOpenCode, base_container: FakeContainer
+    gateways: GatewayProcess, opencode: FakeOpenCode, base_container: FakeContainer, stream: EventStream
 ) -> None:
     async with gateways.run() as shared:
-        await masked(shared, opencode, base_container)
+        await masked(shared, opencode, base_container, stream)
 
 
-async def masked(shared: Gateway, opencode: FakeOpenCode, base_container: FakeContainer) -> None:
+async def masked(shared: Gateway, opencode: FakeOpenCode, base_container: FakeContainer, stream: EventStream) -> None:
     ann = shared.as_user("ann")
     project = await ann.register(base_container.url, containerUrl=opencode.url, **RECORDED)
     await store(shared, "ann", SECRET, "demo")
     await session_of(project, "ann", "demo")
-    async with listening(ann) as client:
+    async with listening(ann, path=stream.path) as client:
         plain = event("message.part.delta", sessionID="s", partID="p", field="text", delta="nothing secret \u00e9")
         opencode.say(plain)
         opencode.say(event("message.part.updated", part={"text": f"key={SECRET}\n"}))
@@ -228,18 +230,18 @@ async def masked(shared: Gateway, opencode: FakeOpenCode, base_container: FakeCo
             text = {"id": "text", "type": "text", "text": output[:length]}
             opencode.say(event("message.part.updated", part=text, delta=output[length - 3 : length]))
         opencode.tell(1)
-        found = await client.until(opencode.said[-1])
-    assert data_of(found[:1]) == [plain]
-    assert value_of(found[1])["properties"]["part"]["text"] == "key=***\n"
+        found = await client.until(opencode.told(stream.path)[-1])
+    assert data_of(found[:1]) == opencode.told(stream.path)[:1]
+    assert content_of(found[1])["part"]["text"] == "key=***\n"
     for type in ("message.part.delta", "session.next.text.delta"):
-        told = "".join(value_of(block)["properties"]["delta"] for block in found if type_of(block) == type)
+        told = "".join(content_of(block)["delta"] for block in found if type_of(block) == type)
         assert told.removeprefix("nothing secret \u00e9") == f"{SECRET[:8]}*** and on"
-    grown = [value_of(block)["properties"] for block in found if type_of(block) == "message.part.updated"]
+    grown = [content_of(block) for block in found if type_of(block) == "message.part.updated"]
     outputs = [one["part"]["state"]["metadata"]["output"] for one in grown if "state" in one["part"]]
     assert outputs[-len(SECRET) :][:1] + outputs[-3:] == ["key=sk", f"key={SECRET[:8]}***", "key=***", "key=***\n"]
     assert "".join(one["delta"] for one in grown if "delta" in one).startswith(f"key={SECRET[:8]}***")
-    log = shared.app[LOG].store
-    events = await log.read(LogId("demo", OPENCODE), Cursor((await log.head(LogId("demo", OPENCODE))).epoch, 0))
+    log, log_id = shared.app[LOG].store, LogId("demo", stream.name)
+    events = await log.read(log_id, Cursor((await log.head(log_id)).epoch, 0))
     assert SECRET[:9] not in "".join(stored.data.decode() for stored in events)
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from gateway.follow.lease import Lease, Leases
 from gateway.follow.room import FOLLOWERS
-from gateway.log.ids import OPENCODE, LogId
+from gateway.log.ids import LogId
 from gateway.log.room import LOG
 from gateway.stream.room import STREAMS
 from gateway.web.keys import DATABASE
+from gateway.wire.opencode import EVENT
 from gateway.wire.times import parse_timestamp
 from tests.fakes.container import FakeContainer
 from tests.fakes.eventually import eventually, until
@@ -84,7 +85,7 @@ async def test_what_is_said_while_no_client_is_there_is_recorded(
 ) -> None:
     await register(gateway, opencode, base_container)
     await eventually(lambda: opencode.listeners == 1)
-    await gateway.app[FOLLOWERS].opencode_connected("demo")
+    await gateway.app[FOLLOWERS].opencode_connected(LogId("demo", EVENT.name))
     opencode.tell(10)
     async with listening(gateway, query="?from=start") as client:
         assert data_of(await client.until(opencode.said[-1])) == opencode.said
@@ -160,8 +161,7 @@ async def test_a_client_comes_back_while_opencode_is_away_and_a_new_one_is_told_
         assert data_of(await client.until(opencode.said[-1])) == opencode.said[2:]
 
     async def is_noticed() -> bool:
-        lease = await gateway.app[DATABASE].fetch_one("get_lease", project_id="demo")
-        return lease is not None and not lease["opencode_connected"]
+        return not await gateway.app[FOLLOWERS].leases.is_opencode_connected(LogId("demo", EVENT.name))
 
     await until(is_noticed)
     answer = await gateway.call("GET", "/api/projects/demo/opencode/event")
@@ -181,9 +181,9 @@ async def test_a_new_client_that_comes_before_anybody_has_noticed_that_opencode_
     noticed = asyncio.Event()
     notice = Leases.opencode_disconnected
 
-    async def notice_late(leases: Leases, lease: Lease, **options: Any) -> None:
+    async def notice_late(leases: Leases, lease: Lease, log_id: LogId, **options: Any) -> None:
         await noticed.wait()
-        await notice(leases, lease, **options)
+        await notice(leases, lease, log_id, **options)
 
     monkeypatch.setattr(Leases, "opencode_disconnected", notice_late)
     await register(gateway, opencode, base_container)
@@ -234,7 +234,7 @@ async def test_streams_of_the_project_and_its_history_know_nothing_of_it(
         assert [int((event.id or "").partition("-")[2]) for event in events] == list(range(1, len(events) + 1))
         assert "message.part.updated" not in str(events)
     assert len(await project.messages(session)) == 2
-    assert (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head == 10
+    assert (await gateway.app[LOG].store.head(LogId("demo", EVENT.name))).head == 10
 
 
 async def test_a_gateway_that_stops_breaks_the_stream_off_and_another_goes_on(
@@ -255,7 +255,7 @@ async def test_a_gateway_that_stops_breaks_the_stream_off_and_another_goes_on(
             # The lease moves: the other one takes it, and says that something may be missing.
             await holder.app[FOLLOWERS].leave("demo")
             other.app[FOLLOWERS].follow("demo")
-            await other.app[FOLLOWERS].opencode_connected("demo")
+            await other.app[FOLLOWERS].opencode_connected(LogId("demo", EVENT.name))
         async with listening(first, query="?from=start") as one, listening(second, query="?from=start") as two:
             opencode.tell(1, 160)
             everything = await one.until(opencode.said[-1])
@@ -281,7 +281,7 @@ async def test_a_stream_resumes_after_a_restart_of_the_gateway_in_the_middle(
         await until(lambda: has_recorded(gateway, 100))
     async with process.run() as gateway:
         async with listening(gateway, last_event_id=client.blocks[-1].id) as again:
-            await gateway.app[FOLLOWERS].opencode_connected("demo")
+            await gateway.app[FOLLOWERS].opencode_connected(LogId("demo", EVENT.name))
             opencode.tell(1, 100)
             await again.until(opencode.said[-1])
     assert client.told() + again.told() == opencode.said
@@ -300,7 +300,7 @@ async def test_heartbeats_are_opencodes_own_kind_and_carry_the_clients_place(
         assert (type_of(beat), beat.id, beat.event) == ("server.heartbeat", last.id, "message")
         assert value_of(beat).keys() == {"id", "type", "properties"}
         # Those of OpenCode itself are not stored.
-        assert (await gateway.app[LOG].store.head(LogId("demo", OPENCODE))).head == 1
+        assert (await gateway.app[LOG].store.head(LogId("demo", EVENT.name))).head == 1
 
 
 async def test_opencode_that_falls_silent_after_heartbeats_is_taken_for_gone(
@@ -362,7 +362,7 @@ async def test_packed_events_are_told_as_they_came(
             await client.until(opencode.said[-1])
 
         async def packs() -> bool:
-            row = await gateway.app[DATABASE].fetch_one("lock_storage", **LogId("demo", OPENCODE).params, seconds=0)
+            row = await gateway.app[DATABASE].fetch_one("lock_storage", **LogId("demo", EVENT.name).params, seconds=0)
             return bool(row and row["packed_to"] >= 400)
 
         await until(packs)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import hdrs
 
 from gateway.web.apidoc.endpoint import Content, Endpoint, Parameter
-from gateway.web.apidoc.events import add_events, add_opencode_event
+from gateway.web.apidoc.events import add_events, add_opencode_events
 from gateway.web.apidoc.problems import HEADERS, Error, errors_of
 from gateway.web.apidoc.schema import Schema, Schemas, text_of
 from gateway.wire.codec import to_camel
@@ -81,7 +81,7 @@ def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
     schemas = Schemas()
     schemas.named["Problem"] = dict(_PROBLEM)
     add_events(schemas)
-    add_opencode_event(schemas)
+    add_opencode_events(schemas)
     paths: dict[str, Schema] = {}
     for endpoint in endpoints:
         for method in _PASSED_ON if endpoint.method == hdrs.METH_ANY else (endpoint.method,):

@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.web.apidoc.schema import Schema, Schemas
 from gateway.wire.events import EventData
+from gateway.wire.opencode import EVENT_STREAMS, EventStream
 
 #: Events of containers that are passed on unchanged (``session_restored``, which the gateway emits too, is a class).
 FROM_CONTAINERS: Final[Mapping[str, str]] = {
@@ -12,6 +13,12 @@ FROM_CONTAINERS: Final[Mapping[str, str]] = {
     "agent_status": "An agent started, stopped or failed, as its container reports.",
     "auth_required": "An agent needs a connected account, as its container reports.",
     "auth_complete": "Somebody has connected an account, as the container reports.",
+}
+#: The schemas of the events of OpenCode's streams, by the stream's name.
+OPENCODE_ITEMS: Final[Mapping[str, str]] = {
+    "opencode": "OpenCodeEvent",
+    "opencode_global": "OpenCodeGlobalEvent",
+    "opencode_api": "OpenCodeApiEvent",
 }
 _MEMBERS: Final[Mapping[str, str]] = {
     "sessionId": "The session; absent if the event concerns the whole project.",
@@ -31,19 +38,30 @@ def add_events(schemas: Schemas) -> None:
     }
 
 
-def add_opencode_event(schemas: Schemas) -> None:
-    """``OpenCodeEvent``: OpenCode's own events, and the gateway's in the same form."""
-    schemas.named["OpenCodeEvent"] = {
+def add_opencode_events(schemas: Schemas) -> None:
+    """OpenCode's own events, and the gateway's in the same form."""
+    for stream in EVENT_STREAMS.values():
+        schemas.named[OPENCODE_ITEMS[stream.name]] = _of_opencode(stream)
+
+
+def _of_opencode(stream: EventStream) -> Schema:
+    description = (
+        "An event of OpenCode, unchanged. In a recorded stream `gateway.gap` means that events may be missing between "
+        "`from` and `to`, and `gateway.reset` that the client's cursor cannot be continued."
+    )
+    event: Schema = {
         "type": "object",
-        "description": "An event of OpenCode, unchanged. In a recorded stream `gateway.gap` means that events may be "
-        "missing between `from` and `to`, and `gateway.reset` that the client's cursor cannot be continued.",
         "properties": {
             "id": {"type": "string"},
             "type": {"type": "string", "examples": ["message.part.updated", "server.connected", "gateway.gap"]},
-            "properties": {"type": "object"},
+            stream.content: {"type": "object"},
         },
-        "required": ["type", "properties"],
+        # OpenCode also has events without the content, of type `sync`.
+        "required": ["type"] if stream.wrapper else ["type", stream.content],
     }
+    if stream.wrapper:
+        event = {"type": "object", "properties": {stream.wrapper: event}, "required": [stream.wrapper]}
+    return {**event, "description": description}
 
 
 def own_types() -> dict[str, type[EventData]]:

@@ -1,6 +1,7 @@
 """Tickets, with which a browser's ``EventSource`` or ``WebSocket`` opens a stream without a header."""
 
 import re
+from typing import Final
 
 import attrs
 from aiohttp import web
@@ -13,9 +14,12 @@ from gateway.sessions.room import SESSIONS
 from gateway.web.handlers import shapes, views
 from gateway.web.handlers.requests import read_body
 from gateway.web.keys import CALLER, PASSTHROUGH_TICKET, PROJECT, ROLE, STREAM_TICKET
+from gateway.wire.opencode import EVENT_STREAMS
 
 #: A forwarded path (RFC 3986 3.3), without a query.
 _PATH = re.compile(r"/(opencode|acp)/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{1,500}")
+#: The streams of OpenCode that a project may record.
+_RECORDED: Final = frozenset(f"/opencode{stream.path}" for stream in EVENT_STREAMS.values())
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +52,7 @@ def _passed_through(request: web.Request, body: TicketBody) -> StreamOf:
         raise InvalidBody(
             "$.path: must be a path below the project, such as /opencode/event, percent-encoded and without a query"
         )
-    is_recorded = body.path == "/opencode/event" and request[PROJECT].record_opencode_events
+    is_recorded = body.path in _RECORDED and request[PROJECT].record_opencode_events
     if request[ROLE] < Role.OPERATOR and not is_recorded:
         role, needed = request[ROLE].word, Role.OPERATOR.word
         raise InsufficientRole(

@@ -8,7 +8,7 @@ import random
 from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError, LoopDetected
-from gateway.stream.dialects import OPENCODE, OWN
+from gateway.stream.dialects import OWN
 from gateway.web.destination import DESTINATION
 from gateway.web.keys import CONFIG, PROJECT
 from gateway.wire.events import Cursor
@@ -22,7 +22,7 @@ def must_come_back(request: web.Request, exc: GatewayError) -> bool:
     stream = request[DESTINATION].stream
     return (
         (exc.status >= 500 or exc.status == _TOO_MANY)
-        and (stream is OWN or (stream is OPENCODE and _is_recorded_for_a_browser(request)))
+        and (stream is OWN or (stream is not None and _is_recorded_for_a_browser(request)))
         and not isinstance(exc, LoopDetected)
     )
 
