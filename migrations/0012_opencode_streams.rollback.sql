@@ -1,5 +1,7 @@
 -- OpenCode has one event stream that is recorded.
 
+update agent_session_messages set tool_call_id = null where role = 'event' and tool_call_id is not null;
+
 update follower_leases l set opencode_stored_at = s.stored_at
 from opencode_streams s where s.project_id = l.project_id and s.log = 'opencode';
 

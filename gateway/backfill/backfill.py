@@ -24,7 +24,7 @@ from gateway.log.store import Appended, Log, NewEvent
 from gateway.projects.store import Project
 from gateway.tasks import Tasks, in_slices
 from gateway.wire.codec import dump_foreign_json, parse_foreign_json, storable
-from gateway.wire.events import ContainerEvent, Cursor, Event, Gap, TurnEnded, TurnStarted
+from gateway.wire.events import ContainerEvent, Cursor, Event, Gap, HistoryFilled, TurnEnded, TurnStarted
 
 logger = logging.getLogger(__name__)
 
@@ -139,17 +139,11 @@ class Histories:
     async def _append(
         self, project_id: str, turn: _Turn, gap: int, updates: Sequence[bytes], reason: str | None
     ) -> None:
-        session = await self._session(project_id, turn)
-        acp_id = session and session.acp_session_id
-        mark = {"acp-gateway": {"reconciled": {"from": OPENCODE, "gap": gap}}}
         key = f"reconciled:{turn.id}"
         members: dict[str, Any] = {"session_id": turn.session_id, "turn_id": turn.id, "agent_id": OPENCODE}
         filled = [
-            NewEvent(
-                type="session_update",
-                data=dump_foreign_json({"sessionId": acp_id, "update": msgspec.Raw(update), "_meta": mark}),
-                key=f"{key}:{number}",
-                **members,
+            NewEvent.of(
+                HistoryFilled(gap=gap, source=OPENCODE, update=msgspec.Raw(update)), key=f"{key}:{number}", **members
             )
             for number, update in enumerate(updates)
         ]
@@ -217,7 +211,7 @@ class Histories:
                         return found, end
                 elif event.turn_id == turn.id:
                     end = event.seq if event.type == TurnEnded.type else end
-                    found += [event] if event.type == "session_update" else []
+                    found += [event] if event.type in ("session_update", HistoryFilled.type) else []
             if len(found) > MAX_EVENTS:
                 break
         return found, end

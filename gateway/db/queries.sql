@@ -1679,7 +1679,7 @@ insert into log_storage (project_id, log) select project_id, log from head;
 
 -- set_opencode_connected --
 -- The holder says whether it is reading a stream of OpenCode's, and until when all that it said is stored.
-insert into opencode_streams as s (project_id, log, read_under, stored_at)
+insert into opencode_streams (project_id, log, read_under, stored_at)
 select project_id, %(log)s, case when %(connected)s then fence end, %(stored_at)s from follower_leases
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s
 on conflict (project_id, log) do update set read_under = excluded.read_under, stored_at = excluded.stored_at;

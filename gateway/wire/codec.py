@@ -134,13 +134,15 @@ def _read_known_members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 _JSON_SPACE = b" \t\r\n"
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-#: The members of ACP and the container contract that the gateway reads. Any number of others is skipped while parsing.
+#: The members of ACP, of the container contract and of messages that the gateway reads. Any number of others is skipped
+#: while parsing.
 _KNOWN_NAMES = (
-    *("_meta", "acpSessionId", "agentId", "args", "command", "content", "cwd", "description", "entries", "error"),
-    *("exitCode", "exitStatus", "from", "how", "id", "kind", "locations", "message", "messageId", "omittedBytes"),
-    *("options", "outcome", "output", "outputEnd", "owner", "permissionId", "prompt", "rawInput", "rawOutput"),
-    *("reason", "requestId", "sessionId", "sessionUpdate", "signal", "status", "stopReason", "terminal"),
-    *("terminalId", "text", "through", "title", "to", "toolCall", "toolCallId", "turnId", "type", "update"),
+    *("_meta", "acpSessionId", "agentId", "args", "command", "content", "cwd", "data", "description"),
+    *("entries", "error", "event", "exitCode", "exitStatus", "filled", "from", "gap", "how", "id", "kind"),
+    *("locations", "message", "messageId", "omitted", "omittedBytes", "options", "outcome", "output"),
+    *("outputEnd", "owner", "permissionId", "prompt", "rawInput", "rawOutput", "reason", "requestId", "role"),
+    *("sessionId", "sessionUpdate", "signal", "source", "status", "stopReason", "terminal", "terminalId"),
+    *("text", "through", "title", "to", "toolCall", "toolCallId", "turnId", "type", "update"),
 )
 _KNOWN = {f"member_{number}": name for number, name in enumerate(_KNOWN_NAMES)}
 _read_known = msgspec.json.Decoder(

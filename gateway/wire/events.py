@@ -441,6 +441,19 @@ class Gap(EventData):
         return msgspec.json.encode(told | ({"message": self.message} if self.message is not None else {}))
 
 
+@attrs.frozen(kw_only=True)
+class HistoryFilled(EventData):
+    """What a gap lost of a turn, as the agent's own history has it: it belongs in the gap's place.
+
+    ``gap``: the seq of the gap's event. ``source``: whose history. ``update``: an ACP update.
+    """
+
+    type: ClassVar[str] = "history_filled"
+    gap: int
+    source: str
+    update: Any
+
+
 #: Events of the project that streams of its sessions have, too.
 FOR_EVERY_SESSION: Final = frozenset((Gap.type, ProjectChanged.type))
 

@@ -10,7 +10,7 @@ none makes a list of all lines or searches a whole text for a pattern.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
@@ -137,7 +137,22 @@ def _event(shown: Mapping[str, msgspec.Raw], sentences: Sentences) -> tuple[str,
     match type, data:
         case FileWritten.type, {"newText": str(new), **rest} if not rest.get("omitted"):
             said.append(_diff(str(rest.get("oldText") or ""), new))
-    return inline(title), iter(said)
+    return inline(title), chain(said, _filled(parse_foreign_json(shown.get("filled", b"[]"))))
+
+
+def _filled(parts: Sequence[Mapping[str, Any]]) -> Iterator[Iterable[str]]:
+    """What the agent's own history had of a gap."""
+    if parts:
+        yield ["*This was filled in from the agent's own history:*"]
+    for part in parts:
+        if part["role"] == "tool":
+            title, lines = _tool(part["toolCall"], _list(part.get("omitted")))
+            yield [f"**{title}**"]
+            yield from lines
+        else:
+            if part["role"] == "thought":
+                yield ["**Thought**"]
+            yield from map(_block, _list(part.get("content")))
 
 
 def _terminal(ran: Mapping[str, Any]) -> Iterator[Iterable[str]]:

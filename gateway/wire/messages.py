@@ -5,7 +5,8 @@ the agent named it, ``messageId``; a prompt has its ``author``. ``tool`` has ``t
 updates applied) and, where some of its members were too large together, their names in ``omitted``; ``plan`` has
 ``entries`` (the turn's newest plan). ``terminal`` has ``terminal``: a command with what it has written and how it
 ended. ``event`` is an event that says something by itself, in its place: the type as ``event``, and its ``data``. A
-text that is longer than ``MAX_TEXT`` goes on in a next message.
+gap also has ``filled``, if the agent's history had what is missing: messages with ``role`` and what such a role has;
+``through`` is the last event that is in them. A text that is longer than ``MAX_TEXT`` goes on in a next message.
 Updates of a session's state (commands, usage, title, configuration) stay in the log and make no message.
 """
 
@@ -30,6 +31,7 @@ from gateway.wire.codec import (
 from gateway.wire.events import (
     Event,
     Gap,
+    HistoryFilled,
     SessionCleared,
     TerminalEnded,
     TerminalOutput,
@@ -81,8 +83,9 @@ _STATES = frozenset(("available_commands_update", "config_option_update", "sessi
 #: Either changes the call of its id, and begins one where there is none.
 _TOOL_KINDS = ("tool_call", "tool_call_update")
 _TERMINALS = frozenset((TerminalStarted.type, TerminalOutput.type, TerminalEnded.type))
-#: Before a terminal's id where a tool call's id could stand; a call's id that begins so is stored as its digest.
-_TERMINAL = "terminal "
+#: Before a terminal's id, and a gap's number, where a tool call's id could stand; a call's id that begins so is stored
+#: as its digest.
+_TERMINAL, _GAP = "terminal ", "gap "
 #: The status of a call that has ended.
 _OVER = (b'"completed"', b'"failed"')
 _TEXT_ROLES: dict[str, MessageRole] = {
@@ -100,11 +103,11 @@ class Message:
     last_seq: int
     role: MessageRole
     turn_id: str | None
-    #: The id of what later events may change: a tool call, or a terminal.
+    #: The id of what later events may change: a tool call, a terminal, or a gap.
     tool_call_id: str | None
     at: datetime
     updated_at: datetime
-    #: JSON object of what the role has: ``content``, ``toolCall``, ``terminal``, ``entries`` or ``event``.
+    #: JSON object of what the role has: ``content``, ``toolCall``, ``terminal``, ``entries``, ``event`` with ``data``.
     body: bytes
 
     @property
@@ -147,6 +150,8 @@ class _Draft:
     omitted_bytes: int = 0
     entries: _Json = b"[]"
     author: _Json | None = None
+    #: What a gap lost.
+    filled: "list[_Draft]" = attrs.field(factory=list)
     #: Bytes, about.
     size: int = 0
 
@@ -202,6 +207,24 @@ class _Draft:
         self.output_size += size
         self.size += size
 
+    def fill(self, event: Event, update: Update) -> None:
+        """Take an update of what a gap lost."""
+        role = _role_of(update)
+        if role is None:
+            return
+        last = self.filled[-1] if self.filled else None
+        named = None if role == "tool" else _message_id(update)
+        if role == "tool" or last is None or (last.role, last.message_id) != (role, named) or last.size >= MAX_TEXT:
+            last = _Draft(first=event, last=event, role=role, message_id=named)
+            self.filled.append(last)
+            self.size += DRAFT_BYTES
+        before = last.size
+        if role == "tool":
+            last.change(_changes(update))
+        else:
+            last.add(update.get("content", b""))
+        self.size += last.size - before
+
     def is_closed_to(self, event: Event) -> bool:
         """Whether what begins under this one's id is another one: ids are unique within one answer, at most."""
         is_over = self.members.get("status") in _OVER or "exitStatus" in self.members
@@ -239,26 +262,34 @@ class _Draft:
             case "event":
                 # Line ends can only stand between JSON's tokens, and part the lines of an export.
                 data = self.first.data.replace(b"\n", b" ").replace(b"\r", b" ")
-                return b'{"event":%b,"data":%b}' % (dump_foreign_json(self.first.type), data)
+                told = {"event": dump_foreign_json(self.first.type), "data": data}
+                if self.filled:
+                    told["filled"] = b"[%b]" % b",".join(one.as_filled() for one in self.filled)
+                    told["through"] = dump_foreign_json(str(self.last.seq))
+                return _object(told)
             case _:
                 self.close_text()
                 named = b"" if self.message_id is None else b'"messageId":%b,' % self.message_id
                 author = b"" if self.author is None else b'"author":%b,' % self.author
                 return b'{%b%b"content":[%b]}' % (author, named, b",".join(self.blocks))
 
+    def as_filled(self) -> _Json:
+        """As a gap has it."""
+        return b'{"role":%b,%b' % (dump_foreign_json(self.role), self._body()[1:])
+
 
 class Folder:
     """Folds a session's events, in order, into messages.
 
-    ``known`` are stored messages that these events may change, of tool calls and terminals; ``resumed`` a text and
-    plans that they go on with.
+    ``known`` are stored messages that these events may change, of tool calls, terminals and gaps; ``resumed`` a text
+    and plans that they go on with.
     """
 
     def __init__(self, known: Iterable[Message] = (), resumed: Iterable[Message] = ()) -> None:
         self._drafts: list[_Draft] = []
         self._resumed = {_name_of(message): message for message in resumed}
         self._text: _Draft | None = None
-        #: Tool calls and terminals.
+        #: Tool calls, terminals and gaps.
         self._named: dict[str, _Draft] = {}
         self._plans: dict[str | None, _Draft] = {}
         self._known: dict[str, Message] = {}
@@ -294,15 +325,21 @@ class Folder:
             self._fold_prompt(event)
         elif event.type in _TERMINALS:
             self._fold_terminal(event, update)
+        elif event.type == HistoryFilled.type:
+            self._fold_filled(event, update)
         elif fold := self._folds.get(kind or ""):
             fold(event, update)
         elif (kind is not None and kind not in _STATES) or _is_told(event):
-            self._begin(event, "event")
-            self.size += len(event.data)
+            draft = self._begin(event, "event")
+            draft.size = len(event.data)
+            self.size += draft.size
+            if event.type == Gap.type:
+                draft.tool_call_id = _GAP + str(event.seq)
+                self._named[draft.tool_call_id] = draft
 
     @property
     def tool_calls(self) -> set[str]:
-        """The ids of the tool calls and terminals whose messages are known here."""
+        """The ids of the tool calls, terminals and gaps whose messages are known here."""
         return self._named.keys() | self._known.keys()
 
     def learn(self, known: Iterable[Message]) -> None:
@@ -344,8 +381,7 @@ class Folder:
         role = _TEXT_ROLES[_text(update["sessionUpdate"]) or ""]
         if role == "user" and event.turn_id is not None:
             return  # the agent echoes the prompt, which stands in turn_started already
-        named = update.get("messageId", b"")
-        message_id = named if named.startswith(b'"') else None
+        message_id = _message_id(update)
         text = self._text or self._resumed_draft(_TEXT, event)
         if (
             text is None
@@ -363,7 +399,27 @@ class Folder:
     def _fold_tool_call(self, event: Event, update: Update) -> None:
         draft = self._with_name(event, _tool_call_id(update), "tool", begins=_begins_call(update))
         before = draft.size
-        draft.change({name: value for name, value in update.items() if name != "sessionUpdate" and _given(value)})
+        draft.change(_changes(update))
+        self.size += draft.size - before
+
+    def _fold_filled(self, event: Event, update: Update) -> None:
+        """What a gap lost stands in it; the end of a call that had begun before, in the call."""
+        if _role_of(update) is None:
+            if _text(update.get("sessionUpdate")) in _TOOL_KINDS:
+                self._fold_tool_call(event, update)
+            return
+        name = _gap_name(event)
+        known = self._named.get(name)
+        draft = known or self._reopened(event, name)
+        if draft is None:
+            return  # it has been cleared away with its place
+        if draft is not known:
+            self._drafts.append(draft)
+            self.size += DRAFT_BYTES + draft.size
+            self._named[name] = draft
+        before = draft.size
+        draft.fill(event, update)
+        draft.last = event
         self.size += draft.size - before
 
     def _fold_terminal(self, event: Event, said: Update) -> None:
@@ -432,7 +488,12 @@ class Folder:
         first = _beginning_of(known, event)
         draft = _Draft(first=first, last=first, role=known.role, tool_call_id=name)
         body = raw_members(known.body)
-        if known.role == "terminal":
+        if known.role == "event":
+            draft.first = attrs.evolve(first, type=Gap.type, data=bytes(body.get("data", b"{}")))
+            filled = _items(bytes(body.get("filled", b"[]")))
+            draft.filled = [_filled_draft(first, raw_members(item)) for item in filled]
+            draft.size = len(draft.first.data) + sum(DRAFT_BYTES + one.size for one in draft.filled)
+        elif known.role == "terminal":
             draft.members = members = members_of(body.get("terminal", b"{}"))
             output, end = members.pop("output", b'""'), members.pop("outputEnd", b'""')
             draft.output, draft.output_end = [parse_foreign_json(output)], [parse_foreign_json(end)]
@@ -446,6 +507,21 @@ class Folder:
             draft.omitted = parse_foreign_json(body.get("omitted", b"[]"))
             draft.size = sum(map(len, draft.members.values()))
         return draft
+
+
+def _filled_draft(event: Event, body: Mapping[str, Any]) -> _Draft:
+    """Of what a stored gap has."""
+    role: MessageRole = parse_foreign_json(body["role"])
+    draft = _Draft(first=event, last=event, role=role)
+    if role == "tool":
+        draft.members = members_of(body["toolCall"])
+        draft.omitted = parse_foreign_json(body.get("omitted", b"[]"))
+        draft.size = sum(map(len, draft.members.values()))
+    else:
+        draft.message_id = bytes(body["messageId"]) if "messageId" in body else None
+        for block in _items(bytes(body["content"])):
+            draft.add(block)
+    return draft
 
 
 def _length(text: str) -> int:
@@ -478,10 +554,33 @@ def _is_told(event: Event) -> bool:
 
 
 def changed_message(event: Event, update: Update) -> str | None:
-    """The id of the tool call or terminal that an event changes."""
+    """The id of the tool call, terminal or gap that an event changes."""
     if event.type in _TERMINALS:
         return _terminal_id(update)
+    if event.type == HistoryFilled.type and _role_of(update) is not None:
+        return _gap_name(event)
     return _tool_call_id(update) if _text(update.get("sessionUpdate")) in _TOOL_KINDS else None
+
+
+def _role_of(update: Update) -> MessageRole | None:
+    """What of a gap an update is; None if it changes another message, or none."""
+    kind = _text(update.get("sessionUpdate")) or ""
+    role = "tool" if kind == "tool_call" else _TEXT_ROLES.get(kind)
+    return None if role == "user" else role
+
+
+def _gap_name(event: Event) -> str:
+    return _GAP + bytes(raw_members(event.data)["gap"]).decode()
+
+
+def _message_id(update: Update) -> _Json | None:
+    named = update.get("messageId", b"")
+    return named if named.startswith(b'"') else None
+
+
+def _changes(update: Update) -> dict[str, _Json]:
+    """What an update changes of its tool call."""
+    return {name: value for name, value in update.items() if name != "sessionUpdate" and _given(value)}
 
 
 def _begins_call(update: Update) -> bool:
@@ -495,7 +594,7 @@ def _tool_call_id(update: Update) -> str:
         return hashlib.sha256(raw).hexdigest()
     told = parse_foreign_json(raw)
     text = storable(told if isinstance(told, str) else dump_foreign_json(told).decode())
-    return _digest(text) if len(text) > _MAX_ID or text.startswith(_TERMINAL) else text
+    return _digest(text) if len(text) > _MAX_ID or text.startswith((_TERMINAL, _GAP)) else text
 
 
 def _terminal_id(said: Update) -> str:
@@ -512,7 +611,7 @@ def update_of(event: Event) -> Update:
     page to show."""
     if event.type in _TERMINALS:
         return members_of(event.data)
-    if event.type != "session_update":
+    if event.type not in ("session_update", HistoryFilled.type):
         return {}
     try:
         return {} if is_too_deep(event.data) else members_of(raw_members(event.data).get("update", b"{}"))

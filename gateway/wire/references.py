@@ -28,7 +28,7 @@ BEGINNING: Final = 4_096
 #: Levels that are looked through. Each costs a pass over what is in it.
 _DEEPEST: Final = 12
 #: A message's own text, which goes on in another message beyond this size, and a command's output.
-_OWN_TEXT: Final = re.compile(r"/content/[0-9]+/text|/terminal/output(?:End)?")
+_OWN_TEXT: Final = re.compile(r"(?:/filled/[0-9]+)?/content/[0-9]+/text|/terminal/output(?:End)?")
 #: Members with base64, beside their ``mimeType``.
 _BASE64: Final = ("data", "blob")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")

@@ -32,7 +32,11 @@ function asked({ key, turnId, at, request, answer }) {
 
 function message(item) {
     const { key, kind, at, updatedAt, turn, messageId = null, author = null, content, toolCall, terminal, entries } = item;
-    if (kind === "note") return event(key, item.turnId, at, item.type, item.data);
+    if (kind === "note") {
+        const told = event(key, item.turnId, at, item.type, item.data);
+        const { filled, through } = item;
+        return filled.length ? { ...told, updatedAt, filled, through: String(through) } : told;
+    }
     const named = messageId === null ? {} : { messageId };
     const written = author === null ? {} : { author };
     const common = { id: String(key), role: kind, turnId: turn.id, at, updatedAt };

@@ -77,6 +77,7 @@ def test_after_a_reset_nothing_of_before_is_shown(node: Path) -> None:
 def test_sessions_made_to_be_trouble_fold_as_in_the_gateway(node: Path) -> None:
     chance = random.Random(SEED)
     sessions = [list(_session(chance)) for _ in range(SESSIONS)]
+    sessions += [filled for one in sessions for filled in _filled_in(one, random.Random(SEED))]
     jobs = []
     for events in sessions:
         begin = chance.choice(_places(events))
@@ -89,7 +90,7 @@ def test_sessions_made_to_be_trouble_fold_as_in_the_gateway(node: Path) -> None:
             assert next(shown) == wanted, f"session {number} of seed {SEED}, {way}: {json.dumps(events)}"
 
 
-# Sessions. What is filled in of a turn that has ended comes in one append, so nobody opens a session amid it.
+# Sessions. What comes late of a turn that has ended comes in one append, so nobody opens a session amid it.
 
 START = datetime(2026, 11, 29, tzinfo=UTC)
 BESIDE = (
@@ -139,6 +140,27 @@ def _session(chance: random.Random) -> Iterator[Json]:
         at = timestamp(START + timedelta(seconds=seq))
         event = {"id": f"1-{seq}", "type": type, "sessionId": "s", "at": at, "data": data, "late": late is not None}
         yield event if whose is None or type == "gap" else {**event, "turnId": f"t{whose}"}
+
+
+def _filled_in(events: Sequence[Json], chance: random.Random) -> Iterator[list[Json]]:
+    """A session with what is filled in of its gaps, if it has some, and of one that nobody knows."""
+    told: list[Json] = []
+    gaps, turns = [99], [None]
+    for event in events:
+        turns.append(event.get("turnId"))
+        whole = [event]
+        if event["type"] == "gap":
+            gaps.append(len(told) + 1)
+        while len(gaps) > 1 and not event["late"] and chance.random() < 0.4:
+            data = {"gap": chance.choice(gaps), "source": "opencode", "update": _update(chance)}
+            said = {"type": "history_filled", "sessionId": "s", "data": data, "late": False}
+            turn = chance.choice(turns)
+            whole.append(said if turn is None else {**said, "turnId": turn})
+        for one in whole:
+            seq = len(told) + 1
+            told.append({**one, "id": f"1-{seq}", "at": timestamp(START + timedelta(seconds=seq))})
+    if len(gaps) > 1:
+        yield told
 
 
 def _update(chance: random.Random) -> Json:

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from gateway.log.ids import LogId
+from gateway.log.room import LOG
+from gateway.log.store import NewEvent
+from gateway.wire.events import Gap, HistoryFilled
 from tests.console.browsing import Console
 from tests.console.saying import text, update
 from tests.world import Project
@@ -77,6 +81,27 @@ async def test_what_is_noted_stands_in_its_place_also_after_a_reload(page: Conso
     await expect(page.answers.last).to_contain_text("After.")
     await assert_is_the_same_after_a_reload(page)
     assert await order_of(page, "Before.", "wants this turn to stop", "After.")
+
+
+async def test_what_was_filled_in_of_a_gap_stands_in_it_also_after_a_reload(page: Console, project: Project) -> None:
+    session_id = await page.begin_session("say before")
+    await expect(page.status("Idle")).to_be_visible()
+    log, log_id = project.gateway.app[LOG].store, LogId(project.id)
+    whose = {"session_id": session_id, "agent_id": "demo"}
+    gap = (await log.append(log_id, [NewEvent.of(Gap(reason="stream_interrupted"))])).cursor.seq
+    chunk = {"sessionUpdate": "agent_message_chunk"}
+    said = json.dumps({"sessionId": "x", "update": {**chunk, "content": text("after")}}).encode()
+    await log.append(log_id, [NewEvent(type="session_update", data=said, **whose)])
+    await expect(page.answers.last).to_contain_text("after")
+    lost = ({**chunk, "content": text("lost")}, {"sessionUpdate": "tool_call", "toolCallId": "c", "title": "Run it"})
+    filled = [HistoryFilled(gap=gap, source="opencode", update=update) for update in lost]
+    await log.append(log_id, [NewEvent.of(one, **whose) for one in filled])
+    part = page.transcript.get_by_role("region", name="Filled in")
+    for _ in range(2):
+        await expect(part.locator(".tool-title")).to_have_text("Run it")
+        await expect(part.locator(".prose")).to_have_text("lost")
+        assert await order_of(page, "before", "Something is missing here", "lost", "Run it", "after")
+        await assert_is_the_same_after_a_reload(page)
 
 
 async def order_of(page: Console, *said: str) -> bool:

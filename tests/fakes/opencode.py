@@ -24,6 +24,8 @@ from aiohttp.typedefs import Handler
 from tests.fakes.listening import listen
 
 HOME = "/home/agent/work space"
+#: Where its sessions are, as ``FakeContainer`` has it.
+WORKSPACE = "/workspace"
 #: The streams of 1.18.
 PATHS = ("/event", "/global/event", "/api/event")
 
@@ -82,6 +84,8 @@ class FakeOpenCode:
         self.asked: list[tuple[dict[str, str], str]] = []
         self.url = ""
         self.port = 0
+        #: The messages of sessions, by their ids.
+        self.histories: dict[str, list[Any]] = {}
         self._streams: list[_Stream] = []
         self._runner: web.AppRunner | None = None
 
@@ -96,6 +100,8 @@ class FakeOpenCode:
         """On the port that it had before, if it had one."""
         app = web.Application(middlewares=[self._authenticated])
         app.router.add_get("/path", self._path)
+        app.router.add_get("/session/{id}", self._session)
+        app.router.add_get("/session/{id}/message", self._messages)
         for path in self.paths:
             app.router.add_get(path, self._event)
         app.router.add_post("/say", self._say)
@@ -153,6 +159,15 @@ class FakeOpenCode:
 
     async def _path(self, _: web.Request) -> web.Response:
         return web.json_response({"home": "/home/agent", "directory": HOME})
+
+    async def _session(self, request: web.Request) -> web.Response:
+        id = request.match_info["id"]
+        if id not in self.histories:
+            return web.json_response({"name": "NotFoundError"}, status=404)
+        return web.json_response({"id": id, "directory": WORKSPACE})
+
+    async def _messages(self, request: web.Request) -> web.Response:
+        return web.json_response(self.histories.get(request.match_info["id"], []))
 
     async def _say(self, request: web.Request) -> web.Response:
         self.say(await request.read(), request.query.get("directory", HOME))

@@ -83,6 +83,10 @@ async def until_stored(project: Project, acp_id: str) -> None:
             await asyncio.sleep(0.05)
 
 
+def texts_of(messages: list[dict]) -> list[str]:
+    return [block["text"] for one in messages if one["role"] == "assistant" for block in one["content"]]
+
+
 async def until_said(project: Project, session: str, text: str) -> None:
     await eventually(lambda: project.door.text(session) == text, within=PATIENCE)
 
@@ -96,15 +100,16 @@ async def test_the_end_of_a_turn_that_fell_into_a_break_is_filled_in(project: Pr
         assert (await project.door.end(turn)).outcome == "completed"
     told = await reconciled(project, session)
     assert (told["from"], told["uncertain"]) == ("opencode", None)
-    assert project.door.text(session) == "before-afterclosing"
-    (call,) = [update for update in project.door.updates(session) if update["sessionUpdate"] == "tool_call"]
+    assert project.door.text(session) == "before"
+    events = [event["data"] for event in project.door.of(session, "history_filled")]
+    assert len(events) == told["updates"] == 3
+    assert {event["gap"] for event in events} == {told["gap"]}
+    assert await project.door.roles(session) == ["user", "assistant", "gap", "container_event"]
+    filled = (await project.door.messages(session))[2]["filled"]
+    assert [one["role"] for one in filled] == ["assistant", "tool", "assistant"]
+    call = filled[1]["toolCall"]
     assert (call["status"], call["kind"], call["rawOutput"]["output"]) == ("completed", "execute", "kept\n")
-    marked = [event["data"] for event in project.door.of(session, "session_update") if "_meta" in event["data"]]
-    assert len(marked) == told["updates"] == 3
-    assert {event["_meta"]["acp-gateway"]["reconciled"]["gap"] for event in marked} == {told["gap"]}
-    assert await project.door.roles(session) == [
-        *("user", "assistant", "gap", "assistant", "tool", "assistant", "container_event"),
-    ]
+    assert texts_of(filled) == ["-after", "closing"]
 
 
 async def test_the_middle_of_a_turn_that_fell_into_a_break_is_filled_in_when_it_is_over(project: Project) -> None:
@@ -120,7 +125,9 @@ async def test_the_middle_of_a_turn_that_fell_into_a_break_is_filled_in_when_it_
     project.model.release()
     assert (await project.door.end(turn)).outcome == "completed"
     assert (await reconciled(project, session))["uncertain"] is None
-    assert sorted(project.door.chunks(session)) == sorted(["before", "after", "-lost-"])
+    assert project.door.chunks(session) == ["before", "after"]
+    before, gap, after = (await project.door.messages(session))[1:4]
+    assert [texts_of([before]), texts_of(gap["filled"]), texts_of([after])] == [["before"], ["-lost-"], ["after"]]
 
 
 async def test_nothing_is_filled_in_where_nothing_is_missing(project: Project) -> None:
@@ -178,8 +185,8 @@ async def test_a_turn_whose_answer_went_to_a_dead_gateway_ends_as_opencode_says(
         await eventually(lambda: any(acp_id in data and "-after" in data for data in heard), within=PATIENCE)
         async with gateway(url) as http, GatewayDoor(http, mine) as door:
             assert await door.end(turn) == TurnEnd(outcome="completed", stop_reason="end_turn")
-            assert door.text(session) == "before-after"
-            filled = [event for event in door.of(session, "session_update") if "_meta" in event["data"]]
+            assert door.text(session) == "before"
+            filled = door.of(session, "history_filled")
             (ended,) = door.of(session, "turn_ended")
             assert filled
             assert max(map(door.events.index, filled)) < door.events.index(ended)

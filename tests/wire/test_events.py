@@ -50,6 +50,7 @@ EVERY_KIND: list[EventData] = [
     events.LoginEnded(user_id="alice", provider="github", outcome="denied", code="access_denied", message="No."),
     events.Gap(reason="skipped", source="boot", from_=4, to=40, count=37),
     events.ContainerEvent(event="error", data={"a": 1}),
+    events.HistoryFilled(gap=3, source="opencode", update={"sessionUpdate": "agent_message_chunk"}),
     events.Reset(epoch=1, floor=0, head=9, reason="beyond_head"),
     events.Heartbeat(),
 ]

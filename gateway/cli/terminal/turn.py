@@ -35,6 +35,8 @@ class Turn:
         self._plan: set[str] = set()
         #: The current message; a new one begins when it changes.
         self._part: object = None
+        #: The gap that is being filled from the agent's history.
+        self._filled: int | None = None
         self._cancels = 0
         self._stopping: asyncio.Task[None] | None = None
 
@@ -139,6 +141,11 @@ class Turn:
                 self._screen.note(f"the session was taken up again ({event.data['how']})", "dim")
             case "gap":
                 self._screen.note(f"something is missing here: {event.data['reason']}", "red")
+            case "history_filled":
+                if self._filled != event.data["gap"]:
+                    self._filled = event.data["gap"]
+                    self._screen.note("what was missing, from the agent's own history:", "dim")
+                self._update(event.data["update"])
             case "turn_stalling" | "agent_stopping":
                 self._screen.note(event.type.replace("_", " "), "red")
 

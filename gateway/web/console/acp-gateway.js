@@ -69,7 +69,7 @@
 export const EVENT_TYPES = [
     "agent_status", "agent_stopping", "auth_complete", "auth_required", "container_event", "credential_connected",
     "credential_disconnected", "credential_needs_reauth", "credential_renewed", "file_read", "file_written", "gap",
-    "heartbeat", "login_ended", "member_added", "member_removed", "member_role_changed", "permission_request",
+    "heartbeat", "history_filled", "login_ended", "member_added", "member_removed", "member_role_changed", "permission_request",
     "permission_resolved", "project_changed", "reset", "session_cleared", "session_created", "session_ended",
     "session_mode", "session_renamed", "session_restored", "session_update", "terminal_ended", "terminal_output",
     "terminal_started", "turn_cancelling", "turn_ended", "turn_queued", "turn_stalling", "turn_started",

@@ -5,6 +5,7 @@
  * What an agent says may be of any form, so that its members are `unknown` until somebody has looked at them.
  */
 
+import type { Elsewhere } from "./model/elsewhere.js";
 import type { Transcript } from "./model/transcript.js";
 import type { Turn } from "./model/turn.js";
 
@@ -145,6 +146,7 @@ export type SaidEvent =
           "gap",
           { reason: string; source: string | null; from: number | null; to: number | null; count: number | null; message?: string }
       >
+    | Said<"history_filled", { gap: number; source: string; update: unknown }>
     | Said<"terminal_started", { terminalId: string; command: string; args?: string[]; cwd?: string | null }>
     | Said<"terminal_output", { terminalId: string; text: string; omittedBytes?: number }>
     | Said<"terminal_ended", { terminalId: string; exitCode?: number | null; signal?: string | null }>
@@ -270,8 +272,17 @@ export type TextMessage = MessageOf<TextRole> & { content: ContentBlock[]; messa
 export type ToolMessage = MessageOf<"tool"> & { toolCall: ToolCall };
 export type TerminalMessage = MessageOf<"terminal"> & { terminal: Terminal };
 export type PlanMessage = MessageOf<"plan"> & { entries: unknown[] };
-/** An event of the log, as it is. */
-export type EventMessage = MessageOf<"event"> & { event: LogEvent["type"]; data: unknown };
+/** Of what a gap lost, as the agent's own history has it. */
+export type Filled =
+    | { role: Exclude<TextRole, "user">; content: ContentBlock[]; messageId?: string }
+    | { role: "tool"; toolCall: ToolCall };
+/** An event of the log, as it is. Of a gap `through` is the number of the last event that is in `filled`. */
+export type EventMessage = MessageOf<"event"> & {
+    event: LogEvent["type"];
+    data: unknown;
+    filled?: Filled[] | Elsewhere;
+    through?: string;
+};
 export type Message = TextMessage | ToolMessage | TerminalMessage | PlanMessage | EventMessage;
 
 export interface MessagePage {
@@ -446,6 +457,10 @@ export interface NoteItem extends Entry<"note"> {
     data: unknown;
     /** The event's own, which may stand in another turn. */
     turnId: string | null;
+    updatedAt: Time;
+    /** What a gap lost, with the number of the last event that is in it; a very large one is elsewhere. */
+    filled: Filled[] | Elsewhere;
+    through: number;
 }
 
 /** An entry of a transcript. */

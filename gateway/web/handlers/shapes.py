@@ -243,6 +243,17 @@ class Terminal:
 
 
 @attrs.frozen(kw_only=True)
+class Filled:
+    """What was said or done where a gap is; the members as those of a message."""
+
+    role: Literal["assistant", "thought", "tool"]
+    content: list[Any] = ABSENT
+    message_id: Any = UNSET
+    tool_call: Any = UNSET
+    omitted: list[str] = ABSENT
+
+
+@attrs.frozen(kw_only=True)
 class Message:
     """A message; its members depend on its role."""
 
@@ -260,6 +271,8 @@ class Message:
     author: Annotated[str, Meta(description="Who wrote the prompt, of user.")] = ABSENT
     event: Annotated[EventMessageType, Meta(description="The type of the event, of event.")] = ABSENT
     data: Annotated[Any, Meta(description="The data that `Event` has for this type, of event.")] = UNSET
+    filled: Annotated[list[Filled], Meta(description="What the agent's own history had of a gap.")] = ABSENT
+    through: Annotated[str, Meta(description="The `seq` of the last event that is in `filled`.")] = ABSENT
     references: Annotated[list[Reference], Meta(description="Values that were too large for a page.")] = ABSENT
 
 

@@ -38,6 +38,8 @@ _BODY = {
     "author": "author",
     "event": "event",
     "data": "data",
+    "filled": "filled",
+    "through": "through",
 }
 
 

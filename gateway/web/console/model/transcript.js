@@ -7,6 +7,7 @@
 
 import { Asked, settled } from "./asked.js";
 import { seqOf } from "./event.js";
+import { filledWith, isInGap } from "./filled.js";
 import { Open, isClosed, isNamed } from "./open.js";
 import { heardIn, isTerminal, unheard } from "./terminals.js";
 import { Turn } from "./turn.js";
@@ -50,6 +51,18 @@ export class Transcript {
     #cursor = 0;
     #open = new Open();
     #asked = new Asked();
+    /**
+     * By their numbers.
+     *
+     * @type {Map<number, NoteItem>}
+     */
+    #gaps = new Map();
+    /**
+     * What belongs in gaps that stand further up than was read.
+     *
+     * @type {Map<number, EventOf<"history_filled">[]>}
+     */
+    #held = new Map();
     /** @type {Set<Item | Turn>} */
     #touched = new Set();
 
@@ -131,6 +144,8 @@ export class Transcript {
                 return this.#permissionResolved(event);
             case "session_cleared":
                 return this.#cleared(event);
+            case "history_filled":
+                return this.#historyFilled(event);
             case "gap":
             case "session_restored":
             case "session_renamed":
@@ -268,6 +283,32 @@ export class Transcript {
             this.#remark(event, event.data);
     }
 
+    /** @param {EventOf<"history_filled">} event */
+    #historyFilled(event) {
+        const update = updateOf(event.data);
+        if (!update) return;
+        if (!isInGap(update)) {
+            if (update.sessionUpdate === "tool_call_update") this.#toolCall(event, update);
+            return;
+        }
+        const item = this.#gaps.get(event.data.gap);
+        if (item) this.#fill(item, event);
+        else if (this.earlier !== null) this.#held.set(event.data.gap, [...(this.#held.get(event.data.gap) ?? []), event]);
+    }
+
+    /**
+     * @param {NoteItem} item
+     * @param {EventOf<"history_filled">} event
+     */
+    #fill(item, event) {
+        const update = updateOf(event.data);
+        if (!update || event.seq <= item.through) return;
+        if (Array.isArray(item.filled)) item.filled = filledWith(item.filled, update);
+        item.through = event.seq;
+        item.updatedAt = event.at;
+        this.#touched.add(item).add(item.turn);
+    }
+
     /** @param {EventOf<"permission_request">} event */
     #permissionRequest({ turnId, at, seq, data }) {
         this.#open.part();
@@ -324,6 +365,8 @@ export class Transcript {
         this.earlier = null;
         this.#open = new Open();
         this.#asked = new Asked();
+        this.#gaps.clear();
+        this.#held.clear();
         if (running) this.#turn(running.id, running.startedAt).begin(running.startedAt);
         this.#remark(event, event.data);
         for (const { permission, turnId, at } of waiting) this.#ask(turnId, at, permission, `permission ${permission.id}`);
@@ -338,8 +381,8 @@ export class Transcript {
     #remark({ type, turnId, at, seq }, data) {
         this.#open.part();
         const home = turnId ?? this.turns.findLast(({ isRunning }) => isRunning)?.id ?? null;
-        /** @type {NoteItem} */
-        const item = { key: seq, kind: "note", type, at, data, turnId, turn: this.#turn(home, at) };
+        const item = noteOf({ key: seq, type, at, data, turnId, turn: this.#turn(home, at) });
+        if (type === "gap") this.#gaps.set(seq, item);
         this.#add(item);
         return item;
     }
@@ -456,8 +499,8 @@ export class Transcript {
             return null;
         }
         if (type !== "permission_request") {
-            /** @type {NoteItem} */
-            const note = { key, kind: "note", type, at, data, turnId, turn };
+            const note = noteOf({ key, type, at, data, turnId, turn });
+            if (type === "gap") this.#placeGap(note, message);
             if (type === "permission_resolved") this.#asked.orphan(answerOf(message).data.permissionId, note);
             return note;
         }
@@ -473,6 +516,20 @@ export class Transcript {
         if (!known || known.request === null || Number(known.key) < key) this.#asked.add(item);
         if (item.permission.state === "waiting") turn.asked(request.permissionId, at);
         return item;
+    }
+
+    /**
+     * A gap of history, with what was filled in since it was read.
+     *
+     * @param {NoteItem} item
+     * @param {EventMessage} message
+     */
+    #placeGap(item, { updatedAt, filled = [], through = "0" }) {
+        const key = Number(item.key);
+        Object.assign(item, { updatedAt, filled, through: Number(through) });
+        this.#gaps.set(key, item);
+        for (const event of this.#held.get(key) ?? []) this.#fill(item, event);
+        this.#held.delete(key);
     }
 
     /**
@@ -512,7 +569,7 @@ export class Transcript {
             standIn.turn.uncalled(standIn.key);
         }
         if (item.kind === "plan" && standIn.kind === "plan") item.entries = standIn.entries;
-        if (item.kind !== "note") item.updatedAt = standIn.updatedAt;
+        item.updatedAt = standIn.updatedAt;
         this.#remove(standIn);
     }
 
@@ -557,6 +614,14 @@ function itemOf(message, turn) {
             return { ...common, kind, messageId, author, content };
         }
     }
+}
+
+/**
+ * @param {Omit<NoteItem, "kind" | "updatedAt" | "filled" | "through">} said
+ * @returns {NoteItem}
+ */
+function noteOf(said) {
+    return { ...said, kind: "note", updatedAt: said.at, filled: [], through: 0 };
 }
 
 /**

@@ -6,7 +6,7 @@ import { entryOf } from "../table.js";
 import { honest, oneLine } from "../text/plain.js";
 import { Streamed } from "../text/streamed.js";
 import { exactly, when } from "../text/times.js";
-import { isObject, isText, textOf } from "../model/updates.js";
+import { isObject, isText, textOf, toolCallIdOf } from "../model/updates.js";
 import { blockView, json } from "./content.js";
 import { copyButton } from "./copy.js";
 import { noteView } from "./notes.js";
@@ -14,7 +14,7 @@ import { permissionView } from "./permission.js";
 import { terminalView } from "./terminal.js";
 import { toolView } from "./tool.js";
 
-/** @import { ContentBlock, Item, PlanItem, TextItem, View } from "../types.js" */
+/** @import { ContentBlock, Filled, Item, NoteItem, PlanItem, TextItem, View } from "../types.js" */
 /** @import { IconName } from "../icons.js" */
 
 /**
@@ -58,8 +58,57 @@ function viewOf(item) {
         case "permission":
             return permissionView();
         default:
-            return noteView(item);
+            return item.type === "gap" ? gapView(item) : noteView(item);
     }
+}
+
+/**
+ * A gap, with what the agent's own history had of it.
+ *
+ * @param {NoteItem} item
+ * @returns {View<NoteItem>}
+ */
+function gapView(item) {
+    const list = h("div.filled-items");
+    const filled = h(
+        "section.filled",
+        { "aria-label": "Filled in", hidden: true },
+        h("p.about", "This was filled in from the agent's own history:"),
+        list,
+    );
+    const element = h("div.item.gap-item", noteView(item).element, filled);
+    let shown = 0;
+    /** @param {NoteItem} given */
+    const update = (given) => {
+        if (given.through === shown) return;
+        shown = given.through;
+        filled.hidden = false;
+        const parts = Array.isArray(given.filled) ? given.filled.map((one, index) => partOf(given, one, index)) : null;
+        list.replaceChildren(...(parts?.map(shownPart) ?? [json("What was filled in", given.filled)]));
+    };
+    return { element, update };
+}
+
+/** @param {Item} part */
+function shownPart(part) {
+    const view = itemView(part);
+    view.update(part);
+    return view.element;
+}
+
+/**
+ * What was filled in as an entry like others.
+ *
+ * @param {NoteItem} gap
+ * @param {Filled} filled
+ * @param {number} key
+ * @returns {Item}
+ */
+function partOf({ at, updatedAt, turn }, filled, key) {
+    const common = { key, at, updatedAt, turn };
+    if (filled.role === "tool")
+        return { ...common, kind: "tool", id: toolCallIdOf(filled.toolCall), toolCall: filled.toolCall };
+    return { ...common, kind: filled.role, messageId: filled.messageId ?? null, content: filled.content };
 }
 
 /** A prompt of more lines than these is shown in part. */
