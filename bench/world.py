@@ -1,6 +1,7 @@
 """The product as it is delivered, in front of containers that a benchmark directs."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,9 @@ import psutil
 from bench.listeners import Heard, listeners
 from bench.processes import cpu_seconds, free_port, running
 from gateway.db.embedded import EmbeddedPostgres
+from tests.postgres import use_chosen
+
+use_chosen(os.environ)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,8 @@
 """A real PostgreSQL for the tests that want one, and a fresh migrated database for each of them.
 
 The embedded one is started once for the whole run; ``ACP_GATEWAY_TEST_DATABASE_URL`` names another server to use
-instead (its user must be allowed to create databases). Nothing here belongs to an event loop but ``database``.
+instead (its user must be allowed to create databases), and ``ACP_GATEWAY_TEST_POSTGRES`` the directory of other
+programs for all servers that tests start. Nothing here belongs to an event loop but ``database``.
 """
 
 import gc
@@ -30,7 +31,7 @@ from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
 from gateway.server.run import bind, serving
-from tests import leaks, machine
+from tests import leaks, machine, postgres
 from tests.agenthost.hosts import scripted
 from tests.browsers import chromium_running, connected
 from tests.fakes.container import FakeContainer
@@ -40,6 +41,8 @@ from tests.world import QUICK, Gateway, GatewayProcess, Project
 # Tests start hundreds of Python processes, and each would spend half of its start on compiling.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Each PostgreSQL that tests start, as in benchmarks.
+postgres.use_chosen(os.environ)
 # No test asks a public host, and aiohttp reads the machine's certificate authorities, twice, when it is imported.
 os.environ["SSL_CERT_FILE"] = os.devnull
 
@@ -82,6 +85,8 @@ FROM_THE_MACHINE: dict[str, tuple[str, Callable[[], Path]]] = {
         lambda: machine.program("prometheus", "on Debian: apt-get install prometheus"),
     ),
     "promtool": ("promtool", lambda: machine.program("promtool", "on Debian: apt-get install prometheus")),
+    "postgres_programs": ("PostgreSQL of Debian", postgres.of_debian),
+    "pgbouncer_program": ("PgBouncer", lambda: machine.program("pgbouncer", "on Debian: apt-get install pgbouncer")),
     "nginx_program": ("nginx", lambda: machine.program("nginx", "on Debian: apt-get install nginx-light")),
 }
 
@@ -202,6 +207,18 @@ def nginx_program(request: pytest.FixtureRequest) -> Path:
 def prometheus_program(request: pytest.FixtureRequest) -> Path:
     """The program ``prometheus``."""
     return from_the_machine(request, "prometheus_program")
+
+
+@pytest.fixture(scope="session")
+def postgres_programs(request: pytest.FixtureRequest) -> Path:
+    """The directory of a PostgreSQL as people run it: Debian's, with JIT."""
+    return from_the_machine(request, "postgres_programs")
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_program(request: pytest.FixtureRequest) -> Path:
+    """The program ``pgbouncer``."""
+    return from_the_machine(request, "pgbouncer_program")
 
 
 @pytest.fixture(scope="session")
