@@ -59,12 +59,14 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
         metrics = telemetry.metrics
         database = app[DATABASE] = await Database.open(
             config.database.url,
+            direct_url=config.database.direct_url,
             size=config.database.pool_size,
             statement_timeout=config.database.statement_timeout,
             connect_timeout=config.database.connect_timeout,
         )
         stack.push_async_callback(database.close)
-        gateway_id = await enter(present(database, seconds=config.events.lease))
+        presence = await enter(present(database, seconds=config.events.lease))
+        gateway_id = presence.gateway_id
         credentials = app[CREDENTIALS] = await enter(open_credentials(database, config, gateway_id))
         via = app[PSEUDONYM] = await pseudonym(database)
         log = app[LOG] = open_log(database)
@@ -110,5 +112,5 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
                 *(injection.withdrawals, metrics),
             )
         )
-        await enter(open_web(app, database, credentials.keys, followers, streams.streams, metrics, seat))
+        await enter(open_web(app, database, presence, credentials.keys, followers, streams, metrics, seat))
         yield

@@ -335,6 +335,13 @@ def test_migrate_says_what_it_did_and_then_that_there_is_nothing_to_do(place: Pl
     assert "up to date" in second.stdout
 
 
+def test_a_way_past_a_pooler_without_the_way_through_it_is_refused(place: Place) -> None:
+    environ = {"ACP_GATEWAY_DATABASE_DIRECT_URL": "postgresql://user:hunter2@host/name"}
+    sentence = run_to_end("migrate", directory=place.directory, environ=environ).sentence()
+    assert "database.direct_url is set and database.url is not" in sentence
+    assert "hunter2" not in sentence
+
+
 def test_a_setting_in_the_file_is_overridden_by_a_variable_and_that_by_an_option(place: Place) -> None:
     config = place.directory / "config.toml"
     config.write_text('[agent_host]\nport = 1\nworkspace = "from-the-file"\n')

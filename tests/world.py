@@ -197,6 +197,8 @@ class GatewayProcess:
 
     database_url: str
     config: Config = attrs.field(factory=lambda: Config(identity=LOCAL))
+    #: To the same database, past a pooler.
+    direct_url: str = ""
 
     def configured(self, **tables: Any) -> Self:
         return attrs.evolve(self, config=attrs.evolve(self.config, **tables))
@@ -207,7 +209,9 @@ class GatewayProcess:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Gateway]:
-        config = attrs.evolve(self.config, database=DatabaseConfig(url=self.database_url, pool_size=4))
+        config = attrs.evolve(
+            self.config, database=DatabaseConfig(url=self.database_url, direct_url=self.direct_url, pool_size=4)
+        )
         know_config(config)
         sock = bind("127.0.0.1", 0, purpose="the test's gateway", option="")
         app = build_app(config)

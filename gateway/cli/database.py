@@ -14,7 +14,7 @@ from gateway.credentials.keyring import FILE_NAME
 from gateway.db.embedded import EmbeddedPostgres, is_data_dir, url_of_running
 from gateway.db.migrate import migrate
 from gateway.db.pool import Database
-from gateway.errors import StartError
+from gateway.errors import ConfigError, StartError
 from gateway.log.store import Log
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,10 @@ async def open_database(
 ) -> AsyncIterator[tuple[Config, EmbeddedPostgres | None]]:
     """Start the embedded database unless another is configured, migrate it, and yield the complete configuration."""
     server = None
+    if config.database.direct_url and not config.database.url:
+        raise ConfigError(
+            "database.direct_url is set and database.url is not: it leads past a pooler to the same database"
+        )
     if not config.database.url:
         directory = data_dir(config)
         server = await asyncio.to_thread(EmbeddedPostgres.start, directory)
@@ -35,7 +39,7 @@ async def open_database(
     else:
         say("PostgreSQL    as set by database.url")
     try:
-        applied = await asyncio.to_thread(migrate, config.database.url)
+        applied = await asyncio.to_thread(migrate, config.database.direct_url or config.database.url)
         for name in applied:
             logger.debug("migration applied", extra={"migration": name})
         done = ", ".join(applied) if names_migrations else f"{len(applied)} applied"

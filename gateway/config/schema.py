@@ -151,6 +151,7 @@ class DatabaseConfig:
     """Which PostgreSQL, and how it is used. The URL may hold a password."""
 
     url: str = attrs.field(default="", repr=False)
+    direct_url: str = attrs.field(default="", repr=False)
     pool_size: int = attrs.field(default=8, validator=_between(2, 200))
     statement_timeout: float = attrs.field(default=15.0, validator=_between(1, 3600))
     connect_timeout: float = attrs.field(default=5.0, validator=_between(0.1, 60))

@@ -47,6 +47,10 @@ class MendedConnection(Connection):
         self._reading = False
         #: Whether it holds more memory than it should go on holding.
         self.is_worn = False
+        #: Whether its server has refused a change as a standby does.
+        self.reads_only = False
+        #: Statements that each transaction begins with (``gateway.db.session``).
+        self.preamble = ""
         options: dict[str, Any] = {**parameters}
         super().__init__(None, timeout, enable_hstore=False, **options)
         self._reading = True
@@ -70,10 +74,11 @@ class MendedConnection(Connection):
         return not self._conn.closed and not self._conn.notices
 
     def settle(self) -> bool:
-        """After use: whether it can be used again: open, outside any transaction, and not worn."""
+        """After use: whether it can be used again: open, outside any transaction, not worn, on a primary."""
         self._conn.notices.clear()
-        idle = psycopg2.extensions.TRANSACTION_STATUS_IDLE
-        return not self.is_worn and not self._conn.closed and bool(self._conn.get_transaction_status() == idle)
+        if self.is_worn or self.reads_only or self._conn.closed:
+            return False
+        return bool(self._conn.get_transaction_status() == psycopg2.extensions.TRANSACTION_STATUS_IDLE)
 
     @staticmethod
     def _ready(weak_self: "weakref.ref[Any]") -> None:

@@ -1,5 +1,6 @@
 """A connection that one owner has for itself: to be told things on it, and to queue behind nobody's work."""
 
+import asyncio
 from typing import Any
 
 import psycopg2
@@ -11,12 +12,13 @@ from gateway.db.sending import ConnectionLost, send
 
 
 class Dedicated:
-    """Made by ``Database.dedicated``. One coroutine at a time executes; another may wait for notifications."""
+    """Made by ``Database.dedicated``. Several may use it: statements run one after another."""
 
     def __init__(self, connection: MendedConnection, queries: Queries, limit: float):
         self._connection = connection
         self._queries = queries
         self._limit = limit
+        self._turn = asyncio.Lock()
 
     async def execute(self, query: str, /, **params: Any) -> int:
         """How many rows were affected. ``DatabaseUnavailable`` when there was no answer in time: what was sent may
@@ -24,7 +26,8 @@ class Dedicated:
         named = self._queries[query]
         named.check(params)
         try:
-            return (await send(self._connection, named.sql, params, self._limit)).count
+            async with self._turn:
+                return (await send(self._connection, named.sql, params, self._limit)).count
         except ConnectionLost as exc:
             raise unavailable("the connection was lost") from exc
 

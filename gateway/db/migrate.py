@@ -6,9 +6,9 @@ back first, whatever they are: the next ``migrate``, of whichever version, makes
 
 What yoyo 9.0.0 leaves to its caller:
 
-- Its lock is a row; a process that dies while it holds it locks everyone out. Here a session's advisory lock guards the
-  row, and PostgreSQL drops that lock with the connection. It is polled: a blocking wait would itself be what
-  ``CREATE INDEX CONCURRENTLY`` waits for.
+- Its lock is a row; a process that dies while it holds it locks everyone out. Here an advisory lock guards the row. A
+  transaction on a connection of its own holds it, and PostgreSQL drops it with either: a session's lock would stay on
+  the connection of a pooler. It is polled: a blocking wait is itself what ``CREATE INDEX CONCURRENTLY`` waits for.
 - It commits a migration on one connection and notes it as applied on another; a process that dies in between leaves
   tables that the next start tries to create again. Here both are one transaction.
 - It notes the name of the operating system's user, which a container's user may not have, and the host's full name,
@@ -23,19 +23,21 @@ import socket
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+import psycopg2
 from psycopg2.errors import DeadlockDetected
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.migrations import Migration, MigrationList, default_migration_table
 
-from gateway.db.errors import MALFORMED_URL, unavailable
-from gateway.errors import ConfigError, StartError
+from gateway.db.errors import INSUFFICIENT_PRIVILEGE, Unusable, not_connected, reason_of, unavailable
+from gateway.db.parameters import parameters
+from gateway.errors import DatabaseUnavailable, StartError
 
 #: Any number, the same in every gateway: the key of the advisory lock ("acpgate" in ASCII).
 GUARD = 0x616370_67617465
@@ -76,22 +78,7 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
         return type(self)(self.uri.url)
 
     def connect(self, target: _Target) -> Any:
-        try:
-            connection = self.driver.connect(
-                target.url, connect_timeout=_CONNECT_TIMEOUT, application_name="acp-gateway-migrate"
-            )
-        except self.driver.ProgrammingError:
-            # The driver's message quotes the URL with its password.
-            raise ConfigError(MALFORMED_URL) from None
-        except self.DatabaseError as exc:
-            raise unavailable(_reason(exc)) from exc
-        connection.autocommit = True
-        return connection
-
-    def init_connection(self, connection: Any) -> None:
-        with connection.cursor() as cursor:
-            # A migration that waits for a table's lock makes everyone behind it wait too: better it fails.
-            cursor.execute("set lock_timeout = '30s'")
+        return _connect(target.url)
 
     def get_log_data(self, migration: Migration | None = None, operation: str = "apply") -> dict[str, Any]:
         return {
@@ -111,6 +98,8 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
             self.apply_one(migration) if direction == "apply" else self.rollback_one(migration)
             return
         with self.transaction():
+            # A migration that waits for a table's lock makes everyone behind it wait too: better it fails.
+            self.execute("set local lock_timeout = '30s'")
             migration.process_steps(self, direction)
             # Functions are noted with what they were when they were applied.
             self.execute(f"delete from {self.migration_table} where migration_id = :id", {"id": migration.id})
@@ -137,11 +126,28 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
             self.execute(f"delete from {self.migration_table}")
             self.mark_one(baseline)
 
-    def try_guard(self) -> bool:
-        """Take the advisory lock that lets one process migrate at a time, if nobody has it."""
-        cursor = self.connection.cursor()
-        cursor.execute("select pg_try_advisory_lock(%s)", (GUARD,))
-        return bool(cursor.fetchone()[0])
+    def create_lock_table(self) -> None:
+        """As yoyo does, but only where it is missing, and whoever may not is told."""
+        [[is_there]] = self.execute(f"select to_regclass('{self.lock_table}') is not null").fetchall()
+        if not is_there:
+            with self.transaction():
+                self.execute(self.format_sql(self.create_lock_table_sql))
+
+    def _insert_lock_row(self, pid: int, timeout: float, poll_interval: float = 0.5) -> None:
+        """At once: the guard is ours. yoyo would take any failure for somebody else's row, and wait for it."""
+        with self.transaction():
+            self.execute(f"insert into {self.lock_table} (locked, ctime, pid) values (1, now(), :pid)", {"pid": pid})
+
+
+def _connect(url: str) -> Any:
+    """libpq's own reading of the URL is better than that of yoyo's parser."""
+    options: dict[str, Any] = parameters(url, application_name="acp-gateway-migrate")
+    try:
+        connection = psycopg2.connect(**{**options, "connect_timeout": _CONNECT_TIMEOUT})
+    except psycopg2.Error as exc:
+        raise not_connected(_reason(exc)) from exc
+    connection.autocommit = True
+    return connection
 
 
 def _reason(exc: Exception) -> str:
@@ -214,26 +220,49 @@ def _step(backend: _Backend, migration: Migration, direction: Literal["apply", "
             return
         except backend.DatabaseError as exc:
             if not (isinstance(exc, DeadlockDetected) and migration.use_transactions and tries_left):
+                if reason_of(exc.pgcode or "") is not None:
+                    raise  # It says nothing of the migration.
                 raise MigrationFailed(f"migration {migration.id} failed: {str(exc).strip()}") from exc
 
 
 @contextmanager
 def _guarded(url: str, wait: float) -> Iterator[_Backend]:
     """A backend that is the only one at work on this database; connection errors become ``DatabaseUnavailable``."""
-    with _Backend(url) as backend:
-        try:
-            _wait_for_guard(backend, wait)
+    try:
+        with closing(_connect(url)) as guard, _Backend(url) as backend:
+            _wait_for_guard(guard, wait)
             backend.create_lock_table()
             backend.break_lock()  # Whoever left a row here is dead: it would hold the guard.
             with backend.lock():
                 yield backend
-        except backend.DatabaseError as exc:
-            raise unavailable(_reason(exc)) from exc
+    except psycopg2.Error as exc:
+        raise _refusal(exc) from exc
 
 
-def _wait_for_guard(backend: _Backend, wait: float) -> None:
+def _wait_for_guard(guard: Any, wait: float) -> None:
+    """Take the advisory lock that lets one process migrate at a time, until ``guard`` is closed."""
     deadline = time.monotonic() + wait
-    while not backend.try_guard():
+    while not _try_guard(guard):
         if time.monotonic() > deadline:
             raise MigrationFailed(f"another process has been migrating this database for over {wait:g} seconds")
         time.sleep(_POLL)
+
+
+def _try_guard(guard: Any) -> bool:
+    with guard.cursor() as cursor:
+        cursor.execute("begin; set local idle_in_transaction_session_timeout = 0")
+        cursor.execute("select pg_try_advisory_xact_lock(%s)", (GUARD,))
+        [[is_ours]] = cursor.fetchall()
+        if not is_ours:
+            cursor.execute("rollback")
+    return bool(is_ours)
+
+
+def _refusal(exc: psycopg2.Error) -> MigrationFailed | DatabaseUnavailable:
+    reason = reason_of(exc.pgcode or "")
+    if reason is INSUFFICIENT_PRIVILEGE:
+        return MigrationFailed(
+            f"the database's role may not do this: {_reason(exc)}. Grant it USAGE and CREATE on the schema, or migrate "
+            "with a role that has them (database.direct_url)"
+        )
+    return unavailable(_reason(exc)) if reason is None else Unusable(reason)

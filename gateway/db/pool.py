@@ -16,19 +16,32 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import psycopg2
-import psycopg2.extensions
 
 from gateway.db.addresses import addresses
 from gateway.db.aiopg_fixes import MendedConnection
 from gateway.db.availability import Availability, is_away
 from gateway.db.connections import Connections, Usage
 from gateway.db.dedicated import Dedicated
-from gateway.db.errors import MALFORMED_URL, LostRace, outcome_unknown, query_timeout, unavailable
+from gateway.db.errors import (
+    SYNCHRONOUS_STANDBY,
+    LostRace,
+    OutcomeUnknown,
+    QueryTimeout,
+    Unusable,
+    because,
+    not_connected,
+    outcome_unknown,
+    query_timeout,
+    unavailable,
+)
+from gateway.db.parameters import parameters
 from gateway.db.pieces import Spread, is_large
 from gateway.db.queries import Queries, Query
-from gateway.db.quiet import Quiet, advice
 from gateway.db.sending import ConnectionLost, Result, send
-from gateway.errors import ConfigError, DatabaseUnavailable, GatewayError
+from gateway.db.session import SessionSettings, advice
+from gateway.db.troubles import Troubles
+from gateway.db.waits import Waits
+from gateway.errors import DatabaseUnavailable, GatewayError
 
 logger = logging.getLogger(__name__)
 
@@ -41,21 +54,6 @@ TRANSACTION_LIMIT = 60.0
 TRANSACTION_ATTEMPTS = 3
 #: Seconds that PostgreSQL has beyond its own statement timeout to say so, before the connection counts as dead.
 GRACE = 5.0
-
-# client_connection_check_interval: a statement whose client is gone ends within a second (PostgreSQL 14 and later).
-# idle_in_transaction_session_timeout: a gateway that is paused in an append holds the log's head no longer than this.
-_SERVER_OPTIONS = {
-    "client_connection_check_interval": 1_000,
-    "lock_timeout": 5_000,
-    "idle_in_transaction_session_timeout": 5_000,
-}
-_CLIENT_OPTIONS = {
-    "application_name": "acp-gateway",
-    "keepalives_idle": "30",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "15000",
-}
 
 
 class Transaction:
@@ -114,16 +112,23 @@ class Database:
     def __init__(
         self,
         connections: Connections,
-        connect: Callable[[], Awaitable[MendedConnection]],
+        connect_directly: Callable[[], Awaitable[MendedConnection]],
         queries: Queries,
         statement_timeout: float,
+        troubles: Troubles,
+        *,
+        has_two_ways: bool,
     ):
         """Not for callers: see ``open``."""
         self._connections = connections
-        self._connect = connect
+        self._connect_directly = connect_directly
+        #: Whether dedicated connections take another way than all others.
+        self.has_two_ways = has_two_ways
         self._queries = queries
         self._limit = statement_timeout + GRACE
         self._availability = Availability()
+        self._troubles = troubles
+        self._waits = Waits(connect_directly, troubles)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -136,17 +141,28 @@ class Database:
         statement_timeout: float = 15,
         connect_timeout: float = 5,
         acquire_timeout: float = 5,
+        direct_url: str = "",
         queries: Queries | None = None,
     ) -> "Database":
         """Connect to ``postgresql://…``; times are in seconds. ``DatabaseUnavailable`` if it does not answer.
 
-        ``acquire_timeout`` is how long a caller waits when all ``size`` connections are busy.
+        ``acquire_timeout`` is how long a caller waits when all ``size`` connections are busy. ``direct_url`` leads past
+        a pooler to the same database: for ``dedicated``.
         """
-        parameters = _parameters(url, statement_timeout)
-        connect = partial(_connect_quietly, Quiet(), parameters, connect_timeout)
-        connections = Connections(connect, size=size, acquire_timeout=acquire_timeout)
+        troubles = Troubles()
+
+        def connecting(url: str, name: str) -> Callable[[], Awaitable[MendedConnection]]:
+            given = parameters(url, application_name=name)
+            settings = SessionSettings(given, statement_timeout=statement_timeout)
+            return partial(_open_session, given, settings, connect_timeout, troubles)
+
+        connections = Connections(connecting(url, "acp-gateway"), size=size, acquire_timeout=acquire_timeout)
+        directly = connecting(direct_url or url, "acp-gateway-dedicated")
         async with connections.lend():
-            return cls(connections, connect, queries or Queries.load(), statement_timeout)
+            found = queries or Queries.load()
+            return cls(
+                *(connections, directly, found, statement_timeout, troubles), has_two_ways=direct_url not in ("", url)
+            )
 
     async def close(self, *, deadline: float = 10) -> None:
         """Let what runs come to its end for ``deadline`` seconds, then cut it off."""
@@ -158,11 +174,20 @@ class Database:
             if late:
                 logger.warning("database work cut off at shutdown", extra={"count": len(late)})
                 await asyncio.wait(late, timeout=deadline)
+        await self._waits.close()
         self._connections.close()
 
     def usage(self) -> Usage:
         """How its connections are used just now."""
         return self._connections.usage()
+
+    def troubles(self) -> Mapping[str, str]:
+        """Why it refuses work just now: clauses for people, by a word for programs. It need not be so for all work."""
+        return self._troubles.lasting()
+
+    async def look_for_waits(self) -> None:
+        """Find out what holds up changes that do not end, for ``troubles``."""
+        await self._waits.look()
 
     async def __aenter__(self) -> "Database":
         return self
@@ -212,7 +237,9 @@ class Database:
         """
         if self._closed:
             raise unavailable("the gateway is stopping")
-        connection = await self._watched(self._connect())
+        connecting = self._connect_directly()
+        # Where they take another way, their failures say nothing of the database.
+        connection = await (connecting if self.has_two_ways else self._watched(connecting))
         try:
             yield Dedicated(connection, self._queries, limit)
         finally:
@@ -244,12 +271,20 @@ class Database:
     async def _watched(self, work: Awaitable[T]) -> T:
         try:
             result = await work
+        except (QueryTimeout, OutcomeUnknown) as exc:
+            if (isinstance(exc, QueryTimeout) or _timed_out(exc)) and await self._waits.look():
+                raise because(exc, SYNCHRONOUS_STANDBY) from exc.__cause__
+            raise
+        except Unusable as exc:
+            self._troubles.saw(exc.reason)
+            raise
         except GatewayError as exc:
             # One connection that was lost says nothing of the next one.
             if is_away(exc) and not isinstance(exc.__cause__, ConnectionLost):
                 self._availability.failed(str(exc))
             raise
         self._availability.worked()
+        self._troubles.lasting()
         return result
 
     async def _run(self, query: Query, params: Mapping[str, Any]) -> Result:
@@ -266,7 +301,7 @@ class Database:
 
     async def _run_once(self, query: Query, params: Mapping[str, Any]) -> Result:
         async with self._connections.lend() as connection:
-            return await send(connection, query.sql, params, self._limit)
+            return await send(connection, connection.preamble + query.sql, params, self._limit)
 
     async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         for _ in range(TRANSACTION_ATTEMPTS - 1):
@@ -297,7 +332,7 @@ class Database:
         for last in (False, True):
             async with self._connections.lend() as connection:
                 try:
-                    await send(connection, "BEGIN", {}, self._limit)
+                    await send(connection, f"BEGIN; {connection.preamble}", {}, self._limit)
                 except ConnectionLost as exc:
                     if last:
                         raise unavailable() from exc
@@ -345,22 +380,23 @@ def _log_failure(task: asyncio.Task[Any]) -> None:
         logger.error("database work failed after its caller had left", exc_info=trace, extra={"error": str(exc)})
 
 
-def _parameters(url: str, statement_timeout: float) -> dict[str, str]:
-    try:
-        given = psycopg2.extensions.parse_dsn(url)
-    except psycopg2.ProgrammingError:
-        # The driver's message quotes the URL with its password.
-        raise ConfigError(MALFORMED_URL) from None
-    settings = {**_SERVER_OPTIONS, "statement_timeout": round(statement_timeout * 1000)}
-    ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    # The URL's own options come last, so that they win.
-    return {**_CLIENT_OPTIONS, **given, "options": f"{ours} {given.get('options', '')}".strip()}
+def _timed_out(exc: OutcomeUnknown) -> bool:
+    """Whether the connection was given up because there was no answer."""
+    lost = exc.__cause__
+    return lost is not None and isinstance(lost.__cause__, TimeoutError)
 
 
-async def _connect_quietly(quiet: Quiet, parameters: dict[str, str], timeout: float) -> MendedConnection:
-    connection = await _connect(parameters, timeout)
+async def _open_session(
+    given: dict[str, str], settings: SessionSettings, timeout: float, troubles: Troubles
+) -> MendedConnection:
     try:
-        await quiet.apply(connection, timeout)
+        connection = await _connect(given, timeout)
+    except Unusable as exc:
+        # The caller may yet be given one of those that there are.
+        troubles.saw(exc.reason)
+        raise
+    try:
+        await settings.apply(connection, timeout)
     except ConnectionLost as exc:
         connection.close()
         raise unavailable() from exc
@@ -370,17 +406,17 @@ async def _connect_quietly(quiet: Quiet, parameters: dict[str, str], timeout: fl
     return connection
 
 
-async def _connect(parameters: dict[str, str], timeout: float) -> MendedConnection:
+async def _connect(given: dict[str, str], timeout: float) -> MendedConnection:
     """A connection to the first address that gives one. They share ``timeout``, so that the last has its turn too."""
     reason = "it has no address"
     try:
         async with asyncio.timeout(timeout):
-            targets = await addresses(parameters)
+            targets = await addresses(given)
     except TimeoutError:
         raise unavailable("its name could not be resolved in time") from None
     except OSError as exc:
         raise unavailable("its name could not be resolved") from exc
-    base = {key: value for key, value in parameters.items() if key not in ("host", "hostaddr", "port")}
+    base = {key: value for key, value in given.items() if key not in ("host", "hostaddr", "port")}
     for target in targets:
         try:
             return await MendedConnection.open({**base, **target}, timeout=timeout / len(targets))
@@ -388,7 +424,7 @@ async def _connect(parameters: dict[str, str], timeout: float) -> MendedConnecti
             reason = "it did not answer in time"
         except psycopg2.Error as exc:
             reason = _reason(exc)
-    raise unavailable(reason)
+    raise not_connected(reason)
 
 
 def _reason(exc: psycopg2.Error) -> str:

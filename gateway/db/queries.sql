@@ -1740,6 +1740,10 @@ where exists (select from agent_sessions s where s.project_id = p.id
 -- Hear what other gateways have done.
 listen acp_gateway;
 
+-- stop_listening --
+-- Hear nothing any more: through a pooler, somebody else may have this session next.
+unlisten acp_gateway;
+
 -- send_wakeups --
 -- Tell other gateways what was done here, after it was committed.
 select pg_notify('acp_gateway', payload) from unnest(%(payloads)s::text[]) as payload;

@@ -4,12 +4,14 @@ They are hints: a gateway that misses one notices a little later by polling. The
 separate connection, at most every 25 ms and combined, because ``NOTIFY`` takes a lock of the whole database, and would
 slow appends down.
 
-One connection sends and listens. It is probed, because a frozen one would go unnoticed.
+One connection sends and listens. It is probed, because a frozen one would go unnoticed. And it must hear what this
+gateway sends over another connection: through a pooler in transaction mode nothing is ever heard, and nothing fails.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from gateway.db.availability import log_failure
 from gateway.db.dedicated import Dedicated
@@ -26,9 +28,13 @@ PAUSE_SECONDS = 0.025
 PAYLOAD_BYTES = 7_900
 #: How often an idle connection is probed, and how long an answer may take.
 PROBE_SECONDS, ANSWER_SECONDS = 3.0, 3.0
+#: How often it is looked whether anything is heard. Each time costs a commit.
+ECHO_SECONDS = 60.0
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 2.0
 
 RELEASED = "leases-released"
+#: What a gateway sends to itself.
+ECHO = "echo"
 
 
 class Wakeups:
@@ -45,6 +51,9 @@ class Wakeups:
         self._on_released: list[Callable[[], None]] = []
         #: Set while listening.
         self.listening = asyncio.Event()
+        self._echo = asyncio.Event()
+        #: Why nothing is heard, although the database can be used: a clause for people.
+        self.deafness: str | None = None
 
     def on_moved(self, listener: Callable[[LogId, Cursor], None]) -> None:
         """Call ``listener(log_id, head)`` when another gateway has appended; it must not block."""
@@ -76,6 +85,8 @@ class Wakeups:
                     await self._use(connection)
             except GatewayError as exc:
                 log_failure(logger, "no wake-ups", exc)
+                if self._database.has_two_ways:
+                    self._hears(deafness=f"{exc}".rstrip("."))
             finally:
                 self.listening.clear()
             await asyncio.sleep(backoff)
@@ -85,6 +96,7 @@ class Wakeups:
         tasks = [
             asyncio.create_task(self._tell(connection), name="tell other gateways"),
             asyncio.create_task(self._hear(connection), name="hear other gateways"),
+            asyncio.create_task(self._test_hearing(connection), name="hear this gateway"),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -111,9 +123,44 @@ class Wakeups:
     async def _hear(self, connection: Dedicated) -> None:
         while True:
             gateway_id, *words = (await connection.notification()).split(" ")
-            if gateway_id != self._gateway_id:
-                for word in words:
-                    self._take(word)
+            if gateway_id == self._gateway_id:
+                if words == [ECHO]:
+                    self._echo.set()
+                continue
+            for word in words:
+                self._take(word)
+
+    async def _test_hearing(self, connection: Dedicated) -> None:
+        while True:
+            if self.deafness is not None:
+                await connection.execute("listen_for_wakeups")
+            # Not over the connection that listens: a pooler passes on what that one says to itself.
+            with suppress(GatewayError):
+                self._echo.clear()
+                await self._database.execute("send_wakeups", payloads=[f"{self._gateway_id} {ECHO}"])
+                self._hears(deafness=None if await self._hears_echo() else self._pooled())
+            if self.deafness is not None:
+                # Through a pooler somebody else may have this session next.
+                await connection.execute("stop_listening")
+            await asyncio.sleep(ECHO_SECONDS)
+
+    async def _hears_echo(self) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._echo.wait()
+        return self._echo.is_set()
+
+    def _pooled(self) -> str:
+        if self._database.has_two_ways:
+            return "database.direct_url leads through a pooler in transaction mode, too"
+        return "database.url leads through a pooler in transaction mode; set database.direct_url"
+
+    def _hears(self, *, deafness: str | None) -> None:
+        if self.deafness is None and deafness is not None:
+            logger.warning("notifications do not arrive", extra={"reason": deafness})
+        elif self.deafness is not None and deafness is None:
+            logger.warning("notifications arrive again")
+        self.deafness = deafness
 
     def _take(self, word: str) -> None:
         if word == RELEASED:

@@ -9,10 +9,11 @@ from gateway.config.reload import Settings
 from gateway.credentials.keyring import Keys
 from gateway.db.pool import Database
 from gateway.follow.followers import Followers
-from gateway.stream.streams import Streams
+from gateway.stream.room import StreamsRoom
 from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition, Seat
 from gateway.telemetry.metrics import Metrics
+from gateway.upkeep.presence import Presence
 from gateway.web.bodies import Bodies
 from gateway.web.gauges import add_gauges
 from gateway.web.keys import BODIES, CONFIG, EXPOSITION, READINESS, SETTINGS, TASKS
@@ -50,15 +51,16 @@ def application(settings: Settings) -> web.Application:
 async def open_web(
     app: web.Application,
     database: Database,
+    presence: Presence,
     keys: Keys,
     followers: Followers,
-    streams: Streams,
+    streams: StreamsRoom,
     metrics: Metrics,
     seat: Seat | None,
 ) -> AsyncIterator[None]:
     """On exit, work whose clients have disconnected is cancelled."""
-    tasks, ready = Tasks(), readiness(database, keys, followers)
-    exposition = Exposition(metrics, add_gauges(metrics, database, followers, streams), seat)
+    tasks, ready = Tasks(), readiness(database, presence, keys, followers, streams.wakeups)
+    exposition = Exposition(metrics, add_gauges(metrics, database, followers, streams.streams), seat)
     app[TASKS], app[BODIES], app[READINESS], app[EXPOSITION] = tasks, Bodies(), ready, exposition
     async with exposition.open():
         try:

@@ -18,8 +18,8 @@ from tests.program import command, environment
 #: How late an event may come to a gateway that no wake-up reaches: a poll, and what it takes.
 POLL_SECONDS = 1.5
 BACKENDS = "datname = current_database() and application_name <> 'chaos'"
-#: The connections that gateways listen on: what they have done last is one of these.
-LISTENING = f"select pid from pg_stat_activity where {BACKENDS} and query ~* '^(listen |select pg_notify|select 1;?$)'"
+#: The connections that gateways listen on.
+LISTENING = f"select pid from pg_stat_activity where {BACKENDS} and application_name = 'acp-gateway-dedicated'"
 
 
 @row(6, "PostgreSQL stopped at once and started")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import uvloop
 
 from gateway.db.embedded import EmbeddedPostgres
 from gateway.db.pool import Database
+from tests import postgres
+from tests.conftest import administer, with_database
 from tests.db.things import QUERIES, SCHEMA, ask
 
+_NUMBERS = count(1)
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
@@ -37,6 +41,24 @@ async def things(things_url: str) -> AsyncIterator[Database]:
     """That database, opened with two connections."""
     async with await Database.open(things_url, size=2, queries=QUERIES) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def debian(session_directory: Path, postgres_programs: Path) -> Iterator[EmbeddedPostgres]:
+    """A server as people run it, with the role ``plain``, which has no privileges."""
+    server = postgres.start(session_directory / "debian", postgres_programs, log_min_error_statement="error")
+    ask(server.url, "create role plain login; revoke create on schema public from public")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def debian_url(debian: EmbeddedPostgres) -> Iterator[str]:
+    """An empty database there."""
+    name = f"debian_{next(_NUMBERS)}"
+    administer(debian.url, "create database {}", name)
+    yield with_database(debian.url, name)
+    administer(debian.url, "drop database {} with (force)", name)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ class Relay:
     """
 
     def __init__(self, url: str, *, host: str = "127.0.0.1", silent: bool = False):
-        self._socket = parse_qs(urlsplit(url).query)["host"][0] + "/.s.PGSQL.5432"
+        self.lead_to(url)
         self._url = url
         self._host = host
         self.silent = silent
@@ -42,6 +42,10 @@ class Relay:
         """The same database, through here."""
         parts = urlsplit(self._url)
         return f"postgresql://{parts.username}@{self._host}:{self.port}{parts.path}"
+
+    def lead_to(self, url: str) -> None:
+        """New connections lead to this server."""
+        self._socket = parse_qs(urlsplit(url).query)["host"][0] + "/.s.PGSQL.5432"
 
     async def go_away(self) -> None:
         """Break every connection and refuse new ones, as a stopped server does, until ``come_back``."""

@@ -77,10 +77,27 @@ select %(text)s as text, 7 %% 4 as rest;
 -- What other types become.
 select null::bytea as nothing, '{"a": [1]}'::jsonb as object, now() as at, 7 %% 4 as rest;
 
+-- limits --
+-- What this session works under.
+select current_setting('jit') as jit, current_setting('lock_timeout') as lock,
+    current_setting('statement_timeout') as statement, current_setting('client_connection_check_interval') as client,
+    current_setting('idle_in_transaction_session_timeout') as idle,
+    current_setting('log_min_error_statement') as logged;
+
 -- backend --
 -- Who serves this connection.
 select pg_backend_pid() as pid, current_setting('application_name') as name, current_setting('lock_timeout') as locks;
 """)
+
+#: What the query of this name finds in a gateway's session.
+LIMITS = {
+    "jit": "off",
+    "lock": "5s",
+    "statement": "15s",
+    "client": "1s",
+    "idle": "5s",
+    "logged": "panic",
+}
 
 
 def ask(url: str, statement: str, **parameters: object) -> list[tuple[object, ...]]:

@@ -19,7 +19,7 @@ from tests.world import QUICK, EventStream, Gateway, GatewayProcess, Project
 
 LISTENERS = """
 select pid from pg_stat_activity
-where datname = current_database() and query ~ 'acp_gateway|^select 1$' and pid <> pg_backend_pid()
+where datname = current_database() and application_name = 'acp-gateway-dedicated'
 """
 
 
@@ -89,3 +89,12 @@ async def test_a_listener_that_has_frozen_is_noticed_and_replaced(database_url: 
                 os.kill(pid, signal.SIGCONT)
         await asyncio.sleep(0.3)
         assert await best_of(8, container, stream) < 0.1
+
+
+async def test_a_way_for_notifications_that_leads_nowhere_is_told_and_all_else_works(database_url: str) -> None:
+    nowhere = "postgresql://postgres@/postgres?host=/nonexistent"
+    async with GatewayProcess(database_url, QUICK, direct_url=nowhere).run() as gateway:
+        await eventually(lambda: gateway.app[STREAMS].wakeups.deafness)
+        part = (await gateway.call("GET", "/readyz")).json["parts"]["database"]
+        assert part["ready"]
+        assert "No such file or directory" in part["note"]

@@ -24,7 +24,7 @@ const HINTS = {
     address_taken: "Register a container of your own, or ask whoever runs the gateway.",
     project_creation_denied: "Ask whoever runs the gateway to register the container, or to let you do it.",
     token_limited: "Use an API token that is not limited to some projects.",
-    database_unavailable: "The gateway's database is away. What was sent is not lost: try again in a moment.",
+    database_unavailable: "What was sent is not lost: try again in a moment.",
     project_not_found: "It may have been removed, or you are no member of it.",
 };
 
