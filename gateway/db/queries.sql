@@ -504,6 +504,11 @@ where project_id = %(project_id)s and container_session_id = %(container_session
 update agent_sessions set agent_mode = %(agent_mode)s, agent_decides = %(agent_decides)s
 where project_id = %(project_id)s and container_session_id = %(container_session_id)s;
 
+-- set_agent_title --
+-- A title that a session's agent gives it, or takes back; unless somebody has given it another.
+update agent_sessions set title = %(title)s, agent_title = %(title)s
+where project_id = %(project_id)s and id = %(session_id)s and (title is null or title = agent_title);
+
 -- bound_sessions --
 -- The living sessions of a project that its container is to have, with their running turn.
 select s.id, s.agent_id, s.container_session_id, t.id as turn_id

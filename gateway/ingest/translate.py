@@ -40,6 +40,10 @@ _CREATION_SECONDS = SPAWN_SECONDS + 5.0
 #: An agent's id for a session that is longer is taken for none.
 _MAX_ACP_ID = 1000
 _SHORT_NAME = 100
+#: ACP's update that may give a session a title.
+_INFO = b'"session_info_update"'
+#: Characters of a title, as in the API.
+_MAX_TITLE = 500
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -105,7 +109,12 @@ class Translator:
             known = self._sessions.get(key)
             if isinstance(known, str):
                 session_id = known
-                if event.event == "session_update" and key in self._named and _names_agent(envelope):
+                if (
+                    event.event == "session_update"
+                    and key in self._named
+                    and _names_agent(envelope)
+                    and _INFO not in bytes(envelope.data)
+                ):
                     return _update(envelope, session_id)
             elif known is None or known <= time.monotonic():
                 return partial(self._with_session, project_id, event, envelope, envelope.session_id)
@@ -151,7 +160,7 @@ class Translator:
             case kind if kind in WORK:
                 return _work(received)
             case kind if kind in PASSED_ON:
-                effects = (*_effects(received), *self._acp_session(received))
+                effects = (*_effects(received), *self._acp_session(received), *_title(received))
                 return NewEvent(type=kind, data=received.raw, effects=effects, **received.common)
             case _:
                 return not_understood(received)
@@ -355,6 +364,22 @@ def _auth_required(received: ReceivedEvent) -> NewEvent:
     if message is not None and not any(received.has(name) for name in LOGIN):
         data["message"] = message
     return NewEvent(type=received.type, data=dump_foreign_json(data), **received.common)
+
+
+def _title(received: ReceivedEvent) -> tuple[Effect, ...]:
+    """What an agent calls its session; null takes a title back."""
+    if received.type != "session_update" or received.session_id is None or _INFO not in received.raw:
+        return ()
+    update = received.member("update")
+    if not isinstance(update, dict) or update.get("sessionUpdate") != "session_info_update" or "title" not in update:
+        return ()
+    title = update["title"]
+    if isinstance(title, str):
+        title = " ".join(storable(title[:_MAX_TITLE]).split()) or None
+    elif title is not None:
+        return ()
+    change = {"project_id": received.project_id, "session_id": received.session_id, "title": title}
+    return (Effect("set_agent_title", change),)
 
 
 def _mode(received: ReceivedEvent) -> NewEvent:

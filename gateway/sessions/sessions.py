@@ -61,6 +61,8 @@ class Session:
     has_mcp_servers: bool
     working_directory: str | None
     title: str | None
+    #: The title that its agent gave it last.
+    agent_title: str | None
     #: Who decides what the agent may do: the container or the agent itself, or the project's mode.
     permissions: str
     #: The mode that the agent works in, if it has modes.
@@ -78,6 +80,13 @@ class Session:
     #: When it was active last.
     active_at: datetime
     ended_at: datetime | None
+
+    @property
+    def titled_by(self) -> str | None:
+        """``user`` or ``agent``; None: it has no title."""
+        if self.title is None:
+            return None
+        return "agent" if self.title == self.agent_title else "user"
 
     @classmethod
     def from_row(cls, row: Row) -> "Session":

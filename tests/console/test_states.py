@@ -1,11 +1,13 @@
 """Changes of state are seen in open pages without a reload."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from tests.console.browsing import Console, console
+from tests.console.saying import begin, update
 from tests.world import Gateway, Project
 
 #: Much happens in each, on a machine that may have other work.
@@ -40,6 +42,21 @@ async def test_two_windows_show_each_others_titles(page: Console, other: Console
             await expect(one.page).to_have_title(f"{title} · ACP gateway")
     await other.page.reload()
     await expect(other.transcript.locator(".note")).to_have_count(2)
+
+
+async def test_a_title_of_the_agents_is_shown_until_somebody_gives_another(
+    page: Console, scripted_project: Project
+) -> None:
+    session_id = await begin(page, scripted_project, [update("session_info_update", title="Mend the parser")])
+    listed = page.page.locator("#sidebar .session-title")
+    await expect(listed).to_have_text("Mend the parser")
+    await rename(page, "Ours")
+    await expect(listed).to_have_text("Ours")
+    await scripted_project.prompt(
+        session_id, json.dumps([update("session_info_update", title="No"), ["say", "done", 1]])
+    )
+    await expect(page.answers.last).to_contain_text("done")
+    await expect(listed).to_have_text("Ours")
 
 
 async def test_a_history_that_is_cleared_is_gone_from_an_open_page(page: Console, project: Project) -> None:

@@ -159,3 +159,35 @@ async def test_what_a_restored_backup_has_lost_is_a_gap_in_every_history(
     assert [one["role"] for one in messages] == ["user", "assistant", "event", "user", "assistant"]
     assert (messages[2]["event"], messages[2]["data"]["reason"]) == ("gap", "restored_from_backup")
     assert "restored from a backup" in await export(session, "markdown")
+
+
+def called(title: str | None) -> list[Any]:
+    return ["update", {"sessionUpdate": "session_info_update", "title": title}]
+
+
+async def test_an_agent_titles_a_session_that_nobody_else_has(session: Session) -> None:
+    async def title() -> tuple[str | None, str | None]:
+        shown = (await session.project.call("GET", f"/session/{session.id}")).json
+        [listed] = (await session.project.call("GET", "/session")).json["sessions"]
+        snapshot = (await session.project.call("GET", f"/session/{session.id}/snapshot")).json["session"]
+        for one in (listed, snapshot):
+            assert (one["title"], one["titledBy"]) == (shown["title"], shown["titledBy"])
+        return shown["title"], shown["titledBy"]
+
+    assert await title() == (None, None)
+    await session.events_of(["say", "first", 1], called("Mend\n the parser\x00"))
+    assert await title() == ("Mend the parser", "agent")
+    await session.events_of(called("x" * 1000))
+    assert await title() == ("x" * 500, "agent")
+    for kept in ({"sessionUpdate": "session_info_update"}, {"sessionUpdate": "session_info_update", "title": ["no"]}):
+        await session.events_of(["update", kept])
+        assert await title() == ("x" * 500, "agent")
+    await session.events_of(called(None))
+    assert await title() == (None, None)
+    await session.events_of(called("Mend the lexer"))
+    assert (await rename(session, "Ours"))["titledBy"] == "user"
+    await session.events_of(called("Something else"), called(None))
+    assert await title() == ("Ours", "user")
+    await rename(session, None)
+    await session.events_of(called("Mend the lexer"))
+    assert await title() == ("Mend the lexer", "agent")

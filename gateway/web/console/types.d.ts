@@ -217,6 +217,7 @@ export interface Session {
     id: string;
     agentId: string;
     title: string | null;
+    titledBy: "user" | "agent" | null;
     workingDirectory: string | null;
     permissions: string;
     agentMode: string | null;

@@ -148,6 +148,9 @@ class Session:
     project_id: str
     agent_id: str
     title: str | None
+    titled_by: Annotated[
+        Literal["user", "agent"] | None, Meta(description="Who gave the title. An agent's gives way to a user's.")
+    ]
     working_directory: str | None
     permissions: Annotated[
         str, Meta(description="The project's mode; `container` or `agent` if that decides by itself.")

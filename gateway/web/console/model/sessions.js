@@ -2,6 +2,7 @@
 
 import { isPassing } from "../api.js";
 import { seqOf } from "./event.js";
+import { updateOf } from "./updates.js";
 
 /** @import { EventOf, KnownSession, LogEvent, Session, Settings } from "../types.js" */
 /** @import { Calls } from "./calls.js" */
@@ -185,6 +186,7 @@ export class Sessions {
         this.#byId.set(id, {
             id,
             ...data,
+            titledBy: data.title === null ? null : "user",
             status: "idle",
             turn: null,
             queue: [],
@@ -205,18 +207,36 @@ function isSoonAfter(at, before) {
 }
 
 /**
+ * The title that an agent gives its session, or takes back, as the gateway stores it.
+ *
+ * @param {unknown} data
+ * @returns {Partial<KnownSession> | null}
+ */
+function agentsTitle(data) {
+    const update = updateOf(data);
+    if (update?.sessionUpdate !== "session_info_update") return null;
+    const given = update.title;
+    if (given === null) return { title: null, titledBy: null };
+    if (typeof given !== "string") return null;
+    const title = given.slice(0, 500).split(/\s+/).filter(Boolean).join(" ") || null;
+    return { title, titledBy: title === null ? null : "agent" };
+}
+
+/**
  * What an event changes of its session; null where that is nothing that is shown.
  *
  * @param {LogEvent} event
  * @param {KnownSession} session
  * @returns {Partial<KnownSession> | null}
  */
-function changeBy(event, { status, turn, queue }) {
+function changeBy(event, { titledBy, status, turn, queue }) {
     const { turnId, at } = event;
     const waiting = queue.filter((id) => id !== turnId);
     switch (event.type) {
         case "session_renamed":
-            return { title: event.data.title };
+            return { title: event.data.title, titledBy: event.data.title === null ? null : "user" };
+        case "session_update":
+            return titledBy === "user" ? null : agentsTitle(event.data);
         case "turn_started":
             return {
                 status: "running",

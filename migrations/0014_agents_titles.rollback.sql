@@ -1,0 +1,3 @@
+-- Titles stay, whoever gave them.
+
+alter table agent_sessions drop column agent_title;
