@@ -45,6 +45,8 @@ insert into turns (project_id, id, session_id, user_id, state, before_seq)
 HELD = {"project_ids": ["p0"]}
 SESSION = {"project_id": "p0", "session_id": "s"}
 FOUND = {**SESSION, "container_turn_id": "c7", "unnamed": True}
+NONE_READ: dict[str, Any] = {"read_projects": [], "read_logs": []}
+NONE_KNOWN: dict[str, Any] = {"known_projects": [], "known_logs": []}
 LEASE = {"holder": "h", "seconds": 60.0, "asked": [], "limit": 500}
 
 #: Each with what it is given; the name of a statement may stand twice.
@@ -54,7 +56,7 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("discard_stale_sessions", {}),
     ("claim_withdrawals", {"seconds": 30.0, "limit": 20}),
     ("list_projects_to_follow", HELD),
-    ("list_recorded", {**HELD, "recorded": [], "unrecorded": []}),
+    ("list_recorded", {"logs": ["opencode"], "held": ["p0"], **NONE_READ, **NONE_KNOWN}),
     ("forget_unwanted_leases", {}),
     ("get_heads", {**HELD, "logs": ["acp"]}),
     ("settle_logs", {"least": 100}),
