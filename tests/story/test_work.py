@@ -45,8 +45,13 @@ async def test_what_a_command_wrote_and_how_it_ended_is_kept(session: Session, w
     assert "*It ended with exit status 3.*" in text
 
 
-async def test_a_command_that_is_killed_is_told_as_that(session: Session) -> None:
-    await session.events_of(command("echo begun; exec sleep 600"), ["sleep", 0.3], KILL, WAIT)
+async def test_a_command_that_is_killed_is_told_as_that(session: Session, workspace: Path) -> None:
+    steps = command("echo begun; exec sleep 600"), ["until", f"{workspace}/told"], KILL, WAIT
+    async with session.project.events(session.id) as stream:
+        await session.project.prompt(session.id, json.dumps(steps), wait=None)
+        await stream.until("terminal_output")
+        (workspace / "told").touch()
+        await stream.until("turn_ended")
     [shown] = await messages(session, "terminal")
     assert shown["terminal"]["output"] == "begun\n"
     assert shown["terminal"]["exitStatus"] == {"exitCode": None, "signal": "SIGKILL"}
