@@ -176,7 +176,7 @@ async def test_an_agent_titles_a_session_that_nobody_else_has(session: Session) 
 
     assert await title() == (None, None)
     await session.events_of(["say", "first", 1], called("Mend\n the parser\x00"))
-    assert await title() == ("Mend the parser", "agent")
+    assert await title() == ("Mend the parser\ufffd", "agent")
     await session.events_of(called("x" * 1000))
     assert await title() == ("x" * 500, "agent")
     for kept in ({"sessionUpdate": "session_info_update"}, {"sessionUpdate": "session_info_update", "title": ["no"]}):
