@@ -1,4 +1,4 @@
-"""What some tests want of the machine beside Python: programs, and packages of npm in a cache.
+"""What some tests want of the machine beside Python: programs, and packages of npm and PyPI in a cache.
 
 It is looked for before the first test, outside of any test's time limit. Where it cannot be had, the tests that want it
 are skipped, which the summary says loudly; with ``CI`` set they fail.
@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,13 +60,7 @@ def npm_install(home: Path, *packages: str) -> None:
     """Install these packages into ``home``. None of their scripts is run."""
     npm = program("npm", "install Node.js to run these tests")
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-    command = [str(npm), "install", "--prefix", str(home), *options, *packages]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    except subprocess.CalledProcessError as exc:
-        raise Missing(f"npm could not install {' '.join(packages)}: {exc.stderr.strip()[-500:]}") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise Missing(f"npm did not install {' '.join(packages)} within {INSTALL_SECONDS} s") from exc
+    _install(packages, npm, "install", "--prefix", home, *options, *packages)
 
 
 def npm_packages(name: str, *packages: str) -> Path:
@@ -76,6 +71,48 @@ def npm_packages(name: str, *packages: str) -> Path:
         return str(home / "node_modules")
 
     return Path(installed(cache_directory(os.environ), name, install)).parent
+
+
+def pip_packages(name: str, minors: tuple[int, ...], *packages: str) -> Path:
+    """A folder of the cache with these packages' programs in its ``bin``, and a Python 3 of one of these versions."""
+
+    def install(home: Path) -> str:
+        its_python = home / "bin" / "python"
+        _install(packages, python(*minors), "-m", "venv", "--clear", home)
+        _install(packages, its_python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+        return str(its_python)
+
+    return Path(installed(cache_directory(os.environ), name, install)).parent.parent
+
+
+def python(*minors: int) -> Path:
+    """A Python 3 of one of these minor versions, the preferred one first: this one, or one in PATH or of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for minor in minors:
+        name = f"python3.{minor}"
+        for found in (sys.executable, shutil.which(name), *pyenv.glob(f"versions/3.{minor}.*/bin/{name}")):
+            if found and _makes_environments(found, minor):
+                return Path(found)
+    raise Missing(f"there is no Python {' or '.join(f'3.{minor}' for minor in minors)} with venv on this machine")
+
+
+def _makes_environments(python: str | Path, minor: int) -> bool:
+    # What is found in PATH may be pyenv's, which fails where another version is chosen.
+    check = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, {minor}))"
+    return subprocess.run([python, "-c", check], capture_output=True).returncode == 0
+
+
+def _install(packages: tuple[str, ...], installer: Path, *arguments: str | Path) -> None:
+    # Tests trust no certificate authority, installers must.
+    environ = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
+    command = [installer, *arguments]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS, env=environ)
+    except subprocess.CalledProcessError as exc:
+        reason = exc.stderr.strip()[-500:]
+        raise Missing(f"{installer.name} could not install {' '.join(packages)}: {reason}") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise Missing(f"{installer.name} did not install {' '.join(packages)} within {INSTALL_SECONDS} s") from exc
 
 
 def look_for(config: pytest.Config, what: str, find: Callable[[], Any]) -> None:

@@ -1,7 +1,7 @@
-"""Real agents for the tests: from npm, pinned, once into the tests' cache, with a Node.js that is new enough for all.
+"""Real agents for the tests: from npm and PyPI, pinned, once into the tests' cache.
 
-They are large, so not all of them are tried each time: ``ACP_GATEWAY_TEST_AGENTS`` names those that are, divided by
-commas, or ``all``.
+Those of npm get a Node.js that is new enough for all, each of PyPI an environment of its own. They are large, so not
+all of them are tried each time: ``ACP_GATEWAY_TEST_AGENTS`` names those that are, divided by commas, or ``all``.
 """
 
 import os
@@ -30,10 +30,19 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "pi": ("@earendil-works/pi-coding-agent@1.6.0", "pi-acp@0.0.34"),
     "cline": ("cline@3.0.65",),
 }
+#: Minor versions of Python 3 that all agents of PyPI run on.
+PYTHONS = (13, 14)
+#: Agent → what pip installs.
+PYTHON_PACKAGES: dict[str, tuple[str, ...]] = {
+    # It asks for Python 3.13.5, and runs on 3.13.0, too.
+    "fast-agent": ("--ignore-requires-python", "fast-agent-mcp==0.10.48"),
+    # Version 3.0.3 wants a version of certifi that PyPI has no more.
+    "mistral-vibe": ("mistral-vibe==3.0.2",),
+}
 OPENCODE = "opencode"
-ALL = (*PACKAGES, OPENCODE)
-#: Those that some 150 MB bring; the others are 400 MB each.
-BY_DEFAULT = ("gemini", "qwen-code", OPENCODE)
+ALL = (*PACKAGES, *PYTHON_PACKAGES, OPENCODE)
+#: All that make a session without an account, and two small ones. From an empty cache they take three minutes.
+BY_DEFAULT = (OPENCODE, "kilo", "fast-agent", "gemini", "qwen-code")
 
 
 def chosen(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -45,9 +54,12 @@ def chosen(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def path_of(agent: str) -> str:
-    """A PATH with the agent's program, and a Node.js for it, before the machine's own."""
+    """A PATH with the agent's program, and what runs it, before the machine's own."""
     if agent == OPENCODE:
         return str(opencode(machine.cache_directory(os.environ)).parent)
+    if agent in PYTHON_PACKAGES:
+        packages = PYTHON_PACKAGES[agent]
+        return str(machine.pip_packages(packages[-1], PYTHONS, *packages) / "bin")
     packages = PACKAGES[agent]
     name = packages[-1].strip("@").replace("/", "-")
     return os.pathsep.join([str(machine.npm_packages(name, *packages) / "node_modules" / ".bin"), str(_node())])

@@ -12,6 +12,8 @@ from gateway.credentials.catalogue import API_KEY, OAUTH, TOKEN
 KEY = "sk-tests-0123456789abcdefABCDEF"
 ACCOUNT = "acct-0123456789"
 OPERATORS = "operators-own-0123456789"
+#: ACP's reason for the end of a turn that failed and is no error for its agent.
+REFUSAL = "refusal"
 
 
 def jwt(claims: dict[str, object]) -> str:
@@ -49,6 +51,7 @@ class Row:
     without: tuple[str, ...] = ()
     #: Whether a session cannot even be made with a credential that is refused.
     at_once: bool = False
+    #: The class of the failure that its turn ends with, or REFUSAL.
     failure: str = "auth_required"
     #: Given as a container of the base contract is: by variables alone.
     alone: bool = False
@@ -113,6 +116,15 @@ def _gemini(url: str) -> dict[str, str]:
 
 def _qwen(url: str) -> dict[str, str]:
     return {"OPENAI_BASE_URL": f"{url}/v1"}
+
+
+def _vibe(url: str) -> dict[str, str]:
+    provider = {"name": "mistral", "api_base": f"{url}/v1", "api_key_env_var": "MISTRAL_API_KEY", "backend": "mistral"}
+    return {"VIBE_PROVIDERS": json.dumps([provider]), "VIBE_ENABLE_TELEMETRY": "false"}
+
+
+def _fast_agent(url: str) -> dict[str, str]:
+    return {"FAST_AGENT_MODEL": "claude-sonnet-4-5", "ANTHROPIC_BASE_URL": url}
 
 
 _BEARER = {"authorization": f"Bearer {KEY}"}
@@ -211,6 +223,25 @@ ROWS = (
         rivals=("OPENAI_API_KEY", "DASHSCOPE_API_KEY"),
         path="/v1/chat/completions",
         headers=_BEARER,
+    ),
+    Row(
+        agent="mistral-vibe",
+        token_type=API_KEY,
+        env=_vibe,
+        rivals=("MISTRAL_API_KEY",),
+        path="/v1/chat/completions",
+        headers=_BEARER,
+    ),
+    Row(
+        agent="fast-agent",
+        token_type=API_KEY,
+        env=_fast_agent,
+        rivals=BUILT_IN["fast-agent"].credentials,
+        path="/v1/messages",
+        headers={"x-api-key": KEY},
+        without=("authorization",),
+        # It tries for 31 seconds, and says then what the provider said.
+        failure=REFUSAL,
     ),
     Row(
         agent="opencode",

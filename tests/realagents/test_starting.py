@@ -21,6 +21,9 @@ ENV = {
     "gemini": {"GEMINI_API_KEY": KEY},
     "qwen-code": {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_MODEL": "none"},
     "opencode": {"OPENCODE_DISABLE_MODELS_FETCH": "1"},
+    "kilo": {"KILO_DISABLE_MODELS_FETCH": "1"},
+    "fast-agent": {"FAST_AGENT_MODEL": "claude-sonnet-4-5"},
+    "mistral-vibe": {"MISTRAL_API_KEY": KEY},
 }
 
 
