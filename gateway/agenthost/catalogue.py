@@ -336,6 +336,8 @@ _AGENTS = (
         asks_in=("agent",),
         credentials=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY"),
         requires_auth=False,
+        # By default a refused key is retried for 31 seconds. Its clients still retry what is transient.
+        env={"LLM_RETRIES": "0"},
         install="install it with uv tool install fast-agent-mcp",
     ),
     AgentSpec(
