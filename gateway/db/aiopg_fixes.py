@@ -7,12 +7,16 @@
   ``RuntimeError: UVPoll … closed``. Here the socket is let go before libpq is called and watched again after it.
 - When a connection died, ``select.select`` was asked about its descriptor, which raises for numbers from 1024 on, so
   that a server with many clients never noticed. Here the driver is asked.
+- uvloop tells of a socket in error once, and never again. libpq had read no more than the WARNING of a server that was
+  stopped at once, so that its end was noticed when the statement's time was up. Here libpq is asked until it has read
+  everything.
 - A failed statement closed the queue of notifications. Here only a dead connection does.
 - A cursor and its transaction held each other, and PostgreSQL's whole answer with them, until the garbage collector
   came by: hundreds of megabytes where much is read. ``let_go`` parts them.
 """
 
 import asyncio
+import select
 import weakref
 from typing import Any
 
@@ -89,6 +93,8 @@ class MendedConnection(Connection):
             self._let_go()
         try:
             state = self._conn.poll()
+            while self._established and self._is_cut_off() and not self._has_answer(state):
+                state = self._conn.poll()
         except (psycopg2.Error, psycopg2.Warning) as exc:
             self._failed(exc)
             return
@@ -97,6 +103,15 @@ class MendedConnection(Connection):
         self._watch(writing=state == psycopg2.extensions.POLL_WRITE)
         if state == psycopg2.extensions.POLL_OK and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _has_answer(self, state: int) -> bool:
+        return self._waiter is not None and bool(state == psycopg2.extensions.POLL_OK)
+
+    def _is_cut_off(self) -> bool:
+        """Whether nothing more will come than what is waiting to be read."""
+        asked = select.poll()
+        asked.register(self._conn.fileno(), 0)
+        return bool(asked.poll(0))
 
     def _failed(self, exc: Exception) -> None:
         if self._conn.closed or not self._established:

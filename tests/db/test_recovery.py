@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from gateway.db import pool
+from gateway.db.aiopg_fixes import MendedConnection
 from gateway.db.errors import OutcomeUnknown
 from gateway.db.pool import Database, Transaction
+from gateway.db.sending import ConnectionLost, send
 from gateway.errors import DatabaseUnavailable
 from tests.db.conftest import Run
+from tests.db.last_words import stopping_server
 from tests.db.relay import Relay
 from tests.db.things import QUERIES, SCHEMA, ask
 from tests.fakes.eventually import eventually
@@ -78,6 +81,17 @@ def test_a_read_whose_connection_is_cut_is_read_again(run: Run, things_url: str)
             relay.cut_after(b"select id from things")
             assert await database.fetch_all("ids") == []
             assert relay.accepted == 2
+
+    run(scenario())
+
+
+def test_a_server_that_is_stopped_at_once_is_missed_at_once(run: Run, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with stopping_server(tmp_path) as parameters:
+            connection = await MendedConnection.open(parameters, timeout=10)
+            with pytest.raises(ConnectionLost):
+                await asyncio.wait_for(send(connection, "select 1", {}, 10), 2)
+            connection.close()
 
     run(scenario())
 
