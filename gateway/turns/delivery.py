@@ -14,13 +14,14 @@ from gateway.container.client import ContainerRefused
 from gateway.container.containers import Containers
 from gateway.container.dialects import LostAnswer
 from gateway.db.due import Driver
-from gateway.errors import GatewayError, NotFound, UpstreamError, UpstreamFailed
+from gateway.errors import GatewayError, NotFound, SessionBusy, UpstreamError, UpstreamFailed
 from gateway.log.ids import LogId
 from gateway.log.store import Log
 from gateway.projects.store import Project
 from gateway.sessions.revival import Living, Revival
 from gateway.sessions.sessions import Sessions
 from gateway.sessions.turn import Turn
+from gateway.tasks import wait_for
 from gateway.telemetry.context import about
 from gateway.turns import endings
 from gateway.turns.machine import AwaitEnd, End, next_delivery
@@ -40,6 +41,8 @@ QUIET_SECONDS, QUIET_LOOKS = 0.2, 10
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: A container that does not know the session says so at once. What it says later may be about the turn.
 NOT_FOUND, AT_ONCE_SECONDS = 404, 10.0
+#: How long another prompt may take to have the container load the session, or begin a new one.
+TAKE_UP_SECONDS = 130.0
 
 
 @attrs.frozen(kw_only=True)
@@ -175,9 +178,8 @@ class Delivery:
     async def _moved(self, prompt: Prompt) -> Prompt | None:
         """The prompt for another container session; None if there is none, which ends the turn, or it has ended."""
         project_id, turn_id = prompt.project.id, prompt.turn_id
-        refused = prompt.living.container_session_id
         try:
-            living = await self._revival.instead(prompt.project, prompt.session_id, refused)
+            living = await self._living_instead(prompt)
         except GatewayError as exc:
             await self._store.end_known_here(project_id, turn_id, endings.failed(exc))
             return None
@@ -188,6 +190,21 @@ class Delivery:
             container_boot_id=living.container.boot_id,
         )
         return attrs.evolve(prompt, living=living) if is_moved else None
+
+    async def _living_instead(self, prompt: Prompt) -> Living:
+        """Another prompt may be taking the session up just now, and is refused then, as this turn runs in it."""
+
+        async def look() -> Living | SessionBusy:
+            try:
+                refused = prompt.living.container_session_id
+                return await self._revival.instead(prompt.project, prompt.session_id, refused)
+            except SessionBusy as exc:
+                return exc
+
+        found = await wait_for(look, seconds=TAKE_UP_SECONDS, until=lambda found: isinstance(found, Living))
+        if isinstance(found, SessionBusy):
+            raise found
+        return found
 
     async def _taken(self, prompt: Prompt, taken_as: str | None) -> None:
         project_id, turn_id = prompt.project.id, prompt.turn_id
