@@ -76,7 +76,8 @@ async def _rooms(app: web.Application, *, seat: Seat | None, own_host: OwnHost |
         on_throttled = partial(metrics.refused, "failed_credentials")
         app[IDENTITY] = await enter(open_identity(database, settings, on_throttled, projects.store.forget))
         containers = app[CONTAINERS] = Containers(
-            database, projects.store, projects.client, config.containers, credentials.known, own_host
+            *(database, projects.store, projects.client, config.containers, credentials.known, own_host),
+            deployment=via,
         )
         await enter(open_upkeep(database, log, config.events, metrics))
         streams = app[STREAMS] = await enter(open_streams(database, log.store, config, metrics, gateway_id))

@@ -7,6 +7,10 @@ drop trigger if exists keep_given_secret on given_credentials;
 drop trigger if exists note_replaced_secret on agent_auth_tokens;
 
 drop function if exists
+    look_at_timeline,
+    require_epoch,
+    is_same_database,
+    wal_timeline,
     append_events,
     append_series,
     note_activity,

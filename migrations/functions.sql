@@ -4,6 +4,78 @@
 -- new name. Change this file together with a migration, as otherwise a start of the version before takes the change
 -- back.
 
+-- Failovers ----------------------------------------------------------------------------------------------------------
+
+-- The timeline that is being written; null on a standby.
+create or replace function wal_timeline() returns text language sql as
+$$ select case when pg_is_in_recovery() then null else left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) end $$;
+
+-- Looks whether this is the database that the gateways have worked with, before a connection is used for anything else.
+-- On another timeline, or in another data directory, the last commits may be missing. Then each log begins a new epoch,
+-- and it is noted where the former one ended: a cursor up to there stays valid, any other one is of events that are
+-- lost. All gateways look, the first one does it.
+-- The new epoch is one that no log ever had: by the clock (seconds since 2026), because the sequences may have lost what
+-- they gave out. Returns it, also later; null on a standby.
+-- As the owner, because a gateway's role need not have the right to set sequences.
+create or replace function look_at_timeline() returns integer
+language plpgsql security definer set search_path from current as $$
+declare
+    v_timeline text;
+    v_system   bigint;
+    known      deployment;
+begin
+    if pg_is_in_recovery() then
+        return null;
+    end if;
+    begin
+        v_timeline := wal_timeline();
+        select c.system_identifier into v_system from pg_control_system() c;
+    exception when insufficient_privilege or feature_not_supported then
+        -- A service that keeps this for itself. Without the timeline there is nothing to compare.
+        null;
+    end;
+    select * into known from deployment;
+    if v_timeline is null or is_same_database(known, v_timeline, v_system) then
+        return known.epoch;
+    end if;
+
+    select * into known from deployment for update;
+    if is_same_database(known, v_timeline, v_system) then
+        return known.epoch;
+    end if;
+    if known.timeline is not null then
+        known.epoch := greatest(nextval('log_epochs'), (extract(epoch from clock_timestamp()) - 1767225600)::bigint);
+        perform setval('log_epochs', known.epoch);
+        perform setval('follower_fences', greatest(nextval('follower_fences'), known.epoch * 1000::bigint));
+        insert into former_epochs (project_id, log, epoch, head)
+            select h.project_id, h.log, h.epoch, h.head from log_heads h;
+        update log_heads set epoch = known.epoch;
+        -- No prompt is sent before what the container said last is being read again, where it can be.
+        update follower_leases set connected = false where connected and source <> 'unnumbered';
+        delete from former_epochs where ended_at < now() - interval '30 days';
+    end if;
+    update deployment set timeline = v_timeline, system_identifier = coalesce(v_system, known.system_identifier),
+        epoch = known.epoch;
+    return known.epoch;
+end
+$$;
+
+-- Refuses a transaction on a database that was failed over since the epoch was found, and on a standby: for connections
+-- through a pooler, which hands them on from the former primary to the new one while nobody connects anew.
+create or replace function require_epoch(p_epoch integer) returns void language plpgsql as $$
+begin
+    if not exists (select from deployment d where d.epoch = p_epoch
+            and case when d.timeline is null then true else d.timeline = wal_timeline() end) then
+        raise exception 'the database was failed over' using errcode = '57P03';
+    end if;
+end
+$$;
+
+create or replace function is_same_database(known deployment, p_timeline text, p_system bigint) returns boolean
+language sql as $$
+    select coalesce(known.timeline = p_timeline, false) and coalesce(known.system_identifier = p_system, true)
+$$;
+
 -- The log ------------------------------------------------------------------------------------------------------------
 
 -- Appends a batch of one source to a log. The head's row lock is held until commit, so that the order of numbers is

@@ -138,7 +138,9 @@ async def test_one_version_replaces_the_one_before_in_the_middle_of_turns(
             await other.prompt(made, "write a.txt hello", wait=None)
             await until(partial(answer_permission, one, made))
             assert await ended(one, made, 2) == await ended(other, made, 2)
-            assert [message["role"] for message in await one.messages(made)][:2] == ["user", "assistant"]
+            # The old one shows as events what it does not know.
+            roles = [message["role"] for message in await one.messages(made) if message["role"] != "event"]
+            assert roles[:2] == ["user", "assistant"]
             assert await other.messages(made) == await one.messages(made)
 
         # The old one stops in the middle of a turn that it has begun.

@@ -7,7 +7,7 @@ What a client has to ask for, so that one that knows only the base contract work
   (RFC 7240). Without it the answer comes when the turn is over, `{id, status: "processing", turnId, stopReason}`, or
   an error with the turn's end in `data`. `session_end_turn` is sent in both cases. A client may choose the turn's id
   (`turnId` in the body, capability `turn-ids`): a prompt that is sent again under the id of one of the last turns is
-  not run again.
+  not run again. `session_begin_turn` `{turnId, prompt}` tells its beginning; `prompt` is null if it is long.
 - `POST /permission/{id}` takes `{optionId}` or `{cancelled: true}`; and `{granted}`, which is the option of kind
   `allow_once` or `reject_once`, wherever it stands in the list.
 - `GET /events` with `Last-Event-ID` replays; without, it begins with what comes next. `<bootId>-0` is the beginning.
@@ -21,6 +21,9 @@ and `agent_output_lost` `{bytes, text}` for a message that cannot be read.
 before this host's start, so that it goes on, under the id it had or another; `how` in the answer is `load`, or `resume`
 where the agent can only do that. 501 where it can neither. What the agent tells again while it loads is no event,
 unless the body says `replay: true`.
+
+`POST /session` and `…/load` take a `reference` (capability `references`), the client's own name for the session;
+`GET /sessions` has it.
 
 A credential that is one person's (capability `credentials`) comes with `POST /session`, `…/spawn` and `…/load` as
 `credential`, `{owner, version, env, unset, authenticate: {methodId, meta} | null, files: [{variable, path, content,

@@ -39,6 +39,8 @@ class TokenBody:
 class SessionBody:
     agent_id: str
     working_directory: str | None = None
+    #: The client's own name for the session, for its list.
+    reference: str | None = None
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     #: Passed on unchanged.
     mcp_servers: list[dict[str, Any]] = attrs.field(factory=list, repr=False)
@@ -54,6 +56,7 @@ class LoadBody:
     agent_id: str | None = None
     acp_session_id: str | None = None
     working_directory: str | None = None
+    reference: str | None = None
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     mcp_servers: list[dict[str, Any]] | None = attrs.field(default=None, repr=False)
     credential: Credential | None = None

@@ -23,7 +23,7 @@ HOST = web.AppKey("host", AgentHost)
 
 CAPABILITIES = (
     *("event-ids", "end-turn", "permissions", "session-env", "content-blocks"),
-    *("turn-ids", "modes", "load-session", "credentials"),
+    *("turn-ids", "modes", "load-session", "credentials", "references"),
 )
 _INVALID_PARAMS = -32602
 _RESOURCE_NOT_FOUND = -32002
@@ -156,6 +156,7 @@ async def create_session(request: web.Request) -> web.Response:
     session = Session(
         agent_id=agent.spec.id,
         cwd=cwd,
+        reference=body.reference,
         env=body.env or None,
         owner=None if body.credential is None else body.credential.owner,
         mcp_servers=body.mcp_servers,
@@ -293,6 +294,7 @@ def _unknown_session(host: AgentHost, session_id: str, body: bodies.LoadBody) ->
         agent_id=agent.spec.id,
         acp_id=body.acp_session_id,
         cwd=cwd,
+        reference=body.reference,
         env=body.env or None,
         owner=None if body.credential is None else body.credential.owner,
         mcp_servers=body.mcp_servers or [],

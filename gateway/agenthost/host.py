@@ -21,10 +21,14 @@ from gateway.agenthost.settings import AgentHostConfig
 from gateway.agenthost.workspace import Workspace
 from gateway.errors import Conflict, GatewayError, NotImplementedYet, SessionBusy, SessionNotFound
 from gateway.tasks import Tasks
+from gateway.wire.codec import dump_foreign_json
 
 logger = logging.getLogger(__name__)
 
 Blocks = list[dict[str, Any]]
+
+#: A longer prompt is not told: it would push other events out of the journal.
+MAX_PROMPT_BYTES = 65_536
 
 
 class AgentHost:
@@ -110,8 +114,17 @@ class AgentHost:
         if session.turn is not None:
             raise SessionBusy()
         turn = session.begin(turn_id)
+        self._tell_beginning(session, turn, blocks)
         session.turn_task = self.tasks.start(self._run(session, turn, blocks), name=f"turn {turn.id}")
         return turn
+
+    def _tell_beginning(self, session: Session, turn: Turn, blocks: Blocks) -> None:
+        """With the prompt, for a client that has lost what it knew of the turn."""
+        prompt = blocks if session.link is None else session.link.masker.mask_value(blocks)
+        data = dump_foreign_json({"turnId": turn.id, "prompt": prompt})
+        if len(data) > MAX_PROMPT_BYTES:
+            data = dump_foreign_json({"turnId": turn.id, "prompt": None})
+        self.journal.append("session_begin_turn", data, session_id=session.id, agent_id=session.agent_id)
 
     async def cancel(self, session: Session) -> None:
         """Ask the agent to cancel the turn, cancel its permission requests, and wait a while for its end."""

@@ -41,6 +41,8 @@ class Session:
     id: str = attrs.field(factory=lambda: secrets.token_urlsafe(12))
     #: The agent's own id for it; events have ours.
     acp_id: str = ""
+    #: The client's own name for it.
+    reference: str | None = None
     #: Variables of a process of its own; None: it shares the agent's process.
     env: dict[str, str] | None = attrs.field(default=None, repr=False)
     #: Whose credential its process has; None: nobody's.
@@ -95,6 +97,7 @@ class Session:
             "messageCount": self.message_count,
             "acpSessionId": self.acp_id,
             "workingDirectory": str(self.cwd),
+            "reference": self.reference,
             "modeId": self.mode,
             "decides": self.decider,
         }

@@ -53,7 +53,10 @@ class Containers:
         config: ContainersConfig,
         secrets: KnownSecrets,
         own_host: OwnHost | None = None,
+        *,
+        deployment: str,
     ) -> None:
+        self._deployment = deployment
         self._database = database
         self._secrets = secrets
         self._projects = projects
@@ -80,6 +83,10 @@ class Containers:
     async def identify(self, project: Location) -> Container:
         """The container as it is now: to be asked where a session is made or taken up, or a credential goes out."""
         return container_of(self._reach(project), await self.of(project).read_facts())
+
+    def reference(self, project_id: str, session_id: str) -> str:
+        """What a container's session is made with, by which we know it as ours: see ``Container.referring``."""
+        return f"{self._deployment}/{project_id}/{session_id}"
 
     def token(self, project: Location) -> str:
         """The secret that goes to the container's ACP port with each call: its own, else the general one, if any.

@@ -84,6 +84,10 @@ class Container(ContainerClient, ABC):
         """Members with which a session is made or taken up in the mode that it was last in."""
         return {"modeId": mode_id} if mode_id is not None and self._has("modes") else {}
 
+    def referring(self, reference: str) -> Mapping[str, str]:
+        """What a session is made or taken up with, so that the container's list of sessions names ``reference``."""
+        return {"reference": reference} if self._has("references") else {}
+
     # Agents' processes, and the credentials that they run with.
 
     #: Whether each agent has one process, which keeps the credential that it was started with.

@@ -11,7 +11,7 @@ from gateway.wire.codec import members_of, parse_foreign_json
 #: Events that change something beside the log. One that is too large is cut, and still does.
 WITH_EFFECT: Final = frozenset(
     ("agent_status", "auth_complete", "auth_required", "permission_request", "permission_resolved")
-) | {"session_end_turn", "session_restored"}
+) | {"session_begin_turn", "session_end_turn", "session_restored"}
 #: Values in one member that is read. Ids and texts are one; an error has a few.
 MAX_READ = 1000
 

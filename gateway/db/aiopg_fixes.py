@@ -51,8 +51,8 @@ class MendedConnection(Connection):
         self._reading = False
         #: Whether it holds more memory than it should go on holding.
         self.is_worn = False
-        #: Whether its server has refused a change as a standby does.
-        self.reads_only = False
+        #: Whether its server has said that it is not, or no longer, the primary that the gateway knows.
+        self.is_outdated = False
         #: Statements that each transaction begins with (``gateway.db.session``).
         self.preamble = ""
         options: dict[str, Any] = {**parameters}
@@ -80,7 +80,7 @@ class MendedConnection(Connection):
     def settle(self) -> bool:
         """After use: whether it can be used again: open, outside any transaction, not worn, on a primary."""
         self._conn.notices.clear()
-        if self.is_worn or self.reads_only or self._conn.closed:
+        if self.is_worn or self.is_outdated or self._conn.closed:
             return False
         return bool(self._conn.get_transaction_status() == psycopg2.extensions.TRANSACTION_STATUS_IDLE)
 

@@ -151,7 +151,7 @@ class Connections:
             raise
 
     def _give_back(self, connection: MendedConnection) -> None:
-        if connection.reads_only:
+        if connection.is_outdated:
             # The others lead to the same server, which may not be the primary any more.
             self._close_idle()
         if not connection.settle() or self._closed:

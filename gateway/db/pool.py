@@ -39,6 +39,7 @@ from gateway.db.pieces import Spread, is_large
 from gateway.db.queries import Queries, Query
 from gateway.db.sending import ConnectionLost, Result, send
 from gateway.db.session import SessionSettings, advice
+from gateway.db.timeline import Timeline
 from gateway.db.troubles import Troubles
 from gateway.db.waits import Waits
 from gateway.errors import DatabaseUnavailable, GatewayError
@@ -116,10 +117,13 @@ class Database:
         queries: Queries,
         statement_timeout: float,
         troubles: Troubles,
+        timeline: Timeline,
         *,
         has_two_ways: bool,
     ):
         """Not for callers: see ``open``."""
+        #: Whether the database is still the same.
+        self.timeline = timeline
         self._connections = connections
         self._connect_directly = connect_directly
         #: Whether dedicated connections take another way than all others.
@@ -149,19 +153,20 @@ class Database:
         ``acquire_timeout`` is how long a caller waits when all ``size`` connections are busy. ``direct_url`` leads past
         a pooler to the same database: for ``dedicated``.
         """
-        troubles = Troubles()
+        troubles, timeline = Troubles(), Timeline()
 
         def connecting(url: str, name: str) -> Callable[[], Awaitable[MendedConnection]]:
             given = parameters(url, application_name=name)
             settings = SessionSettings(given, statement_timeout=statement_timeout)
-            return partial(_open_session, given, settings, connect_timeout, troubles)
+            return partial(_open_session, given, settings, timeline, connect_timeout, troubles)
 
         connections = Connections(connecting(url, "acp-gateway"), size=size, acquire_timeout=acquire_timeout)
         directly = connecting(direct_url or url, "acp-gateway-dedicated")
         async with connections.lend():
             found = queries or Queries.load()
             return cls(
-                *(connections, directly, found, statement_timeout, troubles), has_two_ways=direct_url not in ("", url)
+                *(connections, directly, found, statement_timeout, troubles, timeline),
+                has_two_ways=direct_url not in ("", url),
             )
 
     async def close(self, *, deadline: float = 10) -> None:
@@ -227,7 +232,7 @@ class Database:
         ``work`` runs in a task of the Database and goes on when the caller is cancelled. It must use the Transaction
         that it is given, not the Database, and end within a minute. It runs again where a deadlock undid it.
         """
-        return await self._own(self._transact(work))
+        return await self._own(self._transact(work, self.timeline.epoch))
 
     @asynccontextmanager
     async def dedicated(self, *, limit: float) -> AsyncIterator[Dedicated]:
@@ -250,7 +255,7 @@ class Database:
         query.check(params)
         if is_large(params):
             return await self.transaction(lambda transaction: transaction.run(name, params))
-        return await self._own(self._run(query, params))
+        return await self._own(self._run(query, params, self.timeline.epoch))
 
     async def _own(self, work: Coroutine[Any, Any, T]) -> T:
         if self._closed:
@@ -287,32 +292,34 @@ class Database:
         self._troubles.lasting()
         return result
 
-    async def _run(self, query: Query, params: Mapping[str, Any]) -> Result:
+    async def _run(self, query: Query, params: Mapping[str, Any], epoch: int | None) -> Result:
         try:
-            return await self._run_once(query, params)
+            return await self._run_once(query, params, epoch)
         except ConnectionLost as exc:
             if not query.only_reads:
                 raise outcome_unknown() from exc
             logger.info("connection lost in a read; reading again", extra={"query": query.name})
         try:
-            return await self._run_once(query, params)
+            return await self._run_once(query, params, epoch)
         except ConnectionLost as exc:
             raise unavailable() from exc
 
-    async def _run_once(self, query: Query, params: Mapping[str, Any]) -> Result:
+    async def _run_once(self, query: Query, params: Mapping[str, Any], epoch: int | None) -> Result:
         async with self._connections.lend() as connection:
+            if not query.only_reads:
+                self.timeline.check(epoch)
             return await send(connection, connection.preamble + query.sql, params, self._limit)
 
-    async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _transact(self, work: Callable[[Transaction], Awaitable[T]], epoch: int | None) -> T:
         for _ in range(TRANSACTION_ATTEMPTS - 1):
             try:
-                return await self._transact_once(work)
+                return await self._transact_once(work, epoch)
             except LostRace:
                 logger.info("deadlock; running the transaction again")
-        return await self._transact_once(work)
+        return await self._transact_once(work, epoch)
 
-    async def _transact_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        async with self._begun() as connection:
+    async def _transact_once(self, work: Callable[[Transaction], Awaitable[T]], epoch: int | None) -> T:
+        async with self._begun(epoch) as connection:
             transaction = Transaction(connection, self._queries, self._limit)
             try:
                 result = await _within(TRANSACTION_LIMIT, work(transaction))
@@ -328,9 +335,10 @@ class Database:
             return result
 
     @asynccontextmanager
-    async def _begun(self) -> AsyncIterator[MendedConnection]:
+    async def _begun(self, epoch: int | None) -> AsyncIterator[MendedConnection]:
         for last in (False, True):
             async with self._connections.lend() as connection:
+                self.timeline.check(epoch)
                 try:
                     await send(connection, f"BEGIN; {connection.preamble}", {}, self._limit)
                 except ConnectionLost as exc:
@@ -387,7 +395,7 @@ def _timed_out(exc: OutcomeUnknown) -> bool:
 
 
 async def _open_session(
-    given: dict[str, str], settings: SessionSettings, timeout: float, troubles: Troubles
+    given: dict[str, str], settings: SessionSettings, timeline: Timeline, timeout: float, troubles: Troubles
 ) -> MendedConnection:
     try:
         connection = await _connect(given, timeout)
@@ -397,6 +405,7 @@ async def _open_session(
         raise
     try:
         await settings.apply(connection, timeout)
+        await timeline.look(connection, timeout)
     except ConnectionLost as exc:
         connection.close()
         raise unavailable() from exc

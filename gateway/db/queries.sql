@@ -623,6 +623,14 @@ select (select id from agent_sessions
         where project_id = %(project_id)s and status <> 'ended' and container_session_id is null
             and updated_at > now() - interval '5 minutes') as in_creation;
 
+-- lost_container_sessions --
+-- Which of a container's sessions stand for none of this project's, although they were made for these. A session that is
+-- just being made or taken up has none yet.
+select n.id from unnest(%(ids)s::text[], %(session_ids)s::text[]) as n (id, session_id)
+where not exists (select from agent_sessions s
+    where s.project_id = %(project_id)s and (s.container_session_id = n.id
+        or (s.id = n.session_id and s.status <> 'ended' and s.container_session_id is null)));
+
 -- own_container_sessions --
 -- Which of a container's sessions are of this project.
 select container_session_id from agent_sessions
@@ -649,6 +657,18 @@ where s.project_id = %(project_id)s and s.id = %(session_id)s and s.status = 'ac
     and s.container_session_id = %(container_session_id)s
     and not exists (select from turns q
         where q.project_id = s.project_id and q.session_id = s.id and q.state = 'queued');
+
+-- insert_lost_turn --
+-- A turn that the database lost in a failover and its container tells of begins with the newest event. Whoever began it
+-- is not known any more: it is the session's user's.
+insert into turns
+    (project_id, id, session_id, user_id, state, container_turn_id, container_boot_id, container_session_id, sent_at,
+    delivered_at, before_seq)
+select s.project_id, %(id)s, s.id, s.user_id, 'running', %(id)s, %(container_boot_id)s, s.container_session_id, now(),
+    now(), h.head - 1
+from agent_sessions s join log_heads h on h.project_id = s.project_id and h.log = 'acp'
+where s.project_id = %(project_id)s and s.id = %(session_id)s
+on conflict do nothing;
 
 -- insert_queued_turn --
 -- A prompt waits, in a session that lives and where not too many wait; with the newest event.
@@ -1219,8 +1239,11 @@ select * from append_series(%(project_id)s, %(log)s, %(fence)s, %(source)s, %(fi
 select head from log_heads where project_id = %(project_id)s and log = %(log)s for update;
 
 -- get_head --
--- Where a log begins and ends.
-select epoch, floor, head from log_heads where project_id = %(project_id)s and log = %(log)s;
+-- Where a log begins and ends, and where a former epoch of it ended at a failover.
+select h.epoch, h.floor, h.head, f.head as former_head
+from log_heads h left join former_epochs f
+    on f.project_id = h.project_id and f.log = h.log and f.epoch = %(former)s::integer
+where h.project_id = %(project_id)s and h.log = %(log)s;
 
 -- begin_epochs --
 -- The database was restored from a backup: each log becomes another one. Its epoch is one that none had, also of those
@@ -1683,11 +1706,18 @@ with head as (
 insert into log_storage (project_id, log) select project_id, log from head;
 
 -- set_opencode_connected --
--- The holder says whether it is reading a stream of OpenCode's, and until when all that it said is stored.
+-- The holder is reading a stream of OpenCode's; all that it said before is stored.
 insert into opencode_streams (project_id, log, read_under, stored_at)
-select project_id, %(log)s, case when %(connected)s then fence end, %(stored_at)s from follower_leases
+select project_id, %(log)s, fence, %(stored_at)s from follower_leases
 where project_id = %(project_id)s and holder = %(holder)s and fence = %(fence)s
 on conflict (project_id, log) do update set read_under = excluded.read_under, stored_at = excluded.stored_at;
+
+-- set_opencode_disconnected --
+-- The holder is not reading it any more, and until when all that it said is stored, if that is known.
+update opencode_streams s set read_under = null, stored_at = coalesce(%(stored_at)s, s.stored_at)
+from follower_leases l
+where s.project_id = %(project_id)s and s.log = %(log)s
+    and l.project_id = s.project_id and l.holder = %(holder)s and l.fence = %(fence)s;
 
 -- claim_opencode_log --
 -- From here on the holder of this fence alone appends to a log of OpenCode's events: it may be younger than the lease.

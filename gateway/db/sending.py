@@ -13,8 +13,8 @@ from gateway.db.errors import UnstorableText, from_sqlstate
 #: libpq keeps room for the most that a connection has ever read, as long as the connection lasts. One that has brought
 #: more than so many bytes and characters is not used again.
 MAX_KEPT = 1_048_576
-#: A standby, or a former primary: the next connection may find the one that takes changes.
-_READ_ONLY = "25006"
+#: What a standby or a former primary raises (read_only_sql_transaction), and ``require_epoch`` after a failover.
+_NOT_OURS = ("25006", "57P03")
 
 
 class ConnectionLost(Exception):
@@ -48,8 +48,8 @@ async def send(connection: MendedConnection, sql: str, params: Mapping[str, Any]
         _strip(exc)
         if connection.closed:
             raise ConnectionLost from exc
-        if exc.pgcode == _READ_ONLY:
-            connection.reads_only = True
+        if exc.pgcode in _NOT_OURS:
+            connection.is_outdated = True
         raise from_sqlstate(exc.pgcode, exc.diag.message_primary, exc.diag.constraint_name) from exc
 
 

@@ -69,8 +69,12 @@ class Feed(ABC):
         """
 
     @abstractmethod
-    async def end(self, lease: Lease, stored_at: datetime) -> None:
-        """The stream has ended; the last event came at this time."""
+    async def connected(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
+        """What the container says from now on is recorded: prompts may be sent. Raises ``StaleFence``."""
+
+    @abstractmethod
+    async def end(self, lease: Lease, stored_at: datetime | None) -> None:
+        """The stream has ended. What it brought until then is stored; None: until what the database says."""
 
 
 class AcpFeed(Feed):
@@ -96,9 +100,11 @@ class AcpFeed(Feed):
             await self._append_break(lease, source, before)
         # Before others learn that the container is followed: prompts that are sent from then on belong to this boot.
         await self._on_connected(lease.project_id, facts, lease.fence)
+
+    async def connected(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
         await self._leases.connected(lease, source.boot, facts)
 
-    async def end(self, lease: Lease, stored_at: datetime) -> None:
+    async def end(self, lease: Lease, stored_at: datetime | None) -> None:
         await self._leases.disconnected(lease)
 
     async def _is_complete(self, lease: Lease, source: Source, before: str | None, closed_at: datetime | None) -> bool:
@@ -161,5 +167,8 @@ class OpencodeFeed(Feed):
             gaps.append(self.gap(Gap(reason="stream_interrupted"), since=stored_at - ON_ITS_WAY))
         await self._log.append(log_id, gaps, fence=lease.fence, effects=[connected])
 
-    async def end(self, lease: Lease, stored_at: datetime) -> None:
+    async def connected(self, lease: Lease, source: Source, facts: ContainerFacts) -> None:
+        """``begin`` has noted it, together with the gap."""
+
+    async def end(self, lease: Lease, stored_at: datetime | None) -> None:
         await self._leases.opencode_disconnected(lease, self.log_id(lease.project_id), stored_at=stored_at)

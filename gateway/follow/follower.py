@@ -7,12 +7,15 @@ events, so that each is stored once; otherwise every break of the stream is a ga
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import attrs
 
 from gateway.db.availability import log_failure
+from gateway.db.retry import retry_until_stored
 from gateway.errors import GatewayError, ProjectNotFound, UpstreamUnreachable
 from gateway.follow.feeds import Feed
 from gateway.follow.lease import Lease
@@ -20,6 +23,7 @@ from gateway.follow.recorder import Recorder
 from gateway.follow.source import Source
 from gateway.follow.spool import Spool, SpoolLimits
 from gateway.log.store import Log, StaleFence
+from gateway.tasks import running
 from gateway.telemetry.context import about
 from gateway.telemetry.metrics import Metrics
 
@@ -79,7 +83,7 @@ class Follower:
 
     @property
     def stored_at(self) -> datetime | None:
-        """Everything that arrived until then is stored; None while the stream is not read."""
+        """Everything that arrived until then is stored; None where that is not known."""
         return None if self._recorder is None else self._recorder.stored_at
 
     async def run(self) -> None:
@@ -107,8 +111,7 @@ class Follower:
                 if self._recorder.has_stored or loop.time() - began >= SOUND_SECONDS:
                     backoff = MIN_BACKOFF_SECONDS
                 factor = SEEN_FACTOR
-                stored_at = self._recorder.stored_at
-                self._recorder = None
+                stored_at, self._recorder = self.stored_at, None
                 with suppress(GatewayError):
                     await self._feed.end(self._lease, stored_at)
             if not self._stopping:
@@ -186,4 +189,17 @@ class Follower:
                 metrics=self._rules.metrics,
                 gap=self._feed.gap,
             )
-            await self._recorder.record(reads)
+            connected = partial(self._feed.connected, self._lease, source, facts)
+            if not (source.numbered and self._log.timeline.is_fresh):
+                await connected()
+                await self._recorder.record(reads)
+                return
+            async with running({f"catch up {self.log_id}": _catch_up(self._recorder, connected)}):
+                await self._recorder.record(reads)
+
+
+async def _catch_up(recorder: Recorder, connected: Callable[[], Awaitable[None]]) -> None:
+    """After a failover prompts wait until lost turns are known again: a session has one at a time."""
+    await recorder.caught_up()
+    with suppress(StaleFence):
+        await retry_until_stored(connected)

@@ -101,7 +101,7 @@ class Leases:
 
     async def has_log(self, log_id: LogId) -> bool:
         """Whether there is such a log. One of OpenCode's is there once somebody has asked for the stream."""
-        return await self._database.fetch_one("get_head", **log_id.params) is not None
+        return await self._database.fetch_one("get_head", **log_id.params, former=None) is not None
 
     async def is_opencode_connected(self, log_id: LogId) -> bool:
         """Whether anybody is reading this stream of OpenCode's."""
@@ -119,12 +119,14 @@ class Leases:
 
     def opencode_connected(self, lease: Lease, log_id: LogId, *, stored_at: datetime) -> Effect:
         """That a stream of OpenCode's is being read, together with what is said of the break before it."""
-        params = {**self._key(lease), "log": log_id.name, "connected": True, "stored_at": stored_at}
+        params = {**self._key(lease), "log": log_id.name, "stored_at": stored_at}
         return Effect("set_opencode_connected", params)
 
-    async def opencode_disconnected(self, lease: Lease, log_id: LogId, *, stored_at: datetime) -> None:
-        params = {**self._key(lease), "log": log_id.name, "connected": False, "stored_at": stored_at}
-        await self._database.execute("set_opencode_connected", **params)
+    async def opencode_disconnected(self, lease: Lease, log_id: LogId, *, stored_at: datetime | None) -> None:
+        """That it is not read any more; without ``stored_at``, what the database says of it stands."""
+        await self._database.execute(
+            "set_opencode_disconnected", **self._key(lease), log=log_id.name, stored_at=stored_at
+        )
 
     async def connected(self, lease: Lease, source: str, facts: ContainerFacts) -> None:
         """The container's stream is being read; what the container is holds until it is not.

@@ -29,6 +29,8 @@ from gateway.wire.sse import OversizedEvent, SSEEvent
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.1
+#: A journal that is replayed makes no pause of this length; and how long the end of the replay is waited for.
+QUIET_SECONDS, CATCH_UP_SECONDS = 0.2, 2.0
 #: Events that are submitted at once; what arrives during an append is the next batch.
 MAX_HANDED_IN = 100
 
@@ -39,6 +41,10 @@ LookUp = Callable[[], Awaitable[NewEvent | None]]
 Translate = Callable[[str, SSEEvent], NewEvent | LookUp | None]
 #: Whether the container that answers now has the boot of this stream.
 IsSameBoot = Callable[[], Awaitable[bool]]
+
+
+class FailedOver(DatabaseUnavailable):
+    """The database was failed over; what it has lost is read again."""
 
 
 class Recorder:
@@ -70,31 +76,37 @@ class Recorder:
         self._metrics = metrics
         self._batches = Batches()
         self._reading: asyncio.Task[None] | None = None
-        #: The number of the newest submitted event.
-        self._place = source.counted
+        #: The number of the newest submitted event, and of the newest that is stored.
+        self._place = self._stored = source.counted
         #: Whether the stream brought anything for the log.
         self.has_stored = False
-        #: Everything that arrived until then is stored.
-        self.stored_at = self.read_at = datetime.now(UTC)
+        self._stored_at = self.read_at = datetime.now(UTC)
         #: Whether something was taken from the spool and not submitted yet.
         self._in_hand = False
+
+    @property
+    def stored_at(self) -> datetime | None:
+        """Everything that arrived until then is stored; None where a failover may have lost some of it."""
+        return self._stored_at if self._source.epoch == self._log.timeline.epoch else None
 
     async def record(self, reads: AsyncIterator[Read]) -> None:
         """Store what the stream brings; when it ends and all is stored, raise why."""
         self._reading = reading = asyncio.create_task(self._read(reads), name=f"read {self._log_id}")
         translating = asyncio.create_task(self._translate_all(), name=f"translate {self._log_id}")
         appending = asyncio.create_task(self._append_all(), name=f"append {self._log_id}")
+        watching = asyncio.create_task(self._watch_timeline(), name=f"timeline of {self._log_id}")
+        tasks = (appending, translating, reading, watching)
         try:
-            await asyncio.wait((reading, translating, appending), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # Appending ends after the others, or with a failure.
             self._spool.end()
             await asyncio.wait((appending,))
         finally:
-            for task in (reading, translating, appending):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait((reading, translating, appending))
+            await asyncio.wait(tasks)
             self._spool.close()
-        failures = [task.exception() for task in (appending, translating, reading) if not task.cancelled()]
+        failures = [task.exception() for task in tasks if not task.cancelled()]
         for failure in filter(None, failures):
             raise failure
 
@@ -102,6 +114,16 @@ class Recorder:
         """Stop reading; ``record`` ends once what was read is stored."""
         if self._reading is not None:
             self._reading.cancel()
+
+    async def caught_up(self) -> None:
+        """Wait until everything is stored and nothing more has come for a moment, but not for long."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + CATCH_UP_SECONDS
+        while loop.time() < give_up_at:
+            quiet_for = (datetime.now(UTC) - self.read_at).total_seconds()
+            if self._stored_at >= self.read_at and quiet_for >= QUIET_SECONDS:
+                return
+            await asyncio.sleep(QUIET_SECONDS / 4)
 
     async def _read(self, reads: AsyncIterator[Read]) -> None:
         async for read in reads:
@@ -212,6 +234,7 @@ class Recorder:
     async def _append(self, batch: Sequence[Numbered], *, is_gap: bool = False) -> None:
         while True:
             try:
+                await self._check_timeline()
                 await self._log.append(
                     self._log_id,
                     [event for event, _ in batch],
@@ -220,22 +243,47 @@ class Recorder:
                     fence=self._fence,
                 )
                 self.has_stored = True
+                self._stored = max([self._stored, *(number for _, number in batch if number is not None)])
                 self._note_stored()
                 self._metrics.committed((datetime.now(UTC) - batch[0][0].at).total_seconds())
                 return
+            except (StaleFence, ProjectNotFound, FailedOver):
+                raise
             except (DatabaseUnavailable, OutcomeUnknown) as exc:
                 # Repeating is harmless because of numbers; the fence decides whether it is still allowed.
                 log_failure(logger, "append waits", exc, project=self._project_id)
                 await asyncio.sleep(RETRY_SECONDS)
-            except (StaleFence, ProjectNotFound):
-                raise
             except GatewayError as exc:
                 await self._append_singly(batch, exc, is_gap=is_gap)
                 return
 
+    async def _watch_timeline(self) -> None:
+        """For a container that says nothing more: what it said last may be lost."""
+        while True:
+            await self._log.timeline.after(self._source.epoch)
+            try:
+                await self._check_timeline()
+            except FailedOver:
+                raise
+            except DatabaseUnavailable as exc:
+                log_failure(logger, "container is not read again", exc, project=self._project_id)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _check_timeline(self) -> None:
+        """``FailedOver`` if something that was stored is lost since, or may be and can be asked for again.
+
+        After the mark that is known here, the log would note what is lost as skipped by the container.
+        """
+        epoch, stored = self._log.timeline.epoch, self._stored
+        if epoch == self._source.epoch:
+            return
+        if self._source.numbered or await self._log.mark(self._log_id, self._source.name) < stored:
+            raise FailedOver()
+        self._source.epoch = epoch
+
     def _note_stored(self) -> None:
         if not self._in_hand and self._spool.is_empty and not self._batches.has_more:
-            self.stored_at = self.read_at
+            self._stored_at = self.read_at
 
     async def _append_singly(self, batch: Sequence[Numbered], exc: GatewayError, *, is_gap: bool) -> None:
         """One of them cannot be stored; it must not hold up the others."""

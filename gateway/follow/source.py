@@ -23,6 +23,8 @@ class Source:
     name: str
     last_event_id: str | None
     counted: int
+    #: The database's epoch (see ``Timeline``) in which the mark was read.
+    epoch: int | None
     _prefix: str = attrs.field(init=False)
 
     @_prefix.default
@@ -31,11 +33,12 @@ class Source:
 
     @classmethod
     async def of(cls, facts: ContainerFacts, fence: int, log_id: LogId, log: Log) -> "Source":
+        epoch = log.timeline.epoch
         if (boot := facts.journal) is not None:
             mark = await log.mark(log_id, boot)
-            return cls(True, boot, boot, f"{boot}-{mark}", mark)
+            return cls(True, boot, boot, f"{boot}-{mark}", mark, epoch)
         name = f"{UNNUMBERED}-{fence}"
-        return cls(False, UNNUMBERED, name, None, await log.mark(log_id, name))
+        return cls(False, UNNUMBERED, name, None, await log.mark(log_id, name), epoch)
 
     def number(self, event: SSEEvent | OversizedEvent) -> int | None:
         """The container's number of an event, from ``<bootId>-<n>``; None if it has none of this boot."""

@@ -11,6 +11,7 @@ from gateway.credentials.known import KnownSecrets
 from gateway.db.pool import Database
 from gateway.follow.feeds import AcpFeed, OpencodeFeed
 from gateway.follow.followers import Feeds, Followers
+from gateway.ingest.lost_sessions import LostSessions
 from gateway.ingest.mask import Masking
 from gateway.ingest.opencode import Recording
 from gateway.ingest.reconcile import Reconciliation
@@ -40,12 +41,14 @@ async def open_ingest(
     translator = Translator(database, log, permission_timeout=config.timeout)
     masking = Masking(known, translator)
     reconciliation = Reconciliation(database, log, containers)
+    lost_sessions = LostSessions(database, containers)
 
     async def connected(project_id: str, facts: ContainerFacts, fence: int) -> None:
         """In this order, when a container's stream is open and still unread."""
         await masking.connected(project_id)
         translator.connected(project_id, facts)
         await reconciliation.connected(project_id, facts, fence)
+        await lost_sessions.connected(project_id)
         await turns.reconcile(project_id, facts, fence)
         await permissions.connected(project_id, facts, fence)
         histories.connected(project_id)

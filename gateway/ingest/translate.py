@@ -19,10 +19,11 @@ from gateway.permissions.asking import Asking, not_understood
 from gateway.sessions.endings import as_asked, turn_ended
 from gateway.sessions.turn import Turn
 from gateway.tasks import wait_for
+from gateway.turns.turns import is_turn_id
 from gateway.wire.bounded import Bounded
 from gateway.wire.codec import DecodeError, dump_foreign_json, from_builtins, parse_foreign_json, storable
 from gateway.wire.cutting import CUT, marked
-from gateway.wire.events import WORK, ContainerEvent, Gap, SessionMode, TurnEnded
+from gateway.wire.events import WORK, ContainerEvent, Gap, SessionMode, TurnEnded, TurnStarted
 from gateway.wire.sse import SSEEvent
 from gateway.wire.times import parse_timestamp
 
@@ -141,6 +142,9 @@ class Translator:
 
     def _meaning(self, received: ReceivedEvent) -> NewEvent | LookUp | None:
         match received.type:
+            case "session_begin_turn":
+                # Our turns are stored before their prompts are sent, and only a failover loses them.
+                return partial(self._lost_turn, received) if self._database.timeline.epoch else None
             case "session_end_turn":
                 return partial(self._end_of_turn, received)
             case "permission_request":
@@ -209,6 +213,24 @@ class Translator:
         look = partial(self._database.fetch_one, "find_container_session", **key)
         found = first if is_certain(first) else await wait_for(look, seconds=patience, until=is_certain)
         return found["id"] if found else None
+
+    async def _lost_turn(self, received: ReceivedEvent) -> NewEvent | None:
+        """The beginning of a turn of ours that the database has lost; None for any other."""
+        turn_id, prompt = received.member("turnId"), received.member("prompt")
+        if received.session_id is None or not is_turn_id(turn_id):
+            return None
+        key = {"project_id": received.project_id, "session_id": received.session_id}
+        if await self._database.fetch_one("find_turn", container_turn_id=turn_id, unnamed=False, **key):
+            return None
+        blocks = [block for block in prompt if isinstance(block, dict)] if isinstance(prompt, list) else []
+        change = {**key, "id": turn_id, "container_boot_id": self._facts[received.project_id].boot_id}
+        return NewEvent.of(
+            TurnStarted(prompt=blocks, started_by=None),
+            turn_id=turn_id,
+            key=f"turn_started:{turn_id}",
+            effects=(Effect("insert_lost_turn", change),),
+            **received.common,
+        )
 
     async def _end_of_turn(self, received: ReceivedEvent) -> NewEvent:
         turn_id = received.member("turnId")

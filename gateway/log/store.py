@@ -12,6 +12,7 @@ import attrs
 from gateway.db.arrays import bytea_array, integer_array, text_array, time_array
 from gateway.db.errors import LostRace, OutcomeUnknown, RaisedByDatabase, UnstorableText
 from gateway.db.pool import Database, Row, Transaction
+from gateway.db.timeline import Timeline
 from gateway.errors import DatabaseUnavailable, GatewayError, ProjectNotFound
 from gateway.log.blocks import Blocks, read_blocks, read_session_blocks
 from gateway.log.entries import Appended as Appended
@@ -43,11 +44,15 @@ class EffectRefused(GatewayError):
 
 @attrs.frozen(kw_only=True)
 class Head:
-    """Where a log begins and ends: it has the events ``floor + 1`` to ``head``."""
+    """Where a log begins and ends: it has the events ``floor + 1`` to ``head``.
+
+    ``former``: where a former epoch of it ended at a failover. Up to there its events are still those of that epoch.
+    """
 
     epoch: int
     floor: int
     head: int
+    former: Cursor | None = None
 
     @property
     def cursor(self) -> Cursor:
@@ -90,11 +95,15 @@ class Log:
 
         whose = {**log_id.params, "source": source, "fence": fence}
         series = Series.of(events, numbered) if source is not None and not effects else None
+        # After a failover a source's numbers may begin too late.
+        epoch = self.timeline.epoch if source is not None else None
 
         for attempt in range(1, APPEND_ATTEMPTS + 1):
             try:
+                self.timeline.check(epoch)
                 appended = await _append_series(self._database, whose, series) if series else None
                 if appended is None:
+                    self.timeline.check(epoch)
                     appended = await _append(self._database, whose, events, numbered, effects)
             except RaisedByDatabase as exc:
                 raise _translate(exc, log_id) from exc
@@ -136,11 +145,18 @@ class Log:
         for listener in self._listeners:
             listener(log_id, appended)
 
-    async def head(self, log_id: LogId) -> Head:
-        row = await self._database.fetch_one("get_head", **log_id.params)
+    @property
+    def timeline(self) -> Timeline:
+        """Whether the database still has what it had."""
+        return self._database.timeline
+
+    async def head(self, log_id: LogId, *, former: int | None = None) -> Head:
+        """Where the log begins and ends; ``former``: an epoch whose end is asked for, too."""
+        row = await self._database.fetch_one("get_head", **log_id.params, former=former)
         if row is None:
             raise ProjectNotFound()
-        return Head(epoch=row["epoch"], floor=row["floor"], head=row["head"])
+        ended = None if former is None or row["former_head"] is None else Cursor(former, row["former_head"])
+        return Head(epoch=row["epoch"], floor=row["floor"], head=row["head"], former=ended)
 
     async def begin_epochs(self) -> None:
         """After a restore from a backup: all clients start anew, instead of missing what was lost."""

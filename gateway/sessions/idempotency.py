@@ -9,6 +9,7 @@ draft-ietf-httpapi-idempotency-key-header-07
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -48,6 +49,15 @@ class Call:
     key: str
     digest: bytes
 
+    def digits(self, seconds: float) -> str:
+        """20 hexadecimal digits: the same for the same call in the same period of so many seconds.
+
+        An id that is made of them is found by a call that is sent again after the database has lost its key.
+        """
+        period = int(time.time() // seconds)
+        parts = (self.project_id, self.user_id, self.key, str(period))
+        return hashlib.sha256(b"\n".join([self.digest, *(part.encode() for part in parts)])).hexdigest()[:20]
+
     @staticmethod
     def digest_of(method: str, path: str, body: bytes) -> bytes:
         return hashlib.sha256(b"%b %b\n%b" % (method.encode(), path.encode(), body)).digest()
@@ -76,7 +86,7 @@ class IdempotencyKeys:
         """An answer is kept for ``hours``."""
         self._database = database
         self._gateway_id = gateway_id
-        self._hours = hours
+        self.hours = hours
         self._tasks = Tasks()
 
     async def once(self, call: Call, proposed_id: str, work: Work) -> Answer:
@@ -117,7 +127,7 @@ class IdempotencyKeys:
     async def _delete_old(self) -> None:
         deleted = SWEEP_BATCH
         while deleted == SWEEP_BATCH:
-            batch = {"hours": self._hours, "limit": SWEEP_BATCH}
+            batch = {"hours": self.hours, "limit": SWEEP_BATCH}
             deleted = await self._database.execute("delete_old_idempotency_keys", **batch)
             await asyncio.sleep(BATCH_PAUSE_SECONDS)
 
@@ -127,13 +137,13 @@ class IdempotencyKeys:
             "hold_idempotency_key",
             digest=call.digest,
             resource_id=proposed_id,
-            hours=self._hours,
+            hours=self.hours,
             **place,
         )
         if row is not None:
             resource_id = row["resource_id"]
             return _Hold(resource_id=resource_id, fresh=resource_id == proposed_id)
-        row = await self._database.fetch_one("get_idempotency_key", hours=self._hours, **call.place)
+        row = await self._database.fetch_one("get_idempotency_key", hours=self.hours, **call.place)
         return None if row is None else _answer(row, call)
 
     async def _end(self, place: Mapping[str, str], query: str, **values: Any) -> None:

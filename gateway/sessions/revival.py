@@ -136,7 +136,8 @@ class Revival:
             with asking_for_account(project, session.agent_id):
                 async with self._injecting.lend(chosen, container, container.for_session) as lent:
                     mode = container.in_mode(session.agent_mode)
-                    options = {"agentId": session.agent_id, **mode, **lent.members}
+                    named = container.referring(self._containers.reference(project.id, session.id))
+                    options = {"agentId": session.agent_id, **mode, **named, **lent.members}
                     taken = await _take_up(container, session, reason, options)
         except BaseException:
             await self._database.execute("rebind_session", known=known, **key)

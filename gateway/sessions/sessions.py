@@ -162,7 +162,8 @@ class Sessions:
             with asking_for_account(project, agent_id):
                 await self._processes.start(project, agent_id, chosen, container)
                 async with self._injecting.lend(chosen, container, container.for_session) as lent:
-                    made = await container.create_session({**_options(agent_id, new), **lent.members})
+                    named = container.referring(self._containers.reference(project.id, session_id))
+                    made = await container.create_session({**_options(agent_id, new), **named, **lent.members})
         except BaseException:
             await asyncio.shield(self._discard(project.id, session_id))
             raise

@@ -36,6 +36,7 @@ async def open_streams(
     reads_at_once = max(1, config.database.pool_size // 2)
     streams = Streams(log, tails, events, reads_at_once=reads_at_once, metrics=metrics)
     log.listen(tails.extend)
+    log.timeline.listen(tails.forget)
     log.listen(wakeups.moved)
     wakeups.on_moved(tails.move)
     try:

@@ -116,7 +116,11 @@ def judge(head: Head, text: str | None, *, from_start: bool) -> Cursor | Reset:
     if cursor is None:
         return reset(head, "unreadable_cursor")
     if cursor.epoch != head.epoch:
-        return reset(head, "other_epoch")
+        if head.former is None or head.former.epoch != cursor.epoch:
+            return reset(head, "other_epoch")
+        if cursor.seq > head.former.seq:
+            return reset(head, "lost_in_failover")
+        cursor = Cursor(head.epoch, cursor.seq)
     if cursor.seq > head.head:
         return reset(head, "beyond_head")
     if cursor.seq < head.floor:

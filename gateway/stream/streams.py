@@ -102,10 +102,14 @@ class Streams:
         if named is not None and tail.reaches(named) and named.seq <= tail.head:
             # No look-up is needed: the tail has it.
             return named
+        return await self._place(channel, last_event_id, from_start=from_start)
+
+    async def _place(self, channel: Channel, text: str | None, *, from_start: bool = False) -> Cursor | Reset:
+        named = Cursor.parse(text) if text else None
         async with self._replays.turn:
-            head = await self._log.head(channel.log_id)
-        tail.move(head.cursor)
-        return judge(head, last_event_id, from_start=from_start)
+            head = await self._log.head(channel.log_id, former=None if named is None else named.epoch)
+        channel.tail.move(head.cursor)
+        return judge(head, text, from_start=from_start)
 
     async def serve(self, channel: Channel, stream: Stream) -> None:
         """Write the log to the stream until the project is deleted or the gateway stops.
@@ -175,20 +179,25 @@ class Streams:
             await channel.pump.carry(stream)
             return
         try:
+            if stream.epoch != channel.tail.epoch:
+                _continue(channel, stream, await self._place(channel, str(stream.cursor)))
+                return
             head = channel.tail.head
             passage = await self._replays.read(channel.log_id, stream.cursor, stream.session_id, head)
             if passage is not None:
                 if passage.through < channel.tail.since:
                     next_place = attrs.evolve(stream.cursor, seq=passage.through)
                     self._replays.foresee(channel.log_id, passage, next_place, stream.session_id, head)
-                await _write(stream, passage)
+                await _write(channel, stream, passage)
             elif stream.seq < head:
                 # The log ends before its known head: it is another log with the same epoch.
                 await self._reset(channel, stream, "beyond_head")
         except NotKept as exc:
             known = Head(epoch=exc.epoch, floor=exc.floor, head=exc.head)
-            reason = "no_longer_kept" if exc.epoch == stream.epoch else "other_epoch"
-            _tell(channel, stream, reset(known, reason))
+            if exc.epoch == stream.epoch:
+                _tell(channel, stream, reset(known, "no_longer_kept"))
+            else:
+                channel.tail.move(known.cursor)
         except DatabaseUnavailable as exc:
             logger.debug("stream waits for the database", extra={"error": str(exc)})
             await asyncio.sleep(random.uniform(RETRY_SECONDS, 2 * RETRY_SECONDS))
@@ -197,11 +206,23 @@ class Streams:
         _tell(channel, stream, reset(await self._log.head(channel.log_id), reason))
 
 
-async def _write(stream: Stream, passage: Passage) -> None:
+async def _write(channel: Channel, stream: Stream, passage: Passage) -> None:
     while stream.seq < passage.through:
         await stream.drain()
+        if stream.epoch != channel.tail.epoch:
+            # The database was failed over, and may not have this any more.
+            return
         data, seq = passage.piece(stream.seq)
         stream.write(data, Cursor(stream.epoch, seq))
+
+
+def _continue(channel: Channel, stream: Stream, place: Cursor | Reset) -> None:
+    """Take the stream to its place in the log's present epoch, and say so: a client that comes back names it."""
+    if isinstance(place, Reset):
+        _tell(channel, stream, place)
+    else:
+        stream.write(b"", place)
+        stream.beat()
 
 
 def _tell(channel: Channel, stream: Stream, told: Reset) -> None:

@@ -22,6 +22,8 @@ from gateway.wire.events import FOR_EVERY_SESSION, Cursor, Event
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+#: A place that no log and no cursor has.
+UNKNOWN = Cursor(-1, 0)
 
 
 @attrs.define(eq=False)
@@ -29,9 +31,10 @@ class Tail:
     """One log's newest events: those after ``since`` up to ``loaded``; the log goes on to ``head`` at least."""
 
     max_bytes: int
-    #: Until the log is known, a value that no log and no cursor has.
-    epoch: int = -1
-    head: int = 0
+    #: Earlier epochs ended at a failover, however late somebody tells of them.
+    first_epoch: int = 0
+    epoch: int = UNKNOWN.epoch
+    head: int = UNKNOWN.seq
     since: int = 0
     loaded: int = 0
     #: Whether the events are read; otherwise only the head is.
@@ -69,7 +72,8 @@ class Tail:
     def move(self, head: Cursor, *, loading: bool = False) -> None:
         """The log's head is at least here; ``loading``: its events are about to be loaded."""
         if head.epoch > self.epoch:
-            self.restart(head)
+            if head.epoch >= self.first_epoch:
+                self.restart(head)
         elif head.epoch == self.epoch and head.seq > self.head:
             self.head = head.seq
             if not self.is_read:
@@ -87,6 +91,11 @@ class Tail:
         self.epoch, self.head = head.epoch, head.seq
         self.since = self.loaded = head.seq
         self.wake()
+
+    def forget(self, first_epoch: int) -> None:
+        """The database was failed over: what the log is now is not known, in whichever epoch from this one on."""
+        self.first_epoch = first_epoch
+        self.restart(UNKNOWN)
 
     def keep(self) -> None:
         """Keep events from here on."""
@@ -172,12 +181,13 @@ class Tails:
     def __init__(self, log: Log, *, max_bytes: int) -> None:
         self._log = log
         self._max_bytes = max_bytes
+        self._first_epoch = 0
         self._tails: dict[LogId, Tail] = {}
 
     @asynccontextmanager
     async def watch(self, log_id: LogId) -> AsyncIterator[Tail]:
         """The log's tail, kept up to date while this is open."""
-        tail = self._tails.setdefault(log_id, Tail(max_bytes=self._max_bytes))
+        tail = self._tails.setdefault(log_id, Tail(max_bytes=self._max_bytes, first_epoch=self._first_epoch))
         tail.watchers += 1
         try:
             yield tail
@@ -199,6 +209,12 @@ class Tails:
         """The log's head is reported to be ``head``."""
         if tail := self._tails.get(log_id):
             tail.move(head)
+
+    def forget(self, first_epoch: int) -> None:
+        """The database was failed over: nothing that is here counts any more; for ``Timeline.listen``."""
+        self._first_epoch = first_epoch
+        for tail in self._tails.values():
+            tail.forget(first_epoch)
 
     async def poll(self) -> None:
         """Find what other processes appended, once a second, until cancelled."""

@@ -1,8 +1,10 @@
 """Turns: a prompt until its end. What is asked is in the log before the agent sees it, and each turn ends once."""
 
 import asyncio
+import re
 import secrets
 from functools import partial
+from typing import Any
 
 import attrs
 
@@ -40,8 +42,16 @@ class Started:
     cursor: Cursor
 
 
-def new_turn_id() -> str:
-    return f"trn_{secrets.token_hex(10)}"
+_TURN_ID = re.compile(r"trn_[0-9a-f]{20}")
+
+
+def new_turn_id(digits: str | None = None) -> str:
+    """An id; the same one for the same 20 hexadecimal digits."""
+    return f"trn_{digits or secrets.token_hex(10)}"
+
+
+def is_turn_id(value: Any) -> bool:
+    return isinstance(value, str) and _TURN_ID.fullmatch(value) is not None
 
 
 class Turns:

@@ -166,11 +166,14 @@ class SessionEnded(EventData):
 
 @attrs.frozen(kw_only=True)
 class TurnStarted(EventData):
-    """A prompt is about to be sent; ``prompt`` is its ACP content blocks."""
+    """A prompt is about to be sent; ``prompt`` is its ACP content blocks.
+
+    ``started_by``: None for a turn that was lost in a failover, and is known from its container.
+    """
 
     type: ClassVar[str] = "turn_started"
     prompt: list[dict[str, Any]]
-    started_by: str
+    started_by: str | None
 
 
 @attrs.frozen(kw_only=True)

@@ -78,7 +78,11 @@ class Events:
         return self._ready.pop(0)
 
     async def until(self, kind: str, matching: Callable[[Told], bool] = lambda _: True) -> list[Told]:
-        """All events up to the first of this kind, that one included."""
+        """All events up to the first of this kind, that one included, without other beginnings of turns."""
+        told = await self.all_until(kind, matching)
+        return [one for one in told if one.type == kind or one.type != "session_begin_turn"]
+
+    async def all_until(self, kind: str, matching: Callable[[Told], bool] = lambda _: True) -> list[Told]:
         told = [await self.next()]
         while told[-1].type != kind or not matching(told[-1]):
             told.append(await self.next())
@@ -149,7 +153,7 @@ class Host:
         async with self.events(last_event_id=f"{boot_id}-0") as events:
             mark = await self.post("/agents/marker/spawn")
             assert mark.status == 502
-            return (await events.until("agent_status", lambda one: one.data["agentId"] == "marker"))[:-1]
+            return (await events.all_until("agent_status", lambda one: one.data["agentId"] == "marker"))[:-1]
 
 
 async def _answer(response: ClientResponse) -> Answer:

@@ -14,7 +14,7 @@ async def test_info_tells_capabilities_and_a_boot_id(host: Host) -> None:
     info = (await host.get("/info")).body
     assert info["capabilities"] == [
         *("event-ids", "end-turn", "permissions", "session-env", "content-blocks", "turn-ids", "modes", "load-session"),
-        "credentials",
+        *("credentials", "references"),
     ]
     assert {"name", "version", "workingDirectory", "runningAgents", "activeSessions", "connectedClients"} <= info.keys()
     assert info["bootId"]

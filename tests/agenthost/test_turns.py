@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.agenthost.conftest import OpenHost
-from tests.agenthost.hosts import Host, chunk, scripted, text_in
+from tests.agenthost.hosts import Host, chunk, scripted, text_in, text_of
 
 
 async def test_prompt_is_answered_at_once_for_a_client_that_prefers_it(host: Host) -> None:
@@ -28,6 +28,18 @@ async def test_prompt_is_answered_at_once_for_a_client_that_prefers_it(host: Hos
     assert ended.data == {"turnId": turn, "stopReason": "cancelled"}
     assert ended.envelope["sessionId"] == session
     assert ended.envelope["agentId"] == "scripted"
+
+
+async def test_a_turn_s_beginning_is_told_with_its_prompt_unless_that_is_long(host: Host) -> None:
+    session = await host.session()
+    async with host.events() as events:
+        for step, is_long in ((chunk("hello"), False), (chunk("x" * 70_000), True)):
+            turn = await host.begin(session, step)
+            [begun] = await events.until("session_begin_turn")
+            prompt = None if is_long else [{"type": "text", "text": text_of((step,))}]
+            assert begun.data == {"turnId": turn, "prompt": prompt}
+            assert begun.envelope["sessionId"] == session
+            await events.until("session_end_turn")
 
 
 async def test_everything_said_before_the_answer_stands_before_the_end_in_order(host: Host) -> None:

@@ -101,9 +101,16 @@ def check_log(
             verdict.say("P2", f"event {seq} has other bytes in PostgreSQL")
 
 
-def check_client(verdict: Verdict, client: Client, log: Sequence[Entry]) -> None:
-    """P3 (exactly the log from its start, or a reset), P4 (nothing else) and P6 (no 429 or 5xx)."""
+def check_client(
+    verdict: Verdict, client: Client, log: Sequence[Entry], former: Sequence[tuple[int, int]] = ()
+) -> None:
+    """P3 (exactly the log from its start, or a reset), P4 (nothing else) and P6 (no 429 or 5xx).
+
+    ``former``: epochs that ended at a failover, and where.
+    """
     by_place = {(entry.epoch, entry.seq): entry for entry in log}
+    for epoch, head in former:
+        by_place |= {(epoch, entry.seq): entry for entry in log if entry.seq <= head}
     mine = [entry.seq for entry in log if _concerns(entry, client.session_id)]
     following = dict(pairwise([*mine, -1]))
     expected: int | None = None

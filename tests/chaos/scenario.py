@@ -320,8 +320,10 @@ class World:
         checker.check_log(self.verdict, (epoch, floor, head), [(seq, bytes(data)) for seq, data in rows], log)
         whole = [*(entry for entry in self.archived if entry.seq <= floor), *log]
         checker.check_truth(self.verdict, self.container.truth, whole)
+        statement = "select epoch, head from former_epochs where project_id = %s and log = 'acp'"
+        former = await asyncio.to_thread(query, self.database_url, statement, PROJECT)
         for client in self.clients:
-            checker.check_client(self.verdict, client, whole)
+            checker.check_client(self.verdict, client, whole, [(epoch, head) for epoch, head in former])
         if late:
             self.verdict.say("P3", f"{late} clients had not come to the head {SETTLE_SECONDS:g} s after the faults")
         await self._check_usage()

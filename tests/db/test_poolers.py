@@ -18,7 +18,8 @@ from gateway.stream.room import STREAMS
 from tests.db.things import LIMITS, QUERIES, SCHEMA, ask
 from tests.fakes.eventually import eventually
 from tests.fakes.numbered import NumberedContainer
-from tests.log.recording import begun, until_recorded, updates
+from tests.log.recording import begun, gaps, recorded, until_recorded, updates
+from tests.log.witness import Client, epoch_of, until_again
 from tests.postgres import PgBouncer
 from tests.world import QUICK, EventStream, Gateway, GatewayProcess, Project
 
@@ -102,6 +103,30 @@ async def test_a_pooler_that_is_restarted_costs_no_event(bouncer: PgBouncer, deb
             bouncer.start()
             container.emit(20)
             assert updates(await until_recorded(gateway, 60)) == list(container.truth.values())
+
+
+async def test_every_gateway_notices_that_a_pooler_leads_to_another_server(
+    in_transactions: PgBouncer, debian_url: str
+) -> None:
+    migrate(debian_url)
+    async with NumberedContainer() as container, two(GatewayProcess(in_transactions.url(debian_url), QUICK)) as both:
+        project = await begun(both[0], container)
+        clients = [Client(), Client()]
+        async with clients[0].watching(project), clients[1].watching(Project(both[1], project.id)):
+            container.emit(5)
+            await until_recorded(both[0], 5)
+            for client in clients:
+                await client.has(both[0])
+            before = epoch_of(clients[0].cursor)
+            # As it is where the server behind was promoted, and nobody had to connect anew.
+            ask(debian_url, "update deployment set timeline = 'FFFFFFFF'")
+            container.emit(5)
+            await until_again(both[0], container)
+            for client in clients:
+                await client.has(both[0])
+                assert client.resets == []
+                assert epoch_of(client.cursor) > before
+        assert gaps(await recorded(both[0])) == []
 
 
 # Notifications

@@ -127,7 +127,7 @@ export type SaidEvent =
     | Said<"session_cleared", { clearedBy: string }>
     | Said<"session_mode", { mode: string | null; agentDecides: boolean }>
     | Said<"session_ended", { endedBy: string }>
-    | Said<"turn_started", { prompt: unknown; startedBy: string }>
+    | Said<"turn_started", { prompt: unknown; startedBy: string | null }>
     | Said<"turn_ended", Ending>
     | Said<"turn_queued", { queuedBy: string }>
     | Said<"turn_cancelling", { requestedBy: string }>

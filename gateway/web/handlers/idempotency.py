@@ -31,10 +31,18 @@ _RIGHT = (
 Work = Callable[[str | None], Awaitable[Answer]]
 
 
-async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, name: str) -> Answer:
+async def once(
+    request: web.Request,
+    new_id: Callable[[], str],
+    work: Work,
+    *,
+    name: str,
+    id_of: Callable[[str], str] | None = None,
+) -> Answer:
     """Run ``work`` in a task that outlives the client; with a key, give its first answer again.
 
-    The body must have been read. ``new_id`` makes the id that a key reserves.
+    The body must have been read. ``new_id`` makes the id that a key reserves; ``id_of`` makes it of 20 hexadecimal
+    digits that are the same for the same call, where what was done under it can be found without the database.
     """
     key, tasks = _key(request), request.app[TASKS]
     if key is None:
@@ -45,7 +53,9 @@ async def once(request: web.Request, new_id: Callable[[], str], work: Work, *, n
         key=key,
         digest=Call.digest_of(request.method, request.rel_url.raw_path, request[BODY]),
     )
-    return await tasks.complete(request.app[SESSIONS].idempotency.once(call, new_id(), work), name=name)
+    keys = request.app[SESSIONS].idempotency
+    proposed = new_id() if id_of is None else id_of(call.digits(keys.hours * 3600))
+    return await tasks.complete(keys.once(call, proposed, work), name=name)
 
 
 def answer(value: Any, *, status: int = 200, location: str | None = None) -> Answer:

@@ -153,7 +153,7 @@ async def _accept(request: web.Request) -> Answer:
         return answer(views.accepted(begun), status=202)
 
     with telling_refusals():
-        return await once(request, new_turn_id, work, name="start turn")
+        return await once(request, new_turn_id, work, name="start turn", id_of=new_turn_id)
 
 
 async def turn(request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ const STATES = {
 
 const RESETS = {
     other_epoch: "the log was restored from a backup, or the project was made anew",
+    lost_in_failover: "the database was failed over, and what was shown last is lost",
     beyond_head: "the log is shorter than it was",
     no_longer_kept: "what comes next is no longer kept",
     unreadable_cursor: "the place to go on from was none",
