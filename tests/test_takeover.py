@@ -86,6 +86,7 @@ def _as_before(body: Any) -> Any:
         assert (one.pop("opencodeUsername"), one.pop("hasOpencodePassword")) == (None, False)
     for one in _those(body, "session"):
         assert one.pop("agentMode") is None
+        assert one.pop("titledBy") == (None if one["title"] is None else "user")
     return body
 
 
