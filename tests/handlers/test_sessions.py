@@ -21,6 +21,7 @@ MEMBERS = {
     "projectId",
     "agentId",
     "title",
+    "titledBy",
     "permissions",
     "workingDirectory",
     "status",
