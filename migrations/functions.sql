@@ -18,7 +18,7 @@ $$ select case when pg_is_in_recovery() then null else left(pg_walfile_name(pg_c
 -- they gave out. Returns it, also later; null on a standby.
 -- As the owner, because a gateway's role need not have the right to set sequences.
 create or replace function look_at_timeline() returns integer
-language plpgsql security definer set search_path from current as $$
+language plpgsql security definer as $$
 declare
     v_timeline text;
     v_system   bigint;
@@ -68,6 +68,14 @@ begin
             and case when d.timeline is null then true else d.timeline = wal_timeline() end) then
         raise exception 'the database was failed over' using errcode = '57P03';
     end if;
+end
+$$;
+
+-- As look_at_timeline runs as its owner, nothing that its caller has made, such as a temporary table, may stand in for a
+-- table of ours.
+do $$
+begin
+    execute format('alter function look_at_timeline() set search_path = %I, pg_temp', current_schema());
 end
 $$;
 

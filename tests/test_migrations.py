@@ -12,6 +12,7 @@ import pytest
 
 from gateway.db.migrate import migrate, migrations_dir, rollback
 from tests.conftest import administer, with_database
+from tests.db.things import ask
 from tests.schema import snapshot
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,15 @@ def test_each_rollback_takes_back_all_that_its_migration_did(bare_url: str, tmp_
         assert snapshot(bare_url) == before.pop(), f"after the rollback of {path.stem}"
     assert migrate(bare_url) == [path.stem for path in FORWARD]
     assert snapshot(bare_url) == complete
+
+
+def test_nothing_of_its_callers_stands_in_for_a_table_where_a_function_runs_as_its_owner(database_url: str) -> None:
+    """A temporary table is found before all others unless the path says otherwise."""
+    found = ask(
+        database_url,
+        "select proname, proconfig[1] from pg_proc where prosecdef and pronamespace = 'public'::regnamespace",
+    )
+    assert found == [("look_at_timeline", "search_path=public, pg_temp")]
 
 
 def test_the_wheel_carries_the_migrations_and_finds_them(tmp_path: Path) -> None:
