@@ -27,7 +27,9 @@ class LostSessions:
 
     async def connected(self, project_id: str) -> None:
         """Call it when a container's stream is open. Repeating it changes nothing."""
-        if not self._database.timeline.epoch:
+        if not self._database.timeline.is_fresh:
+            # This gateway has lived through no failover. Where a copy of a database is restored beside the original,
+            # what the copy does not know is the original's.
             return
         container = await self._containers.find(project_id)
         try:
