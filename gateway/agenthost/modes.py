@@ -38,6 +38,12 @@ def mode_options(told: Mapping[str, Any]) -> set[str]:
     return {option["id"] for option in _options(told) if option.get("category") == "mode"}
 
 
+def has(told: Mapping[str, Any], mode: str) -> bool:
+    """Whether the agent has this mode, or tells none at all."""
+    named = [option for option in _options(told) if option.get("category") == "mode"]
+    return mode in _modes(told) or any(_takes(option, mode) for option in named) or mode_in(told) in (mode, None)
+
+
 def calls(told: Mapping[str, Any], mode: str, options: Mapping[str, str | bool]) -> Iterator[Call]:
     """What brings a session whose agent has answered this into the mode, with these options, where it has them."""
     wanted = dict(options)

@@ -121,6 +121,9 @@ class Placement:
         the agent's modes and options. If the agent refuses a mode, the session says who decides in the one it has.
         """
         told = {name: answer[name] for name in ("modes", "configOptions") if answer.get(name) is not None}
+        if session.mode and not modes.has(told, session.mode):
+            # Of another version of the agent. Its own default may ask nobody.
+            session.mode = None
         mode = session.mode or link.spec.start_mode
         for method, params in modes.calls(told, mode, {**link.spec.start_options, **session.options}):
             try:
