@@ -127,9 +127,11 @@ class Containers:
 
     def _mask_what_is_sent(self, project: Location) -> None:
         """Whatever runs in the container may know the secrets of its ports, and say them."""
-        sent = [self.token(project)]
+        sent: list[str] = []
+        # One that cannot be opened is not sent either, and its port's calls say so.
+        with suppress(VaultKeyMissing, SecretUnreadable):
+            sent.append(self.token(project))
         if isinstance(project, Project):
-            # One that cannot be opened is not sent either, and its port's calls say so.
             with suppress(VaultKeyMissing, SecretUnreadable):
                 password, basic = self._projects.opencode_password(project), self.authorization(project, "opencode")
                 sent += [password or "", (basic or "").removeprefix("Basic ")]

@@ -27,6 +27,8 @@ FORGET_SECONDS = 600.0
 KEPT_SECONDS = 6 * 3600.0
 #: Former secrets per user and agent that are masked for older sessions; more would slow down all events.
 MOST_FORMER = 100
+#: Texts of secrets that the gateway itself sends to a project's container which are masked, former ones included.
+MOST_SENT = 50
 #: How long a secret may be known here before it is in the database.
 UNWRITTEN_SECONDS = 60.0
 
@@ -49,8 +51,9 @@ class Known:
     """The known secrets of one project."""
 
     secrets: dict[tuple[_Whose, int], _Secret] = attrs.field(factory=dict, repr=False)
-    #: What the gateway itself sends to the container.
-    sent: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+    #: What the gateway itself sends to the container, and when it did so last: what was changed stays valid there until
+    #: the container is restarted.
+    sent: dict[str, float] = attrs.field(factory=dict, repr=False)
     #: Whether these are all secrets of the project's container, and not only those about to be given.
     is_loaded: bool = False
     _masker: Masker | None = None
@@ -58,23 +61,28 @@ class Known:
     @property
     def masker(self) -> Masker:
         if self._masker is None:
-            self._masker = Masker(self.sent.union(*(secret.texts for secret in self.secrets.values())))
+            self._masker = Masker(frozenset(self.sent).union(*(secret.texts for secret in self.secrets.values())))
         return self._masker
 
     def add(self, whose: _Whose, version: int, texts: frozenset[str]) -> None:
         self.secrets[whose, version] = _Secret(texts=texts, since=time.monotonic())
         self._masker = None
 
-    def set_sent(self, texts: frozenset[str]) -> None:
-        if texts != self.sent:
-            self.sent, self._masker = texts, None
+    def add_sent(self, texts: frozenset[str]) -> None:
+        if not texts <= self.sent.keys():
+            self._masker = None
+        self.sent |= dict.fromkeys(texts, time.monotonic())
+        if len(self.sent) > MOST_SENT:
+            self.sent = dict(sorted(self.sent.items(), key=lambda item: item[1])[-MOST_SENT:])
 
     def keep(self, written: Set[tuple[_Whose, int]]) -> None:
         """Forget what is not in the database, except what may be written at any moment."""
         latest = time.monotonic() - UNWRITTEN_SECONDS
         kept = {key: secret for key, secret in self.secrets.items() if key in written or secret.since > latest}
-        if len(kept) < len(self.secrets):
-            self.secrets, self._masker = kept, None
+        oldest = time.monotonic() - KEPT_SECONDS
+        sent = {text: at for text, at in self.sent.items() if at > oldest}
+        if (len(kept), len(sent)) != (len(self.secrets), len(self.sent)):
+            self.secrets, self.sent, self._masker = kept, sent, None
 
 
 class KnownSecrets:
@@ -112,13 +120,13 @@ class KnownSecrets:
         self._open(project_id, token.agent_id, token.user_id, token.version, token.sealed_access_token)
 
     def learn_sent(self, project_id: str, secrets: Iterable[str]) -> None:
-        """What the gateway itself sends to the project's container: all of it, in place of what it was before.
+        """What the gateway itself sends to the project's container; what it sent before is masked for some hours more.
 
         Operators choose these, and some choose a word. A word is not masked: it is in any text.
         """
         texts = frozenset(text for secret in secrets for text in secrets_in(secret) if not _is_word(text))
         if texts or project_id in self._projects:
-            self._projects.setdefault(project_id, Known()).set_sent(texts)
+            self._projects.setdefault(project_id, Known()).add_sent(texts)
 
     async def keep_up(self) -> None:
         """Learn what other gateways give, until cancelled."""
