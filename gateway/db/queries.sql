@@ -599,7 +599,7 @@ limit %(limit)s;
 
 -- set_session_title --
 -- A session's title, as its people call it; unless somebody has just changed it.
-update agent_sessions set title = %(title)s
+update agent_sessions set title = %(title)s, agent_title = null
 where project_id = %(project_id)s and id = %(id)s and status <> 'creating'
     and title is not distinct from %(former_title)s;
 

@@ -61,7 +61,7 @@ class Session:
     has_mcp_servers: bool
     working_directory: str | None
     title: str | None
-    #: The title that its agent gave it last.
+    #: The title that its agent gave it, if nobody has given another since.
     agent_title: str | None
     #: Who decides what the agent may do: the container or the agent itself, or the project's mode.
     permissions: str
@@ -223,7 +223,7 @@ class Sessions:
         """Give the session a title; None: none."""
         for last in (False,) * (ATTEMPTS - 1) + (True,):
             session = await self.get(project_id, session_id)
-            if session.title == title:
+            if session.title == title and session.titled_by != "agent":
                 return session
             change = {"project_id": project_id, "id": session_id, "title": title, "former_title": session.title}
             renamed = NewEvent.of(

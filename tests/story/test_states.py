@@ -191,3 +191,7 @@ async def test_an_agent_titles_a_session_that_nobody_else_has(session: Session) 
     await rename(session, None)
     await session.events_of(called("Mend the lexer"))
     assert await title() == ("Mend the lexer", "agent")
+    for title_of_ours in ("Mend the lexer", "Ours", "Mend the lexer"):
+        assert (await rename(session, title_of_ours))["titledBy"] == "user"
+        await session.events_of(called("Something else"))
+        assert await title() == (title_of_ours, "user")
