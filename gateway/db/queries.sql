@@ -1821,17 +1821,18 @@ with running as materialized (
 )
 select %(project_id)s as project_id, r.id as session_id
 from running r
-where (
-    select sum(octet_length(unwritten.payload)) from (
+where exists (
+    select from (
         select e.payload from events e
         where e.project_id = %(project_id)s and e.log = 'acp' and e.session_id = r.id and e.seq > r.folded_to
         order by e.seq
         limit 50000
     ) unwritten
-) > greatest(%(bytes)s, (
-    select 4 * sum(octet_length(m.body)) from agent_session_messages m
-    where m.project_id = %(project_id)s and m.session_id = r.id and m.first_seq = any(r.open_messages)
-));
+    having count(*) = 50000 or sum(octet_length(unwritten.payload)) > greatest(%(bytes)s, (
+        select 4 * sum(octet_length(m.body)) from agent_session_messages m
+        where m.project_id = %(project_id)s and m.session_id = r.id and m.first_seq = any(r.open_messages)
+    ))
+);
 
 -- lock_fold --
 -- One fold of a session at a time.
