@@ -89,7 +89,7 @@ class Logins:
         except asyncio.CancelledError:
             login.error = f"{agent.spec.id}: the login was given up"
             raise
-        except Exception:  # whatever it is, the login has not succeeded, and its person is to know
+        except Exception:  # The login has failed for a reason that nobody foresaw. Its user is told so.
             logger.exception("login failed", extra={"agent": agent.spec.id})
             login.error = f"{agent.spec.id}: the login has failed"
         finally:

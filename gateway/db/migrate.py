@@ -127,7 +127,7 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo is not typed
             self.mark_one(baseline)
 
     def create_lock_table(self) -> None:
-        """As yoyo does, but only where it is missing, and whoever may not is told."""
+        """As yoyo does, but only where it is missing; a role that may not create it gets a clear error."""
         [[is_there]] = self.execute(f"select to_regclass('{self.lock_table}') is not null").fetchall()
         if not is_there:
             with self.transaction():
@@ -232,7 +232,7 @@ def _guarded(url: str, wait: float) -> Iterator[_Backend]:
         with closing(_connect(url)) as guard, _Backend(url) as backend:
             _wait_for_guard(guard, wait)
             backend.create_lock_table()
-            backend.break_lock()  # Whoever left a row here is dead: it would hold the guard.
+            backend.break_lock()  # A process that left a row here is dead, as it would hold the guard.
             with backend.lock():
                 yield backend
     except psycopg2.Error as exc:

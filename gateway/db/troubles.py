@@ -17,7 +17,7 @@ from gateway.db.errors import Reason
 
 logger = logging.getLogger(__name__)
 
-#: Whoever wants something stored tries again every two seconds, and a gateway renews its presence as often.
+#: Much longer than the pauses between attempts to store something, and between renewals of a gateway's presence.
 LASTS_SECONDS: Final = 10.0
 
 

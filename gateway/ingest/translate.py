@@ -379,8 +379,10 @@ def _effects(received: ReceivedEvent) -> tuple[Effect, ...]:
 
 
 def _auth_required(received: ReceivedEvent) -> NewEvent:
-    """An agent needs an account for everybody. How to log in is for the person alone who does: whoever enters the code
-    decides which account it is, and everybody in the project reads this."""
+    """An agent needs an account, for all users.
+
+    Without a login's address and code: all members read this event, and one of them could connect their own account.
+    """
     data = {"agentId": received.agent_id or _shown(received.member("agentId"))}
     message = _shown(received.member("message"))
     if message is not None and not any(received.has(name) for name in LOGIN):

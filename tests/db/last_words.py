@@ -1,4 +1,4 @@
-"""A PostgreSQL that is stopped at once: it warns whoever has just sent a statement, and is gone."""
+"""A PostgreSQL that is stopped at once: it sends a warning in answer to a statement, and closes the connection."""
 
 import select
 import socket

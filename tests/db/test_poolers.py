@@ -99,7 +99,7 @@ async def test_a_pooler_that_is_restarted_costs_no_event(bouncer: PgBouncer, deb
             await until_recorded(gateway, 20)
             bouncer.stop()
             container.emit(20)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # Appends have failed meanwhile, some of them more than once.
             bouncer.start()
             container.emit(20)
             assert updates(await until_recorded(gateway, 60)) == list(container.truth.values())

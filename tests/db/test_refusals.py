@@ -88,7 +88,7 @@ def small_disk(debian: EmbeddedPostgres, open_directory: Path) -> Iterator[str]:
     place.mkdir()
     mounting = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mounting, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounts a file system")
+        pytest.skip("only root may mount a small file system")
     try:
         owner = place / "own"
         owner.mkdir(mode=0o700)
@@ -144,7 +144,7 @@ def test_a_role_that_may_not_create_is_told_which_privilege_is_missing(debian_ur
         migrate(plain)
     migrate(debian_url)
     ask(debian_url, "grant select, insert, update, delete on all tables in schema public to plain")
-    assert migrate(plain) == [], "whoever may only use what is there, may start a gateway"
+    assert migrate(plain) == [], "a role that may only read and write may start a gateway"
 
 
 async def test_a_missing_privilege_is_said_to_be_missing(debian_url: str) -> None:

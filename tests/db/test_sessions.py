@@ -177,7 +177,7 @@ def may_make_networks() -> bool:
     return made.returncode == 0
 
 
-@pytest.mark.skipif(not may_make_networks(), reason="makes a network: root, ip, unshare and nsenter")
+@pytest.mark.skipif(not may_make_networks(), reason="only root may make a network, with ip, unshare and nsenter")
 @pytest.mark.parametrize("awaited", [False, True], ids=["idle", "in the middle of a statement"])
 async def test_a_machine_that_vanishes_costs_six_seconds_at_most(things_url: str, awaited: bool) -> None:
     async with Relay(things_url) as relay:

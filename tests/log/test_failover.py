@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from gateway.log.room import LOG
 from gateway.wire.events import Cursor
 from gateway.wire.opencode import EVENT
 from tests.fakes.container import FakeContainer
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import eventually, until
 from tests.fakes.numbered import NumberedContainer
 from tests.fakes.opencode import FakeOpenCode
 from tests.log.recording import begun, gaps, recorded, until_recorded, updates
-from tests.log.witness import Client, epoch_of, log_of, until_again
+from tests.log.witness import Client, epoch_of, has_updates, until_again
 from tests.pair import Pair, pair
 from tests.recording.listening import listening
 from tests.recording.projects import register
@@ -112,11 +113,12 @@ async def test_where_nothing_is_lost_streams_go_on_without_a_reset_or_a_gap(
         assert client.resets == []
         assert epoch_of(client.cursor) > epoch_of(before)
         assert gaps(await recorded(gateway)) == []
-        async with asyncio.timeout(20):
-            while (  # noqa: ASYNC110
-                await plain.call("POST", f"/session/{session}/prompt", {"prompt": "say after"})
-            ).status == 503:
-                await asyncio.sleep(0.1)
+
+        async def prompt_is_taken() -> bool:
+            answer = await plain.call("POST", f"/session/{session}/prompt", {"prompt": "say after"})
+            return answer.status != 503
+
+        await until(prompt_is_taken)
         events = await recorded(gateway, "plain")
         assert gaps(events) == []
 
@@ -140,12 +142,10 @@ async def test_in_the_midst_of_a_turn_no_id_stands_for_two_events(servers: Pair)
             speaking = asyncio.create_task(speak())
             await until_recorded(gateway, 30)
             await _cut(servers)
-            await asyncio.sleep(0.5)
+            # So much will be lost.
+            await until_recorded(gateway, len(container.truth) + 30)
             await _fail_over(servers)
-            said = len(container.truth) + 30
-            async with asyncio.timeout(30):
-                while len(updates(await log_of(gateway))) < said:  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
+            await until(partial(has_updates, gateway, len(container.truth) + 30))
             speaking.cancel()
             await until_again(gateway, container)
             for client in clients:
@@ -165,9 +165,7 @@ async def test_only_what_the_container_no_longer_has_is_a_gap(servers: Pair) -> 
         container.journal[5:9] = [b""] * 4
         await _fail_over(servers)
         container.emit(1)
-        async with asyncio.timeout(30):
-            while len(updates(await log_of(gateway))) < 12:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        await until(partial(has_updates, gateway, 12))
         events = await recorded(gateway)
         [gap] = gaps(events)
         assert (gap["reason"], gap["from"], gap["to"]) == ("skipped", 6, 9)
@@ -189,13 +187,15 @@ async def test_what_opencode_said_and_is_lost_was_said_within_a_gap(servers: Pai
             lost_at = datetime.now(UTC)
             opencode.tell(1, 2)
             await listener.until(opencode.said[-1])
-            # What is told of the stream meanwhile is lost, too.
+            # Meanwhile the gateway notes that the stream is stored until now, more than once; that is lost, too.
             await asyncio.sleep(2)
             await _fail_over(servers)
-            async with asyncio.timeout(30):
-                while not (told := await _gaps_of_opencode(gateway)):  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
-        [(begins, ends)] = told
+
+            async def gap_is_told() -> bool:
+                return bool(await _gaps_of_opencode(gateway))
+
+            await until(gap_is_told)
+        [(begins, ends)] = await _gaps_of_opencode(gateway)
         assert begins <= lost_at <= ends
 
 
@@ -213,10 +213,13 @@ async def test_turns_that_are_lost_are_taken_up_from_what_their_container_says(s
             while "begun" not in text_of([await stream.next()]):
                 pass
         await _fail_over(servers)
-        async with asyncio.timeout(30):
+
+        async def prompt_is_taken() -> bool:
             # 409: the turn before it is just being read again.
-            while (again := await project.call("POST", path, prompt, headers=key)).status in (409, 503):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+            return (await project.call("POST", path, prompt, headers=key)).status not in (409, 503)
+
+        await until(prompt_is_taken)
+        again = await project.call("POST", path, prompt, headers=key)
         assert again.status == 202, again.body
         assert again.json["turnId"] == runs
         assert await _ended(project, session, over) == "completed"
@@ -237,10 +240,13 @@ async def test_a_session_that_is_lost_is_ended_in_its_container(servers: Pair, a
         lost = await project.create_session()
         assert len(await _in_container(gateway, agent_host)) == 2
         await _fail_over(servers)
-        async with asyncio.timeout(30):
-            while len(left := await _in_container(gateway, agent_host)) > 1:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-        assert left[0].endswith(f"/demo/{kept}")
+
+        async def one_is_left() -> bool:
+            return len(await _in_container(gateway, agent_host)) == 1
+
+        await until(one_is_left)
+        [left] = await _in_container(gateway, agent_host)
+        assert left.endswith(f"/demo/{kept}")
         assert (await project.call("GET", f"/session/{lost}")).status == 404
         await project.prompt(kept, "say still here")
 

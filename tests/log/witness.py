@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.wire.events import Event
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import eventually, until
 from tests.fakes.numbered import NumberedContainer
 from tests.log.recording import recorded, updates
 from tests.world import Gateway, Project
@@ -76,9 +76,16 @@ async def log_of(gateway: Gateway, project_id: str = "demo") -> list[Event]:
 
 async def until_again(gateway: Gateway, container: NumberedContainer) -> None:
     """Wait until the log has all that the container ever said."""
-    async with asyncio.timeout(30):
-        while updates(await log_of(gateway)) != list(container.truth.values()):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+
+    async def has_all() -> bool:
+        return updates(await log_of(gateway)) == list(container.truth.values())
+
+    await until(has_all)
+
+
+async def has_updates(gateway: Gateway, count: int) -> bool:
+    """Whether the log has at least so many updates."""
+    return len(updates(await log_of(gateway))) >= count
 
 
 def epoch_of(cursor: str | None) -> int:

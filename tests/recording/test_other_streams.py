@@ -229,7 +229,7 @@ async def test_a_stream_that_falls_silent_after_heartbeats_is_taken_for_gone(
     async with FakeOpenCode(heartbeat=0.2) as opencode, GatewayProcess(database_url, config).run() as gateway:
         await register(gateway, opencode, base_container)
         async with listening(gateway, path=stream.path) as client:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # Two heartbeats come: they are not told on to clients.
             opencode.heartbeat = 60
             assert type_of(await client.next()) == "gateway.gap"
 
