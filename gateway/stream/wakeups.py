@@ -136,15 +136,17 @@ class Wakeups:
                 await connection.execute("listen_for_wakeups")
             # Not over the connection that listens: a pooler passes on what that one says to itself.
             with suppress(GatewayError):
-                self._echo.clear()
-                await self._database.execute("send_wakeups", payloads=[f"{self._gateway_id} {ECHO}"])
-                self._hears(deafness=None if await self._hears_echo() else self._pooled())
+                # Twice, because one may be late: this process or the database may have stood still.
+                heard = await self._hears_echo() or await self._hears_echo()
+                self._hears(deafness=None if heard else self._pooled())
             if self.deafness is not None:
                 # Through a pooler somebody else may have this session next.
                 await connection.execute("stop_listening")
             await asyncio.sleep(ECHO_SECONDS)
 
     async def _hears_echo(self) -> bool:
+        self._echo.clear()
+        await self._database.execute("send_wakeups", payloads=[f"{self._gateway_id} {ECHO}"])
         with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._echo.wait()
