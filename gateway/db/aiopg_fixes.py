@@ -69,13 +69,13 @@ class MendedConnection(Connection):
         return connection
 
     def is_alive(self) -> bool:
-        """Whether the server has not hung up since ``settle``, nor announced that it will.
+        """Whether the server has not hung up since ``settle``, nor announced that it will, and is the primary still.
 
         Asks the socket: the loop may not have come round to telling us. An idle session is told nothing but its end.
         """
         if not self._conn.closed:
             self._ready(self._weakref)
-        return not self._conn.closed and not self._conn.notices
+        return not self._conn.closed and not self._conn.notices and not self.is_outdated
 
     def settle(self) -> bool:
         """After use: whether it can be used again: open, outside any transaction, not worn, on a primary."""

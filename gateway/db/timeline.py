@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakSet
 
 from gateway.db.aiopg_fixes import MendedConnection
 from gateway.db.errors import StatementFailed, unavailable
@@ -39,6 +40,8 @@ class Timeline:
         self._changed = asyncio.Event()
         self._changed_at = -math.inf
         self._listeners: list[Callable[[int], None]] = []
+        #: All that were looked at.
+        self._connections: WeakSet[MendedConnection] = WeakSet()
 
     def listen(self, listener: Callable[[int], None]) -> None:
         """Call ``listener(epoch)`` at each failover, before anything is sent to the new primary; it must not block."""
@@ -69,6 +72,7 @@ class Timeline:
             connection.preamble += f"select require_epoch({epoch}); "
         if epoch != self.epoch:
             self._found(epoch)
+        self._connections.add(connection)
 
     def check(self, epoch: int | None) -> None:
         """``DatabaseUnavailable`` if what was asked for in this epoch would be sent in a later one.
@@ -84,6 +88,9 @@ class Timeline:
         known, self.epoch = self.epoch, epoch
         if known is None:
             return
+        for former in self._connections:
+            # It may lead to the former primary, which may still take writes.
+            former.is_outdated = True
         logger.warning("database was failed over", extra={"epoch": epoch})
         self._changed_at = time.monotonic()
         changed, self._changed = self._changed, asyncio.Event()
