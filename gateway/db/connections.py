@@ -143,9 +143,12 @@ class Connections:
         except (TimeoutError, asyncio.CancelledError) as exc:
             if ours in self._short:
                 self._short.remove(ours)
-            elif not ours.cancelled() and ours.exception() is None and (late := ours.result()) is not None:
-                # It came at the same time as the end of waiting.
-                self._give_back(late)
+            elif not ours.cancelled() and ours.exception() is None:
+                # It came at the same time as the end of waiting: somebody else waits for it.
+                if (late := ours.result()) is not None:
+                    self._give_back(late)
+                else:
+                    self._wake(None)
             if isinstance(exc, TimeoutError) and self._refusal is not None:
                 raise self._refusal.with_traceback(None) from None
             raise

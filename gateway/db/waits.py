@@ -34,16 +34,22 @@ class Waits:
         self._troubles = troubles
         self._looking: asyncio.Task[None] | None = None
         self._looked_at = -FRESH_SECONDS
+        self._closed = False
 
     async def look(self) -> bool:
         """Whether commits wait for a synchronous standby; False where that cannot be found out."""
-        if self._looking is None and asyncio.get_running_loop().time() - self._looked_at > FRESH_SECONDS:
+        if (
+            self._looking is None
+            and not self._closed
+            and asyncio.get_running_loop().time() - self._looked_at > FRESH_SECONDS
+        ):
             self._looking = asyncio.create_task(self._look(), name="what the database waits for")
         if self._looking is not None:
             await asyncio.wait((self._looking,))
         return SYNCHRONOUS_STANDBY.word in self._troubles.lasting()
 
     async def close(self) -> None:
+        self._closed = True
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait((self._looking,))
