@@ -172,6 +172,13 @@ def wait_for(url: str, standby: str) -> None:
     ask(url, "select pg_reload_conf()")
 
 
+async def put_for_a_while(database: Database) -> None:
+    """PostgreSQL applies a new setting a moment after it was told to."""
+    for number in range(50):
+        await database.execute("put", id=str(number))
+        await asyncio.sleep(0.1)
+
+
 async def test_a_statement_that_waits_for_a_synchronous_standby_says_so(
     debian_url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,7 +187,7 @@ async def test_a_statement_that_waits_for_a_synchronous_standby_says_so(
     async with await Database.open(debian_url, statement_timeout=1, queries=QUERIES) as database:
         request.getfixturevalue("without_standby")
         with pytest.raises(OutcomeUnknown, match="commits wait for a synchronous standby") as caught:
-            await database.execute("put", id="a")
+            await put_for_a_while(database)
     assert caught.value.members == {"reason": "synchronous_standby"}
     assert "synchronous_standby" in [getattr(record, "reason", None) for record in caplog.records]
 
