@@ -21,8 +21,10 @@ from gateway.log.reviews import of_each
 from gateway.log.store import Log
 from gateway.tasks import Slice
 from gateway.wire.events import Cursor, Event, TurnEnded, TurnStarted
-from gateway.wire.messages import Folder, Message, Update, changed_message, update_of
+from gateway.wire.folder import Folder
+from gateway.wire.messages import Message
 from gateway.wire.references import outlined
+from gateway.wire.updates import Update, changed_message, update_of
 
 #: How often a fold restarts because another one has folded the events that it was about to read.
 ATTEMPTS: Final = 3

@@ -15,16 +15,9 @@ from hypothesis import strategies as st
 from gateway.ingest import translate
 from gateway.wire.codec import storable
 from gateway.wire.events import Cursor, Event, EventData, SessionCleared
-from gateway.wire.messages import (
-    MAX_MEMBERS,
-    MAX_OMITTED,
-    MAX_TEXT,
-    MAX_TOOL_CALL,
-    Folder,
-    Message,
-    changed_message,
-    update_of,
-)
+from gateway.wire.folder import Folder
+from gateway.wire.messages import MAX_MEMBERS, MAX_OMITTED, MAX_TEXT, MAX_TOOL_CALL, Message
+from gateway.wire.updates import changed_message, update_of
 from tests.fixtures.folding import CASES, Case, event_of
 from tests.fixtures.folding import fold as folded
 
